@@ -106,7 +106,8 @@ def main() -> None:
         raise SystemExit("render_emoji: Pillow lacks raqm, which joins several characters into one emoji")
     if not arguments.font.exists():
         raise SystemExit(f"render_emoji: no font at {arguments.font}: install fonts-noto-color-emoji or pass --font")
-    found = sorted(collect(ImageFont.truetype(arguments.font, STRIKE)).values(), key=lambda r: (r["concept"], r["name"]))
+    rendered = collect(ImageFont.truetype(arguments.font, STRIKE)).values()
+    found = sorted(rendered, key=lambda record: (record["concept"], record["name"]))
     drop_shared(found)
     write(found, arguments.out)
     concepts = {record["concept"] for record in found}

@@ -1,0 +1,76 @@
+# `make demo` makes pictures, `make test` runs the suite, `make` lists the rest.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Everything is pinned, the build backend too: it is installed first and used without a second, unpinned environment.
+INSTALL := $(PIP) install $(if $(CI),--quiet) --no-build-isolation --constraint constraints.txt
+# The first of these that is Python 3.11 or newer; `make PYTHON=...` takes that one only.
+PYTHON ?=
+CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python)
+
+.PHONY: help demo test lint types suite evaluate bench emoji train clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '%-14s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.run  ## generate pictures from examples/prompts.txt with the embedded model into out/
+	$(BIN)/unnoise generate --prompts examples/prompts.txt --model emoji --seed 7 --out out/
+
+test: $(VENV)/.dev  ## ruff, mypy, then the whole test suite
+	@$(MAKE) --no-print-directory lint types
+	@$(MAKE) --no-print-directory suite
+
+lint: $(VENV)/.dev  ## ruff
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev  ## mypy
+	$(BIN)/mypy
+
+suite: $(VENV)/.dev  ## the test suite alone
+	$(BIN)/python -m pytest
+
+evaluate: $(VENV)/.run  ## measure the embedded model: the figures of its card and of README
+	$(BIN)/unnoise evaluate emoji
+
+bench: $(VENV)/.run  ## what a picture and a training step cost beyond the network, as ratios
+	@$(BIN)/python bench/cost.py
+	@$(BIN)/python bench/training.py
+
+emoji: $(VENV)/.emoji  ## render the embedded data set again; needs Debian's fonts-noto-color-emoji
+	$(BIN)/python scripts/render_emoji.py
+
+train: $(VENV)/.run  ## train the embedded model anew
+	$(BIN)/unnoise train recipes/emoji.toml
+
+clean:  ## remove the environment, caches and out/; runs/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist out
+
+$(BIN)/python:
+	@for candidate in $(CANDIDATES); do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "$$candidate -m venv $(VENV)"; \
+			"$$candidate" -m venv $(VENV) && exit 0; rm -rf $(VENV); exit 1; \
+		fi; \
+	done; \
+	echo "unnoise needs Python 3.11 or newer; tried: $(CANDIDATES). Name another: make PYTHON=/path/to/python" >&2; \
+	exit 1
+
+# A stamp says what the environment holds; it is older than a changed pyproject.toml or constraints.txt.
+$(VENV)/.build: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing pinned packages into $(VENV); torch alone can be hundreds of megabytes"
+	$(INSTALL) hatchling editables
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.build
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.build
+	$(INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.emoji: $(VENV)/.build
+	$(INSTALL) --editable '.[emoji]'
+	@touch $@ $(VENV)/.run

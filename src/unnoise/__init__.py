@@ -1,0 +1,48 @@
+"""A diffusion toolkit: train, sample and check diffusion models, in one frame for all of them.
+
+    import unnoise
+    unnoise.load("emoji").generate("a red heart", seed=7)[0].image.save("heart.png")
+
+Names are imported when they are first used: `import unnoise` alone loads no torch.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; idle threads that spin made it 30 times slower
+
+if TYPE_CHECKING:
+    from unnoise import sampling
+    from unnoise.errors import NotFinite, Refusal
+    from unnoise.files.model_file import load
+    from unnoise.files.recipe import Recipe
+    from unnoise.pipeline import Pipeline, Sample
+
+__version__ = "0.1.0"
+__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__", "load", "sampling"]
+
+_HOME = {
+    "NotFinite": "unnoise.errors",
+    "Pipeline": "unnoise.pipeline",
+    "Recipe": "unnoise.files.recipe",
+    "Refusal": "unnoise.errors",
+    "Sample": "unnoise.pipeline",
+    "load": "unnoise.files.model_file",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use."""
+    from importlib import import_module
+
+    if name == "sampling":
+        return import_module("unnoise.sampling")
+    if name not in _HOME:
+        raise AttributeError(f"module 'unnoise' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
