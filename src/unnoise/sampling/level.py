@@ -1,0 +1,67 @@
+"""The unit frame: place a level of noise, and move from one level to another.
+
+    x = signal·x0 + spread·eps      signal = 1/sqrt(1 + sigma^2)      spread = sigma/sqrt(1 + sigma^2)
+
+x0 has zero mean and unit variance, sigma runs from 0 (clean) to inf (pure noise), so x has unit variance at every level
+and the noise to start from is N(0, I), whatever the model. A network answers x0-hat = E[x0 | x]; with it comes
+eps-hat = (x - signal·x0-hat)/spread, and the probability flow reads
+
+    dx = x0-hat·d(signal) + eps-hat·d(spread)
+
+which is regular from sigma = inf down to 0. Every deterministic sampler here integrates that line, every stochastic one
+also exchanges some of eps-hat for fresh noise.
+
+Source: Song et al. 2021b (score SDE), eq. 13, in the variables of Karras et al. 2022 (EDM), eq. 4, scaled by signal.
+"""
+
+import math
+from typing import Any, Protocol, TypeVar
+
+
+class Vector(Protocol):
+    """Anything that adds to its like and is multiplied by a float: floats, numpy arrays, torch tensors."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+    def __rmul__(self, factor: Any, /) -> Any: ...
+
+
+V = TypeVar("V", bound=Vector)
+
+
+def signal(sigma: float) -> float:
+    """Return how much of x0 is in x at sigma in [0, inf]:  1/sqrt(1 + sigma^2), from 1 down to 0."""
+    return 1.0 / math.hypot(1.0, sigma)
+
+
+def spread(sigma: float) -> float:
+    """Return how much noise is in x at sigma in [0, inf]:  sigma/sqrt(1 + sigma^2), from 0 up to 1."""
+    return 1.0 if math.isinf(sigma) else sigma / math.hypot(1.0, sigma)
+
+
+def gap(here: float, there: float) -> float:
+    """Return the log-SNR gained between two levels, halved:  log(here/there), for here > 0 and finite there > 0."""
+    return math.log(here / there)
+
+
+def noise_of(x: V, x0: V, sigma: float) -> V:
+    """Return the noise that x0 leaves in x at sigma > 0:  eps = (x - signal·x0)/spread = x/spread - x0/sigma."""
+    return 1.0 / spread(sigma) * x + -1.0 / sigma * x0
+
+
+def move(x: V, x0: V, here: float, there: float) -> V:
+    """Carry x from one level to another, up or down, as if x0 were the truth: exact at here = inf and at there = 0.
+
+    x' = (spread'/spread)·x + signal'·(1 - sigma'/sigma)·x0,  the solution for a constant x0.
+    Source: Song et al. 2021a (DDIM), eq. 12 with its sigma_t = 0.
+    """
+    return spread(there) / spread(here) * x + (signal(there) - spread(there) / here) * x0
+
+
+def renew(x: V, x0: V, noise: V, here: float, there: float, share: float) -> V:
+    """Carry x as `move` does, with a share in [0, 1] of its noise replaced by fresh noise of the same variance.
+
+    x' = signal'·x0 + spread'·(sqrt(1 - share^2)·eps + share·noise),  so share 0 is `move` and share 1 forgets eps.
+    Source: Song et al. 2021a (DDIM), eq. 12 with its sigma_t = share·spread'.
+    """
+    kept = spread(there) * math.sqrt(1.0 - share * share)
+    return kept / spread(here) * x + (signal(there) - kept / here) * x0 + spread(there) * share * noise

@@ -1,0 +1,65 @@
+"""DDIM and its stochastic relatives: believe x0-hat for one step, and renew a part of the noise.
+
+    x' = signal'·x0-hat + spread'·(sqrt(1 - k^2)·eps-hat + k·noise)      k = eta·sqrt(1 - (sigma'/sigma)^2)
+
+eta = 0 is DDIM, which on the sigma axis is Euler's method for the probability flow: in the unit frame they are one.
+eta = 1 is the ancestral step of DDPM, which on the sigma axis is the Euler-ancestral step: again one.
+From sigma = inf, k = eta; to sigma = 0, x' is x0-hat itself.
+
+Order 1 (eta = 1: weak order 1), one query a step.
+Source: Song et al. 2021a (DDIM), eq. 12 and 16; Ho et al. 2020 (DDPM), eq. 7.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from unnoise.errors import Refusal
+from unnoise.sampling.level import V, move, renew
+from unnoise.sampling.state import State, land, needed, unused
+
+
+@dataclass(frozen=True, slots=True)
+class DDIM:
+    """Step along x0-hat, with eta in [0, 1]: 0 keeps the noise, 1 renews as much of it as DDPM does."""
+
+    eta: float = 0.0
+    order: ClassVar[int] = 1
+    queries: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise Refusal(f"eta {self.eta!r}: from 0 (deterministic) to 1 (ancestral)")
+
+    @property
+    def stochastic(self) -> bool:
+        """Tell whether a step draws noise: eta > 0."""
+        return self.eta > 0
+
+    def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
+        """Take one step from the prediction of x0 at state.x; raises Refusal when noise is missing or not wanted."""
+        here, there = state.step
+        if not self.stochastic:
+            unused(noise, self)
+            return land(state, move(state.x, prediction, here, there))
+        share = self.eta * ancestral(here, there)
+        return land(state, renew(state.x, prediction, needed(noise, self), here, there, share))
+
+
+def Ancestral() -> DDIM:
+    """Return DDIM with eta = 1, the step of DDPM; also known as Euler-ancestral."""
+    return DDIM(eta=1.0)
+
+
+def ancestral(here: float, there: float) -> float:
+    """Return the share of noise that the exact posterior of one step renews:  sqrt(1 - (sigma'/sigma)^2).
+
+    Raises Refusal when the step rises: there is no reverse posterior of a forward step.
+    """
+    if there > here:
+        raise Refusal(f"step from {here:g} to {there:g}: a stochastic sampler only descends")
+    return math.sqrt(1.0 - (there / here) ** 2)
+
+
+Euler = DDIM
+EulerAncestral = DDPM = Ancestral

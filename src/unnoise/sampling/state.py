@@ -1,0 +1,104 @@
+"""Hold a run between two questions: what to ask the network next, and how to go on with its answer.
+
+A sampler never calls a network. `State` says what to evaluate, x at a level; whoever drives evaluates it, alone or in a
+batch with other runs, and hands the prediction back to `advance`, which returns the next state. States are values: they
+pickle, they branch, and a run may be paused at any of them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from unnoise.errors import Refusal
+from unnoise.sampling.grid import sane
+
+X = TypeVar("X")
+P = TypeVar("P", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class State(Generic[X]):
+    """Say where a run stands: grid of N + 1 levels, i steps completed, and the question that is open, x at level."""
+
+    grid: tuple[float, ...]
+    i: int
+    x: X
+    level: float
+    stage: int = 0
+    memory: tuple[X, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every step is completed, so that x is the result."""
+        return self.i == len(self.grid) - 1
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Return the levels where the open step begins and ends."""
+        return self.grid[self.i], self.grid[self.i + 1]
+
+
+class Sampler(Protocol[X, P]):
+    """Reverse noise: `advance` takes a state and the prediction it asked for, and returns the next state, purely.
+
+    order: local errors fall as step^(order + 1); queries: network calls a step; stochastic: `advance` takes noise.
+    """
+
+    @property
+    def order(self) -> int: ...
+    @property
+    def queries(self) -> int: ...
+    @property
+    def stochastic(self) -> bool: ...
+    def advance(self, state: State[X], prediction: P, noise: X | None = None) -> State[X]: ...
+
+
+def start(noise: X, grid: Sequence[float]) -> State[X]:
+    """Open a run at the first level of a grid, from noise ~ N(0, I) or any x of that level: (B, *d), or one number.
+
+    Raises Refusal for a grid that no sampler could walk (see `grid.sane`); only the user's own lists must descend.
+    """
+    levels = sane(grid)
+    return State(grid=levels, i=0, x=noise, level=levels[0])
+
+
+def land(state: State[X], x: X, memory: tuple[X, ...] = ()) -> State[X]:
+    """Return the state after a finished step: x where the step ended; memory is dropped where the grid turns."""
+    i = state.i + 1
+    turns = i + 1 < len(state.grid) and (state.grid[i] > state.grid[i + 1]) != (state.grid[i - 1] > state.grid[i])
+    return State(grid=state.grid, i=i, x=x, level=state.grid[i], memory=() if turns else memory)
+
+
+def run(
+    sampler: Sampler[Any, Any],
+    denoise: Callable[[X, float], X],
+    state: State[X],
+    draw: Callable[[int, X], X] | None = None,
+) -> X:
+    """Drive a state to its end: denoise(x, level) -> x0, and draw(step, like) -> noise for a stochastic sampler.
+
+    Raises Refusal when the sampler is stochastic and draw is missing.
+    """
+    while not state.done:
+        noise = draw(state.i, state.x) if draw is not None and sampler.stochastic else None
+        state = sampler.advance(state, denoise(state.x, state.level), noise)
+    return state.x
+
+
+def calls(sampler: Sampler[Any, Any], grid: Sequence[float]) -> int:
+    """Count the network calls of a whole run: queries for each step, but one for a step to 0."""
+    steps = len(grid) - 1
+    return steps * sampler.queries - (sampler.queries - 1 if grid[-1] == 0 else 0)
+
+
+def needed(noise: X | None, sampler: object) -> X:
+    """Return the noise of a stochastic step; raises Refusal when there is none."""
+    if noise is None:
+        raise Refusal(f"noise is missing: {sampler!r} is stochastic and takes fresh noise at every step")
+    return noise
+
+
+def unused(noise: object, sampler: object) -> None:
+    """Raise Refusal when a deterministic step is handed noise that it would drop."""
+    if noise is not None:
+        raise Refusal(f"noise is given: {sampler!r} is deterministic and takes none")

@@ -1,0 +1,62 @@
+"""The default: it fits the budget, stays in the range, and beats the other samplers."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sampling.oracle import mixture
+from unnoise.errors import Refusal
+from unnoise.sampling import DDIM, DPMpp2M, Heun, calls, default, run, start
+from unnoise.sampling.choose import measured
+from unnoise.sampling.grid import flow_shift
+
+CLOUD = mixture((8,), modes=5, seed=2)
+NOISE = np.random.default_rng(3).normal(size=(32, 8))
+
+
+@pytest.mark.parametrize(("high", "low"), [(math.inf, 0.0), (math.inf, 0.001), (80.0, 0.002), (14.6, 0.03), (1.0, 0.0)])
+def test_it_makes_exactly_the_calls_and_stays_in_the_range(high: float, low: float) -> None:
+    for budget in range(1, 60):
+        sampler, grid = default(budget, high, low)
+        assert calls(sampler, grid) == budget
+        assert not sampler.stochastic
+        assert (grid[0], grid[-1]) == (high, 0.0)
+        assert budget == 1 or grid[-2] >= low * (1 - 1e-9)
+
+
+@pytest.fixture(scope="module")
+def exact() -> dict[float, Any]:
+    return {high: CLOUD.solve(NOISE, high, 0.0, steps=60) for high in (math.inf, 80.0)}
+
+
+@pytest.mark.parametrize("high", [math.inf, 80.0])
+@pytest.mark.parametrize("budget", [4, 5, 8, 10, 20, 50])
+def test_it_beats_the_others(budget: int, high: float, exact: dict[float, Any]) -> None:
+    """Each rival on the better of two grids. The exact solution is itself within 1e-6."""
+
+    def error(sampler: Any, grid: tuple[float, ...]) -> float:
+        away = run(sampler, CLOUD.denoise, start(NOISE, grid)) - exact[high]
+        return float(np.sqrt((away**2).mean(1)).mean())
+
+    best = error(*default(budget, high, 0.0))
+    for sampler in (DDIM(), Heun(), DPMpp2M()):
+        steps = (budget + 1) // 2 if sampler.queries == 2 else budget
+        for grid in (measured(steps, high), flow_shift(steps, sigma_max=high)):
+            assert best < 0.8 * error(sampler, grid)
+
+
+def test_the_grid_is_as_its_docstring_says() -> None:
+    said = "inf 10.7 4.44 2.40 1.41 0.83 0.48 0.25 0.10 0.025"
+    assert said in (measured.__doc__ or "")
+    assert [float(level) for level in said.split()] == pytest.approx(measured(10)[:-1], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0, 80.0, 0.1), "calls"), ((2.5, 80.0, 0.1), "calls"), ((5, 1.0, 2.0), "sigma_min")],
+)
+def test_nonsense_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        default(*arguments)

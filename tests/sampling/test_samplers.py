@@ -1,0 +1,318 @@
+"""What the samplers claim, measured against exact answers."""
+
+import math
+from itertools import pairwise
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sampling import checks
+from sampling.checks import Grid, crowded, even, shifted, slope, weak_slope, whole
+from sampling.oracle import Array, Mixture, mixture, scaled
+from unnoise.errors import Refusal
+from unnoise.sampling import (
+    DDIM,
+    IPNDM,
+    Ancestral,
+    Consistency,
+    DPMpp2M,
+    DPMpp3M,
+    DPMppSDE,
+    Heun,
+    Sampler,
+    State,
+    calls,
+    run,
+    signal,
+    spread,
+    start,
+)
+from unnoise.sampling.grid import flow_shift
+from unnoise.sampling.samplers.dpmpp import parabola
+from unnoise.sampling.samplers.ipndm import weights
+
+DETERMINISTIC: list[Sampler[Any, Any]] = [
+    DDIM(),
+    Heun(),
+    DPMpp2M(),
+    DPMpp3M(),
+    *(IPNDM(order) for order in (1, 2, 3, 4)),
+]
+DENOISERS: list[Sampler[Any, Any]] = [*DETERMINISTIC, DDIM(eta=0.5), Ancestral(), DPMppSDE()]
+ALL: list[Sampler[Any, Any]] = [*DENOISERS, Consistency()]
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+@pytest.mark.parametrize("check", [checks.constant_is_exact, checks.lands_on_prediction])
+def test_limits(sampler: Sampler[Any, Any], check: Any) -> None:
+    check(sampler)
+
+
+@pytest.mark.parametrize("sampler", DENOISERS, ids=repr)
+def test_gaussian_data_keep_mean_and_variance(sampler: Sampler[Any, Any]) -> None:
+    checks.gaussian_is_kept(sampler)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "warm", "grids"),
+    [
+        (DDIM(), 0, (whole, crowded)),
+        (Heun(), 0, (whole, crowded)),
+        (DPMpp2M(), 0, (shifted, crowded)),
+        (DPMpp3M(), 2, (shifted, crowded)),
+        (IPNDM(1), 0, (whole, crowded)),
+        (IPNDM(2), 0, (whole, crowded)),
+        (IPNDM(3), 2, (whole, crowded)),
+        (IPNDM(4), 3, (whole, crowded)),
+    ],
+    ids=repr,
+)
+def test_order_is_as_claimed(sampler: Sampler[Any, Any], warm: int, grids: tuple[Grid, Grid]) -> None:
+    for grid in grids:
+        assert abs(slope(sampler, grid, warm) - sampler.order) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("sampler", "grid"),
+    [(DPMpp3M(), even), (IPNDM(3), whole), (IPNDM(3), crowded), (IPNDM(4), whole), (IPNDM(4), crowded)],
+    ids=repr,
+)
+def test_cold_start_leaves_order_2(sampler: Sampler[Any, Any], grid: Grid) -> None:
+    assert abs(slope(sampler, grid, steps=128) - 2) < 0.15
+
+
+@pytest.mark.parametrize("sampler", [DPMpp2M(), DPMppSDE()], ids=repr)
+@pytest.mark.parametrize("deviation", [0.3, 1.7])
+def test_order_in_lambda_falls_short_at_infinite_ends(sampler: Sampler[Any, Any], deviation: float) -> None:
+    assert 1.5 < weak_slope(sampler, whole, deviation, steps=512) < 2.2
+
+
+@pytest.mark.parametrize("sampler", [DDIM(eta=0.5), Ancestral(), DPMppSDE()], ids=repr)
+@pytest.mark.parametrize("grid", [shifted, crowded])
+@pytest.mark.parametrize("deviation", [0.3, 1.7])
+def test_weak_order_is_as_claimed(sampler: Sampler[Any, Any], grid: Grid, deviation: float) -> None:
+    assert abs(weak_slope(sampler, grid, deviation) - sampler.order) < 0.15
+
+
+LINE = scaled(Mixture(np.array([0.3, 0.7]), np.array([[-1.0], [1.0]]), np.array([[0.25], [0.4]])))
+
+
+@pytest.mark.parametrize("sampler", DENOISERS, ids=repr)
+def test_mixture_comes_out_of_pure_noise(sampler: Sampler[Any, Any]) -> None:
+    """Start from 4001 quantiles of N(0, 1): the only chance left is in the noise of stochastic samplers."""
+    quantiles = [NormalDist().inv_cdf((i + 0.5) / 4001) for i in range(4001)]
+    rng = np.random.default_rng(1)
+    x = run(
+        sampler,
+        LINE.denoise,
+        start(np.array(quantiles)[:, None], whole(40)),
+        lambda step, like: rng.normal(size=like.shape),
+    )
+    error = 4 / math.sqrt(len(x)) if sampler.stochastic else 0.0  # four standard errors
+    first_order = 0.06 if sampler.order == 1 else 0.005
+    assert abs(x.mean()) < error + first_order
+    assert abs(x.var() - 1) < error * math.sqrt(2) + first_order
+    left = NormalDist(LINE.means[0, 0], LINE.deviations[0, 0]).cdf(0) * 0.3
+    left += NormalDist(LINE.means[1, 0], LINE.deviations[1, 0]).cdf(0) * 0.7
+    assert abs((x < 0).mean() - left) < error / 2 + first_order
+
+
+@pytest.mark.parametrize("grid", [(math.inf, 0.0), (math.inf, 1.0, 0.3, 0.0), (math.inf, 0.5, 2.0, 0.0)])
+def test_consistency_is_exact_for_a_consistency_function(grid: tuple[float, ...]) -> None:
+    """The function that carries Gaussian data to the end of the flow, on a grid that rises too."""
+    unit = np.eye(6)
+
+    def jump(x: Array, level: float) -> Array:
+        s, r = signal(level), spread(level)
+        return 0.8 * unit[0] + 1.7 / math.hypot(1.7 * s, r) * (x - s * 0.8 * unit[0])
+
+    x = run(Consistency(), jump, start(unit[1], grid), lambda step, like: unit[2 + step])
+    assert math.isclose(x[0], 0.8)
+    assert math.isclose(math.hypot(*x[1:]), 1.7)
+
+
+@pytest.mark.parametrize(("here", "there"), [(math.inf, 2.0), (3.0, 1.0), (0.5, 0.02)])
+def test_ancestral_step_is_the_posterior_of_ddpm(here: float, there: float) -> None:
+    """Source: Ho et al. 2020, eq. 7, with a = alpha-bar of the two levels."""
+    x, x0, noise = 0.4, -1.1, 0.9
+    a, before = signal(here) ** 2, signal(there) ** 2
+    beta = 1 - a / before
+    mean = math.sqrt(before) * beta / (1 - a) * x0 + math.sqrt(1 - beta) * (1 - before) / (1 - a) * x
+    deviation = math.sqrt((1 - before) / (1 - a) * beta)
+    step = Ancestral().advance(start(x, (here, there)), x0, noise)
+    assert math.isclose(step.x, mean + deviation * noise, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_ddim_step_is_as_published(eta: float) -> None:
+    """Source: Song et al. 2021a, eq. 12 and 16, from sigma 3 to 1."""
+    x, x0, noise = 0.4, -1.1, 0.9
+    a, before = signal(3.0) ** 2, signal(1.0) ** 2
+    deviation = eta * math.sqrt((1 - before) / (1 - a)) * math.sqrt(1 - a / before)
+    eps = (x - math.sqrt(a) * x0) / math.sqrt(1 - a)
+    published = math.sqrt(before) * x0 + math.sqrt(1 - before - deviation**2) * eps + deviation * noise
+    step = DDIM(eta).advance(start(x, (3.0, 1.0)), x0, noise if eta else None)
+    assert math.isclose(step.x, published, rel_tol=1e-12)
+
+
+def test_ancestral_step_is_euler_ancestral() -> None:
+    """Source: crowsonkb/k-diffusion, sampling.py, get_ancestral_step and sample_euler_ancestral, in its own frame."""
+    x, x0, noise, here, there = 0.4, -1.1, 0.9, 3.0, 1.0
+    up = math.sqrt(there**2 * (here**2 - there**2) / here**2)
+    down = math.sqrt(there**2 - up**2)
+    wide = x / signal(here)
+    wide = wide + (wide - x0) / here * (down - here) + noise * up
+    step = Ancestral().advance(start(x, (here, there)), x0, noise)
+    assert math.isclose(step.x, wide * signal(there), rel_tol=1e-12)
+
+
+def test_without_noise_ancestral_is_ddim() -> None:
+    """At eta = 0 both are the same to the bit, and the limit is reached smoothly."""
+    points, grid = checks.POINTS, whole(7)
+    flow = run(DDIM(), checks.TWO_MODES.denoise, start(points, grid))
+    assert np.array_equal(run(DDIM(eta=0.0), checks.TWO_MODES.denoise, start(points, grid), fresh), flow)
+    near = run(DDIM(eta=1e-9), checks.TWO_MODES.denoise, start(points, grid), fresh)
+    assert np.allclose(near, flow, atol=1e-7)
+
+
+def test_2m_step_is_as_published() -> None:
+    """Source: Lu et al. 2022b, algorithm 2, with r = h1/h, in its alpha and sigma."""
+    state = State((4.0, 2.0, 0.7), 1, 0.4, 2.0, memory=(-0.6,))
+    h1, h = math.log(4.0 / 2.0), math.log(2.0 / 0.7)
+    guess = (1 + h / (2 * h1)) * -1.1 - h / (2 * h1) * -0.6
+    published = spread(0.7) / spread(2.0) * 0.4 - signal(0.7) * math.expm1(-h) * guess
+    assert math.isclose(DPMpp2M().advance(state, -1.1).x, published, rel_tol=1e-12)
+
+
+def test_3m_weights_integrate_a_parabola() -> None:
+    """Against the sum of 20000 slices of the integral, for x0-hat = 1 - s + 3 s^2 at s = 0, -h1, -h1 - h2."""
+    h, h1, h2 = 0.7, 0.4, 0.9
+    now, before, oldest = (1 - s + 3 * s * s for s in (0.0, -h1, -h1 - h2))
+    first, second = parabola(h, h1, h2)
+    slices = [(i + 0.5) * h / 20000 for i in range(20000)]
+    integral = sum(math.exp(s - h) * (3 * s * s - s) for s in slices) * h / 20000
+    assert math.isclose(first * (now - before) + second * (before - oldest), integral, rel_tol=1e-7)
+
+
+def test_ipndm_weights_become_the_published_ones() -> None:
+    """Source: Liu et al. 2022 (PNDM): (55, -59, 37, -9)/24 for equal steps, in the limit of small ones."""
+    h = 1e-3
+    found = weights([0.8 - k * h for k in (0, -1, -2, -3)], math.tan(0.8), math.tan(0.8 - h))
+    along, across = (np.array(column) for column in zip(*found, strict=True))
+    assert np.allclose(along / along.sum(), np.array([55, -59, 37, -9]) / 24, atol=5e-3)
+    assert np.allclose(across / across.sum(), np.array([55, -59, 37, -9]) / 24, atol=5e-3)
+
+
+@pytest.mark.parametrize("sampler", DETERMINISTIC, ids=repr)
+def test_a_rising_grid_runs_backwards(sampler: Sampler[Any, Any]) -> None:
+    """From data to noise at inf and back again: what turns up is where the run began."""
+    down = flow_shift(101, 2.5, 2.0, sigma_min=0.05)[:-1]
+    x = run(sampler, checks.TWO_MODES.denoise, start(checks.POINTS, (*reversed(down), *down[1:])))
+    assert np.abs(x - checks.POINTS).max() < (0.1 if sampler.order == 1 else 1e-3)
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_calls_are_counted(sampler: Sampler[Any, Any]) -> None:
+    for grid in (whole(5), shifted(5), (math.inf, 0.0)):
+        asked: list[float] = []
+
+        def denoise(x: Array, level: float, asked: list[float] = asked) -> Array:
+            asked.append(level)
+            return 0.5 * x
+
+        run(sampler, denoise, start(checks.POINTS, grid), fresh)
+        assert len(asked) == calls(sampler, grid)
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_noise_is_taken_or_refused(sampler: Sampler[Any, Any]) -> None:
+    state = start(0.3, (math.inf, 1.0, 0.0))
+    if sampler.stochastic:
+        with pytest.raises(Refusal, match="noise is missing"):
+            sampler.advance(state, 0.1)
+        with pytest.raises(Refusal, match="noise is missing"):
+            run(sampler, lambda x, level: x, state)
+    else:
+        with pytest.raises(Refusal, match="noise is given"):
+            sampler.advance(state, 0.1, 0.7)
+
+
+@pytest.mark.parametrize("sampler", [Ancestral(), DDIM(0.2), DPMppSDE()], ids=repr)
+def test_stochastic_step_does_not_rise(sampler: Sampler[Any, Any]) -> None:
+    with pytest.raises(Refusal, match="only descends"):
+        sampler.advance(start(0.3, (1.0, 2.0)), 0.1, 0.7)
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1, math.nan])
+def test_eta_out_of_range_is_refused(eta: float) -> None:
+    with pytest.raises(Refusal, match="eta"):
+        DDIM(eta)
+
+
+@pytest.mark.parametrize("order", [0, 5, 2.5])
+def test_order_out_of_range_is_refused(order: int) -> None:
+    with pytest.raises(Refusal, match="order"):
+        IPNDM(order)
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_plain_floats_and_arrays_agree(sampler: Sampler[Any, Any]) -> None:
+    """One number as a float, and as an array of one: the same to the last bit, and still a float."""
+    grid, noise = whole(6), [0.3, -1.2, 0.8, 0.1, -0.4, 0.9]
+    one = run(sampler, lambda x, level: 0.7 * signal(level) * x, start(1.4, grid), lambda step, like: noise[step])
+    many = run(
+        sampler,
+        lambda x, level: 0.7 * signal(level) * x,
+        start(np.array([1.4]), grid),
+        lambda step, like: np.array([noise[step]]),
+    )
+    assert type(one) is float
+    assert one == many[0]
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+@pytest.mark.parametrize("shape", [(2,), (2, 5), (2, 4, 3), (2, 3, 4, 2)], ids=str)
+def test_every_rank_and_every_sample_alone(sampler: Sampler[Any, Any], shape: tuple[int, ...]) -> None:
+    """Three samples of any rank in one batch are, to the bit, the same samples alone, and as one flat row."""
+    cloud = mixture(shape)
+    flat = Mixture(cloud.weights, cloud.means.reshape(3, -1), cloud.deviations.reshape(3, -1))
+    noise = np.random.default_rng(4).normal(size=(6, 3, *shape))
+    grid = whole(4)
+    batch = run(sampler, cloud.denoise, start(noise[-1], grid), lambda step, like: noise[step])
+    assert batch.shape == (3, *shape)
+    for k in range(3):
+        alone = run(
+            sampler, cloud.denoise, start(noise[-1, k : k + 1], grid), lambda step, like, k=k: noise[step, k : k + 1]
+        )
+        assert np.array_equal(alone[0], batch[k])
+    row = run(
+        sampler, flat.denoise, start(noise[-1].reshape(3, -1), grid), lambda step, like: noise[step].reshape(3, -1)
+    )
+    assert np.array_equal(row.reshape(batch.shape), batch)
+
+
+def test_float32_stays_float32() -> None:
+    for sampler in ALL:
+        x = run(
+            sampler,
+            lambda x, level: x * np.float32(0.5),
+            start(np.ones((2, 3), dtype=np.float32), whole(4)),
+            lambda step, like: np.ones_like(like),
+        )
+        assert x.dtype == np.float32
+
+
+def test_levels_never_divide_by_signal() -> None:
+    """Every level from 1e-300 to 1e300 works, and so do inf and 0."""
+    grid = (math.inf, 1e300, 1e100, 1.0, 1e-100, 1e-300, 0.0)
+    assert all(here > there for here, there in pairwise(grid))
+    for sampler in (DDIM(), Ancestral(), DPMpp2M(), DPMpp3M(), DPMppSDE(), Consistency()):
+        x = run(sampler, lambda x, level: 0.25, start(0.3, grid), lambda step, like: 0.1)
+        assert x == 0.25
+
+
+def fresh(step: int, like: Array) -> Array:
+    """Draw noise that depends on the step alone."""
+    return np.random.default_rng(step).normal(size=like.shape)
