@@ -1,0 +1,266 @@
+"""The native clock of a network: how it numbers the levels of noise, and in which frame it wants to see x.
+
+A process says x_t = a(time)*x0 + b(time)*eps with sigma = b/a. Everything else in the program speaks sigma;
+`time` is used only here and in model.py. `time(sigma)` is finite for every sigma in [0, inf]: beyond the ends
+of a clock that has ends (`sigma_min`, `sigma_max`) it stays at the end.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import pairwise
+from math import inf, isfinite
+from typing import Any, ClassVar, Final, Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from unnoise.diffusion import ladder
+from unnoise.diffusion.predict import signal, spread
+from unnoise.errors import Refusal, nearest
+
+Schedule = Literal["linear", "scaled-linear", "cosine"]
+SCHEDULES: Final[tuple[Schedule, ...]] = get_args(Schedule)
+
+
+class Process(Protocol):
+    """The forward corruption that a net was trained on; every field is a plain JSON value."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def sigma_min(self) -> float:
+        """The lowest level of the clock, in [0, inf)."""
+
+    @property
+    def sigma_max(self) -> float:
+        """The highest level of the clock, in (0, inf]."""
+
+    def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Give (a, b) of x_t = a*x0 + b*eps. time: any shape."""
+
+    def sigma(self, time: Tensor) -> Tensor:
+        """Give b/a. time: any shape."""
+
+    def time(self, sigma: Tensor) -> Tensor:
+        """Give the clock at a level, finite also at inf. sigma: any shape, in [0, inf]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Straight lines between data and noise: a = 1 - t, b = t with t = shift*time / (1 + (shift - 1)*time).
+
+    So sigma = shift * time / (1 - time). time in [0, 1], shift > 0. The shift relabels the clock of the net:
+    SD3 and FLUX, which tell their nets t itself, are Flow() with a shifted grid, not Flow(shift=3).
+    Source: Lipman et al. 2023, eq. 20 (sigma_min = 0); Esser et al. 2024 (SD3), eq. 23 (shift).
+    """
+
+    shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("shift", self.shift)
+
+    @property
+    def sigma_min(self) -> float:
+        return 0.0
+
+    @property
+    def sigma_max(self) -> float:
+        return inf
+
+    def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        noise, data = self.shift * time, 1 - time
+        return data / (noise + data), noise / (noise + data)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        return self.shift * time / (1 - time)
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return (1 + self.shift / sigma).reciprocal()
+
+
+@dataclass(frozen=True, slots=True)
+class EDM:
+    """The unit frame itself, with the clock ln(sigma * sigma_data) / 4: EDM's c_in*x is x of the unit frame.
+
+    sigma_min, sigma_max: levels of the unit frame, which are EDM's divided by sigma_data.
+    Source: Karras et al. 2022, table 1 (c_in, c_noise; sigma in [0.002, 80]).
+    """
+
+    sigma_data: float = 1.0
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        _positive("sigma_data", self.sigma_data)
+        _ends(self.sigma_min, self.sigma_max)
+
+    def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        sigma = self.sigma(time)
+        return signal(sigma), spread(sigma)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        return torch.exp(4 * time) / self.sigma_data
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return torch.log(sigma.clamp(self.sigma_min, self.sigma_max) * self.sigma_data) / 4
+
+
+@dataclass(frozen=True, slots=True)
+class VE:
+    """Noise is added and data never shrinks: a = 1, b = sigma, time = ln(sigma / 2).
+
+    Source: Song et al. 2021, section 3.4; Karras et al. 2022, table 1 (c_noise; sigma in [0.02, 100]).
+    """
+
+    sigma_min: float = 0.02
+    sigma_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        _ends(self.sigma_min, self.sigma_max)
+
+    def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(time), self.sigma(time)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        return 2 * torch.exp(time)
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return torch.log(sigma.clamp(self.sigma_min, self.sigma_max) / 2)
+
+
+class _Discrete:
+    """What VP and Table share: a ladder made once from what `table` returns."""
+
+    __slots__ = ()
+
+    def table(self) -> tuple[float, ...]:
+        raise NotImplementedError
+
+    @property
+    def sigma_min(self) -> float:
+        return _ladder(self).sigma_min
+
+    @property
+    def sigma_max(self) -> float:
+        return _ladder(self).sigma_max
+
+    def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        sigma = self.sigma(time)
+        return signal(sigma), spread(sigma)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        return _ladder(self).sigma(time)
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return _ladder(self).time(sigma)
+
+
+@lru_cache(maxsize=32)
+def _ladder(process: _Discrete) -> ladder.Ladder:
+    return ladder.Ladder(process.table())
+
+
+@dataclass(frozen=True, slots=True)
+class VP(_Discrete):
+    """Discrete variance-preserving steps: a^2 = product of (1 - beta), b^2 = 1 - a^2, time in [0, steps - 1].
+
+    Times between two steps are legal, see ladder.py. With zero_snr the last step is pure noise, sigma = inf.
+    beta_start and beta_end are BETAS[schedule] unless given; the cosine schedule has none.
+    Source: Ho et al. 2020; Nichol & Dhariwal 2021 (cosine); Lin et al. 2023 (zero_snr).
+    """
+
+    schedule: Schedule = "linear"
+    steps: int = 1000
+    beta_start: float | None = None
+    beta_end: float | None = None
+    zero_snr: bool = False
+
+    BETAS: ClassVar = {
+        "linear": (1e-4, 0.02),  # Ho et al. 2020, section 4
+        "scaled-linear": (0.00085, 0.012),  # CompVis/stable-diffusion, v1-inference.yaml
+    }
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise Refusal(f"schedule {self.schedule!r}: {nearest(str(self.schedule), SCHEDULES)}")
+        if self.steps < 2:
+            raise Refusal(f"steps {self.steps}: at least 2")
+        ends = {"beta_start": self.beta_start, "beta_end": self.beta_end}
+        given = {name: beta for name, beta in ends.items() if beta is not None}
+        if given and self.schedule == "cosine":
+            raise Refusal(f"{', '.join(given)}: the cosine schedule has no betas to set; leave them out")
+        for name, beta in given.items():
+            if not 0 < beta < 1:
+                raise Refusal(f"{name} {beta}: between 0 and 1, both excluded")
+
+    def table(self) -> tuple[float, ...]:
+        """Give a^2 of every step, in float64."""
+        alphas_cumprod = ladder.products(self._betas())
+        return ladder.zero_snr(alphas_cumprod) if self.zero_snr else alphas_cumprod
+
+    def _betas(self) -> list[float]:
+        if self.schedule == "cosine":
+            return ladder.cosine_betas(self.steps)
+        start, end = self.BETAS[self.schedule]
+        start = start if self.beta_start is None else self.beta_start
+        end = end if self.beta_end is None else self.beta_end
+        make = ladder.linear_betas if self.schedule == "linear" else ladder.scaled_linear_betas
+        return make(start, end, self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(_Discrete):
+    """A variance-preserving table of a^2, as files carry it: below 1, strictly falling, the last may be 0.
+
+    time in [0, len - 1]; times between two steps are legal, see ladder.py.
+    """
+
+    alphas_cumprod: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        a = self.alphas_cumprod
+        if len(a) < 2 or not (a[0] < 1 and a[-1] >= 0 and all(x > y for x, y in pairwise(a))):
+            raise Refusal("alphas_cumprod: at least 2 numbers, below 1, strictly falling, at least 0")
+
+    def table(self) -> tuple[float, ...]:
+        """Give the table itself."""
+        return self.alphas_cumprod
+
+
+PROCESSES: Final[dict[str, type[Process]]] = {"EDM": EDM, "Flow": Flow, "Table": Table, "VE": VE, "VP": VP}
+
+
+def describe(process: Process) -> dict[str, Any]:
+    """Write a process as the plain JSON of a card: {"class": "Flow", "shift": 1.0}."""
+    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(process).items()}
+    return {"class": type(process).__name__} | fields
+
+
+def build(card: Mapping[str, Any]) -> Process:
+    """Make the process that `describe` wrote.
+
+    Raises Refusal for an unknown class, an unknown or a missing field, and a value that a class refuses.
+    """
+    fields = dict(card)
+    name = fields.pop("class", None)
+    if name not in PROCESSES:
+        raise Refusal(f"process {name!r}: {nearest(str(name), PROCESSES)}")
+    made, known = PROCESSES[name], PROCESSES[name].__dataclass_fields__
+    for field in fields:
+        if field not in known:
+            raise Refusal(f"process {name}: no field {field!r}: {nearest(field, known)}")
+    try:
+        return made(**{field: tuple(v) if isinstance(v, list) else v for field, v in fields.items()})
+    except TypeError as error:
+        raise Refusal(f"process {name}: fields are {', '.join(known)} ({error})") from error
+
+
+def _positive(name: str, value: float) -> None:
+    if not (value > 0 and isfinite(value)):
+        raise Refusal(f"{name} {value}: above 0 and finite")
+
+
+def _ends(sigma_min: float, sigma_max: float) -> None:
+    if not 0 < sigma_min < sigma_max < inf:
+        raise Refusal(f"sigma_min {sigma_min}, sigma_max {sigma_max}: 0 < sigma_min < sigma_max < inf")
