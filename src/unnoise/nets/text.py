@@ -1,0 +1,48 @@
+"""A small transformer that reads a prompt: one feature a token for cross-attention, one vector for the whole."""
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.diffusion.model import Cond
+from unnoise.nets.blocks import Attention
+
+
+class Layer(nn.Module):
+    """Attention and a feed-forward net, each behind a normalisation and around a residual (pre-norm)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.mix = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.mix(self.norm1(x), mask=mask)
+        return x + self.feed(self.norm2(x))
+
+
+class TextEncoder(nn.Module):
+    """Read token numbers into a `Cond`.
+
+    ids: (B, L), 0 <= id < vocab, L <= length; mask: (B, L), True = a token, False = padding. Every row has at least one
+    token. Gives tokens (B, L, width), the mask, and vector (B, width): the mean over the real tokens.
+    Source: Vaswani et al. 2017; Xiong et al. 2020 for the place of the normalisation.
+    """
+
+    def __init__(self, vocab: int, width: int, depth: int, heads: int, length: int) -> None:
+        super().__init__()
+        self.length = length
+        self.embed = nn.Embedding(vocab, width)
+        self.place = nn.Parameter(0.02 * torch.randn(length, width))
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.embed.weight, std=0.5)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Cond:
+        x = self.embed(ids) + self.place[: ids.shape[1]]
+        for layer in self.layers:
+            x = layer(x, mask)
+        x = self.norm(x)
+        real = mask[:, :, None].to(x.dtype)
+        return Cond(tokens=x, mask=mask, vector=(x * real).sum(1) / real.sum(1))

@@ -1,0 +1,104 @@
+"""A U-Net for data of one, two or three dimensions, told what to draw by cross-attention and by a pooled vector."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unnoise.diffusion.model import Cond
+from unnoise.nets.blocks import CONV, POOL, Attention, Embed, ResBlock, zeroed
+
+
+class Attend(nn.Module):
+    """Let positions look at one another, then at the prompt's tokens; each branch is a residual.
+
+    x: (B, width, *d); tokens: (B, L, context); mask: (B, L).
+    """
+
+    def __init__(self, width: int, heads: int, context: int | None, groups: int = 32) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, width)
+        self.mix = Attention(width, heads)
+        self.norm_cross = nn.LayerNorm(width) if context else None
+        self.cross = Attention(width, heads, context) if context else None
+        zeroed(self.mix.out)
+
+    def forward(self, x: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
+        flat = x.flatten(2).transpose(1, 2)
+        flat = flat + self.mix(self.norm(x).flatten(2).transpose(1, 2))
+        if self.cross is not None and self.norm_cross is not None and tokens is not None:
+            flat = flat + self.cross(self.norm_cross(flat), tokens, mask)
+        return flat.transpose(1, 2).reshape(x.shape)
+
+
+class Stage(nn.Module):
+    """A few residual blocks at one resolution, each followed by attention where the resolution has it."""
+
+    def __init__(self, rank: int, channels: int, width: int, depth: int, emb: int, heads: int, context: int | None):
+        super().__init__()
+        entries = [channels] + [width] * (depth - 1)
+        self.blocks = nn.ModuleList(ResBlock(rank, entry, width, emb) for entry in entries)
+        self.attends = nn.ModuleList(Attend(width, heads, context) for _ in entries if heads)
+
+    def forward(self, x: Tensor, emb: Tensor, cond: Cond) -> Tensor:
+        for i, block in enumerate(self.blocks):
+            x = block(x, emb)
+            if self.attends:
+                x = self.attends[i](x, cond.tokens, cond.mask)
+        return x
+
+
+class UNet(nn.Module):
+    """Predict what a model's kind asks for from noisy data and its native time.
+
+    x: (B, channels, *d) with every size a multiple of 2**(levels - 1); time: (B,); cond: tokens (B, L, context), mask
+    (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
+
+    `widths`, `depths` and `heads` have one entry a resolution, finest first; heads 0 means no attention there. The
+    coarsest resolution is the middle: it has one stage, the others one on the way down and one on the way up.
+    Source: Ronneberger et al. 2015; Ho et al. 2020, appendix B; Rombach et al. 2022, section 3.3.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        widths: list[int],
+        depths: list[int],
+        heads: list[int],
+        context: int | None = None,
+        vector: int | None = None,
+        labels: int | None = None,
+        rank: int = 2,
+    ) -> None:
+        super().__init__()
+        emb = 4 * widths[0]
+        self.factor = 2 ** (len(widths) - 1)
+        self.embed = Embed(widths[0], emb, vector, labels)
+        self.enter = CONV[rank](channels, widths[0], 3, padding=1)
+        levels = list(zip(widths, depths, heads, strict=True))
+        entries = [widths[0], *widths[:-2]]
+        self.down = nn.ModuleList(
+            Stage(rank, entry, width, depth, emb, head, context)
+            for entry, (width, depth, head) in zip(entries, levels[:-1], strict=True)
+        )
+        width, depth, head = levels[-1]
+        self.middle = Stage(rank, widths[-2], width, depth, emb, head, context)
+        self.up = nn.ModuleList(
+            Stage(rank, coarser + width, width, depth, emb, head, context)
+            for coarser, (width, depth, head) in zip(widths[:0:-1], levels[-2::-1], strict=True)
+        )
+        self.norm = nn.GroupNorm(32, widths[0])
+        self.leave = zeroed(CONV[rank](widths[0], channels, 3, padding=1))
+
+    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+        emb = self.embed(time, cond)
+        h = self.enter(x)
+        skips = []
+        for stage in self.down:
+            h = stage(h, emb, cond)
+            skips.append(h)
+            h = POOL[x.ndim - 2](h, 2)
+        h = self.middle(h, emb, cond)
+        for stage in self.up:
+            h = torch.cat([F.interpolate(h, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1)
+            h = stage(h, emb, cond)
+        return self.leave(F.silu(self.norm(h)))
