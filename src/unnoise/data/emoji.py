@@ -1,0 +1,42 @@
+"""The embedded data set: 3,780 emoji at 64 x 64 with alpha, as `scripts/render_emoji.py` made them."""
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from PIL import Image
+
+from unnoise.data.source import Pixels, Source
+from unnoise.errors import Refusal
+
+SIZE = 64
+
+
+@cache
+def _records() -> list[dict[str, object]]:
+    text = (files("unnoise") / "zoo/emoji/pictures.json").read_text(encoding="utf-8")
+    return list(json.loads(text))
+
+
+@cache
+def _pixels() -> Pixels:
+    """Cut the atlas: (N, 64, 64, 4)."""
+    with (files("unnoise") / "zoo/emoji/pictures.webp").open("rb") as file:
+        atlas = np.asarray(Image.open(file).convert("RGBA"))
+    rows, columns = atlas.shape[0] // SIZE, atlas.shape[1] // SIZE
+    tiles = atlas.reshape(rows, SIZE, columns, SIZE, 4).swapaxes(1, 2).reshape(-1, SIZE, SIZE, 4)
+    return tiles[: len(_records())]
+
+
+def open_emoji(size: int = SIZE) -> Source:
+    """Open the embedded data set. Raises Refusal for any size but 64."""
+    if size != SIZE:
+        raise Refusal(f"data.size {size}: the embedded emoji are {SIZE} x {SIZE}")
+    records = _records()
+    return Source(
+        name="emoji",
+        captions=tuple((str(r["name"]), *map(str, r["also"])) for r in records),  # type: ignore[call-overload]
+        concepts=tuple(str(r["concept"]) for r in records),
+        read=lambda i: _pixels()[i],
+    )
