@@ -1,0 +1,55 @@
+"""The command `unnoise`: one table of commands, each imported when it is called, and one place where errors end."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+import unnoise
+from unnoise.errors import NotFinite, Refusal
+
+COMMANDS = {
+    "generate": ("unnoise.cli.generate:app", "Draw pictures from words."),
+    "replay": ("unnoise.cli.replay:replay", "Make a picture again from the recipe that it carries."),
+    "models": ("unnoise.cli.models:models", "List the models that can be loaded, or show the card of one."),
+    "train": ("unnoise.cli.train:train", "Train a model from a recipe."),
+    "evaluate": ("unnoise.cli.evaluate:evaluate", "Measure a model: the figures of its card."),
+}
+REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: what was asked is wrong; it went wrong; Ctrl-C
+
+
+def app() -> App:
+    """Make the command line; commands are imported when they are called."""
+    made = App(name="unnoise", help="Draw pictures from words with diffusion models.", version=unnoise.__version__)
+    for name, (place, help) in COMMANDS.items():
+        made.command(place, name=name, help=help)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code; an error is one line on stderr."""
+    try:
+        done = app()(
+            list(sys.argv[1:] if arguments is None else arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+    except (CycloptsError, Refusal) as error:
+        return _fail(str(error), REFUSED)
+    except NotFinite as error:
+        return _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return FAILED
+    return done if isinstance(done, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"unnoise: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)}", file=sys.stderr)
+    return code

@@ -1,0 +1,49 @@
+"""`unnoise models`: what can be loaded, from the headers of the files alone."""
+
+import json
+from math import prod
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from unnoise.files.border import plain
+from unnoise.files.card import read_card
+from unnoise.files.header import read_header
+from unnoise.files.zoo import ZOO, find
+
+
+def models(
+    model: Annotated[str | None, Parameter(help="Name or .safetensors file whose whole card is shown.")] = None,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+) -> None:
+    """List the models that can be loaded by name, or show the card of one.
+
+    Besides these, every command takes the path of a .safetensors file that `unnoise train` wrote.
+    """
+    if model is not None:
+        print(json.dumps(plain(read_card(find(model))), indent=None if as_json else 2))
+        return
+    found = [_facts(name) for name in ZOO]
+    if as_json:
+        print(json.dumps({"models": found}))
+        return
+    for facts in found:
+        sizes = ", ".join(f"{width}x{height}" for width, height in facts["sizes"])
+        parameters, megabytes = facts["parameters"] / 1e6, facts["bytes"] / 1e6
+        print(f"{facts['name']}: {parameters:.1f} M parameters, {megabytes:.1f} MB, {sizes} pixels, {facts['licence']}")
+
+
+def _facts(name: str) -> dict[str, Any]:
+    header = read_header(find(name))
+    card = read_card(find(name), header)
+    return {
+        "name": name,
+        "path": str(find(name)),
+        "parameters": sum(prod(entry.shape) for entry in header.tensors.values()),
+        "bytes": header.size,
+        "sizes": card.advice.sizes,
+        "licence": card.licence,
+        "fingerprint": card.fingerprint,
+    }

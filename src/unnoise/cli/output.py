@@ -1,0 +1,60 @@
+"""Where pictures go: their names are settled, and known to be writable, before anything is computed."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from unnoise.errors import Refusal
+from unnoise.files.atomic import check_writable
+
+HOME = Path("out")
+LETTERS = 48  # of a prompt in the name of a file
+
+
+def places(out: str | None, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[list[Path], Path | None]:
+    """Name a file for each picture, prompt by prompt and seed by seed, and one for the sheet where there are several.
+
+    out: a .png file; a folder; or None, which is the folder `out`. With several pictures a file names the sheet, and
+    they lie beside it. Raises Refusal where it cannot be written.
+    """
+    names = _names(prompts, seeds)
+    if out is None or _is_folder(out):
+        folder = HOME if out is None else Path(out)
+        together = names[0].removesuffix(".png") if len(prompts) == 1 else f"{len(prompts)}-prompts-{seeds[0]}"
+        single, sheet = folder / names[0], folder / f"{together}-sheet.png"
+    else:
+        single = sheet = Path(out)
+        folder = single.parent
+        names = [f"{single.stem}-{name}" for name in names]
+    if len(names) == 1:
+        check_writable(single)
+        return [single], None
+    pictures = [folder / name for name in names]
+    for path in [sheet, *pictures]:
+        check_writable(path)
+    return pictures, sheet
+
+
+def _is_folder(out: str) -> bool:
+    if not out:
+        raise Refusal("out '': a .png file or a folder")
+    suffix = Path(out).suffix.lower()
+    if out.endswith(os.sep) or os.path.isdir(out) or not suffix:
+        return True
+    if suffix != ".png":
+        raise Refusal(f"out {out!r}: pictures are written as .png; a folder with a dot in its name ends in '/'")
+    return False
+
+
+def _names(prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    found: list[str] = []
+    for prompt in prompts:
+        slug = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")[:LETTERS].rstrip("-") or "unconditional"
+        for seed in seeds:
+            name, again = f"{slug}-{seed}.png", 1
+            while name in found:
+                again += 1
+                name = f"{slug}-{seed}-{again}.png"
+            found.append(name)
+    return found

@@ -1,0 +1,88 @@
+"""`unnoise train`: a recipe becomes a model file, with progress, and goes on where it was stopped."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from unnoise.train.loop import Progress
+
+
+def train(
+    recipe: Path,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given")] = None,
+) -> None:
+    """Train the model that a recipe describes.
+
+    Writes the model, its checkpoints, averages, log and sample sheets under --out. A run that was stopped, however,
+    goes on with --resume, and ends with the same weights to the bit (same machine, versions and threads).
+
+        unnoise train recipes/emoji.toml --out runs/emoji
+        unnoise train recipes/emoji.toml --out runs/emoji --resume
+        unnoise generate "a red heart" --model runs/emoji/emoji.safetensors
+
+    Parameters
+    ----------
+    recipe
+        A TOML file such as recipes/emoji.toml; an unknown key is refused with the known ones listed.
+    out
+        Folder of the run; runs/NAME unless given.
+    resume
+        Go on from the folder's last checkpoint.
+    device
+        cpu, cuda, or another device of torch.
+    """
+    import torch
+
+    from unnoise.files.model_file import known_device
+    from unnoise.train.recipe import read_recipe
+    from unnoise.train.run import train_recipe
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    plan = read_recipe(recipe)
+    folder = out or Path("runs") / plan.name
+    with _bar() as bar:
+        path = train_recipe(plan, folder, known_device(device), resume, _Report(bar))
+    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _bar() -> "Bar":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+class _Report:
+    """Show the stages of a run: a bar each, and, where there is no terminal, a line every hundred steps."""
+
+    def __init__(self, bar: "Bar") -> None:
+        self.bar = bar
+
+    def stage(self, name: str, total: int) -> None:
+        self.name = name
+        self.current = self.bar.add_task(name, total=total, note="")
+
+    def step(self, progress: "Progress") -> None:
+        note = f"loss {progress.loss:.4f}  {progress.speed:.0f} images/s"
+        self.bar.update(self.current, completed=progress.step, note=note)
+        if not self.bar.console.is_terminal and progress.step % 100 == 0:
+            self.bar.console.print(f"{self.name} {progress.step}/{progress.steps}  {note}", highlight=False)
+
+    def encoded(self, done: int, total: int) -> None:
+        self.bar.update(self.current, completed=done, total=total)

@@ -1,0 +1,59 @@
+"""What made a picture, complete enough to make it again, as one line of JSON in the picture itself."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from unnoise.files.border import Strict, dump, parse
+from unnoise.files.card import Part
+
+Level = float | Literal["inf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Strict):
+    """Say how one picture was made.
+
+    model, fingerprint: the card's; sampler: its class and fields; grid: every level, the first may be "inf"; weight:
+    null + weight*(cond - null); between: the levels where that acted; size: (width, height) in pixels; row, rows: the
+    place in the batch, because the last bits of a network's answer depend on the shape of what it is asked; noise:
+    sha256 of a starting noise that was handed in, which no recipe can make again; versions: of what computed it.
+    """
+
+    model: str
+    fingerprint: str
+    prompt: str
+    negative: str
+    seed: int
+    size: tuple[int, int]
+    sampler: Part
+    grid: tuple[Level, ...]
+    weight: float
+    between: tuple[Level, Level]
+    rescale: float
+    dtype: Literal["float32", "bfloat16"]
+    device: str
+    row: int
+    rows: int
+    versions: dict[str, str]
+    noise: str | None = None
+
+
+def to_level(sigma: float) -> Level:
+    """Write a level as JSON can: infinity, which it lacks, as "inf"."""
+    return "inf" if sigma == inf else float(sigma)
+
+
+def from_level(level: Level) -> float:
+    """Read what `to_level` wrote."""
+    return inf if level == "inf" else level
+
+
+def to_json(recipe: Recipe) -> str:
+    """Write a recipe as one line of JSON in ASCII, always the same for the same recipe."""
+    return dump(recipe)
+
+
+def from_json(text: str, where: str) -> Recipe:
+    """Read a recipe. Raises Refusal, starting with `where`, for anything that a recipe cannot say."""
+    return parse(Recipe, text, where)

@@ -1,0 +1,142 @@
+"""What `generate` is asked for, checked before anything heavy is loaded or computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Any, Final
+
+from unnoise.errors import Refusal, nearest
+from unnoise.files.card import Card
+from unnoise.sampling.grid import explicit
+from unnoise.sampling.names import GRIDS, SAMPLERS, known
+from unnoise.sampling.state import Sampler
+
+STEPS: Final = 1000
+GUIDANCE: Final = 100.0
+SEEDS: Final = 2**63  # seeds are below this; sample k has seed + k
+SIDE: Final = 4096  # pixels
+AREA: Final = 1 << 22  # pixels computed at once
+TOTAL: Final = 1 << 28  # pixels of all pictures of one request, which are held in memory together
+PICTURES: Final = 4096  # samples of one prompt, and rows of one batch
+LETTERS: Final = 10_000  # of a prompt
+DTYPES: Final = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Hold what was asked; None leaves the choice to the model's card.
+
+    weight: 0 ... 100, 1 = off; steps: 1 ... 1000; sampler: a name, or one itself; grid: a name, or every level; seed:
+    0 ... 2**63 - n; size: (width, height) in pixels; between: the levels between which guidance acts; rescale: 0 ... 1;
+    batch: pictures computed at once.
+    Raises Refusal that names the first argument that is out of its range, or that could not act.
+    """
+
+    prompts: tuple[str, ...]
+    negative: str = ""
+    steps: int | None = None
+    weight: float | None = None
+    sampler: str | Sampler[Any, Any] | None = None
+    grid: str | tuple[float, ...] | None = None
+    seed: int | None = None
+    size: tuple[int, int] | None = None
+    n: int = 1
+    between: tuple[float, float] | None = None
+    rescale: float | None = None
+    batch: int | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise Refusal("prompt: there is none; an empty text is the unconditional model")
+        for name, text in (("negative", self.negative), *(("prompt", prompt) for prompt in self.prompts)):
+            check_text(name, text)
+        check_whole("n", self.n, 1, PICTURES)
+        if self.steps is not None:
+            check_whole("steps", self.steps, 1, STEPS)
+        if self.weight is not None:
+            check_number("guidance weight", self.weight, 0, GUIDANCE)
+        if self.rescale is not None:
+            check_number("rescale", self.rescale, 0, 1)
+        if self.seed is not None:
+            check_whole("seed", self.seed, 0, SEEDS - self.n)
+        if self.batch is not None:
+            check_whole("batch", self.batch, 1, PICTURES)
+        if self.size is not None:
+            check_size(self.size)
+        if self.between is not None:
+            check_levels("between", self.between)
+        if self.dtype not in DTYPES:
+            raise Refusal(f"dtype {self.dtype!r}: {nearest(str(self.dtype), DTYPES)}")
+        if isinstance(self.sampler, str):
+            known("sampler", self.sampler, SAMPLERS)
+        self._check_grid()
+
+    def _check_grid(self) -> None:
+        if isinstance(self.grid, str):
+            known("grid", self.grid, GRIDS)
+        elif self.grid is not None:
+            steps = len(explicit(self.grid)) - 1
+            check_whole("steps of the grid", steps, 1, STEPS)
+            if self.steps not in (None, steps):
+                raise Refusal(f"steps {self.steps}: the grid that is given has {steps}; leave one of them out")
+
+
+def parse_levels(text: str) -> tuple[float, ...] | None:
+    """Read levels such as "inf,10,2.5,0"; None where the text is not a list of numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return None
+
+
+def notes(request: Request, card: Card) -> list[str]:
+    """Say what is allowed but seldom meant."""
+    found = []
+    if card.text and not all(prompt.strip() for prompt in request.prompts):
+        found.append("an empty prompt: this draws from the unconditional model")
+    low, high = card.advice.guidance_range
+    if request.weight not in (None, 1) and not low <= request.weight <= high:
+        found.append(f"guidance {request.weight:g}: {card.name} was measured to be sound from {low:g} to {high:g}")
+    if request.size and card.advice.sizes and request.size not in card.advice.sizes:
+        known = ", ".join(f"{width}x{height}" for width, height in card.advice.sizes)
+        found.append(f"size {request.size[0]}x{request.size[1]}: {card.name} was trained at {known}")
+    return found
+
+
+def check_text(name: str, text: object) -> None:
+    """Raise Refusal unless `text` is Unicode of at most LETTERS letters."""
+    if not isinstance(text, str):
+        raise Refusal(f"{name} {text!r}: a text")
+    if len(text) > LETTERS:
+        raise Refusal(f"{name} of {len(text)} letters: at most {LETTERS}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refusal(f"{name} {text!r}: not Unicode, it holds half a character") from None
+
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise Refusal unless `value` is a whole number from low to high."""
+    if type(value) is not int or not low <= value <= high:
+        raise Refusal(f"{name} {value!r}: a whole number from {low} to {high}")
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Raise Refusal unless `value` is a number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and low <= value <= high):
+        raise Refusal(f"{name} {value!r}: a number from {low:g} to {high:g}")
+
+
+def check_size(size: Sequence[Any]) -> None:
+    """Raise Refusal unless `size` is a width and a height, each from 1 to SIDE."""
+    if len(size) != 2:
+        raise Refusal(f"size {size}: a width and a height")
+    for name, side in zip(("width", "height"), size, strict=True):
+        check_whole(name, side, 1, SIDE)
+
+
+def check_levels(name: str, ends: Sequence[Any]) -> None:
+    """Raise Refusal unless `ends` is a lower and an upper level, 0 <= lower < upper <= inf."""
+    if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends) or not 0 <= ends[0] < ends[1] <= inf:
+        raise Refusal(f"{name} {tuple(ends)}: a lower and a higher level, 0 to inf")

@@ -1,0 +1,48 @@
+"""From prompts to conditions: a tokenizer and a text network as one callable."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.diffusion.model import Cond
+from unnoise.errors import Refusal
+
+
+class Tokens(Protocol):
+    """What is needed of a tokenizer: numbers from 0 to `size` - 1."""
+
+    @property
+    def size(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]:
+        """Give the token numbers of a text: at least one, also for an empty text."""
+
+
+class PromptEncoder:
+    """Read prompts, each on its own and all to one length, so that a prompt's features depend on no other prompt.
+
+    net: ids (1, L) int64, mask (1, L) bool -> Cond, with the attribute `length`, the most tokens it reads (= L).
+    An empty prompt is the unconditional model.
+    """
+
+    def __init__(self, tokenizer: Tokens, net: nn.Module) -> None:
+        self.tokenizer = tokenizer
+        self.net = net
+        self.length = int(net.length)  # type: ignore[arg-type]
+
+    def __call__(self, prompts: Sequence[str]) -> list[Cond]:
+        """Give one Cond of one row for each prompt. Raises Refusal for a prompt of too many tokens."""
+        return [self._read(prompt) for prompt in prompts]
+
+    def _read(self, prompt: str) -> Cond:
+        tokens = self.tokenizer.encode(prompt)
+        if len(tokens) > self.length:
+            short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
+            raise Refusal(f"prompt {short!r} has {len(tokens)} tokens, the model reads at most {self.length}")
+        device = next(self.net.parameters()).device
+        ids = torch.tensor([tokens + [0] * (self.length - len(tokens))], device=device)
+        mask: Tensor = torch.arange(self.length, device=device)[None] < len(tokens)
+        cond: Cond = self.net(ids, mask)
+        return cond
