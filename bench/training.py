@@ -1,0 +1,102 @@
+"""Images a second of the training loop against the bare step of the same nets and batch; `make bench` prints it.
+
+The bare step is forward, backward and optimizer on one fixed batch. The loop adds what training needs: data, noise,
+text, checks, clipping, averages, log, and, in proportion to how often the recipe asks, sheets, snapshots, checkpoints.
+Bare and loop are timed in turn, and the ratio is the median of the pairs.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from unnoise.data.source import open_source
+from unnoise.diffusion.loss import loss
+from unnoise.files import model_file
+from unnoise.text.tokenizer import Tokenizer
+from unnoise.train.denoiser import DenoiserTask
+from unnoise.train.latents import Latents, tokens_of, views_of
+from unnoise.train.loop import attention, train
+from unnoise.train.recipe import Keep, Recipe, read_recipe
+from unnoise.train.run import card_of
+
+ROOT = Path(__file__).parents[1]
+STEPS, PAIRS = 10, 7
+NEVER = 10**9
+
+
+def main() -> None:
+    recipe = read_recipe(ROOT / "recipes/emoji.toml")
+    task = task_of(recipe)
+    fit, keep = recipe.denoiser.fit, recipe.keep
+    bare = bare_steps(task)
+    next(bare)
+    pairs = [(next(bare), loop_step(task, recipe, NEVER)) for _ in range(PAIRS)]
+    often = loop_step(task, recipe, 1) - statistics.median(looped for _, looped in pairs)
+    shares = [one / (looped + often / min(keep.sheet, keep.checkpoint, keep.snapshot)) for one, looped in pairs]
+    speeds = [fit.batch / statistics.median(column) for column in zip(*pairs, strict=True)]
+    print(
+        f"training   {100 * statistics.median(shares):8.1f} %     95.0 %  {speeds[0]:.1f} images/s bare, "
+        f"{speeds[1]:.1f} in the loop; sheet, snapshot and checkpoint together {often:.1f} s"
+    )
+
+
+def task_of(recipe: Recipe) -> DenoiserTask:
+    """Make the recipe's denoiser on random latents with the real captions, cut into bytes."""
+    source = open_source(recipe.data.source, recipe.data.size)
+    views = views_of(source, replace(recipe.data, views=1), recipe.seed)
+    pipeline = model_file.build(card_of(recipe, source, None, Tokenizer()))
+    for net in pipeline.networks().values():
+        net.to(memory_format=torch.channels_last)
+    ids, lengths = tokens_of(views, Tokenizer(), recipe.denoiser.text.length)
+    size = recipe.data.size
+    x0 = torch.randn(len(source), 1, *pipeline.space.shape(size, size)).half()
+    return DenoiserTask(recipe, source, Latents(x0, ids[:, None], lengths[:, None]), pipeline)
+
+
+def bare_steps(task: DenoiserTask) -> Iterator[float]:
+    """Give the seconds of a bare step, a mean over STEPS, each time it is asked."""
+    own, batch = task.recipe.denoiser, task.recipe.denoiser.fit.batch
+    optimizer = torch.optim.AdamW(task.parts.parameters(), 1e-4, fused=True)
+    x0 = task.latents.x0[:batch, 0].float()
+    noise, sigma = torch.randn_like(x0), torch.rand(batch)
+    ids, lengths = task.latents.ids[:batch, 0], task.latents.lengths[:batch, 0]
+    mask = torch.arange(ids.shape[1]) < lengths[:, None]
+    while True:
+        began = time.perf_counter()
+        with attention(torch.device("cpu")):
+            for _ in range(STEPS):
+                with torch.autocast("cpu", torch.bfloat16, enabled=own.fit.bf16):
+                    cond = task.text.net(ids, mask)
+                    error = loss(task.model, x0, noise, sigma, cond, own.weighting).mean()
+                error.backward()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        yield (time.perf_counter() - began) / STEPS
+
+
+def loop_step(task: DenoiserTask, recipe: Recipe, every: int) -> float:
+    """Give the seconds of a step of the loop, a mean over STEPS, with sheet, snapshot and checkpoint so often."""
+    marks: list[float] = []
+
+    def watch(progress: object) -> None:
+        marks.append(time.perf_counter())
+        if len(marks) > (STEPS if every == NEVER else 2):
+            raise StopIteration
+
+    keep: Keep = replace(recipe.keep, sheet=every, snapshot=every, checkpoint=every)
+    with tempfile.TemporaryDirectory() as folder, suppress(StopIteration):
+        train(task, replace(recipe.denoiser.fit, steps=NEVER), keep, Path(folder), watch)
+    return (marks[-1] - marks[0]) / (len(marks) - 1)
+
+
+if __name__ == "__main__":
+    main()

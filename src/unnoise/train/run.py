@@ -1,0 +1,178 @@
+"""From a recipe to a model file: open the data, train the autoencoder, encode every view, train the denoiser, save."""
+
+import hashlib
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from unnoise.data.source import Source, open_source
+from unnoise.data.view import BACKGROUNDS, PHRASES, View, pixels_of
+from unnoise.errors import Refusal
+from unnoise.files import model_file
+from unnoise.files.atomic import replacing
+from unnoise.files.border import dump
+from unnoise.files.card import Card, Part
+from unnoise.nets.autoencoder import Autoencoder
+from unnoise.pipeline import Pipeline
+from unnoise.spaces.latent import Latent
+from unnoise.spaces.pixels import Pixels
+from unnoise.spaces.space import measure
+from unnoise.text import tokenizer as bpe
+from unnoise.text.tokenizer import Tokenizer
+from unnoise.train.autoencoder import AutoencoderTask
+from unnoise.train.denoiser import DenoiserTask
+from unnoise.train.latents import BATCH, Latents, encode_views, tokens_of, views_of
+from unnoise.train.loop import Progress, seconds_of, train, using
+from unnoise.train.recipe import Recipe
+
+
+class Report(Protocol):
+    """Where the progress of a run goes."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A new stage of `total` steps begins."""
+
+    def step(self, progress: Progress) -> None:
+        """A network took a step."""
+
+    def encoded(self, done: int, total: int) -> None:
+        """So many views are encoded."""
+
+
+def train_recipe(recipe: Recipe, folder: Path, device: torch.device, resume: bool, report: Report) -> Path:
+    """Train what a recipe describes and give the path of the model's file, `folder/NAME.safetensors`.
+
+    Raises Refusal where a part of the recipe cannot be made, the folder holds a run and `resume` is not asked for, or
+    it holds the run of another recipe.
+    """
+    source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    model_file.build(card_of(recipe, source, None, Tokenizer()), device="meta")
+    _claim(recipe, folder, resume)
+    coder = _train_autoencoder(recipe, source, folder / "autoencoder", device, report)
+    space = _measured(source, coder)
+    views = views_of(source, recipe.data, recipe.seed)
+    report.stage("views", len(views))
+    x0 = encode_views(source, views, space, folder / "latents.safetensors", _key(recipe, coder), report.encoded)
+    tokenizer = bpe.train(_texts(source), recipe.denoiser.text.vocab)
+    ids, lengths = tokens_of(views, tokenizer, recipe.denoiser.text.length)
+    shape = (len(source), recipe.data.views)
+    latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))
+    torch.manual_seed(recipe.seed)
+    pipeline = model_file.build(card_of(recipe, source, space, tokenizer))
+    if coder is not None:
+        pipeline.networks()["autoencoder"].load_state_dict(coder.state_dict())
+    return _train_denoiser(recipe, source, latents, pipeline, folder, device, report)
+
+
+def _claim(recipe: Recipe, folder: Path, resume: bool) -> None:
+    """Take a folder for a recipe, or go on where the same recipe stopped."""
+    mark = folder / "recipe.json"
+    if not mark.exists():
+        with replacing(mark) as file:
+            file.write(dump(recipe).encode())
+    elif not resume:
+        raise Refusal(f"--out {str(folder)!r}: holds a run already; go on with --resume, or name another folder")
+    elif mark.read_text() != dump(recipe):
+        raise Refusal(f"--out {str(folder)!r}: holds the run of another recipe; name another folder")
+
+
+def _train_autoencoder(
+    recipe: Recipe, source: Source, folder: Path, device: torch.device, report: Report
+) -> Autoencoder | None:
+    if recipe.autoencoder is None:
+        return None
+    task = AutoencoderTask(recipe, recipe.autoencoder, source, device)
+    report.stage("autoencoder", recipe.autoencoder.fit.steps)
+    averaged = train(task, recipe.autoencoder.fit, recipe.keep, folder, report.step)
+    task.parts.load_state_dict(averaged)
+    return task.net.eval().requires_grad_(False)
+
+
+def _measured(source: Source, coder: Autoencoder | None) -> Pixels | Latent:
+    """Make the space whose x0 has zero mean and unit variance over the pictures as they are."""
+    device = torch.device("cpu") if coder is None else next(coder.parameters()).device
+    plain = (torch.stack([pixels_of(source, [View(i, "")])[0] for i in part]) for part in _parts(len(source)))
+    batches = (batch.to(device, memory_format=torch.channels_last) for batch in plain)
+    if coder is None:
+        return Pixels(3, *measure(lambda data: data, batches))
+    return Latent(coder, *measure(lambda data: coder.encode(data)[0], batches))
+
+
+def _parts(count: int) -> Iterator[range]:
+    return (range(i, min(i + BATCH, count)) for i in range(0, count, BATCH))
+
+
+def _texts(source: Source) -> list[str]:
+    """List what the tokenizer learns from: every name, and every other word of a caption."""
+    names = [name for phrasings in source.captions for name in phrasings]
+    return names + [f"{phrase.format('')} on a {colour} background" for phrase in PHRASES for colour in BACKGROUNDS]
+
+
+def _key(recipe: Recipe, coder: Autoencoder | None) -> str:
+    """Name what decides the encoded views: data, seed and the autoencoder's weights."""
+    digest = hashlib.sha256(dump(recipe.data).encode() + str(recipe.seed).encode())
+    for tensor in [] if coder is None else coder.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def card_of(recipe: Recipe, source: Source, space: Pixels | Latent | None, tokenizer: Tokenizer) -> Card:
+    """Write the card; before the space is measured, with its moments left out."""
+    own, text = recipe.denoiser, recipe.denoiser.text
+    moments = {"shift": list(space.affine.shift), "scale": list(space.affine.scale)} if space else {}
+    latent = recipe.autoencoder is not None
+    sizes = {"vocab": tokenizer.size, "width": text.width, "depth": text.depth}
+    return Card(
+        name=recipe.name,
+        net=own.net,
+        process=own.process,
+        kind=own.kind,
+        space=Part("Latent" if latent else "Pixels", moments),
+        advice=recipe.advice,
+        licence=recipe.licence,
+        autoencoder=Part("Autoencoder", recipe.autoencoder.args) if recipe.autoencoder else None,
+        text=Part("TextEncoder", sizes | {"heads": text.heads, "length": text.length}),
+        tokenizer=Part("Tokenizer", asdict(tokenizer)),
+        training={
+            "data": source.name,
+            "pictures": len(source),
+            "concepts": len(source.members),
+            "caption_dropout": own.dropout,
+            "steps": own.fit.steps,
+            "batch": own.fit.batch,
+            "ema": recipe.keep.length,
+            "seed": recipe.seed,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        },
+    )
+
+
+def _train_denoiser(
+    recipe: Recipe,
+    source: Source,
+    latents: Latents,
+    pipeline: Pipeline,
+    folder: Path,
+    device: torch.device,
+    report: Report,
+) -> Path:
+    for net in pipeline.networks().values():
+        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task = DenoiserTask(recipe, source, latents, pipeline)
+    report.stage("denoiser", recipe.denoiser.fit.steps)
+    averaged = train(task, recipe.denoiser.fit, recipe.keep, folder / "denoiser", report.step)
+    path = folder / f"{recipe.name}.safetensors"
+    with using(task.parts, averaged):
+        model_file.save(path, replace(pipeline, card=_timed(pipeline.card, folder)))
+    return path
+
+
+def _timed(card: Card, folder: Path) -> Card:
+    """Write the seconds of each task on the card."""
+    seconds = {f"{task.name}_seconds": seconds_of(task) for task in sorted(folder.iterdir()) if task.is_dir()}
+    return replace(card, training=card.training | seconds)

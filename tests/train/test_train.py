@@ -1,0 +1,185 @@
+"""Training: a stopped run goes on to the same bits, faults stop it with their place, recipes are strict."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from unnoise.cli.main import main
+from unnoise.errors import NotFinite, Refusal
+from unnoise.files.header import read_header
+from unnoise.files.model_file import load
+from unnoise.train.loop import Progress
+from unnoise.train.recipe import Recipe, read_recipe
+from unnoise.train.run import train_recipe
+
+TINY = """
+name = "tiny"
+seed = 3
+prompts = ["a red square"]
+
+[data]
+source = "{source}"
+size = 16
+views = 2
+
+[autoencoder]
+args = {{ width = 32, encode = 1, decode = 1 }}
+fit = {{ steps = 6, batch = 4, warmup = 2 }}
+
+[denoiser]
+process = {{ class = "Flow" }}
+fit = {{ steps = 8, batch = 4, warmup = 2 }}
+text = {{ vocab = 280, width = 16, depth = 1, heads = 2, length = 16 }}
+net.class = "UNet"
+net.args = {{ channels = 4, widths = [32, 32], depths = [1, 1], heads = [0, 2], context = 16, vector = 16 }}
+
+[keep]
+snapshot = 4
+checkpoint = 2
+sheet = 8
+average = 2
+"""
+
+
+class Quiet:
+    """Report nothing, or stop after so many steps of the denoiser."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop, self.name = stop, ""
+
+    def stage(self, name: str, total: int) -> None:
+        self.name = name
+
+    def step(self, progress: Progress) -> None:
+        if self.name == "denoiser" and progress.step == self.stop:
+            raise KeyboardInterrupt
+
+    def encoded(self, done: int, total: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("squares")
+    for i, colour in enumerate(("red", "green", "blue", "black", "white")):
+        Image.new("RGB", (16, 16), colour).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"a {colour} square")
+    path = folder / "tiny.toml"
+    path.write_text(TINY.format(source=folder))
+    return path
+
+
+@pytest.fixture(scope="session")
+def recipe(recipe_file: Path) -> Recipe:
+    return read_recipe(recipe_file)
+
+
+@pytest.fixture(scope="session")
+def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a run that nothing interrupted."""
+    return fit(recipe, tmp_path_factory.mktemp("whole"))
+
+
+def fit(recipe: Recipe, folder: Path, resume: bool = False, stop: int | None = None) -> Path:
+    return train_recipe(recipe, folder, torch.device("cpu"), resume, Quiet(stop))
+
+
+def weights_sha256(path: Path) -> str:
+    """Hash a model file without its header, which carries the seconds that training took."""
+    header = read_header(path)
+    start = min(entry.start for entry in header.tensors.values())
+    return hashlib.sha256(path.read_bytes()[start:]).hexdigest()
+
+
+def test_a_run_gives_a_model_that_loads_and_draws(whole: Path) -> None:
+    pipeline = load(whole)
+    assert pipeline.card.training["steps"] == 8
+    assert pipeline.generate("a red square", seed=1, steps=2, size=16)[0].image.size == (16, 16)
+
+
+@pytest.mark.parametrize("stop", [1, 5, 7])
+def test_a_stopped_run_ends_with_the_same_bits(recipe: Recipe, whole: Path, tmp_path: Path, stop: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path, stop=stop)
+    assert weights_sha256(fit(recipe, tmp_path, resume=True)) == weights_sha256(whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "denoiser/log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 9))
+
+
+def test_a_killed_command_ends_with_the_same_bits(recipe_file: Path, whole: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "unnoise", "train", str(recipe_file), "--out", str(tmp_path / "run")]
+    log = tmp_path / "run/denoiser/log.jsonl"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline and not (log.exists() and log.read_text()):
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert main([*command[3:], "--resume"]) == 0
+    assert weights_sha256(tmp_path / "run/tiny.safetensors") == weights_sha256(whole)
+
+
+def test_a_finished_run_is_not_overwritten(recipe: Recipe, whole: Path) -> None:
+    with pytest.raises(Refusal, match="--resume"):
+        fit(recipe, whole.parent)
+
+
+def test_another_recipe_does_not_go_on_there(recipe_file: Path, whole: Path) -> None:
+    other = recipe_file.with_name("other.toml")
+    other.write_text(recipe_file.read_text().replace("seed = 3", "seed = 4"))
+    with pytest.raises(Refusal, match="another recipe"):
+        fit(read_recipe(other), whole.parent, resume=True)
+
+
+def test_a_broken_weight_stops_the_run_with_its_step(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unnoise.train import denoiser
+
+    monkeypatch.setattr(denoiser, "loss", lambda model, x0, *rest: x0.sum() * torch.nan)
+    with pytest.raises(NotFinite, match="step 1"):
+        fit(recipe, tmp_path)
+    assert not (tmp_path / "tiny.safetensors").exists()
+
+
+def test_a_broken_gradient_is_named(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unnoise.train import denoiser
+
+    def broken(model: torch.nn.Module, x0: torch.Tensor, *rest: object) -> torch.Tensor:
+        bias = model.net.leave.bias
+        bias.register_hook(lambda gradient: gradient * torch.inf)
+        return bias.sum() + x0.mean() + 1
+
+    monkeypatch.setattr(denoiser, "loss", broken)
+    with pytest.raises(NotFinite, match=r"net\.leave\.bias.*step 1"):
+        fit(recipe, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("views = 2", "viewz = 2", r"unknown field 'data\.viewz'.*did you mean 'views'"),
+        ("steps = 8", 'steps = "eight"', r"denoiser\.fit\.steps"),
+        ("steps = 8", "steps = 0", r"steps 0: at least 1"),
+        ('class = "Flow"', 'class = "Flaw"', "Flow"),
+        ("seed = 3", "seed = ", "line"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(recipe_file.read_text().replace(old, new))
+    assert main(["train", str(path), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert re.search(message, said), said
