@@ -74,8 +74,9 @@ def test_interval_is_in_sigma_and_holds_both_its_ends() -> None:
     x, sigma = ask()
     cond, null = labels(*[DATA] * 4), labels(NULL)
     plain, full = model()(x, sigma, cond), cfg(model(), cond, null, 5.0)(x, sigma)
-    part = cfg(model(), cond, null, 5.0, (0.7, 2.0))(x, sigma)
-    assert torch.equal(part, torch.stack([plain[0], full[1], full[2], plain[3]]))
+    for ends in ((0.7, 2.0), (0.7, 2.5), (0.6, 2.0)):
+        part = cfg(model(), cond, null, 5.0, ends)(x, sigma)
+        assert torch.equal(part, torch.stack([plain[0], full[1], full[2], plain[3]]))
     each = (torch.tensor([0.0, 1.0, 0.0, 0.0]), torch.tensor([1.0, math.inf, 1.0, math.inf]))
     part = cfg(model(), cond, null, 5.0, each)(x, sigma)
     assert torch.equal(part, torch.stack([full[0], plain[1], plain[2], full[3]]))

@@ -124,9 +124,11 @@ def test_lognormal_levels_are_logit_normal_times() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_levels_at_the_ends_of_u_are_inside(dtype: torch.dtype) -> None:
-    sigma = sigma_lognormal(torch.tensor([0.0, 1.0], dtype=dtype), 0.0, 1.0)
+    edge = torch.finfo(dtype).eps
+    sigma = sigma_lognormal(torch.tensor([0.0, edge, 1 - edge, 1.0], dtype=dtype), 0.0, 1.0)
     assert (sigma > 0).all()
     assert sigma.isfinite().all()
+    assert (sigma.diff() > 0).all()  # nothing but the ends is moved
 
 
 def test_uniform_levels_are_uniform_in_time() -> None:

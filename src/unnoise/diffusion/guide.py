@@ -77,7 +77,7 @@ def autoguide(good: Denoise, weak: Denoise, weight: float | Tensor) -> Denoise:
 
 def per_sample(value: float | Tensor, sigma: Tensor) -> Tensor:
     """Bring a number or (B,) to the shape, dtype and device of sigma: (B,), or raise Refusal."""
-    values = torch.as_tensor(value).to(sigma)
+    values = torch.as_tensor(value, dtype=sigma.dtype, device=sigma.device)
     if values.shape not in ((), sigma.shape):
         raise Refusal(f"{tuple(values.shape)} values for {len(sigma)} samples: one, or one for each")
     return values.expand(len(sigma))
