@@ -8,6 +8,15 @@ from unnoise.diffusion.model import Cond
 from unnoise.nets.blocks import CONV, POOL, Attention, Embed, ResBlock, zeroed
 
 
+def places(x: Tensor) -> Tensor:
+    """Tell every position where it is: (B, rank, *d), each coordinate from -1 to 1 across its axis.
+
+    Pure noise says nothing of place, and padding says it only near the border.   Source: Liu et al. 2018 (CoordConv).
+    """
+    axes = [torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[2:]]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(len(x), -1, *x.shape[2:])
+
+
 class Attend(nn.Module):
     """Let positions look at one another, then at the prompt's tokens; each branch is a residual.
 
@@ -73,7 +82,7 @@ class UNet(nn.Module):
         emb = 4 * widths[0]
         self.factor = 2 ** (len(widths) - 1)
         self.embed = Embed(widths[0], emb, vector, labels)
-        self.enter = CONV[rank](channels, widths[0], 3, padding=1)
+        self.enter = CONV[rank](channels + rank, widths[0], 3, padding=1)
         levels = list(zip(widths, depths, heads, strict=True))
         entries = [widths[0], *widths[:-2]]
         self.down = nn.ModuleList(
@@ -91,7 +100,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
         emb = self.embed(time, cond)
-        h = self.enter(x)
+        h = self.enter(torch.cat([x, places(x)], dim=1))
         skips = []
         for stage in self.down:
             h = stage(h, emb, cond)

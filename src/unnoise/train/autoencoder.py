@@ -26,6 +26,7 @@ class AutoencoderTask:
         torch.manual_seed(recipe.seed)
         self.net = Autoencoder(**own.args).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parts = nn.ModuleDict({"autoencoder": self.net})
+        self.rates: dict[str, float] = {}
         compile_if_asked(self.net, own.fit)
 
     def batch(self, step: int) -> Tensor:

@@ -35,6 +35,7 @@ class DenoiserTask:
         self.recipe, self.own, self.source, self.latents = recipe, recipe.denoiser, source, latents
         self.model, self.text, self.space = pipeline.model, pipeline.text, pipeline.space
         self.parts = nn.ModuleDict({"net": self.model.net, "text": self.text.net})
+        self.rates = {"text.embed.weight": self.own.text.rate}
         self.device = next(self.model.parameters()).device
         compile_if_asked(self.model.net, self.own.fit)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -25,6 +25,7 @@ class Task(Protocol):
 
     name: str
     parts: nn.ModuleDict
+    rates: dict[str, float]  # of parameters that learn at a multiple of the common rate
 
     def loss(self, step: int) -> Tensor:
         """Give the mean loss of a step's batch, a function of the weights, the recipe and the step alone."""
@@ -57,9 +58,7 @@ def train(task: Task, fit: Fit, keep: Keep, folder: Path, watch: Watch) -> dict[
     Raises NotFinite where the loss or a gradient is NaN or infinite, Refusal where a checkpoint does not fit.
     """
     parts = task.parts
-    optimizer = torch.optim.AdamW(
-        parts.parameters(), fit.rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(_groups(task), fit.rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True)
     averages = [{name: value.detach().clone() for name, value in parts.state_dict().items()} for _ in keep.lengths]
     gammas = [ema.gamma(length) for length in keep.lengths]
     saved = folder / "checkpoint.safetensors"
@@ -127,9 +126,17 @@ def _culprit(parts: nn.Module) -> str:
     return next(bad, "the whole")
 
 
+def _groups(task: Task) -> list[dict[str, Any]]:
+    """Group the parameters by their multiple of the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in task.parts.named_parameters():
+        groups.setdefault(task.rates.get(name, 1.0), []).append(parameter)
+    return [{"params": members, "multiple": multiple} for multiple, members in groups.items()]
+
+
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["multiple"]
 
 
 def _snapshot(folder: Path, averages: list[dict[str, Tensor]], gammas: list[float], step: int) -> None:

@@ -92,13 +92,18 @@ class AutoencoderRecipe(Strict):
 
 @dataclass(frozen=True, slots=True)
 class TextRecipe(Strict):
-    """The text encoder that is trained with the denoiser; vocab: tokens to learn from the captions."""
+    """The text encoder that is trained with the denoiser.
+
+    vocab: tokens to learn from the captions; rate: of the token embeddings, as a multiple of the learning rate. A rare
+    word is updated only where it occurs, and at the common rate is hardly learnt in a short run.
+    """
 
     vocab: int = 2048
     width: int = 192
     depth: int = 2
     heads: int = 4
     length: int = 32
+    rate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
