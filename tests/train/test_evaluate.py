@@ -44,11 +44,16 @@ class Blind:
         return [sample(torch.rand(3, 64, 64) * 2 - 1) for _ in prompts]
 
 
+def drawn_by(model: object) -> figures.Drawer:
+    return figures.drawer(model, 0, lambda share: None)
+
+
 @pytest.mark.parametrize(("model", "share"), [(Perfect(), 1.0), (Blind(), 0.0)])
 def test_names(model: object, share: float) -> None:
     source = small(120)
     seen: list[float] = []
-    found = figures.names(model, source, figures.chosen_pictures(source, 20, 0, "picture"), 0, seen.append)
+    draw = figures.drawer(model, 0, seen.append)
+    found = figures.names(draw, source, figures.chosen_pictures(source, 20, 0, "picture"))
     assert found.share == pytest.approx(share, abs=0.1)
     assert seen[-1] == 1
     assert found.sheet.size == (16 * 64, 6 * 64)
@@ -57,13 +62,13 @@ def test_names(model: object, share: float) -> None:
 def test_a_copy_has_ratio_zero_and_noise_has_ratio_one() -> None:
     source = small(120)
     picked = figures.chosen_pictures(source, 20, 0, "picture")
-    assert figures.names(Perfect(), source, picked, 0, lambda share: None).ratio < 0.1
-    assert figures.names(Blind(), source, picked, 0, lambda share: None).ratio > 0.9
+    assert figures.names(drawn_by(Perfect()), source, picked).ratio < 0.1
+    assert figures.names(drawn_by(Blind()), source, picked).ratio > 0.9
 
 
 @pytest.mark.parametrize(("model", "low", "high"), [(Perfect(), 1.0, 1.0), (Blind(), 0.0, 0.3)])
 def test_backgrounds(model: object, low: float, high: float) -> None:
-    assert low <= figures.backgrounds(model, small(60), 24, 0, lambda share: None).share <= high
+    assert low <= figures.backgrounds(drawn_by(model), small(60), 24, 0).share <= high
 
 
 def test_every_background_is_its_own_nearest() -> None:

@@ -1,79 +1,102 @@
 """`unnoise evaluate`: measure a model against the pictures of a data set."""
 
 import json
+import platform
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from unnoise.cli.progress import Bar
+from unnoise.errors import Refusal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from unnoise.data.source import Source
     from unnoise.pipeline import Pipeline
+    from unnoise.train.evaluate import Drawer
+
+SIZE = 64  # pixels, of a model whose card advises no size
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is measured, and with which settings; what is left out is as the model's card advises."""
+
+    data: Annotated[str, Parameter(help="The data set: emoji, a folder, or .tar files.")] = "emoji"
+    n: Annotated[int, Parameter(name="-n", help="Pictures for each figure.")] = 128
+    seed: Annotated[int, Parameter(help="Of the choice of prompts and of the pictures.")] = 0
+    steps: Annotated[int | None, Parameter(help="Steps, 1 to 1000.")] = None
+    guidance: Annotated[float | None, Parameter(help="How much the prompt counts; 1 is off.")] = None
+    sampler: Annotated[str | None, Parameter(help="Name of a sampler.")] = None
+
+
+DEFAULT = Question()
 
 
 def evaluate(
-    model: str = "emoji",
+    model: Annotated[str, Parameter(help="A model's name or file.")] = "emoji",
+    /,
     *,
-    data: str = "emoji",
-    n: Annotated[int, Parameter(name=["-n", "--n"])] = 128,
-    seed: int = 0,
-    out: Path = Path("out/evaluate"),
-    device: str = "cpu",
+    question: Annotated[Question, Parameter(name="*")] = DEFAULT,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder for the sheets.")] = Path("out/evaluate"),
+    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    record: Annotated[bool, Parameter(negative="", help="Write the figures on the card of the model's file.")] = False,
 ) -> None:
     """Measure how well a model draws what it is told.
 
-    Prints the share of pictures whose nearest picture of the data set is the one that was named, the share of
-    backgrounds that came out right for pairs kept out of training, the nearest-neighbour ratios and the autoencoder's
-    PSNR, as one JSON object; and writes sheets to look at: generated, named and nearest in rows of three.
+    Prints one JSON object: the share of pictures whose nearest picture of the data set is the one that was named, for
+    names drawn by picture and by concept; the share of backgrounds that came out right, for pairs of name and colour
+    kept out of training; the nearest-neighbour ratios; the autoencoder's PSNR in dB. Writes sheets to look at:
+    generated, named and nearest in rows of three.
 
         unnoise evaluate emoji
-        unnoise evaluate runs/emoji/emoji.safetensors -n 512
-
-    Parameters
-    ----------
-    model
-        A model's name or file.
-    data
-        The data set: emoji, a folder, or .tar files.
-    n
-        Pictures for each figure.
-    seed
-        Of the choice of prompts and of the pictures.
-    out
-        Folder for the sheets.
-    device
-        cpu, cuda, or another device of torch.
+        unnoise evaluate emoji --guidance 4 --steps 10
+        unnoise evaluate runs/emoji/emoji.safetensors -n 512 --record
     """
     from unnoise.data.source import open_source
-    from unnoise.files.model_file import load
+    from unnoise.files import model_file
     from unnoise.files.request import check_whole
+    from unnoise.files.zoo import find
 
-    check_whole("n", n, 1, 4096)
-    pipeline = load(model, device)
-    source = open_source(data, pipeline.card.advice.sizes[0][0] if pipeline.card.advice.sizes else 64)
-    found = {"n": n, "seed": seed} | _figures(pipeline, source, n, seed, out)
-    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}))
+    check_whole("n", question.n, 1, 4096)
+    settings = (question.steps, question.guidance, question.sampler)
+    if record and settings != (None, None, None):
+        raise Refusal("record: the card holds what its own advice gives; leave out --steps, --guidance and --sampler")
+    pipeline = model_file.load(model, device)
+    sizes = pipeline.card.advice.sizes
+    source = open_source(question.data, sizes[0][0] if sizes else SIZE)
+    found = {"n": question.n, "seed": question.seed} | _figures(pipeline, source, question, out)
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
+    print(json.dumps(rounded))
+    if record:
+        facts = {"figures": rounded, "hardware": platform.processor() or platform.machine()}
+        card = replace(pipeline.card, training=pipeline.card.training | facts)
+        model_file.save(find(model), replace(pipeline, card=card))
 
 
-def _figures(pipeline: "Pipeline", source: "Source", n: int, seed: int, out: Path) -> dict[str, float | None]:
+def _figures(pipeline: "Pipeline", source: "Source", question: Question, out: Path) -> dict[str, Any]:
     """Take every figure that the data set allows, and write its sheet."""
     from unnoise.train import evaluate as figures
 
-    found: dict[str, float | None] = {}
+    def draw(bar: Bar) -> "Drawer":
+        return figures.drawer(
+            pipeline, question.seed, bar, steps=question.steps, weight=question.guidance, sampler=question.sampler
+        )
+
+    found: dict[str, Any] = {}
     ways: tuple[Literal["picture", "concept"], ...] = ("picture", "concept")
     for by in ways:
-        picked = figures.chosen_pictures(source, n, seed, by)
+        picked = figures.chosen_pictures(source, question.n, question.seed, by)
         with Bar(f"names by {by}") as bar:
-            named = figures.names(pipeline, source, picked, seed, bar)
+            named = figures.names(draw(bar), source, picked)
         found |= {f"named_by_{by}": named.share, f"ratio_by_{by}": named.ratio}
         _write(named.sheet, out / f"names-by-{by}.png")
     if source.name == "emoji":
         with Bar("backgrounds") as bar:
-            pairs = figures.backgrounds(pipeline, source, n, seed, bar)
+            pairs = figures.backgrounds(draw(bar), source, question.n, question.seed)
         found |= {"background": pairs.share, "background_ratio": pairs.ratio}
         _write(pairs.sheet, out / "backgrounds.png")
     return found | {"psnr": figures.reconstruction(pipeline, source)}

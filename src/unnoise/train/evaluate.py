@@ -31,7 +31,7 @@ BORDER = 2  # pixels
 BATCH = 32
 COLUMNS = 16  # of a sheet
 
-Watch = Callable[[float], None]  # of the share of a figure's pictures that are made
+Drawer = Callable[[Sequence[str]], Tensor]  # prompts to one picture each: (B, 3, H, W) in [-1, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,30 @@ class Figure:
     share: float
     ratio: float
     sheet: Image.Image
+
+
+def drawer(
+    pipeline: Pipeline,
+    seed: int,
+    watch: Callable[[float], None],
+    *,
+    steps: int | None = None,
+    weight: float | None = None,
+    sampler: str | None = None,
+) -> Drawer:
+    """Draw with a model, with its card's advice where nothing else is said; watch(share) is called after each batch."""
+
+    def draw(prompts: Sequence[str]) -> Tensor:
+        made: list[Tensor] = []
+        for at in range(0, len(prompts), BATCH):
+            part = prompts[at : at + BATCH]
+            samples = pipeline.generate(part, seed=seed, batch=BATCH, steps=steps, weight=weight, sampler=sampler)
+            pixels = (torch.from_numpy(np.array(sample.image.convert("RGB"))) for sample in samples)
+            made += [one.permute(2, 0, 1).float() / 127.5 - 1 for one in pixels]
+            watch(len(made) / len(prompts))
+        return torch.stack(made)
+
+    return draw
 
 
 def originals(source: Source) -> Tensor:
@@ -64,12 +88,12 @@ def chosen_pictures(source: Source, count: int, seed: int, by: Literal["picture"
     return [int(stream.choice(source.members[concept])) for concept in concepts]
 
 
-def names(pipeline: Pipeline, source: Source, picked: Sequence[int], seed: int, watch: Watch) -> Figure:
-    """Draw the pictures that are named, with the card's advice, and see which picture each comes closest to.
+def names(draw: Drawer, source: Source, picked: Sequence[int]) -> Figure:
+    """Draw the pictures that are named, and see which picture each comes closest to.
 
     The sheet shows them in rows of three: generated, named, nearest.
     """
-    made = _generated(pipeline, [source.captions[i][0] for i in picked], seed, watch)
+    made = draw([source.captions[i][0] for i in picked])
     whole = originals(source)
     apart = distances(made, whole)
     near = apart.topk(2, largest=False)
@@ -78,12 +102,12 @@ def names(pipeline: Pipeline, source: Source, picked: Sequence[int], seed: int, 
     return Figure(float(right.float().mean()), _ratio(near.values), sheet)
 
 
-def backgrounds(pipeline: Pipeline, source: Source, count: int, seed: int, watch: Watch) -> Figure:
+def backgrounds(draw: Drawer, source: Source, count: int, seed: int) -> Figure:
     """Draw pairs of name and background that training left out, and look at the border."""
     names = [phrasings[0] for phrasings in source.captions]
     pairs = [(name, colour) for name in names for colour in BACKGROUNDS if held_out(name, colour)]
     picked = [pairs[k] for k in numbers(seed, CHOOSE, 1).permutation(len(pairs))[:count]]
-    made = _generated(pipeline, [f"{name} on a {colour} background" for name, colour in picked], seed, watch)
+    made = draw([f"{name} on a {colour} background" for name, colour in picked])
     table = torch.tensor(list(BACKGROUNDS.values())).float() / 127.5 - 1
     found = torch.cdist(border(made), table).argmin(dim=1)
     right = found == torch.tensor([list(BACKGROUNDS).index(colour) for _, colour in picked])
@@ -109,17 +133,6 @@ def reconstruction(pipeline: Pipeline, source: Source) -> float | None:
         error = ((space.decode(space.encode(data)) - data) / 2).square().flatten(1).mean(1)
         found.append(-10 * error.log10())
     return float(torch.cat(found).mean())
-
-
-def _generated(pipeline: Pipeline, prompts: Sequence[str], seed: int, watch: Watch) -> Tensor:
-    """Draw one picture a prompt: (B, 3, H, W) in [-1, 1]."""
-    made: list[Tensor] = []
-    for at in range(0, len(prompts), BATCH):
-        for sample in pipeline.generate(prompts[at : at + BATCH], seed=seed, batch=BATCH):
-            pixels = torch.from_numpy(np.array(sample.image.convert("RGB")))
-            made.append(pixels.permute(2, 0, 1).float() / 127.5 - 1)
-        watch(len(made) / len(prompts))
-    return torch.stack(made)
 
 
 def _threes(*parts: Tensor) -> Tensor:
