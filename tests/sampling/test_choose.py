@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sampling.oracle import mixture
+from sampling.bench import Case, errors, mixtures
 from unnoise.errors import Refusal
-from unnoise.sampling import DDIM, DPMpp2M, Heun, calls, default, run, start
+from unnoise.sampling import DDIM, DPMpp2M, Heun, calls, default
 from unnoise.sampling.choose import measured
 from unnoise.sampling.grid import flow_shift
-
-CLOUD = mixture((8,), modes=5, seed=2)
-NOISE = np.random.default_rng(3).normal(size=(32, 8))
 
 
 @pytest.mark.parametrize(("high", "low"), [(math.inf, 0.0), (math.inf, 0.001), (80.0, 0.002), (14.6, 0.03), (1.0, 0.0)])
@@ -26,25 +23,25 @@ def test_it_makes_exactly_the_calls_and_stays_in_the_range(high: float, low: flo
         assert budget == 1 or grid[-2] >= low * (1 - 1e-9)
 
 
-@pytest.fixture(scope="module")
-def exact() -> dict[float, Any]:
-    return {high: CLOUD.solve(NOISE, high, 0.0, steps=60) for high in (math.inf, 80.0)}
+@pytest.fixture(scope="module", params=[math.inf, 80.0])
+def field(request: Any) -> tuple[float, list[Case]]:
+    """Return where runs start, and six of the mixtures of the bench with noise and exact solutions."""
+    cases = []
+    for cloud in [mixtures()[k] for k in (0, 1, 2, 5, 10, 11)]:
+        noise = np.random.default_rng(3).normal(size=(16, *cloud.means.shape[1:]))
+        cases.append((cloud, noise, cloud.solve(noise, request.param, 0.0, steps=80)))
+    return request.param, cases
 
 
-@pytest.mark.parametrize("high", [math.inf, 80.0])
-@pytest.mark.parametrize("budget", [4, 5, 8, 10, 20, 50])
-def test_it_beats_the_others(budget: int, high: float, exact: dict[float, Any]) -> None:
-    """Each rival on the better of two grids. The exact solution is itself within 1e-6."""
-
-    def error(sampler: Any, grid: tuple[float, ...]) -> float:
-        away = run(sampler, CLOUD.denoise, start(NOISE, grid)) - exact[high]
-        return float(np.sqrt((away**2).mean(1)).mean())
-
-    best = error(*default(budget, high, 0.0))
+@pytest.mark.parametrize("budget", [3, 4, 5, 8, 12, 20])
+def test_it_beats_the_others(budget: int, field: tuple[float, list[Case]]) -> None:
+    """Each rival on the better of two grids, in the measure of the bench."""
+    high, cases = field
+    best = errors(*default(budget, high, 0.0), cases, wrong=0.0)
     for sampler in (DDIM(), Heun(), DPMpp2M()):
         steps = (budget + 1) // 2 if sampler.queries == 2 else budget
         for grid in (measured(steps, high), flow_shift(steps, sigma_max=high)):
-            assert best < 0.8 * error(sampler, grid)
+            assert best < 0.9 * errors(sampler, grid, cases, wrong=0.0)
 
 
 def test_the_grid_is_as_its_docstring_says() -> None:

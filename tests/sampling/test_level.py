@@ -1,17 +1,18 @@
-"""The unit frame: its two functions, and the moves between levels."""
+"""The unit frame: its functions of a level, and the moves between levels."""
 
 import math
+from itertools import product
 
 import pytest
-from hypothesis import given, strategies as st
 
-from unnoise.sampling.level import gap, move, noise_of, renew, signal, spread
+from unnoise.sampling.level import flow_of, gap, glide, move, place, renew, signal, spread
 
-LEVELS = st.floats(1e-6, 1e6) | st.just(math.inf)
-NUMBERS = st.floats(-3.0, 3.0)
+LEVELS = [1e-6, 0.01, 0.3, 0.75, 1.0, 4.0, 80.0, 1e6, math.inf]
+STEPS = [(here, there) for here in LEVELS for there in (0.0, *LEVELS)]
+NUMBERS = [-2.5, 0.0, 0.3, 1.7]
 
 
-@given(LEVELS | st.just(0.0))
+@pytest.mark.parametrize("sigma", [0.0, *LEVELS])
 def test_x_has_unit_variance_at_every_level(sigma: float) -> None:
     assert math.isclose(math.hypot(signal(sigma), spread(sigma)), 1.0, rel_tol=1e-15)
 
@@ -21,9 +22,15 @@ def test_signal_and_spread(sigma: float, clean: float, noisy: float) -> None:
     assert (signal(sigma), spread(sigma)) == (clean, noisy)
 
 
-@given(LEVELS)
+@pytest.mark.parametrize("sigma", LEVELS[:-1])
 def test_their_ratio_is_sigma(sigma: float) -> None:
-    assert math.isinf(sigma) or math.isclose(spread(sigma) / signal(sigma), sigma, rel_tol=1e-14)
+    assert math.isclose(spread(sigma) / signal(sigma), sigma, rel_tol=1e-14)
+
+
+@pytest.mark.parametrize("sigma", LEVELS)
+def test_place_is_the_time_of_a_straight_flow(sigma: float) -> None:
+    assert math.isclose(place(sigma), spread(sigma) / (signal(sigma) + spread(sigma)), rel_tol=1e-14)
+    assert (place(0.0), place(1.0), place(math.inf)) == (0.0, 0.5, 1.0)
 
 
 def test_gap_is_half_the_log_snr_gained() -> None:
@@ -31,32 +38,37 @@ def test_gap_is_half_the_log_snr_gained() -> None:
     assert math.isclose(gap(4.0, 0.5), gained / 2)
 
 
-@given(LEVELS, LEVELS | st.just(0.0), NUMBERS, NUMBERS)
-def test_move_keeps_the_truth(here: float, there: float, x0: float, eps: float) -> None:
-    """Where x is made of x0 and eps, every level up or down is reached exactly, and eps is found again."""
-    x = signal(here) * x0 + spread(here) * eps
-    there_x = signal(there) * x0 + spread(there) * eps
-    slack = 1e-12 * max(1.0, spread(there) / spread(here))
-    assert math.isclose(move(x, x0, here, there), there_x, rel_tol=1e-12, abs_tol=slack)
-    assert math.isclose(noise_of(x, x0, here), eps, rel_tol=1e-12, abs_tol=1e-15 * (3 + 3 / spread(here)) * 10)
+@pytest.mark.parametrize(("here", "there"), STEPS)
+def test_moves_keep_the_truth(here: float, there: float) -> None:
+    """Where x is made of x0 and eps, both moves reach every level, up or down, and the flow is found."""
+    slack = 1e-15 * max(1.0, spread(there) / spread(here))  # rounding in x grows as its noise does
+    for x0, eps in product(NUMBERS, NUMBERS):
+        x = signal(here) * x0 + spread(here) * eps
+        there_x = signal(there) * x0 + spread(there) * eps
+        assert math.isclose(move(x, x0, here, there), there_x, rel_tol=1e-13, abs_tol=4 * slack)
+        assert math.isclose(glide(x, eps - x0, here, there), there_x, rel_tol=1e-13, abs_tol=4 * slack)
+        assert math.isclose(flow_of(x, x0, here), eps - x0, rel_tol=1e-13, abs_tol=4e-15 / spread(here))
 
 
-@given(LEVELS, NUMBERS, NUMBERS)
-def test_move_is_exact_at_both_ends(here: float, x: float, x0: float) -> None:
-    assert move(x, x0, here, 0.0) == x0
-    assert move(x, x0, math.inf, 2.0) == spread(2.0) * x + signal(2.0) * x0
-    assert move(x, x0, here, math.inf) == 1.0 / spread(here) * x + -1.0 / here * x0
+@pytest.mark.parametrize("here", LEVELS)
+def test_move_is_exact_at_both_ends(here: float) -> None:
+    for x, x0 in product(NUMBERS, NUMBERS):
+        assert move(x, x0, here, 0.0) == x0
+        assert move(x, x0, math.inf, 2.0) == spread(2.0) * x + signal(2.0) * x0
+        assert move(x, x0, here, math.inf) == 1.0 / spread(here) * x + -1.0 / here * x0
 
 
-@given(LEVELS, LEVELS | st.just(0.0), NUMBERS, NUMBERS, NUMBERS)
-def test_renew_goes_from_move_to_fresh_noise(here: float, there: float, x: float, x0: float, noise: float) -> None:
-    assert renew(x, x0, noise, here, there, 0.0) == move(x, x0, here, there)
-    assert renew(x, x0, noise, here, there, 1.0) == signal(there) * x0 + spread(there) * noise
+@pytest.mark.parametrize(("here", "there"), STEPS)
+def test_renew_goes_from_move_to_fresh_noise(here: float, there: float) -> None:
+    for x, x0, noise in product(NUMBERS, NUMBERS, NUMBERS):
+        assert renew(x, x0, noise, here, there, 0.0) == move(x, x0, here, there)
+        assert renew(x, x0, noise, here, there, 1.0) == signal(there) * x0 + spread(there) * noise
 
 
-@given(LEVELS, LEVELS, st.floats(0.0, 1.0))
-def test_renew_keeps_the_variance(here: float, there: float, share: float) -> None:
-    """Its parts on x0, eps and fresh noise, read off by asking with one of them at a time."""
-    kept = renew(spread(here), 0.0, 0.0, here, there, share)
-    fresh = renew(0.0, 0.0, 1.0, here, there, share)
-    assert math.isclose(math.hypot(kept, fresh), spread(there), rel_tol=1e-12)
+@pytest.mark.parametrize(("here", "there"), STEPS)
+def test_renew_keeps_the_variance(here: float, there: float) -> None:
+    """Its parts of old and of fresh noise, read off by asking with one of them at a time."""
+    for share in (0.0, 0.1, 0.6, 0.999, 1.0):
+        kept = renew(spread(here), 0.0, 0.0, here, there, share)
+        fresh = renew(0.0, 0.0, 1.0, here, there, share)
+        assert math.isclose(math.hypot(kept, fresh), spread(there), rel_tol=1e-12)

@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 
-from sampling.checks import constant_is_exact, crowded, gaussian_is_kept, lands_on_prediction, shifted, slope, weak_slope
+from sampling.checks import (
+    constant_is_exact,
+    crowded,
+    gaussian_is_kept,
+    lands_on_prediction,
+    shifted,
+    slope,
+    weak_slope,
+)
 from unnoise.sampling import samplers
 
 FOLDER = Path(samplers.__path__[0])
 SWAPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
-# What changes nothing: the nodes of the quadrature lie symmetrically.
-SAME = {"ipndm": ["1 + place -> 1 - place"]}
+SAME: dict[str, list[str]] = {}
 
 
 def ordered(*grids: Callable[[int], tuple[float, ...]], warm: int = 0) -> Callable[[Any], None]:
@@ -23,7 +30,7 @@ def ordered(*grids: Callable[[int], tuple[float, ...]], warm: int = 0) -> Callab
     def check(sampler: Any) -> None:
         for grid in grids:
             measure = weak_slope(sampler, grid, 1.7, 64) if sampler.stochastic else slope(sampler, grid, warm, 32)
-            assert abs(measure - sampler.order) < 0.3
+            assert abs(measure - sampler.order) < 0.45
 
     return check
 

@@ -81,11 +81,11 @@ def test_all_names_of_one_sampler_lead_to_it() -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(Refusal, match="sampler 'dpm-2m' is unknown: did you mean 'dpmpp-2m'. known: .*heun"):
+    with pytest.raises(Refusal, match=r"sampler 'dpm-2m' is unknown: did you mean 'dpmpp-2m'. known: .*heun"):
         sampler("dpm-2m")
-    with pytest.raises(Refusal, match="grid 'karas' is unknown: did you mean 'karras'. known: .*flow"):
+    with pytest.raises(Refusal, match=r"grid 'karas' is unknown: did you mean 'karras'. known: .*flow"):
         grid("karas", 5)
-    with pytest.raises(Refusal, match="no name builds it; known: .*heun"):
+    with pytest.raises(Refusal, match=r"no name builds it; known: .*heun"):
         name_of(DDIM(eta=0.5))
 
 

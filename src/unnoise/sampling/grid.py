@@ -97,7 +97,7 @@ def explicit(levels: Iterable[float]) -> tuple[float, ...]:
 
 
 def sane(levels: Iterable[float]) -> tuple[float, ...]:
-    """Check what any grid must fulfil, one that rises too: two levels or more in [0, inf], no repeats, 0 only at the end.
+    """Check what any grid must fulfil, one that rises too: at least two levels in [0, inf], no repeats, 0 only last.
 
     Raises Refusal that names the first level at fault.
     """

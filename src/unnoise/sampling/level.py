@@ -11,7 +11,14 @@ eps-hat = (x - signal·x0-hat)/spread, and the probability flow reads
 which is regular from sigma = inf down to 0. Every deterministic sampler here integrates that line, every stochastic one
 also exchanges some of eps-hat for fresh noise.
 
-Source: Song et al. 2021b (score SDE), eq. 13, in the variables of Karras et al. 2022 (EDM), eq. 4, scaled by signal.
+The same line is straight in other units: with  place = spread/(signal + spread) = sigma/(1 + sigma),
+
+    y = x/(signal + spread) = (1 - place)·x0 + place·eps      dy = flow·d(place)      flow = eps-hat - x0-hat
+
+so what is to be averaged or extrapolated is `flow`, and a method for dy/d(place) needs nothing else.
+
+Source: Song et al. 2021b (score SDE), eq. 13, in the variables of Karras et al. 2022 (EDM), eq. 4, scaled by signal;
+Liu et al. 2023 (rectified flow), eq. 1, for the straight line.
 """
 
 import math
@@ -43,9 +50,14 @@ def gap(here: float, there: float) -> float:
     return math.log(here / there)
 
 
-def noise_of(x: V, x0: V, sigma: float) -> V:
-    """Return the noise that x0 leaves in x at sigma > 0:  eps = (x - signal·x0)/spread = x/spread - x0/sigma."""
-    return 1.0 / spread(sigma) * x + -1.0 / sigma * x0
+def place(sigma: float) -> float:
+    """Return how far from x0 to the noise x is, from 0 at sigma = 0 to 1 at inf:  sigma/(1 + sigma)."""
+    return 1.0 if math.isinf(sigma) else sigma / (1.0 + sigma)
+
+
+def flow_of(x: V, x0: V, sigma: float) -> V:
+    """Return the direction from x0 to the noise that it leaves in x, sigma > 0:  eps - x0 = x/spread - x0/place."""
+    return 1.0 / spread(sigma) * x + -1.0 / place(sigma) * x0
 
 
 def move(x: V, x0: V, here: float, there: float) -> V:
@@ -55,6 +67,16 @@ def move(x: V, x0: V, here: float, there: float) -> V:
     Source: Song et al. 2021a (DDIM), eq. 12 with its sigma_t = 0.
     """
     return spread(there) / spread(here) * x + (signal(there) - spread(there) / here) * x0
+
+
+def glide(x: V, flow: V, here: float, there: float) -> V:
+    """Carry x from one level to another, up or down, along a flow; with the flow of x0 itself it is `move`.
+
+    x' = (signal' + spread')·(x/(signal + spread) + (place' - place)·flow)
+    Source: Liu et al. 2023 (rectified flow), eq. 1, in the unit frame.
+    """
+    wide = signal(there) + spread(there)
+    return wide / (signal(here) + spread(here)) * x + wide * (place(there) - place(here)) * flow
 
 
 def renew(x: V, x0: V, noise: V, here: float, there: float, share: float) -> V:

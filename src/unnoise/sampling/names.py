@@ -47,9 +47,9 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
     "dpmpp-2m": SamplerEntry(DPMpp2M, "DPM-Solver++ 2M: order 2, one call a step"),
     "dpmpp-3m": SamplerEntry(DPMpp3M, "DPM-Solver++ 3M with its last weight put right: order 3 once warm"),
     "dpmpp-2m-sde": SamplerEntry(DPMppSDE, "DPM-Solver++ 2M with ancestral noise"),
-    "ipndm": SamplerEntry(IPNDM, "multistep of order 4 on the angle: one call a step"),
-    "ipndm-3": SamplerEntry(lambda: IPNDM(order=3), "ipndm with 3 values: order 3"),
-    "ipndm-2": SamplerEntry(lambda: IPNDM(order=2), "ipndm with 2 values: order 2, the default up to 12 calls"),
+    "ipndm": SamplerEntry(IPNDM, "multistep, order 4 once warm, one call a step: the default above 12 calls"),
+    "ipndm-3": SamplerEntry(lambda: IPNDM(order=3), "ipndm with 3 values: the default from 7 to 12 calls"),
+    "ipndm-2": SamplerEntry(lambda: IPNDM(order=2), "ipndm with 2 values: the default up to 6 calls"),
     "consistency": SamplerEntry(Consistency, "jump and re-noise: for distilled consistency models only"),
     "lcm": SamplerEntry(Consistency, "the same step as consistency, as latent consistency models use it"),
 }

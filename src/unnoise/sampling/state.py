@@ -41,7 +41,8 @@ class State(Generic[X]):
 class Sampler(Protocol[X, P]):
     """Reverse noise: `advance` takes a state and the prediction it asked for, and returns the next state, purely.
 
-    order: local errors fall as step^(order + 1); queries: network calls a step; stochastic: `advance` takes noise.
+    order: errors fall as steps^-order, in distribution if stochastic; queries: network calls a step; stochastic: whether
+    `advance` takes noise. The module of each says where its order holds.
     """
 
     @property

@@ -1,19 +1,19 @@
-"""Heun: try the step, ask again where it lands, and average both answers.
+"""Heun: try the step, ask again where it lands, and go with the average of both answers.
 
-    x~ = move(x, x0-hat)                                             first query at x, second at x~
-    x' = x + (signal' - signal)·(x0-hat + x0-hat~)/2 + (spread' - spread)·(eps-hat + eps-hat~)/2
+    x~ = move(x, x0-hat)                                first query at x, second at x~
+    x' = glide(x, (flow + flow~)/2)                     flow = eps-hat - x0-hat at each
 
-This is the trapezoidal rule for  dx = x0-hat·d(signal) + eps-hat·d(spread): what is averaged stays finite at both ends,
-so a run may start at sigma = inf, where the trapezoid in sigma (EDM, algorithm 1) has no first step.
+This is the trapezoidal rule on the straight line of `level`, where flow stays finite at both ends, so a run may start
+at sigma = inf. The trapezoid in sigma (EDM, algorithm 1) has no first step there.
 
 Order 2, two queries a step; a step to sigma = 0 is DDIM, one query, and keeps the order.
-Source: Karras et al. 2022 (EDM), algorithm 1, with the trapezoid taken in the unit frame.
+Source: Karras et al. 2022 (EDM), algorithm 1, with sigma replaced by place.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.sampling.level import V, move, noise_of, signal, spread
+from unnoise.sampling.level import V, flow_of, glide, move
 from unnoise.sampling.state import State, land, unused
 
 
@@ -26,16 +26,14 @@ class Heun:
     stochastic: ClassVar[bool] = False
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Go on with the prediction of x0 at state.x; between the stages memory holds x0-hat and x of the start."""
+        """Go on with the prediction of x0 at state.x; between the stages memory holds x and flow of the start."""
         unused(noise, self)
         here, there = state.step
-        if state.stage == 0:
-            x = move(state.x, prediction, here, there)
-            if there == 0:
-                return land(state, x)
-            return State(state.grid, state.i, x, level=there, stage=1, memory=(prediction, state.x))
-        x0, x = state.memory
-        half = (signal(there) - signal(here)) / 2
-        x = x + half * x0 + half * prediction
-        half = (spread(there) - spread(here)) / 2
-        return land(state, x + half * noise_of(state.memory[1], x0, here) + half * noise_of(state.x, prediction, there))
+        if state.stage == 1:
+            x, flow = state.memory
+            return land(state, glide(x, 0.5 * flow + 0.5 * flow_of(state.x, prediction, there), here, there))
+        tried = move(state.x, prediction, here, there)
+        if there == 0:
+            return land(state, tried)
+        memory = (state.x, flow_of(state.x, prediction, here))
+        return State(state.grid, state.i, tried, level=there, stage=1, memory=memory)
