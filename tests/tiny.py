@@ -11,7 +11,9 @@ from unnoise.pipeline import Pipeline
 
 CARD = Card(
     name="tiny",
-    net=Part("UNet", {"channels": 4, "widths": [32, 32], "depths": [1, 1], "heads": [0, 2], "context": 16, "vector": 16}),
+    net=Part(
+        "UNet", {"channels": 4, "widths": [32, 32], "depths": [1, 1], "heads": [0, 2], "context": 16, "vector": 16}
+    ),
     process=Part("Flow"),
     kind="flow",
     space=Part("Latent", {"shift": [0.1, -0.2, 0.0, 0.3], "scale": [0.5, 0.6, 0.7, 0.8]}),

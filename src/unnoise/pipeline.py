@@ -180,7 +180,8 @@ class Pipeline:
     def _samples(
         self, plan: Plan, rows: list[Row], batch: int, starts: Tensor | None, watch: Watch | None
     ) -> list[Sample]:
-        texts = list(dict.fromkeys([plan.negative, *(row.prompt for row in rows)]))
+        asked = [plan.negative] if plan.weight != 1 else []
+        texts = list(dict.fromkeys([*asked, *(row.prompt for row in rows)]))
         conds = dict(zip(texts, self.text(texts), strict=True)) if self.text else dict.fromkeys(texts, Cond())
         found: list[Sample] = []
         for at in range(0, len(rows), batch):
@@ -188,7 +189,7 @@ class Pipeline:
             seeds = [row.seed for row in part]
             x = torch.empty(len(part), *self._shape(plan), device=self.device)
             x = draw(seeds, START, x) if starts is None else starts[at : at + batch]
-            denoise = self._denoise(plan, [conds[row.prompt] for row in part], conds[plan.negative])
+            denoise = self._denoise(plan, [conds[row.prompt] for row in part], conds.get(plan.negative))
             looked = _share(watch, at / len(rows), len(part) / len(rows), plan)
             x0 = run(plan.sampler, denoise, start(x, plan.grid), draw, seeds, looked)
             data = self.space.decode(x0)
@@ -199,9 +200,9 @@ class Pipeline:
                 found.append(Sample(image, x0[k], self._recipe(plan, row, (k, len(part)), noise)))
         return found
 
-    def _denoise(self, plan: Plan, conds: list[Cond], negative: Cond) -> Denoise:
+    def _denoise(self, plan: Plan, conds: list[Cond], negative: Cond | None) -> Denoise:
         cond = collate(conds)
-        if plan.weight == 1:
+        if plan.weight == 1 or negative is None:
             guided = self.model.bind(cond)
         else:
             guided = cfg(self.model, cond, negative, plan.weight, plan.between, plan.rescale)

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 
 from unnoise.cli.output import places
 from unnoise.cli.progress import Bar, saying
+from unnoise.cli.torch_import import import_torch
 from unnoise.errors import Refusal
 from unnoise.files.border import plain
 from unnoise.files.card import read_card
@@ -94,9 +95,8 @@ def generate(
     request = _request(texts, how)
     card = read_card(find(model))
     pictures, sheet = places(out, texts, _seeds(request))
-    for note in notes(request, card):
-        print(f"unnoise: {note}", file=sys.stderr)
     with saying(f"loading {model}"):
+        import_torch()
         from unnoise.files.model_file import load
 
         pipeline = load(model, device)
@@ -104,6 +104,8 @@ def generate(
     with Bar(f"drawing {len(pictures)}") as bar:
         samples = pipeline.fulfil(request, watch=bar)
     seconds = perf_counter() - began
+    for note in notes(request, card):
+        print(f"unnoise: {note}", file=sys.stderr)
     _write(samples, pictures, sheet, request.n)
     _report(Report(samples, pictures, sheet, seconds), as_json)
 
@@ -182,11 +184,13 @@ def _between(text: str | None) -> tuple[float, float] | None:
 
 
 def _write(samples: "Sequence[Sample]", pictures: Sequence[Path], sheet: Path | None, n: int) -> None:
-    from unnoise.files.picture import sheet as laid_out, write_picture
+    from unnoise.files.picture import write_picture
 
     for sample, path in zip(samples, pictures, strict=True):
         write_picture(path, sample.image, sample.recipe)
     if sheet is not None:
+        from unnoise.files.sheet import sheet as laid_out
+
         recipes = [sample.recipe for sample in samples]
         alone = len({recipe.prompt for recipe in recipes}) == 1
         captions = [f"seed {recipe.seed}" if alone else recipe.prompt for recipe in recipes]

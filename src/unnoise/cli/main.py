@@ -3,11 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
-
-from cyclopts import App, CycloptsError
+from typing import TYPE_CHECKING
 
 import unnoise
 from unnoise.errors import NotFinite, Refusal
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 COMMANDS = {
     "generate": ("unnoise.cli.generate:app", "Draw pictures from words."),
@@ -19,25 +21,12 @@ COMMANDS = {
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: what was asked is wrong; it went wrong; Ctrl-C
 
 
-def app() -> App:
-    """Make the command line; commands are imported when they are called."""
-    made = App(name="unnoise", help="Draw pictures from words with diffusion models.", version=unnoise.__version__)
-    for name, (place, help) in COMMANDS.items():
-        made.command(place, name=name, help=help)
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; an error is one line on stderr."""
     try:
-        done = app()(
-            list(sys.argv[1:] if arguments is None else arguments),
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        done = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
-    except (CycloptsError, Refusal) as error:
+    except Refusal as error:
         return _fail(str(error), REFUSED)
     except NotFinite as error:
         return _fail(str(error), FAILED)
@@ -47,6 +36,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return FAILED
     return done if isinstance(done, int) else 0
+
+
+def app() -> "App":
+    """Make the command line; commands are imported when they are called."""
+    from cyclopts import App
+
+    made = App(
+        name="unnoise",
+        help="Draw pictures from words with diffusion models.",
+        version=unnoise.__version__,
+        suppress_keyboard_interrupt=False,
+    )
+    for name, (place, help) in COMMANDS.items():
+        made.command(place, name=name, help=help)
+    return made
+
+
+def _run(arguments: list[str]) -> object:
+    from cyclopts import CycloptsError
+
+    try:
+        return app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        raise Refusal(str(error)) from None
 
 
 def _fail(message: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def places(out: str | None, prompts: Sequence[str], seeds: Sequence[int]) -> tup
         check_writable(single)
         return [single], None
     pictures = [folder / name for name in names]
-    for path in [sheet, *pictures]:
+    for path in (sheet, max(pictures, key=lambda path: len(os.fsencode(path.name)))):
         check_writable(path)
     return pictures, sheet
 
@@ -48,13 +49,12 @@ def _is_folder(out: str) -> bool:
 
 
 def _names(prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    """Name pictures by prompt and seed; a name that is taken gets a number behind it."""
     found: list[str] = []
+    taken: Counter[str] = Counter()
     for prompt in prompts:
         slug = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")[:LETTERS].rstrip("-") or "unconditional"
-        for seed in seeds:
-            name, again = f"{slug}-{seed}.png", 1
-            while name in found:
-                again += 1
-                name = f"{slug}-{seed}-{again}.png"
-            found.append(name)
+        taken[slug] += 1
+        again = f".{taken[slug]}" if taken[slug] > 1 else ""
+        found += [f"{slug}-{seed}{again}.png" for seed in seeds]
     return found

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from unnoise.cli.output import places
 from unnoise.cli.progress import saying
+from unnoise.cli.torch_import import import_torch
 from unnoise.errors import Refusal
 from unnoise.files.card import read_card
 from unnoise.files.picture import read_recipe, write_picture
@@ -32,6 +33,7 @@ def replay(
     _check_weights(recipe, source)
     path = places(out, [recipe.prompt], [recipe.seed])[0][0]
     with saying("drawing again"):
+        import_torch()
         from unnoise.files.model_file import load
         from unnoise.pipeline import versions
 

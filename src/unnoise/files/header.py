@@ -52,8 +52,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         return _parse(*_raw(Path(path)))
     except _Fault as fault:
         raise Refusal(f"{path}: {fault}") from None
-    except OSError as error:
-        raise Refusal(f"{path}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise Refusal(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
 class _Fault(Exception):

@@ -90,15 +90,21 @@ def _make(card: Card, where: str, device: str) -> Pipeline:
 
 
 class _Blank(TorchFunctionMode):
-    """Leave out random values: drawing them on meta tensors would first import the compiler of torch, for a second."""
+    """Leave out values when networks are made on the meta device, where torch would import its compiler for them.
+
+    Random numbers are not drawn, and scaling by a number is nothing: what is left is `torch.empty`, which is light.
+    """
 
     def __torch_function__(
         self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
+        if func in (torch.randn, torch.rand):
+            return torch.empty(*args, **kwargs)
+        fills = getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_)
+        if fills or (func is Tensor.mul and isinstance(args[1], int | float)):
             return args[0] if args else kwargs["tensor"]
-        return torch.empty(*args, **kwargs) if func in (torch.randn, torch.rand) else func(*args, **kwargs)
+        return func(*args, **kwargs)
 
 
 def _part(role: str, part: Part, where: str, extra: Mapping[str, object] | None = None) -> Any:
@@ -122,14 +128,14 @@ def _explained(where: str, what: str) -> Iterator[None]:
 
 @contextmanager
 def _at_most(tensors: int) -> Iterator[None]:
-    """Stop the making of networks that have more parameters than the file has tensors, before they fill the memory."""
+    """Stop the making of networks with far more parameters than the file has tensors, before they fill the memory."""
     made = 0
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal made
         made += parameter is not None
-        if made > tensors:
-            raise Refusal(f"the networks need more than the {tensors} tensors of the file")
+        if made > 1000 + 2 * tensors:
+            raise Refusal(f"the networks need more than {made} tensors, the file has {tensors}")
 
     hook = register_module_parameter_registration_hook(count)
     try:

@@ -1,6 +1,5 @@
 """What `generate` is asked for, checked before anything heavy is loaded or computed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, Final
@@ -18,6 +17,7 @@ SIDE: Final = 4096  # pixels
 AREA: Final = 1 << 22  # pixels computed at once
 TOTAL: Final = 1 << 28  # pixels of all pictures of one request, which are held in memory together
 PICTURES: Final = 4096  # samples of one prompt, and rows of one batch
+ALL: Final = 1 << 16  # pictures of one request
 LETTERS: Final = 10_000  # of a prompt
 DTYPES: Final = ("float32", "bfloat16")
 
@@ -52,6 +52,8 @@ class Request:
         for name, text in (("negative", self.negative), *(("prompt", prompt) for prompt in self.prompts)):
             check_text(name, text)
         check_whole("n", self.n, 1, PICTURES)
+        if len(self.prompts) * self.n > ALL:
+            raise Refusal(f"{len(self.prompts)} prompts of n {self.n}: at most {ALL} pictures in all")
         if self.steps is not None:
             check_whole("steps", self.steps, 1, STEPS)
         if self.weight is not None:
@@ -70,6 +72,8 @@ class Request:
             raise Refusal(f"dtype {self.dtype!r}: {nearest(str(self.dtype), DTYPES)}")
         if isinstance(self.sampler, str):
             known("sampler", self.sampler, SAMPLERS)
+        elif self.sampler is not None and not hasattr(self.sampler, "advance"):
+            raise Refusal(f"sampler {self.sampler!r}: a name, or an object with `advance`")
         self._check_grid()
 
     def _check_grid(self) -> None:
@@ -128,15 +132,16 @@ def check_number(name: str, value: object, low: float, high: float) -> None:
         raise Refusal(f"{name} {value!r}: a number from {low:g} to {high:g}")
 
 
-def check_size(size: Sequence[Any]) -> None:
+def check_size(size: Any) -> None:
     """Raise Refusal unless `size` is a width and a height, each from 1 to SIDE."""
-    if len(size) != 2:
-        raise Refusal(f"size {size}: a width and a height")
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise Refusal(f"size {size!r}: a width and a height")
     for name, side in zip(("width", "height"), size, strict=True):
         check_whole(name, side, 1, SIDE)
 
 
-def check_levels(name: str, ends: Sequence[Any]) -> None:
+def check_levels(name: str, ends: Any) -> None:
     """Raise Refusal unless `ends` is a lower and an upper level, 0 <= lower < upper <= inf."""
-    if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends) or not 0 <= ends[0] < ends[1] <= inf:
-        raise Refusal(f"{name} {tuple(ends)}: a lower and a higher level, 0 to inf")
+    numbers = isinstance(ends, tuple | list) and all(isinstance(end, int | float) for end in ends)
+    if not numbers or len(ends) != 2 or not 0 <= ends[0] < ends[1] <= inf:
+        raise Refusal(f"{name} {ends!r}: a lower and a higher level, 0 to inf")

@@ -1,0 +1,75 @@
+"""Spaces are there and back again, and make what they were measured on a standard normal."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from unnoise.errors import Refusal
+from unnoise.nets.autoencoder import Autoencoder
+from unnoise.spaces.latent import Latent
+from unnoise.spaces.pixels import Pixels
+from unnoise.spaces.space import Affine, measure
+
+
+def data(count: int = 64) -> Tensor:
+    drawn = torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return drawn * torch.tensor([0.1, 0.2, 0.05])[:, None, None] + torch.tensor([0.5, -0.3, 0.0])[:, None, None]
+
+
+def test_measured_pixels_are_standard() -> None:
+    shift, scale = measure(lambda batch: batch, data().split(7))
+    x0 = Pixels(3, shift, scale).encode(data())
+    assert torch.allclose(x0.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(x0.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
+
+
+def test_measure_does_not_depend_on_batches_nor_on_a_far_mean() -> None:
+    far = data().double() * 1e-4 + 1e4
+    whole, parts = measure(lambda batch: batch, [far]), measure(lambda batch: batch, far.split(3))
+    assert whole[0] == pytest.approx(parts[0], rel=1e-12)
+    assert whole[1] == pytest.approx(parts[1], rel=1e-6)
+    exact = far.double().transpose(0, 1).flatten(1)
+    assert whole[1] == pytest.approx(exact.std(1, correction=0).tolist(), rel=1e-9)
+
+
+def test_measured_latents_are_standard() -> None:
+    torch.manual_seed(0)
+    net = Autoencoder(width=32, encode=1, decode=1).eval()
+    with torch.no_grad():
+        space = Latent(net, *measure(lambda batch: net.encode(batch)[0], data().split(16)))
+        x0 = space.encode(data())
+        assert x0.shape == (64, *space.shape(8, 8)) == (64, 4, 2, 2)
+        assert torch.allclose(x0.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+        assert torch.allclose(x0.std((0, 2, 3), correction=0), torch.ones(4), atol=1e-4)
+        assert torch.allclose(space.decode(x0), net.decode(net.encode(data())[0]).clamp(-1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_affine_round_trips_in_any_rank(rank: int) -> None:
+    affine = Affine(2, [1.0, -2.0], [3.0, 0.5])
+    code = torch.randn(5, 2, *[4] * rank, dtype=torch.float64)
+    assert torch.allclose(affine.to_code(affine.to_x0(code)), code)
+    assert torch.allclose(affine.to_x0(code)[:, 1], (code[:, 1] + 2) / 0.5)
+
+
+def test_pixels_round_trip_and_are_cut() -> None:
+    space = Pixels(3, (0.1,), (0.4,))
+    assert space.shape(6, 8) == (3, 6, 8)
+    assert torch.allclose(space.decode(space.encode(data())), data().clamp(-1, 1), atol=1e-6)
+    assert space.decode(torch.full((1, 3, 1, 1), 99.0)).max() == 1
+    assert space.decode(torch.full((1, 3, 1, 1), torch.nan)).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale"),
+    [([0.0, 0.0], [1.0]), ([float("nan")], [1.0]), ([0.0], [0.0]), ([0.0], [-1.0]), ([0.0], [float("inf")])],
+)
+def test_refuses(shift: list[float], scale: list[float]) -> None:
+    with pytest.raises(Refusal, match=r"shift|scale"):
+        Pixels(3, shift, scale)
+
+
+@pytest.mark.parametrize("batches", [[], [torch.zeros(2, 3, 4, 4)], [torch.full((2, 1, 4), torch.inf)]])
+def test_measure_refuses(batches: list[Tensor]) -> None:
+    with pytest.raises(Refusal, match=r"no data|scale"):
+        measure(lambda batch: batch, batches)
