@@ -1,0 +1,77 @@
+"""The embedded model: small, described, and able to draw what it is told. `make evaluate` takes its full figures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import unnoise
+from unnoise.cli.main import main
+from unnoise.data.source import open_source
+from unnoise.files.zoo import find
+from unnoise.pipeline import Pipeline
+from unnoise.train import evaluate as figures
+
+FIGURES = {"named_by_picture", "named_by_concept", "background", "ratio_by_picture", "background_ratio", "psnr"}
+FACTS = {"data", "pictures", "steps", "autoencoder_seconds", "denoiser_seconds", "hardware", "torch", "figures"}
+
+
+@pytest.fixture(scope="module")
+def emoji() -> Pipeline:
+    return unnoise.load("emoji")
+
+
+def pixels(image: object) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+def test_the_file_is_small() -> None:
+    assert find("emoji").stat().st_size <= 28_000_000
+
+
+def test_the_card_states_how_it_was_made_and_how_good_it_is(emoji: Pipeline) -> None:
+    training = emoji.card.training
+    assert training.keys() >= FACTS
+    assert training["figures"].keys() >= FIGURES
+    assert "Apache-2.0" in emoji.card.licence
+
+
+def test_names_give_their_pictures(emoji: Pipeline) -> None:
+    source = open_source("emoji", 64)
+    picked = figures.chosen_pictures(source, 16, seed=1, by="concept")
+    assert figures.names(figures.drawer(emoji, 1, lambda share: None), source, picked).share >= 0.6
+
+
+def test_held_out_backgrounds_have_their_colour(emoji: Pipeline) -> None:
+    draw = figures.drawer(emoji, 1, lambda share: None)
+    assert figures.backgrounds(draw, open_source("emoji", 64), 16, 1).share >= 0.85
+
+
+def test_words_matter(emoji: Pipeline) -> None:
+    red, blue = (emoji.generate(f"{colour} heart", seed=7)[0].image for colour in ("red", "blue"))
+    middle = [pixels(image)[24:40, 24:40].mean(axis=(0, 1)) for image in (red, blue)]
+    assert middle[0][0] > middle[0][2] + 40
+    assert middle[1][2] > middle[1][0] + 40
+
+
+def test_a_sample_hardly_depends_on_its_batch(emoji: Pipeline) -> None:
+    together = emoji.generate("a red heart", seed=7, n=8)
+    for k in (0, 3, 7):
+        alone = emoji.generate("a red heart", seed=7 + k)[0]
+        apart = np.abs(pixels(alone.image) - pixels(together[k].image))
+        assert (apart <= 1).mean() >= 0.999
+
+
+def test_the_same_seed_gives_the_same_bytes_and_a_replay_gives_them_again(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for path in paths[:2]:
+        assert main(["generate", "a red heart", "--seed", "7", "-o", str(path)]) == 0
+    assert main(["replay", str(paths[0]), "-o", str(paths[2])]) == 0
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_the_weights_are_finite_and_their_fingerprint_is_theirs(emoji: Pipeline) -> None:
+    assert len(emoji.card.fingerprint) == 64
+    for net in emoji.networks().values():
+        assert all(torch.isfinite(tensor).all() for tensor in net.state_dict().values())
