@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from unnoise.cli.progress import Bar
 from unnoise.errors import Refusal
@@ -35,7 +35,26 @@ class Question:
 
 DEFAULT = Question()
 
+EPILOGUE = """Figures:
+  named_by_picture  share of pictures whose nearest picture of the data set is
+                    the one that was named; names drawn from all pictures
+  named_by_concept  the same, names drawn by concept, then among its variants
+  background        share of right borders, for pairs of name and colour that
+                    training never saw
+  ratio_..          distance to the nearest picture / to the next: a copy is
+                    near 0, a picture of its own near 1
+  psnr              of the autoencoder, in dB
+Sheets show generated, named and nearest pictures in rows of three.
 
+Examples:
+  unnoise evaluate emoji
+  unnoise evaluate emoji --guidance 4 --steps 10
+  unnoise evaluate runs/emoji/emoji.safetensors -n 512 --record"""
+
+app = App(help="Measure a model: the figures of its card.", help_format="plaintext", help_epilogue=EPILOGUE)
+
+
+@app.default
 def evaluate(
     model: Annotated[str, Parameter(help="A model's name or file.")] = "emoji",
     /,
@@ -45,17 +64,7 @@ def evaluate(
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
     record: Annotated[bool, Parameter(negative="", help="Write the figures on the card of the model's file.")] = False,
 ) -> None:
-    """Measure how well a model draws what it is told.
-
-    Prints one JSON object: the share of pictures whose nearest picture of the data set is the one that was named, for
-    names drawn by picture and by concept; the share of backgrounds that came out right, for pairs of name and colour
-    kept out of training; the nearest-neighbour ratios; the autoencoder's PSNR in dB. Writes sheets to look at:
-    generated, named and nearest in rows of three.
-
-        unnoise evaluate emoji
-        unnoise evaluate emoji --guidance 4 --steps 10
-        unnoise evaluate runs/emoji/emoji.safetensors -n 512 --record
-    """
+    """Measure a model, print its figures as one JSON object, and write sheets to look at."""
     from unnoise.data.source import open_source
     from unnoise.files import model_file
     from unnoise.files.request import check_whole

@@ -15,8 +15,8 @@ COMMANDS = {
     "generate": ("unnoise.cli.generate:app", "Draw pictures from words."),
     "replay": ("unnoise.cli.replay:replay", "Make a picture again from the recipe that it carries."),
     "models": ("unnoise.cli.models:models", "List the models that can be loaded, or show the card of one."),
-    "train": ("unnoise.cli.train:train", "Train a model from a recipe."),
-    "evaluate": ("unnoise.cli.evaluate:evaluate", "Measure a model: the figures of its card."),
+    "train": ("unnoise.cli.train:app", "Train a model from a recipe."),
+    "evaluate": ("unnoise.cli.evaluate:app", "Measure a model: the figures of its card."),
 }
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: what was asked is wrong; it went wrong; Ctrl-C
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -11,41 +11,39 @@ if TYPE_CHECKING:
     from unnoise.train.loop import Progress
 
 
+EPILOGUE = """Examples:
+  unnoise train recipes/emoji.toml --out runs/emoji
+  unnoise train recipes/emoji.toml --out runs/emoji --resume
+  unnoise generate "a red heart" --model runs/emoji/emoji.safetensors
+
+The folder of a run holds the model, checkpoints, averages of the weights, a
+log with a JSON object a step, and sheets of samples. A run that was stopped
+goes on with --resume and ends with the same weights to the bit, on the same
+machine, versions and number of threads. docs/training.md explains recipes."""
+
+app = App(help="Train a model from a recipe.", help_format="plaintext", help_epilogue=EPILOGUE)
+
+
+@app.default
 def train(
-    recipe: Path,
+    recipe: Annotated[Path, Parameter(help="A TOML file such as recipes/emoji.toml.")],
+    /,
     *,
-    out: Path | None = None,
-    resume: bool = False,
-    device: str = "cpu",
-    threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given")] = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None,
+    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False,
+    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None,
 ) -> None:
-    """Train the model that a recipe describes.
-
-    Writes the model, its checkpoints, averages, log and sample sheets under --out. A run that was stopped, however,
-    goes on with --resume, and ends with the same weights to the bit (same machine, versions and threads).
-
-        unnoise train recipes/emoji.toml --out runs/emoji
-        unnoise train recipes/emoji.toml --out runs/emoji --resume
-        unnoise generate "a red heart" --model runs/emoji/emoji.safetensors
-
-    Parameters
-    ----------
-    recipe
-        A TOML file such as recipes/emoji.toml; an unknown key is refused with the known ones listed.
-    out
-        Folder of the run; runs/NAME unless given.
-    resume
-        Go on from the folder's last checkpoint.
-    device
-        cpu, cuda, or another device of torch.
-    """
+    """Train the model that a recipe describes, and say where its file is."""
     import torch
 
     from unnoise.files.model_file import known_device
+    from unnoise.files.request import check_whole
     from unnoise.train.recipe import read_recipe
     from unnoise.train.run import train_recipe
 
     if threads is not None:
+        check_whole("threads", threads, 1, 1024)
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
     folder = out or Path("runs") / plan.name
