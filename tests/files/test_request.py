@@ -107,6 +107,24 @@ def test_advice_is_followed_and_overruled() -> None:
     assert plan(card, sampler=DDIM(0.5)).sampler == DDIM(0.5)
 
 
+@pytest.mark.parametrize(
+    "advice",
+    [
+        Advice(steps=10**6),
+        Advice(guidance=1e300),
+        Advice(rescale=-1.0),
+        Advice(between=(3.0, 1.0)),
+        Advice(sizes=((0, 8),)),
+        Advice(sampler="none"),
+        Advice(grid="none"),
+        Advice(grid=(1.0, 5.0)),
+    ],
+)
+def test_absurd_advice_is_refused(advice: Advice) -> None:
+    with pytest.raises(Refusal, match=r"the card's advice|unknown|descends"):
+        plan(replace(tiny.CARD, advice=advice), size=(16, 16))
+
+
 def test_advised_levels_give_way_to_another_number_of_steps() -> None:
     card = replace(tiny.CARD, advice=replace(tiny.CARD.advice, grid=(8.0, 1.0, 0.0)))
     assert plan(card).grid == plan(card, steps=2).grid == (8.0, 1.0, 0.0)

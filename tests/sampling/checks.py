@@ -135,3 +135,22 @@ def gaussian_is_kept(sampler: Sampler[Any, Any]) -> None:
         coarse, fine = off(sampler, whole(50), deviation), off(sampler, whole(100), deviation)
         assert fine < 0.2 / 2 ** min(sampler.order, 2), "the variance is off"
         assert fine < 0.65 * coarse, "more steps do not help"
+
+
+def pure_noise_is_forgotten(sampler: Sampler[Any, Any]) -> None:
+    """A step from inf that renews all that DDPM renews keeps nothing of where it began."""
+    assert sampler.advance(start(1.0, (math.inf, 2.0)), 0.0, 0.0).x == 0.0
+
+
+def consistency_function_is_exact(sampler: Sampler[Any, Any]) -> None:
+    """The function that carries Gaussian data to the end of the flow gives them on any grid, one that rises too."""
+    unit = np.eye(6)
+
+    def jump(x: Array, level: float) -> Array:
+        s, r = signal(level), spread(level)
+        return DATA_MEAN * unit[0] + 1.7 / math.hypot(1.7 * s, r) * (x - s * DATA_MEAN * unit[0])
+
+    for grid in ((math.inf, 0.0), (math.inf, 1.0, 0.3, 0.0), (math.inf, 0.5, 2.0, 0.0)):
+        x = run(sampler, jump, start(unit[1], grid), lambda step, like: unit[2 + step])
+        assert math.isclose(x[0], DATA_MEAN), "the mean is off"
+        assert math.isclose(math.hypot(*x[1:]), 1.7), "the deviation is off"

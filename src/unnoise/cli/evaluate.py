@@ -65,6 +65,9 @@ def evaluate(
     record: Annotated[bool, Parameter(negative="", help="Write the figures on the card of the model's file.")] = False,
 ) -> None:
     """Measure a model, print its figures as one JSON object, and write sheets to look at."""
+    from unnoise.cli.torch_import import import_torch
+
+    import_torch()
     from unnoise.data.source import open_source
     from unnoise.files import model_file
     from unnoise.files.request import check_whole

@@ -35,6 +35,9 @@ def train(
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None,
 ) -> None:
     """Train the model that a recipe describes, and say where its file is."""
+    from unnoise.cli.torch_import import import_torch
+
+    import_torch()
     import torch
 
     from unnoise.files.model_file import known_device

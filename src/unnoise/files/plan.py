@@ -8,8 +8,18 @@ import torch
 
 from unnoise.diffusion.process import VP, Process, Table
 from unnoise.errors import Refusal, nearest
-from unnoise.files.card import Card, Part
-from unnoise.files.request import AREA, TOTAL, Request
+from unnoise.files.card import Advice, Card, Part
+from unnoise.files.request import (
+    AREA,
+    GUIDANCE,
+    STEPS,
+    TOTAL,
+    Request,
+    check_levels,
+    check_number,
+    check_size,
+    check_whole,
+)
 from unnoise.sampling import choose, names
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.state import Sampler
@@ -37,6 +47,7 @@ def decide(request: Request, card: Card, process: Process, factor: int) -> Plan:
     factor: pixels that both sides must be a multiple of. Raises Refusal where the model cannot do what is asked.
     """
     advice = card.advice
+    _check(advice)
     weight = advice.guidance if request.weight is None else request.weight
     if card.text is None:
         if any(request.prompts) or request.weight not in (None, 1):
@@ -101,6 +112,20 @@ def sampler_of(part: Part) -> AnySampler:
         return known[part.class_](**part.args)
     except TypeError as error:
         raise Refusal(f"recipe: sampler {part.class_}: {error}") from None
+
+
+def _check(advice: Advice) -> None:
+    """Raise Refusal where a card advises what nobody may ask for."""
+    low, high = advice.between
+    try:
+        check_whole("steps", advice.steps, 1, STEPS)
+        check_number("guidance", advice.guidance, 0, GUIDANCE)
+        check_number("rescale", advice.rescale, 0, 1)
+        check_levels("between", (low, inf if high is None else high))
+        for size in advice.sizes:
+            check_size(size)
+    except Refusal as error:
+        raise Refusal(f"the card's advice: {error}") from None
 
 
 def _size(request: Request, card: Card, factor: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from unnoise.errors import Refusal
+from unnoise.sampling.level import place
 
 
 def karras(steps: int, sigma_max: float, sigma_min: float, rho: float = 7.0) -> tuple[float, ...]:
@@ -99,7 +100,7 @@ def explicit(levels: Iterable[float]) -> tuple[float, ...]:
 def sane(levels: Iterable[float]) -> tuple[float, ...]:
     """Check what any grid must fulfil, one that rises too: at least two levels in [0, inf], no repeats, 0 only last.
 
-    Raises Refusal that names the first level at fault.
+    Raises Refusal that names the first level at fault; above 1e16 a level is no different from inf.
     """
     try:
         grid = tuple(float(level) for level in levels)
@@ -112,8 +113,8 @@ def sane(levels: Iterable[float]) -> tuple[float, ...]:
             raise Refusal(f"grid[{i}] is {level:g}: a level is a number from 0 to inf")
         if level == 0 and i < len(grid) - 1:
             raise Refusal(f"grid[{i}] is 0: nothing is left to remove there, so 0 is only the last level")
-        if i and level == grid[i - 1]:
-            raise Refusal(f"grid[{i}] is {level:g}, as grid[{i - 1}]: a step leads from one level to another")
+        if i and place(level) == place(grid[i - 1]):
+            raise Refusal(f"grid[{i}] is {level:g}: that is no step from grid[{i - 1}], which is {grid[i - 1]:g}")
     return grid
 
 

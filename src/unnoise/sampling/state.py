@@ -18,7 +18,10 @@ P = TypeVar("P", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class State(Generic[X]):
-    """Say where a run stands: grid of N + 1 levels, i steps completed, and the question that is open, x at level."""
+    """Say where a run stands: i steps of the grid are completed, and the open question is x: (B, *d) at level.
+
+    grid: N + 1 levels. stage: which query of a step is open. memory: what the sampler keeps of the past, newest first.
+    """
 
     grid: tuple[float, ...]
     i: int
@@ -41,8 +44,8 @@ class State(Generic[X]):
 class Sampler(Protocol[X, P]):
     """Reverse noise: `advance` takes a state and the prediction it asked for, and returns the next state, purely.
 
-    order: errors fall as steps^-order, in distribution if stochastic; queries: network calls a step; stochastic: whether
-    `advance` takes noise. The module of each says where its order holds.
+    order: errors fall as steps^-order, in distribution if stochastic; the module of each sampler says where that holds.
+    queries: network calls a step. stochastic: whether `advance` takes noise.
     """
 
     @property

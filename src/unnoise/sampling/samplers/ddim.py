@@ -6,7 +6,7 @@ eta = 0 is DDIM, which on the sigma axis is Euler's method for the probability f
 eta = 1 is the ancestral step of DDPM, which on the sigma axis is the Euler-ancestral step: again one.
 From sigma = inf, k = eta; to sigma = 0, x' is x0-hat itself.
 
-Order 1 (eta = 1: weak order 1), one query a step.
+Order 1 (eta > 0: weak order 1), one query a step.
 Source: Song et al. 2021a (DDIM), eq. 12 and 16; Ho et al. 2020 (DDPM), eq. 7.
 """
 
