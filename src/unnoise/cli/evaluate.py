@@ -1,7 +1,6 @@
 """`unnoise evaluate`: measure a model against the pictures of a data set."""
 
 import json
-import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -84,8 +83,7 @@ def evaluate(
     rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
     print(json.dumps(rounded))
     if record:
-        facts = {"figures": rounded, "hardware": platform.processor() or platform.machine()}
-        card = replace(pipeline.card, training=pipeline.card.training | facts)
+        card = replace(pipeline.card, training=pipeline.card.training | {"figures": rounded})
         model_file.save(find(model), replace(pipeline, card=card))
 
 

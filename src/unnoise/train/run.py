@@ -147,7 +147,6 @@ def card_of(recipe: Recipe, source: Source, space: Pixels | Latent | None, token
             "ema": recipe.keep.length,
             "seed": recipe.seed,
             "torch": torch.__version__,
-            "machine": platform.machine(),
         },
     )
 
@@ -168,11 +167,20 @@ def _train_denoiser(
     averaged = train(task, recipe.denoiser.fit, recipe.keep, folder / "denoiser", report.step)
     path = folder / f"{recipe.name}.safetensors"
     with using(task.parts, averaged):
-        model_file.save(path, replace(pipeline, card=_timed(pipeline.card, folder)))
+        model_file.save(path, replace(pipeline, card=_timed(pipeline.card, folder, device)))
     return path
 
 
-def _timed(card: Card, folder: Path) -> Card:
-    """Write the seconds of each task on the card."""
+def _timed(card: Card, folder: Path, device: torch.device) -> Card:
+    """Write on the card what trained it, and the seconds that each task took."""
     seconds = {f"{task.name}_seconds": seconds_of(task) for task in sorted(folder.iterdir()) if task.is_dir()}
-    return replace(card, training=card.training | seconds)
+    return replace(card, training=card.training | seconds | {"hardware": hardware(device)})
+
+
+def hardware(device: torch.device) -> str:
+    """Name what a network was trained on, as far as torch knows it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    return f"{torch.get_num_threads()} CPU threads, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
