@@ -116,10 +116,20 @@ def memory() -> tuple[str, str, str]:
 
 
 def activation_memory() -> float:
-    """Give what drawing adds to the peak of a process that has loaded the model, in MB."""
+    """Give what the network calls of one picture add to the peak of a process that holds the same networks, in MB.
+
+    The networks have fresh weights, so that nothing of reading a file is in the peak before the calls.
+    """
     code = (
-        "import resource, unnoise; peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024; "
-        "model = unnoise.load('emoji'); before = peak(); model.generate('a red heart', seed=7); print(peak() - before)"
+        "import resource, torch; from unnoise.files.card import read_card; from unnoise.files.zoo import find; "
+        "from unnoise.files.model_file import build; from unnoise.diffusion.model import collate\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "model = build(read_card(find('emoji'))); before = peak()\n"
+        "with torch.no_grad():\n"
+        "    cond = collate(model.text(['a red heart', '']))\n"
+        "    for _ in range(20): x0 = model.model(torch.randn(2, 4, 16, 16), torch.ones(2), cond)\n"
+        "    model.space.decode(x0[:1])\n"
+        "print(peak() - before)"
     )
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 

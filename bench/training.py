@@ -21,7 +21,7 @@ import torch
 from unnoise.data.source import open_source
 from unnoise.diffusion.loss import loss
 from unnoise.files import model_file
-from unnoise.text.tokenizer import Tokenizer
+from unnoise.text import tokenizer as bpe
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.latents import Latents, tokens_of, views_of
 from unnoise.train.loop import attention, train
@@ -50,13 +50,14 @@ def main() -> None:
 
 
 def task_of(recipe: Recipe) -> DenoiserTask:
-    """Make the recipe's denoiser on random latents with the real captions, cut into bytes."""
+    """Make the recipe's denoiser on random latents with the real captions."""
     source = open_source(recipe.data.source, recipe.data.size)
     views = views_of(source, replace(recipe.data, views=1), recipe.seed)
-    pipeline = model_file.build(card_of(recipe, source, None, Tokenizer()))
+    tokenizer = bpe.train((view.caption for view in views), recipe.denoiser.text.vocab)
+    pipeline = model_file.build(card_of(recipe, source, None, tokenizer))
     for net in pipeline.networks().values():
         net.to(memory_format=torch.channels_last)
-    ids, lengths = tokens_of(views, Tokenizer(), recipe.denoiser.text.length)
+    ids, lengths = tokens_of(views, tokenizer, recipe.denoiser.text.length)
     size = recipe.data.size
     x0 = torch.randn(len(source), 1, *pipeline.space.shape(size, size)).half()
     return DenoiserTask(recipe, source, Latents(x0, ids[:, None], lengths[:, None]), pipeline)
