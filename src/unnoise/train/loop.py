@@ -163,7 +163,7 @@ def using(parts: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
 
 @contextmanager
 def attention(device: torch.device) -> Iterator[None]:
-    """On a CPU, the plain form of attention: torch's fused backward was measured ten times slower at 64 tokens."""
+    """On a CPU, the plain form of attention: a whole step was measured 14 % faster than with torch's fused one."""
     if device.type != "cpu":
         yield
         return
