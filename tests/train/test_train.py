@@ -38,7 +38,7 @@ fit = {{ steps = 6, batch = 4, warmup = 2 }}
 
 [denoiser]
 process = {{ class = "Flow" }}
-fit = {{ steps = 8, batch = 4, warmup = 2 }}
+fit = {{ steps = 8, batch = 4, warmup = 2, optimizer = "muon" }}
 text = {{ vocab = 280, width = 16, depth = 1, heads = 2, length = 16 }}
 net.class = "UNet"
 net.args = {{ channels = 4, widths = [32, 32], depths = [1, 1], heads = [0, 2], context = 16, vector = 16 }}

@@ -12,7 +12,7 @@ from unnoise.errors import Refusal
 from unnoise.files.atomic import replacing
 
 Tensors = Mapping[str, Tensor]
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # of AdamW the first three, of Muon the last
 
 
 def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, str]) -> None:
@@ -31,33 +31,45 @@ def read_facts(path: Path) -> dict[str, str]:
 
 
 def save_run(
-    path: Path, parts: nn.Module, optimizer: torch.optim.Optimizer, tracks: Sequence[Tensors], facts: Mapping[str, str]
+    path: Path,
+    parts: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    tracks: Sequence[Tensors],
+    facts: Mapping[str, str],
 ) -> None:
     """Save a run between two steps."""
     named = dict(parts.named_parameters())
     tensors = {f"weights.{name}": tensor for name, tensor in parts.state_dict().items()}
-    for name, parameter in named.items():
-        for moment, value in optimizer.state[parameter].items():
-            tensors[f"{moment}.{name}"] = value
+    for optimizer in optimizers:
+        for name, parameter in named.items():
+            for moment, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"{moment}.{name}"] = value
     for i, track in enumerate(tracks):
         tensors |= {f"track{i}.{name}": tensor for name, tensor in track.items()}
     write_tensors(path, tensors, facts)
 
 
 def load_run(
-    path: Path, parts: nn.Module, optimizer: torch.optim.Optimizer, tracks: Sequence[dict[str, Tensor]]
+    path: Path, parts: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tracks: Sequence[dict[str, Tensor]]
 ) -> None:
     """Load what `save_run` saved, in place."""
     tensors = load_file(path)
     try:
         parts.load_state_dict({n.removeprefix("weights."): t for n, t in tensors.items() if n.startswith("weights.")})
-        for name, parameter in parts.named_parameters():
-            like = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
-            optimizer.state[parameter] = {
-                moment: torch.empty_like(like[moment]).copy_(tensors[f"{moment}.{name}"]) for moment in MOMENTS
-            }
+        names = {parameter: name for name, parameter in parts.named_parameters()}
+        for optimizer in optimizers:
+            for parameter in (member for group in optimizer.param_groups for member in group["params"]):
+                optimizer.state[parameter] = _moments(tensors, names[parameter], parameter)
         for i, track in enumerate(tracks):
             for name, tensor in track.items():
                 tensor.copy_(tensors[f"track{i}.{name}"])
     except (KeyError, RuntimeError) as error:
         raise Refusal(f"cannot resume from {str(path)!r}: another network was trained there ({error})") from error
+
+
+def _moments(tensors: Tensors, name: str, parameter: Tensor) -> dict[str, Tensor]:
+    """Give what an optimizer kept of a parameter, laid out as the parameter is. Raises KeyError for nothing."""
+    kept = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
+    if not kept:
+        raise KeyError(name)
+    return {m: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t for m, t in kept.items()}

@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from unnoise.errors import NotFinite
 from unnoise.files.atomic import replacing
 from unnoise.train import checkpoint, ema
+from unnoise.train.muon import Muon, hidden
 from unnoise.train.recipe import Fit, Keep
 
 
@@ -49,6 +50,7 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
+Optimizers = Sequence[torch.optim.Optimizer]
 
 
 def train(task: Task, fit: Fit, keep: Keep, folder: Path, watch: Watch) -> dict[str, Tensor]:
@@ -58,21 +60,21 @@ def train(task: Task, fit: Fit, keep: Keep, folder: Path, watch: Watch) -> dict[
     Raises NotFinite where the loss or a gradient is NaN or infinite, Refusal where a checkpoint does not fit.
     """
     parts = task.parts
-    optimizer = torch.optim.AdamW(_groups(task), fit.rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True)
+    optimizers = optimizers_of(task, fit)
     averages = [{name: value.detach().clone() for name, value in parts.state_dict().items()} for _ in keep.lengths]
     gammas = [ema.gamma(length) for length in keep.lengths]
     saved = folder / "checkpoint.safetensors"
     first, spent = 0, 0.0
     if saved.exists():
-        checkpoint.load_run(saved, parts, optimizer, averages)
+        checkpoint.load_run(saved, parts, optimizers, averages)
         facts = checkpoint.read_facts(saved)
         first, spent = int(facts["step"]), float(facts["seconds"])
     parameters = list(parts.parameters())
     with _log(folder / "log.jsonl", first) as log, attention(parameters[0].device):
         clock = _Clock(fit.batch, spent)
         for step in range(first, fit.steps):
-            _set_rate(optimizer, fit.rate_at(step))
-            loss, norm = _descend(task, optimizer, fit.clip, step)
+            _set_rate(optimizers, fit.rate_at(step))
+            loss, norm = _descend(task, optimizers, fit.clip, step)
             done = step + 1
             if done % keep.average == 0:
                 ema.update(averages, parts.state_dict(), gammas, done, keep.average)
@@ -86,7 +88,7 @@ def train(task: Task, fit: Fit, keep: Keep, folder: Path, watch: Watch) -> dict[
                 _sheet(task, averages[0], folder / f"sheet-{done:06d}.png")
             if done % keep.checkpoint == 0 or done == fit.steps:
                 facts = {"step": str(done), "seconds": f"{seconds:.1f}"}
-                checkpoint.save_run(saved, parts, optimizer, averages, facts)
+                checkpoint.save_run(saved, parts, optimizers, averages, facts)
     return chosen(folder, keep.length, fit.steps)
 
 
@@ -107,8 +109,8 @@ def chosen(folder: Path, length: float, step: int) -> dict[str, Tensor]:
     return total
 
 
-def _descend(task: Task, optimizer: torch.optim.Optimizer, clip: float, step: int) -> tuple[float, float]:
-    """Take one step of the optimizer; give the loss and the norm of its gradient."""
+def _descend(task: Task, optimizers: Optimizers, clip: float, step: int) -> tuple[float, float]:
+    """Take one step of the optimizers; give the loss and the norm of its gradient."""
     loss = task.loss(step)
     if not loss.isfinite():
         raise NotFinite(f"{task.name}: loss is {loss.item()} at step {step + 1}, {loss.dtype}")
@@ -116,8 +118,9 @@ def _descend(task: Task, optimizer: torch.optim.Optimizer, clip: float, step: in
     norm = nn.utils.clip_grad_norm_(task.parts.parameters(), clip)
     if not norm.isfinite():
         raise NotFinite(f"{task.name}: gradient of {_culprit(task.parts)} is not finite at step {step + 1}")
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return loss.item(), norm.item()
 
 
@@ -126,17 +129,25 @@ def _culprit(parts: nn.Module) -> str:
     return next(bad, "the whole")
 
 
-def _groups(task: Task) -> list[dict[str, Any]]:
-    """Group the parameters by their multiple of the learning rate."""
+def optimizers_of(task: Task, fit: Fit) -> Optimizers:
+    """Give AdamW for every parameter, or, where the recipe says so, for those that Muon is not for, and Muon."""
+    turned = hidden(task.parts) if fit.optimizer == "muon" else frozenset()
     groups: dict[float, list[nn.Parameter]] = {}
+    matrices: list[nn.Parameter] = []
     for name, parameter in task.parts.named_parameters():
-        groups.setdefault(task.rates.get(name, 1.0), []).append(parameter)
-    return [{"params": members, "multiple": multiple} for multiple, members in groups.items()]
+        if name in turned:
+            matrices.append(parameter)
+        else:
+            groups.setdefault(task.rates.get(name, 1.0), []).append(parameter)
+    members = [{"params": part, "multiple": multiple} for multiple, part in groups.items()]
+    adam = torch.optim.AdamW(members, fit.rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True)
+    return [adam, Muon(matrices, fit.rate)] if matrices else [adam]
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["multiple"]
+def _set_rate(optimizers: Optimizers, rate: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("multiple", 1.0)
 
 
 def _snapshot(folder: Path, averages: list[dict[str, Tensor]], gammas: list[float], step: int) -> None:

@@ -1,0 +1,50 @@
+"""Muon: against its definition by singular values, against torch's own on matrices, and on what it is for."""
+
+import pytest
+import torch
+from torch import nn
+
+from unnoise.nets.autoencoder import Autoencoder
+from unnoise.train.muon import Muon, hidden, orthogonal
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (16, 40), (40, 16), (64, 576)])
+def test_orthogonal_keeps_directions_and_levels_lengths(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    left, lengths, right = torch.linalg.svd(matrix, full_matrices=False)
+    inside = left.T @ orthogonal(matrix) @ right.T
+    large = lengths > 0.1 * lengths.max()
+    assert ((inside.diagonal()[large] > 0.6) & (inside.diagonal()[large] < 1.3)).all()
+    assert (inside - inside.diagonal().diag()).abs().max() < 0.1
+
+
+def test_on_matrices_it_is_torchs_own() -> None:
+    start = torch.randn(24, 56, generator=torch.Generator().manual_seed(2))
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    pairs = [
+        (ours, Muon([ours], 0.1)),
+        (theirs, torch.optim.Muon([theirs], 0.1, weight_decay=0, adjust_lr_fn="match_rms_adamw")),
+    ]
+    for step in range(4):
+        gradient = torch.randn(24, 56, generator=torch.Generator().manual_seed(3 + step))
+        for weight, optimizer in pairs:
+            weight.grad = gradient.clone()
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-3)
+    assert (ours - start).abs().max() > 0.05
+
+
+def test_a_convolution_moves_as_the_matrix_of_its_outputs() -> None:
+    start = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(4))
+    kernel, matrix = nn.Parameter(start.clone()), nn.Parameter(start.flatten(1).clone())
+    kernel.grad = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(5))
+    matrix.grad = kernel.grad.flatten(1).clone()
+    Muon([kernel, matrix], 0.1).step()
+    assert torch.equal(kernel.flatten(1), matrix)
+    assert not torch.equal(kernel, start)
+
+
+def test_it_is_for_weights_inside_a_net() -> None:
+    names = hidden(nn.ModuleDict({"autoencoder": Autoencoder(width=32)}))
+    assert "autoencoder.encoder.0.conv1.weight" in names
+    assert not any(part in name for name in names for part in ("enter", "leave", "norm", "bias"))
