@@ -24,7 +24,7 @@ from unnoise.files import model_file
 from unnoise.text import tokenizer as bpe
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.latents import Latents, tokens_of, views_of
-from unnoise.train.loop import attention, train
+from unnoise.train.loop import attention, optimizers_of, train
 from unnoise.train.recipe import Keep, Recipe, read_recipe
 from unnoise.train.run import card_of
 
@@ -66,7 +66,7 @@ def task_of(recipe: Recipe) -> DenoiserTask:
 def bare_steps(task: DenoiserTask) -> Iterator[float]:
     """Give the seconds of a bare step, a mean over STEPS, each time it is asked."""
     own, batch = task.recipe.denoiser, task.recipe.denoiser.fit.batch
-    optimizer = torch.optim.AdamW(task.parts.parameters(), 1e-4, fused=True)
+    optimizers = optimizers_of(task, own.fit)
     x0 = task.latents.x0[:batch, 0].float()
     noise, sigma = torch.randn_like(x0), torch.rand(batch)
     ids, lengths = task.latents.ids[:batch, 0], task.latents.lengths[:batch, 0]
@@ -79,8 +79,9 @@ def bare_steps(task: DenoiserTask) -> Iterator[float]:
                     cond = task.text.net(ids, mask)
                     error = loss(task.model, x0, noise, sigma, cond, own.weighting).mean()
                 error.backward()
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+                for optimizer in optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
         yield (time.perf_counter() - began) / STEPS
 
 

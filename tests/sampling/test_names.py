@@ -10,7 +10,7 @@ from unnoise.errors import Refusal
 from unnoise.sampling import DDIM, IPNDM, Ancestral, DPMpp2M, default, run, start
 from unnoise.sampling.choose import measured
 from unnoise.sampling.grid import flow_shift, karras, trailing, uniform_time
-from unnoise.sampling.names import GRIDS, SAMPLERS, grid, name_of, sampler
+from unnoise.sampling.names import GRIDS, SAMPLERS, grid, sampler
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "trailing": {"table": [0.1 * i for i in range(1, 101)]},
@@ -23,7 +23,6 @@ def test_every_sampler_runs(name: str) -> None:
     built = sampler(name)
     x = run(built, lambda x, level: 0.5, start(0.3, (math.inf, 2.0, 1.0, 0.5, 0.0)), lambda step, like: 0.1)
     assert x == 0.5
-    assert sampler(name_of(built)) == built
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -46,7 +45,7 @@ def test_every_public_sampler_has_a_name() -> None:
     classes -= {unnoise.sampling.Sampler}
     assert classes == {type(entry.make()) for entry in SAMPLERS.values()}
     for calls in (5, 50):
-        assert name_of(default(calls, math.inf, 0.0)[0]) in SAMPLERS
+        assert default(calls, math.inf, 0.0)[0] in [entry.make() for entry in SAMPLERS.values()]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +84,6 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
         sampler("dpm-2m")
     with pytest.raises(Refusal, match=r"grid 'karas' is unknown: did you mean 'karras'. known: .*flow"):
         grid("karas", 5)
-    with pytest.raises(Refusal, match=r"no name builds it; known: .*heun"):
-        name_of(DDIM(eta=0.5))
 
 
 def test_options_act_or_are_refused() -> None:

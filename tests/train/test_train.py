@@ -172,6 +172,7 @@ def test_a_broken_gradient_is_named(recipe: Recipe, tmp_path: Path, monkeypatch:
         ("steps = 8", "steps = 0", r"steps 0: at least 1"),
         ('class = "Flow"', 'class = "Flaw"', "Flow"),
         ("seed = 3", "seed = ", "line"),
+        ('prompts = ["a red square"]', f'prompts = ["{"a red square " * 6}"]', "tokens, the model reads at most 16"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(

@@ -5,8 +5,7 @@ A process says x_t = a(time)*x0 + b(time)*eps with sigma = b/a. Everything else 
 of a clock that has ends (`sigma_min`, `sigma_max`) it stays at the end.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import inf, isfinite
@@ -226,34 +225,6 @@ class Table(_Discrete):
     def table(self) -> tuple[float, ...]:
         """Give the table itself."""
         return self.alphas_cumprod
-
-
-PROCESSES: Final[dict[str, type[Process]]] = {"EDM": EDM, "Flow": Flow, "Table": Table, "VE": VE, "VP": VP}
-
-
-def describe(process: Process) -> dict[str, Any]:
-    """Write a process as the plain JSON of a card: {"class": "Flow", "shift": 1.0}."""
-    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(process).items()}
-    return {"class": type(process).__name__} | fields
-
-
-def build(card: Mapping[str, Any]) -> Process:
-    """Make the process that `describe` wrote.
-
-    Raises Refusal for an unknown class, an unknown or a missing field, and a value that a class refuses.
-    """
-    fields = dict(card)
-    name = fields.pop("class", None)
-    if name not in PROCESSES:
-        raise Refusal(f"process {name!r}: {nearest(str(name), PROCESSES)}")
-    made, known = PROCESSES[name], PROCESSES[name].__dataclass_fields__
-    for field in fields:
-        if field not in known:
-            raise Refusal(f"process {name}: no field {field!r}: {nearest(field, known)}")
-    try:
-        return made(**{field: tuple(v) if isinstance(v, list) else v for field, v in fields.items()})
-    except TypeError as error:
-        raise Refusal(f"process {name}: fields are {', '.join(known)} ({error})") from error
 
 
 def _positive(name: str, value: float) -> None:

@@ -84,14 +84,6 @@ def sampler(name: str) -> Sampler[Any, Any]:
     return SAMPLERS[known("sampler", name, SAMPLERS)].make()
 
 
-def name_of(sampler: Sampler[Any, Any]) -> str:
-    """Return the first name of a sampler in the table; raises Refusal for one that no name builds."""
-    for name, entry in SAMPLERS.items():
-        if entry.make() == sampler:
-            return name
-    raise Refusal(f"sampler {sampler!r}: no name builds it; known: {', '.join(sorted(SAMPLERS))}")
-
-
 def grid(
     name: str, steps: int, sigma_max: float = math.inf, sigma_min: float = 0.0, **options: Any
 ) -> tuple[float, ...]:

@@ -37,12 +37,18 @@ class PromptEncoder:
         return [self._read(prompt) for prompt in prompts]
 
     def _read(self, prompt: str) -> Cond:
-        tokens = self.tokenizer.encode(prompt)
-        if len(tokens) > self.length:
-            short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
-            raise Refusal(f"prompt {short!r} has {len(tokens)} tokens, the model reads at most {self.length}")
+        tokens = cut(self.tokenizer, prompt, self.length)
         device = next(self.net.parameters()).device
         ids = torch.tensor([tokens + [0] * (self.length - len(tokens))], device=device)
         mask: Tensor = torch.arange(self.length, device=device)[None] < len(tokens)
         cond: Cond = self.net(ids, mask)
         return cond
+
+
+def cut(tokenizer: Tokens, prompt: str, length: int) -> list[int]:
+    """Cut a prompt into tokens. Raises Refusal where there are more than `length`."""
+    tokens = tokenizer.encode(prompt)
+    if len(tokens) > length:
+        short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
+        raise Refusal(f"prompt {short!r} has {len(tokens)} tokens, the model reads at most {length}")
+    return tokens

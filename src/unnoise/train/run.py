@@ -22,6 +22,7 @@ from unnoise.spaces.latent import Latent
 from unnoise.spaces.pixels import Pixels
 from unnoise.spaces.space import measure
 from unnoise.text import tokenizer as bpe
+from unnoise.text.encode import cut
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.denoiser import DenoiserTask
@@ -50,14 +51,16 @@ def train_recipe(recipe: Recipe, folder: Path, device: torch.device, resume: boo
     it holds the run of another recipe.
     """
     source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
-    model_file.build(card_of(recipe, source, None, Tokenizer()), device="meta")
+    tokenizer = bpe.train(_texts(source), recipe.denoiser.text.vocab)
+    for prompt in recipe.prompts:
+        cut(tokenizer, prompt, recipe.denoiser.text.length)
+    model_file.build(card_of(recipe, source, None, tokenizer), device="meta")
     _claim(recipe, folder, resume)
     coder = _train_autoencoder(recipe, source, folder / "autoencoder", device, report)
     space = _measured(source, coder)
     views = views_of(source, recipe.data, recipe.seed)
     report.stage("views", len(views))
     x0 = encode_views(source, views, space, folder / "latents.safetensors", _key(recipe, coder), report.encoded)
-    tokenizer = bpe.train(_texts(source), recipe.denoiser.text.vocab)
     ids, lengths = tokens_of(views, tokenizer, recipe.denoiser.text.length)
     shape = (len(source), recipe.data.views)
     latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))
