@@ -68,6 +68,19 @@ def test_a_corrupt_picture_is_skipped_and_counted_or_refused(tmp_path: Path, mak
         open_source(str(folder), 16, strict=True)
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "gif", "bmp"])
+def test_a_picture_whose_end_is_missing_is_found_before_it_is_needed(tmp_path: Path, ending: str) -> None:
+    beside(tmp_path)
+    colours = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    path = tmp_path / f"half.{ending}"
+    Image.fromarray(colours).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path.with_suffix(".txt").write_text("half a picture")
+    source = open_source(str(tmp_path), 16)
+    assert source.skipped == 1
+    assert len(colours_of(source)) == 3
+
+
 def test_a_missing_caption_is_refused_with_its_file(tmp_path: Path) -> None:
     (beside(tmp_path) / "blue.txt").unlink()
     with pytest.raises(Refusal, match=r"blue\.png.*blue\.txt"):

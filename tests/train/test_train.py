@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from unnoise.cli.main import main
+from unnoise.data.source import Source
 from unnoise.errors import NotFinite, Refusal
 from unnoise.files.header import read_header
 from unnoise.files.model_file import load
@@ -56,6 +58,9 @@ class Quiet:
 
     def __init__(self, stop: int | None = None) -> None:
         self.stop, self.name = stop, ""
+
+    def opened(self, source: Source) -> None:
+        pass
 
     def stage(self, name: str, total: int) -> None:
         self.name = name
@@ -126,6 +131,20 @@ def test_a_killed_command_ends_with_the_same_bits(recipe_file: Path, whole: Path
         os.killpg(process.pid, signal.SIGKILL)
     assert main([*command[3:], "--resume"]) == 0
     assert weights_sha256(tmp_path / "run/tiny.safetensors") == weights_sha256(whole)
+
+
+def test_a_corrupt_picture_is_counted_aloud_or_refused(
+    recipe_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(recipe_file.parent, data)
+    (data / "0.png").write_bytes(b"no picture")
+    recipe = data / recipe_file.name
+    recipe.write_text(recipe_file.read_text().replace(str(recipe_file.parent), str(data)))
+    assert main(["train", str(recipe), "--out", str(tmp_path / "a"), "--strict"]) == 2
+    assert "picture '0.png' cannot be read" in capfd.readouterr().err
+    assert main(["train", str(recipe), "--out", str(tmp_path / "a")]) == 0
+    assert "4 pictures of 4 concepts, 1 skipped" in capfd.readouterr().err.replace("\n", " ")
 
 
 def test_a_finished_run_is_not_overwritten(recipe: Recipe, whole: Path) -> None:

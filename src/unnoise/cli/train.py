@@ -1,5 +1,6 @@
 """`unnoise train`: a recipe becomes a model file, with progress, and goes on where it was stopped."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ from cyclopts import App, Parameter
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from unnoise.data.source import Source
     from unnoise.train.loop import Progress
 
 
@@ -31,6 +33,7 @@ def train(
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None,
     resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help="Refuse a picture that cannot be read; else skip it.")] = False,
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None,
 ) -> None:
@@ -49,6 +52,8 @@ def train(
         check_whole("threads", threads, 1, 1024)
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
+    if strict:
+        plan = replace(plan, data=replace(plan.data, strict=True))
     folder = out or Path("runs") / plan.name
     with _bar() as bar:
         path = train_recipe(plan, folder, known_device(device), resume, _Report(bar))
@@ -74,6 +79,11 @@ class _Report:
 
     def __init__(self, bar: "Bar") -> None:
         self.bar = bar
+
+    def opened(self, source: "Source") -> None:
+        skipped = f", {source.skipped} skipped: they cannot be read" if source.skipped else ""
+        found = f"{source.name}: {len(source)} pictures of {len(source.members)} concepts"
+        self.bar.console.print(found + skipped, highlight=False)
 
     def stage(self, name: str, total: int) -> None:
         self.name = name

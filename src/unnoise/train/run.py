@@ -34,6 +34,9 @@ from unnoise.train.recipe import Recipe
 class Report(Protocol):
     """Where the progress of a run goes."""
 
+    def opened(self, source: Source) -> None:
+        """The pictures are found, and those that cannot be read are counted."""
+
     def stage(self, name: str, total: int) -> None:
         """A new stage of `total` steps begins."""
 
@@ -56,6 +59,7 @@ def train_recipe(recipe: Recipe, folder: Path, device: torch.device, resume: boo
         cut(tokenizer, prompt, recipe.denoiser.text.length)
     model_file.build(card_of(recipe, source, None, tokenizer), device="meta")
     _claim(recipe, folder, resume)
+    report.opened(source)
     coder = _train_autoencoder(recipe, source, folder / "autoencoder", device, report)
     space = _measured(source, coder)
     views = views_of(source, recipe.data, recipe.seed)
