@@ -109,7 +109,7 @@ def weights_sha256(path: Path) -> str:
 def test_a_run_gives_a_model_that_loads_and_draws(whole: Path) -> None:
     pipeline = load(whole)
     assert pipeline.card.training["steps"] == 8
-    assert pipeline.generate("a red square", seed=1, steps=2, size=16)[0].image.size == (16, 16)
+    assert pipeline.generate("a red square", seed=1, steps=2)[0].image.size == (16, 16)
 
 
 @pytest.mark.parametrize("stop", [1, 5, 7])

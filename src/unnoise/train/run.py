@@ -133,13 +133,14 @@ def card_of(recipe: Recipe, source: Source, space: Pixels | Latent | None, token
     moments = {"shift": list(space.affine.shift), "scale": list(space.affine.scale)} if space else {}
     latent = recipe.autoencoder is not None
     sizes = {"vocab": tokenizer.size, "width": text.width, "depth": text.depth}
+    side = recipe.data.size
     return Card(
         name=recipe.name,
         net=own.net,
         process=own.process,
         kind=own.kind,
         space=Part("Latent" if latent else "Pixels", moments),
-        advice=recipe.advice,
+        advice=recipe.advice if recipe.advice.sizes else replace(recipe.advice, sizes=((side, side),)),
         licence=recipe.licence,
         autoencoder=Part("Autoencoder", recipe.autoencoder.args) if recipe.autoencoder else None,
         text=Part("TextEncoder", sizes | {"heads": text.heads, "length": text.length}),
