@@ -31,6 +31,7 @@ from unnoise.train.run import card_of
 ROOT = Path(__file__).parents[1]
 STEPS, PAIRS = 10, 7
 NEVER = 10**9
+RARE = ("sheet", "snapshot", "checkpoint")
 
 
 def main() -> None:
@@ -39,13 +40,15 @@ def main() -> None:
     fit, keep = recipe.denoiser.fit, recipe.keep
     bare = bare_steps(task)
     next(bare)
-    pairs = [(next(bare), loop_step(task, recipe, NEVER)) for _ in range(PAIRS)]
-    often = loop_step(task, recipe, 1) - statistics.median(looped for _, looped in pairs)
-    shares = [one / (looped + often / min(keep.sheet, keep.checkpoint, keep.snapshot)) for one, looped in pairs]
+    pairs = [(next(bare), loop_step(task, recipe)) for _ in range(PAIRS)]
+    plain = statistics.median(looped for _, looped in pairs)
+    often = {name: loop_step(task, recipe, name) - plain for name in RARE}
+    rare = sum(seconds / getattr(keep, name) for name, seconds in often.items())
+    shares = [one / (looped + rare) for one, looped in pairs]
     speeds = [fit.batch / statistics.median(column) for column in zip(*pairs, strict=True)]
     print(
         f"training   {100 * statistics.median(shares):8.1f} %     95.0 %  {speeds[0]:.1f} images/s bare, "
-        f"{speeds[1]:.1f} in the loop; sheet, snapshot and checkpoint together {often:.1f} s"
+        f"{speeds[1]:.1f} in the loop; " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in often.items())
     )
 
 
@@ -85,16 +88,16 @@ def bare_steps(task: DenoiserTask) -> Iterator[float]:
         yield (time.perf_counter() - began) / STEPS
 
 
-def loop_step(task: DenoiserTask, recipe: Recipe, every: int) -> float:
-    """Give the seconds of a step of the loop, a mean over STEPS, with sheet, snapshot and checkpoint so often."""
+def loop_step(task: DenoiserTask, recipe: Recipe, each: str = "") -> float:
+    """Give the seconds of a step of the loop, a mean over STEPS, or over two steps with one of RARE at each of them."""
     marks: list[float] = []
 
     def watch(progress: object) -> None:
         marks.append(time.perf_counter())
-        if len(marks) > (STEPS if every == NEVER else 2):
+        if len(marks) > (2 if each else STEPS):
             raise StopIteration
 
-    keep: Keep = replace(recipe.keep, sheet=every, snapshot=every, checkpoint=every)
+    keep: Keep = replace(recipe.keep, **{name: 1 if name == each else NEVER for name in RARE})
     with tempfile.TemporaryDirectory() as folder, suppress(StopIteration):
         train(task, replace(recipe.denoiser.fit, steps=NEVER), keep, Path(folder), watch)
     return (marks[-1] - marks[0]) / (len(marks) - 1)
