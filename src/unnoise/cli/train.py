@@ -83,7 +83,7 @@ class _Report:
     def opened(self, source: "Source") -> None:
         skipped = f", {source.skipped} skipped: they cannot be read" if source.skipped else ""
         found = f"{source.name}: {len(source)} pictures of {len(source.members)} concepts"
-        self.bar.console.print(found + skipped, highlight=False)
+        self.bar.console.print(found + skipped, highlight=False, soft_wrap=True)
 
     def stage(self, name: str, total: int) -> None:
         self.name = name
