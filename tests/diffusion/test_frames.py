@@ -1,6 +1,7 @@
 """One mixture, wrapped as VP, VE, EDM and flow and asked for any kind, gives the same samples."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -9,26 +10,31 @@ from torch import Tensor
 
 from unnoise.diffusion.draw import START, draw
 from unnoise.diffusion.model import Cond, Denoise, Model
-from unnoise.diffusion.predict import KINDS, Kind
-from unnoise.diffusion.process import EDM, VE, VP, Flow, Process, Table
+from unnoise.diffusion.predict import KINDS, Kind, from_x0, mix, target, to_x0
+from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Flow, Process, Table
 from unnoise.diffusion.run import run
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.dpmpp import DPMpp2M
 from unnoise.sampling.state import Sampler, start
 
-GRID = (70.0, 30.0, 8.0, 3.0, 1.2, 0.5, 0.2, 0.05, 0.0)  # inside the clock of every process
+GRID = (70.0, 30.0, 8.0, 3.0, 1.2, 0.5, 0.3, 0.2, 0.05, 0.0)
 SEEDS = tuple(range(6))
 PROCESSES: list[Process] = [
-    VP(),
-    VP("cosine"),
-    VP("scaled-linear", zero_snr=True),
+    *(VP(schedule) for schedule in SCHEDULES),
+    *(VP(schedule, zero_snr=True) for schedule in SCHEDULES),
     Table((0.9999, 0.9, 0.5, 0.1, 1e-4)),
     VE(0.02, 100.0),
+    VE(0.02, 10.0),
     EDM(),
     EDM(0.5, 0.004, 160.0),
     Flow(),
     Flow(shift=3.0),
 ]
+
+
+def inside(levels: Iterable[float], process: Process) -> tuple[float, ...]:
+    """Pick what lies on the clock of a process."""
+    return tuple(level for level in levels if process.sigma_min <= level <= process.sigma_max)
 
 
 def samples(denoise: Denoise, sampler: Sampler[Tensor, Tensor], grid: tuple[float, ...]) -> Tensor:
@@ -41,18 +47,59 @@ def samples(denoise: Denoise, sampler: Sampler[Tensor, Tensor], grid: tuple[floa
 def test_every_frame_and_kind_gives_the_same_samples(process: Process, kind: Kind) -> None:
     exact = mixture((3, 4))
     denoise = Model(MixtureNet((exact,), process, kind), process, kind).bind(Cond())
+    grid = (*inside(GRID[:-1], process), 0.0)
+    assert len(grid) > 6
     for sampler in (DDIM(), DPMpp2M()):
-        wanted = samples(exact.denoise, sampler, GRID)
-        torch.testing.assert_close(samples(denoise, sampler, GRID), wanted, rtol=0, atol=1e-7)
+        wanted = samples(exact.denoise, sampler, grid)
+        torch.testing.assert_close(samples(denoise, sampler, grid), wanted, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["x0", "v", "flow"])
-@pytest.mark.parametrize("process", [Flow(), Flow(3.0), VP(zero_snr=True)], ids=repr)
+@pytest.mark.parametrize("process", [each for each in PROCESSES if each.sigma_max == math.inf], ids=repr)
 def test_from_pure_noise_too(process: Process, kind: Kind) -> None:
     exact = mixture((3, 4))
     denoise = Model(MixtureNet((exact,), process, kind), process, kind).bind(Cond())
-    grid = (math.inf, *GRID)
+    grid = (math.inf, *inside(GRID[:-1], process), 0.0)
     torch.testing.assert_close(samples(denoise, DDIM(), grid), samples(exact.denoise, DDIM(), grid), rtol=0, atol=1e-7)
+
+
+class Oracle(torch.nn.Module):
+    """Answer as a net that knows x0 and the noise, and keep the x that it was given."""
+
+    def __init__(self, answer: Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+        self.x, self.time = x, time
+        return self.answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_from_the_unit_frame_to_the_native_one_and_back(process: Process, kind: Kind) -> None:
+    """At every level of the clock: x is native for the net, and its answer is x0 again; at 0 for any clock."""
+    levels = inside((1e-3, 1.0, 1e3, math.inf), process)[: -1 if kind == "eps" and process.sigma_max == math.inf else 4]
+    sigma = torch.tensor((0.0, process.sigma_min or 1e-9, *levels), dtype=torch.float64)
+    made = torch.Generator().manual_seed(1)
+    x0, noise = (torch.randn(len(sigma), 3, 4, generator=made, dtype=torch.float64) for _ in range(2))
+    net = Oracle(target(kind, x0, noise, sigma))
+    found = Model(net, process, kind)(mix(x0, noise, sigma), sigma, Cond())
+    torch.testing.assert_close(found, x0, rtol=0, atol=1e-10)
+    a, b = (scale[:, None, None] for scale in process.scales(process.time(sigma)))
+    torch.testing.assert_close(net.x[1:], (a * x0 + b * noise)[1:], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("other", KINDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_kind_becomes_another(kind: Kind, other: Kind) -> None:
+    levels = (1e-3, 1.0, 1e3, math.inf)[: 3 if kind == "eps" else 4]
+    sigma = torch.tensor(levels, dtype=torch.float64)
+    made = torch.Generator().manual_seed(2)
+    x0, noise = (torch.randn(len(sigma), 3, 4, generator=made, dtype=torch.float64) for _ in range(2))
+    x = mix(x0, noise, sigma)
+    found = from_x0(other, to_x0(kind, target(kind, x0, noise, sigma), x, sigma), x, sigma)
+    torch.testing.assert_close(found, target(other, x0, noise, sigma), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("process", [VP("cosine"), Flow()], ids=repr)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from diffusion.mixture import Mixture, MixtureNet
+from diffusion.gaussians import DATA, NULL, ask, gaussian, labels, means, model
 from torch import Tensor
 
 from unnoise.diffusion.guide import autoguide, cfg
@@ -12,38 +12,13 @@ from unnoise.diffusion.model import Cond, Model
 from unnoise.diffusion.process import VP, Flow, Process
 from unnoise.errors import Refusal
 
-DATA, NULL = 0, 1
 WEIGHTS = (0.0, 1.0, 3.0, 7.5)
-
-
-def gaussian(mean: Tensor) -> Mixture:
-    return Mixture(mean[None], torch.tensor([0.6], dtype=mean.dtype), torch.ones(1, dtype=mean.dtype))
-
-
-def means(shape: tuple[int, ...] = (3, 4)) -> tuple[Tensor, Tensor]:
-    made = torch.Generator().manual_seed(5)
-    one, other = (torch.randn(shape, generator=made, dtype=torch.float64) for _ in range(2))
-    return one, other
-
-
-def model(process: Process = Flow()) -> Model:  # noqa: B008
-    return Model(MixtureNet(tuple(gaussian(mean) for mean in means()), process, "v"), process, "v")
-
-
-def labels(*rows: int) -> Cond:
-    return Cond(label=torch.tensor(rows))
-
-
-def ask(rows: int = 4) -> tuple[Tensor, Tensor]:
-    made = torch.Generator().manual_seed(6)
-    x = torch.randn(rows, 3, 4, generator=made, dtype=torch.float64)
-    return x, torch.tensor([0.05, 0.7, 2.0, 40.0], dtype=torch.float64)[:rows]
 
 
 @pytest.mark.parametrize("process", [Flow(), VP()], ids=repr)
 def test_guided_gaussian_is_the_gaussian_with_the_extrapolated_mean(process: Process) -> None:
     x, sigma = ask()
-    one, other = means()
+    one, other, _ = means()
     weight = torch.tensor(WEIGHTS, dtype=torch.float64)
     guided = cfg(model(process), labels(*[DATA] * 4), labels(NULL), weight)(x, sigma)
     for i, w in enumerate(WEIGHTS):
@@ -52,7 +27,7 @@ def test_guided_gaussian_is_the_gaussian_with_the_extrapolated_mean(process: Pro
 
 
 def test_from_pure_noise_the_answer_is_the_extrapolated_mean() -> None:
-    one, other = means()
+    one, other, _ = means()
     x, sigma = ask(1)[0], torch.tensor([math.inf], dtype=torch.float64)
     x0 = cfg(model(), labels(DATA), labels(NULL), 4.0)(x, sigma)
     torch.testing.assert_close(x0[0], other + 4 * (one - other))
@@ -130,7 +105,7 @@ def test_prompts_of_different_length_are_guided_together() -> None:
 
 def test_autoguidance_extrapolates_from_the_weak_model() -> None:
     x, sigma = ask()
-    one, other = means()
+    one, other, _ = means()
     weight = torch.tensor(WEIGHTS, dtype=torch.float64)
     guided = autoguide(gaussian(one).denoise, gaussian(other).denoise, weight)(x, sigma)
     for i, w in enumerate(WEIGHTS):

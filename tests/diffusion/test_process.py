@@ -7,21 +7,22 @@ from itertools import pairwise
 import pytest
 import torch
 
+from unnoise.diffusion.loss import sigma_uniform
 from unnoise.diffusion.model import Cond, Model
 from unnoise.diffusion.predict import mix
-from unnoise.diffusion.process import EDM, VE, VP, Flow, Process, Table
+from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Flow, Process, Schedule, Table
 from unnoise.errors import Refusal
 from unnoise.files.card import CLASSES
+from unnoise.sampling.grid import flow_shift
 
 ALL: list[Process] = [
-    VP(),
-    VP("scaled-linear"),
-    VP("cosine"),
-    VP("scaled-linear", zero_snr=True),
+    *(VP(schedule) for schedule in SCHEDULES),
+    *(VP(schedule, zero_snr=True) for schedule in SCHEDULES),
     VP("linear", steps=10, beta_start=0.1, beta_end=0.9),
     Table((0.99, 0.5, 0.2, 0.01)),
     Table((0.9, 0.3, 0.0)),
     VE(),
+    VE(0.02, 10.0),
     EDM(),
     EDM(sigma_data=0.5, sigma_min=0.004, sigma_max=160),
     Flow(),
@@ -84,12 +85,73 @@ def test_ddpm_table_is_the_product_of_its_betas() -> None:
     torch.testing.assert_close(table, (1 - roots**2).cumprod(0))
 
 
-def test_cosine_table_follows_the_curve_until_betas_are_clipped() -> None:
-    table = VP("cosine").table()
-    for i in (0, 10, 500, 998):
-        curve = [math.cos((t / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in (i + 1, 0)]
-        assert table[i] == pytest.approx(curve[0] / curve[1], rel=1e-9)
-    assert table[999] / table[998] == pytest.approx(0.001)
+def logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def log_snr(t: float) -> float:
+    """Give log-SNR as Hang et al. 2024 write it: mu - b*sgn(1/2 - t)*ln(1 - 2|t - 1/2|), mu = 0, b = 1/2."""
+    return math.inf if t == 0 else -0.5 * math.copysign(1, 0.5 - t) * math.log(1 - 2 * abs(t - 0.5))
+
+
+CURVES: dict[Schedule, Callable[[float], float]] = {
+    "cosine": lambda t: math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2,
+    "sigmoid": lambda t: (logistic(3) - logistic(6 * t - 3)) / (logistic(3) - logistic(-3)),
+    "laplace": lambda t: logistic(log_snr(t)),
+    "exponential": lambda t: math.exp(-12 * t),
+}
+
+
+@pytest.mark.parametrize("schedule", CURVES)
+def test_a_table_follows_its_curve_until_betas_are_clipped(schedule: Schedule) -> None:
+    table, curve = VP(schedule).table(), CURVES[schedule]
+    for i in (0, 10, 498, 499, 500, 998):
+        assert table[i] == pytest.approx(curve((i + 1) / 1000) / curve(0), rel=1e-9)
+    assert table[999] / table[998] == pytest.approx(math.exp(-0.012) if schedule == "exponential" else 0.001)
+
+
+def test_laplace_has_the_quantiles_of_its_distribution() -> None:
+    snr = [alpha / (1 - alpha) for alpha in VP("laplace").table()[:-1]]
+    shares = 1 - torch.arange(1, 1000, dtype=torch.float64) / 1000
+    torch.testing.assert_close(torch.tensor(snr).double().log(), torch.distributions.Laplace(0.0, 0.5).icdf(shares))
+
+
+def test_betas_of_the_sigmoid_ramp() -> None:
+    betas = 1e-4 + (0.02 - 1e-4) * torch.linspace(-6, 6, 1000, dtype=torch.float64).sigmoid()
+    torch.testing.assert_close(torch.tensor(VP("sigmoid-beta").table()).double(), (1 - betas).cumprod(0))
+    steep = VP("sigmoid-beta", steps=5000, beta_start=1e-7, beta_end=2e-3)  # GeoDiff's own
+    assert 1 - steep.table()[0] == pytest.approx(1e-7 + (2e-3 - 1e-7) * logistic(-6))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_falls_and_zero_snr_brings_it_to_nothing(schedule: Schedule) -> None:
+    for process in (VP(schedule), VP(schedule, steps=2), VP(schedule, zero_snr=True)):
+        table = process.table()
+        assert len(table) == process.steps
+        assert table[0] < 1
+        assert all(before > after for before, after in pairwise(table))
+        assert process.sigma_max == (math.inf if process.zero_snr else pytest.approx((1 / table[-1] - 1) ** 0.5))
+
+
+def test_the_log_linear_schedule_is_the_clock_of_ve() -> None:
+    levels = sigma_uniform(torch.linspace(0, 1, 200, dtype=torch.float64), VE(0.02, 10.0))
+    torch.testing.assert_close(levels, torch.logspace(math.log10(0.02), 1, 200, dtype=torch.float64))
+
+
+def test_training_with_a_shift_is_uniform_in_the_time_of_a_shifted_flow() -> None:
+    u = torch.linspace(0, 0.999, 50, dtype=torch.float64)
+    t = Flow().time(sigma_uniform(u, Flow(3.0)))
+    torch.testing.assert_close(t, 3 * u / (1 + 2 * u))
+    mu = 0.8  # FLUX: t = e^mu / (e^mu + 1/u - 1)
+    torch.testing.assert_close(
+        Flow().time(sigma_uniform(u, Flow(math.exp(mu)))), math.exp(mu) / (math.exp(mu) + 1 / u - 1)
+    )
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, math.exp(1.15)])
+def test_a_shifted_grid_walks_the_clock_of_a_shifted_flow(shift: float) -> None:
+    times = Flow(shift).time(torch.tensor(flow_shift(8, shift), dtype=torch.float64))
+    torch.testing.assert_close(times, torch.linspace(1, 0, 9, dtype=torch.float64))
 
 
 def test_zero_snr_ends_in_pure_noise_and_keeps_its_first_step() -> None:
@@ -147,6 +209,8 @@ def test_every_class_may_stand_on_a_card() -> None:
         (lambda: Flow(shift=0.0), "shift 0.0: above 0"),
         (lambda: VP("cosin"), "did you mean 'cosine'"),
         (lambda: VP("cosine", beta_end=0.02), "beta_end: the cosine schedule"),
+        (lambda: VP("laplace", beta_start=0.1, beta_end=0.2), "beta_start, beta_end: the laplace schedule has no"),
+        (lambda: VP("sigmoid-beta", beta_start=0.0), "beta_start 0.0: between 0 and 1"),
         (lambda: VP(beta_end=1.0), "beta_end 1.0"),
         (lambda: VP(steps=1), "steps 1"),
         (lambda: VE(sigma_min=3.0, sigma_max=1.0), "0 < sigma_min < sigma_max"),

@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 
 from sampling.checks import (
+    Grid,
+    churn_is_as_published,
     consistency_function_is_exact,
     constant_is_exact,
+    corrects_from_finite_levels,
+    corrects_with_its_noise,
     crowded,
     gaussian_is_kept,
+    halves_are_one_step,
     lands_on_prediction,
+    lean_is_as_published,
+    mild,
     pure_noise_is_forgotten,
+    remembers,
+    repaints_as_published,
+    restarts_as_published,
+    rises_are_the_forward_process,
+    rises_keep_gaussian_data,
     shifted,
     slope,
     weak_slope,
@@ -25,13 +37,22 @@ FOLDER = Path(samplers.__path__[0])
 SWAPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
 
 
-def ordered(*grids: Callable[[int], tuple[float, ...]], warm: int = 0) -> Callable[[Any], None]:
+def ordered(*grids: Grid, warm: int = 0, steps: int = 16) -> Callable[[Any], None]:
     """Return the check that the measured order is the claimed one."""
 
     def check(sampler: Any) -> None:
         for grid in grids:
-            measure = weak_slope(sampler, grid, 1.7, 16) if sampler.stochastic else slope(sampler, grid, warm, 16)
+            measure = weak_slope(sampler, grid, 1.7, steps) if sampler.stochastic else slope(sampler, grid, warm, steps)
             assert abs(measure - sampler.order) < 0.45
+
+    return check
+
+
+def second(grid: Grid) -> Callable[[Any], None]:
+    """Return the check that the measured order is about 2, whatever a sampler claims."""
+
+    def check(sampler: Any) -> None:
+        assert abs(slope(sampler, grid, 0, 16) - 2) < 0.45
 
     return check
 
@@ -53,6 +74,49 @@ CHECKS: dict[str, list[tuple[str, list[Callable[[Any], None]]]]] = {
         ("IPNDM(4)", [constant_is_exact, lands_on_prediction, ordered(shifted, warm=3)]),
     ],
     "consistency": [("Consistency()", [constant_is_exact, consistency_function_is_exact])],
+    "dpm": [
+        ("DPM2()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("DPMpp2S()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("DPMpp2SSDE()", [constant_is_exact, pure_noise_is_forgotten, halves_are_one_step, ordered(crowded)]),
+    ],
+    "edm": [
+        ("EDMHeun(churn=0.0)", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("EDMHeun(churn=20.0, inflate=1.0)", [constant_is_exact, ordered(crowded, steps=100)]),
+        ("EDMHeun(churn=20.0)", [churn_is_as_published]),
+    ],
+    "gradient": [
+        ("GradientEstimation(1.5)", [constant_is_exact, lands_on_prediction, second(crowded)]),
+        ("GradientEstimation()", [constant_is_exact, lean_is_as_published]),
+    ],
+    "lms": [
+        ("LMS(2)", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("LMS(4)", [constant_is_exact, lands_on_prediction, ordered(mild, warm=3), remembers(3)]),
+    ],
+    "deis": [
+        ("DEIS(2)", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("DEIS(3)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=2)]),
+    ],
+    "unipc": [
+        (
+            "UniPC(1)",
+            [constant_is_exact, lands_on_prediction, corrects_from_finite_levels, ordered(crowded), remembers(2)],
+        ),
+        ("UniPC(2)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=2), remembers(3)]),
+        ("UniPC(3)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=3), remembers(4)]),
+    ],
+    "sa": [
+        ("SASolver(2, 3, tau=0.0)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=2)]),
+        ("SASolver(1, 3, tau=0.0)", [ordered(crowded, warm=2), remembers(3)]),
+        ("SASolver(2, 3, tau=0.5)", [constant_is_exact, corrects_with_its_noise, corrects_from_finite_levels]),
+        ("SASolver(2, 0, tau=0.5)", [constant_is_exact, ordered(crowded)]),
+        ("SASolver()", [constant_is_exact, gaussian_is_kept, pure_noise_is_forgotten]),
+    ],
+    "restart": [
+        ("Restart()", [constant_is_exact, rises_keep_gaussian_data, rises_are_the_forward_process]),
+        ("RePaint()", [constant_is_exact, rises_keep_gaussian_data, rises_are_the_forward_process]),
+        ("restarts", [restarts_as_published]),
+        ("repaints", [repaints_as_published]),
+    ],
 }
 
 

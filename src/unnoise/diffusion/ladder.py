@@ -1,9 +1,10 @@
 """Tables of a discrete variance-preserving process: made, and read between two steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from math import cos, inf, log, pi, sqrt
+from math import cos, exp, inf, log, pi, sqrt
 from operator import mul
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,10 +20,63 @@ def scaled_linear_betas(start: float, end: float, steps: int) -> list[float]:
     return [root**2 for root in _linspace(sqrt(start), sqrt(end), steps)]
 
 
-def cosine_betas(steps: int) -> list[float]:
-    """Let a^2 fall as a squared cosine, betas at most 0.999. Source: Nichol & Dhariwal 2021, eq. 17."""
-    bars = [cos((i / steps + 0.008) / 1.008 * pi / 2) ** 2 for i in range(steps + 1)]
-    return [min(1 - after / before, 0.999) for before, after in pairwise(bars)]
+def sigmoid_betas(start: float, end: float, steps: int) -> list[float]:
+    """Space betas along a logistic curve, of -6 to 6. Source: MinkaiXu/GeoDiff, models/epsnet/diffusion.py."""
+    return [start + (end - start) / (1 + exp(-x)) for x in _linspace(-6, 6, steps)]
+
+
+def curve_betas(curve: Callable[[float], float], steps: int) -> list[float]:
+    """Let a^2 follow a curve of t, which is (i + 1)/steps at step i, divided by its value at t = 0.
+
+    betas are at most 0.999, which a curve that ends in 0 exceeds in its last step.
+    Source: Nichol & Dhariwal 2021, eq. 17 and the text below it.
+    """
+    levels = [curve(i / steps) for i in range(steps + 1)]
+    return [min(1 - after / before, 0.999) for before, after in pairwise(levels)]
+
+
+def cosine(t: float) -> float:
+    """Give a^2 that falls as a squared cosine. Source: Nichol & Dhariwal 2021, eq. 17."""
+    return cos((t + 0.008) / 1.008 * pi / 2) ** 2
+
+
+def sigmoid(t: float) -> float:
+    """Give a^2 that falls as a logistic curve from -3 to 3, moved and stretched to go from 1 to 0.
+
+    Source: Jabri et al. 2022 (RIN), figure 8; -3, 3 and tau 1: lucidrains/denoising-diffusion-pytorch.
+    """
+    low, here, high = (1 / (1 + exp(-x)) for x in (-3, 6 * t - 3, 3))
+    return (high - here) / (high - low)
+
+
+def laplace(t: float) -> float:
+    """Give a^2 whose log-SNR has Laplace's distribution, of mean 0 and scale 1/2, for t uniform in [0, 1].
+
+    SNR = (2*t)^(-1/2) up to t = 1/2, then (2 - 2*t)^(1/2). diffusers' `laplace` takes a for a^2: that is a Table.
+    Source: Hang et al. 2024, "Improved noise schedule for diffusion training" (mu = 0 and b = 0.5, its best).
+    """
+    if t <= 0.5:
+        return 1 / (1 + sqrt(2 * t))
+    snr = sqrt(2 - 2 * t)
+    return snr / (1 + snr)
+
+
+def exponential(t: float) -> float:
+    """Give a^2 = e^(-12*t). Source: openai/shap-e, shap_e/diffusion/gaussian_diffusion.py, its schedule `exp`."""
+    return exp(-12 * t)
+
+
+RAMPS: Final[dict[str, Callable[[float, float, int], list[float]]]] = {
+    "linear": linear_betas,
+    "scaled-linear": scaled_linear_betas,
+    "sigmoid-beta": sigmoid_betas,
+}
+CURVES: Final[dict[str, Callable[[float], float]]] = {
+    "cosine": cosine,
+    "sigmoid": sigmoid,
+    "laplace": laplace,
+    "exponential": exponential,
+}
 
 
 def products(betas: Sequence[float]) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ from unnoise.diffusion import ladder
 from unnoise.diffusion.predict import signal, spread
 from unnoise.errors import Refusal, nearest
 
-Schedule = Literal["linear", "scaled-linear", "cosine"]
+Schedule = Literal["linear", "scaled-linear", "sigmoid-beta", "cosine", "sigmoid", "laplace", "exponential"]
 SCHEDULES: Final[tuple[Schedule, ...]] = get_args(Schedule)
 
 
@@ -50,7 +50,8 @@ class Flow:
     """Straight lines between data and noise: a = 1 - t, b = t with t = shift*time / (1 + (shift - 1)*time).
 
     So sigma = shift * time / (1 - time). time in [0, 1], shift > 0. The shift relabels the clock of the net:
-    SD3 and FLUX, which tell their nets t itself, are Flow() with a shifted grid, not Flow(shift=3).
+    SD3 and FLUX, which tell their nets t itself, are Flow() with a shifted grid, not Flow(shift=3). Training
+    with a shift draws levels uniform in the time of Flow(shift), whatever the clock. A shift given as mu is e^mu.
     Source: Lipman et al. 2023, eq. 20 (sigma_min = 0); Esser et al. 2024 (SD3), eq. 23 (shift).
     """
 
@@ -109,6 +110,7 @@ class EDM:
 class VE:
     """Noise is added and data never shrinks: a = 1, b = sigma, time = ln(sigma / 2).
 
+    Levels that are uniform in time are the log-linear schedule, of smalldiffusion between 0.02 and 10.
     Source: Song et al. 2021, section 3.4; Karras et al. 2022, table 1 (c_noise; sigma in [0.02, 100]).
     """
 
@@ -164,9 +166,11 @@ def _ladder(process: _Discrete) -> ladder.Ladder:
 class VP(_Discrete):
     """Discrete variance-preserving steps: a^2 = product of (1 - beta), b^2 = 1 - a^2, time in [0, steps - 1].
 
-    Times between two steps are legal, see ladder.py. With zero_snr the last step is pure noise, sigma = inf.
-    beta_start and beta_end are BETAS[schedule] unless given; the cosine schedule has none.
-    Source: Ho et al. 2020; Nichol & Dhariwal 2021 (cosine); Lin et al. 2023 (zero_snr).
+    Times between two steps are legal, see ladder.py, which gives each schedule and its source. `linear`,
+    `scaled-linear` and `sigmoid-beta` (diffusers' and smalldiffusion's `sigmoid`) space betas from beta_start to
+    beta_end, which are BETAS[schedule] unless given. `cosine`, `sigmoid` (lucidrains'), `laplace` and `exponential`
+    draw the curve of a^2 and have no betas to set. With zero_snr the last step is pure noise, sigma = inf.
+    Source: Ho et al. 2020; Lin et al. 2023 (zero_snr).
     """
 
     schedule: Schedule = "linear"
@@ -178,6 +182,7 @@ class VP(_Discrete):
     BETAS: ClassVar = {
         "linear": (1e-4, 0.02),  # Ho et al. 2020, section 4
         "scaled-linear": (0.00085, 0.012),  # CompVis/stable-diffusion, v1-inference.yaml
+        "sigmoid-beta": (1e-4, 0.02),  # yuanchenyang/smalldiffusion, diffusion.py, ScheduleSigmoid
     }
 
     def __post_init__(self) -> None:
@@ -187,8 +192,8 @@ class VP(_Discrete):
             raise Refusal(f"steps {self.steps}: at least 2")
         ends = {"beta_start": self.beta_start, "beta_end": self.beta_end}
         given = {name: beta for name, beta in ends.items() if beta is not None}
-        if given and self.schedule == "cosine":
-            raise Refusal(f"{', '.join(given)}: the cosine schedule has no betas to set; leave them out")
+        if given and self.schedule in ladder.CURVES:
+            raise Refusal(f"{', '.join(given)}: the {self.schedule} schedule has no betas to set; leave them out")
         for name, beta in given.items():
             if not 0 < beta < 1:
                 raise Refusal(f"{name} {beta}: between 0 and 1, both excluded")
@@ -199,13 +204,12 @@ class VP(_Discrete):
         return ladder.zero_snr(alphas_cumprod) if self.zero_snr else alphas_cumprod
 
     def _betas(self) -> list[float]:
-        if self.schedule == "cosine":
-            return ladder.cosine_betas(self.steps)
+        if self.schedule in ladder.CURVES:
+            return ladder.curve_betas(ladder.CURVES[self.schedule], self.steps)
         start, end = self.BETAS[self.schedule]
         start = start if self.beta_start is None else self.beta_start
         end = end if self.beta_end is None else self.beta_end
-        make = ladder.linear_betas if self.schedule == "linear" else ladder.scaled_linear_betas
-        return make(start, end, self.steps)
+        return ladder.RAMPS[self.schedule](start, end, self.steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from unnoise.diffusion.draw import Draw
 from unnoise.diffusion.model import Denoise
 from unnoise.errors import NotFinite, Refusal
-from unnoise.sampling.state import Sampler, State
+from unnoise.sampling.state import Sampler, State, query
 
 Watch = Callable[[State[Tensor], Tensor], None]
 
@@ -23,7 +23,7 @@ def run(
 ) -> Tensor:
     """Advance a state to its end and return x: (B, *d). The state may be new, or one that was paused.
 
-    seeds: one for each row. Noise is drawn once a step, only for a sampler that wants it. watch(state, x0) is
+    seeds: one for each row. Noise is drawn for each query, only for a sampler that wants it. watch(state, x0) is
     called after each query with the state that asked and the answer, for progress and previews.
     Raises NotFinite at the first answer with NaN or infinity, and Refusal unless seeds fit the rows.
     """
@@ -38,7 +38,7 @@ def run(
             )
         if watch is not None:
             watch(state, x0)
-        noise = draw(tuple(seeds), state.i, state.x) if sampler.stochastic else None
+        noise = draw(tuple(seeds), query(sampler, state), state.x) if sampler.stochastic else None
         state = sampler.advance(state, x0, noise)
     return state.x
 

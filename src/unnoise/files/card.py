@@ -34,11 +34,26 @@ class Part(Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class Setting(Strict):
+    """Say how the model is best run in one number of steps, as `unnoise tune grid` found it.
+
+    sampler: its class and fields; levels: every level after the noisiest that the model knows, the last is 0; guidance:
+    the weight that it was fitted at; distances: in x0 from converged pictures, of the library's choice and of this.
+    """
+
+    sampler: Part
+    levels: tuple[float, ...]
+    guidance: float
+    distances: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Advice(Strict):
     """Say what was measured to work best; `None` leaves the choice to the library.
 
     steps: 1 ... 1000; guidance: the weight, 1 = off; guidance_range: weights that still give sound pictures; between:
-    the levels between which guidance acts, the upper one `None` for all; sizes: (width, height), the best first.
+    the levels between which guidance acts, the upper one `None` for all; sizes: (width, height), the best first;
+    fitted: at most one for each number of steps, for who asks for so many and chooses neither sampler nor grid.
     """
 
     sampler: str | None = None
@@ -49,6 +64,7 @@ class Advice(Strict):
     between: tuple[float, float | None] = (0.0, None)
     rescale: float = 0.0
     sizes: tuple[tuple[int, int], ...] = ()
+    fitted: tuple[Setting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,8 @@ class Card(Strict):
                 raise Refusal(f"the card names an unknown {role} {part.class_!r}: {nearest(part.class_, known)}")
             if part is not None:
                 _sane(part.args, f"{role}.args")
+        for setting in self.advice.fitted:
+            _sane(setting.sampler.args, "advice.fitted.sampler.args")
         if (self.text is None) != (self.tokenizer is None):
             raise Refusal("the card has a text encoder or a tokenizer, but not both")
         if (self.space.class_ == "Latent") != (self.autoencoder is not None):

@@ -8,7 +8,7 @@ import torch
 
 from unnoise.diffusion.process import VP, Process, Table
 from unnoise.errors import Refusal, nearest
-from unnoise.files.card import Advice, Card, Part
+from unnoise.files.card import Advice, Card, Part, Setting
 from unnoise.files.request import (
     AREA,
     GUIDANCE,
@@ -22,6 +22,7 @@ from unnoise.files.request import (
 )
 from unnoise.sampling import choose, names
 from unnoise.sampling.grid import explicit
+from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.state import Sampler
 
 AnySampler = Sampler[Any, Any]
@@ -74,8 +75,14 @@ def decide(request: Request, card: Card, process: Process, factor: int) -> Plan:
 
 
 def route(request: Request, card: Card, process: Process) -> tuple[AnySampler, tuple[float, ...]]:
-    """Choose sampler and grid. A list of levels that the card advises gives way to another number of steps."""
+    """Choose sampler and grid. A list of levels that the card advises gives way to another number of steps.
+
+    What was fitted to this number of steps goes before all else that was not asked for.
+    """
     ends = process.sigma_max, process.sigma_min
+    setting = _fitted(request, card.advice)
+    if setting is not None:
+        return sampler_of(setting.sampler, "card"), names.within(explicit((ends[0], *setting.levels)), *ends)
     wanted = card.advice.sampler if request.sampler is None else request.sampler
     asked = card.advice.grid if request.grid is None else request.grid
     if isinstance(asked, tuple) and request.steps in (None, len(asked) - 1):
@@ -98,20 +105,31 @@ def named_grid(name: str, steps: int, process: Process) -> tuple[float, ...]:
         options["sigma_at"] = lambda time: process.sigma(torch.tensor(time, dtype=torch.float64)).item()
     if "table" in wanted:
         if not isinstance(process, VP | Table):
-            raise Refusal(f"grid {name!r}: strides through a table of levels, which {type(process).__name__} has not")
+            raise Refusal(
+                f"grid {name!r}: strides through a table of levels, which {type(process).__name__} has not; "
+                f"'uniform' and 'beta' take any clock, 'flow' and 'angle' any range"
+            )
         options = {"table": [sqrt((1 - a) / a) if a else inf for a in process.table()]}
     return names.grid(name, steps, process.sigma_max, process.sigma_min, **options)
 
 
-def sampler_of(part: Part) -> AnySampler:
-    """Build the sampler that a recipe names. Raises Refusal for a class that no name of the table builds."""
+def _fitted(request: Request, advice: Advice) -> Setting | None:
+    """Find what the card has for as many steps, where sampler and grid are left open."""
+    steps = request.steps or advice.steps
+    open_ = request.sampler is None and request.grid is None
+    return next((setting for setting in advice.fitted if open_ and len(setting.levels) == steps), None)
+
+
+def sampler_of(part: Part, where: str = "recipe") -> AnySampler:
+    """Build the sampler that a recipe or a card names. Raises Refusal for a class that the program has not."""
     known = {type(made).__name__: type(made) for made in (entry.make() for entry in names.SAMPLERS.values())}
+    known[Fitted.__name__] = Fitted
     if part.class_ not in known:
-        raise Refusal(f"recipe: sampler {part.class_!r}: {nearest(part.class_, known)}")
+        raise Refusal(f"{where}: sampler {part.class_!r}: {nearest(part.class_, known)}")
     try:
         return known[part.class_](**part.args)
     except TypeError as error:
-        raise Refusal(f"recipe: sampler {part.class_}: {error}") from None
+        raise Refusal(f"{where}: sampler {part.class_}: {error}") from None
 
 
 def _check(advice: Advice) -> None:

@@ -22,7 +22,10 @@ Liu et al. 2023 (rectified flow), eq. 1, for the straight line.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
+
+from unnoise.errors import Refusal
 
 
 class Vector(Protocol):
@@ -60,6 +63,19 @@ def flow_of(x: V, x0: V, sigma: float) -> V:
     return 1.0 / spread(sigma) * x + -1.0 / place(sigma) * x0
 
 
+def blend(weights: Sequence[float], values: Sequence[V]) -> V:
+    """Return the weighted sum of one value or more."""
+    total: V = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        total = total + weight * value
+    return total
+
+
+def eps_of(x: V, x0: V, sigma: float) -> V:
+    """Return the noise that x0 leaves in x, sigma > 0:  eps = (x - signal·x0)/spread."""
+    return 1.0 / spread(sigma) * x + -1.0 / sigma * x0
+
+
 def move(x: V, x0: V, here: float, there: float) -> V:
     """Carry x from one level to another, up or down, as if x0 were the truth: exact at here = inf and at there = 0.
 
@@ -77,6 +93,31 @@ def glide(x: V, flow: V, here: float, there: float) -> V:
     """
     wide = signal(there) + spread(there)
     return wide / (signal(here) + spread(here)) * x + wide * (place(there) - place(here)) * flow
+
+
+def drift(x: V, eps: V, here: float, there: float) -> V:
+    """Carry x from one finite level to another along a noise; with the eps of x0 itself it is `move`.
+
+    x' = signal'·(x/signal + (sigma' - sigma)·eps),  on the axis where data keep their size and noise grows.
+    Source: Karras et al. 2022 (EDM), eq. 4, times signal.
+    """
+    return signal(there) / signal(here) * x + signal(there) * (there - here) * eps
+
+
+def renewal(here: float, there: float, tau: float = 1.0) -> float:
+    """Return the share of noise that a step of reverse diffusion renews:  sqrt(1 - (sigma'/sigma)^(2·tau^2)).
+
+    tau = 1 is the exact posterior of DDPM, 0 the probability flow, which renews none.
+    Raises Refusal when the step rises: there is no reverse posterior of a forward step.
+    """
+    descends(here, there)
+    return math.sqrt(1.0 - (there / here) ** (2.0 * tau * tau))
+
+
+def descends(here: float, there: float) -> None:
+    """Raise Refusal when a step of a stochastic sampler rises."""
+    if there > here:
+        raise Refusal(f"step from {here:g} to {there:g}: a stochastic sampler only descends")
 
 
 def renew(x: V, x0: V, noise: V, here: float, there: float, share: float) -> V:

@@ -1,5 +1,6 @@
 """Name the samplers and the grids: two closed tables, each name with what it is here.
 
+Restart and RePaint have none: they act on grids that rise, which are made by `restarts` and `repaints`.
 A name is read without regard to case, and `_`, space and `++` are read as `-`, `-` and `pp`: "DPM++ 2M" is "dpmpp-2m".
 """
 
@@ -9,13 +10,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from unnoise.errors import Refusal, nearest
+from unnoise.sampling.ays import aligned
 from unnoise.sampling.choose import measured
-from unnoise.sampling.grid import angle, exponential, flow_shift, karras, trailing, uniform_time
+from unnoise.sampling.grid import (
+    angle,
+    beta_time,
+    exponential,
+    flow_shift,
+    flux_shift,
+    karras,
+    leading,
+    linear_quadratic,
+    linspace,
+    polyexponential,
+    trailing,
+    uniform_time,
+)
 from unnoise.sampling.samplers.consistency import Consistency
 from unnoise.sampling.samplers.ddim import DDIM, Ancestral
-from unnoise.sampling.samplers.dpmpp import DPMpp2M, DPMpp3M, DPMppSDE
+from unnoise.sampling.samplers.deis import DEIS
+from unnoise.sampling.samplers.dpm import DPM2, DPMpp2S, DPMpp2SSDE
+from unnoise.sampling.samplers.dpmpp import DPMpp2M, DPMpp3M, DPMpp3MSDE, DPMppSDE
+from unnoise.sampling.samplers.edm import EDMHeun
+from unnoise.sampling.samplers.gradient import GradientEstimation
 from unnoise.sampling.samplers.heun import Heun
 from unnoise.sampling.samplers.ipndm import IPNDM
+from unnoise.sampling.samplers.lms import LMS
+from unnoise.sampling.samplers.sa import SASolver
+from unnoise.sampling.samplers.unipc import UniPC
 from unnoise.sampling.state import Sampler
 
 
@@ -29,7 +51,7 @@ class SamplerEntry:
 
 @dataclass(frozen=True, slots=True)
 class GridEntry:
-    """Hold what a grid's name builds from (steps, sigma_max, sigma_min, **options), and what it means."""
+    """Hold what a grid's name builds from steps, sigma_max, sigma_min and its options, and what it means."""
 
     make: Callable[..., tuple[float, ...]]
     options: tuple[str, ...]
@@ -44,9 +66,20 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
     "euler-a": SamplerEntry(Ancestral, "short for euler-ancestral"),
     "ddpm": SamplerEntry(Ancestral, "the same step as ancestral: DDPM on any grid"),
     "heun": SamplerEntry(Heun, "trapezoidal rule: order 2, two calls a step"),
+    "edm": SamplerEntry(EDMHeun, "EDM's Heun with churn 40, from a finite level: two calls a step"),
+    "dpm-2": SamplerEntry(DPM2, "DPM-Solver-2, midpoint in log(sigma): order 2, two calls a step"),
+    "dpmpp-2s": SamplerEntry(DPMpp2S, "DPM-Solver++ 2S, midpoint in log(sigma): order 2, two calls a step"),
+    "dpmpp-2s-sde": SamplerEntry(DPMpp2SSDE, "DPM-Solver++ 2S with ancestral noise: two calls a step"),
     "dpmpp-2m": SamplerEntry(DPMpp2M, "DPM-Solver++ 2M: order 2, one call a step"),
     "dpmpp-3m": SamplerEntry(DPMpp3M, "DPM-Solver++ 3M with its last weight put right: order 3 once warm"),
     "dpmpp-2m-sde": SamplerEntry(DPMppSDE, "DPM-Solver++ 2M with ancestral noise"),
+    "dpmpp-3m-sde": SamplerEntry(DPMpp3MSDE, "DPM-Solver++ 3M with ancestral noise"),
+    "unipc": SamplerEntry(UniPC, "predictor of order 2, corrector of order 3, one call a step"),
+    "unipc-3": SamplerEntry(lambda: UniPC(predictor=3), "unipc with a predictor of order 3"),
+    "deis": SamplerEntry(DEIS, "multistep in eps, order 3 once warm, one call a step"),
+    "lms": SamplerEntry(LMS, "multistep along sigma, order 4 once warm, from a finite level"),
+    "sa-solver": SamplerEntry(SASolver, "stochastic Adams, predictor 2 and corrector 3, noise as DDPM has it"),
+    "gradient-estimation": SamplerEntry(GradientEstimation, "DDIM leaned away from the last step, gamma 2"),
     "ipndm": SamplerEntry(IPNDM, "multistep, order 4 once warm, one call a step: the default above 12 calls"),
     "ipndm-3": SamplerEntry(lambda: IPNDM(order=3), "ipndm with 3 values: the default from 7 to 12 calls"),
     "ipndm-2": SamplerEntry(lambda: IPNDM(order=2), "ipndm with 2 values: the default up to 6 calls"),
@@ -54,28 +87,49 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
     "lcm": SamplerEntry(Consistency, "the same step as consistency, as latent consistency models use it"),
 }
 
+
+def _ranged(make: Callable[..., tuple[float, ...]]) -> Callable[..., tuple[float, ...]]:
+    """Let a grid that knows no range be asked for one: a level outside of it is refused."""
+    return lambda sigma_max, sigma_min, **how: within(make(**how), sigma_max, sigma_min)
+
+
+def _published(family: str) -> GridEntry:
+    means = f"levels optimised for {family.upper()} in ten steps, read off for others"
+    return GridEntry(lambda **how: aligned(family=family, **how), (), means)
+
+
 GRIDS: Mapping[str, GridEntry] = {
     "default": GridEntry(measured, (), "flow with shift 2.5 and rho 2: what `default` takes, by measurement"),
     "karras": GridEntry(karras, ("rho",), "even in sigma^(1/rho), rho 7: finite sigma_max only"),
     "exponential": GridEntry(exponential, (), "even in log(sigma): finite sigma_max only"),
+    "polyexponential": GridEntry(polyexponential, ("rho",), "exponential with a power rho, 1: finite sigma_max only"),
     "angle": GridEntry(angle, (), "even in atan(sigma)"),
-    "flow": GridEntry(
-        lambda steps, sigma_max, sigma_min, shift=1.0, rho=1.0: flow_shift(steps, shift, rho, sigma_max, sigma_min),
-        ("shift", "rho"),
-        "even in flow time, sigma = shift·t/(1 - t)",
+    "flow": GridEntry(flow_shift, ("shift", "rho"), "even in flow time, sigma = shift·t/(1 - t)"),
+    "sd3": GridEntry(lambda **how: flow_shift(shift=3.0, **how), (), "flow with shift 3, as Stable Diffusion 3"),
+    "flux": GridEntry(flux_shift, ("tokens",), "flow with shift 3.16, as FLUX for its 4096 tokens; tokens set it"),
+    "linear-quadratic": GridEntry(
+        linear_quadratic, ("threshold", "linear_steps"), "half of the steps on 1/40 of flow time, as Mochi"
     ),
     "uniform": GridEntry(
-        lambda steps, sigma_max, sigma_min, sigma_at, first=1.0, last=0.0: within(
-            uniform_time(steps, sigma_at, first, last), sigma_max, sigma_min
-        ),
-        ("sigma_at", "first", "last"),
-        "even on the model's own clock, given as sigma_at(time)",
+        _ranged(uniform_time), ("sigma_at", "first", "last"), "even on the model's own clock, given as sigma_at(time)"
+    ),
+    "beta": GridEntry(
+        _ranged(beta_time),
+        ("sigma_at", "first", "last", "a", "b"),
+        "quantiles of Beta(0.6, 0.6) on the model's own clock: dense at both ends",
     ),
     "trailing": GridEntry(
-        lambda steps, sigma_max, sigma_min, table: within(trailing(table, steps), sigma_max, sigma_min),
-        ("table",),
-        "even strides through a discrete model's table, its noisiest level first",
+        _ranged(trailing), ("table",), "even strides through a discrete model's table, its noisiest level first"
     ),
+    "linspace": GridEntry(_ranged(linspace), ("table",), "from the last to the first of a discrete model's table"),
+    "leading": GridEntry(
+        _ranged(leading),
+        ("table", "offset"),
+        "whole strides through a discrete model's table; starts below its noisiest level, a fault from pure noise",
+    ),
+    "ays-sd15": _published("sd15"),
+    "ays-sdxl": _published("sdxl"),
+    "ays-svd": _published("svd"),
 }
 
 
@@ -98,7 +152,7 @@ def grid(
     for option in ("table", "sigma_at"):
         if option in entry.options and option not in options:
             raise Refusal(f"grid {name!r} needs {option}")
-    return entry.make(steps, sigma_max, sigma_min, **options)
+    return entry.make(steps=steps, sigma_max=sigma_max, sigma_min=sigma_min, **options)
 
 
 def known(field: str, name: str, table: Mapping[str, object]) -> str:

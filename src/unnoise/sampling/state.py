@@ -5,6 +5,7 @@ batch with other runs, and hands the prediction back to `advance`, which returns
 pickle, they branch, and a run may be paused at any of them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -79,20 +80,27 @@ def run(
     state: State[X],
     draw: Callable[[int, X], X] | None = None,
 ) -> X:
-    """Drive a state to its end: denoise(x, level) -> x0, and draw(step, like) -> noise for a stochastic sampler.
+    """Drive a state to its end: denoise(x, level) -> x0, and draw(query, like) -> noise for a stochastic sampler.
 
     Raises Refusal when the sampler is stochastic and draw is missing.
     """
     while not state.done:
-        noise = draw(state.i, state.x) if draw is not None and sampler.stochastic else None
+        noise = draw(query(sampler, state), state.x) if draw is not None and sampler.stochastic else None
         state = sampler.advance(state, denoise(state.x, state.level), noise)
     return state.x
 
 
+def query(sampler: Sampler[Any, Any], state: State[Any]) -> int:
+    """Number the open question, so that the noise of each is its own: the step, where a step asks once."""
+    return state.i * sampler.queries + state.stage
+
+
 def calls(sampler: Sampler[Any, Any], grid: Sequence[float]) -> int:
-    """Count the network calls of a whole run: queries for each step, but one for a step to 0."""
-    steps = len(grid) - 1
-    return steps * sampler.queries - (sampler.queries - 1 if grid[-1] == 0 else 0)
+    """Count the network calls of a whole run, by making it on a number."""
+    state, count = start(0.0, grid), 0
+    while not state.done:
+        state, count = sampler.advance(state, 0.0, 0.0 if sampler.stochastic else None), count + 1
+    return count
 
 
 def needed(noise: X | None, sampler: object) -> X:
@@ -106,3 +114,23 @@ def unused(noise: object, sampler: object) -> None:
     """Raise Refusal when a deterministic step is handed noise that it would drop."""
     if noise is not None:
         raise Refusal(f"noise is given: {sampler!r} is deterministic and takes none")
+
+
+def fitting(noise: X | None, sampler: Sampler[Any, Any]) -> X | None:
+    """Return the noise of a step of a sampler that may draw or not; raises Refusal where it does not fit."""
+    if sampler.stochastic:
+        return needed(noise, sampler)
+    unused(noise, sampler)
+    return None
+
+
+def finite(level: float, sampler: object) -> None:
+    """Raise Refusal when a method that walks along sigma itself is to leave from, or arrive at, sigma = inf."""
+    if math.isinf(level):
+        raise Refusal(f"level inf: {sampler!r} steps along sigma, from a finite level on; Heun and IPNDM start at inf")
+
+
+def whole(field: str, value: object, low: int, high: int) -> None:
+    """Raise Refusal unless a sampler's parameter is a whole number from low to high."""
+    if type(value) is not int or not low <= value <= high:
+        raise Refusal(f"{field} {value!r}: a whole number from {low} to {high}")

@@ -10,13 +10,12 @@ Order 1 (eta > 0: weak order 1), one query a step.
 Source: Song et al. 2021a (DDIM), eq. 12 and 16; Ho et al. 2020 (DDPM), eq. 7.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from unnoise.errors import Refusal
-from unnoise.sampling.level import V, move, renew
-from unnoise.sampling.state import State, land, needed, unused
+from unnoise.sampling.level import V, move, renew, renewal
+from unnoise.sampling.state import State, fitting, land
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +37,15 @@ class DDIM:
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; raises Refusal when noise is missing or not wanted."""
-        here, there = state.step
-        if not self.stochastic:
-            unused(noise, self)
+        fresh, (here, there) = fitting(noise, self), state.step
+        if fresh is None:
             return land(state, move(state.x, prediction, here, there))
-        share = self.eta * ancestral(here, there)
-        return land(state, renew(state.x, prediction, needed(noise, self), here, there, share))
+        return land(state, renew(state.x, prediction, fresh, here, there, share=self.eta * renewal(here, there)))
 
 
 def Ancestral() -> DDIM:
     """Return DDIM with eta = 1, the step of DDPM; also known as Euler-ancestral."""
     return DDIM(eta=1.0)
-
-
-def ancestral(here: float, there: float) -> float:
-    """Return the share of noise that the exact posterior of one step renews:  sqrt(1 - (sigma'/sigma)^2).
-
-    Raises Refusal when the step rises: there is no reverse posterior of a forward step.
-    """
-    if there > here:
-        raise Refusal(f"step from {here:g} to {there:g}: a stochastic sampler only descends")
-    return math.sqrt(1.0 - (there / here) ** 2)
 
 
 Euler = DDIM

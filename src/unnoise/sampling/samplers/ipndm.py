@@ -12,14 +12,12 @@ leaves an error of order 2 in the whole run. A step to sigma = 0 returns x0-hat.
 Source: Zhang & Chen 2022 (DEIS, arXiv 2204.13902), iPNDM; Liu et al. 2022 (PNDM, arXiv 2202.09778) for the weights.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.errors import Refusal
-from unnoise.sampling.level import V, flow_of, glide, move, place
-from unnoise.sampling.state import State, land, unused
+from unnoise.sampling.level import V, blend, flow_of, glide, move, place
+from unnoise.sampling.state import State, land, unused, whole
+from unnoise.sampling.weights import adams
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,7 @@ class IPNDM:
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2, 3, 4):
-            raise Refusal(f"order {self.order!r}: 1, 2, 3 or 4")
+        whole("order", self.order, 1, 4)
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the flow of each step before."""
@@ -42,24 +39,5 @@ class IPNDM:
             return land(state, move(state.x, prediction, here, there))
         flows = (flow_of(state.x, prediction, here), *state.memory)
         visited = [place(state.grid[state.i - k]) for k in range(len(flows))]
-        shares = weights(visited, place(there))
-        flow = shares[0] * flows[0]
-        for share, past in zip(shares[1:], flows[1:], strict=True):
-            flow = flow + share * past
+        flow = blend(adams(visited, place(there)), flows)
         return land(state, glide(state.x, flow, here, there), memory=flows[: self.order - 1])
-
-
-def weights(visited: Sequence[float], there: float) -> list[float]:
-    """Return the mean over the step of each Lagrange polynomial of the visited places, newest first; the sum is 1.
-
-    Two Gauss-Legendre nodes integrate them exactly, their degree being at most 3.
-    """
-    middle, reach = (visited[0] + there) / 2, (there - visited[0]) / math.sqrt(12)
-    return [
-        (lagrange(visited, j, middle - reach) + lagrange(visited, j, middle + reach)) / 2 for j in range(len(visited))
-    ]
-
-
-def lagrange(places: Sequence[float], j: int, at: float) -> float:
-    """Return at a place the polynomial that is 1 at places[j] and 0 at the others."""
-    return math.prod((at - other) / (places[j] - other) for k, other in enumerate(places) if k != j)

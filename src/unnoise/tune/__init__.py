@@ -1,0 +1,1 @@
+"""Fit to a model what is otherwise taken from a table."""
