@@ -34,7 +34,9 @@ suite: $(VENV)/.dev  ## the test suite alone
 evaluate: $(VENV)/.run  ## measure the embedded model: the figures of its card and of README
 	$(BIN)/unnoise evaluate emoji
 
-bench: $(VENV)/.run  ## what a picture and a training step cost beyond the network, as ratios
+bench: $(VENV)/.bench  ## samplers and loops against diffusers, and costs beyond the network, as ratios
+	@$(BIN)/python bench/samplers.py
+	@$(BIN)/python bench/advance.py
 	@$(BIN)/python bench/cost.py
 	@$(BIN)/python bench/training.py
 
@@ -69,6 +71,10 @@ $(VENV)/.run: $(VENV)/.build
 
 $(VENV)/.dev: $(VENV)/.build
 	$(INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.build
+	$(INSTALL) --editable '.[bench]'
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.emoji: $(VENV)/.build

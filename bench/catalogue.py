@@ -81,9 +81,13 @@ def first_order() -> Iterator[Peer]:
     ends = {"": {"clip_sample": False, "set_alpha_to_one": False}, "to one": {"clip_sample": False}}
     yield from product("DDIMScheduler", grids(curves=False), ends)
     yield from product("DDIMParallelScheduler", {"default": {}}, {"": {"clip_sample": False}})
-    yield from product("CogVideoXDDIMScheduler", grids(curves=False), {"": {"clip_sample": False, "snr_shift_scale": 1.0}})
+    yield from product(
+        "CogVideoXDDIMScheduler", grids(curves=False), {"": {"clip_sample": False, "snr_shift_scale": 1.0}}
+    )
     yield from product("TCDScheduler", {"default": {}}, {"eta 0": {}}, step={"eta": 0.0})
-    yield from product("EulerDiscreteScheduler", grids(), {"": {}, "log-linear": {"interpolation_type": "log_linear"}}, frame="ve")
+    yield from product(
+        "EulerDiscreteScheduler", grids(), {"": {}, "log-linear": {"interpolation_type": "log_linear"}}, frame="ve"
+    )
     for means, levels in {"AYS": ays, "flow": sigma_of(places(1)), "flow 3": sigma_of(places(3))}.items():
         yield Peer("EulerDiscreteScheduler", means, "ve", SD, levels)
     for means, levels in {"flow": places(1), "flow 3": places(3), "AYS": ays_places}.items():
@@ -126,16 +130,24 @@ def multistep() -> Iterator[Peer]:
     unipc = methods | bh1 | eps | plain | opened | {"to the end": lower}
     yield from product("UniPCMultistepScheduler", grids(), unipc)
     for low in (0.06, 0.12, 0.25):
-        yield from product("UniPCMultistepScheduler", {f"karras {low}": {**CURVES["karras"], "sigma_min": low}}, methods)
+        yield from product(
+            "UniPCMultistepScheduler", {f"karras {low}": {**CURVES["karras"], "sigma_min": low}}, methods
+        )
     for means, levels in {"flow": places(1), "flow 3": places(3), "AYS": ays_places}.items():
-        yield from product("UniPCMultistepScheduler", {means: {"use_flow_sigmas": True}}, unipc, frame="flow", levels=array(levels))
+        yield from product(
+            "UniPCMultistepScheduler", {means: {"use_flow_sigmas": True}}, unipc, frame="flow", levels=array(levels)
+        )
     sa = {f"{p}, {c}": {"predictor_order": p, "corrector_order": c} for p, c in ((2, 2), (3, 3), (3, 4))}
     still = {key: {**value, "tau_func": still_tau} for key, value in sa.items()}
     yield from product("SASolverScheduler", grids(), still)
     yield from product("SASolverScheduler", grids(), {"2, 2 to the end": {"tau_func": still_tau, **lower}})
     for order in (4, 3, 2):
         yield from product("LMSDiscreteScheduler", grids(), {f"order {order}": {}}, frame="ve", step={"order": order})
-    skips = {"": {"skip_prk_steps": True}, "to one": {"skip_prk_steps": True, "set_alpha_to_one": True}, "with warm-up": {}}
+    skips = {
+        "": {"skip_prk_steps": True},
+        "to one": {"skip_prk_steps": True, "set_alpha_to_one": True},
+        "with warm-up": {},
+    }
     yield from product("PNDMScheduler", grids(curves=False), skips)
     for order in (2, 3):
         for curve in ("karras", "exponential"):
@@ -186,7 +198,6 @@ def stochastic() -> list[Peer]:
     spaced = {"default": {}, "trailing": SPACINGS["trailing"]}
     sde = {f"sde {a}": {"algorithm_type": f"sde-{a}"} for a in ("dpmsolver++", "dpmsolver")}
     sde["sde dpmsolver"] = {**sde["sde dpmsolver"], "final_sigmas_type": "sigma_min"}
-    cosine = edm("exponential")
     known = [
         *product("DDPMScheduler", spaced, {"": plain}),
         *product("DDPMParallelScheduler", {"default": {}}, {"": plain}),
@@ -194,12 +205,11 @@ def stochastic() -> list[Peer]:
         *product("EulerAncestralDiscreteScheduler", spaced, {"": {}}, frame="ve"),
         *product("KDPM2AncestralDiscreteScheduler", curved, {"": {}}, frame="ve"),
         *product("DPMSolverMultistepScheduler", curved, sde),
-        *product("DPMSolverSDEScheduler", curved, {"": {}}, frame="ve"),
+        *product("DPMSolverSDEScheduler", {"default": {}, "karras": CURVES["karras"]}, {"": {}}, frame="ve"),
         *product("SASolverScheduler", curved, {"": {}, "tau 1": {"tau_func": full_tau}}),
         *product("EulerDiscreteScheduler", curved, {"churn": {}}, frame="ve", step={"s_churn": 5.0}),
         Peer("EDMEulerScheduler", "churn", "ve", edm("karras"), step={"s_churn": 5.0}),
-        Peer("CosineDPMSolverMultistepScheduler", "exponential", "ve", cosine),
-        Peer("CosineDPMSolverMultistepScheduler", "karras", "ve", {**cosine, "sigma_schedule": "karras"}),
+        Peer("CosineDPMSolverMultistepScheduler", "exponential", "ve", edm("exponential")),
         *product("CogVideoXDPMScheduler", spaced, {"": {**plain, "snr_shift_scale": 1.0}}),
         *product("TCDScheduler", {"default": {}}, {"": plain}),
         *product("LCMScheduler", {"default": {}}, {"": plain}),

@@ -1,8 +1,8 @@
 """Eighteen Gaussian mixtures that no table of this project was tuned on, with their exact solutions, as one batch.
 
-Dimensions 2 to 64, 1 to 40 modes, sharp and soft, even and uneven weights, flat and falling spectra, means at random, in
-clusters, on corners, along a curve, with heavy tails. They are padded to one shape, so that a sampler walks all of them
-at once: samplers act on each coordinate alone. The denoiser is that of tests/sampling/oracle.py in matrix products.
+Dimensions 2 to 64, 1 to 40 modes, sharp and soft, even and uneven weights, flat and falling spectra, means at random,
+in clusters, on corners, along a curve, with heavy tails. They are padded to one shape, so that a sampler walks all of
+them at once: it acts on each coordinate alone. The denoiser is that of tests/sampling/oracle.py in matrix products.
 """
 
 import math
@@ -47,9 +47,7 @@ def mixtures() -> list[Mixture]:
     return [drawn(np.random.default_rng(4100 + i), *entry) for i, entry in enumerate(FAMILY)]
 
 
-def drawn(
-    rng: np.random.Generator, dims: int, modes: int, lie: str, low: float, high: float, power: float
-) -> Mixture:
+def drawn(rng: np.random.Generator, dims: int, modes: int, lie: str, low: float, high: float, power: float) -> Mixture:
     """Draw one mixture; deviations are log-uniform from low to high, times the spectrum rank^-power."""
     spectrum = np.arange(1, dims + 1) ** -power
     if lie == "corners":

@@ -124,15 +124,20 @@ class Peer:
             return math.sqrt((1 - kept) / kept)
         if scheduler.step_index is None:
             scheduler._init_step_index(time)
-        levels = scheduler.sigmas
-        if not getattr(scheduler, "state_in_first_order", True):
-            if self.name == "DPMSolverSDEScheduler":
-                return float(scheduler.mid_point_sigma)
-            levels = getattr(scheduler, "sigmas_interpol", levels)
-        value = float(levels[scheduler.step_index])
+        value = float(self.open_levels(scheduler)[scheduler.step_index])
         if self.frame == "flow":
             return math.inf if value >= 1 else value / (1 - value)
         return value
+
+    def open_levels(self, scheduler: Any) -> torch.Tensor:
+        """Return the levels among which the present question is: within a step some keep others."""
+        if getattr(scheduler, "state_in_first_order", True):
+            return scheduler.sigmas
+        if self.name == "DPMSolverSDEScheduler":
+            return scheduler.mid_point_sigma.expand(len(scheduler.sigmas))
+        if self.name == "KDPM2AncestralDiscreteScheduler":
+            return scheduler.sigmas_interpol.roll(1)
+        return getattr(scheduler, "sigmas_interpol", scheduler.sigmas)
 
     def answer(self, scheduler: Any, x: Any, unit: Any, x0: Any, level: float) -> Any:
         """Turn the prediction of x0 into what the scheduler expects of its network."""
@@ -153,5 +158,3 @@ def width(frame: str, sigma: float) -> float:
     if frame in ("vp", "angle") or math.isinf(sigma):
         return 1.0
     return math.hypot(1, sigma) / (1 if frame == "ve" else 1 + sigma)
-
-

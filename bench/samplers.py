@@ -10,19 +10,19 @@ sampler is the median over mixtures of the mean over points of the RMS over coor
 import argparse
 import math
 import os
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one worker a core
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import diffusers
+import distribution
 import numpy as np
 import torch
-from catalogue import peers
+from catalogue import LEFT_OUT, forgotten, peers
 from mixtures import Array, Stack, mixtures, stack
 from peers import HIGH, LOW, Peer
 
@@ -144,7 +144,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare samplers with the schedulers of diffusers.")
     parser.add_argument("--all", action="store_true", help="print every setting")
     every = parser.parse_args().all
-    cases(), cases(math.inf)
+    if missing := forgotten():
+        raise SystemExit(f"diffusers has schedulers that bench/catalogue.py does not know: {', '.join(missing)}")
+    cases(), cases(math.inf), distribution.cases()
     mine = [("ours", (name, spacing), BUDGETS) for name in samplers(False) for spacing in GRIDS]
     foreign = [("peer", i, BUDGETS) for i in range(len(KNOWN))]
     firsts = {p.name: i for i, p in reversed(list(enumerate(KNOWN)))}
@@ -156,8 +158,10 @@ def main() -> None:
         own = grouped([(name, spacing) for _, (name, spacing), _ in mine], answers)
         peer = grouped([(p.name, p.means) for p in KNOWN], answers[len(mine) :])
         settled = {name: float(np.median(e[200])) for name, e in zip(firsts, answers[-len(long) :], strict=True)}
-        print(f"{len(cases()[1])} mixtures, {POINTS} points each, from sigma {HIGH:.4g} to 0, never asked below {LOW:.2g};")
-        print(f"error against the exact solution, median over mixtures; diffusers {diffusers.__version__}; network calls:")
+        print(
+            f"{len(cases()[1])} mixtures, {POINTS} points each, from sigma {HIGH:.4g} to 0, none asked below {LOW:.2g};"
+        )
+        print("error against the exact solution, median over mixtures; columns are network calls")
         show("unnoise, on default's grid", own, {})
         show(f"diffusers {diffusers.__version__}", peer, settled)
         if every:
@@ -165,6 +169,10 @@ def main() -> None:
                 line(f"{p.name[:-9]} {p.means}", figures(errors).values())
         rivals = {p: e for p, e in zip(KNOWN, answers[len(mine) :], strict=False) if not p.own_start}
         compare(chief, rivals, pool)
+        distribution.tables(list(samplers(True)), pool, diffusers.__version__)
+    print("\nschedulers of diffusers that are not here:")
+    for reason, names in LEFT_OUT.items():
+        print(f"  {reason}: {', '.join(names.split())}")
 
 
 def grouped(keys: list[tuple[str, str]], answers: list[Errors]) -> dict[str, dict[object, Errors]]:
@@ -176,17 +184,21 @@ def grouped(keys: list[tuple[str, str]], answers: list[Errors]) -> dict[str, dic
 
 def compare(chief: Errors, rivals: Mapping[Peer, Errors], pool: ProcessPoolExecutor) -> None:
     """Print what was asked: `default` against the best scheduler of each column."""
+    firsts = {peer.name: peer for peer in reversed(rivals)}.values()
     print(f"\n{'default against the best of diffusers':46}", *(f"{b:9d}" for b in BUDGETS))
-    winners = {budget: best(rivals, budget) for budget in BUDGETS}
-    tops = {b: float(np.median(rivals[winners[b]][b])) for b in BUDGETS}
     line("default", (float(np.median(chief[b])) for b in BUDGETS))
-    line("best of diffusers", tops.values())
-    line("ratio", (float(np.median(chief[b])) / tops[b] for b in BUDGETS))
+    for title, field in (
+        ("best as they come", {p: rivals[p] for p in firsts}),
+        (f"best of {len(rivals)} settings", dict(rivals)),
+    ):
+        winners = {budget: best(field, budget) for budget in BUDGETS}
+        pairs = {b: (chief[b], field[winners[b]][b]) for b in BUDGETS}
+        names = [f"{p.name.removesuffix('Scheduler')} {p.means}".removesuffix(" default") for p in winners.values()]
+        line(title, (float(np.median(theirs)) for _, theirs in pairs.values()), "; ".join(dict.fromkeys(names)))
+        line("  ratio", (float(np.median(own) / np.median(theirs)) for own, theirs in pairs.values()))
+        line("  median of the mixtures' ratios", (statistics.median(own / theirs) for own, theirs in pairs.values()))
+        line("  largest of the mixtures' ratios", (float(np.max(own / theirs)) for own, theirs in pairs.values()))
     print(f"{'asked':46}", *(f"{ASKED.get(b, 1.0):9.2f}" for b in BUDGETS))
-    line("median over mixtures of their ratios", (statistics.median(chief[b] / rivals[winners[b]][b]) for b in BUDGETS))
-    line("largest over mixtures of their ratios", (float(np.max(chief[b] / rivals[winners[b]][b])) for b in BUDGETS))
-    for budget, peer in winners.items():
-        print(f"  best at {budget}: {peer.name} {peer.means}")
     near = {p for b in BUDGETS for p in sorted(rivals, key=lambda p: float(np.median(rivals[p][b])))[:5]}
     more = list(pool.map(row, [("peer", KNOWN.index(p), BETWEEN) for p in near]))
     ratios = [float(np.median(chief[b])) / min(float(np.median(e[b])) for e in more) for b in BETWEEN]

@@ -1,8 +1,10 @@
-"""Images a second of the training loop against the bare step of the same nets and batch; `make bench` prints it.
+"""Images a second of the training loop, against the bare step and the loop of diffusers; `make bench` prints it.
 
 The bare step is forward, backward and optimizer on one fixed batch. The loop adds what training needs: data, noise,
 text, checks, clipping, averages, log, and, in proportion to how often the recipe asks, sheets, snapshots, checkpoints.
-Bare and loop are timed in turn, and the ratio is the median of the pairs.
+Both are timed in turn, and the ratio is the median of the pairs; so with the peer, on equal networks of its own. The
+peer as it is documented is in float32 and not compiled; it is shown at our precision too, and with all that makes ours
+fast. Our loop keeps the recipe's optimizer, Muon and AdamW, which costs more than the peer's AdamW.
 """
 
 import os
@@ -16,7 +18,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import diffusers
 import torch
+from peer_loop import peer_steps
 
 from unnoise.data.source import open_source
 from unnoise.diffusion.loss import loss
@@ -29,7 +33,12 @@ from unnoise.train.recipe import Keep, Recipe, read_recipe
 from unnoise.train.run import card_of
 
 ROOT = Path(__file__).parents[1]
-STEPS, PAIRS = 10, 7
+STEPS, PAIRS, PEER_PAIRS = 10, 7, 3
+PEERS = {
+    "peer": ("no", False, "as documented: float32, not compiled"),
+    "peer bf16": ("bf16", False, "bf16 autocast as ours, not compiled"),
+    "peer tuned": ("bf16", True, "bf16, compiled, channels last, plain attention as ours"),
+}
 NEVER = 10**9
 RARE = ("sheet", "snapshot", "checkpoint")
 
@@ -50,6 +59,26 @@ def main() -> None:
         f"training   {100 * statistics.median(shares):8.1f} %     95.0 %  {speeds[0]:.1f} images/s bare, "
         f"{speeds[1]:.1f} in the loop; " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in often.items())
     )
+    against(task, recipe)
+
+
+def against(task: DenoiserTask, recipe: Recipe) -> None:
+    """Print our loop's speed as a multiple of the peer's, which trains equal networks of its own."""
+    eager = replace(recipe, denoiser=replace(recipe.denoiser, fit=replace(recipe.denoiser.fit, compile=False)))
+    loops = [peer_steps(task_of(eager), STEPS // 2, precision, tuned) for precision, tuned, _ in PEERS.values()]
+    for loop in loops:
+        next(loop)
+    rounds = [(loop_step(task, recipe), *(next(loop) for loop in loops)) for _ in range(PEER_PAIRS)]
+    batch = recipe.denoiser.fit.batch
+    for i, (name, (_, _, detail)) in enumerate(PEERS.items(), 1):
+        ratio = statistics.median(row[i] / row[0] for row in rounds)
+        speeds = [batch / statistics.median(row[j] for row in rounds) for j in (i, 0)]
+        asked = "1.30" if name == "peer" else ""
+        print(
+            f"{name:10} {ratio:9.2f}  {asked:>9}  {speeds[0]:.1f} images/s in the loop of diffusers "
+            f"{diffusers.__version__}, {speeds[1]:.1f} in ours; {detail}",
+            flush=True,
+        )
 
 
 def task_of(recipe: Recipe) -> DenoiserTask:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sampling.oracle import Array, Mixture, mixture, scaled
-from unnoise.sampling import DDIM, IPNDM, DPMpp2M, DPMpp3M, Heun, Sampler, calls, run, spread, start
+from unnoise.sampling import AB, DDIM, DEIS, IPNDM, DPMpp2M, Heun, Sampler, UniPC, calls, run, spread, start
 from unnoise.sampling.choose import measured
 from unnoise.sampling.grid import angle, exponential, flow_shift, karras
 
@@ -25,7 +25,20 @@ GRIDS: dict[str, Grid] = {
     "karras": lambda steps, high, low: karras(steps, high, low or 0.02),
     "exponential": lambda steps, high, low: exponential(steps, high, low or 0.02),
 }
-SAMPLERS: list[Sampler[Array, Array]] = [DDIM(), Heun(), DPMpp2M(), DPMpp3M(), IPNDM(2), IPNDM(3), IPNDM(4)]
+SAMPLERS: list[Sampler[Array, Array]] = [
+    DDIM(),
+    Heun(),
+    DPMpp2M(),
+    UniPC(),
+    UniPC(3),
+    DEIS(),
+    IPNDM(2),
+    IPNDM(3),
+    IPNDM(4),
+    AB(2, rho=1.0),
+    AB(),
+    AB(4, rho=1.0),
+]
 
 
 def mixtures() -> list[Mixture]:

@@ -17,8 +17,8 @@ from sampling.oracle import Array, mixture
 from unnoise.errors import Refusal
 from unnoise.sampling.exponential import follow
 from unnoise.sampling.grid import exponential, flow_shift, karras
-from unnoise.sampling.level import renew, renewal, signal, spread
-from unnoise.sampling.state import Sampler, run, start
+from unnoise.sampling.level import drift, eps_of, flow_of, glide, place, renew, renewal, signal, spread
+from unnoise.sampling.state import Sampler, State, run, start
 
 Grid = Callable[[int], tuple[float, ...]]
 
@@ -54,7 +54,7 @@ def even(steps: int) -> tuple[float, ...]:
 
 def starts_at_inf(sampler: Sampler[Any, Any]) -> bool:
     """Tell whether a sampler may start at inf: all but those that step along sigma itself."""
-    return type(sampler).__name__ not in ("LMS", "EDMHeun")
+    return type(sampler).__name__ not in ("LMS", "EDMHeun") and getattr(sampler, "of", "flow") == "flow"
 
 
 def widest(sampler: Sampler[Any, Any], steps: int) -> tuple[float, ...]:
@@ -223,6 +223,18 @@ def halves_are_one_step(sampler: Any) -> None:
     assert np.allclose(found, renew(x, 0.3 + 0 * POINTS, second, 1.0, 0.5, renewal(1.0, 0.5)), rtol=1e-12)
 
 
+def first_step_is_ancestral(sampler: Any) -> None:
+    """With one answer known, a step of reverse diffusion renews noise exactly as that of DDPM does."""
+    found = sampler.advance(start(POINTS, (2.0, 0.5, 0.1)), 0.2 * POINTS, POINTS[::-1]).x
+    assert np.allclose(found, renew(POINTS, 0.2 * POINTS, POINTS[::-1], 2.0, 0.5, renewal(2.0, 0.5)), rtol=1e-13)
+
+
+def jump_is_as_published(sampler: Any) -> None:
+    """Source: Song et al. 2023 (consistency models), algorithm 1: x0-hat and wholly fresh noise."""
+    found = sampler.advance(start(POINTS, (2.0, 0.5, 0.1)), 0.2 * POINTS, POINTS[::-1]).x
+    assert np.allclose(found, signal(0.5) * 0.2 * POINTS + spread(0.5) * POINTS[::-1], rtol=1e-13)
+
+
 def remembers(count: int) -> Callable[[Any], None]:
     """Return the check that a warm sampler keeps this many values, no more than it uses."""
 
@@ -307,3 +319,29 @@ def repaints_as_published(repaints: Any) -> None:
     for jump, times, message in ((0, 2, "jump 0"), (2, 0, "times 0"), (2.5, 2, "jump 2.5")):
         with pytest.raises(Refusal, match=message):
             repaints(grid, jump, times)
+
+
+def weights_are_means(sampler: Any) -> None:
+    """A second step against the mean of the line through two answers, summed over 20000 slices of sigma."""
+    grid = (4.0, 1.5, 0.4)
+    answer, carry, by = (eps_of, drift, lambda s: s) if sampler.of == "eps" else (flow_of, glide, place)
+    first = sampler.advance(start(POINTS, grid), 0.2 * POINTS)
+    found = sampler.advance(first, 0.1 * first.x)
+    answers = answer(POINTS, 0.2 * POINTS, 4.0), answer(first.x, 0.1 * first.x, 1.5)
+    edges = np.exp(np.linspace(math.log(1.5), math.log(0.4), 20001))
+    middles, (before, now) = np.sqrt(edges[1:] * edges[:-1]), (place(s ** (1 / sampler.rho)) for s in grid[:2])
+    axes = middles ** (1 / sampler.rho) / (1 + middles ** (1 / sampler.rho))
+    paces = np.diff([by(float(edge)) for edge in edges])
+    share = ((axes - now) / (before - now) * paces).sum() / paces.sum()
+    mean = share * answers[0] + (1 - share) * answers[1]
+    assert np.allclose(found.x, carry(first.x, mean, 1.5, 0.4), rtol=1e-5)
+
+
+def last_step_takes_two(sampler: Any) -> None:
+    """A step to 0 extrapolates through two values, whatever the order: what came before them changes nothing."""
+    ends = []
+    for oldest in (0.0, 5.0):
+        state = State((4.0, 2.0, 1.0, 0.0), 2, POINTS, 1.0, memory=(0.3 * POINTS, oldest * POINTS))
+        ends.append(sampler.advance(state, 0.2 * POINTS).x)
+    assert np.array_equal(*ends), "the third value counts"
+    assert not np.allclose(ends[0], 0.2 * POINTS), "the second value does not count"

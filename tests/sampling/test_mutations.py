@@ -16,9 +16,12 @@ from sampling.checks import (
     corrects_from_finite_levels,
     corrects_with_its_noise,
     crowded,
+    first_step_is_ancestral,
     gaussian_is_kept,
     halves_are_one_step,
+    jump_is_as_published,
     lands_on_prediction,
+    last_step_takes_two,
     lean_is_as_published,
     mild,
     pure_noise_is_forgotten,
@@ -30,6 +33,8 @@ from sampling.checks import (
     shifted,
     slope,
     weak_slope,
+    weights_are_means,
+    whole,
 )
 from unnoise.sampling import samplers
 
@@ -66,14 +71,21 @@ CHECKS: dict[str, list[tuple[str, list[Callable[[Any], None]]]]] = {
     "heun": [("Heun()", [constant_is_exact, lands_on_prediction, ordered(crowded)])],
     "dpmpp": [
         ("DPMpp2M()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
-        ("DPMppSDE()", [constant_is_exact, ordered(crowded)]),
+        ("DPMppSDE()", [constant_is_exact, first_step_is_ancestral, ordered(crowded)]),
+        ("DPMpp3MSDE()", [constant_is_exact, first_step_is_ancestral, remembers(2)]),
         ("DPMpp3M()", [constant_is_exact, lands_on_prediction, ordered(shifted, warm=2)]),
     ],
     "ipndm": [
         ("IPNDM(2)", [constant_is_exact, lands_on_prediction, ordered(shifted)]),
         ("IPNDM(4)", [constant_is_exact, lands_on_prediction, ordered(shifted, warm=3)]),
     ],
-    "consistency": [("Consistency()", [constant_is_exact, consistency_function_is_exact])],
+    "ab": [
+        ("AB()", [constant_is_exact, weights_are_means, remembers(1), ordered(crowded, steps=64)]),
+        ("AB(3, rho=3.0, of='eps')", [constant_is_exact, weights_are_means, ordered(mild, warm=2)]),
+        ("AB(3)", [constant_is_exact, last_step_takes_two, remembers(2), ordered(mild, warm=2)]),
+        ("AB(4, rho=1.0)", [constant_is_exact, remembers(3), ordered(whole, warm=3, steps=64)]),
+    ],
+    "consistency": [("Consistency()", [constant_is_exact, consistency_function_is_exact, jump_is_as_published])],
     "dpm": [
         ("DPM2()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
         ("DPMpp2S()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
@@ -109,7 +121,7 @@ CHECKS: dict[str, list[tuple[str, list[Callable[[Any], None]]]]] = {
         ("SASolver(1, 3, tau=0.0)", [ordered(crowded, warm=2), remembers(3)]),
         ("SASolver(2, 3, tau=0.5)", [constant_is_exact, corrects_with_its_noise, corrects_from_finite_levels]),
         ("SASolver(2, 0, tau=0.5)", [constant_is_exact, ordered(crowded)]),
-        ("SASolver()", [constant_is_exact, gaussian_is_kept, pure_noise_is_forgotten]),
+        ("SASolver()", [constant_is_exact, first_step_is_ancestral, gaussian_is_kept, pure_noise_is_forgotten]),
     ],
     "restart": [
         ("Restart()", [constant_is_exact, rises_keep_gaussian_data, rises_are_the_forward_process]),

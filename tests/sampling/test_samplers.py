@@ -12,6 +12,7 @@ from sampling.checks import Grid, crowded, even, mild, shifted, slope, starts_at
 from sampling.oracle import Array, Mixture, mixture, scaled
 from unnoise.errors import Refusal
 from unnoise.sampling import (
+    AB,
     DDIM,
     DEIS,
     DPM2,
@@ -52,6 +53,8 @@ DETERMINISTIC: list[Sampler[Any, Any]] = [
     EDMHeun(churn=0.0),
     GradientEstimation(),
     *(IPNDM(order) for order in (1, 2, 3, 4)),
+    *(AB(order, rho) for order, rho in ((1, 4.0), (2, 4.0), (3, 2.0), (4, 1.0))),
+    *(AB(order, 2.0, "eps") for order in (2, 3)),
     *(LMS(order) for order in (1, 2, 3, 4)),
     *(DEIS(order) for order in (1, 2, 3)),
     *(UniPC(predictor) for predictor in (1, 2, 3)),
@@ -73,9 +76,26 @@ ALL: list[Sampler[Any, Any]] = [*DENOISERS, Consistency()]
 
 
 @pytest.mark.parametrize("sampler", ALL, ids=repr)
-@pytest.mark.parametrize("check", [checks.constant_is_exact, checks.lands_on_prediction])
-def test_limits(sampler: Sampler[Any, Any], check: Any) -> None:
-    check(sampler)
+def test_a_constant_is_solved_exactly(sampler: Sampler[Any, Any]) -> None:
+    checks.constant_is_exact(sampler)
+
+
+@pytest.mark.parametrize("sampler", [sampler for sampler in ALL if not isinstance(sampler, AB)], ids=repr)
+def test_a_run_to_0_ends_on_the_last_prediction(sampler: Sampler[Any, Any]) -> None:
+    checks.lands_on_prediction(sampler)
+
+
+def test_the_last_step_of_ab_keeps_what_the_model_knows() -> None:
+    """A coordinate that every answer agrees on comes out as it is, though the last step extrapolates."""
+    known = np.array([0.7, -1.3])
+
+    def denoise(x: Array, level: float) -> Array:
+        return np.concatenate([checks.TWO_MODES.denoise(x[:, :2], level), np.tile(known, (len(x), 1))], 1)
+
+    for sampler in (AB(), AB(4, rho=1.0)):
+        noise = np.random.default_rng(6).normal(size=(8, 4))
+        x = run(sampler, denoise, start(noise, whole(9)))
+        assert np.abs(x[:, 2:] - known).max() < 1e-12
 
 
 @pytest.mark.parametrize("sampler", DENOISERS, ids=repr)
@@ -101,6 +121,9 @@ def test_gaussian_data_keep_mean_and_variance(sampler: Sampler[Any, Any]) -> Non
         (SASolver(2, 3, tau=0.0), 2, (shifted, crowded)),
         (SASolver(2, 0, tau=0.0), 1, (shifted, crowded)),
         (SASolver(3, 0, tau=0.0), 2, (shifted, crowded)),
+        *((AB(order), order - 1, (crowded, mild)) for order in (1, 2, 3, 4)),
+        (AB(4, rho=1.0), 3, (whole, crowded)),
+        *((AB(order, 2.0, "eps"), order - 1, (crowded, mild)) for order in (1, 2, 3)),
         (IPNDM(1), 0, (whole, crowded)),
         (IPNDM(2), 0, (whole, crowded)),
         (IPNDM(3), 2, (whole, crowded)),
@@ -272,6 +295,9 @@ def test_stochastic_step_does_not_rise(sampler: Sampler[Any, Any]) -> None:
     [
         (DDIM, "eta", (-0.1, 1.1, math.nan)),
         (IPNDM, "order", (0, 5, 2.5)),
+        (AB, "order", (0, 5)),
+        (AB, "rho", (0.9, 17.0, math.nan)),
+        (AB, "of", ("x0", "v")),
         (LMS, "order", (0, 5, True)),
         (DEIS, "order", (0, 4, "3")),
         (UniPC, "predictor", (0, 4)),
@@ -291,7 +317,58 @@ def test_a_parameter_out_of_range_is_refused(make: Any, field: str, values: tupl
             make(**{field: value})
 
 
-@pytest.mark.parametrize("sampler", [LMS(), EDMHeun(), EDMHeun(churn=0.0)], ids=repr)
+@pytest.mark.parametrize(
+    ("sampler", "claims"),
+    [
+        (DDIM(), (1, 1, False)),
+        (Ancestral(), (1, 1, True)),
+        (Heun(), (2, 2, False)),
+        (EDMHeun(), (2, 2, True)),
+        (DPM2(), (2, 2, False)),
+        (DPMpp2S(), (2, 2, False)),
+        (DPMpp2SSDE(), (2, 2, True)),
+        (DPMpp2M(), (2, 1, False)),
+        (DPMppSDE(), (2, 1, True)),
+        (DPMpp3M(), (3, 1, False)),
+        (DPMpp3MSDE(), (2, 1, True)),
+        (IPNDM(), (4, 1, False)),
+        (AB(), (2, 1, False)),
+        (LMS(), (4, 1, False)),
+        (DEIS(), (3, 1, False)),
+        (UniPC(), (3, 1, False)),
+        (SASolver(), (2, 1, True)),
+        (SASolver(tau=0.0), (3, 1, False)),
+        (GradientEstimation(), (1, 1, False)),
+        (Restart(), (2, 2, True)),
+        (RePaint(), (1, 1, True)),
+        (Consistency(), (0, 1, True)),
+    ],
+    ids=repr,
+)
+def test_what_a_sampler_says_of_itself(sampler: Sampler[Any, Any], claims: tuple[int, int, bool]) -> None:
+    assert (sampler.order, sampler.queries, sampler.stochastic) == claims
+
+
+def test_the_ends_of_a_range_are_allowed() -> None:
+    for make, values in (
+        (DDIM, (0, 1)),
+        (IPNDM, (1, 4)),
+        (AB, (1, 4)),
+        (LMS, (1, 4)),
+        (DEIS, (1, 3)),
+        (UniPC, (1, 3)),
+        (GradientEstimation, (1.0, 3.0)),
+    ):
+        assert all(make(value) for value in values)
+    for ends in ((1, 0, 0.0), (4, 4, 2.0)):
+        assert SASolver(*ends)
+    for ends in ((0.0, (0.0, math.inf), 0.9), (1e3, (1e-9, 1.0), 1.1)):
+        assert EDMHeun(*ends)
+    for rho in (1.0, 16.0):
+        assert AB(rho=rho)
+
+
+@pytest.mark.parametrize("sampler", [LMS(), EDMHeun(), EDMHeun(churn=0.0), AB(of="eps")], ids=repr)
 def test_a_walk_along_sigma_does_not_start_at_inf(sampler: Sampler[Any, Any]) -> None:
     for grid in ((math.inf, 1.0, 0.0), (1.0, math.inf)):
         with pytest.raises(Refusal, match="from a finite level on; Heun and IPNDM start at inf"):
@@ -350,7 +427,7 @@ def test_levels_never_divide_by_signal() -> None:
     for sampler in ALL:
         grid = (*((math.inf,) if starts_at_inf(sampler) else ()), 1e15, 1e10, 1.0, 1e-100, 1e-300, 0.0)
         x = run(sampler, lambda x, level: 0.25, start(0.3, grid), lambda step, like: 0.1)
-        assert x == 0.25
+        assert math.isclose(x, 0.25, rel_tol=1e-14)
 
 
 def fresh(step: int, like: Array) -> Array:

@@ -123,10 +123,10 @@ class Report:
 def _prompts(prompt: str | None, file: str | None) -> tuple[str, ...]:
     if (prompt is None) == (file is None):
         raise Refusal('one of PROMPT and --prompts FILE is needed: unnoise generate "a red heart"')
-    return (prompt,) if prompt is not None else _lines(str(file))
+    return (prompt,) if prompt is not None else read_prompts(str(file))
 
 
-def _lines(file: str) -> tuple[str, ...]:
+def read_prompts(file: str) -> tuple[str, ...]:
     """Read a prompt a line, without empty lines. Raises Refusal where there is none."""
     try:
         with open(file, encoding="utf-8-sig") as source:

@@ -16,6 +16,7 @@ COMMANDS = {
     "replay": ("unnoise.cli.replay:replay", "Make a picture again from the recipe that it carries."),
     "models": ("unnoise.cli.models:models", "List the models that can be loaded, or show the card of one."),
     "train": ("unnoise.cli.train:app", "Train a model from a recipe."),
+    "tune": ("unnoise.cli.tune:app", "Fit to a model what is otherwise taken from a table."),
     "evaluate": ("unnoise.cli.evaluate:app", "Measure a model: the figures of its card."),
 }
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: what was asked is wrong; it went wrong; Ctrl-C

@@ -2,6 +2,7 @@
 
 from unnoise.sampling.choose import default
 from unnoise.sampling.level import signal, spread
+from unnoise.sampling.samplers.ab import AB
 from unnoise.sampling.samplers.consistency import LCM, Consistency
 from unnoise.sampling.samplers.ddim import DDIM, DDPM, Ancestral, Euler, EulerAncestral
 from unnoise.sampling.samplers.deis import DEIS
@@ -18,6 +19,7 @@ from unnoise.sampling.samplers.unipc import UniPC
 from unnoise.sampling.state import Sampler, State, calls, run, start
 
 __all__ = [
+    "AB",
     "DDIM",
     "DDPM",
     "DEIS",

@@ -26,6 +26,7 @@ from unnoise.sampling.grid import (
     trailing,
     uniform_time,
 )
+from unnoise.sampling.samplers.ab import AB
 from unnoise.sampling.samplers.consistency import Consistency
 from unnoise.sampling.samplers.ddim import DDIM, Ancestral
 from unnoise.sampling.samplers.deis import DEIS
@@ -59,6 +60,10 @@ class GridEntry:
 
 
 SAMPLERS: Mapping[str, SamplerEntry] = {
+    "ab": SamplerEntry(AB, "multistep in flow, order 2, bent axis: the default around 8 calls"),
+    "ab-2": SamplerEntry(lambda: AB(2, rho=1.0), "multistep in flow, order 2: the default for few calls"),
+    "ab-4": SamplerEntry(lambda: AB(4, rho=1.0), "multistep in flow, order 4: the default for many calls"),
+    "ab-eps": SamplerEntry(lambda: AB(3, 2.0, "eps"), "multistep in eps, order 3: the default from a low sigma_max"),
     "ddim": SamplerEntry(DDIM, "DDIM without noise: order 1, one call a step"),
     "euler": SamplerEntry(DDIM, "the same step as ddim: in this frame they are one"),
     "ancestral": SamplerEntry(Ancestral, "DDIM with eta = 1: renews noise at every step"),
@@ -80,9 +85,9 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
     "lms": SamplerEntry(LMS, "multistep along sigma, order 4 once warm, from a finite level"),
     "sa-solver": SamplerEntry(SASolver, "stochastic Adams, predictor 2 and corrector 3, noise as DDPM has it"),
     "gradient-estimation": SamplerEntry(GradientEstimation, "DDIM leaned away from the last step, gamma 2"),
-    "ipndm": SamplerEntry(IPNDM, "multistep, order 4 once warm, one call a step: the default above 12 calls"),
-    "ipndm-3": SamplerEntry(lambda: IPNDM(order=3), "ipndm with 3 values: the default from 7 to 12 calls"),
-    "ipndm-2": SamplerEntry(lambda: IPNDM(order=2), "ipndm with 2 values: the default up to 6 calls"),
+    "ipndm": SamplerEntry(IPNDM, "multistep, order 4 once warm, one call a step"),
+    "ipndm-3": SamplerEntry(lambda: IPNDM(order=3), "ipndm with 3 values"),
+    "ipndm-2": SamplerEntry(lambda: IPNDM(order=2), "ipndm with 2 values"),
     "consistency": SamplerEntry(Consistency, "jump and re-noise: for distilled consistency models only"),
     "lcm": SamplerEntry(Consistency, "the same step as consistency, as latent consistency models use it"),
 }
@@ -99,7 +104,7 @@ def _published(family: str) -> GridEntry:
 
 
 GRIDS: Mapping[str, GridEntry] = {
-    "default": GridEntry(measured, (), "flow with shift 2.5 and rho 2: what `default` takes, by measurement"),
+    "default": GridEntry(measured, (), "flow with shift 3 and rho 2: what `default` takes, by measurement"),
     "karras": GridEntry(karras, ("rho",), "even in sigma^(1/rho), rho 7: finite sigma_max only"),
     "exponential": GridEntry(exponential, (), "even in log(sigma): finite sigma_max only"),
     "polyexponential": GridEntry(polyexponential, ("rho",), "exponential with a power rho, 1: finite sigma_max only"),

@@ -13,11 +13,14 @@ from unnoise.diffusion.model import Cond, Denoise, collate
 from unnoise.files.card import Card, Part, Setting
 from unnoise.files.plan import decide
 from unnoise.files.request import Request
-from unnoise.pipeline import BATCH, BATCH_AREA, Pipeline
+from unnoise.pipeline import BATCH_AREA, Pipeline
 from unnoise.sampling.choose import default
-from unnoise.sampling.state import Sampler
-from unnoise.tune.grid import Fit, ends, expected, fit
-from unnoise.tune.teacher import FINE, Teacher, Watch, apart, counted, trace
+from unnoise.sampling.state import Sampler, run, start
+from unnoise.tune.grid import expected, fit
+from unnoise.tune.refine import Fit
+from unnoise.tune.teacher import FINE, Teacher, Watch, apart, asking, counted, trace
+
+AT_ONCE = 32  # pictures, where they are small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,17 +47,19 @@ class Tuned:
 
 
 def denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
-    """Bind a row to each prompt, guided as the card advises, and ask as many rows at once as `generate` does."""
+    """Bind a row to each prompt, guided as the card advises; rows are asked a few at a time."""
     plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.model.process, pipeline.factor)
-    at_once = max(1, min(BATCH, BATCH_AREA // (plan.size[0] * plan.size[1])))
+    at_once = max(1, min(AT_ONCE, BATCH_AREA // (plan.size[0] * plan.size[1])))
     with torch.no_grad():
         conds = [Cond() for _ in prompts] if pipeline.text is None else pipeline.text(prompts)
         null = pipeline.text([plan.negative])[0] if pipeline.text and plan.weight != 1 else None
     parts: list[Denoise] = []
     for at in range(0, len(conds), at_once):
         cond = collate(conds[at : at + at_once])
-        guided = null and cfg(pipeline.model, cond, null, plan.weight, plan.between, plan.rescale)
-        parts.append(guided or pipeline.model.bind(cond))
+        if null is None:
+            parts.append(pipeline.model.bind(cond))
+        else:
+            parts.append(cfg(pipeline.model, cond, null, plan.weight, plan.between, plan.rescale))
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         split = zip(parts, x.split(at_once), sigma.split(at_once), strict=True)
@@ -78,10 +83,11 @@ def tune(
     pipeline: Pipeline, learn: Group, left_out: Group, steps: int, sampler: Sampler[Any, Any] | None, watch: Watch
 ) -> Tuned:
     """Fit a grid to one group and measure it on another. steps and sampler are as `tune.grid.fit` has them."""
-    found = fit(counted(learn.denoise, expected(steps), watch), learn.teacher, steps, sampler)
+    found = fit(counted(learn.denoise, expected(steps, sampler is not None), watch), learn.teacher, steps, sampler)
     process, noise = pipeline.model.process, left_out.teacher.states[0]
     plain = Fit(*default(steps, process.sigma_max, process.sigma_min))
-    made = [ends(left_out.denoise, noise, how) for how in (plain, found)]
+    ask = asking(left_out.denoise)
+    made = [run(how.sampler, ask, start(noise, how.grid)) for how in (plain, found)]
     data = [pictures(pipeline, x0) for x0 in (left_out.teacher.x0, *made)]
     before, after = (
         (float(apart(x0, left_out.teacher.x0).mean()), float(apart(shown, data[0]).mean()))
@@ -93,7 +99,7 @@ def tune(
 @torch.no_grad()
 def pictures(pipeline: Pipeline, x0: Tensor) -> Tensor:
     """Decode x0, few at a time: (B, c, h, w) -> data (B, C, H, W) in [-1, 1]."""
-    return torch.cat([pipeline.space.decode(part) for part in x0.split(BATCH)])
+    return torch.cat([pipeline.space.decode(part) for part in x0.split(AT_ONCE)])
 
 
 def advised(card: Card, found: Sequence[Tuned]) -> Card:

@@ -34,11 +34,6 @@ class Teacher:
         """Give where the trajectories end: (B, *d)."""
         return self.states[-1]
 
-    @property
-    def candidates(self) -> tuple[float, ...]:
-        """Give every STRIDE-th level, the first and the last among them."""
-        return self.levels[::STRIDE]
-
     def at(self, level: float) -> Tensor:
         """Give where each seed is at any level between: (B, *d), by the cubic through the four fine levels around it.
 

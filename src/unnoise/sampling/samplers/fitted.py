@@ -16,7 +16,7 @@ from unnoise.errors import Refusal
 from unnoise.sampling.level import V, blend, flow_of, glide
 from unnoise.sampling.state import State, land, unused
 
-LARGEST = 100.0  # of a weight; fitted ones are below 3
+LARGEST = 1000.0  # of a weight; fitted ones are mostly below 3
 
 
 @dataclass(frozen=True, slots=True)
