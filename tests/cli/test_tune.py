@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from unnoise.cli import tune
 from unnoise.cli.main import main
 from unnoise.files.card import read_card
 from unnoise.files.picture import read_recipe
+from unnoise.sampling.choose import default
 from unnoise.tune.grid import STEPS
 
 Said = pytest.CaptureFixture[str]
@@ -47,7 +49,7 @@ def test_a_fit_is_found_written_and_used(model: str, capsys: Said) -> None:
     assert [(fit["steps"], len(fit["levels"]), fit["levels"][0]) for fit in fits] == [(3, 4, "inf"), (2, 3, "inf")]
     assert all(fit["fitted"] < fit["default"] for fit in fits)
     assert np.asarray(Image.open("gain.png")).shape == (3 * 16, 5 * 16, 3)
-    for steps, name in ((2, "Fitted"), (3, "Fitted"), (4, "IPNDM")):
+    for steps, name in ((2, "Fitted"), (3, "Fitted"), (4, type(default(4, inf, 0.0)[0]).__name__)):
         assert main(["generate", "a", "-m", "tuned.safetensors", "--steps", str(steps), "-o", "a.png"]) == 0
         assert read_recipe("a.png").sampler.class_ == name
     assert read_card("tuned.safetensors").fingerprint == read_card(model).fingerprint

@@ -345,3 +345,29 @@ def last_step_takes_two(sampler: Any) -> None:
         ends.append(sampler.advance(state, 0.2 * POINTS).x)
     assert np.array_equal(*ends), "the third value counts"
     assert not np.allclose(ends[0], 0.2 * POINTS), "the second value does not count"
+
+
+def takes_its_weights(sampler: Any) -> None:
+    """Each step goes along the present and past flows with the weights of its row, on as many steps as it has rows."""
+    grid = (4.0, 1.5, 0.6, 0.2)
+    state, flows = start(POINTS, grid), []
+    for i, row in enumerate(sampler.weights):
+        flows.insert(0, flow_of(state.x, TWO_MODES.denoise(state.x, grid[i]), grid[i]))
+        flow = sum(weight * past for weight, past in zip(row, flows, strict=True))
+        expected = glide(state.x, flow, grid[i], grid[i + 1])
+        state = sampler.advance(state, TWO_MODES.denoise(state.x, grid[i]))
+        assert np.allclose(state.x, expected, rtol=1e-12)
+    assert len(state.memory) == 2
+    with pytest.raises(Refusal, match="grid of 2 steps: these weights were fitted to 3"):
+        sampler.advance(start(POINTS, grid[:3]), POINTS)
+    for weights, message in (
+        ((), "weights"),
+        (((1.0, 0.5),), r"weights\[0\] has 2 numbers: 1 to 1"),
+        (((1.0,), ()), r"weights\[1\] has 0 numbers: 1 to 2"),
+        (((1001.0,),), r"weights\[0\] is \[1001.0\]"),
+        (((1.0,), (-1001.0,)), r"weights\[1\]"),
+        (3.0, "weights 3.0: a list"),
+    ):
+        with pytest.raises(Refusal, match=message):
+            type(sampler)(weights)
+    assert type(sampler)(((1000.0,),)).weights == ((1000.0,),)

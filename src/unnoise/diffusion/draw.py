@@ -47,7 +47,7 @@ def numbers(seed: int, *counter: int) -> np.random.Generator:
 def draw(seeds: Sequence[int], step: int, like: Tensor) -> Tensor:
     """Draw standard normal noise: (B, *d) of like's dtype and device, one stream for each row.
 
-    step: START for the starting noise, then 0, 1, ... Drawn in float32 on the CPU, whatever like is.
+    step: START for the starting noise, then the queries 0, 1, ... Drawn in float32 on the CPU, whatever like is.
     Raises Refusal unless there is one seed for each row.
     """
     if len(seeds) != len(like):

@@ -28,10 +28,8 @@ from unnoise.sampling.samplers.ab import AB
 from unnoise.sampling.state import Sampler
 
 MOST = 1 << 62
-NARROW = (
-    40.0  # the highest sigma_max of models that are asked between two near levels, Stable Diffusion's 14.6 among them
-)
-LOWEST = 0.03  # the last level that need be asked of them
+NARROW = 40.0  # the highest sigma_max of a narrow range; that of Stable Diffusion is 14.6
+LOWEST = 0.03  # the last level that need be asked there
 Choice = tuple[int, Sampler[Any, Any]]  # up to how many calls
 CHOICES: dict[str, tuple[Choice, ...]] = {
     "narrow": ((5, AB(2, rho=1.0)), (8, AB()), (24, AB(3, rho=2.0, of="eps")), (MOST, AB(4, rho=1.0))),

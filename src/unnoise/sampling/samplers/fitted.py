@@ -33,6 +33,8 @@ class Fitted:
             rows = tuple(tuple(float(weight) for weight in row) for row in self.weights)
         except (TypeError, ValueError):
             raise Refusal(f"weights {self.weights!r}: a list of numbers for each step") from None
+        if not rows:
+            raise Refusal(f"weights {self.weights!r}: at least one row, each for a step")
         for i, row in enumerate(rows):
             if not 1 <= len(row) <= i + 1:
                 raise Refusal(f"weights[{i}] has {len(row)} numbers: 1 to {i + 1}, for the flows that are known then")
