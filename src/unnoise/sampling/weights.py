@@ -32,9 +32,13 @@ def exponential(nodes: Sequence[float], h: float, rate: float) -> list[float]:
 
     nodes: where the values were taken, 0 being the start of the step; rate: any number but 0.
     """
-    powers = moments(len(nodes), h, rate)
+    return combined(nodes, moments(len(nodes), h, rate))
+
+
+def combined(nodes: Sequence[float], integrals: Sequence[float]) -> list[float]:
+    """Return the integral of each Lagrange polynomial of the nodes, from the integrals of u^0, u^1, .. u^(n - 1)."""
     return [
-        sum(factor * power for factor, power in zip(coefficients(nodes, j), powers, strict=True))
+        sum(factor * power for factor, power in zip(coefficients(nodes, j), integrals, strict=True))
         for j in range(len(nodes))
     ]
 

@@ -27,9 +27,10 @@ from typing import Any, ClassVar, Literal
 from unnoise.errors import Refusal
 from unnoise.sampling.level import V, blend, drift, eps_of, flow_of, glide, place
 from unnoise.sampling.state import State, finite, land, unused, whole
-from unnoise.sampling.weights import lagrange
+from unnoise.sampling.weights import combined
 
-PANELS = 4  # of the quadrature over a step, two Gauss-Legendre nodes in each
+PANELS = 4  # of the quadrature over a step
+SIDES = 0.5 - 12**-0.5, 0.5 + 12**-0.5  # the two Gauss-Legendre nodes of a panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,11 @@ WAYS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[[float, f
 def means(nodes: Sequence[float], there: float, pace: Callable[[float], float]) -> list[float]:
     """Return the mean, at a pace, of each Lagrange polynomial over the step from nodes[0]; the sum is 1."""
     width = (there - nodes[0]) / PANELS
-    at = [nodes[0] + width * (panel + side) for panel in range(PANELS) for side in (0.5 - 12**-0.5, 0.5 + 12**-0.5)]
+    at = [nodes[0] + width * (panel + side) for panel in range(PANELS) for side in SIDES]
     paces = [pace(u) for u in at]
-    past = [
-        sum(speed * lagrange(nodes, j, u) for speed, u in zip(paces, at, strict=True)) / sum(paces)
-        for j in range(1, len(nodes))
-    ]
+    whole, powers = sum(paces), [1.0]
+    for _ in nodes[1:]:
+        paces = [speed * u for speed, u in zip(paces, at, strict=True)]
+        powers.append(sum(paces) / whole)
+    past = combined(nodes, powers)[1:]
     return [1.0 - sum(past), *past]
