@@ -1,8 +1,8 @@
 """AB: combine the present answer with past ones, as Adams and Bashforth do, along an axis on which it bends little.
 
-    flow    x' = glide(x, sum_j w_j·flow_j)      w_j = mean of L_j(u) over the step, by place
-    eps     x' = drift(x, sum_j w_j·eps_j)       w_j = mean of L_j(u) over the step, by sigma
-    u = s/(1 + s)  with  s = sigma^(1/rho)
+    x' = scale'·(x/scale + (span' - span)·sum_j w_j·answer_j)      answer = (x - scale·x0-hat)/spread
+    flow    scale = signal + spread, span = place: `glide` along flow       eps    scale = signal, span = sigma: `drift`
+    w_j = mean of L_j(u) over the step, by span      u = s/(1 + s)  with  s = sigma^(1/rho)
 
 `IPNDM` takes flow for a polynomial in place, `LMS` eps for one in sigma, `DEIS` in log(sigma), which has no ends. Data
 are decided over decades of sigma: u is nearly log(sigma) in the middle, and yet runs from 1 at sigma = inf to 0 at 0.
@@ -22,10 +22,10 @@ to choose the variable of the polynomial.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from unnoise.errors import Refusal
-from unnoise.sampling.level import V, blend, drift, eps_of, flow_of, glide, place
+from unnoise.sampling.level import V, blend, place, signal, spread
 from unnoise.sampling.state import State, finite, land, unused, whole
 from unnoise.sampling.weights import combined
 
@@ -51,7 +51,7 @@ class AB:
             raise Refusal(f"of {self.of!r}: flow or eps")
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Take one step from the prediction of x0 at state.x; memory holds the answer of each step before.
+        """Take one step from the prediction of x0 at state.x; memory holds spread·answer of each step before.
 
         Raises Refusal for eps in a step from or to sigma = inf.
         """
@@ -59,12 +59,16 @@ class AB:
         here, there = state.step
         if self.of == "eps":
             finite(max(here, there), self)
-        answer, carry, pace = WAYS[self.of]
-        known = (answer(state.x, prediction, here), *state.memory)
+        scale, span, pace = WAYS[self.of]
+        known = (state.x + -scale(here) * prediction, *state.memory)
         used = known[:2] if there == 0 else known
-        nodes = [axis(state.grid[state.i - k], self.rho) for k in range(len(used))]
-        mean = blend(means(nodes, axis(there, self.rho), lambda u: pace(u, self.rho)), used)
-        return land(state, carry(state.x, mean, here, there), memory=known[: self.order - 1])
+        levels = [state.grid[state.i - k] for k in range(len(used))]
+        nodes = [axis(level, self.rho) for level in levels]
+        shares = means(nodes, axis(there, self.rho), lambda u: pace(u, self.rho))
+        reach = scale(there) * (span(there) - span(here))
+        weights = [reach * share / spread(level) for share, level in zip(shares, levels, strict=True)]
+        x = blend((scale(there) / scale(here), *weights), (state.x, *used))
+        return land(state, x, memory=known[: self.order - 1])
 
 
 def axis(sigma: float, rho: float) -> float:
@@ -84,9 +88,10 @@ def by_sigma(u: float, rho: float) -> float:
     return rho * s ** (rho - 1.0) * (1.0 + s) ** 2
 
 
-WAYS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[[float, float], float]]] = {
-    "flow": (flow_of, glide, by_place),
-    "eps": (eps_of, drift, by_sigma),
+Level = Callable[[float], float]
+WAYS: dict[str, tuple[Level, Level, Callable[[float, float], float]]] = {
+    "flow": (lambda sigma: signal(sigma) + spread(sigma), place, by_place),
+    "eps": (signal, lambda sigma: sigma, by_sigma),
 }
 
 
