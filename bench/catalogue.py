@@ -102,7 +102,24 @@ def edm(curve: str, **more: Any) -> dict[str, Any]:
     return {"sigma_min": LOW, "sigma_max": HIGH, "sigma_schedule": curve, **more}
 
 
+OPEN_END = {"final_sigmas_type": "sigma_min"}
+
+
 def multistep() -> Iterator[Peer]:
+    """List those that remember past predictions."""
+    yield from solvers()
+    yield from adams()
+    for order in (2, 3):
+        for curve in ("karras", "exponential"):
+            for low in (LOW, 0.06, 0.12, 0.25):
+                means = f"order {order} {curve} {low:.2g}"
+                settings = edm(curve, solver_order=order) | {"sigma_min": low}
+                yield Peer("EDMDPMSolverMultistepScheduler", means, "ve", settings)
+                yield Peer("EDMDPMSolverMultistepScheduler", f"{means} sigma min", "ve", {**settings, **OPEN_END})
+
+
+def solvers() -> Iterator[Peer]:
+    """List DPM-Solver, DEIS and UniPC, each with its orders, forms and last steps."""
     lower = {"lower_order_final": False}
     methods: dict[str, Settings] = {
         "": {},
@@ -110,15 +127,14 @@ def multistep() -> Iterator[Peer]:
         "order 3 to the end": {"solver_order": 3, **lower},
     }
     heun = {"heun": {"solver_type": "heun"}, "euler last": {"euler_at_final": True}}
-    open_end = {"final_sigmas_type": "sigma_min"}
     older: dict[str, Settings] = {
-        f"dpmsolver {order}": {"algorithm_type": "dpmsolver", "solver_order": order, **open_end} for order in (2, 3)
+        f"dpmsolver {order}": {"algorithm_type": "dpmsolver", "solver_order": order, **OPEN_END} for order in (2, 3)
     }
     older["dpmsolver 3 to the end"] = {**older["dpmsolver 3"], **lower}
     opened: dict[str, Settings] = {
-        "sigma min": open_end,
-        "order 3 sigma min": {"solver_order": 3, **open_end},
-        "order 3 to the end sigma min": {"solver_order": 3, **lower, **open_end},
+        "sigma min": OPEN_END,
+        "order 3 sigma min": {"solver_order": 3, **OPEN_END},
+        "order 3 to the end sigma min": {"solver_order": 3, **lower, **OPEN_END},
     }
     lu: dict[str, Settings] = {"lu": {"use_lu_lambdas": True}}
     yield from product("DPMSolverMultistepScheduler", grids() | lu, methods | heun | older | opened)
@@ -137,6 +153,11 @@ def multistep() -> Iterator[Peer]:
         yield from product(
             "UniPCMultistepScheduler", {means: {"use_flow_sigmas": True}}, unipc, frame="flow", levels=array(levels)
         )
+
+
+def adams() -> Iterator[Peer]:
+    """List SA-Solver without noise, LMS and PNDM."""
+    lower = {"lower_order_final": False}
     sa = {f"{p}, {c}": {"predictor_order": p, "corrector_order": c} for p, c in ((2, 2), (3, 3), (3, 4))}
     still = {key: {**value, "tau_func": still_tau} for key, value in sa.items()}
     yield from product("SASolverScheduler", grids(), still)
@@ -149,13 +170,6 @@ def multistep() -> Iterator[Peer]:
         "with warm-up": {},
     }
     yield from product("PNDMScheduler", grids(curves=False), skips)
-    for order in (2, 3):
-        for curve in ("karras", "exponential"):
-            for low in (LOW, 0.06, 0.12, 0.25):
-                means = f"order {order} {curve} {low:.2g}"
-                settings = edm(curve, solver_order=order) | {"sigma_min": low}
-                yield Peer("EDMDPMSolverMultistepScheduler", means, "ve", settings)
-                yield Peer("EDMDPMSolverMultistepScheduler", f"{means} sigma min", "ve", {**settings, **open_end})
 
 
 def array(levels: Levels) -> Callable[[int], np.ndarray]:
@@ -172,10 +186,10 @@ def two_calls() -> Iterator[Peer]:
     """List those that ask more than once a step."""
     single = {"": {}, "order 3": {"solver_order": 3}, "heun": {"solver_type": "heun"}}
     lowest = {
-        "sigma min": {"final_sigmas_type": "sigma_min"},
-        "order 3 sigma min": {"solver_order": 3, "final_sigmas_type": "sigma_min"},
-        "dpmsolver 2": {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"},
-        "dpmsolver 3": {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "solver_order": 3},
+        "sigma min": OPEN_END,
+        "order 3 sigma min": {"solver_order": 3, **OPEN_END},
+        "dpmsolver 2": {"algorithm_type": "dpmsolver", **OPEN_END},
+        "dpmsolver 3": {"algorithm_type": "dpmsolver", "solver_order": 3, **OPEN_END},
     }
     yield from product("DPMSolverSinglestepScheduler", grids(spacings=False), single | lowest)
     yield from product("DPMSolverSinglestepScheduler", {"AYS": {}}, single | lowest, times=ays_times)

@@ -24,13 +24,13 @@ BUDGETS = (10, 20, 50)
 POINTS = 2048
 GRIDS = ("default", "karras", "exponential")
 KNOWN = stochastic()
-Task = tuple[str, object]
+Task = tuple[int, str, object]
 
 
 @cache
-def cases() -> tuple[Stack, Array, Array, Array]:
+def cases(seed: int) -> tuple[Stack, Array, Array, Array]:
     """Return the mixtures, the noise, and two sets of samples."""
-    cloud = stack([one for one in mixtures() if one.means.shape[1] <= 8])
+    cloud = stack([one for one in mixtures(seed) if one.means.shape[1] <= 8])
     return cloud, cloud.noise(POINTS, 21), samples(cloud, 22), samples(cloud, 23)
 
 
@@ -58,8 +58,8 @@ def distance(cloud: Stack, x: Array, y: Array) -> float:
 def row(task: Task) -> dict[int, float]:
     """Measure one row of the table in a worker."""
     torch.set_num_threads(1)
-    kind, what = task
-    cloud, noise, truth, _ = cases()
+    seed, kind, what = task
+    cloud, noise, truth, _ = cases(seed)
     found = {}
     for budget in BUDGETS:
         try:
@@ -67,16 +67,16 @@ def row(task: Task) -> dict[int, float]:
                 peer = KNOWN[what]
                 x = peer.walk(peer.within(budget), cloud.denoise, noise)
             else:
-                x = ours(*what, budget)
+                x = ours(seed, *what, budget)
             found[budget] = distance(cloud, x, truth)
         except (Refusal, ValueError, IndexError):
             found[budget] = math.inf
     return found
 
 
-def ours(name: str, spacing: str, budget: int) -> Array:
+def ours(seed: int, name: str, spacing: str, budget: int) -> Array:
     """Return the end points of a sampler with the most steps that a budget pays."""
-    cloud, noise, _, _ = cases()
+    cloud, noise, _, _ = cases(seed)
     sampler, rng = SAMPLERS[name].make(), np.random.default_rng(25)
     levels = [grid(spacing, steps, HIGH, LOW) for steps in range(1, budget + 1)]
     fit = [one for one in levels if calls(sampler, one) <= budget]
@@ -85,11 +85,11 @@ def ours(name: str, spacing: str, budget: int) -> Array:
     return run(sampler, cloud.denoise, start(noise, fit[-1]), lambda step, like: rng.normal(size=like.shape))
 
 
-def tables(names: list[str], pool: ProcessPoolExecutor, version: str) -> None:
+def tables(seed: int, names: list[str], pool: ProcessPoolExecutor, version: str) -> None:
     """Print both sides: each sampler on default's grid and on its best, each scheduler at its own and at its best."""
-    cloud, noise, truth, other = cases()
+    cloud, noise, truth, other = cases(seed)
     mine = [(name, spacing) for name in names for spacing in GRIDS]
-    tasks: list[Task] = [*(("ours", one) for one in mine), *(("peer", i) for i in range(len(KNOWN)))]
+    tasks: list[Task] = [*((seed, "ours", one) for one in mine), *((seed, "peer", i) for i in range(len(KNOWN)))]
     answers = list(pool.map(row, tasks))
     print("\nstochastic: sliced Wasserstein-2 distance to samples; network calls:")
     print(f"{'':46}", *(f"{b:9d}" for b in BUDGETS))

@@ -42,9 +42,9 @@ FAMILY = (
 )
 
 
-def mixtures() -> list[Mixture]:
+def mixtures(seed: int) -> list[Mixture]:
     """Draw the family, each of zero mean and of unit variance on average over coordinates."""
-    return [drawn(np.random.default_rng(4100 + i), *entry) for i, entry in enumerate(FAMILY)]
+    return [drawn(np.random.default_rng([seed, i]), *entry) for i, entry in enumerate(FAMILY)]
 
 
 def drawn(rng: np.random.Generator, dims: int, modes: int, lie: str, low: float, high: float, power: float) -> Mixture:

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
@@ -39,6 +40,7 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> I
 
     precision: "no" is float32, "bf16" autocast. tuned: with compiled net, channels last and plain attention, as ours.
     """
+    AcceleratorState._reset_state()  # one process holds loops of several precisions; the model keeps its own
     accelerator = Accelerator(mixed_precision=precision, cpu=True)
     whole = Whole(task).to(memory_format=torch.channels_last if tuned else torch.contiguous_format)
     if tuned:
@@ -48,7 +50,7 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> I
     loader = DataLoader(data, fit.batch, shuffle=True, drop_last=True)
     noising = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     optimizer = torch.optim.AdamW(whole.parameters(), fit.rate, betas=fit.betas, weight_decay=fit.weight_decay)
-    schedule = get_scheduler("cosine", optimizer, fit.warmup, fit.steps)
+    schedule = get_scheduler("cosine", optimizer, num_warmup_steps=fit.warmup, num_training_steps=fit.steps)
     whole, optimizer, loader, schedule = accelerator.prepare(whole, optimizer, loader, schedule)
     averages = EMAModel(whole.parameters(), decay=0.9999)
     bar, count, began = tqdm(total=fit.steps, disable=True), 0, time.perf_counter()

@@ -1,7 +1,8 @@
 """Samplers against all schedulers of diffusers, at equal network calls, on mixtures whose exact answer is known.
 
-    python bench/samplers.py          the tables that `make bench` prints
-    python bench/samplers.py --all    every setting of every scheduler too
+    python bench/samplers.py           the tables that `make bench` prints
+    python bench/samplers.py --all     every setting of every scheduler too
+    python bench/samplers.py --seed 7  other mixtures: whoever tunes with one seed reports another
 
 All start from the same unit noise at the last level of Stable Diffusion's schedule and shall end at 0. The error of a
 sampler is the median over mixtures of the mean over points of the RMS over coordinates, against the exact solution.
@@ -33,7 +34,7 @@ from unnoise.sampling.state import Sampler
 BUDGETS = (5, 8, 10, 20, 50)
 BETWEEN = (5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 25, 30, 40, 50)
 ASKED = {10: 0.35, 20: 0.5}
-POINTS, SEED = 24, 11
+POINTS, SEED = 24, 4100
 KNOWN = list(peers())
 GRIDS: dict[str, Callable[[int], tuple[float, ...]]] = {
     "default": lambda steps: grid("default", steps, HIGH, LOW),
@@ -47,10 +48,10 @@ Errors = dict[int, Array]
 
 
 @cache
-def cases(high: float = HIGH) -> tuple[Stack, Array, Array]:
+def cases(seed: int, high: float) -> tuple[Stack, Array, Array]:
     """Return the mixtures, the noise, and the exact solutions from a level."""
-    cloud = stack(mixtures())
-    noise = cloud.noise(POINTS, SEED)
+    cloud = stack(mixtures(seed))
+    noise = cloud.noise(POINTS, seed)
     return cloud, noise, cloud.exact(noise, high, steps=150)
 
 
@@ -64,26 +65,26 @@ def samplers(stochastic: bool) -> dict[str, Sampler]:
     return found
 
 
-def ours(sampler: Sampler, levels: Callable[[int], tuple[float, ...]], budget: int) -> Array:
+def ours(seed: int, sampler: Sampler, levels: Callable[[int], tuple[float, ...]], budget: int) -> Array:
     """Return the errors of a sampler with the most steps that a budget pays; infinite where it pays none."""
-    cloud, noise, exact = cases()
+    cloud, noise, exact = cases(seed, HIGH)
     fit = [steps for steps in range(1, budget + 1) if calls(sampler, levels(steps)) <= budget]
     if not fit:
         return np.full(len(noise), math.inf)
     return cloud.errors(run(sampler, cloud.denoise, start(noise, levels(fit[-1]))), exact)
 
 
-def chosen(budget: int) -> Array:
+def chosen(seed: int, budget: int) -> Array:
     """Return the errors of what `default` takes for a budget."""
-    cloud, noise, exact = cases()
+    cloud, noise, exact = cases(seed, HIGH)
     sampler, levels = default(budget, HIGH, LOW)
     assert calls(sampler, levels) <= budget
     return cloud.errors(run(sampler, cloud.denoise, start(noise, levels)), exact)
 
 
-def theirs(peer: Peer, budget: int, high: float = HIGH) -> Array:
+def theirs(seed: int, peer: Peer, budget: int) -> Array:
     """Return the errors of a scheduler; infinite where it cannot be run or does not give numbers."""
-    cloud, noise, exact = cases(high)
+    cloud, noise, exact = cases(seed, math.inf if peer.own_start else HIGH)
     try:
         scheduler = peer.within(budget)
         asked = 0
@@ -100,17 +101,16 @@ def theirs(peer: Peer, budget: int, high: float = HIGH) -> Array:
     return np.where(np.isfinite(found), found, math.inf)
 
 
-def row(task: tuple[str, object, tuple[int, ...]]) -> Errors:
+def row(task: tuple[int, str, object, tuple[int, ...]]) -> Errors:
     """Measure one row of the table in a worker."""
     torch.set_num_threads(1)
-    kind, what, budgets = task
+    seed, kind, what, budgets = task
     if kind == "default":
-        return {budget: chosen(budget) for budget in budgets}
+        return {budget: chosen(seed, budget) for budget in budgets}
     if kind == "peer":
-        peer = KNOWN[what]
-        return {budget: theirs(peer, budget, math.inf if peer.own_start else HIGH) for budget in budgets}
+        return {budget: theirs(seed, KNOWN[what], budget) for budget in budgets}
     name, spacing = what
-    return {budget: ours(SAMPLERS[name].make(), GRIDS[spacing], budget) for budget in budgets}
+    return {budget: ours(seed, SAMPLERS[name].make(), GRIDS[spacing], budget) for budget in budgets}
 
 
 def figures(errors: Errors) -> dict[int, float]:
@@ -143,33 +143,34 @@ def show(title: str, groups: Mapping[str, Mapping[object, Errors]], settled: Map
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare samplers with the schedulers of diffusers.")
     parser.add_argument("--all", action="store_true", help="print every setting")
-    every = parser.parse_args().all
+    parser.add_argument("--seed", type=int, default=SEED, help="of the mixtures and the noise")
+    options = parser.parse_args()
+    seed = options.seed
     if missing := forgotten():
         raise SystemExit(f"diffusers has schedulers that bench/catalogue.py does not know: {', '.join(missing)}")
-    cases(), cases(math.inf), distribution.cases()
-    mine = [("ours", (name, spacing), BUDGETS) for name in samplers(False) for spacing in GRIDS]
-    foreign = [("peer", i, BUDGETS) for i in range(len(KNOWN))]
+    cases(seed, HIGH), cases(seed, math.inf), distribution.cases(seed)
+    mine = [(seed, "ours", (name, spacing), BUDGETS) for name in samplers(False) for spacing in GRIDS]
+    foreign = [(seed, "peer", i, BUDGETS) for i in range(len(KNOWN))]
     firsts = {p.name: i for i, p in reversed(list(enumerate(KNOWN)))}
-    long = [("peer", i, (200,)) for i in firsts.values()]
+    long = [(seed, "peer", i, (200,)) for i in firsts.values()]
     with ProcessPoolExecutor(2) as pool:
-        tasks = [("default", None, BETWEEN), *mine, *foreign, *long]
+        tasks = [(seed, "default", None, BETWEEN), *mine, *foreign, *long]
         answers = list(pool.map(row, tasks, chunksize=4))
         chief, answers = answers[0], answers[1:]
-        own = grouped([(name, spacing) for _, (name, spacing), _ in mine], answers)
+        own = grouped([(name, spacing) for _, _, (name, spacing), _ in mine], answers)
         peer = grouped([(p.name, p.means) for p in KNOWN], answers[len(mine) :])
         settled = {name: float(np.median(e[200])) for name, e in zip(firsts, answers[-len(long) :], strict=True)}
-        print(
-            f"{len(cases()[1])} mixtures, {POINTS} points each, from sigma {HIGH:.4g} to 0, none asked below {LOW:.2g};"
-        )
+        count = len(cases(seed, HIGH)[1])
+        print(f"{count} mixtures of seed {seed}, {POINTS} points each, sigma {HIGH:.4g} to 0, asked down to {LOW:.2g};")
         print("error against the exact solution, median over mixtures; columns are network calls")
         show("unnoise, on default's grid", own, {})
         show(f"diffusers {diffusers.__version__}", peer, settled)
-        if every:
+        if options.all:
             for p, errors in zip(KNOWN, answers[len(mine) :], strict=False):
                 line(f"{p.name[:-9]} {p.means}", figures(errors).values())
         rivals = {p: e for p, e in zip(KNOWN, answers[len(mine) :], strict=False) if not p.own_start}
-        compare(chief, rivals, pool)
-        distribution.tables(list(samplers(True)), pool, diffusers.__version__)
+        compare(seed, chief, rivals, pool)
+        distribution.tables(seed, list(samplers(True)), pool, diffusers.__version__)
     print("\nschedulers of diffusers that are not here:")
     for reason, names in LEFT_OUT.items():
         print(f"  {reason}: {', '.join(names.split())}")
@@ -182,7 +183,7 @@ def grouped(keys: list[tuple[str, str]], answers: list[Errors]) -> dict[str, dic
     return groups
 
 
-def compare(chief: Errors, rivals: Mapping[Peer, Errors], pool: ProcessPoolExecutor) -> None:
+def compare(seed: int, chief: Errors, rivals: Mapping[Peer, Errors], pool: ProcessPoolExecutor) -> None:
     """Print what was asked: `default` against the best scheduler of each column."""
     firsts = {peer.name: peer for peer in reversed(rivals)}.values()
     print(f"\n{'default against the best of diffusers':46}", *(f"{b:9d}" for b in BUDGETS))
@@ -199,8 +200,13 @@ def compare(chief: Errors, rivals: Mapping[Peer, Errors], pool: ProcessPoolExecu
         line("  median of the mixtures' ratios", (statistics.median(own / theirs) for own, theirs in pairs.values()))
         line("  largest of the mixtures' ratios", (float(np.max(own / theirs)) for own, theirs in pairs.values()))
     print(f"{'asked':46}", *(f"{ASKED.get(b, 1.0):9.2f}" for b in BUDGETS))
+    between(seed, chief, rivals, pool)
+
+
+def between(seed: int, chief: Errors, rivals: Mapping[Peer, Errors], pool: ProcessPoolExecutor) -> None:
+    """Print the ratio at other numbers of calls, against those that are near the best in some column."""
     near = {p for b in BUDGETS for p in sorted(rivals, key=lambda p: float(np.median(rivals[p][b])))[:5]}
-    more = list(pool.map(row, [("peer", KNOWN.index(p), BETWEEN) for p in near]))
+    more = list(pool.map(row, [(seed, "peer", KNOWN.index(p), BETWEEN) for p in near]))
     ratios = [float(np.median(chief[b])) / min(float(np.median(e[b])) for e in more) for b in BETWEEN]
     print(f"\nratio against the best of the {len(near)} schedulers that are among the first five of a column, calls:")
     print(*(f"{b:6d}" for b in BETWEEN))
