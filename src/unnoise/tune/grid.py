@@ -2,7 +2,7 @@
 
 1. Follow a few dozen seeds in fine steps to where they end (`teacher`).
 2. For the levels alone, find some by dynamic programming (`sampling.fit`), with the default grid as a rival; otherwise
-   weigh the steps of the default grid one by one (`weigh`), with the usual weights as a rival.
+   weigh the steps of the default grid and of a few others one by one (`weigh`), with the usual weights as a rival.
 3. Move levels, and weights if there are any, to where runs end nearest (`refine`).
 
 No gradient is asked for. What is fitted are a few dozen numbers, to thousands of coordinates of each seed, so that
@@ -20,12 +20,14 @@ from torch import Tensor
 from unnoise.diffusion.model import Denoise
 from unnoise.sampling.choose import default
 from unnoise.sampling.fit import Ask, search, stepping
+from unnoise.sampling.grid import flow_shift
 from unnoise.sampling.state import Sampler
 from unnoise.tune.refine import Fit, calls, refine, walk
 from unnoise.tune.teacher import FINE, STRIDE, Teacher, apart, asking
 from unnoise.tune.weigh import classical, weighed
 
 ORDER = 3  # flows that are weighed at least; on the embedded model at 8 steps more of them bring other seeds no nearer
+SHIFTS = 2.0, 2.5  # of grids to begin from, beside the default's: where levels end depends on where they begin
 STEPS = FINE // STRIDE  # at most: the steps between the candidates
 
 
@@ -37,10 +39,13 @@ def fit(denoise: Denoise, teacher: Teacher, steps: int, sampler: Sampler[Any, An
     Raises Refusal for a sampler that draws noise or asks twice a step, NotFinite where the denoiser fails.
     """
     ask = asking(denoise)
-    usual, grid = default(steps, teacher.levels[0], teacher.levels[-2])
+    ends = teacher.levels[0], teacher.levels[-2]
+    usual, grid = default(steps, *ends)
     if sampler is None:
         order = max(ORDER, usual.order)
-        rivals = [Fit(weighed(ask, teacher, grid, order), grid), Fit(classical(grid, order), grid)]
+        grids = [grid, *(flow_shift(steps, shift, 2.0, *ends) for shift in SHIFTS)]
+        rivals = [Fit(weighed(ask, teacher, each, order), each) for each in grids]
+        rivals.append(Fit(classical(grid, order), grid))
     else:
         rivals = [Fit(sampler, _searched(ask, teacher, steps, sampler)), Fit(sampler, grid)]
     runs = [walk(rival, ask, teacher, []) for rival in rivals]
@@ -49,7 +54,7 @@ def fit(denoise: Denoise, teacher: Teacher, steps: int, sampler: Sampler[Any, An
 
 def expected(steps: int, searches: bool) -> int:
     """Count the calls that a fit makes at most, of all seeds at once."""
-    return 3 * steps + searches * steps * (STEPS - steps + 1) + calls(steps)
+    return (3 + 2 * len(SHIFTS)) * steps + searches * steps * (STEPS - steps + 1) + calls(steps)
 
 
 def _searched(ask: Ask[Tensor], teacher: Teacher, steps: int, sampler: Sampler[Any, Any]) -> tuple[float, ...]:

@@ -30,6 +30,15 @@ def halfway(state: State[V], x: V, level: float, memory: tuple[V, ...]) -> State
     return State(state.grid, state.i, x, level, stage=1, memory=memory)
 
 
+def first_half(state: State[V], prediction: V) -> State[V]:
+    """Go by DDIM to the middle of the step, which asks there; to its end where there is none."""
+    here, there = state.step
+    level = middle(here, there)
+    if level is None:
+        return land(state, move(state.x, prediction, here, there))
+    return halfway(state, move(state.x, prediction, here, level), level, memory=(state.x,))
+
+
 @dataclass(frozen=True, slots=True)
 class DPM2:
     """Step with the eps-hat of the middle: stage 0 asks at the start of the step, stage 1 in its middle."""
@@ -41,13 +50,9 @@ class DPM2:
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Go on with the prediction of x0 at state.x; in stage 1 memory holds x of the start."""
         unused(noise, self)
-        here, there = state.step
-        if state.stage == 1:
-            return land(state, drift(state.memory[0], eps_of(state.x, prediction, state.level), here, there))
-        level = middle(here, there)
-        if level is None:
-            return land(state, move(state.x, prediction, here, there))
-        return halfway(state, move(state.x, prediction, here, level), level, memory=(state.x,))
+        if state.stage == 0:
+            return first_half(state, prediction)
+        return land(state, drift(state.memory[0], eps_of(state.x, prediction, state.level), *state.step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,9 @@ class DPMpp2S:
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Go on with the prediction of x0 at state.x; in stage 1 memory holds x of the start."""
         unused(noise, self)
-        here, there = state.step
-        if state.stage == 1:
-            return land(state, move(state.memory[0], prediction, here, there))
-        level = middle(here, there)
-        if level is None:
-            return land(state, move(state.x, prediction, here, there))
-        return halfway(state, move(state.x, prediction, here, level), level, memory=(state.x,))
+        if state.stage == 0:
+            return first_half(state, prediction)
+        return land(state, move(state.memory[0], prediction, *state.step))
 
 
 @dataclass(frozen=True, slots=True)
