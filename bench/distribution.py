@@ -2,7 +2,8 @@
 
 A run that draws noise has no exact answer, its end points have: the figure is the sliced Wasserstein-2 distance between
 POINTS end points and as many samples, root mean square over 64 directions, median over the mixtures of at most 8
-dimensions. Two sets of samples are not at distance 0 either: that is the floor, and no sampler can be asked for less.
+dimensions. Two sets of samples are not at distance 0 either: that is the floor, a mean over eight pairs, and near it
+nothing is left to see.
 """
 
 import math
@@ -28,10 +29,10 @@ Task = tuple[int, str, object]
 
 
 @cache
-def cases(seed: int) -> tuple[Stack, Array, Array, Array]:
-    """Return the mixtures, the noise, and two sets of samples."""
+def cases(seed: int) -> tuple[Stack, Array, Array]:
+    """Return the mixtures, the noise, and a set of samples."""
     cloud = stack([one for one in mixtures(seed) if one.means.shape[1] <= 8])
-    return cloud, cloud.noise(POINTS, 21), samples(cloud, 22), samples(cloud, 23)
+    return cloud, cloud.noise(POINTS, 21), samples(cloud, 22)
 
 
 def samples(cloud: Stack, seed: int) -> Array:
@@ -59,7 +60,7 @@ def row(task: Task) -> dict[int, float]:
     """Measure one row of the table in a worker."""
     torch.set_num_threads(1)
     seed, kind, what = task
-    cloud, noise, truth, _ = cases(seed)
+    cloud, noise, truth = cases(seed)
     found = {}
     for budget in BUDGETS:
         try:
@@ -76,7 +77,7 @@ def row(task: Task) -> dict[int, float]:
 
 def ours(seed: int, name: str, spacing: str, budget: int) -> Array:
     """Return the end points of a sampler with the most steps that a budget pays."""
-    cloud, noise, _, _ = cases(seed)
+    cloud, noise, _ = cases(seed)
     sampler, rng = SAMPLERS[name].make(), np.random.default_rng(25)
     levels = [grid(spacing, steps, HIGH, LOW) for steps in range(1, budget + 1)]
     fit = [one for one in levels if calls(sampler, one) <= budget]
@@ -87,13 +88,14 @@ def ours(seed: int, name: str, spacing: str, budget: int) -> Array:
 
 def tables(seed: int, names: list[str], pool: ProcessPoolExecutor, version: str) -> None:
     """Print both sides: each sampler on default's grid and on its best, each scheduler at its own and at its best."""
-    cloud, noise, truth, other = cases(seed)
+    cloud, noise, truth = cases(seed)
+    floor = float(np.mean([distance(cloud, samples(cloud, other), truth) for other in range(30, 38)]))
     mine = [(name, spacing) for name in names for spacing in GRIDS]
     tasks: list[Task] = [*((seed, "ours", one) for one in mine), *((seed, "peer", i) for i in range(len(KNOWN)))]
     answers = list(pool.map(row, tasks))
     print("\nstochastic: sliced Wasserstein-2 distance to samples; network calls:")
     print(f"{'':46}", *(f"{b:9d}" for b in BUDGETS))
-    line("floor: samples against samples", [distance(cloud, other, truth)] * len(BUDGETS))
+    line("floor: samples against samples", [floor] * len(BUDGETS))
     line("the exact flow of the same noise", [distance(cloud, cloud.exact(noise, HIGH, 100), truth)] * len(BUDGETS))
     show("unnoise, on default's grid", mine, answers[: len(mine)])
     show(f"diffusers {version}", [(peer.name, peer.means) for peer in KNOWN], answers[len(mine) :])

@@ -1,4 +1,4 @@
-"""Eighteen Gaussian mixtures that no table of this project was tuned on, with their exact solutions, as one batch.
+"""Eighteen Gaussian mixtures other than those of tests/sampling/bench.py, with their exact solutions, as one batch.
 
 Dimensions 2 to 64, 1 to 40 modes, sharp and soft, even and uneven weights, flat and falling spectra, means at random,
 in clusters, on corners, along a curve, with heavy tails. They are padded to one shape, so that a sampler walks all of

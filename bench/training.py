@@ -57,7 +57,8 @@ def main() -> None:
     speeds = [fit.batch / statistics.median(column) for column in zip(*pairs, strict=True)]
     print(
         f"training   {100 * statistics.median(shares):8.1f} %     95.0 %  {speeds[0]:.1f} images/s bare, "
-        f"{speeds[1]:.1f} in the loop; " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in often.items())
+        f"{speeds[1]:.1f} in the loop; " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in often.items()),
+        flush=True,
     )
     against(task, recipe)
 

@@ -9,7 +9,7 @@ No gradient is asked for. What is fitted are a few dozen numbers, to thousands o
 other seeds and prompts gain as much: `tune.model` measures it on some that were left out. On the embedded model at 8
 steps, 64 others end this far from converged x0, by what was fitted to 32 seeds:
 
-    ipndm-3 .0269     ab .0175     levels of ipndm-3 .0194     weights, one by one .0107     levels and weights .0093
+    ipndm-3 .0269     ab .0175     levels of ipndm-3 .0194     weights, one by one .0107     levels and weights .0078
 """
 
 from typing import Any
