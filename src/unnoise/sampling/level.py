@@ -64,10 +64,10 @@ def flow_of(x: V, x0: V, sigma: float) -> V:
 
 
 def blend(weights: Sequence[float], values: Sequence[V]) -> V:
-    """Return the weighted sum of one value or more."""
+    """Return the weighted sum of one value or more, in place on its own first term: memory, not sums, is the cost."""
     total: V = weights[0] * values[0]
     for weight, value in zip(weights[1:], values[1:], strict=True):
-        total = total + weight * value
+        total += weight * value
     return total
 
 
