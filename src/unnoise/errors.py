@@ -18,3 +18,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(names)}"
+
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise Refusal unless `value` is a whole number from low to high."""
+    if type(value) is not int or not low <= value <= high:
+        raise Refusal(f"{name} {value!r}: a whole number from {low} to {high}")

@@ -189,7 +189,7 @@ class Pipeline:
             seeds = [row.seed for row in part]
             x = torch.empty(len(part), *self._shape(plan), device=self.device)
             x = draw(seeds, START, x) if starts is None else starts[at : at + batch]
-            denoise = self._denoise(plan, [conds[row.prompt] for row in part], conds.get(plan.negative))
+            denoise = self.denoise(plan, [conds[row.prompt] for row in part], conds.get(plan.negative))
             looked = _share(watch, at / len(rows), len(part) / len(rows), plan)
             x0 = run(plan.sampler, denoise, start(x, plan.grid), draw, seeds, looked)
             data = self.space.decode(x0)
@@ -200,7 +200,8 @@ class Pipeline:
                 found.append(Sample(image, x0[k], self._recipe(plan, row, (k, len(part)), noise)))
         return found
 
-    def _denoise(self, plan: Plan, conds: list[Cond], negative: Cond | None) -> Denoise:
+    def denoise(self, plan: Plan, conds: Sequence[Cond], negative: Cond | None) -> Denoise:
+        """Bind the conditions of a batch, one a row, guided and in the precision that a plan says."""
         cond = collate(conds)
         if plan.weight == 1 or negative is None:
             guided = self.model.bind(cond)

@@ -304,7 +304,14 @@ def restarts_as_published(restarts: Any) -> None:
     grid = (9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.0)
     assert restarts(grid, 0.9, 3.3, 2) == (9.0, 5.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 0.5, 0.0)
     assert restarts(grid, 0.5, 9.0) == (9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.0)
-    for low, high, times, message in ((2.9, 3.1, 1, "no step"), (3.0, 1.0, 1, "no step"), (0.5, 2.0, 0, "times 0")):
+    for low, high, times, message in (
+        (2.9, 3.1, 1, "no step"),
+        (3.0, 1.0, 1, "0 < low < high < inf"),
+        (0.0, 1.0, 1, "low 0.0, high 1.0"),
+        (1.0, math.inf, 1, "high inf"),
+        (math.nan, 1.0, 1, "low nan"),
+        (0.5, 2.0, 0, "times 0"),
+    ):
         with pytest.raises(Refusal, match=message):
             restarts(grid, low, high, times)
 

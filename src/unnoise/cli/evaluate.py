@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from unnoise.cli.progress import Bar
-from unnoise.errors import Refusal
+from unnoise.errors import Refusal, check_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,7 +69,6 @@ def evaluate(
     import_torch()
     from unnoise.data.source import open_source
     from unnoise.files import model_file
-    from unnoise.files.request import check_whole
     from unnoise.files.zoo import find
 
     check_whole("n", question.n, 1, 4096)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from unnoise.errors import check_whole
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -44,7 +46,6 @@ def train(
     import torch
 
     from unnoise.files.model_file import known_device
-    from unnoise.files.request import check_whole
     from unnoise.train.recipe import read_recipe
     from unnoise.train.run import train_recipe
 

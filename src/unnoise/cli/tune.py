@@ -9,11 +9,10 @@ from cyclopts import App, Parameter
 
 from unnoise.cli.generate import read_prompts
 from unnoise.cli.progress import Bar
-from unnoise.errors import Refusal
+from unnoise.errors import Refusal, check_whole
 from unnoise.files.atomic import check_writable, replacing
 from unnoise.files.card import Card, read_card
 from unnoise.files.recipe import to_level
-from unnoise.files.request import check_whole
 from unnoise.files.zoo import find
 from unnoise.sampling import fit, names
 

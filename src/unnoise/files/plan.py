@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from unnoise.diffusion.process import VP, Process, Table
-from unnoise.errors import Refusal, nearest
+from unnoise.errors import Refusal, check_whole, nearest
 from unnoise.files.card import Advice, Card, Part, Setting
 from unnoise.files.request import (
     AREA,
@@ -18,7 +18,6 @@ from unnoise.files.request import (
     check_levels,
     check_number,
     check_size,
-    check_whole,
 )
 from unnoise.sampling import choose, names
 from unnoise.sampling.grid import explicit

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, Final
 
-from unnoise.errors import Refusal, nearest
+from unnoise.errors import Refusal, check_whole, nearest
 from unnoise.files.card import Card
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.names import GRIDS, SAMPLERS, known
@@ -118,12 +118,6 @@ def check_text(name: str, text: object) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise Refusal(f"{name} {text!r}: not Unicode, it holds half a character") from None
-
-
-def check_whole(name: str, value: object, low: int, high: int) -> None:
-    """Raise Refusal unless `value` is a whole number from low to high."""
-    if type(value) is not int or not low <= value <= high:
-        raise Refusal(f"{name} {value!r}: a whole number from {low} to {high}")
 
 
 def check_number(name: str, value: object, low: float, high: float) -> None:

@@ -128,9 +128,3 @@ def finite(level: float, sampler: object) -> None:
     """Raise Refusal when a method that walks along sigma itself is to leave from, or arrive at, sigma = inf."""
     if math.isinf(level):
         raise Refusal(f"level inf: {sampler!r} steps along sigma, from a finite level on; Heun and IPNDM start at inf")
-
-
-def whole(field: str, value: object, low: int, high: int) -> None:
-    """Raise Refusal unless a sampler's parameter is a whole number from low to high."""
-    if type(value) is not int or not low <= value <= high:
-        raise Refusal(f"{field} {value!r}: a whole number from {low} to {high}")

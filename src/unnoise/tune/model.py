@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.guide import cfg
-from unnoise.diffusion.model import Cond, Denoise, collate
+from unnoise.diffusion.model import Cond, Denoise
 from unnoise.files.card import Card, Part, Setting
 from unnoise.files.plan import decide
 from unnoise.files.request import Request
@@ -53,13 +52,7 @@ def denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
     with torch.no_grad():
         conds = [Cond() for _ in prompts] if pipeline.text is None else pipeline.text(prompts)
         null = pipeline.text([plan.negative])[0] if pipeline.text and plan.weight != 1 else None
-    parts: list[Denoise] = []
-    for at in range(0, len(conds), at_once):
-        cond = collate(conds[at : at + at_once])
-        if null is None:
-            parts.append(pipeline.model.bind(cond))
-        else:
-            parts.append(cfg(pipeline.model, cond, null, plan.weight, plan.between, plan.rescale))
+    parts = [pipeline.denoise(plan, conds[at : at + at_once], null) for at in range(0, len(conds), at_once)]
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         split = zip(parts, x.split(at_once), sigma.split(at_once), strict=True)

@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from unnoise.errors import Refusal
+from unnoise.errors import Refusal, check_whole
 from unnoise.sampling.level import V, blend, place, signal, spread
-from unnoise.sampling.state import State, finite, land, unused, whole
+from unnoise.sampling.state import State, finite, land, unused
 from unnoise.sampling.weights import combined
 
 PANELS = 4  # of the quadrature over a step
@@ -44,7 +44,7 @@ class AB:
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        whole("order", self.order, 1, 4)
+        check_whole("order", self.order, 1, 4)
         if not 1 <= self.rho <= 16:
             raise Refusal(f"rho {self.rho!r}: from 1 to 16, about log(sigma)")
         if self.of not in WAYS:

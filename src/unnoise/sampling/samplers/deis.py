@@ -15,8 +15,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, eps_of, gap, move, signal
-from unnoise.sampling.state import State, land, unused, whole
+from unnoise.sampling.state import State, land, unused
 from unnoise.sampling.weights import exponential
 
 
@@ -29,7 +30,7 @@ class DEIS:
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        whole("order", self.order, 1, 3)
+        check_whole("order", self.order, 1, 3)
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the eps-hat of each step before."""

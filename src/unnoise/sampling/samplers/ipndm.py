@@ -15,8 +15,9 @@ Source: Zhang & Chen 2022 (DEIS, arXiv 2204.13902), iPNDM; Liu et al. 2022 (PNDM
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, flow_of, glide, move, place
-from unnoise.sampling.state import State, land, unused, whole
+from unnoise.sampling.state import State, land, unused
 from unnoise.sampling.weights import adams
 
 
@@ -29,7 +30,7 @@ class IPNDM:
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        whole("order", self.order, 1, 4)
+        check_whole("order", self.order, 1, 4)
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the flow of each step before."""

@@ -13,8 +13,9 @@ Source: crowsonkb/k-diffusion, sampling.py, sample_lms; Zhang & Chen 2022 (DEIS)
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, drift, eps_of, move
-from unnoise.sampling.state import State, finite, land, unused, whole
+from unnoise.sampling.state import State, finite, land, unused
 from unnoise.sampling.weights import adams
 
 
@@ -27,7 +28,7 @@ class LMS:
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        whole("order", self.order, 1, 4)
+        check_whole("order", self.order, 1, 4)
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the eps-hat of each step before.

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import Refusal, check_whole
 from unnoise.sampling.level import V, renew, renewal, signal, spread
 from unnoise.sampling.samplers.heun import Heun
-from unnoise.sampling.state import Sampler, State, land, needed, whole
+from unnoise.sampling.state import Sampler, State, land, needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,10 @@ def restarts(grid: Sequence[float], low: float, high: float, times: int = 1) -> 
 
     The levels of the grid next to low and high are taken. Raises Refusal where they are one, or at its end.
     """
-    whole("times", times, 1, 1000)
+    check_whole("times", times, 1, 1000)
     inner = range(len(grid) - 1)
+    if not 0 < low < high < math.inf:
+        raise Refusal(f"low {low!r}, high {high!r}: 0 < low < high < inf, levels between which to pass again")
     top = min(inner, key=lambda i: abs(math.log(grid[i]) - math.log(high)))
     bottom = min(inner, key=lambda i: abs(math.log(grid[i]) - math.log(low)))
     if top >= bottom:
@@ -106,8 +108,8 @@ def repaints(grid: Sequence[float], jump: int = 10, times: int = 10) -> tuple[fl
 
     Source: Lugmayr et al. 2022 (RePaint), figure 9, with jump length and number of resamplings 10.
     """
-    whole("jump", jump, 1, 1000)
-    whole("times", times, 1, 1000)
+    check_whole("jump", jump, 1, 1000)
+    check_whole("times", times, 1, 1000)
     found = [grid[0]]
     for at in range(0, len(grid) - 1, jump):
         part = list(grid[at : at + jump + 1])

@@ -17,10 +17,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import Refusal, check_whole
 from unnoise.sampling.exponential import follow
 from unnoise.sampling.level import V
-from unnoise.sampling.state import State, fitting, land, whole
+from unnoise.sampling.state import State, fitting, land
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class SASolver:
     queries: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        whole("predictor", self.predictor, 1, 4)
-        whole("corrector", self.corrector, 0, 4)
+        check_whole("predictor", self.predictor, 1, 4)
+        check_whole("corrector", self.corrector, 0, 4)
         if not 0 <= self.tau <= 2:
             raise Refusal(f"tau {self.tau!r}: from 0 (deterministic) to 2")
 

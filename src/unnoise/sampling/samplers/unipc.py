@@ -17,10 +17,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unnoise.errors import check_whole
 from unnoise.sampling.exponential import follow
 from unnoise.sampling.level import V, move
 from unnoise.sampling.samplers.dpmpp import extrapolated, remembered
-from unnoise.sampling.state import State, land, unused, whole
+from unnoise.sampling.state import State, land, unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class UniPC:
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        whole("predictor", self.predictor, 1, 3)
+        check_whole("predictor", self.predictor, 1, 3)
 
     @property
     def order(self) -> int:
