@@ -9,7 +9,7 @@ INSTALL := $(PIP) install $(if $(CI),--quiet) --no-build-isolation --constraint 
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python)
 
-.PHONY: help demo test lint types suite evaluate bench emoji train clean
+.PHONY: help demo test lint types suite evaluate bench rules emoji train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -39,6 +39,10 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, and costs beyond
 	@$(BIN)/python bench/advance.py
 	@$(BIN)/python bench/cost.py
 	@$(BIN)/python bench/training.py
+	@$(BIN)/python bench/check.py
+
+rules: $(VENV)/.run  ## write docs/rules/ anew from the rules of `unnoise check`
+	$(BIN)/python scripts/rule_pages.py
 
 emoji: $(VENV)/.emoji  ## render the embedded data set again; needs Debian's fonts-noto-color-emoji
 	$(BIN)/python scripts/render_emoji.py

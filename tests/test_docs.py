@@ -4,7 +4,9 @@ A fenced block begins with its language and, where it needs one, a note:
 
     python                   runs in an empty folder that sees recipes/ and examples/
     python signatures        is compared with the code, name by name; `# unnoise.pipeline` says where it is
+    python example           is that of a rule, which tests/check/test_rules.py runs
     console                  what follows `$ ` runs; other lines must come out, `…` stands for anything
+    console exits-1          the same, where a command is to find something
     console not-run: REASON  is counted as a skip
     toml, json               must parse
     text                     is free
@@ -60,7 +62,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 def those(language: str, *, signatures: bool = False) -> pytest.MarkDecorator:
     """Run a test on each block of a language."""
-    found = [block for block in BLOCKS if block.language == language]
+    found = [block for block in BLOCKS if block.language == language and block.note != "example"]
     chosen = [block for block in found if (block.note == "signatures") == signatures]
     return pytest.mark.parametrize("block", chosen, ids=str)
 
@@ -74,11 +76,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def heed(block: Block) -> None:
-    """Skip a block that says it is not run; refuse any other note."""
+def heed(block: Block) -> int:
+    """Skip a block that says it is not run, and refuse any other note; give the exit code of what runs."""
     if block.note.startswith("not-run: "):
         pytest.skip(block.note.removeprefix("not-run: "))
     assert not block.note, f"{block}: unknown note {block.note!r}"
+    return 0
 
 
 @those("python")
@@ -102,7 +105,7 @@ def comes_out(line: str, output: str) -> bool:
 
 @those("console")
 def test_console_runs(block: Block, folder: Path) -> None:
-    heed(block)
+    code = 1 if block.note == "exits-1" else heed(block)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "COLUMNS": "200"}
     assert block.text.startswith("$ "), f"{block}: a console block begins with a command"
@@ -112,7 +115,7 @@ def test_console_runs(block: Block, folder: Path) -> None:
         elif command[0] not in SHOWN:
             assert command[0] == "unnoise", f"{block}: what is {command[0]!r}?"
             done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-            assert done.returncode == 0, f"{block}: {command}\n{done.stdout}{done.stderr}"
+            assert done.returncode == code, f"{block}: {command}\n{done.stdout}{done.stderr}"
             for line in lines:
                 assert comes_out(line, done.stdout), f"{block}: {line!r} did not come out:\n{done.stdout}"
 

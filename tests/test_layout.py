@@ -20,6 +20,8 @@ FLOORS = {
     "errors": 0,
     "sampling": 0,
     "files.header": 0,
+    "files.gguf": 0,
+    "files.peek": 0,
     "files.families": 0,
     "diffusion": 1,
     "nets": 1,
@@ -40,6 +42,9 @@ FLOORS = {
 }
 # Imports between siblings that are meant; within floor 2 all are: a pipeline joins files, spaces and text.
 SIDEWAYS = {
+    ("files.families", "unnoise.files.header"): "the shape of a header",
+    ("files.gguf", "unnoise.files.header"): "the shape of a header",
+    ("files.peek", "unnoise.files.header"): "the shape of a header",
     ("nets", "unnoise.diffusion.model"): "Cond, the type in which a net is told what to draw",
     ("cli", "unnoise"): "the names that users have, and the version",
 }
@@ -51,6 +56,8 @@ OUTSIDE = {
     "errors": STDLIB,
     "sampling": FLOOR_0,
     "files.header": STDLIB | {"PIL"},
+    "files.gguf": STDLIB,
+    "files.peek": STDLIB,
     "files.families": STDLIB | {"PIL"},
     "diffusion": STDLIB | {"torch", "numpy"},
     "nets": STDLIB | {"torch"},
@@ -309,10 +316,16 @@ def fresh(code: str) -> str:
         ("unnoise.sampling", {"torch", "numpy", "PIL", "pydantic", "safetensors", "rich"}),
         ("unnoise.files.header", {"torch", "numpy", "pydantic", "safetensors"}),
         ("unnoise.cli.main", {"torch", "numpy", "PIL"}),
+        ("unnoise.cli.check", {"torch", "numpy", "PIL", "pydantic", "safetensors", "rich", "diffusers"}),
     ],
 )
 def test_import_is_light(name: str, heavy: set[str]) -> None:
     assert not heavy & set(fresh(f"import sys, {name}; print(*sys.modules)").split())
+
+
+def test_rules_are_light() -> None:
+    code = "import sys; from unnoise.check.catalogue import rules; rules(); print(*sys.modules)"
+    assert not {"torch", "numpy", "PIL", "safetensors", "diffusers"} & set(fresh(code).split())
 
 
 def test_import_takes_under_100_ms() -> None:

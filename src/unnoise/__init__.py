@@ -13,13 +13,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; idle thread
 
 if TYPE_CHECKING:
     from unnoise import sampling
+    from unnoise.check.engine import check
     from unnoise.errors import NotFinite, Refusal
     from unnoise.files.model_file import load
     from unnoise.files.recipe import Recipe
     from unnoise.pipeline import Pipeline, Sample
 
 __version__ = "0.1.0"
-__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__", "load", "sampling"]
+__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__", "check", "load", "sampling"]
 
 _HOME = {
     "NotFinite": "unnoise.errors",
@@ -29,14 +30,15 @@ _HOME = {
     "Sample": "unnoise.pipeline",
     "load": "unnoise.files.model_file",
 }
+_PACKAGES = ("check", "sampling")  # the first is also a call, docs/decisions/0007-check-is-a-call.md
 
 
 def __getattr__(name: str) -> object:
     """Import a public name at its first use."""
     from importlib import import_module
 
-    if name == "sampling":
-        return import_module("unnoise.sampling")
+    if name in _PACKAGES:
+        return import_module(f"unnoise.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'unnoise' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

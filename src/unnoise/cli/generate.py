@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from unnoise.check.read.recipe import read_request
 from unnoise.cli.output import places
 from unnoise.cli.progress import Bar, saying
 from unnoise.cli.torch_import import import_torch
+from unnoise.cli.warn import warn
 from unnoise.errors import Refusal
 from unnoise.files.border import plain
 from unnoise.files.card import read_card
@@ -89,12 +91,15 @@ def generate(
     ] = None,
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")] = False,
 ) -> None:
     """Draw pictures and say where they are."""
     texts = _prompts(prompt, prompts)
     request = _request(texts, how)
-    card = read_card(find(model))
+    place = find(model)
+    card = read_card(place)
     pictures, sheet = places(out, texts, _seeds(request))
+    warn(read_request(request, card, str(place)), strict)
     with saying(f"loading {model}"):
         import_torch()
         from unnoise.files.model_file import load

@@ -17,6 +17,9 @@ COMMANDS = {
     "models": ("unnoise.cli.models:models", "List the models that can be loaded, or show the card of one."),
     "train": ("unnoise.cli.train:app", "Train a model from a recipe."),
     "tune": ("unnoise.cli.tune:app", "Fit to a model what is otherwise taken from a table."),
+    "check": ("unnoise.cli.check:app", "Find what is silently wrong in the files of any diffusion tool."),
+    "rule": ("unnoise.cli.rule:rule", "Explain a rule of `check`, or list them."),
+    "inspect": ("unnoise.cli.inspect:inspect", "Say what a file of weights is, and how that is known."),
     "evaluate": ("unnoise.cli.evaluate:app", "Measure a model: the figures of its card."),
 }
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: what was asked is wrong; it went wrong; Ctrl-C

@@ -25,6 +25,8 @@ log with a JSON object a step, and sheets of samples. A run that was stopped
 goes on with --resume and ends with the same weights to the bit, on the same
 machine, versions and number of threads. docs/training.md explains recipes."""
 
+STRICT = "Refuse pictures that cannot be read and what `unnoise check` warns of; else skip them and say it."
+
 app = App(help="Train a model from a recipe.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
@@ -35,7 +37,7 @@ def train(
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None,
     resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False,
-    strict: Annotated[bool, Parameter(negative="", help="Refuse a picture that cannot be read; else skip it.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help=STRICT)] = False,
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None,
 ) -> None:
@@ -45,6 +47,8 @@ def train(
     import_torch()
     import torch
 
+    from unnoise.check.read.dispatch import read
+    from unnoise.cli.warn import warn
     from unnoise.files.model_file import known_device
     from unnoise.train.recipe import read_recipe
     from unnoise.train.run import train_recipe
@@ -53,6 +57,7 @@ def train(
         check_whole("threads", threads, 1, 1024)
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
+    warn(read(recipe), strict)
     if strict:
         plan = replace(plan, data=replace(plan.data, strict=True))
     folder = out or Path("runs") / plan.name

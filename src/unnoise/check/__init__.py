@@ -1,0 +1,21 @@
+"""Lint for diffusion: read what any tool wrote, and find what is silently wrong.
+
+    import unnoise
+    unnoise.check("workflow.json")        # -> list of findings, as `unnoise check` prints them
+
+The package is itself the call (docs/decisions/0007-check-is-a-call.md): arguments are those of `engine.check`.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Check(ModuleType):
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        from unnoise.check.engine import check
+
+        return check(*args, **keywords)
+
+
+sys.modules[__name__].__class__ = _Check

@@ -1,0 +1,165 @@
+"""Small subjects made of texts in the tools' own notations: what rules show as bad and good, and tests read."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from unnoise.check.link import Shelf, related
+from unnoise.check.smallest import SMALLEST, Tensors
+from unnoise.check.subject import Mask, Measured, Place, Subject
+from unnoise.files.header import Entry, Header
+
+EMPTY = Shelf()
+SAMPLING = {"seed": 1, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+LATENT = {"width": 1024, "height": 1024, "batch_size": 1}
+
+
+def script(text: str, path: str = "make.py") -> Subject:
+    """Read a script that uses diffusers."""
+    from unnoise.check.read.script import read_script
+
+    return _alone(read_script(dedent(text).lstrip("\n"), path))
+
+
+def comfyui(nodes: Mapping[str, Any], path: str = "workflow.json") -> Subject:
+    """Read a workflow of ComfyUI in API format."""
+    from unnoise.check.read.comfyui import read_workflow
+
+    return _alone(read_workflow(dict(nodes), path, json.dumps(nodes, indent=2)))
+
+
+def workflow(
+    *,
+    checkpoint: str = "sd_xl_base_1.0.safetensors",
+    latent: str = "EmptyLatentImage",
+    positive: str = "a lighthouse at dawn",
+    negative: str = "blurry",
+    extra: Mapping[str, Any] | None = None,
+    **inputs: Any,
+) -> Subject:
+    """Read a usual workflow from text to picture.
+
+    inputs: of the KSampler and the latent; extra: nodes beside these, or instead.
+    """
+    size = {name: inputs.pop(name, value) for name, value in LATENT.items()}
+    wires = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}
+    nodes = {
+        "3": _node("KSampler", **SAMPLING | wires | inputs),
+        "4": _node("CheckpointLoaderSimple", ckpt_name=checkpoint),
+        "5": _node(latent, **size),
+        "6": _node("CLIPTextEncode", text=positive, clip=["4", 1]),
+        "7": _node("CLIPTextEncode", text=negative, clip=["4", 1]),
+        "8": _node("VAEDecode", samples=["3", 0], vae=["4", 2]),
+        "9": _node("SaveImage", images=["8", 0], filename_prefix="unnoise"),
+    }
+    return comfyui(nodes | dict(extra or {}))
+
+
+def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def infotext(text: str, path: str = "picture.png") -> Subject:
+    """Read what AUTOMATIC1111, Forge and their kin write into a picture."""
+    from unnoise.check.read.infotext import read_infotext
+
+    return _alone(read_infotext(dedent(text).strip("\n"), path))
+
+
+def invokeai(content: Mapping[str, Any], path: str = "picture.png") -> Subject:
+    """Read what InvokeAI writes into a picture."""
+    from unnoise.check.read.invokeai import read_metadata
+
+    return _alone(read_metadata(dict(content), path))
+
+
+def folder(files: Mapping[str, Mapping[str, Any] | Header | None], path: str = "model") -> Subject:
+    """Read a diffusers folder: contents of its JSON files, headers of its weights, None for any other file."""
+    from unnoise.check.read.folder import read_folder
+
+    texts = {name: json.dumps(content, indent=2) for name, content in files.items() if isinstance(content, Mapping)}
+    headers = {name: content for name, content in files.items() if isinstance(content, Header)}
+    others = [name for name, content in files.items() if content is None]
+    return _alone(read_folder(path, texts, headers, others))
+
+
+def toml(text: str, path: str = "train.toml") -> Subject:
+    """Read a training configuration, of sd-scripts or of this program."""
+    from unnoise.check.read.dispatch import read_text
+
+    text = dedent(text).lstrip("\n")
+    tomllib.loads(text)
+    return _alone(read_text(text, Path(path)))
+
+
+def command(text: str, path: str = "train.sh") -> Subject:
+    """Read the command line of a training script."""
+    from unnoise.check.read.kohya import read_command
+
+    return _alone(read_command(dedent(text).lstrip("\n"), path))
+
+
+def header(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Header:
+    """Make the header of a safetensors file of zeros."""
+    from unnoise.files.header import BITS
+
+    entries, at = {}, 8
+    for name, (dtype, shape) in tensors.items():
+        bits = BITS[dtype]
+        for length in shape:
+            bits *= length
+        entries[name] = Entry(dtype, shape, at, at + bits // 8)
+        at = entries[name].end
+    return Header(dict(metadata or {}), entries, at)
+
+
+def weights(
+    tensors: Tensors,
+    metadata: Mapping[str, str] | None = None,
+    values: Mapping[str, tuple[float, ...]] | None = None,
+    path: str = "model.safetensors",
+) -> Subject:
+    """Read a file of weights from its header; values: the few numbers that are read from it."""
+    from unnoise.check.read.weights import describe
+
+    return _alone(describe(header(tensors, metadata), path, values or {}))
+
+
+def checkpoint(family: str, variant: str = "", path: str = "base.safetensors") -> Subject:
+    """Read a checkpoint of a family from the smallest tensors that tell it."""
+    return weights(SMALLEST[family, variant], path=path)
+
+
+def mask(**facts: Any) -> Mask:
+    """Describe a mask of 512 x 512 whose right half is painted; facts: fields that differ."""
+    plain: dict[str, Any] = {
+        "size": (512, 512),
+        "low": 0.0,
+        "high": 1.0,
+        "soft": 0.0,
+        "ones": 0.5,
+        "cells": 2048,
+        "lost": 0,
+    }
+    return Mask(place=Place("mask.png"), **plain | facts)
+
+
+def measured(path: str = "pipeline", **numbers: float) -> Subject:
+    """Say what detectors measured at run time, under the names of check/measure.py."""
+    return Subject(path=path, measured=tuple(Measured(name, value, Place(path)) for name, value in numbers.items()))
+
+
+def together(*subjects: Subject) -> Subject:
+    """Give the last subject with the others at hand, as if all were named in one command."""
+    shelf = Shelf({Path(subject.path).name: subject for subject in subjects})
+    found = related(subjects[-1], subjects, shelf)
+    texts = {path: text for subject in subjects for path, text in subject.texts.items()}
+    return replace(found, texts=texts)
+
+
+def _alone(subject: Subject) -> Subject:
+    return related(subject, (), EMPTY)

@@ -1,0 +1,23 @@
+"""The index of a diffusers folder: model_index.json as it stands."""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from unnoise.check.subject import Subject
+
+INDEX = "model_index.json"
+
+
+def index_of(subject: Subject) -> tuple[str, Mapping[str, Any]]:
+    """Give the path and the content of the index of a folder; ("", {}) where there is none that can be read."""
+    for path, text in subject.texts.items():
+        if PurePath(path).name == INDEX:
+            try:
+                content = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(content, dict):
+                return path, content
+    return "", {}

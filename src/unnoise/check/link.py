@@ -1,0 +1,223 @@
+"""Relate subjects: the files that a workflow or a script names, and a LoRA, a VAE or an embedding beside its base."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unnoise.check.read.dispatch import read
+from unnoise.check.subject import Fault, Mask, Model, Run, Said, Subject, Use
+from unnoise.errors import Refusal
+from unnoise.files.families.identity import Identity
+
+BASES = ("checkpoint", "denoiser")
+ADAPTERS = ("lora", "controlnet", "embedding")
+MASKS = ("mask_image", "mask")
+MOST = 100_000  # files of the folder of models that are looked at
+
+
+@dataclass(slots=True)
+class Shelf:
+    """Hold what can be looked up by name: files that were named, and those under the folder of models."""
+
+    named: Mapping[str, Subject] = field(default_factory=dict)
+    models: Mapping[str, Path] = field(default_factory=dict)
+    on_disk: bool = False
+    opened: dict[Path, Subject] = field(default_factory=dict)
+
+    def find(self, name: str, beside: Path) -> Subject | None:
+        """Find a model by its name: among the named files, beside the file that names it, then under the models."""
+        last = PurePosixPath(name.replace("\\", "/")).name
+        if not last or last in (".", ".."):
+            return None
+        for known in (last, f"{last}.safetensors"):  # some tools leave the ending out
+            if known in self.named:
+                return self.named[known]
+        path = self.path(name, beside)
+        if path is None:
+            return None
+        if path not in self.opened:
+            self.opened[path] = read(path)
+        return self.opened[path]
+
+    def path(self, name: str, beside: Path) -> Path | None:
+        """Find a file or a folder that is named, never outside the folder of the file that names it or the models."""
+        plain = PurePosixPath(name.replace("\\", "/"))
+        if (
+            not self.on_disk
+            or plain.is_absolute()
+            or ".." in plain.parts
+            or not plain.name
+            or len(name) > 1000
+            or "\0" in name
+        ):
+            return None
+        for name in (plain.name, f"{plain.name}.safetensors"):
+            for candidate in (beside / plain.parent / name, beside / name):
+                if candidate.exists() and beside.resolve() in candidate.resolve().parents:
+                    return candidate
+            if name in self.models:
+                return self.models[name]
+        return None
+
+
+def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subject]:
+    """Read what is named, walking folders, and relate it. Raises Refusal where a path is missing or holds nothing.
+
+    Files that are named are related to one another; those that are met in a folder only to what they name.
+    """
+    for path in paths if models is None else [*paths, models]:
+        if not path.exists():
+            raise Refusal(f"{path}: there is no such file or folder")
+    from unnoise.check.read.tree import files, is_model_folder
+
+    named = {path: read(path) for path in paths if not path.is_dir() or is_model_folder(path)}
+    shelf = Shelf({path.name: subject for path, subject in named.items()}, _index(models), on_disk=True)
+    for path in paths:
+        if path in named:
+            yield related(named[path], list(named.values()), shelf)
+            continue
+        inside = 0
+        for found in files(path):
+            subject = resolved(read(found), shelf)
+            if not _is_foreign(subject):
+                inside += 1
+                yield subject
+        if not inside:
+            raise Refusal(
+                f"{path}: holds nothing to check: models, LoRAs, workflows, pictures with records, scripts, TOML"
+            )
+
+
+def _is_foreign(subject: Subject) -> bool:
+    """Say whether a file that was only met is none of ours to judge: an ordinary picture, text or script."""
+    told = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
+    strange = all(one.kind == "unknown" for one in subject.faults)
+    return not any(told) and strange and not (subject.script and _speaks_of_models(subject))
+
+
+def _speaks_of_models(subject: Subject) -> bool:
+    return any("diffusers" in text for text in subject.texts.values())
+
+
+def _index(models: Path | None) -> dict[str, Path]:
+    if models is None:
+        return {}
+    if not models.is_dir():
+        raise Refusal(f"models {str(models)!r}: a folder")
+    from unnoise.check.read.tree import files
+
+    found: dict[str, Path] = {}
+    for path in files(models):
+        found.setdefault(path.name, path)
+    return found
+
+
+def related(subject: Subject, others: Iterable[Subject], shelf: Shelf) -> Subject:
+    """Resolve what a subject names, and put it on the only base among the others where it says none itself."""
+    subject = resolved(subject, shelf)
+    bases = [model for other in others if other.path != subject.path for model in other.models if _is_base(model)]
+    if len(bases) != 1 or subject.runs or subject.uses:
+        return subject
+    uses = tuple(Use(model.place, model, bases[0]) for model in subject.models if _role(model) in ADAPTERS)
+    runs = tuple(run for model in subject.models if (run := _beside(model, bases[0])))
+    return replace(subject, uses=uses, runs=runs)
+
+
+def _beside(model: Model, base: Model) -> Run | None:
+    """Say what a model that is named together with a base has to do with it: it decodes, or was converted from it."""
+    if _role(model) == "vae":
+        return Run(place=model.place, tool="", task="decode", model=base, vae=model)
+    schedule = model.configs.get("scheduler")
+    if schedule is not None and model.identity.family == base.identity.family:
+        return Run(place=model.place, tool="", task="convert", model=base, schedule=schedule)
+    return None
+
+
+def _role(model: Model) -> str:
+    return model.weights.role if model.weights else ""
+
+
+def _is_base(model: Model) -> bool:
+    return _role(model) in BASES or (model.weights is None and bool(model.configs))
+
+
+def resolved(subject: Subject, shelf: Shelf) -> Subject:
+    """Fill in what is known of every model, adapter and mask that a subject names, from their files."""
+    beside = Path(subject.path).parent
+    missing: list[Fault] = []
+
+    def look(model: Model | None) -> Model | None:
+        return None if model is None else _filled(model, beside, shelf, missing)
+
+    runs = tuple(_run(run, look, beside, shelf) for run in subject.runs)
+    uses = tuple(_use(use, look) for use in subject.uses)
+    trainings = tuple(replace(one, base=look(one.base)) for one in subject.trainings)
+    faults = (*subject.faults, *_once(missing))
+    return replace(subject, runs=runs, uses=uses, trainings=trainings, faults=faults)
+
+
+def _once(faults: Iterable[Fault]) -> list[Fault]:
+    return list({fault.says: fault for fault in faults}.values())
+
+
+def _run(run: Run, look: Any, beside: Path, shelf: Shelf) -> Run:
+    mask = run.mask or _mask(run.others, beside, shelf)
+    size = run.image_size or _size(run.others.get("image"), beside, shelf)
+    adapters = tuple(_use(use, look) for use in run.adapters)
+    return replace(run, model=look(run.model), vae=look(run.vae), adapters=adapters, mask=mask, image_size=size)
+
+
+def _use(use: Use, look: Any) -> Use:
+    return replace(use, adapter=look(use.adapter), base=look(use.base))
+
+
+def _filled(model: Model, beside: Path, shelf: Shelf, missing: list[Fault]) -> Model:
+    if model.weights or model.configs:
+        return model
+    found = shelf.find(model.name, beside)
+    if found is None or not found.models:
+        if found is None and shelf.models and "." in PurePosixPath(model.name).name:
+            missing.append(
+                Fault("missing", model.place, f"{model.name} is neither beside this file nor among the models")
+            )
+        return model
+    other = found.models[0]
+    identity = _joined(other.identity, model.identity)
+    return replace(model, identity=identity, weights=other.weights, configs=other.configs, known=other.known)
+
+
+def _joined(shown: Identity, told: Identity) -> Identity:
+    """Join what the tensors show with what the name tells; the name adds a variant only to the same family."""
+    if not shown.known:
+        return told
+    return replace(shown, variant=told.variant) if not shown.variant and told.family == shown.family else shown
+
+
+def _text(said: Said[Any] | None) -> str | None:
+    return said.value if said is not None and isinstance(said.value, str) else None
+
+
+def _mask(others: Mapping[str, Said[Any]], beside: Path, shelf: Shelf) -> Mask | None:
+    key = next((key for key in MASKS if _text(others.get(key))), "")
+    path = shelf.path(others[key].value, beside) if key else None
+    if path is None or not path.is_file():
+        return None
+    from unnoise.check.read.picture import read_mask
+
+    mask = read_mask(str(path))
+    return replace(mask, place=others[key].place) if mask else None
+
+
+def _size(said: Said[Any] | None, beside: Path, shelf: Shelf) -> Said[tuple[int, int]] | None:
+    name = _text(said)
+    path = shelf.path(name, beside) if name else None
+    if said is None or path is None or not path.is_file():
+        return None
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as image:
+            return Said(image.size, said.place)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

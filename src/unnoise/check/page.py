@@ -1,0 +1,75 @@
+"""The page of a rule: its docstring, and its two examples as they stand in its file."""
+
+import inspect
+from collections.abc import Sequence
+
+from unnoise.check.rule import Entry, Needs
+
+LABELS = ("Why", "Shown", "Instead", "Fix", "Source")
+READS = {
+    Needs.HEADER: "headers and texts",
+    Needs.WEIGHTS: "a few tensors",
+    Needs.PROBE: "a few seeded calls of the network",
+    Needs.DATA: "the training data",
+}
+TITLES = {
+    "UN1": "Process, grid and sampler",
+    "UN2": "Model and prediction",
+    "UN3": "Space, latents and size",
+    "UN4": "Guidance",
+    "UN5": "Training and data",
+    "UN6": "LoRA and adapters",
+    "UN7": "Editing and masks",
+    "UN8": "Prompt and text",
+    "UN9": "Files, records and safety",
+}
+
+
+def sections(entry: Entry) -> dict[str, str]:
+    """Split a rule's docstring: "" is its first paragraph, then one text for each of LABELS that it has."""
+    found = {"": ""}
+    label = ""
+    for line in inspect.cleandoc(entry.page).splitlines():
+        head, colon, rest = line.partition(":")
+        if colon and head in LABELS:
+            label, line = head, rest
+        found[label] = f"{found.get(label, '')}\n{line.strip()}"
+    return {name: text.strip() for name, text in found.items()}
+
+
+def page(entry: Entry) -> str:
+    """Write the page of a rule in Markdown: what it finds, why, both examples, the fix and the source."""
+    rule, told = entry.rule, sections(entry)
+    severity = rule.severity.name.lower().replace("warn", "warning")
+    lines = [f"# {rule.id} {rule.name}", "", told[""], ""]
+    lines += [f"Severity: {severity}. Reads {READS[rule.needs]}.", ""]
+    for label in LABELS[:2]:
+        lines += [f"**{label}.** {told[label]}", ""]
+    for title, name in (("Found", "bad"), ("Not found", "good")):
+        lines += [f"## {title}", "", "```python example", _example(entry, name), "```", ""]
+    for label in LABELS[2:]:
+        lines += [f"**{label}.** {told[label]}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _example(entry: Entry, name: str) -> str:
+    return inspect.getsource(getattr(entry.module, name)).rstrip()
+
+
+def index(entries: Sequence[Entry]) -> str:
+    """Write the page that lists all rules, family by family."""
+    lines = [
+        "# Rules of `unnoise check`",
+        "",
+        "A page says what is found, why it hurts, and what to write instead.",
+        "",
+    ]
+    for prefix, title in TITLES.items():
+        lines += [f"## {prefix}xx {title}", "", "| Rule | Severity | Finds |", "|---|---|---|"]
+        for one in entries:
+            if one.rule.id.startswith(prefix):
+                first = " ".join(sections(one)[""].split()).replace("|", "\\|")
+                link = f"[{one.rule.id}]({one.rule.id}.md) {one.rule.name}"
+                lines.append(f"| {link} | {one.rule.severity.name.lower()} | {first} |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"

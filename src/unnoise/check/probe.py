@@ -1,0 +1,129 @@
+"""Probe a loaded model: a few seeded calls of its network, and what `measure` reads from them."""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+import torch
+from torch import Tensor
+
+from unnoise.check import measure
+from unnoise.check.measure import Numbers
+from unnoise.check.read.recipe import model_of
+from unnoise.check.subject import Subject
+from unnoise.diffusion.draw import START, draw
+from unnoise.diffusion.guide import cfg
+from unnoise.diffusion.model import Cond, Denoise, Model, collate
+from unnoise.diffusion.predict import KINDS, Kind
+from unnoise.diffusion.run import run
+from unnoise.errors import NotFinite
+from unnoise.pipeline import Pipeline
+from unnoise.sampling import default
+from unnoise.sampling.state import start
+
+PROMPTS = ("a red heart", "a cat", "a blue car", "a tree")
+STEPS = 8  # of the pictures that are drawn
+FEW = 4  # of those that only tell the kind
+ENDS = (20.0, 0.1)  # sigma of nearly pure noise and of nearly clean data
+SIZE = (64, 64)  # of a model whose card advises none
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Hold what all calls share: conditions and noise, one row a prompt."""
+
+    cond: Cond
+    empty: Cond
+    noise: Tensor
+    seeds: list[int]
+
+    def draw(self, denoise: Denoise, model: Model, steps: int) -> Tensor:
+        """Draw x0 (B, *d) from the noise."""
+        sampler, grid = default(steps, highest(model), model.process.sigma_min)
+        return run(sampler, denoise, start(self.noise, grid), draw, self.seeds)
+
+
+@torch.no_grad()
+def probe(pipeline: Pipeline, seed: int = 0) -> Subject:
+    """Draw four small pictures without guidance and with the advised weight, ask the network at both ends of the
+    noise levels, and say what was measured. Nothing is judged here: `unnoise.check(pipeline)` does both.
+    """
+    trial = _trial(pipeline, seed)
+    found: list[Numbers] = []
+    try:
+        found += [_kind(pipeline.model, trial), _coupling(pipeline.model, trial)]
+        found += _pictures(pipeline, trial)
+        found += _guidance(pipeline, trial)
+    except NotFinite:
+        found.append({"latent_finite": 0.0})
+    path = pipeline.card.name
+    return replace(measure.subject(*found, path=path), tool="unnoise", models=(model_of(pipeline.card, path),))
+
+
+def highest(model: Model) -> float:
+    """Give the level of nearly pure noise that a model knows."""
+    return min(ENDS[0], model.process.sigma_max)
+
+
+def _trial(pipeline: Pipeline, seed: int) -> Trial:
+    width, height = min(pipeline.card.advice.sizes, key=lambda sides: sides[0] * sides[1], default=SIZE)
+    seeds = [seed + row for row in range(len(PROMPTS))]
+    noise = torch.empty(len(seeds), *pipeline.space.shape(height, width), device=pipeline.device)
+    text = pipeline.text
+    cond, empty = (collate(text(words)) if text else Cond() for words in (PROMPTS, [""] * len(PROMPTS)))
+    return Trial(cond, empty, draw(seeds, START, noise), seeds)
+
+
+def _pictures(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
+    """Measure pictures without guidance, and with it where the card advises it."""
+    model, space, advice = pipeline.model, pipeline.space, pipeline.card.advice
+    plain = trial.draw(model.bind(trial.cond), model, STEPS)
+    pixels = space.decode(plain)
+    found = [measure.picture(pixels), measure.round_trip(plain, space.encode(pixels))]
+    if len(trial.empty) and advice.guidance != 1:
+        between = (advice.between[0], inf if advice.between[1] is None else advice.between[1])
+        guided = cfg(model, trial.cond, trial.empty, advice.guidance, between, advice.rescale)
+        x0 = trial.draw(guided, model, STEPS)
+        found += [measure.guided(x0, plain), measure.clipped(space.decode(x0), pixels)]
+    return found
+
+
+def _guidance(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
+    """Measure whether prompts act, where the model takes them."""
+    if not len(trial.empty):
+        return []
+    sigma = _levels(trial, highest(pipeline.model))
+    answers = [pipeline.model(trial.noise, sigma, cond) for cond in (trial.cond, trial.empty)]
+    return [measure.null(*answers)]
+
+
+def _coupling(model: Model, trial: Trial) -> Numbers:
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        answer: Tensor = model(x, sigma, trial.cond.rows(slice(len(x))))
+        return answer
+
+    return measure.coupling(denoise, trial.noise, _levels(trial, highest(model)))
+
+
+def _levels(trial: Trial, sigma: float) -> Tensor:
+    return trial.noise.new_full((len(trial.noise),), sigma)
+
+
+def _kind(model: Model, trial: Trial) -> Numbers:
+    """Draw a little data as if the network were of each kind; it is of the one under which its answers fit best."""
+    fits = {kind: _fit(Model(model.net, model.process, kind), trial) for kind in KINDS}
+    best: Kind = min(KINDS, key=lambda kind: fits[kind]["kind_distance_said"])
+    return fits[best] | {
+        "kind_said": float(KINDS.index(model.kind)),
+        "kind_found": float(KINDS.index(best)),
+        "kind_distance": fits[best]["kind_distance_said"],
+        "kind_distance_said": fits[model.kind]["kind_distance_said"],
+    }
+
+
+def _fit(model: Model, trial: Trial) -> Numbers:
+    x0 = trial.draw(model.bind(trial.cond), model, FEW)
+
+    def ask(x: Tensor, sigma: float) -> Tensor:
+        return model.predict(x.to(trial.noise.dtype), _levels(trial, sigma), trial.cond)
+
+    return measure.kind(ask, x0, trial.noise.roll(1, 0), model.kind, (highest(model), ENDS[1]))

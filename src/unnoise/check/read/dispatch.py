@@ -1,0 +1,144 @@
+"""Read any file by its content: what it is decides which reader takes it, its ending only where content cannot."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from unnoise.check.subject import Fault, Place, Subject, Trouble
+
+LONGEST = 4 << 20  # bytes of a text that is read
+START = 64  # bytes that tell what a file is
+PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
+SHELLS = {".sh", ".bash", ".bat", ".ps1", ".cmd"}
+
+
+def read(path: Path) -> Subject:
+    """Read a file or a folder of diffusers. Never raises for what is in it: what cannot be read is a Fault."""
+    try:
+        return _read_folder(path) if path.is_dir() else _read_file(path)
+    except OSError as error:
+        return fault("unreadable", path, f"cannot be read: {error.strerror or error}")
+    except (ValueError, RecursionError, MemoryError) as error:
+        return fault("broken", path, f"cannot be read: {type(error).__name__}: {str(error)[:200]}")
+
+
+def fault(kind: Trouble, path: Path, says: str, line: int | None = None, column: int | None = None) -> Subject:
+    """Make the subject of a file that could not be read."""
+    place = Place(str(path), line=line, column=column)
+    return Subject(path=str(path), faults=(Fault(kind, place, says),))
+
+
+def _read_folder(path: Path) -> Subject:
+    from unnoise.check.read.tree import open_folder
+
+    return open_folder(path)
+
+
+def _read_file(path: Path) -> Subject:
+    if not path.is_file():
+        return fault("unreadable", path, "is not a file")
+    with path.open("rb") as file:
+        start = file.read(START)
+    if start.startswith((b"\x89PNG", b"\xff\xd8\xff")) or start[:4] + start[8:12] == b"RIFFWEBP":
+        from unnoise.check.read.picture import read_picture
+
+        return read_picture(str(path))
+    if start.startswith(b"GGUF") or _looks_like_safetensors(start, path):
+        from unnoise.check.read.weights import read_weights
+
+        return read_weights(str(path))
+    if _looks_like_pickle(start, path):
+        return fault("pickle", path, "is a pickle, which runs code when it is opened; it was not opened")
+    if path.stat().st_size > LONGEST:
+        return fault("unknown", path, f"is no file that is known, and {path.stat().st_size} bytes long")
+    return _read_text(path)
+
+
+def _looks_like_safetensors(start: bytes, path: Path) -> bool:
+    return (start[8:9] == b"{" and start[6:8] == b"\0\0") or path.suffix.lower() in (".safetensors", ".sft")
+
+
+def _looks_like_pickle(start: bytes, path: Path) -> bool:
+    protocol = len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5
+    return protocol or (path.suffix.lower() in PICKLES and not start.lstrip().startswith((b"{", b"[")))
+
+
+def _read_text(path: Path) -> Subject:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return fault("unknown", path, f"is neither a file that is known nor a text: byte {error.start} is not UTF-8")
+    return read_text(text, path)
+
+
+def read_text(text: str, path: Path) -> Subject:
+    """Read a text by what it holds: JSON, a notebook, TOML, a script, commands, or infotext."""
+    suffix = path.suffix.lower()
+    if suffix in (".json", ".ipynb") or (text.lstrip()[:1] == "{" and suffix != ".py"):
+        return _read_json(text, path)
+    if suffix == ".toml":
+        return _read_toml(text, path)
+    if suffix in (".py", ".pyw") or (suffix not in SHELLS and ("import diffusers" in text or "from diffusers" in text)):
+        from unnoise.check.read.script import read_script
+
+        return read_script(text, str(path))
+    if suffix in SHELLS or ("accelerate launch" in text or "python " in text):
+        from unnoise.check.read.kohya import read_command
+
+        return read_command(text, str(path))
+    if "Steps: " in text:
+        from unnoise.check.read.infotext import read_infotext
+
+        return read_infotext(text, str(path))
+    return fault("unknown", path, "is no file that is known here")
+
+
+def _read_json(text: str, path: Path) -> Subject:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        return fault("broken", path, f"is not JSON: {error.msg}", error.lineno, error.colno - 1)
+    except (RecursionError, ValueError):
+        return fault("broken", path, "is not JSON that can be read: nested too deeply, or a number is too long")
+    if not isinstance(content, dict):
+        return fault("unknown", path, "is JSON, but of no kind that is known here")
+    if isinstance(content.get("cells"), list):
+        from unnoise.check.read.notebook import read_notebook
+
+        return read_notebook(text, str(path))
+    if "_class_name" in content or "_diffusers_version" in content:
+        from unnoise.check.read.folder import read_folder
+
+        return read_folder(str(path.parent), {path.name: text}, {}, ())
+    return _read_object(content, text, path)
+
+
+def _read_object(content: dict[str, Any], text: str, path: Path) -> Subject:
+    if "fingerprint" in content and "sampler" in content and "grid" in content:
+        from unnoise.check.read.recipe import read_recipe
+
+        return read_recipe(text, str(path))
+    if "app_version" in content or "positive_prompt" in content:
+        from unnoise.check.read.invokeai import read_metadata
+
+        return read_metadata(content, str(path))
+    from unnoise.check.read.comfyui import read_workflow
+
+    return read_workflow(content, str(path), text)
+
+
+def _read_toml(text: str, path: Path) -> Subject:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = [int(word.rstrip(",)")) for word in str(error).split() if word.rstrip(",)").isdigit()]
+        line, column = (found[-2], found[-1] - 1) if len(found) > 1 else (None, None)
+        return fault("broken", path, f"is not TOML: {error}", line, column)
+    from unnoise.check.read.kohya import read_toml
+    from unnoise.check.read.recipe import read_training, tell_toml
+
+    teller = {"unnoise": read_training, "kohya": read_toml}.get(tell_toml(content))
+    return (
+        teller(content, str(path), text) if teller else fault("unknown", path, "is TOML, but of no kind that is known")
+    )

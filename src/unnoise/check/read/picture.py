@@ -1,0 +1,140 @@
+"""Read the record that a picture carries of how it was made, and masks. Pixels are decoded for masks only.
+
+Records are text chunks of PNG, and the EXIF comment of JPEG and WebP. ComfyUI: `prompt`, `workflow`; AUTOMATIC1111 and
+its kin: `parameters`; InvokeAI: `invokeai_metadata`; this program: `unnoise`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from unnoise.check.subject import Fault, Mask, Place, Subject, Trouble
+
+LONGEST = 4 << 20  # letters of a record
+PIXELS = 64_000_000  # of a mask
+FORMATS = ("PNG", "JPEG", "WEBP")
+EXIF, COMMENT = 0x8769, 0x9286  # tags of the part that holds the comment, and of the comment; Source: EXIF 2.32
+SOFT = (5, 250)  # of 255: values between are soft
+CELL = 8  # pixels of a mask along a side of one latent
+
+
+def read_picture(path: str) -> Subject:
+    """Read the record of a picture. One without a record, or that is broken, is a Fault."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+            texts |= _of_exif(image.getexif())
+    except Image.DecompressionBombError as error:
+        return _fault(path, "broken", str(error))
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, MemoryError, OverflowError) as error:
+        return _fault(path, "broken", f"is not a sound picture: {str(error)[:200]}")
+    except Exception as error:  # Pillow's decoders raise anything on hostile bytes
+        return _fault(path, "broken", f"is not a sound picture: {type(error).__name__}")
+    return _of_texts({key: text[:LONGEST] for key, text in texts.items()}, path)
+
+
+def _fault(path: str, kind: Trouble, says: str) -> Subject:
+    return Subject(path=path, faults=(Fault(kind, Place(path), says),))
+
+
+def _of_exif(exif: Any) -> dict[str, str]:
+    """Read the comment of AUTOMATIC1111, and what ComfyUI writes into WebP: "prompt:{...}" and "workflow:{...}"."""
+    found = {}
+    comment = exif.get_ifd(EXIF).get(COMMENT) if exif else None
+    if isinstance(comment, bytes):
+        found["parameters"] = _decoded(comment)
+    elif isinstance(comment, str):
+        found["parameters"] = comment
+    for value in list(exif.values()) if exif else ():
+        name, colon, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if colon and name.lower() in ("prompt", "workflow") and rest.lstrip().startswith("{"):
+            found[name.lower()] = rest
+    return found
+
+
+def _decoded(comment: bytes) -> str:
+    """Decode a comment by its first eight bytes; UTF-16 of either order, as tools write both."""
+    head, body = comment[:8], comment[8 : LONGEST * 2]
+    if head.startswith(b"UNICODE"):
+        order = "utf-16-be" if body[:2] == b"\xfe\xff" or body[:1] == b"\0" else "utf-16-le"
+        return body.decode(order, errors="replace").lstrip("\ufeff")
+    return (body if head.startswith(b"ASCII") else comment).decode("utf-8", errors="replace")
+
+
+def _of_texts(texts: Mapping[str, str], path: str) -> Subject:
+    if "unnoise" in texts:
+        from unnoise.check.read.recipe import read_recipe
+
+        return read_recipe(texts["unnoise"], path)
+    for key in ("prompt", "workflow"):
+        content = _object(texts.get(key))
+        if content is not None:
+            from unnoise.check.read.comfyui import read_workflow
+
+            return read_workflow(content, path)
+    metadata = _object(texts.get("invokeai_metadata"))
+    if metadata is not None:
+        from unnoise.check.read.invokeai import read_metadata
+
+        return read_metadata(metadata, path)
+    if "parameters" in texts:
+        from unnoise.check.read.infotext import read_infotext
+
+        return read_infotext(texts["parameters"], path)
+    return _fault(path, "unknown", "is a picture without a record of how it was made")
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    try:
+        content = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def read_mask(path: str) -> Mask | None:
+    """Describe the pixels of a mask; None where it cannot be read, or is larger than PIXELS.
+
+    What vanishes is counted as diffusers reduces a mask: by nearest neighbour, pixel (8 i, 8 j) for cell (i, j).
+    Source: diffusers, pipeline_stable_diffusion_inpaint.py, prepare_mask_latents.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > PIXELS or image.width < CELL or image.height < CELL:
+                return None
+            grey = image.convert("L")
+    except Exception:  # as in read_picture
+        return None
+    histogram = grey.histogram()
+    total = grey.width * grey.height
+    values = [value for value, count in enumerate(histogram) if count]
+    cells, lost = _cells(grey)
+    return Mask(
+        place=Place(path),
+        size=grey.size,
+        low=values[0] / 255,
+        high=values[-1] / 255,
+        soft=sum(histogram[SOFT[0] : SOFT[1] + 1]) / total,
+        ones=sum(histogram[128:]) / total,
+        cells=cells,
+        lost=lost,
+    )
+
+
+def _cells(grey: Any) -> tuple[int, int]:
+    """Count the cells that hold a painted pixel, and those of them whose first pixel is not painted."""
+    from PIL import Image
+
+    whole = grey.point(lambda value: 255 if value > 127 else 0)
+    wide, high = whole.width // CELL, whole.height // CELL
+    whole = whole.crop((0, 0, wide * CELL, high * CELL))
+    first = 0.5 - CELL / 2  # from the middle of a cell, where Pillow samples, to its first pixel
+    corners = whole.transform((wide, high), Image.Transform.AFFINE, (CELL, 0, first, 0, CELL, first))
+    filled = whole.reduce(CELL)  # one pixel of 64 leaves 4 of 255
+    painted = sum(filled.histogram()[1:])
+    kept = sum(corners.histogram()[128:])
+    return painted, max(painted - kept, 0)

@@ -1,0 +1,214 @@
+"""Follow calls that make something: pipelines, components, schedulers, noise, pictures."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from unnoise.check.read.python.models import identify, number_type
+from unnoise.check.read.python.pipes import set_part, wear
+from unnoise.check.read.python.state import Arguments, State
+from unnoise.check.read.python.values import (
+    MOST,
+    UNREAD,
+    Noise,
+    Part,
+    Picture,
+    Pipe,
+    Schedule,
+    Settings,
+    Thing,
+    Value,
+    plain,
+    size_of,
+)
+from unnoise.check.subject import Config, Model, Place, Said
+from unnoise.check.tables import accepts, defaults, fits_any, shipped
+from unnoise.files.families.identity import Identity
+from unnoise.files.families.names import by_class
+
+LOADERS = ("from_pretrained", "from_single_file", "from_ckpt", "from_config", "load_config")
+KEEPERS = frozenset({"compile", "unwrap_model", "prepare_model"})
+NO_OPTIONS = frozenset({"subfolder", "revision", "variant", "cache_dir", "local_files_only", "token", "use_auth_token",
+                        "force_download", "return_unused_kwargs", "proxies", "mirror"})  # fmt: skip
+
+
+def build(walk: State, dotted: str, given: Arguments, node: ast.Call) -> Value:
+    """Give what a call of something imported makes; UNREAD where it is none that is known."""
+    owner, _, last = dotted.rpartition(".")
+    class_ = owner.rpartition(".")[2]
+    if dotted.startswith("mflux"):
+        return _mflux(walk, dotted, given, node)
+    if last in LOADERS and class_[:1].isupper():
+        return _load(walk, class_, last, given, node)
+    if last == "from_pipe" and class_[:1].isupper():
+        return _from_pipe(walk, class_, given, node)
+    if last.endswith("Scheduler") and last[:1].isupper():
+        names = list(defaults(last) or ())
+        placed = dict(zip(names, given.values, strict=False))
+        given = Arguments((), {**placed, **given.named}, given.open)
+        config = Config(walk.places.at(node), "scheduler", last, _said(walk, given), not given.open)
+        walk.found.configs.append(config)
+        return Value(Schedule(config), node)
+    if last.endswith("Pipeline") and last[:1].isupper():
+        if "components" in given.named:
+            return _from_pipe(walk, last, Arguments((given.named["components"],)), node)
+        return _pipeline(walk, last, Value("", node), "", given, node)
+    return _other(dotted, last, given, node)
+
+
+def _other(dotted: str, last: str, given: Arguments, node: ast.Call) -> Value:
+    first = given.get("", 0)
+    if last == "Generator":
+        return Value(Noise(None, given.get("device", 0) or Value("cpu", node)), node)
+    if last == "manual_seed" and "cuda" not in dotted:
+        return Value(Noise(given.get("seed", 0), Value("cpu", node)), node)
+    if last in ("load_image", "imread") or dotted.endswith("Image.open"):
+        named = first or given.get("image") or given.get("fp")
+        text = named.what if named is not None else UNREAD
+        return Value(Picture(text) if isinstance(text, str) else UNREAD, node)
+    if dotted.endswith("Image.new"):
+        return Value(Picture("", size_of(given.get("size", 1))), node)
+    if last == "hf_hub_download":
+        names = [plain(part) for part in (given.get("repo_id", 0), given.get("filename", 1)) if part is not None]
+        return Value("/".join(names) if names and all(isinstance(name, str) for name in names) else UNREAD, node)
+    if dotted.endswith("path.join") and given.values and not given.open:
+        names = [value.what for value in given.values]
+        return Value("/".join(names) if all(isinstance(name, str) for name in names) else UNREAD, node)
+    if last in ("load_file", "safetensors_load_file") and first is not None and isinstance(first.what, str):
+        model = Model(first.what, Place(""), identify(first.what))
+        return Value(Part("", model), node)
+    if first is not None and (dotted in ("torch.device", "copy.copy", "copy.deepcopy") or last in KEEPERS):
+        return first
+    return Value(Thing("parser", id(node)) if last == "ArgumentParser" else UNREAD, node)
+
+
+def _load(walk: State, class_: str, how: str, given: Arguments, node: ast.Call) -> Value:
+    source = given.get("pretrained_model_link_or_path_or_dict" if how == "from_single_file" else "", 0)
+    source = source or given.get("pretrained_model_name_or_path") or given.get("pretrained_model_link_or_path")
+    source = source or given.get("config") or Value(UNREAD, node)
+    if class_.endswith("Scheduler"):
+        if how == "load_config":
+            return Value(Settings(None), node)
+        return Value(Schedule(_schedule(walk, class_, source, given, node)), node)
+    if class_.endswith("Pipeline") or class_.startswith("AutoPipelineFor"):
+        return _pipeline(walk, class_, source, how, given, node)
+    name = source.what if isinstance(source.what, str) else ""
+    if not name:
+        return Value(Part(class_), node)
+    model = Model(name, walk.places.at(source.node), identify(name))
+    walk.found.models.append(model)
+    return Value(Part(class_, model), node)
+
+
+def _schedule(walk: State, class_: str, source: Value, given: Arguments, node: ast.Call) -> Config:
+    """Follow `B.from_config(a.config, key=value)` and `B.from_pretrained(repository, key=value)`."""
+    said = {
+        key: what
+        for key, what in _said(walk, given).items()
+        if key not in (*NO_OPTIONS, "config", "pretrained_model_name_or_path")
+    }
+    before, complete, inherited = "", False, {}
+    if isinstance(source.what, Settings):
+        config = source.what.config or _shipped(walk, source.what.of)
+        if config is not None:
+            before, complete = config.class_, config.complete
+            kept = [key for key in config.settings if accepts(config.class_, key)]
+            inherited = {key: config.settings[key] for key in kept[:MOST]}
+    elif isinstance(source.what, dict):
+        complete = not given.open
+        inherited = {str(key): Said(plain(value), walk.places.at(value.node)) for key, value in source.what.items()}
+    elif isinstance(source.what, str):
+        found = shipped(identify(source.what))
+        before = found.class_ if found is not None else ""
+    place = walk.places.at(node)
+    made = Config(place, "scheduler", class_, {**inherited, **said}, complete and not given.open, before)
+    walk.found.configs.append(made)
+    return made
+
+
+def _shipped(walk: State, thing: Thing | None) -> Config | None:
+    """Give the class of the scheduler that the model of a pipeline is published with, where that is known."""
+    model = walk.pipe(thing).model if thing is not None else None
+    found = shipped(model.identity) if model is not None else None
+    return Config(Place(""), "scheduler", found.class_, {}, complete=False) if found is not None else None
+
+
+def _said(walk: State, given: Arguments) -> dict[str, Said[Any]]:
+    return {key: Said(plain(value), walk.places.at(value.node)) for key, value in given.named.items()}
+
+
+def _pipeline(walk: State, class_: str, source: Value, how: str, given: Arguments, node: ast.Call) -> Value:
+    """Follow the loading of a pipeline, with the components that it is given."""
+    name = source.what if isinstance(source.what, str) else ""
+    custom = given.get("custom_pipeline")
+    if custom is not None:
+        class_ = custom.what if isinstance(custom.what, str) else ""
+    identity = _identity(class_, name, how)
+    model = Model(name, walk.places.at(source.node), identity) if name or identity.known else None
+    if how and not isinstance(source.what, str):
+        model = None
+    said = {key: what for key, what in _said(walk, given).items() if key not in ("torch_dtype", "dtype")}
+    noted = {f"{how}.{key}": what for key, what in said.items() if how and what.value is not UNREAD}
+    thing = walk.new_pipe(Pipe(class_, model, dtype=dtype_of(walk, given), noted=noted))
+    _components(walk, thing, given)
+    if (now := walk.pipe(thing).model) is not None:
+        walk.found.models.append(now)
+    return Value(thing, node)
+
+
+def _identity(class_: str, name: str, how: str) -> Identity:
+    """Tell the model of a pipeline by its name, else by its class; it is unknown where these differ."""
+    found, family = identify(name), by_class(class_)
+    if found.known:
+        return found if found.family == family.family or (not family.known and fits_any(class_)) else Identity()
+    return family if name or not how else Identity()
+
+
+def _components(walk: State, thing: Thing, given: Arguments) -> None:
+    for role, value in given.named.items():
+        if role == "scheduler" or isinstance(value.what, Part | Schedule) or role in ("unet", "transformer", "prior"):
+            set_part(walk, thing, role, value)
+        elif role == "controlnet":
+            for one in value.what if isinstance(value.what, list | tuple) else ():
+                set_part(walk, thing, role, one)
+
+
+def dtype_of(walk: State, given: Arguments) -> Said[str] | None:
+    """Give the type of numbers that a pipeline or a component is loaded in."""
+    value = given.get("torch_dtype") or given.get("dtype")
+    if value is None:
+        return None
+    if isinstance(value.what, dict):
+        value = value.what.get("default")
+    return number_type(walk.places, value)
+
+
+def _from_pipe(walk: State, class_: str, given: Arguments, node: ast.Call) -> Value:
+    source = given.get("pipeline", 0)
+    if source is None or not isinstance(source.what, Thing) or source.what.kind != "pipe":
+        return Value(walk.new_pipe(Pipe(class_)), node)
+    thing = walk.new_pipe(replace(walk.pipe(source.what), class_=class_))
+    _components(walk, thing, given)
+    return Value(thing, node)
+
+
+def _mflux(walk: State, dotted: str, given: Arguments, node: ast.Call) -> Value:
+    """Follow mflux: `Flux1.from_name("schnell")`, `Flux1(model_config=ModelConfig.dev())`, `Config(...)`."""
+    parts = dotted.split(".")
+    if parts[-1] in ("Config", "RuntimeConfig", "ConfigControlnet"):
+        return Value(dict(given.named), node)
+    if "ModelConfig" in parts:
+        first = next((value for value in given.values if isinstance(value.what, str)), None)
+        return first or Value(parts[-1], node)
+    classes = [part for part in parts if part[:1].isupper()]
+    if not classes:
+        return Value(UNREAD, node)
+    words: Mapping[str, Value] = {str(at): value for at, value in enumerate(given.values)} | given.named
+    name = next((value for value in words.values() if isinstance(value.what, str)), None)
+    model = Model(name.what, walk.places.at(name.node), identify(name.what)) if name is not None else None
+    thing = walk.new_pipe(Pipe(classes[0], model, tool="mflux"))
+    paths = given.get("lora_paths")
+    for path in paths.what if paths is not None and isinstance(paths.what, list | tuple) else ():
+        wear(walk, thing, path, Arguments(), node)
+    return Value(thing, node)

@@ -1,0 +1,179 @@
+"""Follow calls: of what is imported, of the script's own functions, and methods of what is known."""
+
+import ast
+from dataclasses import replace
+
+from unnoise.check.read.python import fold
+from unnoise.check.read.python.attributes import attribute, owner
+from unnoise.check.read.python.build import build
+from unnoise.check.read.python.functions import enter, make
+from unnoise.check.read.python.pipes import loaded, on_part, on_pipe, set_part
+from unnoise.check.read.python.runs import run
+from unnoise.check.read.python.state import Arguments
+from unnoise.check.read.python.store import MISSING
+from unnoise.check.read.python.values import (
+    MOST,
+    UNREAD,
+    Class,
+    Function,
+    Name,
+    Noise,
+    Part,
+    Picture,
+    Schedule,
+    Thing,
+    Value,
+    size_of,
+)
+from unnoise.check.read.python.walk import UNROLLED, Walk
+
+CHANGES = ("append", "extend", "insert", "pop", "remove", "update", "setdefault", "clear", "sort", "reverse", "popitem")
+
+
+def _arguments(walk: Walk, node: ast.Call, scope: int) -> Arguments:
+    values: list[Value] = []
+    named: dict[str, Value] = {}
+    unknown = False
+    for argument in node.args:
+        value = walk.value(argument, scope)
+        if not isinstance(argument, ast.Starred):
+            values.append(value)
+        elif isinstance(value.what, list | tuple):
+            values.extend(value.what)
+        else:
+            unknown = True
+    for keyword in node.keywords:
+        value = walk.value(keyword.value, scope)
+        if keyword.arg is not None:
+            named[keyword.arg] = value
+        elif isinstance(value.what, Part) and value.what.role == "components":
+            named["components"] = Value(value.what.of, keyword.value)
+        elif isinstance(value.what, dict):
+            named.update({key: entry for key, entry in value.what.items() if isinstance(key, str)})
+        else:
+            unknown = True
+    return Arguments(tuple(values), named, unknown)
+
+
+def call(walk: Walk, node: ast.Call, scope: int) -> Value:
+    if isinstance(node.func, ast.Attribute):
+        held = owner(walk, node.func.value, scope)
+        given = _arguments(walk, node, scope)
+        if held.what is not UNREAD and (found := _method(walk, held, node.func, given, node, scope)) is not None:
+            return found
+        callee = owner(walk, node.func, scope) if _is_object(held) else attribute(walk, held, node.func)
+    else:
+        callee = owner(walk, node.func, scope)
+        given = _arguments(walk, node, scope)
+    return _called(walk, callee, given, node)
+
+
+def _is_object(held: Value) -> bool:
+    return isinstance(held.what, Thing) and held.what.kind == "object"
+
+
+def _called(walk: Walk, callee: Value, given: Arguments, node: ast.Call) -> Value:
+    what = callee.what
+    first = given.get("image", 0)
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "blur" and first is not None:
+        factor = given.get("blur_factor", 1)
+        amount = factor.what if factor is not None and isinstance(factor.what, int | float) else 4.0
+        return Value(replace(first.what, blur=float(amount)) if isinstance(first.what, Picture) else UNREAD, node)
+    if isinstance(what, Name):
+        simple = (
+            fold.builtin(what.last, node, given.values, given.named)
+            if what.dotted in (what.last, "pathlib.Path")
+            else None
+        )
+        return simple or build(walk, what.dotted, given, node)
+    if isinstance(what, Function):
+        return enter(walk, what, given, node)
+    if isinstance(what, Class):
+        made = build(walk, what.based, given, node) if what.based else Value(UNREAD, node)
+        return made if made.read else make(walk, what, given, node)
+    if isinstance(what, Thing) and what.kind == "pipe":
+        return run(walk, what, given, node)
+    if isinstance(what, Thing) and what.kind == "object":
+        class_ = walk.store.get(("class", what.number))
+        found = walk.store.get((class_.scope, "__call__")) if class_ is not MISSING else MISSING
+        if found is not MISSING and isinstance(found.what, Function):
+            return enter(walk, Function(found.what.node, found.what.scope, what), given, node)
+    return Value(UNREAD, node)
+
+
+def _method(walk: Walk, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int) -> Value | None:
+    """Follow a method of what is known; None where it is to be looked up like any attribute."""
+    what, name = held.what, func.attr
+    if isinstance(what, Thing) and what.kind == "pipe":
+        called = name == "__call__" or (name == "generate_image" and walk.pipe(what).tool == "mflux")
+        return run(walk, what, given, node) if called else on_pipe(walk, what, name, given, node)
+    if isinstance(what, Thing) and what.kind == "parser":
+        return _parser(walk, what, name, given, node)
+    if isinstance(what, Part):
+        if name != "load_state_dict":
+            return on_part(walk, held, name, given, node)
+        changed = Value(loaded(what, given), held.node)
+        if what.of is not None:
+            set_part(walk, what.of, what.role, changed)
+        else:
+            walk.assign(func.value, changed, scope)
+        return Value(UNREAD, node)
+    if isinstance(what, Class) and what.based and walk.store.get((what.scope, name)) is MISSING:
+        return build(walk, f"{what.based}.{name}", given, node)
+    if isinstance(what, Noise) and name == "manual_seed":
+        seeded = Value(Noise(given.get("seed", 0), what.device), node)
+        if isinstance(func.value, ast.Name | ast.Attribute):
+            walk.assign(func.value, seeded, scope)
+        return seeded
+    if isinstance(what, Schedule) and name == "from_config":
+        class_ = what.config.class_ if what.config is not None else ""
+        return build(walk, f"{class_ or 'UnknownScheduler'}.from_config", given, node)
+    if isinstance(what, Picture):
+        return _picture(what, name, given, node)
+    if isinstance(what, dict | list) and name in CHANGES:
+        return _changed(walk, held, func, given, node, scope)
+    if isinstance(what, dict) and name == "get":
+        key = given.get("key", 0)
+        found = fold.element(node, held, key) if key is not None else Value(UNREAD, node)
+        return found if found.read else Value(UNREAD, node)
+    if isinstance(what, str) and name in ("strip", "lower", "upper", "rstrip", "lstrip") and not given.values:
+        return Value(getattr(what, name)(), node)
+    return None
+
+
+def _picture(picture: Picture, name: str, given: Arguments, node: ast.Call) -> Value:
+    if name == "resize":
+        return Value(replace(picture, size=size_of(given.get("size", 0))), node)
+    if name == "filter":
+        return Value(replace(picture, blur=1.0), node)
+    return Value(picture if name in ("convert", "copy") else UNREAD, node)
+
+
+def _changed(walk: Walk, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int) -> Value:
+    if isinstance(func.value, ast.Name | ast.Attribute):
+        first = given.get("", 0)
+        whole = isinstance(held.what, dict) and (first is None or isinstance(first.what, dict)) and not given.open
+        if func.attr == "update" and whole:
+            more = {**held.what, **(first.what if first is not None else {}), **given.named}
+            walk.assign(func.value, Value(more if len(more) < MOST else UNREAD, held.node), scope)
+        elif func.attr == "append" and isinstance(held.what, list) and first is not None and len(held.what) < UNROLLED:
+            walk.assign(func.value, Value([*held.what, first], held.node), scope)
+        else:
+            walk.assign(func.value, Value(UNREAD, held.node), scope)
+    return Value(UNREAD, node)
+
+
+def _parser(walk: Walk, parser: Thing, name: str, given: Arguments, node: ast.Call) -> Value:
+    """Follow argparse: an option that nobody gives has its default."""
+    if name == "add_argument":
+        names = [value.what for value in given.values if isinstance(value.what, str)]
+        longest = max(names, key=len, default="").lstrip("-").replace("-", "_")
+        action = given.get("action")
+        flag = Value(False, node) if action is not None and action.what == "store_true" else Value(UNREAD, node)
+        default = replace(given.get("default") or flag, weak=True)
+        walk.store.put(("options", parser.number, longest), default)
+    if name == "parse_args":
+        return Value(Thing("options", parser.number), node)
+    if name == "parse_known_args":
+        return Value((Value(Thing("options", parser.number), node), Value(UNREAD, node)), node)
+    return Value(parser if name in ("add_argument_group", "add_mutually_exclusive_group") else UNREAD, node)

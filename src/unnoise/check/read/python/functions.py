@@ -1,0 +1,129 @@
+"""Follow definitions and calls of functions and classes of the script itself."""
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from unnoise.check.read.python.state import Arguments
+from unnoise.check.read.python.store import MISSING
+from unnoise.check.read.python.values import UNREAD, Class, Function, Name, Thing, Value
+
+if TYPE_CHECKING:
+    from unnoise.check.read.python.walk import Walk
+
+DEEPEST = 12  # functions within functions
+
+
+def define(walk: "Walk", node: ast.ClassDef, scope: int) -> None:
+    bases = [walk.value(base, scope).what for base in node.bases]
+    own = walk.scope(scope)
+    based = ""
+    for base in bases:
+        if isinstance(base, Name) and not based:
+            based = base.dotted
+        elif isinstance(base, Class):
+            based = based or base.based
+            _inherit(walk, base, own)
+    class_ = Class(node, own, based)
+    walk.classes[node] = class_
+    walk.bind(node.name, Value(class_, node), scope)
+    walk.block(node.body, own)
+
+
+def _inherit(walk: "Walk", base: Class, scope: int) -> None:
+    for statement in base.node.body:
+        names = [statement.name] if isinstance(statement, ast.FunctionDef) else []
+        if isinstance(statement, ast.Assign):
+            names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
+        for name in names:
+            found = walk.store.get((base.scope, name))
+            if found is not MISSING:
+                walk.store.put((scope, name), found)
+
+
+def enter(walk: "Walk", function: Function, given: Arguments, node: ast.AST) -> Value:
+    """Follow a call of a function of the script, and give what it returns."""
+    body = function.node
+    if body in walk.stack or len(walk.stack) >= DEEPEST:
+        return Value(UNREAD, node)
+    scope = walk.scope(function.scope)
+    walk.done.add(body)
+    _parameters(walk, function, given, scope)
+    walk.stack.append(body)
+    walk.returned.append([])
+    try:
+        walk.block(body.body, scope)
+    finally:
+        walk.stack.pop()
+        results = walk.returned.pop()
+    if not results:
+        return Value(None, node)
+    joined = results[0]
+    for result in results[1:]:
+        joined = walk.either(joined, result)
+    return joined
+
+
+def _parameters(walk: "Walk", function: Function, given: Arguments, scope: int) -> None:
+    spec = function.node.args
+    values = list(given.values)
+    static = any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in function.node.decorator_list)
+    if function.owner is not None and not static:
+        values.insert(0, Value(function.owner, function.node))
+    named = dict(given.named)
+    places = [*spec.posonlyargs, *spec.args]
+    defaults: list[ast.expr | None] = [None] * (len(places) - len(spec.defaults)) + list(spec.defaults)
+    for parameter, default in [
+        *zip(places, defaults, strict=True),
+        *zip(spec.kwonlyargs, spec.kw_defaults, strict=True),
+    ]:
+        if values and parameter in places:
+            value = values.pop(0)
+        elif parameter.arg in named:
+            value = named.pop(parameter.arg)
+        elif default is not None and not given.open:
+            value = replace(walk.value(default, function.scope), weak=function.node in walk.alone)
+        else:
+            value = Value(UNREAD, parameter)
+        walk.store.put((scope, parameter.arg), value)
+    if spec.vararg:
+        walk.store.put((scope, spec.vararg.arg), Value(UNREAD if given.open else tuple(values), spec.vararg))
+    if spec.kwarg:
+        walk.store.put((scope, spec.kwarg.arg), Value(UNREAD if given.open else named, spec.kwarg))
+
+
+def make(walk: "Walk", class_: Class, given: Arguments, node: ast.AST) -> Value:
+    """Follow the making of an object of a class of the script."""
+    thing = Thing("object", walk.number())
+    walk.objects[class_.node] = thing
+    walk.store.put(("class", thing.number), class_)
+    start = walk.store.get((class_.scope, "__init__"))
+    if start is not MISSING and isinstance(start.what, Function):
+        enter(walk, Function(start.what.node, start.what.scope, thing), given, node)
+    else:
+        for name, value in given.named.items():
+            walk.store.put(("object", thing.number, name), value)
+    return Value(thing, node)
+
+
+def finish(walk: "Walk") -> None:
+    """Follow the functions and methods that nothing in the script calls, with their defaults."""
+    while left := [node for node in [*walk.classes, *walk.functions] if node not in walk.done]:
+        for node in left:
+            walk.done.add(node)
+            walk.alone.add(node)
+            _alone(walk, node)
+
+
+def _alone(walk: "Walk", node: ast.AST) -> None:
+    if isinstance(node, ast.ClassDef):
+        if node not in walk.objects:
+            make(walk, walk.classes[node], Arguments(), node)
+        for method in node.body:
+            if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and method not in walk.done:
+                held = walk.functions.get(method)
+                walk.alone.add(method)
+                if held is not None:
+                    enter(walk, Function(method, held.scope, walk.objects[node]), Arguments(), method)
+    elif node in walk.functions:
+        enter(walk, walk.functions[node], Arguments(), node)

@@ -1,0 +1,29 @@
+"""Recognise the models and the types of numbers that a script names."""
+
+from unnoise.check.read.python.places import Places
+from unnoise.check.read.python.values import Name, Value
+from unnoise.check.subject import Said
+from unnoise.files.families.identity import Identity
+from unnoise.files.families.names import by_name
+
+TYPES = {"float16": "float16", "half": "float16", "bfloat16": "bfloat16", "float32": "float32", "float": "float32"}
+HUBS = ("https://huggingface.co/", "https://hf.co/", "http://huggingface.co/")
+
+
+def identify(name: str) -> Identity:
+    """Recognise a model by a repository, a file, a folder or an address; Identity() where it is none that is known."""
+    for hub in HUBS:
+        name = name.removeprefix(hub)
+    repository = "/".join(name.split("/")[:2])
+    for words in (name.rsplit("/", 1)[-1] if "." in name.rsplit("/", 1)[-1] else "", name, repository):
+        if words and (found := by_name(words)).known:
+            return found
+    return Identity()
+
+
+def number_type(places: Places, value: Value | None) -> Said[str] | None:
+    """Give the name of a type of torch."""
+    if value is None or not isinstance(value.what, Name | str):
+        return None
+    last = value.what.last if isinstance(value.what, Name) else value.what.removeprefix("torch.")
+    return Said(TYPES[last], places.at(value.node)) if last in TYPES else None

@@ -1,0 +1,184 @@
+"""Make a Run of a call of a pipeline: what it asks for, and how the pipeline stands at that point."""
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from unnoise.check.read.python.pipes import no_schedule
+from unnoise.check.read.python.state import Arguments, State
+from unnoise.check.read.python.values import (
+    LARGEST,
+    UNREAD,
+    Noise,
+    Picture,
+    Pipe,
+    Several,
+    Thing,
+    Value,
+    plain,
+)
+from unnoise.check.subject import Run, Said, Tool, Use
+from unnoise.check.tables import embeds, generic, task
+
+MOST = 500  # runs of one script
+WHOLE = {"num_inference_steps": "steps", "width": "width", "height": "height", "num_frames": "frames",
+         "num_images_per_prompt": "batch", "num_videos_per_prompt": "batch", "clip_skip": "clip_skip"}  # fmt: skip
+NUMBERS = {"strength": "strength", "true_cfg_scale": "guidance", "distilled_guidance_scale": "embedded"}
+TEXTS = {"prompt": "prompt", "negative_prompt": "negative"}
+MFLUX = {"guidance": "embedded", "steps": "steps", "image_strength": "strength", "negative_prompt": "negative"}
+SCALES = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
+ASKED = frozenset(WHOLE) | frozenset(NUMBERS) | {"guidance_scale", "negative_prompt", "generator"}
+
+
+def run(walk: State, thing: Thing, given: Arguments, node: ast.Call) -> Value:
+    """Follow the call of a pipeline."""
+    pipe = walk.pipe(thing)
+    strange = not pipe.class_ and pipe.model is None
+    if (strange and not ASKED & given.named.keys()) or len(walk.found.runs) >= MOST:
+        return Value(UNREAD, node)
+    named = dict(given.named)
+    if given.values:
+        named.setdefault("prompt", given.values[0])
+    if pipe.tool == "mflux" and (config := named.pop("config", None)) is not None and isinstance(config.what, dict):
+        named.update({key: value for key, value in config.what.items() if isinstance(key, str)})
+    made = _run(walk, pipe, named, node)
+    if given.open or len(given.values) > 1:
+        made = replace(made, others={**made.others, "**": Said(UNREAD, walk.places.at(node))})
+    if not any(replace(made, seed=before.seed) == before for before in walk.found.runs[-20:]):
+        walk.found.runs.append(made)
+    return Value(UNREAD, node)
+
+
+def _run(walk: State, pipe: Pipe, named: Mapping[str, Value], node: ast.Call) -> Run:
+    fields, others = _fields(walk, pipe, named)
+    given_task = task(pipe.class_) or _guessed(named)
+    schedule = pipe.schedule
+    if "scheduler" in named:
+        schedule = no_schedule(walk.places.at(named["scheduler"].node))
+    shift = schedule.get("shift") or schedule.get("flow_shift") if schedule is not None else None
+    tool: Tool = "mflux" if pipe.tool == "mflux" else "diffusers"
+    return Run(
+        place=walk.places.at(node),
+        tool=tool,
+        task=given_task,
+        pipeline=pipe.class_,
+        model=pipe.model,
+        vae=pipe.vae,
+        adapters=_worn(walk, pipe, named),
+        schedule=schedule,
+        shift=shift if shift is not None and _number(shift.value) else None,
+        dtype=pipe.dtype,
+        others={**pipe.noted, **others},
+        **fields,
+    )
+
+
+def _guessed(named: Mapping[str, Value]) -> str:
+    """Tell the task of a pipeline whose class is not known by what it is given."""
+    if "mask_image" in named:
+        return "inpaint"
+    return "image" if "strength" in named and "image" in named else "text"
+
+
+def _fields(walk: State, pipe: Pipe, named: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Said[Any]]]:
+    fields: dict[str, Any] = {}
+    others: dict[str, Said[Any]] = {}
+    for name, value in named.items():
+        said = Said(plain(value), walk.places.at(value.node))
+        field = _field(pipe, name)
+        if value.what is None:
+            continue
+        if isinstance(value.what, Picture) and value.what.blur:
+            others[f"{name}.blur"] = Said(value.what.blur, said.place)
+        if name == "generator":
+            fields.update(_noise(walk, value))
+        elif name == "image" and (size := _size(value)) is not None:
+            fields["image_size"] = Said(size, said.place)
+            others[name] = said
+        elif field and _fits(name, field, said.value):
+            fields[field] = said
+        elif name in TEXTS and (text := _first_text(said)) is not None:
+            fields[TEXTS[name]] = text
+            others[name] = said
+        else:
+            others[name] = said
+    return fields, others
+
+
+def _field(pipe: Pipe, name: str) -> str:
+    if pipe.tool == "mflux":
+        return MFLUX.get(name) or WHOLE.get(name) or TEXTS.get(name) or ("seed" if name == "seed" else "")
+    if name == "guidance_scale":
+        facts = pipe.model.facts if pipe.model is not None else None
+        unsure = pipe.class_ in ("", "DiffusionPipeline") or pipe.class_.startswith("AutoPipeline")
+        taken = facts is not None and facts.embedded is not None and (unsure or facts.distilled == "steps")
+        taken = taken or (unsure and pipe.model is not None and embeds(generic(pipe.model.identity)))
+        return "embedded" if embeds(pipe.class_) or taken else "guidance"
+    return WHOLE.get(name) or NUMBERS.get(name) or TEXTS.get(name) or ""
+
+
+def _fits(name: str, field: str, value: object) -> bool:
+    if name in TEXTS:
+        return isinstance(value, str)
+    return type(value) is int if field in ("steps", "seed", *WHOLE.values()) else _number(value)
+
+
+def _number(value: object) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < LARGEST
+    )
+
+
+def _first_text(said: Said[Any]) -> Said[str] | None:
+    if isinstance(said.value, list | tuple) and said.value and isinstance(said.value[0], str):
+        return Said(said.value[0], said.place)
+    return None
+
+
+def _noise(walk: State, value: Value) -> dict[str, Said[Any]]:
+    """Give the seed and where the noise is drawn, of a generator or of a list of them."""
+    what = value.what
+    several = isinstance(what, list | tuple | Several)
+    if isinstance(what, Several):
+        what = what.one.what
+    elif isinstance(what, list | tuple):
+        what = what[0].what if what else None
+    if not isinstance(what, Noise):
+        return {}
+    fields: dict[str, Said[Any]] = {}
+    if what.seed is not None and type(what.seed.what) is int and not several and abs(what.seed.what) < 1 << 65:
+        fields["seed"] = Said(what.seed.what, walk.places.at(what.seed.node))
+    if what.device is not None and isinstance(what.device.what, str):
+        fields["seed_device"] = Said(what.device.what, walk.places.at(what.device.node))
+    return fields
+
+
+def _size(value: Value) -> tuple[int, int] | None:
+    return value.what.size if isinstance(value.what, Picture) else None
+
+
+def _worn(walk: State, pipe: Pipe, named: Mapping[str, Value]) -> tuple[Use, ...]:
+    """Give the adapters that are in force in a call, at the strength that the call gives them."""
+    scale: Value | None = None
+    for name in SCALES:
+        table = named.get(name)
+        if table is not None and isinstance(table.what, dict):
+            scale = table.what.get("scale", scale)
+    uses = []
+    for item in pipe.worn:
+        if not (item.on or item.fused):
+            continue
+        strength = item.use.strength
+        asked = (
+            scale
+            if item.kind == "lora"
+            else named.get("controlnet_conditioning_scale")
+            if item.kind == "controlnet"
+            else None
+        )
+        if asked is not None and strength is None and _number(asked.what):
+            strength = Said(asked.what, walk.places.at(asked.node))
+        uses.append(replace(item.use, strength=strength, base=item.use.base or pipe.model))
+    return tuple(uses)

@@ -1,0 +1,212 @@
+"""What an expression of a script is known to be: a constant, or a thing of diffusers; where neither, UNREAD."""
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from unnoise.check.subject import Config, Model, Said, Use
+
+LARGEST = 1e15  # of numbers: beyond, they mean nothing in a script of this field
+LONGEST = 20_000  # letters of a text that is kept
+MOST = 500  # elements of a list or a table
+DEEPEST = 8  # of nested lists and tables
+
+
+class Unread:
+    """Stand for a value that cannot be known without running the script."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "unread"
+
+
+UNREAD = Unread()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Hold what an expression is, and the node that says it.
+
+    what: None, bool, int, float, str; list or tuple of Value; dict of Value by constant; a thing below; UNREAD;
+    weak: it is a default that whoever runs the script may change, so that no branch is left out because of it.
+    """
+
+    what: Any
+    node: ast.AST
+    weak: bool = False
+
+    @property
+    def read(self) -> bool:
+        return self.what is not UNREAD
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Name something imported, such as "torch.float16", or a name that the script never binds."""
+
+    dotted: str
+
+    @property
+    def last(self) -> str:
+        return self.dotted.rsplit(".", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Point to a function of the script; scope: where its free names are; owner: the object that a method is of."""
+
+    node: ast.FunctionDef | ast.AsyncFunctionDef
+    scope: int
+    owner: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """Point to a class of the script; based: on which class from elsewhere."""
+
+    node: ast.ClassDef
+    scope: int
+    based: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Refer to something that changes while the script runs. kind: "object", "pipe", "parser" or "options"."""
+
+    kind: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Hold a component of a pipeline. of: the pipeline that it was taken from; role: "components" is all of them."""
+
+    class_: str
+    model: Model | None = None
+    of: Thing | None = None
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Hold diffusers' scheduler. config: None is the one that the pipeline's model is published with."""
+
+    config: Config | None
+    of: Thing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold the configuration of a scheduler, as `scheduler.config` gives it."""
+
+    config: Config | None
+    of: Thing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Hold a generator of random numbers."""
+
+    seed: Value | None = None
+    device: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Hold a picture from a file or an address, or a new one where `file` is "".
+
+    size: width and height, if said; blur: how far it was blurred, 0.0 where it was not.
+    """
+
+    file: str
+    size: tuple[int, int] | None = None
+    blur: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Hold a list whose length is not known, by one of its elements."""
+
+    one: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Worn:
+    """Hold an adapter on a pipeline: its name there, whether it is in force, and whether it is merged for good."""
+
+    name: str
+    use: Use
+    kind: str = "lora"
+    on: bool = True
+    fused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """Hold a pipeline at one point of the script. sure: False where its model depends on what cannot be read."""
+
+    class_: str
+    model: Model | None = None
+    schedule: Config | None = None
+    vae: Model | None = None
+    worn: tuple[Worn, ...] = ()
+    dtype: Said[str] | None = None
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    noted: Mapping[str, Said[Any]] = field(default_factory=dict)
+    tool: str = "diffusers"
+
+
+def plain(value: Value) -> Any:
+    """Give a value as Python would have it, a picture as the name of its file; UNREAD where it is not known."""
+    return _plain(value, 0, [MOST])
+
+
+def _plain(value: Value, depth: int, left: list[int]) -> Any:
+    what = value.what
+    left[0] -= 1
+    if depth > DEEPEST or left[0] < 0:
+        return UNREAD
+    if what is None or isinstance(what, bool | str):
+        return what
+    if isinstance(what, int | float):
+        return what if math.isfinite(what) and abs(what) < LARGEST else UNREAD
+    if isinstance(what, list | tuple):
+        return type(what)(_plain(item, depth + 1, left) for item in what)
+    if isinstance(what, dict):
+        return {key: _plain(item, depth + 1, left) for key, item in what.items()}
+    if isinstance(what, Picture):
+        return UNREAD if what.blur else what.file or UNREAD
+    return what.dotted if isinstance(what, Name) and what.dotted.startswith("torch.") else UNREAD
+
+
+def size_of(value: Value | None) -> tuple[int, int] | None:
+    """Give a pair of whole numbers as width and height; None where it is no such pair."""
+    sides = plain(value) if value is not None else None
+    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(type(side) is int for side in sides):
+        return None
+    return sides[0], sides[1]
+
+
+def same(first: Any, second: Any) -> bool:
+    """Say whether two things are equal in kind and content: 1, 1.0 and True differ. Lists that are too long differ."""
+    return _same(first, second, [MOST])
+
+
+def _same(first: Any, second: Any, left: list[int]) -> bool:
+    left[0] -= 1
+    if first is second:
+        return True
+    if type(first) is not type(second) or left[0] < 0:
+        return False
+    if isinstance(first, Value):
+        return _same(first.what, second.what, left)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(
+            _same(one, other, left) for one, other in zip(first, second, strict=True)
+        )
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_same(first[key], second[key], left) for key in first)
+    return bool(first == second)

@@ -1,0 +1,172 @@
+"""What this program itself writes: the card of a model, the recipe of a picture, the recipe of a training."""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Literal
+
+from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Training
+from unnoise.errors import Refusal
+from unnoise.files.card import KEY, Advice, Card, from_json as card_from_json
+from unnoise.files.families.facts import Facts
+from unnoise.files.families.identity import Identity
+from unnoise.files.header import Header
+from unnoise.files.recipe import Recipe, from_json
+from unnoise.files.request import Request
+
+PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
+    "VP": "ddpm",
+    "Table": "ddpm",
+    "VE": "edm",
+    "EDM": "edm",
+    "Flow": "flow",
+}
+MOST = 200  # recipes on one sheet
+SECTIONS = {"data", "denoiser"}  # without which a TOML file is no recipe of a training
+DEPTH = 6  # of tables in tables
+KEYS = 2000
+
+
+def read_card(header: Header, path: str) -> Model:
+    """Describe a model of this program by its card; without facts where the card is not sound."""
+    try:
+        card = card_from_json(header.metadata.get(KEY, ""), path)
+    except Refusal:
+        return Model(PurePath(path).name, Place(path), Identity("unnoise", known_by="its card, which is not sound"))
+    return model_of(card, path)
+
+
+def model_of(card: Card, path: str) -> Model:
+    """Describe the model of a card; what its advice was measured to be is what its requests are checked against."""
+    identity = Identity("unnoise", "", card.kind, known_by=f"its card, fingerprint {card.fingerprint[:12] or 'none'}")
+    return Model(card.name, Place(path), identity, known=_facts(card))
+
+
+def _facts(card: Card) -> Facts:
+    process = PROCESSES.get(card.process.class_, "flow")
+    size, area = _sizes(card.advice)
+    low, high = card.advice.guidance_range
+    guided = card.text is not None and 0 <= low < high
+    return Facts(
+        title=f"unnoise {card.name}",
+        process=process,
+        prediction=card.kind,
+        guidance=(low, high) if guided else None,
+        size=size,
+        area=area,
+        multiple=1,  # the network's own, which a request is held to when it is run
+        source="the card of the model",
+    )
+
+
+def _sizes(advice: Advice) -> tuple[tuple[int, int] | None, tuple[float, float]]:
+    """Give the best size of a card and the range of areas, as ratios to it."""
+    areas = [width * height for width, height in advice.sizes]
+    if not areas or min(areas) < 1:
+        return None, (0.0, float("inf"))
+    return advice.sizes[0], (min(areas) / areas[0], max(areas) / areas[0])
+
+
+def read_recipe(text: str, path: str) -> Subject:
+    """Read the recipe of a picture, or those of a sheet."""
+    try:
+        runs = tuple(_run(from_json(one, "recipe"), path) for one in _texts(text))
+    except (Refusal, ValueError, RecursionError) as error:
+        says = f"carries a recipe of unnoise that is not sound: {str(error)[:200]}"
+        return Subject(path=path, tool="unnoise", faults=(Fault("broken", Place(path), says),))
+    return Subject(path=path, tool="unnoise", runs=runs)
+
+
+def _texts(text: str) -> list[str]:
+    if not text.lstrip().startswith("["):
+        return [text]
+    listed = json.loads(text)
+    return [json.dumps(one) for one in listed[:MOST]]
+
+
+def _run(recipe: Recipe, path: str) -> Run:
+    def said(value: Any, *keys: str) -> Said[Any]:
+        return Said(value, Place(path, keys))
+
+    identity = Identity("unnoise", known_by=f"fingerprint {recipe.fingerprint[:12]}")
+    others = {"grid": said(recipe.grid, "grid"), "between": said(recipe.between, "between")}
+    others |= {"rescale": said(recipe.rescale, "rescale"), "versions": said(recipe.versions, "versions")}
+    return Run(
+        place=Place(path),
+        tool="unnoise",
+        model=Model(recipe.model, Place(path, ("model",)), identity),
+        sampler=said(recipe.sampler.class_, "sampler"),
+        steps=said(len(recipe.grid) - 1, "grid"),
+        guidance=said(recipe.weight, "weight"),
+        prompt=said(recipe.prompt, "prompt"),
+        negative=said(recipe.negative, "negative"),
+        width=said(recipe.size[0], "size"),
+        height=said(recipe.size[1], "size"),
+        seed=said(recipe.seed, "seed"),
+        seed_device=said("cpu", "seed"),  # always: unnoise.diffusion.draw
+        dtype=said(recipe.dtype, "dtype"),
+        others=others,
+    )
+
+
+def read_request(request: Request, card: Card, path: str) -> Subject:
+    """Read a request to a model of this program, before it is run; the card's advice fills in what was left open."""
+    advice = card.advice
+
+    def said(value: Any, option: str) -> Said[Any] | None:
+        return None if value is None else Said(value, Place(path, (option,)))
+
+    size = request.size or next(iter(advice.sizes), None)
+    guidance = advice.guidance if request.weight is None else request.weight
+    grid = advice.grid if request.grid is None else request.grid
+    named = request.sampler if request.sampler is not None else advice.sampler
+    steps = len(grid) - 1 if isinstance(grid, tuple) and request.steps is None else request.steps or advice.steps
+    run = Run(
+        place=Place(path),
+        tool="unnoise",
+        model=model_of(card, path),
+        sampler=said(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
+        grid=said(grid, "grid") if isinstance(grid, str) else None,
+        steps=said(steps, "steps"),
+        guidance=said(guidance if card.text else 1.0, "guidance"),
+        prompt=said(request.prompts[0], "prompt"),
+        negative=said(request.negative, "negative"),
+        width=said(size[0] if size else None, "size"),
+        height=said(size[1] if size else None, "size"),
+        batch=said(request.batch, "batch"),
+        seed=said(request.seed, "seed"),
+        seed_device=said("cpu", "seed"),
+        dtype=said(request.dtype, "dtype"),
+    )
+    return Subject(path=path, tool="unnoise", runs=(run,))
+
+
+def read_training(content: Mapping[str, Any], path: str, text: str) -> Subject:
+    """Read the recipe of a training; settings are under their dotted keys, such as "denoiser.dropout"."""
+    settings: dict[str, Said[Any]] = {}
+    _collect(content, (), path, settings)
+    training = Training(Place(path), "unnoise", settings)
+    return Subject(path=path, tool="unnoise", trainings=(training,), texts={path: text})
+
+
+def _collect(table: Mapping[str, Any], keys: tuple[str, ...], path: str, settings: dict[str, Said[Any]]) -> None:
+    for key, value in table.items():
+        if isinstance(value, dict) and len(keys) < DEPTH:
+            _collect(value, (*keys, key), path, settings)
+        elif len(settings) < KEYS:
+            settings[".".join((*keys, key))] = Said(value, Place(path, (*keys, key)))
+
+
+def tell_toml(content: Mapping[str, Any]) -> Literal["unnoise", "kohya", ""]:
+    """Tell whose training a TOML file describes; "" where it is none of those that are known."""
+    if all(isinstance(content.get(name), dict) for name in SECTIONS):
+        return "unnoise"
+    tables = [content, *(value for value in content.values() if isinstance(value, dict))]
+    if any("pretrained_model_name_or_path" in table for table in tables):
+        return "kohya"
+    listed = content.get("datasets")
+    if isinstance(listed, list) and any(isinstance(one, dict) and "subsets" in one for one in listed[:MOST]):
+        return "kohya"
+    known = {"network_module", "train_data_dir", "max_train_steps", "max_train_epochs", "train_batch_size"}
+    known |= {"learning_rate", "optimizer_type", "output_name", "lr_scheduler", "mixed_precision", "network_dim"}
+    return "kohya" if len(known.intersection(*[{key for table in tables for key in table}])) > 2 else ""

@@ -1,0 +1,78 @@
+"""Folders: the files of a diffusers folder, and what is worth reading in any other."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from unnoise.check.read.dispatch import LONGEST, PICKLES, SHELLS
+from unnoise.check.read.folder import read_folder
+from unnoise.check.subject import Subject
+from unnoise.errors import Refusal
+from unnoise.files.header import Header, read_header
+
+INDEX = "model_index.json"
+MOST = 100_000  # entries of a folder that are looked at
+KINDS = {".safetensors", ".sft", ".gguf", ".json", ".ipynb", ".png", ".webp", ".jpg", ".jpeg", ".py", ".toml", ".txt"}
+KINDS |= PICKLES | SHELLS
+SKIPPED = {"node_modules", "__pycache__", "site-packages"}
+
+
+def is_model_folder(path: Path) -> bool:
+    """Say whether a folder is a pipeline of diffusers, or one component of it."""
+    return (path / INDEX).is_file() or ((path / "config.json").is_file() and _holds_weights(path))
+
+
+def _holds_weights(path: Path) -> bool:
+    return any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
+
+
+def open_folder(path: Path) -> Subject:
+    """Read a diffusers folder: its JSON texts, and the headers of its safetensors files."""
+    texts: dict[str, str] = {}
+    headers: dict[str, Header] = {}
+    broken: dict[str, str] = {}
+    others: list[str] = []
+    for file in _files(path, depth=2):
+        name = file.relative_to(path).as_posix()
+        if file.suffix == ".json" and file.stat().st_size <= LONGEST and "tokenizer" not in name:
+            texts[name] = file.read_text(encoding="utf-8-sig", errors="replace")
+        elif file.suffix == ".safetensors":
+            try:
+                headers[name] = read_header(file)
+            except Refusal as error:
+                broken[str(file)] = str(error).removeprefix(f"{file}: ")
+                others.append(name)
+        else:
+            others.append(name)
+    subject = read_folder(str(path), texts, headers, others)
+    faults = (replace(fault, says=broken.get(fault.place.path, fault.says)) for fault in subject.faults)
+    return replace(subject, faults=tuple(faults))
+
+
+def files(path: Path) -> Iterator[Path]:
+    """List what may be checked under a folder: diffusers folders as one, and files whose ending is of a known kind."""
+    if is_model_folder(path):
+        yield path
+        return
+    for found in _files(path, depth=32, whole=True):
+        if found.suffix.lower() in KINDS or found.is_dir():
+            yield found
+
+
+def _files(path: Path, depth: int, whole: bool = False) -> Iterator[Path]:
+    """Walk a folder in order without following links; whole: give a diffusers folder as one, and leave out SKIPPED."""
+    left = MOST
+    stack = [(path, depth)]
+    while stack and left:
+        folder, below = stack.pop()
+        if whole and folder != path and is_model_folder(folder):
+            yield folder
+            continue
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+        left = max(left - len(listed), 0)
+        yield from (Path(entry.path) for entry in listed if entry.is_file(follow_symlinks=not whole))
+        inner = [entry for entry in listed if entry.is_dir(follow_symlinks=False) and entry.name[0] != "."]
+        if below:
+            stack += [(Path(entry.path), below - 1) for entry in reversed(inner) if entry.name not in SKIPPED]

@@ -1,0 +1,223 @@
+"""Read a file of weights by its header: what it is, what is in it, and the few numbers that rules ask for."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import isfinite
+from pathlib import PurePath
+from typing import Any, Literal
+
+from unnoise.check.subject import Fault, Model, Place, Role, Said, Subject, Training, Trouble, Weights
+from unnoise.errors import Refusal
+from unnoise.files.families.identity import Identity
+from unnoise.files.families.lora import Lora, base_of, read_lora
+from unnoise.files.families.names import by_name
+from unnoise.files.families.tensors import recognise
+from unnoise.files.gguf import MAGIC, read_gguf
+from unnoise.files.header import LONGEST, Entry, Header, read_header
+from unnoise.files.peek import peek
+
+Tensors = Mapping[str, Entry]
+Values = Mapping[str, tuple[float, ...]]
+Format = Literal["safetensors", "gguf"]
+Told = tuple[Role, tuple[str, ...]]  # what a file is for, and its parts
+CARD = "unnoise"  # the key of this program's own card
+ALPHAS = 5000  # that are read; the largest files have about 3,000
+SAMPLED, NUMBERS = 6, 16  # tensors of either half of a LoRA whose first numbers are read, and how many numbers
+# Tensors whose numbers say how a model predicts.   Source: ComfyUI, comfy/supported_models.py, SDXL.model_type; Forge,
+# sd_models_config.py
+TOLD = ("ztsnr", "v_pred", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
+NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
+STARTS: Mapping[str, tuple[str, ...]] = {
+    "denoiser": ("model.diffusion_model.", "diffusion_model.", "net.", "unet."),
+    "vae": ("first_stage_model.", "vae.", "autoencoder."),
+    "text": ("cond_stage_model.", "conditioner.embedders.", "text_encoder", "text_encoders.", "text."),
+}
+VAE = re.compile(r"(?:encoder|decoder)\.(?:conv_in|conv1|conv_out|layers\.0|up_blocks\.0|middle\.0)\b")
+TEXT = re.compile(
+    r"(?:text_model\.(?:encoder|embeddings)|encoder\.block\.\d+\.layer|transformer\.resblocks|model\.layers)\."
+)
+CONTROL = ("control_model.", "controlnet_", "lllite_", "control_add_embedding.", "controlnet_cond_embedding.")
+CONTEXTS = {768: ("sd1", ""), 1024: ("sd2", ""), 2048: ("sdxl", "")}
+EMBEDDED = {(768,): "sd1", (1024,): "sd2", (768, 1280): "sdxl"}
+HALVES = (re.compile(r"lora_(?:down|A)\b|lora\.down|hada_|lokr_"), re.compile(r"lora_(?:up|B)\b|lora\.up"))
+LINE = 500  # letters of a value of metadata that is taken for a setting
+
+
+def read_weights(path: str) -> Subject:
+    """Read a safetensors or GGUF file: its header and a few numbers. A file that is not sound is a Fault."""
+    try:
+        with open(path, "rb") as file:
+            is_gguf = file.read(len(MAGIC)) == MAGIC
+        header = read_gguf(path) if is_gguf else read_header(path)
+        lora = read_lora(header.tensors, header.metadata)
+        values = {} if is_gguf else _values(path, header, lora)
+        return _describe(header, path, values, "gguf" if is_gguf else "safetensors", lora)
+    except OSError as error:
+        return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
+    except Refusal as error:
+        says = str(error).removeprefix(f"{path}: ")
+        if "its header claims" in says or "outside the" in says:
+            says = _cut(path) or says
+        return _faulty(path, "unreadable" if says.startswith("cannot be read") else "broken", says)
+
+
+def describe(header: Header, path: str, values: Values | None = None, format: Format = "safetensors") -> Subject:
+    """Say what a file of weights is, from its header and the numbers that were read from it."""
+    return _describe(header, path, values or {}, format, read_lora(header.tensors, header.metadata))
+
+
+def _describe(header: Header, path: str, values: Values, format: Format, lora: Lora | None) -> Subject:
+    place, name = Place(path), PurePath(path).name
+    if CARD in header.metadata and lora is None:
+        return _own(header, path, values)
+    told: Told = _role(header.tensors) if lora is None else ("lora", _lora_parts(lora))
+    role, parts = told
+    identity = base_of(lora, header.tensors, header.metadata) if lora else _identity(role, header, name)
+    weights = Weights(place, role, identity, header, format, parts, lora, values)
+    model = Model(name, place, identity, weights)
+    trainings = (_training(header.metadata, model),) if any(key.startswith("ss_") for key in header.metadata) else ()
+    return Subject(path=path, models=(model,), weights=(weights,), trainings=trainings)
+
+
+def _faulty(path: str, kind: Trouble, says: str) -> Subject:
+    return Subject(path=path, faults=(Fault(kind, Place(path), says),))
+
+
+def _own(header: Header, path: str, values: Values) -> Subject:
+    from unnoise.check.read.recipe import read_card
+
+    model = read_card(header, path)
+    _, parts = _role(header.tensors)
+    weights = Weights(Place(path), "checkpoint", model.identity, header, "safetensors", parts, None, values)
+    return Subject(path=path, tool="unnoise", models=(replace(model, weights=weights),), weights=(weights,))
+
+
+def _lora_parts(lora: Lora) -> tuple[str, ...]:
+    parts = {module.part for module in lora.modules.values()}
+    return tuple(sorted({"denoiser" if part == "denoiser" else "text" for part in parts}))
+
+
+def _role(tensors: Tensors) -> Told:
+    """Tell what a file is for by the names in it, and which parts of a checkpoint it holds."""
+    if any(name.startswith(CONTROL) for name in tensors):
+        return "controlnet", ()
+    if _widths(tensors):
+        return "embedding", ()
+    parts = tuple(part for part, starts in STARTS.items() if any(name.startswith(starts) for name in tensors))
+    if len(parts) > 1:
+        return "checkpoint", parts
+    if parts == ("vae",) or (not parts and any(VAE.match(name) for name in tensors)):
+        return "vae", ("vae",)
+    if parts == ("text",) or (not parts and any(TEXT.match(name) for name in tensors)):
+        return "text", ("text",)
+    if parts or recognise(tensors, {}).known:
+        return "denoiser", ("denoiser",)
+    return "unknown", ()
+
+
+def _identity(role: str, header: Header, name: str) -> Identity:
+    if role == "controlnet":
+        return _control(header.tensors)
+    if role == "embedding":
+        widths = _widths(header.tensors)
+        known_by = f"{' and '.join(map(str, widths))} wide"
+        return Identity(EMBEDDED[widths], known_by=known_by) if widths in EMBEDDED else Identity()
+    return _joined(recognise(header.tensors, header.metadata), by_name(name))
+
+
+def _joined(shown: Identity, told: Identity) -> Identity:
+    """Add to what the tensors show a variant that only the name tells, where it is of the same family."""
+    if not shown.known or told.family != shown.family or shown.variant or not told.variant:
+        return shown
+    known_by = f"{shown.known_by}; the variant by the file's name"
+    prediction = shown.prediction or told.prediction
+    return replace(shown, variant=told.variant, prediction=prediction, known_by=known_by)
+
+
+def _control(tensors: Tensors) -> Identity:
+    """Tell the family of a ControlNet by the width of the prompt that it reads."""
+    for name, entry in tensors.items():
+        into = entry.shape[1] if len(entry.shape) == 2 else 0
+        if into in CONTEXTS and name.endswith(("attn2.to_k.weight", "attn2_to_k.down.0.weight")):
+            return Identity(*CONTEXTS[into], known_by=f"{name}: {into} in")
+    return Identity()
+
+
+def _widths(tensors: Tensors) -> tuple[int, ...]:
+    """Give the widths of a textual inversion, whose file holds one or two small tables; () where it is none."""
+    if not 0 < len(tensors) <= 4 or any(len(entry.shape) not in (1, 2) for entry in tensors.values()):
+        return ()
+    named = {"emb_params", "clip_l", "clip_g"} & set(tensors)
+    tokens = all(name.startswith("<") or re.fullmatch(r"[\w-]{1,64}", name) for name in tensors)
+    widths = tuple(sorted(entry.shape[-1] for entry in tensors.values()))
+    few = all(len(entry.shape) == 1 or entry.shape[0] <= 256 for entry in tensors.values())
+    return widths if few and (named or (len(tensors) == 1 and tokens and set(widths) <= {768, 1024, 1280})) else ()
+
+
+def _values(path: str, header: Header, lora: Lora | None) -> dict[str, tuple[float, ...]]:
+    tensors = header.tensors
+    if lora is None:
+        told = [name for name in tensors if name in TOLD or name.endswith(NORM)]
+        return peek(path, tensors, told[:20])
+    alphas = [module.alpha for module in lora.modules.values() if module.alpha]
+    sampled: list[str] = []
+    for half in HALVES:
+        names = [name for name in tensors if half.search(name)]
+        sampled += names[:: max(len(names) // SAMPLED, 1)][:SAMPLED]
+    return peek(path, tensors, alphas[:ALPHAS], 1) | peek(path, tensors, sampled, NUMBERS)
+
+
+def _training(metadata: Mapping[str, str], base: Model) -> Training:
+    """Give how a file of sd-scripts says it was trained, under the names of its arguments."""
+    settings = {
+        key.removeprefix("ss_"): Said(_value(value), Place(base.place.path, (key,)))
+        for key, value in metadata.items()
+        if key.startswith("ss_") and value != "None" and len(value) <= LINE
+    }
+    of = Model(metadata.get("ss_sd_model_name", "")[:LINE], base.place, base.identity)
+    return Training(base.place, "kohya", settings, of)
+
+
+def _value(text: str) -> Any:
+    """Read a setting as sd-scripts writes it: the text of a Python value."""
+    if text in ("True", "False"):
+        return text == "True"
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if isfinite(number) else text
+    return text
+
+
+def _cut(path: str) -> str:
+    """Say by how much a safetensors file was cut short; empty where that is not what is wrong with it."""
+    try:
+        return next(_ends(path), "")
+    except (OSError, ValueError, RecursionError):
+        return ""
+
+
+def _ends(path: str) -> Iterator[str]:
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        size = file.seek(0, 2)
+        if length > LONGEST:
+            return
+        if 8 + length > size:
+            yield f"is cut short: it has {size} bytes, its header alone ends at byte {8 + length}"
+        file.seek(8)
+        content = json.loads(file.read(length))
+    last = max(_spans(content), default=(0, ""))
+    if 8 + length + last[0] > size:
+        yield f"is cut short: it has {size} bytes, the tensor {last[1][:80]!r} ends at byte {8 + length + last[0]}"
+
+
+def _spans(content: Any) -> Iterator[tuple[int, str]]:
+    for name, entry in content.items() if isinstance(content, dict) else ():
+        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+        if isinstance(offsets, list) and len(offsets) == 2 and type(offsets[1]) is int:
+            yield offsets[1], name

@@ -1,0 +1,121 @@
+"""Findings for machines: JSON, SARIF 2.1.0, and the annotations of GitHub's workflows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unnoise import __version__
+from unnoise.check.catalogue import entry
+from unnoise.check.page import sections
+from unnoise.check.report.text import NAMES, keys, sentence
+from unnoise.check.rule import Finding, Fix, Severity
+from unnoise.check.subject import Place
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+HOME = "https://github.com/unnoise/unnoise"
+LEVELS = {Severity.NOTE: "note", Severity.WARN: "warning", Severity.ERROR: "error"}
+Pairs = Sequence[tuple[Finding, Fix | None]]
+
+
+def to_json(pairs: Pairs, files: int) -> str:
+    """Write findings as one JSON object."""
+    return json.dumps({"files": files, "findings": [_object(*pair) for pair in pairs]}, indent=2)
+
+
+def _object(finding: Finding, fix: Fix | None) -> dict[str, Any]:
+    place = finding.place
+    return {
+        "rule": finding.rule.id,
+        "name": finding.rule.name,
+        "severity": NAMES[finding.grade],
+        "path": place.path,
+        "line": place.line,
+        "column": None if place.column is None else place.column + 1,
+        "field": keys(place) or None,
+        "says": finding.says,
+        "measured": finding.measured,
+        "expected": finding.expected,
+        "instead": finding.instead,
+        "fix": None if fix is None else {"kind": fix.kind, "says": fix.says},
+    }
+
+
+def to_sarif(pairs: Pairs, files: int) -> str:
+    """Write findings as a SARIF log of one run.   Source: OASIS, Static Analysis Results Interchange Format 2.1.0."""
+    used = sorted({finding.rule.id for finding, _ in pairs})
+    driver = {"name": "unnoise", "version": __version__, "rules": [_descriptor(id) for id in used]}
+    results = [_result(finding, used.index(finding.rule.id)) for finding, _ in pairs]
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _descriptor(id: str) -> dict[str, Any]:
+    one = entry(id)
+    told = sections(one)
+    return {
+        "id": id,
+        "name": "".join(part.capitalize() for part in one.rule.name.split("-")),
+        "shortDescription": {"text": told[""]},
+        "help": {"text": f"{told['Why']}\n\n{told['Instead']}"},
+        "defaultConfiguration": {"level": LEVELS[one.rule.severity]},
+    }
+
+
+def _result(finding: Finding, index: int) -> dict[str, Any]:
+    return {
+        "ruleId": finding.rule.id,
+        "ruleIndex": index,
+        "level": LEVELS[finding.grade],
+        "message": {"text": f"{sentence(finding)}. {finding.instead}"},
+        "locations": [_location(finding.place)],
+    }
+
+
+def _location(place: Place) -> dict[str, Any]:
+    path = Path(place.path)
+    uri = path.as_uri() if path.is_absolute() else path.as_posix().replace("%", "%25").replace(" ", "%20")
+    physical: dict[str, Any] = {"artifactLocation": {"uri": uri}}
+    if place.line is not None:
+        region = {
+            "startLine": place.line,
+            "startColumn": None if place.column is None else place.column + 1,
+            "endLine": place.end_line,
+            "endColumn": None if place.end_column is None else place.end_column + 1,
+        }
+        physical["region"] = {key: value for key, value in region.items() if value is not None}
+    location: dict[str, Any] = {"physicalLocation": physical}
+    if place.keys:
+        location["logicalLocations"] = [{"fullyQualifiedName": keys(place)}]
+    return location
+
+
+def to_github(pairs: Pairs, files: int) -> str:
+    """Write findings as workflow commands, which GitHub shows beside the lines of a change.
+
+    Source: GitHub documentation, "Workflow commands", on ::notice, ::warning and ::error and what is escaped in them.
+    """
+    return "\n".join(_command(finding) for finding, _ in pairs)
+
+
+def _command(finding: Finding) -> str:
+    place = finding.place
+    said = {
+        "file": place.path,
+        "line": place.line,
+        "endLine": place.end_line,
+        "col": None if place.column is None else place.column + 1,
+        "title": f"{finding.rule.id} {finding.rule.name}",
+    }
+    properties = ",".join(f"{key}={_escaped(str(value), PROPERTY)}" for key, value in said.items() if value is not None)
+    field = f" ({keys(place)})" if place.keys and place.line is None else ""
+    message = _escaped(f"{sentence(finding)}{field}. {finding.instead}", MESSAGE)
+    return f"::{NAMES[finding.grade].replace('note', 'notice')} {properties}::{message}"
+
+
+MESSAGE: Mapping[str, str] = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+PROPERTY: Mapping[str, str] = {**MESSAGE, ":": "%3A", ",": "%2C"}
+
+
+def _escaped(text: str, table: Mapping[str, str]) -> str:
+    return "".join(table.get(letter, letter) for letter in text)

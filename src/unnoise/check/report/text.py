@@ -1,0 +1,95 @@
+"""Findings as text for people: the place, the rule, the numbers, the line itself, and what to write instead."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from unnoise.check.catalogue import entry
+from unnoise.check.page import sections
+from unnoise.check.rule import ERROR, NOTE, WARN, Finding, Fix, Severity
+from unnoise.check.subject import Place
+
+NAMES = {ERROR: "error", WARN: "warning", NOTE: "note"}
+COLOURS = {ERROR: "31", WARN: "33", NOTE: "36"}
+Paint = Callable[[str, str], str]
+WIDEST = 160  # letters of a line that are shown
+
+
+def where(place: Place) -> str:
+    """Write a place as `path:line:column`, or with the keys in the file where it has no lines."""
+    if place.line is not None:
+        return f"{place.path}:{place.line}" + (f":{place.column + 1}" if place.column is not None else "")
+    return ": ".join(part for part in (place.path, keys(place)) if part)
+
+
+def keys(place: Place) -> str:
+    """Write the keys of a place as `3.inputs.cfg`."""
+    return printable(".".join(map(str, place.keys)))[:WIDEST]
+
+
+def sentence(finding: Finding) -> str:
+    """Write a finding as one line: what, measured, expected."""
+    return printable(f"{finding.says}: {finding.measured}, expected {finding.expected}")
+
+
+def printable(text: str) -> str:
+    """Write out what a terminal would obey instead of showing it."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def plain(text: str, colour: str) -> str:
+    """Leave a text without colour."""
+    return text
+
+
+def coloured(text: str, colour: str) -> str:
+    """Colour a text as terminals do; colour: the number of an ANSI attribute."""
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def render(finding: Finding, fix: Fix | None, text: str | None, paint: Paint = plain, explain: bool = False) -> str:
+    """Write a finding over several lines; text: of its file, where it has lines that can be shown."""
+    head = f"{paint(where(finding.place), '1')}: {paint(finding.rule.id, COLOURS[finding.grade])} "
+    lines = [f"{head}{NAMES[finding.grade]}: {sentence(finding)}", *_excerpt(finding.place, text, paint)]
+    lines.append(f"  {paint('=', '34')} {printable(finding.instead)}{_offer(fix)}")
+    if explain:
+        told = sections(entry(finding.rule.id))
+        lines += [f"    {line}" for line in f"{told['Why']}\nSource: {told['Source']}".splitlines()]
+    return "\n".join(lines)
+
+
+def _offer(fix: Fix | None) -> str:
+    offers = {"safe": " [--fix: {}]", "unsafe": " [--fix --unsafe: {}]"}
+    return offers[fix.kind].format(printable(fix.says)) if fix and fix.kind in offers else ""
+
+
+def _excerpt(place: Place, text: str | None, paint: Paint) -> list[str]:
+    if text is None or place.line is None or place.column is None:
+        return []
+    lines = text.split("\n")
+    if not 0 < place.line <= len(lines):
+        return []
+    line = printable(lines[place.line - 1].replace("\t", " "))
+    if len(line) > WIDEST:
+        return []
+    end = place.end_column if place.end_line == place.line and place.end_column else len(line)
+    margin = " " * len(str(place.line))
+    bar = paint("|", "34")
+    marks = " " * place.column + paint("^" * max(1, min(end, len(line)) - place.column), "33")
+    return [f"  {paint(str(place.line), '34')} {bar} {line}", f"  {margin} {bar} {marks}"]
+
+
+def summary(findings: Sequence[Finding], fixes: Sequence[Fix | None], files: int, seconds: float) -> str:
+    """Write the closing line: how much was found in how many files, and how much of it can be mended."""
+    counted = f"{files} file{'s' * (files != 1)} checked in {seconds:.2f} s"
+    if not findings:
+        return f"Nothing found: {counted}."
+    grades = Counter(finding.grade for finding in findings)
+    parts = [_count(grades[grade], NAMES[grade]) for grade in sorted(Severity, reverse=True) if grades[grade]]
+    kinds = Counter(fix.kind for fix in fixes if fix)
+    offers = [f"--fix mends {kinds['safe']}"] if kinds["safe"] else []
+    offers += [f"--fix --unsafe mends {kinds['unsafe']}{' more' * bool(offers)}"] if kinds["unsafe"] else []
+    return " ".join([f"Found {', '.join(parts)}: {counted}.", *(f"{', '.join(offers)}." for _ in offers[:1])])
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"

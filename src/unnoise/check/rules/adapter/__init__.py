@@ -1,0 +1,1 @@
+"""Rules of LoRA files and other adapters, and of how they meet their base."""

@@ -1,0 +1,79 @@
+"""A LoRA whose alphas differ from layer to layer: diffusers gives all attention layers the commonest one.
+
+Why: alpha/rank is the strength of a layer. When diffusers 0.42.1 loads a kohya file of a U-Net, the names under which
+it keeps other alphas do not match the attention layers, so these get the commonest alpha: of rank 4 in a file with
+three alphas of 1, a query trained at alpha 4 was measured to run at 0.25. ComfyUI and Forge read each alpha.
+Shown: the share alpha/rank of the attention layers that differ, beside that of the commonest alpha.
+Instead: train with one alpha, or scale the up weights by alpha/rank and write one alpha.
+Fix: none; the weights would have to be written again.
+Source: diffusers/utils/peft_utils.py, get_peft_kwargs, and loaders/lora_conversion_utils.py, _get_alpha_name.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from unnoise.check.examples import script, together
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.rules.adapter._shared import kohya, loaded, lora_files
+from unnoise.check.subject import Place, Subject, Weights
+
+RULE = Rule(id="UN604", name="alpha-inconsistent", severity=WARN)
+ATTENTION = ("_to_q", "_to_k", "_to_v", "_to_out_0")
+UNETS = ("diffusers", "ldm")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find kohya LoRAs of a U-Net whose attention layers have other alphas than most: a fault where diffusers loads."""
+    for one in loaded(subject, "lora"):
+        if one.tool == "diffusers" and one.use.adapter.weights:
+            yield from _judge(one.use.adapter.weights, one.use.place)
+    for weights, _ in lora_files(subject):
+        yield from (replace(finding, severity=NOTE) for finding in _judge(weights, weights.place))
+
+
+def _judge(weights: Weights, place: Place) -> Iterator[Finding]:
+    lora = weights.lora
+    if lora is None or lora.layout != "kohya" or lora.dialect not in UNETS:
+        return
+    alphas = {
+        name: weights.values[module.alpha][0]
+        for name, module in lora.modules.items()
+        if module.part == "denoiser" and module.rank and len(weights.values.get(module.alpha, ())) == 1
+    }
+    if len(set(alphas.values())) < 2:
+        return
+    commonest = Counter(alphas.values()).most_common(1)[0][0]
+    wrong = [name for name, alpha in alphas.items() if alpha != commonest and name.endswith(ATTENTION)]
+    if not wrong:
+        return
+    rank = lora.modules[wrong[0]].rank or 1
+    yield Finding(
+        RULE,
+        place,
+        says="diffusers runs attention layers of this LoRA at the strength of others, because their alphas differ",
+        measured=f"{len(wrong)} layers at {commonest / rank:g}, such as {wrong[0][:100]}",
+        expected=f"{alphas[wrong[0]] / rank:g} as they were trained",
+        instead="give every layer one alpha, scaling its up weight, or load it with a tool that reads each alpha",
+    )
+
+
+def bad() -> Subject:
+    block = "unet_down_blocks_0_attentions_0_transformer_blocks_0"
+    lora = kohya(
+        {f"{block}_attn2_to_k": (768, 320), f"{block}_ff_net_2": (1280, 320), f"{block}_ff_net_0_proj": (320, 2560)},
+        alphas={f"{block}_attn2_to_k": 16.0, f"{block}_ff_net_2": 4.0, f"{block}_ff_net_0_proj": 4.0},
+    )
+    text = """
+        import torch
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        pipe.load_lora_weights("lora.safetensors")
+        image = pipe("a lighthouse", num_inference_steps=30, generator=torch.Generator("cpu").manual_seed(1)).images[0]
+    """
+    return together(lora, script(text))
+
+
+def good() -> Subject:
+    block = "unet_down_blocks_0_attentions_0_transformer_blocks_0"
+    return kohya({f"{block}_attn2_to_k": (768, 320), f"{block}_ff_net_2": (1280, 320)}, alphas=16.0)

@@ -1,0 +1,49 @@
+"""A ControlNet of another family than the base that it steers.
+
+Why: a ControlNet is a copy of half its base and adds to that base's features. One of SD 1.5 reads prompts 768 wide,
+one of SDXL 2048: on the other base it raises an error of shapes, or where only its outputs happen to fit, steers
+weakly.
+Shown: the family of the ControlNet, beside that of the base.
+Instead: take the ControlNet of the base's family.
+Fix: none; which of the two is meant cannot be known.
+Source: Mikubill/sd-webui-controlnet#2222, Comfy-Org/ComfyUI#932.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import checkpoint, together, weights
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.rules.adapter._shared import are_other_families, loaded
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN608", name="controlnet-of-another-family", severity=ERROR)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find ControlNets on a base of another family."""
+    for one in loaded(subject, "controlnet"):
+        if are_other_families(one.adapter, one.base):
+            yield Finding(
+                RULE,
+                one.use.place,
+                says=f"the ControlNet {one.use.adapter.name} was made for another family than the model it steers",
+                measured=f"a ControlNet of {one.adapter.family}",
+                expected=f"one of {one.base.family}",
+                instead=f"use a ControlNet made for {one.base.family}",
+            )
+
+
+def bad() -> Subject:
+    net = {
+        "controlnet_cond_embedding.conv_in.weight": ("F16", (16, 3, 3, 3)),
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": ("F16", (320, 768)),
+    }
+    return together(checkpoint("sdxl"), weights(net, path="control.safetensors"))
+
+
+def good() -> Subject:
+    net = {
+        "controlnet_cond_embedding.conv_in.weight": ("F16", (16, 3, 3, 3)),
+        "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": ("F16", (640, 2048)),
+    }
+    return together(checkpoint("sdxl"), weights(net, path="control.safetensors"))

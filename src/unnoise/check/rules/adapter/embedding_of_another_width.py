@@ -1,0 +1,49 @@
+"""A textual inversion that is not as wide as the words of the base: it is ignored, or half of it is.
+
+Why: an embedding takes the place of a word's vector, 768 numbers in SD 1.x, 1024 in SD 2.x, and 768 and 1280 for the
+two encoders of SDXL. ComfyUI prints a warning and leaves out what does not fit, so the trigger word does nothing.
+Shown: the widths in the file, beside those of the base.
+Instead: take the embedding that was trained for this family.
+Fix: none; which of the two is meant cannot be known.
+Source: Comfy-Org/ComfyUI, comfy/sd1_clip.py, "shape mismatch when trying to apply embedding".
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import checkpoint, together, weights
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.rules.adapter._shared import loaded
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN607", name="embedding-of-another-width", severity=ERROR)
+WIDTHS = {"sd1": {768}, "sd2": {1024}, "sdxl": {768, 1280}}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find textual inversions whose widths are not those of the base's text encoders."""
+    for one in loaded(subject, "embedding"):
+        wanted, held = WIDTHS.get(one.base.family), one.use.adapter.weights
+        widths = {entry.shape[-1] for entry in held.header.tensors.values() if entry.shape} if held else set()
+        if not wanted or not widths or widths == wanted or (one.base.variant == "refiner" and widths == {1280}):
+            continue
+        yield Finding(
+            RULE,
+            one.use.place,
+            says=f"the embedding {one.use.adapter.name} does not fit the text encoder of {one.base}",
+            measured=f"{_spelled(widths)} wide",
+            expected=_spelled(wanted),
+            instead=f"use an embedding trained for {one.base.family}",
+        )
+
+
+def _spelled(widths: set[int]) -> str:
+    return " and ".join(map(str, sorted(widths)))
+
+
+def bad() -> Subject:
+    return together(checkpoint("sdxl"), weights({"emb_params": ("F32", (8, 768))}, path="style.safetensors"))
+
+
+def good() -> Subject:
+    tables = {"clip_l": ("F32", (8, 768)), "clip_g": ("F32", (8, 1280))}
+    return together(checkpoint("sdxl"), weights(tables, path="style.safetensors"))

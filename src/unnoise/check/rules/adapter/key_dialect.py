@@ -1,0 +1,59 @@
+"""A LoRA that names part of its layers as the original code does and part as diffusers does: one part is not applied.
+
+Why: loaders look at 1 or 2 of the names to choose how to read all of them. input_blocks and down_blocks, or
+double_blocks and transformer_blocks, are the same layers under two names; what is written in the other one is skipped.
+Shown: how many modules are named in each way.
+Instead: convert the smaller part, or merge the files that were joined with a tool that converts them first.
+Fix: none; the file would have to be written again.
+Source: shootthesound/comfyUI-Realtime-Lora#28, vladmandic/sdnext#2975.
+"""
+
+import re
+from collections.abc import Iterator
+
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.adapter._shared import kohya, lora_files
+from unnoise.check.subject import Subject
+from unnoise.files.families.lora import target
+
+RULE = Rule(id="UN605", name="key-dialect", severity=WARN)
+PAIRS = (
+    (r"(?:input|output)_blocks_\d|middle_block_", r"(?:down|up)_blocks_\d|mid_block_", "input_blocks", "down_blocks"),
+    (r"(?:double|single)_blocks_\d", r"(?:single_)?transformer_blocks_\d", "double_blocks", "transformer_blocks"),
+)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find LoRA files whose layers are named in two ways."""
+    for weights, lora in lora_files(subject):
+        layers = [target(name) for name, module in lora.modules.items() if module.part == "denoiser"]
+        for first, second, original, diffusers in PAIRS:
+            ours = sum(bool(re.match(first, layer)) for layer in layers)
+            theirs = sum(bool(re.match(second, layer)) for layer in layers)
+            if ours and theirs:
+                yield Finding(
+                    RULE,
+                    weights.place,
+                    says="the layers of this LoRA are named in two ways, of which a loader reads one",
+                    measured=f"{ours} like {original} and {theirs} like {diffusers}",
+                    expected="all in one way",
+                    instead="convert the smaller part to the names of the other",
+                )
+
+
+def bad() -> Subject:
+    return kohya(
+        {
+            "unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k": (2048, 640),
+            "unet_down_blocks_2_attentions_0_transformer_blocks_0_attn2_to_k": (2048, 1280),
+        }
+    )
+
+
+def good() -> Subject:
+    return kohya(
+        {
+            "unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k": (2048, 640),
+            "unet_input_blocks_7_1_transformer_blocks_0_attn2_to_k": (2048, 1280),
+        }
+    )

@@ -1,0 +1,48 @@
+"""A LoRA with numbers that are not finite: every picture with it is black.
+
+Why: training in fp16 that overflowed leaves NaN in every weight that it touched, and the file is saved all the same.
+One NaN makes the whole picture NaN at the first step.
+Shown: the tensor, and how many of the numbers that were read are not finite.
+Instead: take an earlier save, and train again with bf16 or a lower rate.
+Fix: none; the weights are lost.
+Source: kohya-ss/sd-scripts#293; huggingface/diffusers, fuse_lora(safe_fusing=True).
+"""
+
+from collections.abc import Iterator
+from math import isfinite
+
+from unnoise.check.examples import weights
+from unnoise.check.rule import ERROR, Finding, Needs, Rule
+from unnoise.check.rules.adapter._shared import lora_files
+from unnoise.check.subject import Place, Subject
+
+RULE = Rule(id="UN611", name="lora-not-finite", severity=ERROR, needs=Needs.WEIGHTS)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find LoRA files in whose sampled numbers is one that is not finite."""
+    for held, _ in lora_files(subject):
+        broken = [name for name, numbers in held.values.items() if not all(map(isfinite, numbers))]
+        if broken:
+            numbers = held.values[broken[0]]
+            wrong = sum(not isfinite(number) for number in numbers)
+            yield Finding(
+                RULE,
+                Place(held.place.path, (broken[0],)),
+                says="this LoRA holds numbers that are not finite, so every picture with it is black",
+                measured=f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(held.values)} tensors read",
+                expected="none",
+                instead="take an earlier save, and train again in bf16 or with a lower rate",
+            )
+
+
+def bad() -> Subject:
+    layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_down.weight": ("F16", (4, 768)), f"{layer}.lora_up.weight": ("F16", (1280, 4))}
+    return weights(tensors, values={f"{layer}.lora_up.weight": (float("nan"),) * 16})
+
+
+def good() -> Subject:
+    layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_down.weight": ("F16", (4, 768)), f"{layer}.lora_up.weight": ("F16", (1280, 4))}
+    return weights(tensors, values={f"{layer}.lora_up.weight": (0.01,) * 16})

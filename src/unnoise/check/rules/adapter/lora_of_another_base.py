@@ -1,0 +1,65 @@
+"""A LoRA that was trained on other weights than those of the model that the record names.
+
+Why: it fits, but was made to correct other weights: the further the two are apart, the less it does what it did for
+its author. sd-scripts writes the SHA-256 of the file that it trained on; A1111 writes the first 10 digits of the same
+hash of the model into every picture, so the two can be compared exactly.
+Shown: both hashes.
+Instead: for the author's results use the model that the LoRA was trained on, if it is not too unlike what is wanted.
+Fix: none; which model is wanted cannot be known.
+Source: kohya-ss/sd-scripts, library/train_util.py, calculate_sha256; AUTOMATIC1111, modules/hashes.py.
+"""
+
+import re
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext, together
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.rules.adapter._shared import kohya
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN613", name="lora-of-another-base", severity=NOTE)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find LoRAs whose base has another hash than the model of the run."""
+    for run in subject.runs:
+        used = _model_hash(run)
+        for use in run.adapters if used else ():
+            held = use.adapter.weights
+            trained = held.header.metadata.get("ss_new_sd_model_hash", "").lower() if held and held.lora else ""
+            if re.fullmatch(r"[0-9a-f]{64}", trained) and not trained.startswith(used):
+                name = held.header.metadata.get("ss_sd_model_name", "")[:100] if held else ""
+                yield Finding(
+                    RULE,
+                    use.place,
+                    says=f"the LoRA {use.adapter.name} was trained on other weights than those it is used with",
+                    measured=f"model {used}",
+                    expected=f"model {trained[:10]}{f' ({name})' if name else ''}",
+                    instead="for what its author saw, use the model that it was trained on",
+                )
+
+
+def _model_hash(run: Run) -> str:
+    said = run.others.get("Model hash")
+    value = said.value.lower() if said and isinstance(said.value, str) else ""
+    return value if re.fullmatch(r"[0-9a-f]{10}", value) else ""
+
+
+def bad() -> Subject:
+    layer = "unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    lora = kohya({layer: (768, 1280)}, path="style.safetensors", ss_new_sd_model_hash="6ce0161689" + "0" * 54)
+    text = """
+        a lighthouse <lora:style:1>
+        Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Model hash: c0d1994c73, Version: v1.10.1
+    """
+    return together(lora, infotext(text))
+
+
+def good() -> Subject:
+    layer = "unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    lora = kohya({layer: (768, 1280)}, path="style.safetensors", ss_new_sd_model_hash="c0d1994c73" + "0" * 54)
+    text = """
+        a lighthouse <lora:style:1>
+        Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Model hash: c0d1994c73, Version: v1.10.1
+    """
+    return together(lora, infotext(text))

@@ -1,0 +1,61 @@
+"""A LoRA of another family than the model that it is put on: nothing of it fits.
+
+Why: loaders skip what does not fit with a line in a log, or none, and the picture is that of the base. The layers of
+an SD 1.5 LoRA that read the prompt are 768 wide, those of SDXL 2048: of the 70 cross-attentions of SDXL none fits.
+Shown: the family of the LoRA with the layer that tells it, how many layers the base has too, and the base's family.
+Instead: take a LoRA that was made for this base, or the base that it was made for.
+Fix: none; which of the two is meant cannot be known.
+Source: huggingface/diffusers#9950; Comfy-Org/ComfyUI, comfy/lora.py, load_lora ("lora key not loaded").
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import checkpoint, together
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.rules.adapter._shared import Loaded, are_other_families, kohya, loaded
+from unnoise.check.subject import Subject
+from unnoise.files.families.lora import target
+
+RULE = Rule(id="UN601", name="lora-of-another-family", severity=ERROR)
+STARTS = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find LoRAs on a base of another family."""
+    for one in loaded(subject, "lora"):
+        if are_other_families(one.adapter, one.base):
+            known_by = f" ({one.adapter.known_by})" if one.adapter.known_by else ""
+            yield Finding(
+                RULE,
+                one.use.place,
+                says=f"{one.use.adapter.name} was made for another family than that of the model that it is put on",
+                measured=f"a LoRA of {one.adapter}{known_by}{_matched(one)}",
+                expected=f"a LoRA of {one.base.family}",
+                instead=f"use a LoRA made for {one.base.family}, or a {one.adapter.family} model",
+            )
+
+
+def _matched(one: Loaded) -> str:
+    """Count the layers that the base has too, where both name layers in the same way."""
+    base = one.use.base
+    if one.lora is None or base is None or base.weights is None:
+        return ""
+    known = {_layer(name) for name in base.weights.header.tensors}
+    layers = [target(name) for name, module in one.lora.modules.items() if module.part == "denoiser"]
+    fit = sum(layer in known for layer in layers)
+    return f", {fit} of its {len(layers)} layers by name" if fit else ""
+
+
+def _layer(name: str) -> str:
+    start = next((start for start in STARTS if name.startswith(start)), "")
+    return name.removeprefix(start).removesuffix(".weight").replace(".", "_")
+
+
+def bad() -> Subject:
+    layer = "unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+    return together(checkpoint("sdxl"), kohya({layer: (768, 640)}))
+
+
+def good() -> Subject:
+    layer = "unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+    return together(checkpoint("sdxl"), kohya({layer: (2048, 640)}))

@@ -1,0 +1,46 @@
+"""A LoRA whose up weights are all zero, as they are before the first step of training: it does nothing.
+
+Why: a LoRA starts with up = 0 so that it changes nothing at first. A file saved before training, or from a copy that
+the optimiser never saw, still is so, and up @ down adds exactly 0 to every layer.
+Shown: how many up weights were read, and that all are 0.
+Instead: check that the trained copy is the one that is saved.
+Fix: none; there is nothing to keep.
+Source: Hu et al. 2021, arXiv:2106.09685, section 4.1; kohya-ss/sd-scripts, networks/lora.py, init of lora_up.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import weights
+from unnoise.check.rule import WARN, Finding, Needs, Rule
+from unnoise.check.rules.adapter._shared import lora_files
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN615", name="lora-untrained", severity=WARN, needs=Needs.WEIGHTS)
+UP = ("lora_up.weight", "lora_B.weight", ".up.weight")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find LoRA files whose sampled up weights are exactly zero."""
+    for held, _ in lora_files(subject):
+        read = {name: numbers for name, numbers in held.values.items() if name.endswith(UP) and numbers}
+        if read and not any(number for numbers in read.values() for number in numbers):
+            yield Finding(
+                RULE,
+                held.place,
+                says="the up weights of this LoRA are those of one that was never trained, so it does nothing",
+                measured=f"{sum(map(len, read.values()))} numbers of {len(read)} up weights, all 0",
+                expected="other numbers than 0",
+                instead="check that the trained copy is the one that is saved",
+            )
+
+
+def bad() -> Subject:
+    layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_down.weight": ("F16", (4, 768)), f"{layer}.lora_up.weight": ("F16", (1280, 4))}
+    return weights(tensors, values={f"{layer}.lora_up.weight": (0.0,) * 16})
+
+
+def good() -> Subject:
+    layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_down.weight": ("F16", (4, 768)), f"{layer}.lora_up.weight": ("F16", (1280, 4))}
+    return weights(tensors, values={f"{layer}.lora_up.weight": (0.01,) * 16})

@@ -1,0 +1,44 @@
+"""A kohya LoRA of mixed ranks without alphas: how strong its layers are depends on who loads it.
+
+Why: without an alpha, ComfyUI, Forge and sd-scripts run each layer at 1. diffusers before August 2026 gave all layers
+the rank of the first as alpha: a file of ranks 64 and 16 ran at 0.25 of its strength in most layers.
+Shown: the ranks in a file without any alpha.
+Instead: write an alpha equal to its rank for every layer, or load it with a diffusers that holds the correction.
+Fix: none; the file would have to be written again.
+Source: huggingface/diffusers#14409.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.rules.adapter._shared import kohya, lora_files
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN610", name="lora-without-alpha", severity=NOTE)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find kohya LoRA files of several ranks that hold no alpha."""
+    for weights, lora in lora_files(subject):
+        ranks = {module.rank for module in lora.modules.values() if module.rank and module.kind == "lora"}
+        if lora.layout == "kohya" and len(ranks) > 1 and not any(module.alpha for module in lora.modules.values()):
+            low, high = min(ranks), max(ranks)
+            yield Finding(
+                RULE,
+                weights.place,
+                says="this LoRA has layers of several ranks and no alphas, which loaders read differently",
+                measured=f"no alpha, ranks {low} to {high}",
+                expected="an alpha for every layer",
+                instead="write an alpha equal to its rank for every layer, or load it with diffusers after its #14409",
+            )
+
+
+def bad() -> Subject:
+    block = "unet_down_blocks_0_attentions_0_transformer_blocks_0"
+    keys, values = f"{block}_attn2_to_k", f"{block}_attn2_to_v"
+    return kohya({keys: (768, 320), values: (768, 320)}, alphas=None, rank={keys: 16, values: 64})
+
+
+def good() -> Subject:
+    block = "unet_down_blocks_0_attentions_0_transformer_blocks_0"
+    return kohya({f"{block}_attn2_to_k": (768, 320), f"{block}_attn2_to_v": (768, 320)}, alphas=None)

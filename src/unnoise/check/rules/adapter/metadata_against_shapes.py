@@ -1,0 +1,43 @@
+"""A LoRA whose metadata names another base than its layers have.
+
+Why: tools that trust the metadata offer the LoRA for the wrong models or hide it from the right ones. Forge once took
+every LoRA with metadata that is not SDXL's or SD 2's for one of SD 1, Flux LoRAs among them.
+Shown: what the metadata says, beside what the layers are as wide as.
+Instead: write the base that the layers have into the metadata.
+Fix: none; a header's length is part of the file, which would have to be written again.
+Source: lllyasviel/stable-diffusion-webui-forge#1112; kohya-ss/sd-scripts, library/sai_model_spec.py.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.adapter._shared import are_other_families, kohya, lora_files
+from unnoise.check.subject import Place, Subject
+from unnoise.files.families.lora import by_metadata, by_shapes
+
+RULE = Rule(id="UN609", name="metadata-against-shapes", severity=WARN)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find LoRA files whose metadata and layers name different families."""
+    for weights, lora in lora_files(subject):
+        said, shown = by_metadata(weights.header.metadata), by_shapes(lora)
+        if are_other_families(said, shown):
+            yield Finding(
+                RULE,
+                Place(weights.place.path, ("__metadata__",)),
+                says="the metadata of this LoRA names another family than its layers have",
+                measured=f"{said.family} by {said.known_by}",
+                expected=f"{shown.family} by {shown.known_by}",
+                instead=f"write a base of {shown.family} into the metadata",
+            )
+
+
+def bad() -> Subject:
+    layer = "unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+    return kohya({layer: (2048, 640)}, ss_base_model_version="sd_v1")
+
+
+def good() -> Subject:
+    layer = "unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+    return kohya({layer: (2048, 640)}, ss_base_model_version="sdxl_base_v1-0")

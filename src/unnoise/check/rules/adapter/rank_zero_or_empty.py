@@ -1,0 +1,44 @@
+"""A LoRA that holds nothing: no modules, or modules of rank 0.
+
+Why: it adds exactly 0 to every layer, so the picture is that of the base. Such files come out of conversions and
+resizing that dropped every layer.
+Shown: how many modules of rank 0, or that there is none.
+Instead: save or convert it again.
+Fix: none; there is nothing to keep.
+Source: kohya-ss/sd-scripts, networks/resize_lora.py; Comfy-Org/ComfyUI#1144.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import weights
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.rules.adapter._shared import kohya, lora_files
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN612", name="rank-zero-or-empty", severity=ERROR)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find LoRA files without modules, or with modules of rank 0."""
+    for held, lora in lora_files(subject):
+        hollow = [name for name, module in lora.modules.items() if module.rank == 0]
+        if lora.modules and not hollow:
+            continue
+        yield Finding(
+            RULE,
+            held.place,
+            says="this LoRA holds nothing that changes the model"
+            if len(hollow) == len(lora.modules)
+            else "part of this LoRA holds nothing",
+            measured=f"{len(hollow)} of {len(lora.modules)} modules of rank 0" if hollow else "0 modules",
+            expected="a rank of at least 1 in every module",
+            instead="save or convert it again",
+        )
+
+
+def bad() -> Subject:
+    return weights({}, {"ss_network_module": "networks.lora", "ss_network_dim": "16"})
+
+
+def good() -> Subject:
+    return kohya({"unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k": (768, 1280)})

@@ -1,0 +1,1 @@
+"""UN7xx: editing and masks."""

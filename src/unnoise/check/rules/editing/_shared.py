@@ -1,0 +1,90 @@
+"""What rules of editing share: the steps that a strength leaves, masks and who rounds them, what a network takes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from unnoise.check.acting import identity
+from unnoise.check.subject import Mask, Place, Run, Subject
+from unnoise.check.tables import default
+from unnoise.check.tables.pipelines import PIPELINES
+from unnoise.check.tables.tasks import TASKS
+
+# Pipelines that count steps*strength in fractions and take what is begun as a whole step: these always run one.
+# Source: get_timesteps of diffusers/pipelines/flux/pipeline_flux_img2img.py and of those that copy it.
+BEGUN = ("Flux", "StableDiffusion3", "Chroma", "QwenImage", "ZImage", "SanaSprint", "VisualCloze")
+# LCM's own pipeline makes all of its steps within the strength; LTX means another thing by it.
+# Source: diffusers/pipelines/latent_consistency_models, ltx/pipeline_ltx_condition.py
+OTHERWISE = ("LatentConsistency", "LTX", "Amused")
+# Of the pipelines for inpainting those that keep a mask as it is, or have none. Source: diffusers/pipelines.
+UNHARDENED = ("RePaint", "PaintByExample", "StableDiffusionDiffEdit", "StableAudio3", "Onnx")
+
+
+def resolved_class(run: Run) -> str:
+    """Give the class that runs: of `AutoPipelineForImage2Image` one that counts steps as the model's family does."""
+    if run.pipeline.startswith("AutoPipelineFor") and run.task in ("image", "inpaint") and run.facts is not None:
+        flow = run.facts.process == "flow"
+        return "StableDiffusion3Img2ImgPipeline" if flow else "StableDiffusionImg2ImgPipeline"
+    return run.pipeline
+
+
+def asked(run: Run) -> tuple[int, float] | None:
+    """Give steps and strength of a run of diffusers, by default where it says none; None where they are not known."""
+    class_ = resolved_class(run)
+    if run.tool != "diffusers" or "strength" not in PIPELINES.get(class_, {}) or class_.startswith(OTHERWISE):
+        return None
+    if "denoising_start" in run.others or "timesteps" in run.others or "sigmas" in run.others:
+        return None
+    steps = run.steps.value if run.steps is not None else default(run, "num_inference_steps")
+    strength = run.strength.value if run.strength is not None else default(run, "strength")
+    known = isinstance(steps, int) and isinstance(strength, int | float) and 0 < steps <= 10_000 and 0 <= strength <= 1
+    return (steps, float(strength)) if known else None
+
+
+def left(run: Run, steps: int, strength: float) -> int:
+    """Count the steps that diffusers runs, in its own arithmetic."""
+    if resolved_class(run).startswith(BEGUN):
+        return steps - int(max(steps - min(steps * strength, steps), 0))
+    return min(int(steps * strength), steps)
+
+
+def hardens(run: Run, subject: Subject) -> bool:
+    """Say whether a run rounds its mask to 0 and 1 at 0.5."""
+    if run.tool != "diffusers" or run.task != "inpaint" or speaks(subject, "do_binarize=False"):
+        return False
+    known = run.pipeline in TASKS["inpaint"] or run.pipeline == "AutoPipelineForInpainting"
+    return known and not run.pipeline.startswith(UNHARDENED)
+
+
+def masked(subject: Subject) -> Iterator[tuple[Run | None, Mask]]:
+    """List the masks of a subject, each with the run that uses it, if one does."""
+    for run in subject.runs:
+        if run.mask is not None:
+            yield run, run.mask
+    for mask in subject.masks:
+        yield None, mask
+
+
+def with_mask(subject: Subject, mask: Mask) -> Subject:
+    """Give the mask to every run, as if its file lay beside the script."""
+    runs = tuple(replace(run, mask=replace(mask, place=place_of_mask(run))) for run in subject.runs)
+    return replace(subject, runs=runs)
+
+
+def place_of_mask(run: Run) -> Place:
+    """Give the place that names the mask of a run."""
+    said = run.others.get("mask_image")
+    return said.place if said is not None else run.place
+
+
+def speaks(subject: Subject, *words: str) -> bool:
+    """Say whether a text of the subject holds one of some words."""
+    return any(word in text for text in subject.texts.values() for word in words)
+
+
+def is_base(run: Run) -> bool:
+    """Say whether the network is surely one that takes no mask: its tensors, or a name that means one model, say so."""
+    if run.model is None or run.facts is None:
+        return False
+    told = identity(run)
+    sure = run.model.weights is not None or not told.known_by.startswith("class")
+    return sure and told.variant not in ("inpaint", "fill", "pix2pix") and "inpaint" not in run.model.name.lower()

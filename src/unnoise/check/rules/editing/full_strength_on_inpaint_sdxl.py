@@ -1,0 +1,55 @@
+"""The inpainting model of SDXL at full strength.
+
+Why: at strength 1 the start is pure noise, where this model was trained on the last of 1000 levels, in which 0.068 of
+the picture is left (the square root of 0.00466). It answers with washed-out colours and a visible patch; at 0.99 it
+does not.
+Shown: the strength.
+Instead: 0.99.
+Fix: unsafe: write 0.99.
+Source: model card of diffusers/stable-diffusion-xl-1.0-inpainting-0.1 ("make sure to use strength below 1.0");
+huggingface/diffusers#5647; diffusers' own default is 0.9999 since huggingface/diffusers#4858.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import identity
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN707", name="full-strength-on-inpaint-sdxl", severity=WARN)
+MOST = 0.99
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        told = identity(run)
+        if run.tool != "diffusers" or run.strength is None or (told.family, told.variant) != ("sdxl", "inpaint"):
+            continue
+        if run.strength.value >= 1 and "Inpaint" in run.pipeline:
+            says = "the inpainting model of SDXL never saw a start of pure noise"
+            yield Finding(RULE, run.strength.place, says, "strength 1", "below 1", f"write {MOST}")
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("unsafe", f"write {MOST}", (Change(finding.place, MOST),))
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLInpaintPipeline
+        from diffusers.utils import load_image
+        pipe = StableDiffusionXLInpaintPipeline.from_pretrained("diffusers/stable-diffusion-xl-1.0-inpainting-0.1")
+        photo, mask = load_image("harbour.png"), load_image("sky.png")
+        pipe("a stormy sky", image=photo, mask_image=mask, padding_mask_crop=32, strength=1.0)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLInpaintPipeline
+        from diffusers.utils import load_image
+        pipe = StableDiffusionXLInpaintPipeline.from_pretrained("diffusers/stable-diffusion-xl-1.0-inpainting-0.1")
+        photo, mask = load_image("harbour.png"), load_image("sky.png")
+        pipe("a stormy sky", image=photo, mask_image=mask, padding_mask_crop=32, strength=0.99)
+    """)

@@ -1,0 +1,65 @@
+"""A model that needs a mask or a picture beside the noise, in a pipeline that gives it none.
+
+Why: an inpainting network takes 9 channels, that of instruct-pix2pix 8, FLUX.1 Fill 384, where these pipelines give 4
+or 64. The call stops with an error about shapes in the middle of the first step.
+Shown: the channels of the network, and how many it is given.
+Instead: the pipeline that the model is for, or a base model.
+Fix: none.
+Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py (latents of unet.config.in_channels) and
+pipeline_stable_diffusion_inpaint.py; Brooks et al. 2023, arXiv:2211.09800, section 3.2.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import identity
+from unnoise.check.examples import script
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN709", name="inpaint-model-without-mask", severity=ERROR)
+PLAIN = (
+    "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionXLPipeline",
+    "StableDiffusionXLImg2ImgPipeline", "FluxPipeline", "FluxImg2ImgPipeline", "AutoPipelineForText2Image",
+    "AutoPipelineForImage2Image",
+)  # fmt: skip
+CHANNELS = {"inpaint": 9, "pix2pix": 8, "fill": 384}
+PIPELINES = {
+    ("sd1", "inpaint"): "StableDiffusionInpaintPipeline",
+    ("sd2", "inpaint"): "StableDiffusionInpaintPipeline",
+    ("sdxl", "inpaint"): "StableDiffusionXLInpaintPipeline",
+    ("sd1", "pix2pix"): "StableDiffusionInstructPix2PixPipeline",
+    ("sdxl", "pix2pix"): "StableDiffusionXLInstructPix2PixPipeline",
+    ("flux1", "fill"): "FluxFillPipeline",
+}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        wanted = _wanted(run)
+        if wanted and run.model is not None:
+            told = identity(run)
+            given = 64 if told.family == "flux1" else 4
+            says = f"{run.pipeline} gives this network too few channels"
+            expected = f"{CHANNELS[told.variant]} channels"
+            yield Finding(RULE, run.model.place, says, f"{given} channels", expected, f"load it as {wanted}")
+
+
+def _wanted(run: Run) -> str:
+    told = identity(run)
+    return PIPELINES.get((told.family, told.variant), "") if run.tool == "diffusers" and run.pipeline in PLAIN else ""
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+        pipe("a stormy sky over a harbour", num_inference_steps=30)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        pipe("a stormy sky over a harbour", num_inference_steps=30)
+    """)

@@ -1,0 +1,51 @@
+"""A mask of another shape than the picture: it is stretched, and paints elsewhere than it was drawn.
+
+Why: picture and mask are each brought to the size of the run on their own. A square mask on a picture of 3 : 2 is
+stretched by 1.5 in one direction: what was drawn at the right edge of the middle third lands a sixth further on.
+Shown: both sizes.
+Instead: draw the mask on the picture itself, or crop both alike.
+Fix: none.
+Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py (image_processor and mask_processor,
+preprocess with height and width); huggingface/diffusers#2067.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import mask, script
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.editing._shared import with_mask
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN710", name="mask-of-another-size", severity=WARN)
+APART = 0.03  # of the aspect: a pixel or two of rounding on 512 is under 0.01
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if run.mask is None or run.image_size is None:
+            continue
+        (width, height), (across, down) = run.image_size.value, run.mask.size
+        if min(width, height, across, down) < 1:
+            continue
+        stretch = (across / down) / (width / height)
+        if max(stretch, 1 / stretch) > 1 + APART:
+            says = "the mask has another shape than the picture, and is stretched over it"
+            instead = "draw the mask on the picture, or crop both alike"
+            yield Finding(RULE, run.mask.place, says, f"{across} x {down}", f"the shape of {width} x {height}", instead)
+
+
+PAINT = """
+    from diffusers import StableDiffusionInpaintPipeline
+    from diffusers.utils import load_image
+    pipe = StableDiffusionInpaintPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+    photo, mask = load_image("harbour.png").resize((768, 512)), load_image("sky.png")
+    pipe("a stormy sky", image=photo, mask_image=mask, padding_mask_crop=32)
+"""
+
+
+def bad() -> Subject:
+    return with_mask(script(PAINT), mask(size=(512, 512)))
+
+
+def good() -> Subject:
+    return with_mask(script(PAINT), mask(size=(1536, 1024)))

@@ -1,0 +1,86 @@
+"""A strength so small that of the steps none is left to run, or hardly one.
+
+Why: diffusers runs int(steps * strength) of the steps: of 4 steps at strength 0.2 that is int(0.8) = 0. Inpainting
+then raises, Euler and DDIM fail on an empty batch, and PNDM, which counts a step more, gives the picture back
+unchanged. Below about 4 steps what is drawn is blurred: the few steps that are left are as large as those of a run of
+so few.
+Shown: the steps, the strength, and what is left of them.
+Instead: more steps: at least 4 / strength.
+Fix: unsafe: write as many steps as leave 4.
+Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_img2img.py, get_timesteps;
+huggingface/diffusers#1867; ComfyUI, comfy/samplers.py, KSampler.set_steps (denoise 0 is no step).
+"""
+
+import math
+from collections.abc import Iterator
+
+from unnoise.check.acting import may_be_distilled
+from unnoise.check.examples import script
+from unnoise.check.rule import ERROR, NOTE, Change, Finding, Fix, Rule
+from unnoise.check.rules.editing._shared import asked, left
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN701", name="no-steps-left", severity=ERROR)
+ENOUGH = 4
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if run.tool == "comfyui" and run.strength is not None and run.strength.value <= 0:
+            says = "a denoise of zero runs no step, the latents come out as they went in"
+            instead = "write a denoise above 0, or leave the sampler out"
+            yield Finding(RULE, run.strength.place, says, f"denoise {run.strength.value:g}", "above 0", instead)
+        found = asked(run)
+        if found is not None:
+            yield from _counted(run, subject, *found)
+
+
+def _counted(run: Run, subject: Subject, steps: int, strength: float) -> Iterator[Finding]:
+    count = left(run, steps, strength)
+    said = run.strength or run.steps
+    if said is None or count >= ENOUGH or strength == 1 or steps <= ENOUGH <= count * 2:
+        return
+    if count >= 1 and may_be_distilled(run, subject):
+        return
+    measured = f"{steps} steps * strength {strength:g} = {steps * strength:.3g}, so {count} are run"
+    says = "the strength leaves no step to run" if count < 1 else "the strength leaves very few steps to run"
+    instead = f"take {_enough(strength)} steps" if strength > 0 else "take a strength above 0"
+    grade = ERROR if count < 1 else NOTE
+    yield Finding(RULE, said.place, says, measured, "at least 1" if count < 1 else "at least 4", instead, grade)
+
+
+def _enough(strength: float) -> int:
+    """Give the fewest steps of which 4 are left, in floating point as diffusers counts them."""
+    steps = math.ceil(ENOUGH / strength)
+    return steps if int(steps * strength) >= ENOUGH else steps + 1
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    for run in subject.runs:
+        found = asked(run)
+        if found is None or run.steps is None or run.strength is None or not run.strength.place.same(finding.place):
+            continue
+        if found[1] >= 0.01:
+            steps = _enough(found[1])
+            return Fix("unsafe", f"write {steps} steps", (Change(run.steps.place, steps),))
+    return None
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLImg2ImgPipeline
+        from diffusers.utils import load_image
+        pipe = StableDiffusionXLImg2ImgPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        photo = load_image("harbour.png")
+        pipe("a harbour in fog", image=photo, num_inference_steps=20, strength=0.04)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLImg2ImgPipeline
+        from diffusers.utils import load_image
+        pipe = StableDiffusionXLImg2ImgPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        photo = load_image("harbour.png")
+        pipe("a harbour in fog", image=photo, num_inference_steps=40, strength=0.3)
+    """)

@@ -1,0 +1,53 @@
+"""The legacy pipeline for inpainting, which keeps the kept part one step noisier than the rest.
+
+Why: after each step from time t to the next it puts the kept part back with the noise of t. At 20 steps of the usual
+schedule the last call of the network sees noise of 0.22 in the kept part, where 0.04 belongs, so that the painted part
+is matched to noise, and edges show.
+Shown: the class.
+Instead: StableDiffusionInpaintPipeline, which puts it back at the next level.
+Fix: none; the two take other models.
+Source: huggingface/diffusers#2147; diffusers/pipelines/deprecated/stable_diffusion_variants/
+pipeline_stable_diffusion_inpaint_legacy.py (add_noise with t after step).
+"""
+
+import ast
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.editing._shared import speaks
+from unnoise.check.subject import Subject
+from unnoise.check.syntax import name_of, place_of
+
+RULE = Rule(id="UN712", name="noise-left-in-kept-region", severity=WARN)
+LEGACY = ("StableDiffusionInpaintPipelineLegacy", "OnnxStableDiffusionInpaintPipelineLegacy")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    if subject.script is None or not speaks(subject, *LEGACY):
+        return
+    for node in ast.walk(subject.script.tree):
+        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in LEGACY:
+            says = "this pipeline leaves the kept part noisier than what is painted beside it"
+            instead = "use StableDiffusionInpaintPipeline with an inpainting model"
+            yield Finding(RULE, place_of(subject.script, node), says, "1 step behind", "the level of the step", instead)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionInpaintPipelineLegacy
+        from diffusers.utils import load_image
+        pipe = StableDiffusionInpaintPipelineLegacy.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        photo, mask = load_image("harbour.png"), load_image("sky.png")
+        pipe("a stormy sky", image=photo, mask_image=mask, strength=0.75, num_inference_steps=20)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionInpaintPipeline
+        from diffusers.utils import load_image
+        pipe = StableDiffusionInpaintPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+        photo, mask = load_image("harbour.png"), load_image("sky.png")
+        pipe("a stormy sky", image=photo, mask_image=mask, strength=0.75, padding_mask_crop=32, num_inference_steps=20)
+    """)

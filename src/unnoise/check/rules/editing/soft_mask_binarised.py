@@ -1,0 +1,64 @@
+"""A soft or blurred mask, given to a pipeline that rounds it to 0 and 1.
+
+Why: every inpainting pipeline of diffusers sets each pixel of the mask below 0.5 to 0 and each from 0.5 on to 1. A
+ramp of 64 values comes out with 2, and a blurred edge stands again where it stood: the blur has no effect but rounder
+corners.
+Shown: the share of pixels with a value in between, or how far the mask is blurred.
+Instead: give a hard mask and paste the result back through the blurred one, or use differential diffusion, which
+honours every value: the community pipelines pipeline_stable_diffusion_xl_differential_img2img and
+pipeline_flux_differential_img2img.
+Fix: show.
+Source: diffusers/image_processor.py, binarize;
+diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py and flux/pipeline_flux_inpaint.py,
+mask_processor (do_binarize=True).
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import mask, script
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.rules.editing._shared import hardens, speaks, with_mask
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN704", name="soft-mask-binarised", severity=WARN)
+SOFT = 0.02  # of all pixels; the smoothed edge of a drawn mask has less
+INSTEAD = "paste the result back through the soft mask, or use differential diffusion"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if not hardens(run, subject):
+            continue
+        blur = run.others.get("mask_image.blur")
+        if run.mask is not None and run.mask.soft > SOFT:
+            says = "this pipeline rounds the mask to 0 and 1, its soft values are lost"
+            yield Finding(RULE, run.mask.place, says, f"{run.mask.soft:.0%} of the mask is soft", "0 or 1", INSTEAD)
+        elif blur is not None and _is_blur(blur.value, subject):
+            says = "this pipeline rounds the mask to 0 and 1, so that blurring it has next to no effect"
+            yield Finding(RULE, blur.place, says, f"blurred by {blur.value:g}", "a mask of 0 and 1", INSTEAD, NOTE)
+
+
+def _is_blur(amount: object, subject: Subject) -> bool:
+    """Say whether a filter blurs: the readers give any filter of Pillow as an amount of 1."""
+    return isinstance(amount, int | float) and (amount != 1 or speaks(subject, ".blur(", "GaussianBlur", "BoxBlur"))
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", INSTEAD)
+
+
+PAINT = """
+    from diffusers import StableDiffusionInpaintPipeline
+    from diffusers.utils import load_image
+    pipe = StableDiffusionInpaintPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+    photo, mask = load_image("harbour.png"), load_image("sky.png")
+    pipe("a stormy sky", image=photo, mask_image=mask, padding_mask_crop=32)
+"""
+
+
+def bad() -> Subject:
+    return with_mask(script(PAINT), mask(soft=0.25))
+
+
+def good() -> Subject:
+    return with_mask(script(PAINT), mask(soft=0.0))

@@ -1,0 +1,61 @@
+"""A strength of mflux as large as diffusers' strengths are: there it means how much of the picture is kept.
+
+Why: mflux skips max(1, int(steps * image_strength)) steps: of 20 steps at 0.8 it runs 4, where diffusers runs 16. Its
+default is 0.4, and at 1 no step is left: the picture comes back as it was.
+Shown: the strength, and the steps that are run.
+Instead: what was meant as diffusers' strength s is 1 - s here.
+Fix: unsafe: write 1 - strength.
+Source: filipstrand/mflux, src/mflux/config/runtime_config.py, init_time_step; mflux-community/mflux#86, #123.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import ERROR, NOTE, Change, Finding, Fix, Rule
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN702", name="strength-of-another-convention", severity=NOTE)
+LARGE = 0.75  # three quarters of the steps are skipped from here on
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if run.tool != "mflux" or run.strength is None or run.steps is None or not _is_large(run):
+            continue
+        steps, strength = run.steps.value, min(run.strength.value, 1.0)
+        count = steps - max(1, int(steps * strength))
+        says = "mflux keeps more of the picture the larger this is, the reverse of diffusers' strength"
+        measured = f"image strength {run.strength.value:g}: {count} of {steps} steps are run"
+        grade = ERROR if count < 1 else None
+        instead = f"if strength {strength:g} of diffusers is meant, write {1 - strength:.2g}"
+        yield Finding(RULE, run.strength.place, says, measured, "about 0.4", instead, grade)
+
+
+def _is_large(run: Run) -> bool:
+    return run.strength is not None and run.strength.value >= LARGE
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    for run in subject.runs:
+        if run.strength is not None and run.strength.place.same(finding.place) and run.strength.value < 1:
+            kept = round(1 - run.strength.value, 4)
+            return Fix("unsafe", f"write {kept:g}", (Change(finding.place, kept),))
+    return None
+
+
+def bad() -> Subject:
+    return script("""
+        from mflux import Config, Flux1
+        flux = Flux1.from_name("dev")
+        config = Config(num_inference_steps=20, image_path="harbour.png", image_strength=0.8)
+        flux.generate_image(seed=2, prompt="a harbour in fog", config=config)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from mflux import Config, Flux1
+        flux = Flux1.from_name("dev")
+        config = Config(num_inference_steps=20, image_path="harbour.png", image_strength=0.4)
+        flux.generate_image(seed=2, prompt="a harbour in fog", config=config)
+    """)

@@ -1,0 +1,52 @@
+"""A mask of thin lines or small spots, most of which is gone once it is as small as the latents.
+
+Why: the mask is reduced by 8 in width and height with the nearest neighbour, which looks at 1 pixel of each 64. A line
+of 1 pixel vanishes in 7 of 8 places, and then nothing is painted there.
+Shown: how many squares of 8 x 8 that hold a painted pixel are lost.
+Instead: widen what is painted by 8 pixels (`mask.filter(ImageFilter.MaxFilter(17))`).
+Fix: show.
+Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py, prepare_mask_latents (interpolate to
+height / 8); chandrasekaraditya/ReMOVE#2.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import mask, script
+from unnoise.check.rule import ERROR, WARN, Finding, Fix, Rule
+from unnoise.check.rules.editing._shared import masked, with_mask
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN706", name="thin-mask-vanishes", severity=WARN)
+LOST = 0.5  # the rim of a large area loses about half of its own squares, so the whole far less
+INSTEAD = "widen the painted part by 8 pixels, as ImageFilter.MaxFilter(17) does"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run, found in masked(subject):
+        if (run is not None and run.tool != "diffusers") or found.cells < 1 or found.lost <= LOST * found.cells:
+            continue
+        gone = found.lost >= found.cells
+        says = "the mask is too thin for the latents, " + ("nothing of it is left" if gone else "most of it is lost")
+        measured = f"{found.lost} of {found.cells} squares of 8 x 8 pixels lost"
+        yield Finding(RULE, found.place, says, measured, "0 lost", INSTEAD, ERROR if gone else WARN)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", INSTEAD)
+
+
+WIRE = """
+    from diffusers import StableDiffusionInpaintPipeline
+    from diffusers.utils import load_image
+    pipe = StableDiffusionInpaintPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+    photo, mask = load_image("harbour.png"), load_image("wires.png")
+    pipe("a clear sky", image=photo, mask_image=mask, padding_mask_crop=32)
+"""
+
+
+def bad() -> Subject:
+    return with_mask(script(WIRE), mask(ones=0.004, cells=128, lost=112))
+
+
+def good() -> Subject:
+    return with_mask(script(WIRE), mask(ones=0.06, cells=384, lost=60))

@@ -1,0 +1,1 @@
+"""UN1xx: process, grid and sampler."""

@@ -1,0 +1,58 @@
+"""A single file loaded with arguments that bring the betas of an old loader: 0.02 to 0.085.
+
+Why: `from_single_file(..., prediction_type=...)` without `original_config` builds the scheduler of Stable Diffusion 1
+and 2 on a path of its own, with betas of 0.02 to 0.085, and changes the defaults of later loads with it: after 100 of
+1000 levels 0.104 of the signal's power is left where it should be 0.894.
+Shown: the argument, or the betas.
+Instead: load without it, and set `pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config,
+prediction_type=...)`.
+Fix: show: what to write.
+Source: diffusers, loaders/single_file_utils.py, create_diffusers_scheduler and its defaults;
+huggingface/diffusers#9229.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import schedules
+from unnoise.check.examples import script
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN103", name="betas-of-the-legacy-loader", severity=ERROR)
+LEGACY = (0.02, 0.085)
+ARGUMENTS = ("from_single_file.prediction_type", "from_single_file.scheduler_type")
+CONFIG = "from_single_file.original_config"
+INSTEAD = "load without it, then set the scheduler with from_config(pipe.scheduler.config, prediction_type=...)"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for schedule in schedules(subject):
+        start, end = schedule.config.get("beta_start"), schedule.config.get("beta_end")
+        if start and end and (start.value, end.value) == LEGACY:
+            says = "these are the betas of diffusers' old loader of single files, no model has them"
+            yield Finding(RULE, start.place, says, "0.02 to 0.085", "0.00085 to 0.012", "write 0.00085 and 0.012")
+    for run in subject.runs:
+        said = next((run.others[name] for name in ARGUMENTS if name in run.others), None)
+        if said is not None and CONFIG not in run.others and _takes_old_path(run.pipeline):
+            says = "this argument brings the betas of diffusers' old loader"
+            yield Finding(RULE, said.place, says, "0.02 to 0.085", "0.00085 to 0.012", INSTEAD)
+
+
+def _takes_old_path(pipeline: str) -> bool:
+    return pipeline.startswith("StableDiffusion") and not pipeline.startswith(("StableDiffusionXL", "StableDiffusion3"))
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_single_file("dream.safetensors", prediction_type="epsilon")
+        pipe("a lighthouse at dawn")
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_single_file("dream.safetensors")
+        pipe("a lighthouse at dawn")
+    """)

@@ -1,0 +1,57 @@
+"""A sampler of diffusion models on a model of flow matching.
+
+Why: a flow model was trained on x = (1 - t) x0 + t noise, a DDPM-like scheduler hands it x with other scales and
+times: at the middle of the run the noise level differs by a factor of 2 and more. SD3 then runs without a word and
+gives noise.
+Shown: the class, and whether it speaks of flow.
+Instead: FlowMatchEulerDiscreteScheduler, or DPM-Solver++ or UniPC with use_flow_sigmas=True and
+prediction_type="flow_prediction".
+Fix: none; the class is your choice.
+Source: huggingface/diffusers#9924, #9833; Esser et al. 2024, arXiv:2403.03206, section 2.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import schedules
+from unnoise.check.examples import script
+from unnoise.check.methods import method
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.subject import Subject
+from unnoise.check.tables import defaults
+from unnoise.files.families.facts import facts
+
+RULE = Rule(id="UN111", name="diffusion-sampler-on-flow-model", severity=ERROR)
+INSTEAD = "take FlowMatchEulerDiscreteScheduler, or UniPCMultistepScheduler with use_flow_sigmas=True"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for schedule in schedules(subject):
+        known, config = facts(schedule.identity), schedule.config
+        if known is None or known.process != "flow" or schedule.identity.family == "unnoise":
+            continue
+        settings = {key: schedule.get(key) for key in ("use_flow_sigmas", "prediction_type", "algorithm_type")}
+        found = method("diffusers", config.class_, {key: value for key, value in settings.items() if value is not None})
+        if found is None or found.flow or defaults(config.class_) is None or schedule.get("use_flow_sigmas"):
+            continue
+        if schedule.get("prediction_type") == "flow_prediction":
+            continue
+        says = f"{known.title} is a flow model, and this is a sampler of diffusion models"
+        yield Finding(RULE, config.place, says, config.class_, "a sampler of flow matching", INSTEAD)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import DDIMScheduler, StableDiffusion3Pipeline
+        pipe = StableDiffusion3Pipeline.from_pretrained("stabilityai/stable-diffusion-3.5-large")
+        pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+        pipe("a lighthouse at dawn", num_inference_steps=40)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+        pipe = StableDiffusion3Pipeline.from_pretrained("stabilityai/stable-diffusion-3.5-large")
+        pipe.scheduler = FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)
+        pipe("a lighthouse at dawn", num_inference_steps=40)
+    """)

@@ -1,0 +1,48 @@
+"""An argument of the call that the sampler does not read.
+
+Why: diffusers' pipelines hand `eta` on only to schedulers whose step takes it, which are DDIM and its kin; with any
+other the call accepts it and the picture is the same to the last bit: 0 pixels differ between eta=0 and eta=1.
+Shown: the argument, and the scheduler that acts.
+Instead: remove it, or set a DDIMScheduler.
+Fix: none.
+Source: diffusers, pipeline_stable_diffusion.py, prepare_extra_step_kwargs; huggingface/diffusers#14353.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import acting
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.subject import Subject
+from unnoise.check.tables import step_accepts
+
+RULE = Rule(id="UN110", name="ignored-argument", severity=WARN)
+ARGUMENT = "eta"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        said, schedule = run.others.get(ARGUMENT), acting(run)
+        if run.tool != "diffusers" or said is None or schedule is None or said.value in (0, None):
+            continue
+        if not isinstance(said.value, int | float) or step_accepts(schedule.config.class_, ARGUMENT):
+            continue
+        says = f"{schedule.config.class_} does not read {ARGUMENT}"
+        instead = "remove it, or set DDIMScheduler.from_config(pipe.scheduler.config)"
+        yield Finding(RULE, said.place, says, f"eta={said.value}", "0, or DDIM", instead)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe("a lighthouse at dawn", num_inference_steps=50, eta=1.0)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe("a lighthouse at dawn", num_inference_steps=50)
+    """)

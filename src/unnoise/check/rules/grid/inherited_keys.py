@@ -1,0 +1,50 @@
+"""DDIM made from a configuration of another class, with keys that meant nothing there.
+
+Why: the published configuration of SDXL is of Euler and carries `set_alpha_to_one: false`, which Euler does not read.
+DDIM does: the last step then ends at sigma 0.029 instead of 0, and that noise is decoded.
+Shown: where the last step ends.
+Instead: set_alpha_to_one=True in `from_config`.
+Fix: show: what to write.
+Source: huggingface/diffusers#6068; diffusers, scheduling_ddim.py, final_alpha_cumprod.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import schedules
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Subject
+from unnoise.check.tables import accepts
+
+RULE = Rule(id="UN108", name="inherited-keys", severity=NOTE)
+KEY = "set_alpha_to_one"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for schedule in schedules(subject):
+        config = schedule.config
+        if not config.before or config.complete or config.get(KEY) is not None or not accepts(config.class_, KEY):
+            continue
+        if not accepts(config.before, KEY) and schedule.get(KEY) is False and config.class_.startswith("DDIM"):
+            says = f"{config.class_} inherits a setting that {config.before} never read"
+            yield Finding(RULE, config.place, says, "an end at sigma 0.029", "0", "write set_alpha_to_one=True")
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
+        pipe("a lighthouse at dawn", num_inference_steps=50)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = DDIMScheduler.from_config(
+            pipe.scheduler.config, timestep_spacing="trailing", set_alpha_to_one=True
+        )
+        pipe("a lighthouse at dawn", num_inference_steps=50)
+    """)

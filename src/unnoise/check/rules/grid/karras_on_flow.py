@@ -1,0 +1,40 @@
+"""Karras or exponential levels on a model of flow matching.
+
+Why: these spacings were made for sigma from 14.6 to 0.03. On a flow model, whose time runs from 1 to 0, most of 20
+steps then lie at low noise: half of them below sigma 0.25, where the family's own shifted grid has a fifth.
+Shown: the spacing.
+Instead: "simple", "normal", "sgm_uniform" or "beta", with the family's shift.
+Fix: unsafe: write "simple".
+Source: Karras et al. 2022, arXiv:2206.00364, equation 5; Esser et al. 2024, arXiv:2403.03206, section 5.3.2 (shift).
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import workflow
+from unnoise.check.rule import NOTE, Change, Finding, Fix, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN124", name="karras-on-flow", severity=NOTE)
+SPACINGS = ("karras", "exponential", "polyexponential")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if run.grid is None or run.facts is None or run.facts.process != "flow" or run.tool == "unnoise":
+            continue
+        if run.grid.value.lower() in SPACINGS:
+            says = f"{run.facts.title} is a flow model, this spacing was made for diffusion models"
+            instead = "take simple, normal, sgm_uniform or beta"
+            yield Finding(RULE, run.grid.place, says, run.grid.value, "simple", instead)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("unsafe", 'write "simple"', (Change(finding.place, "simple"),))
+
+
+def bad() -> Subject:
+    return workflow(checkpoint="flux1-dev-fp8.safetensors", cfg=1.0, negative="", scheduler="karras")
+
+
+def good() -> Subject:
+    return workflow(checkpoint="flux1-dev-fp8.safetensors", cfg=1.0, negative="", scheduler="simple")

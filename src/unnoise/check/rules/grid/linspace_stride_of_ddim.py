@@ -1,0 +1,62 @@
+"""DDIM with linspace spacing, whose steps are not as long as the levels lie apart.
+
+Why: diffusers' DDIM takes the end of a step as `time - 1000 // n`, while linspace puts times 999 / (n - 1) apart. With
+10 steps that is 100 against 111, with 5 steps 200 against 250: every step ends at a level that the next does not start
+from.
+Shown: both distances.
+Instead: timestep_spacing="trailing", or "leading" from 20 steps.
+Fix: safe where the setting is said: write "trailing".
+Source: diffusers, scheduling_ddim.py, step ("prev_timestep"); huggingface/diffusers#9261, #14357.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import acting
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN107", name="linspace-stride-of-ddim", severity=WARN)
+CLASSES = ("DDIMScheduler", "DDIMParallelScheduler")
+SURELY = 20  # steps: below, the distances differ by 5 % and more
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        schedule = acting(run)
+        if schedule is None or schedule.config.class_ not in CLASSES or run.steps is None or run.steps.value < 2:
+            continue
+        said = schedule.config.get("timestep_spacing")
+        if said is None or said.value != "linspace" or run.pipeline.startswith(("AnimateDiff", "PIA")):
+            continue
+        apart, long = 999 / (run.steps.value - 1), 1000 // run.steps.value
+        says = f"{schedule.config.class_} takes steps of another length than its levels lie apart"
+        severity = WARN if run.steps.value <= SURELY else NOTE
+        instead = 'write timestep_spacing="trailing"'
+        yield Finding(RULE, said.place, says, f"{long} of 1000", f"{apart:.0f} of 1000", instead, severity)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("safe", 'write "trailing"', (Change(finding.place, "trailing"),))
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = DDIMScheduler.from_config(
+            pipe.scheduler.config, set_alpha_to_one=True, timestep_spacing="linspace"
+        )
+        pipe("a lighthouse at dawn", num_inference_steps=20)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = DDIMScheduler.from_config(
+            pipe.scheduler.config, set_alpha_to_one=True, timestep_spacing="trailing"
+        )
+        pipe("a lighthouse at dawn", num_inference_steps=20)
+    """)

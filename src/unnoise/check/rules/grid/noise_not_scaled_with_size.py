@@ -1,0 +1,46 @@
+"""A picture larger than the model's own size, from levels that were made for that size.
+
+Why: neighbouring pixels of a larger picture are more alike, so the same noise hides less of it: at 2 times the side,
+sigma must be twice as high to hide as much. The coarse structure then comes from a start that the model takes for half
+hidden.
+Shown: the area, beside the native one.
+Instead: generate at the native size and upscale, or raise sigma_max with the side.
+Fix: none.
+Source: huggingface/diffusers#9531; Hoogeboom et al. 2023, arXiv:2301.11093, section 3.1 (shift by the side).
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN119", name="noise-not-scaled-with-size", severity=NOTE)
+LARGE = 1.5  # of the native area; up to it models were trained in buckets of aspect
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        known = run.facts
+        if known is None or known.process != "ddpm" or known.size is None or not run.width or not run.height:
+            continue
+        share = run.width.value * run.height.value / (known.size[0] * known.size[1])
+        if LARGE < share <= known.area[1] and run.task == "text" and not known.distilled:
+            says = f"{known.title} is not given more noise for a larger picture"
+            measured = f"{share:.1f} times the native area"
+            instead = "generate at the native size and upscale"
+            yield Finding(RULE, run.width.place, says, measured, f"up to {LARGE:g}", instead)
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 30, Sampler: DPM++ 2M, CFG scale: 6, Seed: 1, Size: 1344x1344, Model: sd_xl_base_1.0, Version: v1.10.1
+    """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 30, Sampler: DPM++ 2M, CFG scale: 6, Seed: 1, Size: 1024x1024, Model: sd_xl_base_1.0, Version: v1.10.1
+    """)

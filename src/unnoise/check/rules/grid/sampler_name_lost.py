@@ -1,0 +1,61 @@
+"""A setting that other schedulers have and this one drops, so that the sampler is not the one that was meant.
+
+Why: "Euler a Karras" cannot be written as `EulerAncestralDiscreteScheduler.from_config(..., use_karras_sigmas=True)`:
+that class has no such setting, takes it, and samples on its own levels; 0 of its levels move. The same with
+`flow_shift` given to FlowMatchEuler, whose setting is `shift`.
+Shown: the setting, and the class that drops it.
+Instead: take a class that has the setting, or the word that this class has for it.
+Fix: none; which of both is meant is your choice.
+Source: diffusers, configuration_utils.py, extract_init_dict; huggingface/diffusers#5002.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import schedules
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.subject import Subject
+from unnoise.check.tables import accepts, classes, defaults
+
+RULE = Rule(id="UN118", name="sampler-name-lost", severity=WARN)
+# What changes the levels or the update, so that dropping it changes the picture; other keys ride along in saved files.
+ACTING = {
+    "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas", "flow_shift",
+    "shift", "timestep_spacing", "algorithm_type", "solver_order", "solver_type", "final_sigmas_type", "euler_at_final",
+    "use_dynamic_shifting",
+}  # fmt: skip
+FLAG = "rescale_betas_zero_snr"  # of another rule, UN104
+WORDS = {"flow_shift": "shift", "shift": "flow_shift"}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for schedule in schedules(subject):
+        class_ = schedule.config.class_
+        if schedule.run is None or defaults(class_) is None:
+            continue
+        for key, said in schedule.config.settings.items():
+            if key not in ACTING or accepts(class_, key) or said.value in (False, None):
+                continue
+            word = WORDS.get(key, "")
+            others = [name for name, known in classes.CLASSES.items() if key in known]
+            instead = f"write {word}={said.value!r}" if word and accepts(class_, word) else f"take {others[0]}"
+            says = f"{class_} has no {key} and drops it"
+            yield Finding(RULE, said.place, says, f"{key}={said.value!r}"[:80], "a class that has it", instead)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config, use_karras_sigmas=True)
+        pipe("a lighthouse at dawn", num_inference_steps=30)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config)
+        pipe("a lighthouse at dawn", num_inference_steps=30)
+    """)

@@ -1,0 +1,54 @@
+"""A shift of Wan for another size than the one that is asked for.
+
+Why: the authors of Wan give 3.0 for 480p and 5.0 for 720p. With the larger at 480p more of the steps lie at high
+noise, and less detail is left; with the smaller at 720p composition suffers.
+Shown: shift and size.
+Instead: flow_shift 3.0 at 832 x 480, 5.0 at 1280 x 720.
+Fix: unsafe: write the shift of the size.
+Source: diffusers, pipeline_wan.py, example ("5.0 for 720P, 3.0 for 480P"); Wan-Video/Wan2.1, README.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import acting
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, Change, Finding, Fix, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN113", name="shift-for-another-size", severity=NOTE)
+SMALL, LARGE = 832 * 480, 1280 * 720  # pixels
+RIGHT = {SMALL: 3.0, LARGE: 5.0}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        schedule = acting(run)
+        if schedule is None or schedule.identity.family != "wan" or not run.width or not run.height:
+            continue
+        said, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
+        right = RIGHT.get(area)
+        if said is not None and right is not None and said.value in RIGHT.values() and said.value != right:
+            says = f"this is the shift of another size than {run.width.value} x {run.height.value}"
+            yield Finding(RULE, said.place, says, f"{said.value:g}", f"{right:g}", f"write flow_shift={right:g}")
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("unsafe", f"write {finding.expected}", (Change(finding.place, float(finding.expected)),))
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import UniPCMultistepScheduler, WanPipeline
+        pipe = WanPipeline.from_pretrained("Wan-AI/Wan2.1-T2V-14B-Diffusers")
+        pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=3.0)
+        pipe("a lighthouse at dawn", width=1280, height=720, num_frames=81)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import UniPCMultistepScheduler, WanPipeline
+        pipe = WanPipeline.from_pretrained("Wan-AI/Wan2.1-T2V-14B-Diffusers")
+        pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=5.0)
+        pipe("a lighthouse at dawn", width=1280, height=720, num_frames=81)
+    """)

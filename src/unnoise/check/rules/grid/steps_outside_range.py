@@ -1,0 +1,67 @@
+"""Steps far from what the model was made for.
+
+Why: a model distilled to 1 to 8 steps was never trained on more levels: with 30 or 50 its pictures get flat and
+over-sharp. An undistilled one has an error of 10 to 20 % of the data's spread at 4 calls with any sampler
+(docs/bench.md at 5 calls).
+Shown: the steps, beside the model's range.
+Instead: a number within the range, or a few-step LoRA for the undistilled model.
+Fix: unsafe: write the nearest number of the range.
+Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; docs/bench.md.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import distilled, may_be_distilled
+from unnoise.check.examples import infotext
+from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN122", name="steps-outside-range", severity=WARN)
+TRAINED = 1000  # from here it is another mistake, UN101
+WARM_UP = 1  # a step that official examples take before they measure
+SLACK = 2  # times the most steps, and a half of the fewest, are still no warning
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        bounds = _bounds(run, subject)
+        if bounds is None or run.steps is None or run.facts is None:
+            continue
+        low, high = bounds
+        steps = run.steps.value
+        if low <= steps <= high or not (WARM_UP if high == TRAINED else 0) < steps < TRAINED:
+            continue
+        says = f"{run.facts.title} was made for {'fewer' if steps > high else 'more'} steps"
+        clear = steps > SLACK * high or steps * SLACK < low
+        nearest = high if steps > high else low
+        expected, instead = f"{low} to {high}", f"take {nearest} steps"
+        yield Finding(RULE, run.steps.place, says, f"{steps} steps", expected, instead, WARN if clear else NOTE)
+
+
+def _bounds(run: Run, subject: Subject) -> tuple[int, int] | None:
+    if run.facts is None or run.facts.steps is None or "timesteps" in run.others or "sigmas" in run.others:
+        return None
+    if run.facts.distilled == "steps":
+        return run.facts.steps
+    if run.task != "text" or distilled(run) or may_be_distilled(run, subject):
+        return None
+    return run.facts.steps[0], TRAINED  # more than enough is of other rules
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    nearest = int(finding.instead.split()[1])
+    return Fix("unsafe", f"write {nearest}", (Change(finding.place, nearest),))
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 30, Sampler: Euler a, CFG scale: 1, Seed: 1, Size: 512x512, Model: sd_xl_turbo_1.0_fp16, Version: v1.10.1
+    """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 4, Sampler: Euler a, CFG scale: 1, Seed: 1, Size: 512x512, Model: sd_xl_turbo_1.0_fp16, Version: v1.10.1
+    """)

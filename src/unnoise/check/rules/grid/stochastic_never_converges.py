@@ -1,0 +1,45 @@
+"""Many steps of a sampler that adds noise: more of them give another picture, not a better one.
+
+Why: an ancestral or SDE sampler draws new noise at every step, so pictures of 80 and 100 steps differ as two seeds do.
+An ODE sampler of order 2 is within a thousandth of its limit at 50 calls (docs/bench.md); beyond that only time is
+spent.
+Shown: the steps, beside what the sampler gains from.
+Instead: 20 to 40 steps, or a deterministic sampler where convergence is wanted.
+Fix: none; the number is your choice.
+Source: Karras et al. 2022, arXiv:2206.00364, section 4; Song et al. 2021, arXiv:2010.02502, table 1 (eta).
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN120", name="stochastic-never-converges", severity=NOTE)
+ENOUGH = 60  # steps
+SLOW = ("ddpm", "consistency")  # these need many steps, or have no limit to reach
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        found, known = run.method, run.facts
+        if found is None or not found.stochastic or found.few or found.name in SLOW or run.steps is None:
+            continue
+        if known is not None and known.modality == "image" and ENOUGH < run.steps.value < 1000 and not known.distilled:
+            says = f"{found.name} adds noise at every step, so more steps never settle on one picture"
+            instead = "take 20 to 40 steps, or a deterministic sampler such as DPM++ 2M"
+            yield Finding(RULE, run.steps.place, says, f"{run.steps.value} steps", f"at most {ENOUGH}", instead)
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 100, Sampler: Euler a, CFG scale: 6, Seed: 1, Size: 1024x1024, Model: sd_xl_base_1.0, Version: v1.10.1
+    """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 30, Sampler: Euler a, CFG scale: 6, Seed: 1, Size: 1024x1024, Model: sd_xl_base_1.0, Version: v1.10.1
+    """)

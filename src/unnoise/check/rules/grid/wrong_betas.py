@@ -1,0 +1,89 @@
+"""A schedule of noise that the model was not trained with.
+
+Why: a bare `DDPMScheduler()` has linear betas from 0.0001 to 0.02: its last level is sigma 157, where Stable Diffusion
+was trained to 14.6. Every level then means another time to the network, and colours and background stay noisy.
+Shown: the betas that act and the last level of noise that follows, beside those of the family.
+Instead: take the scheduler's settings from the model: `Scheduler.from_config(pipe.scheduler.config)`.
+Fix: show: the settings to write.
+Source: CompVis/stable-diffusion, v1-inference.yaml; diffusers, scheduling_ddpm.py, defaults; huggingface/peft#421.
+"""
+
+from collections.abc import Iterator
+from math import sqrt
+
+from unnoise.check.acting import Schedule, schedules
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.subject import Subject
+from unnoise.check.tables import accepts
+from unnoise.files.families.facts import facts
+
+RULE = Rule(id="UN102", name="wrong-betas", severity=WARN)
+KEYS = ("beta_schedule", "beta_start", "beta_end")
+LEGACY = (0.02, 0.085)  # of another rule, UN103
+TRAINED = 1000
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for schedule in schedules(subject):
+        known = facts(schedule.identity)
+        if known is None or known.betas is None or not accepts(schedule.config.class_, "beta_start"):
+            continue
+        found = tuple(schedule.get(key) for key in KEYS)
+        if None in found or found == known.betas or found[1:] == LEGACY or _adapts(schedule):
+            continue
+        shown = _shown(found)
+        if shown is None:
+            continue
+        said = schedule.config.get("beta_schedule") or schedule.config.get("beta_start")
+        yield Finding(
+            RULE,
+            said.place if said else schedule.place,
+            f"{known.title} was not trained with these betas",
+            shown,
+            _shown(known.betas) or "",
+            f"write beta_schedule={known.betas[0]!r}, beta_start={known.betas[1]}, beta_end={known.betas[2]}",
+            WARN if found[1:] != known.betas[1:] else NOTE,
+        )
+
+
+def _adapts(schedule: Schedule) -> bool:
+    """Say whether a motion adapter has the last word on the schedule."""
+    return schedule.run is not None and schedule.run.pipeline.startswith(("AnimateDiff", "PIA"))
+
+
+def _shown(betas: tuple[object, ...]) -> str | None:
+    name, start, end = betas
+    if not isinstance(start, float | int) or not isinstance(end, float | int) or not 0 < start <= end < 1:
+        return None
+    if name not in ("linear", "scaled_linear"):
+        return f"{name}"
+    return f"{name} {start:g} to {end:g}, sigma up to {last_level(str(name), start, end):.1f}"
+
+
+def last_level(name: str, start: float, end: float) -> float:
+    """Give the noise-to-signal ratio of the last of 1000 levels.   Source: diffusers, scheduling_ddpm.py."""
+    kept = 1.0
+    for index in range(TRAINED):
+        share = index / (TRAINED - 1)
+        root = sqrt(start) + share * (sqrt(end) - sqrt(start))
+        kept *= 1 - (root**2 if name == "scaled_linear" else start + share * (end - start))
+    return sqrt((1 - kept) / kept)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import DDPMScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = DDPMScheduler()
+        pipe("a lighthouse at dawn", num_inference_steps=100)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import DDPMScheduler, StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
+        pipe("a lighthouse at dawn", num_inference_steps=100)
+    """)

@@ -1,0 +1,53 @@
+"""Zero terminal SNR asked of a scheduler that has no such setting, and drops it.
+
+Why: of diffusers' schedulers only some rescale their betas. PNDM, Heun, LMS, DEIS and KDPM2 drop the flag without a
+word: the last level is then sigma 14.6 and not infinity, and the picture cannot get darker or lighter than grey noise
+allows.
+Shown: the class, and those that have it.
+Instead: DDIM, Euler, DPM-Solver++ multistep or UniPC.
+Fix: none; the class is your choice.
+Source: diffusers, configuration_utils.py, extract_init_dict; Lin et al. 2023, arXiv:2305.08891, algorithm 1.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import schedules
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.subject import Subject
+from unnoise.check.tables import accepts, defaults
+
+RULE = Rule(id="UN104", name="zero-snr-ignored", severity=WARN)
+FLAG = "rescale_betas_zero_snr"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for schedule in schedules(subject):
+        config, said = schedule.config, schedule.config.get(FLAG)
+        if said is None or said.value is not True or accepts(config.class_, FLAG) or not defaults(config.class_):
+            continue
+        says = f"{config.class_} has no zero terminal SNR and drops the setting"
+        instead = "take DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler or UniPCMultistepScheduler"
+        yield Finding(RULE, said.place, says, f"{FLAG}=True", "a class that has it", instead)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import HeunDiscreteScheduler, StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("ptx0/pseudo-journey-v2")
+        pipe.scheduler = HeunDiscreteScheduler.from_config(
+            pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
+        )
+        pipe("a lighthouse at night", guidance_rescale=0.7)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("ptx0/pseudo-journey-v2")
+        pipe.scheduler = DDIMScheduler.from_config(
+            pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
+        )
+        pipe("a lighthouse at night", guidance_rescale=0.7)
+    """)

@@ -1,0 +1,50 @@
+"""Zero terminal SNR with a model that predicts noise.
+
+Why: at the last level the signal is 0, and x0 = (x - spread * eps) / signal divides by it: diffusers writes 2**-24
+instead of 0, which makes the first guess of x0 about 4,000 times too large, and clips what follows. Pictures come out
+black or burnt.
+Shown: the prediction that acts.
+Instead: zero terminal SNR only with a model trained to predict v on such a schedule.
+Fix: unsafe: write false.
+Source: huggingface/diffusers#3851; Lin et al. 2023, arXiv:2305.08891, section 3.1 ("we must switch to v prediction").
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import schedules
+from unnoise.check.examples import folder
+from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
+from unnoise.check.subject import Subject
+from unnoise.check.tables import accepts
+
+RULE = Rule(id="UN105", name="zero-snr-with-eps", severity=ERROR)
+FLAG = "rescale_betas_zero_snr"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for schedule in schedules(subject):
+        said = schedule.config.get(FLAG)
+        if said is None or said.value is not True or not accepts(schedule.config.class_, FLAG):
+            continue
+        if schedule.get("prediction_type") == "epsilon":
+            says = "a model that predicts noise cannot start where there is no signal"
+            instead = "use it with prediction_type='v_prediction' and a model trained so, or write false"
+            yield Finding(RULE, said.place, says, "epsilon", "v_prediction", instead)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("unsafe", "write false", (Change(finding.place, False),))
+
+
+CONTENT = {
+    "_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+    "rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "clip_sample": False,
+}  # fmt: skip
+
+
+def bad() -> Subject:
+    return folder({"scheduler_config.json": CONTENT | {"prediction_type": "epsilon"}})
+
+
+def good() -> Subject:
+    return folder({"scheduler_config.json": CONTENT | {"prediction_type": "v_prediction"}})

@@ -1,0 +1,1 @@
+"""Rules of guidance: its weight, its convention, and whether it acts."""

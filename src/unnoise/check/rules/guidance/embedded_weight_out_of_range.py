@@ -1,0 +1,67 @@
+"""A weight for the network's own input that it was never trained on.
+
+Why: FLUX.1 [dev] and its kind were distilled for weights of a range, and answer for others by chance: 3.5 is the
+default, published examples go from 1 to 10, those of Fill, Depth and Canny to 50; an LCM takes 1 to 13. 7.5, carried
+over from SD, still works there; 20 does not, and 0 asks for less than no guidance.
+Shown: the weight, beside the range of published examples.
+Instead: a weight inside the range.
+Fix: unsafe: the nearest end of the range.
+Source: black-forest-labs/flux, src/flux/cli.py; diffusers/pipelines/flux/pipeline_flux_fill.py, example;
+luosiallen/latent-consistency-model, README.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN411", name="embedded-weight-out-of-range", severity=WARN)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Compare the embedded weight of every run with the range of its model."""
+    for run in subject.runs:
+        facts = run.facts
+        if run.embedded is None or facts is None or facts.embedded is None:
+            continue
+        ranges = [facts.embedded, *(use.adapter.facts.embedded for use in run.adapters if use.adapter.facts)]
+        low = min(one[0] for one in ranges if one)
+        high = max(one[1] for one in ranges if one)
+        if low <= run.embedded.value <= high:
+            continue
+        yield Finding(
+            RULE,
+            run.embedded.place,
+            says=f"the network of {facts.title} was not trained on this weight",
+            measured=f"guidance {run.embedded.value:g}",
+            expected=f"{low:g} to {high:g}",
+            instead=f"write {min(max(run.embedded.value, low), high):g}",
+        )
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    right = float(finding.instead.split()[1])
+    return Fix("unsafe", f"write {right:g}", (Change(finding.place, right),))
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", torch_dtype=torch.bfloat16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe("a lighthouse", guidance_scale=20.0, generator=noise).images[0]
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", torch_dtype=torch.bfloat16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe("a lighthouse", guidance_scale=3.5, generator=noise).images[0]
+        """)

@@ -1,0 +1,75 @@
+"""A usual weight of other programs, given to one that counts guidance from 0.
+
+Why: diffusers, ComfyUI, AUTOMATIC1111, InvokeAI and this program guide by null + w*(cond - null), where 1 is off;
+azula and smalldiffusion by cond + w*(cond - null), where 0 is off. The same picture needs w - 1 there: 7.5 copied over
+is 8.5, and 1, which is off elsewhere, is 2.
+Shown: the weight, and what it is in the other convention.
+Instead: subtract 1 from a weight that was found with another program.
+Fix: none; whether it was copied is not known.
+Source: probabilists/azula, azula/guidance/cfg.py; yuanchenyang/smalldiffusion, src/smalldiffusion/model.py.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+
+from unnoise.check.examples import script
+from unnoise.check.read.python.places import Places
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Script, Subject
+
+RULE = Rule(id="UN406", name="guidance-of-another-convention", severity=NOTE)
+# package: (the argument that is the weight, one that the same call has)
+FROM_ZERO: Mapping[str, tuple[str, str]] = {"azula": ("guidance", "positive"), "smalldiffusion": ("cfg_scale", "")}
+USUAL = (5.0, 7.0, 7.5, 8.0)  # defaults of diffusers for SDXL, AUTOMATIC1111, diffusers for SD 1, and ComfyUI
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find the defaults of other programs in calls of packages that count from 0."""
+    if subject.script is None:
+        return
+    packages = _packages(subject.script)
+    places = Places(subject.script.path, "\n".join(subject.script.lines))
+    for call in ast.walk(subject.script.tree) if packages else ():
+        words = {word.arg: word.value for word in call.keywords} if isinstance(call, ast.Call) else {}
+        for package in packages:
+            name, beside = FROM_ZERO[package]
+            value = words.get(name)
+            if isinstance(value, ast.Constant) and value.value in USUAL and (not beside or beside in words):
+                yield Finding(
+                    RULE,
+                    places.at(value),
+                    says=f"{package} counts guidance from 0, and this is a usual weight of programs that count from 1",
+                    measured=f"{name} {value.value}, which is {float(str(value.value)) + 1:g} elsewhere",
+                    expected=f"{float(str(value.value)) - 1:g}, if it was copied",
+                    instead="subtract 1",
+                )
+
+
+def _packages(script: Script) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found & FROM_ZERO.keys()
+
+
+def bad() -> Subject:
+    return script("""
+        from azula.guidance import CFGDenoiser
+        from azula.sample import DDIMSampler
+
+        sampler = DDIMSampler(CFGDenoiser(denoiser), steps=64)
+        x0 = sampler(x1, positive={"label": cat}, negative={}, guidance=7.5)
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        from azula.guidance import CFGDenoiser
+        from azula.sample import DDIMSampler
+
+        sampler = DDIMSampler(CFGDenoiser(denoiser), steps=64)
+        x0 = sampler(x1, positive={"label": cat}, negative={}, guidance=6.5)
+        """)

@@ -1,0 +1,62 @@
+"""Guidance is off on a model that was made to be guided.
+
+Why: without guidance an undistilled model draws the whole spread of its data: softer shapes, half-followed prompts. On
+the embedded model, 128 prompts and 20 steps, the picture that was asked for is recognised in 87 % at weight 1 and in
+91 % at 1.5 and 2; large models, whose data is far wider, gain more.
+Shown: the weight, beside the range of published examples.
+Instead: a weight inside the range, or a distilled model if the time for two calls a step is missing.
+Fix: none; it may be meant.
+Source: Ho & Salimans 2022, arXiv:2207.12598; docs/models/emoji.md.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import may_be_distilled
+from unnoise.check.examples import infotext
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.rules.guidance._shared import word
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN409", name="guidance-off-on-base", severity=NOTE)
+FEWEST = 16  # steps; with less, a merged distilled model is likely that cannot be told by its tensors
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find runs from text with guidance off, of models that are not distilled."""
+    for run in subject.runs:
+        facts = run.facts
+        if run.guidance is None or run.guidance.value > 1 or facts is None or facts.guidance is None or _is_few(run):
+            continue
+        if may_be_distilled(run, subject):
+            continue
+        if facts.distilled == "" and facts.modality == "image" and run.task == "text" and not run.adapters:
+            low, high = facts.guidance
+            yield Finding(
+                RULE,
+                run.guidance.place,
+                says=f"guidance is off, and {facts.title} is not distilled to do without",
+                measured=f"{word(run)} {run.guidance.value:g}",
+                expected=f"above {low:g}, to {high:g}",
+                instead="guide, or use a distilled model",
+            )
+
+
+def _is_few(run: Run) -> bool:
+    method = run.method
+    return bool(method and method.few) or run.steps is None or run.steps.value < FEWEST
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 25, Sampler: Euler, Schedule type: Normal, CFG scale: 1, Seed: 1, Size: 1024x1024, \
+Model hash: 31e35c80fc, Model: sd_xl_base_1.0, RNG: CPU, Version: v1.10.1
+        """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 25, Sampler: Euler, Schedule type: Normal, CFG scale: 7, Seed: 1, Size: 1024x1024, \
+Model hash: 31e35c80fc, Model: sd_xl_base_1.0, RNG: CPU, Version: v1.10.1
+        """)

@@ -1,0 +1,59 @@
+"""A weight for a network that has no input for it: it is read, and changes nothing.
+
+Why: FLUX.1 [schnell] and FLUX.2 [klein] have no guidance embedding. diffusers' FluxPipeline then leaves
+`guidance_scale` unused without a word, also its default of 3.5; ComfyUI's FluxGuidance likewise. Pictures at 0 and at
+7.5 are equal to the bit (reproduced on a tiny FluxTransformer2DModel without guidance_embeds).
+Shown: the weight.
+Instead: leave it out, or write 0 as the documentation does.
+Fix: none; what the weight was to do, another model has to.
+Source: diffusers/pipelines/flux/pipeline_flux.py, `self.transformer.config.guidance_embeds`;
+diffusers/pipelines/flux2/pipeline_flux2_klein.py, which says so.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN403", name="guidance-without-effect", severity=NOTE)
+FAMILIES = ("flux1", "flux2")  # whose networks take a weight, but for the distilled ones
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find weights that are handed to a network without an input for them."""
+    for run in subject.runs:
+        facts, family = run.facts, run.model.identity.family if run.model else ""
+        if facts is None or family not in FAMILIES or facts.distilled != "steps" or facts.embedded is not None:
+            continue
+        if run.embedded is not None and run.embedded.value > 1:
+            yield Finding(
+                RULE,
+                run.embedded.place,
+                says=f"the network of {run.model.name if run.model else facts.title} takes no weight of guidance",
+                measured=f"guidance {run.embedded.value:g}, without effect",
+                expected="none, or 0",
+                instead="leave it out",
+            )
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-schnell", torch_dtype=torch.bfloat16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe("a lighthouse", guidance_scale=7.5, num_inference_steps=4, generator=noise).images[0]
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-schnell", torch_dtype=torch.bfloat16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe("a lighthouse", guidance_scale=0.0, num_inference_steps=4, generator=noise).images[0]
+        """)

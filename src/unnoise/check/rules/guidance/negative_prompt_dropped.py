@@ -1,0 +1,64 @@
+"""A negative prompt that nothing reads, as guidance is off.
+
+Why: the negative prompt enters only as the null of null + weight*(cond - null), which at weight 1 is cond. At a weight
+of 1 or less diffusers does not even encode it; FluxPipeline wants `true_cfg_scale` above 1 beside it, which is 1.0 by
+default, and `guidance_scale` there is another number.
+Shown: the weight that acts.
+Instead: leave the negative prompt out, or guide: `true_cfg_scale=4.0` for Flux and Qwen-Image, where the model takes
+it.
+Fix: none; which of the two is meant is not known.
+Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; mcmonkeyprojects/SwarmUI#204;
+lllyasviel/stable-diffusion-webui-forge#2496. Where a weight of 1 is written, official examples of diffusers and
+ComfyUI leave a text there too: a note.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.rules.guidance._shared import is_text, pipeline, weight
+from unnoise.check.subject import Subject
+from unnoise.check.tables import embeds
+
+RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find negative prompts in runs whose guidance is off."""
+    for run in subject.runs:
+        value = weight(run)
+        if run.negative is None or not is_text(run.negative) or value is None or value > 1:
+            continue
+        true = run.tool == "diffusers" and embeds(pipeline(run))
+        name = "true_cfg_scale" if true else "guidance"
+        yield Finding(
+            RULE,
+            run.negative.place,
+            says="the negative prompt is not read, as guidance is off",
+            measured=f"{name} {value:g}{'' if run.guidance else ' by default'}",
+            expected=f"{name} above 1",
+            instead="leave the negative prompt out" + (", or set true_cfg_scale" if true else ""),
+            severity=WARN if true and not run.guidance else NOTE,
+        )
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", torch_dtype=torch.bfloat16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe("a lighthouse", negative_prompt="blurry", guidance_scale=3.5, generator=noise).images[0]
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", torch_dtype=torch.bfloat16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe("a lighthouse", negative_prompt="blurry", true_cfg_scale=4.0, generator=noise).images[0]
+        """)

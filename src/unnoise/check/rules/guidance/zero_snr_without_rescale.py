@@ -1,0 +1,80 @@
+"""Strong guidance on a model of zero terminal SNR, without rescaling.
+
+Why: such a model starts from pure noise and so decides the brightness itself; guidance multiplies that too. Lin et al.
+measured over-exposed pictures at weight 7.5 and recommend to move the deviation of the guided x0 back to that of the
+conditional one by a factor of 0.7.
+Shown: the weight, and the rescaling that acts.
+Instead: `guidance_rescale=0.7` in diffusers, a RescaleCFG node in ComfyUI, cfg_rescale_multiplier in InvokeAI.
+Fix: none in files; the argument is not there to be changed.
+Source: Lin et al. 2023, arXiv:2305.08891, section 3.4 and table 3; diffusers/pipelines/stable_diffusion/
+pipeline_stable_diffusion.py, `rescale_noise_cfg`.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.rules.guidance._shared import few_steps, word
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN410", name="zero-snr-without-rescale", severity=NOTE)
+STRONG = 5.0
+KEYS = ("guidance_rescale", "cfg_rescale_multiplier", "cfg_rescale", "RescaleCFG", "multiplier", "CFG Rescale")
+TOOLS = ("diffusers", "invokeai", "comfyui")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find strongly guided runs of zero terminal SNR without rescaling."""
+    for run in subject.runs:
+        if run.tool not in TOOLS or not _is_zero_snr(run) or few_steps(run) or run.guidance is None:
+            continue
+        if run.guidance.value >= STRONG and not _is_rescaled(run):
+            yield Finding(
+                RULE,
+                run.guidance.place,
+                says="a model of zero terminal SNR is guided strongly and not rescaled",
+                measured=f"{word(run)} {run.guidance.value:g}, rescale 0",
+                expected="rescale 0.7",
+                instead="add guidance_rescale=0.7" if run.tool == "diffusers" else "rescale the guidance by 0.7",
+            )
+
+
+def _is_zero_snr(run: Run) -> bool:
+    said = run.schedule.get("rescale_betas_zero_snr") if run.schedule else None
+    return bool(run.model and run.model.identity.zero_snr) or (said is not None and said.value is True)
+
+
+def _is_rescaled(run: Run) -> bool:
+    """Say whether anything is said of rescaling but that it is 0."""
+    found = [said.value for key, said in run.others.items() if any(word in key for word in (*KEYS, "**"))]
+    return any(value != 0 for value in found)
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+        pipe = StableDiffusionPipeline.from_pretrained("ptx0/pseudo-journey-v2")
+        pipe.scheduler = DDIMScheduler.from_config(
+            pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
+        )
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe("a lighthouse", guidance_scale=7.5, num_inference_steps=30, generator=noise).images[0]
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+        pipe = StableDiffusionPipeline.from_pretrained("ptx0/pseudo-journey-v2")
+        pipe.scheduler = DDIMScheduler.from_config(
+            pipe.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
+        )
+        noise = torch.Generator("cpu").manual_seed(1)
+        image = pipe(
+            "a lighthouse", guidance_scale=7.5, guidance_rescale=0.7, num_inference_steps=30, generator=noise
+        ).images[0]
+        """)

@@ -1,0 +1,1 @@
+"""Rules on what a model is, and how it predicts."""

@@ -1,0 +1,74 @@
+"""How a run takes its model to predict, and what the model itself says."""
+
+from collections.abc import Iterator
+
+from unnoise.check.subject import Config, Model, Place, Run, Subject
+from unnoise.check.tables import effective
+
+FILES = (".safetensors", ".ckpt", ".sft", ".gguf", ".pt", ".bin")
+COMFYUI = {"eps": "epsilon", "v_prediction": "v_prediction"}  # ModelSamplingDiscrete.sampling
+# What diffusers' from_single_file gives a family, whatever the file says.   Source: diffusers 0.42.1,
+# loaders/single_file_utils.py, DIFFUSERS_DEFAULT_PIPELINE_PATHS
+OF_FILES = {"sd1": "epsilon", "sd2": "v_prediction", "sdxl": "epsilon"}
+SAMPLING = "ModelSamplingDiscrete.sampling"
+
+
+def is_file(model: Model) -> bool:
+    """Say whether a model is loaded from a single file."""
+    return model.name.lower().endswith(FILES)
+
+
+def asked(run: Run, subject: Subject) -> tuple[str, Place] | None:
+    """Give how a run takes its model to predict, "epsilon" or "v_prediction", and where; None where it is not known."""
+    if run.model is None:
+        return None
+    if run.tool == "comfyui":
+        return _of_comfyui(run, run.model)
+    if run.tool != "diffusers" or (run.schedule is not None and not run.schedule.class_):
+        return None
+    said = run.schedule.get("prediction_type") if run.schedule else None
+    if said is not None:
+        return (said.value, said.place) if isinstance(said.value, str) else None
+    if run.schedule is not None and run.schedule.complete:
+        found = effective(run.schedule, "prediction_type")
+        return (found, run.schedule.place) if isinstance(found, str) else None
+    if any("v_prediction" in text for text in subject.texts.values()):
+        return None  # it may be set in a way that is not followed
+    found = inherited(run.model)
+    return (found, run.schedule.place if run.schedule else run.model.place) if found else None
+
+
+def _of_comfyui(run: Run, model: Model) -> tuple[str, Place] | None:
+    said = run.others.get(SAMPLING)
+    if said is not None:
+        found = COMFYUI.get(said.value) if isinstance(said.value, str) else None
+        return (found, said.place) if found else None
+    if model.weights is None or model.identity.family not in ("sd1", "sdxl"):
+        return None
+    marked = model.identity.family == "sdxl" and any("v_pred" in name for name in model.weights.header.tensors)
+    return ("v_prediction" if marked else "epsilon", model.place)
+
+
+def inherited(model: Model) -> str:
+    """Give the prediction of the scheduler that diffusers loads with a model; "" where it is not known."""
+    own = model.configs.get("scheduler")
+    if own is not None:
+        found = effective(own, "prediction_type")
+        return found if isinstance(found, str) else ""
+    return OF_FILES.get(model.identity.family, "") if is_file(model) else ""
+
+
+def predicts(model: Model) -> str:
+    """Give how a model says that it predicts, "epsilon" or "v_prediction"; "" where it does not."""
+    known = model.facts
+    return {"eps": "epsilon", "v": "v_prediction"}.get(known.prediction, "") if known else ""
+
+
+def folder_schedule(subject: Subject) -> Config | None:
+    """Give the scheduler of a folder."""
+    return next((config for config in subject.configs if config.role == "scheduler"), None)
+
+
+def folder_networks(subject: Subject) -> Iterator[Config]:
+    """List the networks of a folder that denoise."""
+    yield from (config for config in subject.configs if config.role in ("unet", "transformer"))

@@ -1,0 +1,42 @@
+"""The answer for one picture depends on the others of its batch.
+
+Why: a layer that takes statistics over the batch, such as batch normalisation left in training mode, makes each
+picture a function of its neighbours: the same seed gives another picture in another batch, and a server mixes its
+users' requests. The embedded model differs by 0 to 3e-7 deviations between a row alone and in a batch of 4, which is
+rounding; with its features normalised over the batch, by more than 0.1.
+Shown: the difference between a row alone and in a batch, in deviations of x0.
+Instead: `model.eval()`; group or layer normalisation instead of batch normalisation.
+Fix: none; the model is in memory.
+Source: huggingface/diffusers#2659; torch.nn.BatchNorm2d, `training`; numbers measured here.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import measured
+from unnoise.check.rule import ERROR, Finding, Needs, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN251", name="batch-coupled", severity=ERROR, needs=Needs.PROBE)
+MOST = 0.02  # kernels that are chosen by the batch differ by about 0.004 in bfloat16, whose unit is 2^-8
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find measured differences beyond rounding."""
+    for one in subject.measured:
+        if one.name == "coupling" and not one.value <= MOST:
+            yield Finding(
+                RULE,
+                one.place,
+                says="the answer for a picture changes with the others of its batch",
+                measured=f"by {one.value:.2g} deviations",
+                expected=f"at most {MOST:g}",
+                instead="put the network into eval mode, and use no normalisation over the batch",
+            )
+
+
+def bad() -> Subject:
+    return measured(coupling=0.4)
+
+
+def good() -> Subject:
+    return measured(coupling=3e-7)

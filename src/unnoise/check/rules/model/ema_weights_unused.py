@@ -1,0 +1,59 @@
+"""A checkpoint that holds averaged weights, which no loader takes.
+
+Why: the average over the last steps of training is what published pictures were drawn with. Most loaders read
+`model.*` and leave `model_ema.*` where it is, which also makes the file up to 2 times as large: 7.7 GB against 4.3 GB
+of SD 1.5.
+Shown: how many averaged tensors there are, and their bytes.
+Instead: take the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*.
+Fix: none.
+Source: runwayml/stable-diffusion-v1-5, model card; diffusers,
+scripts/convert_original_stable_diffusion_to_diffusers.py (--extract_ema); huggingface/diffusers#1818.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import weights
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.smallest import SMALLEST
+from unnoise.check.subject import Place, Subject, Weights
+from unnoise.files.families.tensors import ema
+
+RULE = Rule(id="UN205", name="ema-weights-unused", severity=WARN)
+FEWEST = 100  # averaged tensors; a network has 600 and more
+LIVE = "model.diffusion_model."
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for one in subject.weights:
+        yield from _unused(one, one.place, "this file holds averaged weights beside those that loaders take", True)
+    seen: set[Place] = set()
+    for run in subject.runs:
+        model = run.model
+        if model is None or model.weights is None or model.place in seen or run.tool == "unnoise":
+            continue
+        seen.add(model.place)
+        yield from _unused(
+            model.weights, model.place, "the averaged weights of this file are not what is loaded", False
+        )
+
+
+def _unused(one: Weights, place: Place, says: str, is_alone: bool) -> Iterator[Finding]:
+    tensors = one.header.tensors
+    count = ema(tensors)
+    if count <= FEWEST:
+        return
+    size = sum(entry.end - entry.start for name, entry in tensors.items() if name.startswith("model_ema."))
+    both = any(name.startswith(LIVE) for name in tensors)
+    says = says if both else "this file holds averaged weights alone, under names that loaders do not look for"
+    instead = "take the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*"
+    measured = f"{count} tensors model_ema.*, {size / 1e9:.2f} GB"
+    yield Finding(RULE, place, says, measured, "0", instead, NOTE if is_alone and both else WARN)
+
+
+def bad() -> Subject:
+    averaged = {f"model_ema.diffusion_modeloutput_blocks{number}weight": ("F32", (320, 320)) for number in range(600)}
+    return weights({**SMALLEST["sd1", ""], **averaged}, path="v1-5-pruned.safetensors")
+
+
+def good() -> Subject:
+    return weights(SMALLEST["sd1", ""], path="v1-5-pruned-emaonly.safetensors")

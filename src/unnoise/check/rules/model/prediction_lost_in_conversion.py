@@ -1,0 +1,94 @@
+"""A folder converted from a model that predicts v, whose scheduler says that it predicts noise.
+
+Why: conversion writes the scheduler of the family's base, not that of the file: SDXL's says epsilon. With a model that
+predicts v the first guess of x0 is then off by 13.6 times the noise (signal 0.068 at the last level), for everyone who
+loads the folder.
+Shown: what the folder says, beside what it was made from.
+Instead: set the scheduler's prediction_type before saving, or write it into scheduler_config.json.
+Fix: safe where the wrong word is said: write "v_prediction".
+Source: invoke-ai/InvokeAI#7965, #7495; diffusers, loaders/single_file.py, from_single_file.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from unnoise.check.examples import folder
+from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
+from unnoise.check.rules.model._shared import folder_networks, folder_schedule, is_file, predicts
+from unnoise.check.subject import Model, Place, Subject
+from unnoise.check.tables import effective
+from unnoise.files.families.names import by_name
+
+RULE = Rule(id="UN203", name="prediction-lost-in-conversion", severity=ERROR)
+ORIGIN = "_name_or_path"
+V = "v_prediction"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    schedule = folder_schedule(subject)
+    origin = _origin(subject)
+    if schedule is not None and origin and effective(schedule, "prediction_type") == "epsilon":
+        said = schedule.get("prediction_type")
+        yield _finding(said.place if said else schedule.place, f"it was made from {origin[:80]}, which predicts v")
+    for model in _saved(subject):
+        yield _finding(model.place, f"saved with the scheduler of its family's base, but {model.name[:80]} predicts v")
+
+
+def _finding(place: Place, says: str) -> Finding:
+    return Finding(RULE, place, says, "epsilon", V, f'write prediction_type="{V}" in the scheduler')
+
+
+def _origin(subject: Subject) -> str:
+    """Give the name of what a folder was made from, where that predicts v."""
+    for config in folder_networks(subject):
+        said = config.get(ORIGIN)
+        name = said.value if said is not None and isinstance(said.value, str) else ""
+        if name and predicts(Model(name, config.place, by_name(name))) == V:
+            return name
+    return ""
+
+
+def _saved(subject: Subject) -> list[Model]:
+    """List single files that a script loads and saves as a folder, without a word of how they predict."""
+    if subject.script is None or subject.runs or any(V in line for line in subject.script.lines):
+        return []
+    calls = (node.func for node in ast.walk(subject.script.tree) if isinstance(node, ast.Call))
+    if not any(isinstance(call, ast.Attribute) and call.attr == "save_pretrained" for call in calls):
+        return []
+    if len({model.name for model in subject.models}) != 1 or "scheduler=" in "".join(subject.script.lines):
+        return []
+    model = subject.models[0]
+    is_ours = is_file(model) and model.facts is not None and model.facts.process == "ddpm" and predicts(model) == V
+    return [model] if is_ours and model.identity.family in ("sd1", "sdxl") else []
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    schedule = folder_schedule(subject)
+    said = schedule.get("prediction_type") if schedule else None
+    if said is not None and said.place.same(finding.place):
+        return Fix("safe", f"write {V}", (Change(said.place, V),))
+    return Fix("show", f'write prediction_type="{V}"')
+
+
+UNET = {
+    "_class_name": "UNet2DConditionModel", "cross_attention_dim": 2048, "addition_embed_type": "text_time",
+    "_name_or_path": "noobai-XL-Vpred-1.0", "in_channels": 4, "sample_size": 128,
+}  # fmt: skip
+SCHEDULE = {
+    "_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "timestep_spacing": "trailing", "steps_offset": 1,
+}  # fmt: skip
+
+
+def _made(prediction: str) -> Subject:
+    index = {"_class_name": "StableDiffusionXLPipeline", "scheduler": ["diffusers", "EulerDiscreteScheduler"]}
+    schedule = SCHEDULE | {"prediction_type": prediction}
+    return folder({"model_index.json": index, "unet/config.json": UNET, "scheduler/scheduler_config.json": schedule})
+
+
+def bad() -> Subject:
+    return _made("epsilon")
+
+
+def good() -> Subject:
+    return _made("v_prediction")

@@ -1,0 +1,83 @@
+"""A file of Stable Diffusion 2 that does not say whether it predicts noise or v.
+
+Why: the network for 512 pixels predicts noise, that for 768 predicts v, and both have the same tensors. diffusers
+gives every such file the scheduler of Stable Diffusion 2.1, which says v: of the five published models of this shape
+that is right for one size only. The picture of a wrong guess is washed out or noise.
+Shown: what is assumed, beside what the model is known to be.
+Instead: state prediction_type in the scheduler, or modelspec.prediction_type in the file.
+Fix: none; only who trained it knows.
+Source: diffusers, loaders/single_file_utils.py, DIFFUSERS_DEFAULT_PIPELINE_PATHS and _legacy_load_scheduler (its
+comment calls the guess brittle); Stability-AI/stablediffusion, README.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import ERROR, NOTE, WARN, Finding, Rule
+from unnoise.check.rules.model._shared import folder_networks, folder_schedule, inherited, is_file, predicts
+from unnoise.check.subject import Config, Run, Subject
+
+RULE = Rule(id="UN202", name="sd2-prediction-unstated", severity=WARN)
+WIDE = 96  # sample_size of the networks for 768 pixels
+INSTEAD = 'write prediction_type="epsilon" for a model of 512 pixels, "v_prediction" for one of 768'
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        yield from _run(run, subject)
+    for one in subject.weights:
+        identity = one.identity
+        is_base = one.role in ("checkpoint", "denoiser") and identity.family == "sd2"
+        if is_base and not subject.tool and not identity.variant and not identity.prediction:
+            says = "neither the tensors nor the metadata of this Stable Diffusion 2 say how it predicts"
+            instead = "add modelspec.prediction_type, or state it wherever the file is used"
+            yield Finding(RULE, one.place, says, "not said", "epsilon or v", instead, NOTE)
+    schedule = folder_schedule(subject)
+    if schedule is not None and _is_wide(subject) and schedule.get("prediction_type") is None and _takes(schedule):
+        says = "this Stable Diffusion 2 of 768 pixels predicts v, and its scheduler leaves that to the default"
+        yield Finding(RULE, schedule.place, says, "epsilon by default", "v_prediction", INSTEAD)
+
+
+def _run(run: Run, subject: Subject) -> Iterator[Finding]:
+    model = run.model
+    if run.tool != "diffusers" or model is None or model.identity.family != "sd2" or not is_file(model):
+        return
+    stated = run.schedule is not None and (run.schedule.complete or run.schedule.get("prediction_type") is not None)
+    told = "prediction_type" in "".join(subject.texts.values()) or "from_single_file.config" in run.others
+    if stated or told or (run.schedule is not None and not run.schedule.class_):
+        return
+    if model.identity.variant or model.identity.prediction:
+        right = predicts(model)
+        if right and right != inherited(model):
+            says = f"diffusers takes this file for Stable Diffusion 2.1, it is {model.identity}"
+            yield Finding(RULE, model.place, says, inherited(model), right, f'write prediction_type="{right}"', ERROR)
+    else:
+        says = "diffusers takes every file of this shape for Stable Diffusion 2.1 of 768 pixels"
+        yield Finding(RULE, model.place, says, f"{inherited(model)}, assumed", "stated", INSTEAD, NOTE)
+
+
+def _takes(schedule: Config) -> bool:
+    return schedule.complete and bool(schedule.class_)
+
+
+def _is_wide(subject: Subject) -> bool:
+    sizes = (config.get("sample_size") for config in folder_networks(subject))
+    is_sd2 = any(model.identity.family == "sd2" and not model.identity.zero_snr for model in subject.models)
+    return is_sd2 and any(said is not None and said.value == WIDE for said in sizes)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_single_file("512-base-ema.safetensors")
+        pipe("a lighthouse at dawn", width=512, height=512)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_single_file("512-base-ema.safetensors")
+        pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, prediction_type="epsilon")
+        pipe("a lighthouse at dawn", width=512, height=512)
+    """)

@@ -1,0 +1,62 @@
+"""A file of Stable Diffusion 2 whose weights look like those that predict v, where noise is what is said.
+
+Why: both kinds have the same tensors, but one bias in the last block has a deviation above 0.09 only in those that
+predict v. ComfyUI tells them apart by it. Read as noise, v gives mush.
+Shown: the deviation.
+Instead: prediction_type="v_prediction".
+Fix: none; the metadata of the file is not rewritten.
+Source: ComfyUI, comfy/supported_models.py, SD20.model_type.
+"""
+
+from collections.abc import Iterator
+from statistics import pstdev
+
+from unnoise.check.examples import weights
+from unnoise.check.rule import WARN, Finding, Needs, Rule
+from unnoise.check.rules.model._shared import asked
+from unnoise.check.smallest import SMALLEST
+from unnoise.check.subject import Place, Subject, Weights
+
+RULE = Rule(id="UN206", name="sd2-probe-says-v", severity=WARN, needs=Needs.WEIGHTS)
+NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
+LIMIT = 0.09
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for one in subject.weights:
+        if one.identity.prediction == "eps" or (one.identity.variant == "base" and not one.identity.prediction):
+            yield from _finding(one, one.place, "the file says that it predicts noise, its weights look like v")
+    for run in subject.runs:
+        found = asked(run, subject)
+        if run.model is not None and run.model.weights is not None and found is not None and found[0] == "epsilon":
+            yield from _finding(
+                run.model.weights, found[1], "the run takes it to predict noise, its weights look like v"
+            )
+
+
+def _finding(one: Weights, place: Place, says: str) -> Iterator[Finding]:
+    found = deviation(one) if one.identity.family == "sd2" else None
+    if found is not None and found > LIMIT:
+        instead = 'write prediction_type="v_prediction", or see that the picture is better for epsilon'
+        yield Finding(RULE, place, says, f"deviation {found:.3f}", f"at most {LIMIT}", instead)
+
+
+def deviation(one: Weights) -> float | None:
+    """Give the deviation of the telling bias; None where it was not read."""
+    values = next((values for name, values in one.values.items() if name.endswith(NORM)), ())
+    return pstdev(values) if len(values) > 1 else None
+
+
+def _file(width: float) -> Subject:
+    name = f"model.diffusion_model.{NORM}"
+    values = {name: tuple(width if index % 2 else -width for index in range(320))}
+    told = {"modelspec.architecture": "stable-diffusion-v2-512", "modelspec.prediction_type": "epsilon"}
+    return weights({**SMALLEST["sd2", ""], name: ("F16", (320,))}, metadata=told, values=values)
+
+
+def bad() -> Subject:
+    return _file(0.12)
+
+
+def good() -> Subject:
+    return _file(0.05)

@@ -1,0 +1,70 @@
+"""A file loaded as a checkpoint of Stable Diffusion that is none.
+
+Why: a file that fits none of diffusers' about 70 kinds of model is taken for Stable Diffusion 1, without a word: 0 of
+the tensors that it looks for need be there.
+Shown: what the file is.
+Instead: load the file with the class of its own model; a LoRA with load_lora_weights.
+Fix: none.
+Source: diffusers, loaders/single_file_utils.py, infer_diffusers_model_type (its last branch is "v1").
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script, together, weights
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.subject import Model, Subject
+
+RULE = Rule(id="UN204", name="unknown-checkpoint", severity=ERROR)
+WHOLE = ("checkpoint", "denoiser", "unknown")
+SIGN = "input_blocks.0.0.weight"  # every checkpoint of Stable Diffusion has it
+OTHERS = {
+    "lora": ("a LoRA", "load_lora_weights"),
+    "vae": ("an autoencoder", "AutoencoderKL.from_single_file"),
+    "text": ("a text encoder", "the text encoder's own class"),
+    "controlnet": ("a ControlNet", "ControlNetModel.from_single_file"),
+    "embedding": ("a textual inversion", "load_textual_inversion"),
+}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for run in subject.runs:
+        model = run.model
+        if run.tool not in ("diffusers", "comfyui") or model is None or model.weights is None or model.name in seen:
+            continue
+        seen.add(model.name)
+        role = model.weights.role
+        if role in OTHERS:
+            what, how = OTHERS[role]
+            says = f"{model.name[:80]} is loaded as a checkpoint"
+            instead = f"load it with {how}" if run.tool == "diffusers" else "load it with the loader of its kind"
+            yield Finding(RULE, model.place, says, what, "a checkpoint", instead)
+        elif run.pipeline.startswith("StableDiffusion") and role in WHOLE and _is_unknown(model):
+            says = f"{model.name[:80]} has nothing of Stable Diffusion, and diffusers takes it for Stable Diffusion 1"
+            instead = "load it with the class of its own model"
+            yield Finding(RULE, model.place, says, f"no tensor {SIGN}", "a checkpoint of Stable Diffusion", instead)
+
+
+def _is_unknown(model: Model) -> bool:
+    if model.weights is None or model.weights.identity.known:
+        return False
+    return not any(name.endswith((SIGN, "conv_in.weight")) for name in model.weights.header.tensors)
+
+
+def _loaded(shapes: dict[str, tuple[str, tuple[int, ...]]]) -> Subject:
+    using = script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_single_file("own.safetensors")
+        pipe("a lighthouse at dawn")
+    """)
+    return together(weights(shapes, path="own.safetensors"), using)
+
+
+def bad() -> Subject:
+    return _loaded({"blocks.0.attn.qkv.weight": ("F16", (3456, 1152)), "final_layer.weight": ("F16", (32, 1152))})
+
+
+def good() -> Subject:
+    from unnoise.check.smallest import SMALLEST
+
+    return _loaded(dict(SMALLEST["sd1", ""]))

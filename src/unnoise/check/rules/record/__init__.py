@@ -1,0 +1,1 @@
+"""UN9xx: files, records and safety."""

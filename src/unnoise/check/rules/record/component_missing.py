@@ -1,0 +1,49 @@
+"""A diffusers folder whose index names a component that has no files.
+
+Why: from_pretrained stops there, after it has read what comes before: of a half-finished download with 1 of 7
+components missing, gigabytes are read first.
+Shown: the component.
+Instead: download it, or pass the component yourself.
+Fix: none.
+Source: diffusers/pipelines/pipeline_utils.py, DiffusionPipeline.from_pretrained and download.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from unnoise.check.examples import folder
+from unnoise.check.index import INDEX
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN911", name="component-missing", severity=ERROR)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for fault in subject.faults:
+        if fault.kind == "missing" and fault.place.path.endswith(INDEX):
+            says = "the index of this folder cannot be followed"
+            yield Finding(RULE, fault.place, says, fault.says, "its files", "download the component again")
+
+
+FILES: Mapping[str, Mapping[str, Any] | None] = {
+    "model_index.json": {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    },
+    "unet/config.json": {"_class_name": "UNet2DConditionModel", "cross_attention_dim": 768, "in_channels": 4},
+    "unet/diffusion_flax_model.msgpack": None,
+}
+VAE: Mapping[str, Mapping[str, Any] | None] = {
+    "vae/config.json": {"_class_name": "AutoencoderKL"},
+    "vae/diffusion_flax_model.msgpack": None,
+}
+
+
+def bad() -> Subject:
+    return folder(FILES)
+
+
+def good() -> Subject:
+    return folder({**FILES, **VAE})

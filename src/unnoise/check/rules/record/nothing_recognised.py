@@ -1,0 +1,35 @@
+"""A file that is of no kind that is known here.
+
+Why: silence would be taken for soundness; of this file, 0 facts were found.
+Shown: what was looked for.
+Instead: name the model, workflow, picture, script or training file that is meant.
+Fix: none.
+Source: this program.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN903", name="nothing-recognised", severity=NOTE)
+EXPECTED = "a model, LoRA, workflow, picture with its record, script or training file"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for fault in subject.faults:
+        if fault.kind == "unknown":
+            says = f"nothing here was checked, it {fault.says}"
+            yield Finding(RULE, fault.place, says, "not recognised", EXPECTED, "name another file")
+
+
+def bad() -> Subject:
+    return infotext("a cat on a mat")
+
+
+def good() -> Subject:
+    return infotext("""
+        a cat on a mat
+        Steps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: 1, Size: 512x512, Version: v1.10.1
+    """)

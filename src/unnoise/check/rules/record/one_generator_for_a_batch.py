@@ -1,0 +1,55 @@
+"""One generator for several pictures: only the first can be made again alone.
+
+Why: the numbers of picture k follow those of the k - 1 before it in one stream. Of a batch of 4 with one seed, 3
+pictures need the same batch to come out again; with a generator each, any of them comes from its own seed.
+Shown: the number of pictures that one seed is for.
+Instead: generator=[torch.Generator("cpu").manual_seed(seed + k) for k in range(n)].
+Fix: show.
+Source: huggingface/diffusers#2659; diffusers, docs, "Reproducible pipelines" and utils/torch_utils.py, randn_tensor.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import NOTE, Finding, Fix, Rule
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN906", name="one-generator-for-a-batch", severity=NOTE)
+INSTEAD = "give a list of generators, one for each picture"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if run.tool == "diffusers" and run.seed is not None and (pictures := _pictures(run)) > 1:
+            says = "one seed is for a batch, of which only the first picture can be made again alone"
+            yield Finding(RULE, run.seed.place, says, f"{pictures} pictures", "a seed for each", INSTEAD)
+
+
+def _pictures(run: Run) -> int:
+    said = run.others.get("prompt")
+    prompts = len(said.value) if said is not None and isinstance(said.value, list | tuple) else 1
+    return prompts * (run.batch.value if run.batch is not None else 1)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", INSTEAD)
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        seeded = torch.Generator("cpu").manual_seed(7)
+        pipe("a lighthouse at dawn", num_inference_steps=30, num_images_per_prompt=4, generator=seeded)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        seeded = [torch.Generator("cpu").manual_seed(7 + number) for number in range(4)]
+        pipe("a lighthouse at dawn", num_inference_steps=30, num_images_per_prompt=4, generator=seeded)
+    """)

@@ -1,0 +1,46 @@
+"""An output is not finite, or of one colour: what is saved is black or flat, and no error says so.
+
+Why: NaN becomes 0 when pixels are cast to 8 bits, with no more than a NumPy warning, and the picture is black. It
+comes of an overflow beyond 65504 in float16, of a division by zero at zero terminal SNR, or of latents that were NaN
+before.
+Shown: the share of finite values, or the one value that all pixels have.
+Instead: run the autoencoder in float32, and stop at the first value that is not finite.
+Fix: none; the picture is made.
+Source: huggingface/diffusers#4325, #3851; invoke-ai/InvokeAI#4083.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import measured
+from unnoise.check.rule import ERROR, Finding, Needs, Rule
+from unnoise.check.subject import Measured, Subject
+
+RULE = Rule(id="UN950", name="output-not-finite-or-constant", severity=ERROR, needs=Needs.PROBE)
+FLAT = 1 / 255
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find latents and pictures that are not finite, and pictures without two colours."""
+    numbers = {one.name: one for one in subject.measured}
+    for name, what in (("latent_finite", "latents"), ("picture_finite", "pixels")):
+        if name in numbers and numbers[name].value != 1:
+            says = f"some {what} are NaN or infinite"
+            yield _finding(numbers[name], says, f"{numbers[name].value:.0%} finite", "100%")
+    if {"picture_lowest", "picture_highest"} <= numbers.keys():
+        low, high = numbers["picture_lowest"], numbers["picture_highest"]
+        if high.value - low.value < FLAT:
+            colour = "all black" if high.value < FLAT else "all white" if low.value > 1 - FLAT else "of one colour"
+            yield _finding(low, f"the picture is {colour}", f"every pixel {low.value:.2f}", "more than one")
+
+
+def _finding(one: Measured, says: str, measured: str, expected: str) -> Finding:
+    instead = "run the autoencoder in float32, and look at what goes into it"
+    return Finding(RULE, one.place, says=says, measured=measured, expected=expected, instead=instead)
+
+
+def bad() -> Subject:
+    return measured(picture_finite=0.25)
+
+
+def good() -> Subject:
+    return measured(picture_finite=1.0, picture_lowest=0.0, picture_highest=1.0)

@@ -1,0 +1,130 @@
+"""One pipeline that several threads call at the same time.
+
+Why: the scheduler of a pipeline counts its steps in itself. Two calls of 20 steps at once count to 40 in one schedule
+of 20: an index error, or pictures that are mixtures of both requests. Web frameworks run plain handlers in threads:
+FastAPI in up to 40 at once, Flask one for each request.
+Shown: the function that threads run, and that nothing guards the call.
+Instead: a lock around the call, one worker, or for each request a copy: `Pipeline.from_pipe(shared,
+scheduler=Scheduler.from_config(shared.scheduler.config))`.
+Fix: show.
+Source: huggingface/diffusers#3672, #7450, #9833; diffusers, docs, "Create a server" (a scheduler for each request);
+AnyIO, default thread limiter (40 threads).
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import Script, Subject
+from unnoise.check.syntax import calls, constant, keyword, name_of, place_of
+
+RULE = Rule(id="UN907", name="pipeline-shared-by-threads", severity=WARN)
+ROUTES = ("get", "post", "put", "api_route", "route")
+WEB = ("fastapi", "flask", "starlette")
+STARTS = {"submit": 0, "map": 0, "run_in_executor": 1, "to_thread": 0, "run_in_threadpool": 0}
+GUARDS = re.compile(r"\b(Lock|RLock|Semaphore|BoundedSemaphore|Queue)\(|from_pipe\(|deepcopy\(|processes=")
+INSTEAD = "put a lock around the call, or give each request its own scheduler by from_pipe"
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    held = subject.script
+    if held is None or GUARDS.search("\n".join(held.lines)):
+        return
+    shared = set(_pipelines(held))
+    functions = {node.name: node for node in ast.walk(held.tree) if isinstance(node, Function)}
+    for function, how in _threaded(held, functions):
+        found = _call(function, shared)
+        if found is not None:
+            says = "threads call this pipeline at once, and its scheduler counts their steps together"
+            measured = f"{name_of(found.func)} called in {how}, 0 locks"
+            yield Finding(RULE, place_of(held, found), says, measured, "1 call at a time", INSTEAD)
+
+
+def _pipelines(held: Script) -> Iterator[str]:
+    """List the names that the script gives pipelines at its outermost level."""
+    for statement in held.tree.body:
+        if isinstance(statement, ast.Assign) and _makes_pipeline(statement.value):
+            yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+
+
+def _makes_pipeline(node: ast.AST) -> bool:
+    """Say whether an expression is `SomePipeline.from_pretrained(...)`, or that moved by `.to(...)`."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        owner = node.func.value
+        if node.func.attr in ("from_pretrained", "from_single_file") and "Pipeline" in name_of(owner):
+            return True
+        node = owner
+    return False
+
+
+def _threaded(held: Script, functions: dict[str, Function]) -> Iterator[tuple[ast.AST, str]]:
+    """List what threads run: handlers of a web framework, and what is handed to threads or a pool of them."""
+    web = any(re.search(rf"^\s*(from|import) {name}\b", line) for line in held.lines for name in WEB)
+    for function in functions.values():
+        if web and isinstance(function, ast.FunctionDef) and any(_is_route(one) for one in function.decorator_list):
+            yield function, f"the handler {function.name}"
+    for node, name in calls(held):
+        target = _handed(node, name)
+        workers = keyword(node, "max_workers")
+        if target is None or (workers is not None and constant(workers.value, held) == 1):
+            continue
+        if isinstance(target, ast.Lambda):
+            yield target, f"a thread of {name}"
+        elif name_of(target) in functions:
+            yield functions[name_of(target)], f"threads of {name}"
+
+
+def _is_route(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and name_of(node.func) in ROUTES
+
+
+def _handed(node: ast.Call, name: str) -> ast.expr | None:
+    """Give the function that a call hands to a thread; `map` only of an executor."""
+    if name == "Thread":
+        given = keyword(node, "target")
+        return given.value if given is not None else None
+    at = STARTS.get(name)
+    if at is None or len(node.args) <= at or not isinstance(node.func, ast.Attribute | ast.Name):
+        return None
+    return None if name == "map" and isinstance(node.func, ast.Name) else node.args[at]
+
+
+def _call(function: ast.AST, shared: set[str]) -> ast.Call | None:
+    """Find the call of a shared pipeline in a function."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in shared:
+            return node
+    return None
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", INSTEAD)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        from fastapi import FastAPI
+        app = FastAPI()
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        @app.get("/draw")
+        def draw(prompt: str):
+            pipe(prompt, num_inference_steps=30).images[0].save("last.png")
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from threading import Lock
+        from diffusers import StableDiffusionPipeline
+        from fastapi import FastAPI
+        app, lock = FastAPI(), Lock()
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        @app.get("/draw")
+        def draw(prompt: str):
+            with lock:
+                pipe(prompt, num_inference_steps=30).images[0].save("last.png")
+    """)

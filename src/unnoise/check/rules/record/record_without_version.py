@@ -1,0 +1,54 @@
+"""A record that does not say which version of the program made the picture.
+
+Why: the same settings give another picture in another version: torch 2.0 changed attention, AUTOMATIC1111 1.6 changed
+how its samplers draw noise, ComfyUI 0.3.12 the noise of ancestral ones. A record of 10 settings without a version can
+be made again by trial only.
+Shown: the key that is missing.
+Instead: turn on "Add program version to generation parameters" (AUTOMATIC1111, Forge), or note it yourself.
+Fix: none; the version is not known.
+Source: AUTOMATIC1111/stable-diffusion-webui#10599; Comfy-Org/ComfyUI#7233; invoke-ai/InvokeAI,
+invokeai/app/invocations/metadata.py (app_version).
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN908", name="record-without-version", severity=NOTE)
+WEBUI = ("a1111", "forge", "sdcpp")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        key = _missing(run)
+        if key:
+            says = "the record does not say which version of the program made this picture"
+            instead = "note the version beside the picture"
+            yield Finding(RULE, run.place, says, f"no {key}", f"{key} of the program", instead)
+
+
+def _missing(run: Run) -> str:
+    """Give the key that a full record has; records that were shortened by hand are not judged."""
+    if run.tool in WEBUI and "Model hash" in run.others and not {"Version", "App"} & run.others.keys():
+        return "Version"
+    hashed = run.others.get("model")
+    full = hashed is not None and isinstance(hashed.value, dict) and "hash" in hashed.value
+    return "app_version" if run.tool == "invokeai" and full and "app_version" not in run.others else ""
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Negative prompt: blurry
+        Steps: 30, Sampler: Euler a, CFG scale: 7, Seed: 7, Size: 512x512, Model hash: 6ce0161689
+    """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Negative prompt: blurry
+        Steps: 30, Sampler: Euler a, CFG scale: 7, Seed: 7, Size: 512x512, Model hash: 6ce0161689, Version: v1.6.0
+    """)

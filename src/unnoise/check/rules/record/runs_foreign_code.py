@@ -1,0 +1,83 @@
+"""A model that brings its own code, or is read as a pickle, which may run code.
+
+Why: trust_remote_code=True and a custom_pipeline from a repository import Python of that repository: 1 commit there
+and another program runs here. A pickle runs what it says while it is read; of two files that a repository offers,
+use_safetensors=False takes that one.
+Shown: the argument, or the module that the folder names.
+Instead: a model whose classes diffusers has; a fixed revision=... of what is trusted; safetensors.
+Fix: none.
+Source: diffusers, docs, "Community pipelines and components"; Python documentation, pickle; pytorch security advisory
+GHSA-53q9-r3pm-6pq6.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.index import index_of
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.subject import Place, Script, Subject
+from unnoise.check.syntax import calls, constant, keyword, place_of
+
+RULE = Rule(id="UN909", name="runs-foreign-code", severity=WARN)
+MOST = 200  # components of a folder that are looked at
+# What an index names as the library of a component: packages, and folders of diffusers/pipelines that hold components.
+PACKAGES = frozenset(
+    {"diffusers", "transformers", "onnxruntime", "optimum", "peft", "k_diffusion", "ace_step", "alt_diffusion",
+     "audio_diffusion", "audioldm2", "blip_diffusion", "deepfloyd_if", "flux", "ideogram4", "kandinsky", "kolors",
+     "latent_diffusion", "ltx", "ltx2", "marigold", "paint_by_example", "shap_e", "spectrogram_diffusion",
+     "stable_audio", "stable_audio_3", "stable_diffusion", "stable_diffusion_safe", "unclip", "unidiffuser",
+     "versatile_diffusion", "vq_diffusion", "wuerstchen"}
+)  # fmt: skip
+INSTEAD = "take a model whose classes diffusers has, as safetensors, or fix the revision that you have read"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    if subject.script is not None:
+        for node, name in calls(subject.script):
+            yield from _called(subject.script, node, name)
+    yield from _named(subject)
+
+
+def _called(held: Script, node: ast.Call, name: str) -> Iterator[Finding]:
+    for argument, what in (("trust_remote_code", True), ("use_safetensors", False)):
+        given = keyword(node, argument)
+        if given is not None and name.startswith("from_") and constant(given.value, held) is what:
+            says = "this runs code that comes with the model" if what else "this reads a pickle, which may run code"
+            yield Finding(RULE, place_of(held, given.value), says, f"{argument}={what}", str(not what), INSTEAD, NOTE)
+    given = keyword(node, "custom_pipeline")
+    named = constant(given.value, held) if given is not None else None
+    if given is not None and isinstance(named, str) and keyword(node, "revision") is None and "/" in named:
+        says = "this runs a pipeline that another repository holds"
+        yield Finding(RULE, place_of(held, given.value), says, repr(named[:80]), "a class of diffusers", INSTEAD, NOTE)
+    given = keyword(node, "weights_only")
+    if given is not None and name == "load" and constant(given.value, held) is False:
+        says = "this reads a pickle, which may run code"
+        yield Finding(RULE, place_of(held, given.value), says, "weights_only=False", "True", INSTEAD, NOTE)
+
+
+def _named(subject: Subject) -> Iterator[Finding]:
+    """Find components of a folder that are classes of its own modules."""
+    path, index = index_of(subject)
+    for role, said in list(index.items())[:MOST]:
+        library = said[0] if isinstance(said, list) and len(said) == 2 else None
+        own = not role.startswith("_") and isinstance(library, str) and library not in PACKAGES
+        if own or (role == "_class_name" and isinstance(said, list)):
+            says = f"the folder brings its own code for {role[:60]}, which loading it runs"
+            yield Finding(RULE, Place(path, (role,)), says, str(said)[:80], "a class of diffusers", INSTEAD)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import DiffusionPipeline
+        pipe = DiffusionPipeline.from_pretrained("someone/their-model", trust_remote_code=True)
+        pipe("a lighthouse at dawn")
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import DiffusionPipeline
+        pipe = DiffusionPipeline.from_pretrained("someone/their-model", use_safetensors=True)
+        pipe("a lighthouse at dawn")
+    """)

@@ -1,0 +1,51 @@
+"""A seed that is not recorded: the picture cannot be made again.
+
+Why: there are 2^32 seeds, and without the one that was drawn all other settings give another picture. A seed of -1
+asks for a random one; the record should hold what was drawn.
+Shown: the seed in the record, or how many pictures are drawn without one.
+Instead: record the seed that was drawn; in diffusers give a generator for each picture.
+Fix: none; the seed is not known.
+Source: AUTOMATIC1111/stable-diffusion-webui, modules/processing.py, get_fixed_seed; diffusers, docs, "Reproducible
+pipelines".
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext
+from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN913", name="seed-not-recorded", severity=NOTE)
+RECORDS = ("a1111", "forge", "sdcpp", "invokeai")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if run.tool in RECORDS and run.seed is not None and run.seed.value < 0:
+            says = "the record holds no seed, this picture cannot be made again"
+            instead = "record the seed that was drawn"
+            yield Finding(RULE, run.seed.place, says, f"seed {run.seed.value}", "0 or more", instead)
+        elif run.tool == "diffusers" and run.batch is not None and run.batch.value > 1 and _is_unseeded(run):
+            says = "pictures to choose from are drawn without a seed, the chosen one cannot be made again"
+            instead = "give a list of generators with seeds"
+            measured = f"{run.batch.value} pictures, 0 seeds"
+            yield Finding(RULE, run.batch.place, says, measured, "a seed for each", instead)
+
+
+def _is_unseeded(run: Run) -> bool:
+    given = {"generator", "latents", "**"} & run.others.keys()
+    return run.seed is None and run.seed_device is None and not given
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: -1, Size: 512x512, Version: v1.10.1
+    """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Steps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 90, Size: 512x512, Version: v1.10.1
+    """)

@@ -1,0 +1,1 @@
+"""Rules of the space: latents and their scale, sizes and frames."""

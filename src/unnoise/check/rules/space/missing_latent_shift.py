@@ -1,0 +1,77 @@
+"""The latents of an autoencoder with a shift are scaled without it.
+
+Why: latents of SD3 and Flux are centred before they are scaled: (z - 0.0609)*1.5305 and (z - 0.1159)*0.3611. Without
+the shift every latent is off by 0.093 and 0.042 deviations in one direction (the products of these numbers), in all
+channels and at every pixel: a tint that a denoiser takes for content.
+Shown: the shift that acts, beside that of the family.
+Instead: write the shift into the settings; by hand `(z - shift_factor)*scaling_factor` before the denoiser, and
+`z/scaling_factor + shift_factor` before the decoder.
+Fix: show: the line to write.
+Source: diffusers/pipelines/flux/pipeline_flux.py; comfyanonymous/ComfyUI, comfy/latent_formats.py.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.rules.space._scale import followed, script_facts
+from unnoise.check.rules.space._shared import autoencoders, number
+from unnoise.check.subject import Place, Subject
+
+RULE = Rule(id="UN302", name="missing-latent-shift", severity=WARN)
+CLOSE = 1e-4
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Compare the shift in settings with the family's, and look for it in scripts that scale latents themselves."""
+    for model, config in autoencoders(subject):
+        facts = model.facts
+        said = config.get("shift_factor")
+        shift = 0.0 if said is None or said.value is None else number(said.value)
+        if facts is not None and facts.shift and shift is not None and abs(shift - facts.shift) > CLOSE:
+            yield _finding(said.place if said else config.place, shift, facts.shift, facts.title)
+    facts = script_facts(subject)
+    if facts is None or not facts.shift or subject.script is None:
+        return
+    if not any("shift_factor" in line or f"{facts.shift:g}" in line for line in subject.script.lines):
+        moved = [event for event in followed(subject) if event.kind == "moved"]
+        yield from (_finding(event.place, 0.0, facts.shift, facts.title) for event in moved[:1])
+
+
+def _finding(place: Place, shift: float, right: float, title: str) -> Finding:
+    return Finding(
+        RULE,
+        place,
+        says=f"the latents are not shifted as {title} was trained",
+        measured=f"shift {shift:g}",
+        expected=f"{right:g}",
+        instead="use vae.config.shift_factor beside the scale" if shift == 0 else f"write {right:g}",
+    )
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", f"latents / vae.config.scaling_factor + vae.config.shift_factor, which is {finding.expected}")
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import StableDiffusion3Pipeline
+
+        pipe = StableDiffusion3Pipeline.from_pretrained("stabilityai/stable-diffusion-3-medium-diffusers")
+        noise = torch.Generator("cpu").manual_seed(1)
+        latents = pipe("a lighthouse", generator=noise, output_type="latent").images
+        image = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import StableDiffusion3Pipeline
+
+        pipe = StableDiffusion3Pipeline.from_pretrained("stabilityai/stable-diffusion-3-medium-diffusers")
+        noise = torch.Generator("cpu").manual_seed(1)
+        latents = pipe("a lighthouse", generator=noise, output_type="latent").images
+        image = pipe.vae.decode(latents / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor).sample
+        """)

@@ -1,0 +1,65 @@
+"""A script scales latents not at all, or twice, between the autoencoder and the denoiser.
+
+Why: latents leave the encoder with a deviation of about 1/0.18215 = 5.5 (SD 1) or 1/0.13025 = 7.7 (SDXL), and the
+denoiser knows them with deviation 1. Unscaled, the noise of every level is 5 to 8 times too weak; scaled twice, 5 to 8
+times too strong. Decoded while still scaled, latents come in at 0.18 or 0.13 of their size, and the picture is flat.
+Shown: how often they were scaled at that place.
+Instead: `vae.encode(x).latent_dist.sample() * vae.config.scaling_factor`, and `vae.decode(latents /
+vae.config.scaling_factor)`, once each.
+Fix: none; the line that lacks it may be another.
+Source: kijai/ComfyUI-HunyuanVideoWrapper#340, huggingface/diffusers#5166;
+diffusers/models/autoencoders/autoencoder_kl.py, `scaling_factor`.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.rules.space._scale import followed, script_facts
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN303", name="scale-lost-or-doubled", severity=ERROR)
+TOLD = {
+    "unscaled": ("latents get noise before they are scaled", "scaled 0 times", "multiply by vae.config.scaling_factor"),
+    "scaled": ("latents are decoded while they are scaled", "scaled once", "divide by vae.config.scaling_factor"),
+    "twice": ("latents are scaled a second time", "scaled twice", "leave one of the two out"),
+}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Look for latents that reach noise, decoder or scale in the wrong state."""
+    if any(model.facts is not None for model in subject.models):
+        facts = script_facts(subject)
+        if facts is None or facts.scale is None or facts.per_channel:
+            return
+    for event in followed(subject):
+        if event.kind in TOLD:
+            says, measured, instead = TOLD[event.kind]
+            expected = "0 times" if event.kind == "scaled" else "once"
+            yield Finding(RULE, event.place, says=says, measured=measured, expected=expected, instead=instead)
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import AutoencoderKL, DDPMScheduler
+
+        vae = AutoencoderKL.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5", subfolder="vae")
+        scheduler = DDPMScheduler.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5", subfolder="scheduler")
+        pixels = torch.load("pixels.pt")
+        latents = vae.encode(pixels).latent_dist.sample()
+        noisy = scheduler.add_noise(latents, torch.randn_like(latents), torch.tensor([500]))
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import AutoencoderKL, DDPMScheduler
+
+        vae = AutoencoderKL.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5", subfolder="vae")
+        scheduler = DDPMScheduler.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5", subfolder="scheduler")
+        pixels = torch.load("pixels.pt")
+        latents = vae.encode(pixels).latent_dist.sample() * vae.config.scaling_factor
+        noisy = scheduler.add_noise(latents, torch.randn_like(latents), torch.tensor([500]))
+        """)

@@ -1,0 +1,100 @@
+"""The original SDXL autoencoder decodes in float16, where it overflows to NaN: a black picture.
+
+Why: activations of the original VAE go beyond 65504, the largest float16. diffusers' pipelines run it in float32 for
+that reason, where its settings say `force_upcast`; settings that say false, or code that calls `vae.decode` itself on
+a float16 pipeline, do not. NaN is then written as 0, which is black, with no more than a NumPy warning.
+Shown: the precision, and what keeps the decoder out of float32.
+Instead: decode in float32 (`pipe.vae.to(torch.float32)` and latents likewise), or load madebyollin/sdxl-vae-fp16-fix.
+Fix: show: the line to write.
+Source: huggingface/diffusers#4325, invoke-ai/InvokeAI#4083; madebyollin/sdxl-vae-fp16-fix, model card;
+diffusers/pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl.py, `needs_upcasting`.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.read.python.places import Places
+from unnoise.check.rule import ERROR, Finding, Fix, Rule
+from unnoise.check.rules.space._shared import autoencoders
+from unnoise.check.subject import Place, Run, Script, Subject
+
+RULE = Rule(id="UN304", name="sdxl-vae-in-half", severity=ERROR)
+ORIGINAL = ("stabilityai/sdxl-vae", "stabilityai/stable-diffusion-xl-base-1.0")
+MENDED = ("upcast", "float32", ".float()", "bfloat16", "fp16-fix", "fp16_fix")  # any of them anywhere is taken as care
+FAMILY, OTHERS = "sdxl", ("playground-2.5", "ssd-1b", "vega", "koala")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find settings of the original VAE without upcast, and scripts that decode by hand in float16."""
+    for model, config in autoencoders(subject):
+        upcast, origin = config.get("force_upcast"), config.get("_name_or_path")
+        if model.identity.family != FAMILY or upcast is None or origin is None:
+            continue
+        if upcast.value is False and origin.value in ORIGINAL:
+            yield _finding(upcast.place, "force_upcast false", "force_upcast true")
+    if subject.script is None or any(word in line for line in subject.script.lines for word in MENDED):
+        return
+    half = next((run.dtype.value for run in subject.runs if run.dtype and _is_half(run)), None)
+    place = _decode(subject.script)
+    if half is not None and place is not None:
+        yield _finding(place, half, "float32")
+
+
+def _is_half(run: Run) -> bool:
+    known = run.model.identity if run.model else None
+    if known is None or known.family != FAMILY or known.variant in OTHERS or run.vae is not None:
+        return False
+    return run.dtype is not None and run.dtype.value in ("float16", "fp16", "half")
+
+
+def _decode(script: Script) -> Place | None:
+    """Find a call of `decode` on the VAE of a pipeline."""
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "decode":
+            owner = node.func.value
+            if isinstance(owner, ast.Attribute) and owner.attr == "vae":
+                return Places(script.path, "\n".join(script.lines)).at(node)
+    return None
+
+
+def _finding(place: Place, measured: str, expected: str) -> Finding:
+    return Finding(
+        RULE,
+        place,
+        says="the original SDXL autoencoder overflows to NaN, a black picture, in half precision",
+        measured=measured,
+        expected=expected,
+        instead="decode in float32, or load madebyollin/sdxl-vae-fp16-fix as the VAE",
+    )
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", "pipe.vae.to(torch.float32) before, and latents.float() in the call")
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import StableDiffusionXLPipeline
+
+        model = "stabilityai/stable-diffusion-xl-base-1.0"
+        pipe = StableDiffusionXLPipeline.from_pretrained(model, torch_dtype=torch.float16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        latents = pipe("a lighthouse", generator=noise, output_type="latent").images
+        image = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
+        """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import StableDiffusionXLPipeline
+
+        model = "stabilityai/stable-diffusion-xl-base-1.0"
+        pipe = StableDiffusionXLPipeline.from_pretrained(model, torch_dtype=torch.float16)
+        noise = torch.Generator("cpu").manual_seed(1)
+        latents = pipe("a lighthouse", generator=noise, output_type="latent").images
+        pipe.vae.to(torch.float32)
+        image = pipe.vae.decode(latents.float() / pipe.vae.config.scaling_factor).sample
+        """)

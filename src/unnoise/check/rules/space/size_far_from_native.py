@@ -1,0 +1,58 @@
+"""The picture is much larger or smaller than those the model was trained on.
+
+Why: attention sees one token for each cell of the latent. SD 1.5 learnt on 64 x 64 = 4096 of them; at 1024 x 1024 it
+sees 16384 and repeats the subject, once for each area that it knows. SDXL at 512 x 512 sees a quarter of what it
+learnt and draws crops and mush. Official examples go from 0.35 to 2 times the native area for SDXL, to 2.3 for SD 1.
+Shown: the size and its area as a ratio to the native one, beside the range of published examples.
+Instead: draw at about the native area, in any aspect, and enlarge in a second pass.
+Fix: none; the size is a choice.
+Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell et al. 2023, arXiv:2307.01952, section
+2.2 and appendix I.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.space._shared import area_ratio, asked_size, is_latent_size, is_plain
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Compare the area of every run from text with the range of its family."""
+    for run in subject.runs:
+        ratio, facts, size = area_ratio(run), run.facts, asked_size(run)
+        if ratio is None or facts is None or facts.size is None or size is None or not is_plain(run):
+            continue
+        low, high = facts.area
+        if low <= ratio <= high or is_latent_size(run):
+            continue
+        native = f"{facts.size[0]}x{facts.size[1]}"
+        yield Finding(
+            RULE,
+            run.width.place if run.width else run.place,
+            says=f"the size is far from what {facts.title} was trained on",
+            measured=f"{size[0]}x{size[1]}, {ratio:.2g} of the area of {native}",
+            expected=f"{low:.2g} to {high:.2g} of it",
+            instead=f"draw at about {native} in area, and enlarge in a second pass",
+        )
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Negative prompt: blurry
+        Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 1024x1024, \
+Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, RNG: CPU, Version: v1.10.1
+        """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Negative prompt: blurry
+        Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 768x512, \
+Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, RNG: CPU, Version: v1.10.1
+        """)

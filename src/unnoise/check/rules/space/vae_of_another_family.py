@@ -1,0 +1,64 @@
+"""The autoencoder is one of another family than the model.
+
+Why: families share the number of channels but not the space. SD 1 and SDXL both have 4, scaled by 0.18215 and 0.13025;
+SD3, Flux and Wan have 16, each with its own scale, shift and meaning of the channels. The other one decodes without an
+error, into wrong colours and texture; with another number of channels it fails.
+Shown: the family of the autoencoder, beside that of the model, each with its scale.
+Instead: use the autoencoder of the model's family, or the one inside the checkpoint.
+Fix: none; which file is the right one depends on what is installed.
+Source: comfyanonymous/ComfyUI, comfy/latent_formats.py; invoke-ai/InvokeAI, "incompatibleWanVae" in en.json.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import workflow
+from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.subject import Model, Subject
+
+RULE = Rule(id="UN305", name="vae-of-another-family", severity=ERROR)
+SHARED = {"qwen-image": "wan"}  # Qwen-Image was trained on Wan 2.1's latents: ComfyUI, comfy/supported_models.py
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Compare the latents of the autoencoder of each run with those of its model."""
+    for run in subject.runs:
+        if run.model is None or run.vae is None or run.model.identity.family == run.vae.identity.family:
+            continue
+        space, other = _space(run.model), _space(run.vae)
+        if space is not None and other is not None and space != other:
+            yield Finding(
+                RULE,
+                run.vae.place,
+                says=f"the autoencoder {run.vae.name} is not one of the model's family",
+                measured=_told(run.vae),
+                expected=_told(run.model),
+                instead=f"use a VAE of {run.model.identity.family}",
+            )
+
+
+def _space(model: Model) -> tuple[object, ...] | None:
+    """Give what makes two families' latents the same; None where it is not known."""
+    facts, family = model.facts, model.identity.family
+    if facts is None or facts.channels is None or (facts.scale is None and not facts.per_channel):
+        return None
+    own = SHARED.get(family, family) if facts.per_channel and facts.scale is None else ""
+    return facts.channels, facts.scale, facts.shift, own
+
+
+def _told(model: Model) -> str:
+    facts = model.facts
+    scale = "" if facts is None or facts.scale is None else f", scale {facts.scale:g}"
+    channels = facts.channels if facts else 0
+    return f"{model.identity.family} ({channels} channels{scale})"
+
+
+def bad() -> Subject:
+    loader = {"class_type": "VAELoader", "inputs": {"vae_name": "vae-ft-mse-840000-ema-pruned.safetensors"}}
+    decode = {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["10", 0]}}
+    return workflow(extra={"10": loader, "8": decode})
+
+
+def good() -> Subject:
+    loader = {"class_type": "VAELoader", "inputs": {"vae_name": "sdxl_vae.safetensors"}}
+    decode = {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["10", 0]}}
+    return workflow(extra={"10": loader, "8": decode})

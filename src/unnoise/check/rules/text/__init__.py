@@ -1,0 +1,1 @@
+"""UN8xx: prompt and text."""

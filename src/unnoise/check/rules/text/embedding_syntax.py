@@ -1,0 +1,55 @@
+"""A textual inversion named as ComfyUI names it, in a tool that names it otherwise.
+
+Why: "embedding:name" is ComfyUI's. AUTOMATIC1111 and Forge take the bare name, diffusers the token that it was loaded
+under; they read "embedding:name" as words, 3 tokens or more, and of the embedding 0 vectors are used.
+Shown: the words.
+Instead: the bare name in AUTOMATIC1111; the token of `load_textual_inversion(..., token=...)` in diffusers.
+Fix: show.
+Source: ComfyUI, comfy/sd1_clip.py, SDTokenizer (embedding_identifier); AUTOMATIC1111/stable-diffusion-webui,
+modules/textual_inversion/textual_inversion.py; diffusers/loaders/textual_inversion.py.
+"""
+
+import re
+from collections.abc import Iterator
+
+from unnoise.check.examples import infotext
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.rules.text._shared import is_plain, prompts, shortened
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN808", name="embedding-syntax", severity=WARN)
+NAMED = re.compile(r"\bembedding:[\w][\w./\\-]{0,100}")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        for said in prompts(run) if _reads_words(run) else ():
+            found = NAMED.search(said.value)
+            if found:
+                says = "this tool reads the name of an embedding in ComfyUI's notation as words"
+                name = found[0].removeprefix("embedding:")
+                yield Finding(RULE, said.place, says, shortened(found[0]), f"the name alone, {name}", f"write {name}")
+
+
+def _reads_words(run: Run) -> bool:
+    return run.tool in ("a1111", "forge", "sdcpp") or is_plain(run)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", finding.instead)
+
+
+def bad() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Negative prompt: embedding:EasyNegative, blurry
+        Steps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x512, Version: v1.10.1
+    """)
+
+
+def good() -> Subject:
+    return infotext("""
+        a lighthouse at dawn
+        Negative prompt: EasyNegative, blurry
+        Steps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x512, Version: v1.10.1
+    """)

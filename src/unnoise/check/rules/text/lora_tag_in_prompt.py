@@ -1,0 +1,46 @@
+"""A LoRA named inside the prompt, in a tool that does not load it from there.
+
+Why: "<lora:name:0.8>" loads a LoRA in AUTOMATIC1111, Forge and stable-diffusion.cpp. diffusers and ComfyUI's own nodes
+read it as words: about 9 tokens of the 75, and no LoRA is loaded.
+Shown: the tag.
+Instead: `pipe.load_lora_weights(...)` and `pipe.set_adapters(...)`; in ComfyUI the node LoraLoader.
+Fix: show.
+Source: AUTOMATIC1111/stable-diffusion-webui, modules/extra_networks.py; ComfyUI, comfy/sd1_clip.py, token_weights;
+huggingface/diffusers#2431.
+"""
+
+import re
+from collections.abc import Iterator
+
+from unnoise.check.examples import workflow
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.rules.text._shared import prompts, shortened, takes_text_as_it_is
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN807", name="lora-tag-in-prompt", severity=WARN)
+TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>\n]{1,200}>")
+LOADED = {
+    "comfyui": "put a LoraLoader behind the checkpoint",
+    "diffusers": "load it with pipe.load_lora_weights",
+}
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
+            found = TAG.search(said.value)
+            if found:
+                says = "this tool reads the tag of a LoRA as words, and loads nothing"
+                yield Finding(RULE, said.place, says, shortened(found[0]), "a LoRA that is loaded", LOADED[run.tool])
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", finding.instead)
+
+
+def bad() -> Subject:
+    return workflow(positive="a lighthouse at dawn <lora:woodcut:0.8>")
+
+
+def good() -> Subject:
+    return workflow(positive="a lighthouse at dawn, woodcut")

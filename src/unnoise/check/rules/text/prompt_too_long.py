@@ -1,0 +1,76 @@
+"""A prompt that is longer than what the text encoder reads: its end is cut off.
+
+Why: CLIP reads 77 tokens, of which two mark begin and end. diffusers cuts the rest with no more than a line in the
+log: of a prompt of 100 words at least 25 do nothing, and they are the ones about style, which stand last. ComfyUI and
+AUTOMATIC1111 encode in pieces of 75 and cut nothing.
+Shown: how many tokens the prompt takes at least (words, digits and signs; rarer words take more), and how many are
+read.
+Instead: shorten it, or encode it in pieces (compel, sd_embed) and give prompt_embeds; for T5 raise
+max_sequence_length.
+Fix: none.
+Source: openai/CLIP, clip/simple_tokenizer.py; diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py,
+encode_prompt; defaults of max_sequence_length in diffusers 0.42.1.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import identity
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.text._shared import fewest, is_plain, prompts
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN801", name="prompt-too-long", severity=WARN)
+CLIP, WORDS = 75, 1  # tokens of text beside begin and end; T5 marks the end only
+# What a pipeline's class begins with, and how many tokens of T5 it reads. Source: max_sequence_length, diffusers 0.42.1
+T5 = {
+    "StableDiffusion3": 256, "Flux": 512, "ChromaPipeline": 512, "PixArtAlpha": 120, "PixArtSigma": 300,
+    "CogVideoX": 226, "Mochi": 256, "Wan": 512, "AuraFlow": 256, "LTXPipeline": 128, "LTXImageToVideo": 128,
+}  # fmt: skip
+INSTEAD = "shorten it, or give prompt_embeds made of pieces (compel, sd_embed)"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        if not is_plain(run):
+            continue
+        clip, words = _reads_clip(run), _reads_t5(run)
+        for said in prompts(run):
+            count = fewest(said.value) if clip else len(said.value.split()) + WORDS
+            most = CLIP if clip else words
+            if most is not None and count > most:
+                says = "the prompt is longer than what the text encoder reads, its end is cut off"
+                instead = INSTEAD if clip else "shorten it, or raise max_sequence_length where the model takes more"
+                yield Finding(RULE, said.place, says, f"at least {count} tokens", f"at most {most}", instead)
+
+
+def _reads_clip(run: Run) -> bool:
+    """Say whether CLIP is all that reads the prompt."""
+    return identity(run).family in ("sd1", "sd2", "sdxl")
+
+
+def _reads_t5(run: Run) -> int | None:
+    if "prompt_2" in run.others or "prompt_3" in run.others:
+        return None
+    said = run.others.get("max_sequence_length")
+    if said is not None:
+        return said.value if type(said.value) is int and said.value > 0 else None
+    return next((most for name, most in T5.items() if run.pipeline.startswith(name)), None)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        scene = "a lighthouse on a cliff above the sea at dawn, gulls in the wind, a path of white stones, " * 4
+        pipe(scene + "in the style of a woodcut")
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionXLPipeline
+        pipe = StableDiffusionXLPipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")
+        scene = "a lighthouse on a cliff above the sea at dawn, gulls in the wind, a path of white stones, " * 2
+        pipe(scene + "in the style of a woodcut")
+    """)

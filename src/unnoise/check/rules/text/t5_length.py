@@ -1,0 +1,78 @@
+"""More tokens of T5 than the pipeline or the model takes.
+
+Why: diffusers raises above 512 with FLUX.1 and Stable Diffusion 3. FLUX.1 schnell was distilled with 256: T5's padding
+is attended to there, so that 512 changes every picture, also that of a short prompt.
+Shown: the length, and the longest that is taken.
+Instead: at most 512; 256 with FLUX.1 schnell.
+Fix: safe where it would raise: write the longest that is taken; unsafe of schnell.
+Source: diffusers/pipelines/flux/pipeline_flux.py and stable_diffusion_3/pipeline_stable_diffusion_3.py, check_inputs;
+black-forest-labs/flux, src/flux/util.py, load_t5 (256 for schnell); huggingface/diffusers#11536.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.acting import identity
+from unnoise.check.examples import script
+from unnoise.check.rule import ERROR, WARN, Change, Finding, Fix, Rule
+from unnoise.check.subject import Run, Subject
+
+RULE = Rule(id="UN804", name="t5-length", severity=WARN)
+# What a pipeline's class begins with, and above how many tokens check_inputs raises. Source: diffusers 0.42.1
+LIMITS = {
+    "StableDiffusion3": 512, "Flux2": None, "Flux": 512, "Chroma": 512, "Kolors": 256, "QwenImage": 1024,
+    "Kandinsky5": 1024, "Lumina2": 512, "BriaPipeline": 512, "VisualCloze": 512, "OvisImage": 256,
+}  # fmt: skip
+SCHNELL = 256
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        most = _most(run)
+        said = run.others.get("max_sequence_length")
+        if said is None or type(said.value) is not int or most is None or said.value <= most[0]:
+            continue
+        says = "this pipeline takes no text of such a length, and raises" if most[1] else "this model was made for less"
+        grade = ERROR if most[1] else None
+        expected, instead = f"at most {most[0]}", f"write {most[0]}"
+        yield Finding(RULE, said.place, says, f"{said.value} tokens", expected, instead, grade)
+
+
+def _most(run: Run) -> tuple[int, bool] | None:
+    """Give the longest text, and whether more of it raises; None where that is not known."""
+    if run.tool != "diffusers":
+        return None
+    said = run.others.get("max_sequence_length")
+    limit = next((most for name, most in LIMITS.items() if run.pipeline.startswith(name)), None)
+    if limit is not None and said is not None and type(said.value) is int and said.value > limit:
+        return limit, True
+    told = identity(run)
+    return (SCHNELL, False) if (told.family, told.variant) == ("flux1", "schnell") else None
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    for run in subject.runs:
+        said, most = run.others.get("max_sequence_length"), _most(run)
+        if said is None or most is None or not said.place.same(finding.place):
+            continue
+        told = identity(run)
+        value = SCHNELL if told.variant == "schnell" else most[0]
+        return Fix("safe" if most[1] else "unsafe", f"write {value}", (Change(finding.place, value),))
+    return None
+
+
+def bad() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-schnell", torch_dtype=torch.bfloat16)
+        pipe("a lighthouse at dawn", guidance_scale=0.0, num_inference_steps=4, max_sequence_length=512)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        import torch
+        from diffusers import FluxPipeline
+        pipe = FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-schnell", torch_dtype=torch.bfloat16)
+        pipe("a lighthouse at dawn", guidance_scale=0.0, num_inference_steps=4, max_sequence_length=256)
+    """)

@@ -1,0 +1,57 @@
+"""Weights of AUTOMATIC1111's notation in a prompt that is read as plain text.
+
+Why: diffusers hands the prompt on as it stands. "(sunset:1.3)" is then 7 tokens, of brackets, digits and signs, and
+weighs 1; of the 75 that there are, 6 are lost, and the picture may show what the signs suggest.
+Shown: the weighted words, and what they are read as.
+Instead: encode the prompt with compel or sd_embed and give prompt_embeds, or use
+custom_pipeline="lpw_stable_diffusion".
+Fix: show.
+Source: huggingface/diffusers#2431; damian0815/compel#16; AUTOMATIC1111/stable-diffusion-webui,
+modules/prompt_parser.py (parse_prompt_attention, get_learned_conditioning_prompt_schedules).
+"""
+
+import re
+from collections.abc import Iterator
+
+from unnoise.check.examples import script
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.rules.text._shared import fewest, is_plain, prompts, shortened
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN802", name="weights-in-plain-prompt", severity=WARN)
+WEIGHTED = re.compile(
+    r"\([^()\[\]\n]{1,200}:\s*\d{0,2}\.?\d{1,3}\s*\)"  # (word:1.3)
+    r"|\(\([^()\n]{1,200}\)\)"  # ((word))
+    r"|\[[^\[\]:\n]{0,100}:[^\[\]:\n]{0,100}:\s*\d{0,3}\.?\d{1,3}\]"  # [from:to:0.5]
+)
+INSTEAD = "encode it with compel or sd_embed and give prompt_embeds"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        for said in prompts(run) if is_plain(run) else ():
+            found = WEIGHTED.search(said.value)
+            if found:
+                says = "this pipeline reads weights in the prompt as plain text"
+                measured = f"{shortened(found[0])!r} as {fewest(found[0])} tokens or more of weight 1"
+                yield Finding(RULE, said.place, says, measured, "a weight that acts", INSTEAD)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", INSTEAD)
+
+
+def bad() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        pipe("a lighthouse, (sunset:1.3), calm sea", num_inference_steps=30)
+    """)
+
+
+def good() -> Subject:
+    return script("""
+        from diffusers import StableDiffusionPipeline
+        pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        pipe("a lighthouse (at sunset), calm sea", num_inference_steps=30)
+    """)

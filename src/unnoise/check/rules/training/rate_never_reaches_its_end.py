@@ -1,0 +1,144 @@
+"""A learning rate whose rise or fall is counted in other steps than the training: it never gets to where it should.
+
+Why: a rise over more steps than the training has leaves the rate below what was asked: 500 steps of warmup in 400
+steps of training end at 0.8 of it. A schedule built for N times the steps ends a cosine at 0.98, 0.85 or 0.5 (N = 10,
+4 or 2, computed) instead of 0; one that is stepped N times too often is at its end after 1/N of the training.
+Shown: the two counts.
+Instead: count the steps of the optimiser in both.
+Fix: none; which of the two counts is meant only you know.
+Source: huggingface/diffusers#3954, #4387, #9633; diffusers/optimization.py, get_cosine_schedule_with_warmup;
+accelerate/scheduler.py, AcceleratedScheduler.step, which skips the steps that only accumulate.
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from unnoise.check.examples import command
+from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
+from unnoise.check.rules.training._shared import last_name, names_in, number, place_of, trainings, word
+from unnoise.check.subject import Place, Script, Subject, Training
+
+RULE = Rule(id="UN511", name="rate-never-reaches-its-end", severity=WARN)
+RISING = {"linear", "cosine", "cosine_with_restarts", "polynomial", "constant_with_warmup", "cosine_with_min_lr"}
+WARMUP = {"diffusers": 500.0, "kohya": 0.0}  # by default
+DEEPEST = 30  # statements inside one another
+LOWEST = 0.5  # of the rate that is asked for, in recipes of this program
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find rates that rise longer than the training, and scripts that count steps in two ways."""
+    for training in trainings(subject, *WARMUP):
+        yield from _rise(training)
+    for training in trainings(subject, "unnoise"):
+        for part in ("denoiser", "autoencoder"):
+            yield from _own(training, part)
+    if subject.script is not None:
+        yield from _built_too_long(subject.script)
+        yield from _stepped_too_often(subject.script)
+
+
+def _rise(training: Training) -> Iterator[Finding]:
+    steps, said = number(training.get("max_train_steps")), training.get("lr_warmup_steps")
+    rise = number(said) if said else WARMUP[training.tool]
+    if steps is None or rise is None or training.get("max_train_epochs") is not None:
+        return
+    if rise < max(steps, 2) or word(training, "lr_scheduler") not in RISING:
+        return
+    place = said.place if said else training.place
+    yield _finding(place, f"{rise:g} steps of warmup", f"fewer than the {steps:g} steps of the training")
+
+
+def _own(training: Training, part: str) -> Iterator[Finding]:
+    """Compute the highest rate of a recipe of this program: it rises over `warmup`, falls over the last `decay`."""
+    said = training.get(f"{part}.fit.warmup")
+    steps, rise = number(training.get(f"{part}.fit.steps")), number(said)
+    decay = number(training.get(f"{part}.fit.decay"))
+    if said is None or steps is None or rise is None or not 1 <= steps < 1e9 or rise <= 0:
+        return
+    fall = max((0.5 if decay is None else decay) * steps, 1.0)
+    turns = (min(rise, steps), steps / 2, steps - fall)
+    peak = max(min(1.0, at / rise) * min(1.0, (steps - at) / fall) for at in turns)
+    if peak < LOWEST:
+        yield _finding(said.place, f"a highest rate of {peak:.2g} of the one asked for", "1, a shorter warmup")
+
+
+def _finding(place: Place, measured: str, expected: str, severity: Severity = WARN) -> Finding:
+    return Finding(
+        RULE,
+        place,
+        says="the learning rate is counted in other steps than the training, and does not get to where it should",
+        measured=measured,
+        expected=expected,
+        instead="count the steps of the optimiser in both",
+        severity=severity,
+    )
+
+
+def _built_too_long(script: Script) -> Iterator[Finding]:
+    """Find schedules for N times the steps in a script that steps them only where gradients are complete."""
+    calls = [node for node in ast.walk(script.tree) if isinstance(node, ast.Call)]
+    if not any(last_name(call.func) == "accumulate" for call in calls):
+        return
+    for told in (keyword for call in calls for keyword in call.keywords if keyword.arg == "num_training_steps"):
+        if not isinstance(told.value, ast.BinOp) or not isinstance(told.value.op, ast.Mult):
+            continue
+        name = next((name for name in names_in(told.value) if "accum" in name), "")
+        count = script.constants.get(name)
+        if name and count != 1:
+            times = f"{count} times" if type(count) is int else f"{name} times"
+            severity = WARN if type(count) is int else NOTE
+            yield _finding(place_of(script, told.value), f"{times} the steps of the training", "1 time", severity)
+
+
+def _stepped_too_often(script: Script) -> Iterator[Finding]:
+    """Find loops that step the rate at every batch, and the optimiser at every N-th."""
+    for loop in ast.walk(script.tree):
+        if not isinstance(loop, ast.For | ast.While):
+            continue
+        calls = list(_steps(loop.body, ""))
+        counts = {guard for name, guard, _ in calls if guard and "optim" in name}
+        for name, guard, call in calls:
+            if counts and not guard and "sched" in name:
+                yield _finding(place_of(script, call), "1 step of the rate a batch", f"1 in {min(counts)} batches")
+
+
+def _steps(body: Sequence[ast.stmt], guard: str, depth: int = 0) -> Iterator[tuple[str, str, ast.Call]]:
+    """List the calls `x.step()` of a loop, but not of loops in it, with what the batches are counted by around each."""
+    for node in body if depth < DEEPEST else ():
+        if isinstance(node, ast.If):
+            yield from _steps(node.body, guard or _counted(node.test), depth + 1)
+            yield from _steps(node.orelse, guard, depth + 1)
+        elif isinstance(node, ast.With | ast.Try):
+            yield from _steps(node.body, guard, depth + 1)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and not node.value.args:
+            func = node.value.func
+            if isinstance(func, ast.Attribute) and func.attr == "step":
+                yield last_name(func.value).lower(), guard, node.value
+
+
+def _counted(test: ast.expr) -> str:
+    """Give the name that a condition such as `(i + 1) % accumulation == 0` divides by."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and "accum" in last_name(node.right).lower():
+            return last_name(node.right)
+    return ""
+
+
+def bad() -> Subject:
+    return command(
+        """
+        python train_dreambooth.py --pretrained_model_name_or_path stable-diffusion-v1-5/stable-diffusion-v1-5 \\
+          --instance_data_dir dog --instance_prompt "a photo of sks dog" --resolution 512 \\
+          --lr_scheduler cosine --lr_warmup_steps 500 --max_train_steps 400
+        """
+    )
+
+
+def good() -> Subject:
+    return command(
+        """
+        python train_dreambooth.py --pretrained_model_name_or_path stable-diffusion-v1-5/stable-diffusion-v1-5 \\
+          --instance_data_dir dog --instance_prompt "a photo of sks dog" --resolution 512 \\
+          --lr_scheduler cosine --lr_warmup_steps 40 --max_train_steps 400
+        """
+    )

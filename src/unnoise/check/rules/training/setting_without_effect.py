@@ -1,0 +1,63 @@
+"""A setting of Stable Diffusion's training given to the trainer of a flow model, which reads it nowhere.
+
+Why: the scripts for FLUX.1, SD3, Lumina and HunyuanImage share their arguments with those of Stable Diffusion, but not
+their loss: their post_process_loss gives the loss back unchanged. Min-SNR weights with gamma 5 would be 0.92 on
+average (computed for Stable Diffusion's schedule); here they are 1, and the training is another than the one written
+down.
+Shown: the setting, and that it acts 0 times.
+Instead: leave it out.
+Fix: none; the line is to be deleted.
+Source: kohya-ss/sd-scripts, flux_train_network.py and sd3_train_network.py, post_process_loss;
+docs/flux_train_network.md, "Incompatible arguments".
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import command
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.rules.training._shared import family, is_on, is_remembered, trainings
+from unnoise.check.subject import Subject
+
+RULE = Rule(id="UN514", name="setting-without-effect", severity=WARN)
+FLOW = {"flux1", "chroma", "sd3", "lumina2", "hunyuan-image"}
+SETTINGS = (
+    "min_snr_gamma", "v_parameterization", "zero_terminal_snr", "debiased_estimation_loss", "v_pred_like_loss",
+    "scale_v_pred_loss_like_noise_pred",
+)  # fmt: skip
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find settings that the trainer of the family never reads."""
+    for training in trainings(subject, "kohya"):
+        if family(training) not in FLOW:
+            continue
+        for key in SETTINGS:
+            said = training.get(key)
+            if said is not None and is_on(training, key):
+                yield Finding(
+                    RULE,
+                    said.place,
+                    says=f"{key} belongs to Stable Diffusion's training, and that of {family(training)} never reads it",
+                    measured=f"{key} {said.value}" if said.value is not True else key,
+                    expected="weight 1 at every level, whatever is said",
+                    instead="leave it out",
+                    severity=NOTE if is_remembered(subject) else WARN,
+                )
+
+
+def bad() -> Subject:
+    return command(
+        """
+        accelerate launch flux_train_network.py --pretrained_model_name_or_path flux1-dev.safetensors \\
+          --dataset_config data.toml --guidance_scale 1.0 --timestep_sampling flux_shift --min_snr_gamma 5
+        """
+    )
+
+
+def good() -> Subject:
+    return command(
+        """
+        accelerate launch flux_train_network.py --pretrained_model_name_or_path flux1-dev.safetensors \\
+          --dataset_config data.toml --guidance_scale 1.0 --timestep_sampling flux_shift
+        """
+    )

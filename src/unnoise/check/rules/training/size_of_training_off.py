@@ -1,0 +1,101 @@
+"""A training at a size far from that of its base: it learns what the base then does at no size that it can draw.
+
+Why: a base is good near the area that it was trained on: SD 1 at 512 x 512, SDXL at 1024 x 1024. Examples of
+sd-scripts and diffusers train down to a quarter of that area and up to about twice it; SDXL at 256 x 256 is a
+sixteenth, SD 1 at 1024 x 1024 four times it.
+Shown: the size of the training, and the areas of published examples.
+Instead: train near the size of the base.
+Fix: none; pictures of the right size are needed.
+Source: huggingface/diffusers, examples/text_to_image/README_sdxl.md (512) and examples/*/README.md; Podell et al.
+2023, arXiv:2307.01952, section 2.2; huggingface/diffusers#4867.
+"""
+
+import re
+from collections.abc import Iterator
+from math import sqrt
+from typing import Any
+
+from unnoise.check.examples import command
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.rules.training._shared import is_remembered, number, trainings
+from unnoise.check.subject import Said, Subject, Training
+
+RULE = Rule(id="UN513", name="size-of-training-off", severity=WARN)
+EDITING = "train_instruct_pix2pix"  # whose own examples train SDXL at 256 x 256
+LEAST = 0.25  # of the native area, in examples of training; those of sampling go less far down
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find trainings at a size that their base, or their own advice, is not for."""
+    for training in trainings(subject, "kohya", "diffusers"):
+        yield from _foreign(training, is_remembered(subject))
+    for training in trainings(subject, "unnoise"):
+        yield from _own(training)
+
+
+def _foreign(training: Training, remembered: bool) -> Iterator[Finding]:
+    said = training.get("resolution")
+    size = _size(said)
+    facts = training.base.facts if training.base else None
+    if said is None or size is None or facts is None or facts.size is None or facts.modality != "image":
+        return
+    native = facts.size[0] * facts.size[1]
+    low, high = min(facts.area[0], LEAST), facts.area[1]
+    if not 0.99 * low <= size[0] * size[1] / native <= 1.01 * high:
+        sides = [round(sqrt(ratio * native)) for ratio in (low, high)]
+        yield Finding(
+            RULE,
+            said.place,
+            says=f"the size of this training is far from that of {facts.title}",
+            measured=f"{size[0]}x{size[1]}",
+            expected=f"the area of {sides[0]}x{sides[0]} to {sides[1]}x{sides[1]}",
+            instead=f"train near {facts.size[0]}x{facts.size[1]}",
+            severity=NOTE if remembered or training.script.startswith(EDITING) else WARN,
+        )
+
+
+def _size(said: Said[Any] | None) -> tuple[int, int] | None:
+    """Read 512, "512,768", "(512, 768)" or [512, 768]: width and height."""
+    value = said.value if said else None
+    if isinstance(value, str) and len(value) < 40:
+        found = re.fullmatch(r"[(\[]?\s*(\d{1,6})(?:\s*[,x]\s*(\d{1,6}))?\s*[)\]]?", value.strip())
+        return (int(found[1]), int(found[2] or found[1])) if found else None
+    width, height = value if isinstance(value, list) and len(value) == 2 else (value, value)
+    if type(width) is not int or type(height) is not int:
+        return None
+    return (width, height) if 0 < width < 1_000_000 and 0 < height < 1_000_000 else None
+
+
+def _own(training: Training) -> Iterator[Finding]:
+    """Compare the size of the data with the sizes that the recipe's own advice will give."""
+    said, listed = training.get("data.size"), training.get("advice.sizes")
+    side = number(said)
+    sizes = listed.value if listed and isinstance(listed.value, list) else []
+    if said is None or listed is None or side is None or not sizes or [side, side] in sizes:
+        return
+    yield Finding(
+        RULE,
+        listed.place,
+        says="the advice of this recipe names sizes, and not the one that is trained",
+        measured=f"sizes {str(sizes)[:60]}",
+        expected=f"[{side:g}, {side:g}] among them",
+        instead="name the size of the data first",
+    )
+
+
+def bad() -> Subject:
+    return command(
+        """
+        python train_text_to_image_lora_sdxl.py --resolution 256 --dataset_name lambdalabs/naruto-blip-captions \\
+          --pretrained_model_name_or_path stabilityai/stable-diffusion-xl-base-1.0
+        """
+    )
+
+
+def good() -> Subject:
+    return command(
+        """
+        python train_text_to_image_lora_sdxl.py --resolution 1024 --dataset_name lambdalabs/naruto-blip-captions \\
+          --pretrained_model_name_or_path stabilityai/stable-diffusion-xl-base-1.0
+        """
+    )

@@ -1,0 +1,82 @@
+"""Noise levels of a flow model drawn without the shift that it is sampled with: composition is hardly trained.
+
+Why: a picture of 1024 x 1024 is sampled with levels shifted towards noise; the median of sd-scripts' flux_shift is
+sigma = 0.76 (exp(1.15) / (1 + exp(1.15)), computed). Levels above it, at which composition is decided, are half of
+those, but a quarter of those drawn as "uniform" and an eighth of those drawn as "sigmoid" (24 % and 12.5 %, computed).
+Shown: the setting, and the median of the levels that it draws.
+Instead: draw them as the family is sampled.
+Fix: unsafe: writes the setting that the documentation of sd-scripts recommends for the family.
+Source: kohya-ss/sd-scripts, docs/flux_train_network.md and docs/lumina_train_network.md, --timestep_sampling;
+Nerogar/OneTrainer#615; kohya-ss/sd-scripts#1958.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import command
+from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
+from unnoise.check.rules.training._shared import family, is_at, is_remembered, number, option, trainings, word
+from unnoise.check.subject import Subject, Training
+
+RULE = Rule(id="UN501", name="training-levels-unshifted", severity=WARN)
+KEY = "timestep_sampling"
+RECOMMENDED = {"flux1": "flux_shift", "lumina2": "nextdit_shift"}
+MEDIAN = 0.76
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find trainings of flow models whose levels are not shifted."""
+    for training in trainings(subject, "kohya"):
+        said = training.get(KEY)
+        best = RECOMMENDED.get(family(training))
+        drawn = _drawn(training)
+        if said is None or best is None or not drawn or _is_schnell(training):
+            continue
+        yield Finding(
+            RULE,
+            said.place,
+            says="the noise levels of this training are not shifted as those of sampling are",
+            measured=f"{drawn}, median sigma 0.5",
+            expected=f"{best}, median sigma {MEDIAN} at 1024x1024",
+            instead=f"train with {option(training, KEY, best)}",
+            severity=NOTE if is_remembered(subject) else WARN,
+        )
+
+
+def _drawn(training: Training) -> str:
+    """Say how unshifted levels are drawn; "" where they are shifted."""
+    how = word(training, KEY)
+    shift = number(training.get("discrete_flow_shift"))
+    if how == "shift" and shift is not None and 0 < shift <= 1:
+        return f"{how} by {shift:g}"
+    return how if how in ("uniform", "sigmoid") else ""
+
+
+def _is_schnell(training: Training) -> bool:
+    return training.base is not None and training.base.identity.variant == "schnell"
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    """Write the recommended way."""
+    for training in trainings(subject, "kohya"):
+        said, best = training.get(KEY), RECOMMENDED.get(family(training))
+        if said is not None and best and is_at(finding, said.place) and not is_remembered(subject):
+            return Fix("unsafe", f"write {best}", (Change(said.place, best),))
+    return None
+
+
+def bad() -> Subject:
+    return command(
+        """
+        accelerate launch flux_train_network.py --pretrained_model_name_or_path flux1-dev.safetensors \\
+          --dataset_config data.toml --guidance_scale 1.0 --timestep_sampling sigmoid
+        """
+    )
+
+
+def good() -> Subject:
+    return command(
+        """
+        accelerate launch flux_train_network.py --pretrained_model_name_or_path flux1-dev.safetensors \\
+          --dataset_config data.toml --guidance_scale 1.0 --timestep_sampling flux_shift
+        """
+    )

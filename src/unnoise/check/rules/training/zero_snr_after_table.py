@@ -1,0 +1,102 @@
+"""Zero terminal SNR together with SNR weights: the table of SNR was made before the betas were changed.
+
+Why: sd-scripts caches SNR for every time, then moves the betas to zero terminal SNR and leaves the table as it was.
+Every weight from it is that of another schedule: at time 900 a min-SNR weight for v is 0.014 in place of 0.003, 4.8
+times too much, and at the last time 0.0047 in place of 0 (computed for gamma 5).
+Shown: the weight that is taken, beside that of the schedule that is trained.
+Instead: leave one of the two out, or build the table after the betas.
+Fix: none; which of the two is meant only you know.
+Source: kohya-ss/sd-scripts#1263; kohya-ss/sd-scripts, train_network.py, get_noise_scheduler:
+prepare_scheduler_for_custom_training is called before fix_noise_scheduler_betas_for_zero_terminal_snr.
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from unnoise.check.examples import command
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.training._shared import (
+    WITH_V,
+    alphas,
+    alphas_to_zero,
+    family,
+    is_on,
+    last_name,
+    place_of,
+    snr,
+    trainings,
+)
+from unnoise.check.subject import Place, Script, Subject, Training
+
+RULE = Rule(id="UN506", name="zero-snr-after-table", severity=WARN)
+KEY = "zero_terminal_snr"
+WEIGHTS = ("min_snr_gamma", "scale_v_pred_loss_like_noise_pred", "debiased_estimation_loss", "v_pred_like_loss")
+TIME, GAMMA = 900, 5.0
+TABLE, CHANGE = "prepare_scheduler_for_custom_training", "fix_noise_scheduler_betas_for_zero_terminal_snr"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Find trainings, and scripts, that weigh by an SNR which they change afterwards."""
+    for training in trainings(subject, "kohya"):
+        weighed = next((key for key in (*WEIGHTS, "debiased_estimation") if is_on(training, key)), "")
+        said = training.get(KEY)
+        if said is not None and said.value is True and weighed and _has_betas(training):
+            yield _finding(said.place, weighed)
+    if subject.script is not None:
+        yield from (_finding(place, CHANGE) for place in _late(subject.script))
+
+
+def _has_betas(training: Training) -> bool:
+    return not family(training) or family(training) in WITH_V
+
+
+def _finding(place: Place, weighed: str) -> Finding:
+    taken, meant = (snr(table[TIME]) for table in (alphas(), alphas_to_zero()))
+    return Finding(
+        RULE,
+        place,
+        says="the SNR that losses are weighed by is that of the betas before they were moved to zero terminal SNR",
+        measured=f"{weighed} reads SNR {taken:.2g} at time {TIME}",
+        expected=f"{meant:.2g}, that of the schedule that is trained",
+        instead="leave one of the two out, or make the table of SNR after the betas are changed",
+    )
+
+
+def _late(script: Script) -> Iterator[Place]:
+    """List the changes of betas that stand behind the making of the table in the same list of statements."""
+    for node in ast.walk(script.tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            yield from (place_of(script, call) for call in _behind(body))
+
+
+def _behind(body: Sequence[ast.stmt]) -> Iterator[ast.Call]:
+    made = False
+    for statement in body:
+        calls = [one for one in ast.walk(statement) if isinstance(one, ast.Call)] if _is_plain(statement) else []
+        names = [last_name(call.func) for call in calls]
+        if made and CHANGE in names:
+            yield calls[names.index(CHANGE)]
+        made = made or (TABLE in names and CHANGE not in names)
+
+
+def _is_plain(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr | ast.If | ast.Assign)
+
+
+def bad() -> Subject:
+    return command(
+        """
+        accelerate launch sdxl_train_network.py --pretrained_model_name_or_path noobai-xl-vpred-1.0.safetensors \\
+          --dataset_config data.toml --v_parameterization --zero_terminal_snr --min_snr_gamma 5
+        """
+    )
+
+
+def good() -> Subject:
+    return command(
+        """
+        accelerate launch sdxl_train_network.py --pretrained_model_name_or_path noobai-xl-vpred-1.0.safetensors \\
+          --dataset_config data.toml --v_parameterization --zero_terminal_snr
+        """
+    )

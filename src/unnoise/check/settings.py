@@ -1,0 +1,82 @@
+"""Settings of `check` that a project keeps: `[tool.unnoise]` in pyproject.toml, or unnoise.toml.
+
+select = ["UN4", "UN6"]                # only these
+ignore = ["UN905"]
+per-file = { "examples/*.py" = ["UN106"] }
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from unnoise.check.rule import Finding
+from unnoise.errors import Refusal, nearest
+
+FILES = ("unnoise.toml", "pyproject.toml")
+KEYS = ("select", "ignore", "per-file")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold what a project selects and ignores; per_file: ids or their beginnings by a pattern of paths."""
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    per_file: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    root: Path = Path()
+
+    def hides(self, finding: Finding) -> bool:
+        """Say whether the project ignores this finding in its file."""
+        path = Path(finding.place.path).absolute()
+        inside = path.relative_to(self.root).as_posix() if self.root in path.parents else path.as_posix()
+        names = (name for pattern, names in self.per_file.items() if fnmatch(inside, pattern) for name in names)
+        return any(finding.rule.id.startswith(name) or finding.rule.name == name for name in names)
+
+
+def settings_for(folder: Path) -> Settings:
+    """Read the settings of the nearest file from `folder` upwards; empty where there are none.
+
+    Raises Refusal where that file is not sound, or says something that is not known here.
+    """
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        for name in FILES:
+            table = _table(parent / name)
+            if table is not None:
+                return _settings(table, parent / name)
+    return Settings()
+
+
+def _table(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path}: cannot be read as TOML: {error}") from None
+    if path.name == "pyproject.toml":
+        tool = content.get("tool")
+        return tool.get("unnoise") if isinstance(tool, dict) else None
+    return content
+
+
+def _settings(table: Any, path: Path) -> Settings:
+    if not isinstance(table, dict):
+        raise Refusal(f"{path}: tool.unnoise {table!r}: a table")
+    for key in table:
+        if key not in KEYS:
+            raise Refusal(f"{path}: {key!r}: {nearest(key, KEYS)}")
+    per_file = table.get("per-file", {})
+    if not isinstance(per_file, dict):
+        raise Refusal(f"{path}: per-file {per_file!r}: a table of patterns, each with a list of rules")
+    lists = {pattern: _names(names, f"{path}: per-file {pattern!r}") for pattern, names in per_file.items()}
+    select, ignore = (_names(table.get(key, []), f"{path}: {key}") for key in ("select", "ignore"))
+    return Settings(select, ignore, lists, path.parent)
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise Refusal(f'{where} {value!r}: a list of rules, such as ["UN4", "UN601"]')
+    return tuple(value)

@@ -1,0 +1,23 @@
+"""Check a request before anything heavy is loaded: what `unnoise check` would warn of is said, or refused."""
+
+import sys
+
+from unnoise.check.engine import judge
+from unnoise.check.report.text import NAMES, printable, sentence
+from unnoise.check.rule import WARN, Finding
+from unnoise.check.subject import Subject
+from unnoise.errors import Refusal
+
+
+def warn(subject: Subject, strict: bool) -> None:
+    """Say on stderr what is probably not meant, a line each. Raises Refusal with the first of it where strict."""
+    found = [finding for finding in judge(subject) if finding.grade >= WARN]
+    if strict and found:
+        more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+        raise Refusal(f"strict: {_line(found[0])}{more}")
+    for finding in found:
+        print(f"unnoise: {_line(finding)}", file=sys.stderr)
+
+
+def _line(finding: Finding) -> str:
+    return f"{NAMES[finding.grade]} {finding.rule.id}: {sentence(finding)}. {printable(finding.instead)}"

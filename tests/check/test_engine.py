@@ -1,0 +1,143 @@
+"""The engine: what is missing is refused, what crashes is reported, what is allowed by a comment is silent."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import unnoise
+from unnoise.check.engine import judge
+from unnoise.check.examples import script
+from unnoise.check.mend import mended
+from unnoise.check.report.machine import to_github, to_json, to_sarif
+from unnoise.check.report.text import render, summary, where
+from unnoise.check.rule import WARN, Change, Entry, Finding, Fix, Rule
+from unnoise.check.subject import Place, Subject
+
+RULE = Rule("UN001", "test-rule", WARN)
+TEXT = 'x = 1\npipe("é", guidance_scale=20)  # {comment}\n'
+PLACE = Place("a.py", line=2, column=25, end_line=2, end_column=27)
+FOUND = Finding(RULE, PLACE, "guidance is too high", "guidance 20", "4 to 8", "write 7")
+
+
+def subject(comment: str = "") -> Subject:
+    return Subject(path="a.py", texts={"a.py": TEXT.replace("{comment}", comment)})
+
+
+def entry(*found: Finding, error: Exception | None = None) -> Entry:
+    module = ModuleType("rule")
+
+    def check(_: Subject) -> Iterator[Finding]:
+        yield from found
+        if error:
+            raise error
+
+    module.check = check  # type: ignore[attr-defined]
+    return Entry(RULE, module)
+
+
+def test_a_crash_in_a_rule_is_a_finding_and_the_others_still_run() -> None:
+    found = judge(subject(), [entry(error=KeyError("oops")), entry(FOUND)])
+    assert [finding.rule.id for finding in found] == ["UN904", "UN001"]
+    assert "UN001 test-rule: KeyError: 'oops'" in found[0].says + found[0].measured
+
+
+@pytest.mark.parametrize(
+    ("comment", "shown"),
+    [
+        ("", True),
+        ("unnoise: ignore", False),
+        ("unnoise: ignore[UN001]", False),
+        ("unnoise: ignore[UN002, test-rule]", False),
+        ("unnoise: ignore[UN002]", True),
+        ("noqa", True),
+    ],
+)
+def test_comments_allow_findings(comment: str, shown: bool) -> None:
+    assert bool(judge(subject(comment), [entry(FOUND)])) == shown
+
+
+def test_changes_are_written_in_the_notation_of_the_file() -> None:
+    fix = Fix("safe", "write 7.0", (Change(PLACE, 7.0),))
+    assert mended(subject(), [fix]) == {"a.py": TEXT.replace("20", "7.0").replace("{comment}", "")}
+    assert mended(subject(), [fix, fix]) == mended(subject(), [fix]), "of two changes at one place, one counts"
+    config = Subject(path="c.json", texts={"c.json": '{"a": {"b": false}}'})
+    change = Fix("safe", "write true", (Change(Place("c.json", ("a", "b")), True),))
+    assert mended(config, [change]) == {"c.json": '{"a": {"b": true}}'}
+    lines = Subject(path="t.toml", texts={"t.toml": "[a]\nb = 'x' # c\n"})
+    change = Fix("safe", "write y", (Change(Place("t.toml", ("a", "b")), "y"),))
+    assert mended(lines, [change]) == {"t.toml": '[a]\nb = "y" # c\n'}
+
+
+def test_text_shows_the_line_and_marks_the_value() -> None:
+    shown = render(FOUND, Fix("unsafe", "write 7.0"), subject().texts["a.py"])
+    assert shown.splitlines() == [
+        "a.py:2:26: UN001 warning: guidance is too high: guidance 20, expected 4 to 8",
+        '  2 | pipe("é", guidance_scale=20)  # ',
+        "    |                          ^^",
+        "  = write 7 [--fix --unsafe: write 7.0]",
+    ]
+
+
+def test_places_without_lines_are_named_by_their_keys() -> None:
+    assert where(Place("w.png", ("3", "inputs", "cfg"))) == "w.png: 3.inputs.cfg"
+
+
+def test_summary_counts() -> None:
+    assert summary([], [], 1, 0.123) == "Nothing found: 1 file checked in 0.12 s."
+    fixes = [Fix("safe", ""), Fix("unsafe", ""), None]
+    line = "Found 3 warnings: 2 files checked in 1.00 s. --fix mends 1, --fix --unsafe mends 1 more."
+    assert summary([FOUND] * 3, fixes, 2, 1.0) == line
+
+
+def test_machine_formats_hold_the_place_and_the_numbers() -> None:
+    real = judge(Subject(path="a.ckpt"), [entry(Finding(unreadable(), PLACE, "a\nb", "1", "2", "c"))])
+    pairs = [(finding, None) for finding in real]
+    one = json.loads(to_json(pairs, 1))["findings"][0]
+    assert (one["rule"], one["line"], one["column"], one["severity"]) == ("UN901", 2, 26, "warning")
+    result = json.loads(to_sarif(pairs, 1))["runs"][0]["results"][0]
+    assert result["locations"][0]["physicalLocation"]["region"] == {
+        "startLine": 2,
+        "startColumn": 26,
+        "endLine": 2,
+        "endColumn": 28,
+    }
+    assert to_github(pairs, 1).startswith("::warning file=a.py,line=2,endLine=2,col=26,title=UN901 unreadable::")
+
+
+def unreadable() -> Rule:
+    return Rule("UN901", "unreadable", WARN)
+
+
+def test_the_call_takes_paths_and_subjects(tmp_path: Path) -> None:
+    path = tmp_path / "make.py"
+    path.write_text("from diffusers import FluxPipeline\npipe = FluxPipeline.from_pretrained(\n")
+    assert [finding.rule.id for finding in unnoise.check(path)] == ["UN901"]
+    assert [finding.place.line for finding in unnoise.check([path], select=["UN9"])] == [2]
+    assert unnoise.check(path, ignore=["UN901"]) == []
+    assert unnoise.check(script("x = 1")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing.json"], "nothing.json: there is no such file or folder"),
+        (["."], ".: holds nothing to check"),
+        (["a.json", "--select", "UN4x"], "select 'UN4x'"),
+        (["a.json", "--ignore", "guidence-above-range"], "did you mean 'guidance-above-range'"),
+        (["a.json", "--unsafe"], "--unsafe: only together with --fix"),
+        (["a.json", "--models", "nowhere"], "nowhere: there is no such"),
+        ([], "name at least one file"),
+    ],
+)
+def test_wrong_requests_are_one_line_and_exit_with_2(tmp_path: Path, arguments: list[str], says: str) -> None:
+    (tmp_path / "a.json").write_text("{}") if "a.json" in arguments else None
+    done = subprocess.run(
+        [sys.executable, "-m", "unnoise", "check", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert says in done.stderr

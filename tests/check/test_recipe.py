@@ -1,0 +1,113 @@
+"""Reading what this program writes: cards, recipes of pictures and sheets, recipes of trainings."""
+
+import tomllib
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+import pytest
+import tiny
+from PIL import Image
+
+from unnoise.check.read.recipe import model_of, read_card, read_recipe, read_request, read_training, tell_toml
+from unnoise.files.card import Advice, Part, to_json
+from unnoise.files.header import Header
+from unnoise.files.picture import KEY, write_picture
+from unnoise.files.recipe import Recipe, to_json as recipe_to_json
+from unnoise.files.request import Request
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+RECIPE = Recipe(
+    model="tiny",
+    fingerprint="f" * 64,
+    prompt="a red heart",
+    negative="",
+    seed=7,
+    size=(24, 16),
+    sampler=Part("DPMpp2M"),
+    grid=("inf", 1.0, 0.0),
+    weight=3.0,
+    between=(0.0, "inf"),
+    rescale=0.0,
+    dtype="float32",
+    device="cpu",
+    row=0,
+    rows=1,
+    versions={"unnoise": "0"},
+)
+
+
+def test_card() -> None:
+    model = read_card(Header({"unnoise": to_json(tiny.CARD)}, {}, 10), "tiny.safetensors")
+    assert (model.name, model.identity.family, model.identity.prediction) == ("tiny", "unnoise", "flow")
+    known = model.facts
+    assert known is not None
+    assert (known.process, known.guidance, known.size, known.area) == ("flow", (1.0, 4.0), (16, 16), (1.0, 1.5))
+
+
+def test_unsound_card_has_no_facts() -> None:
+    model = read_card(Header({"unnoise": "{"}, {}, 10), "x/tiny.safetensors")
+    assert (model.name, model.identity.family, model.known) == ("tiny.safetensors", "unnoise", None)
+
+
+def test_card_without_advice_gives_no_ranges() -> None:
+    known = model_of(replace(tiny.CARD, advice=Advice()), "x").facts
+    assert known is not None
+    assert (known.guidance, known.size, known.area) == (None, None, (0.0, inf))
+
+
+def test_recipes_of_pictures_and_sheets(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for recipes, count in [(RECIPE, 1), ([RECIPE, RECIPE], 2)]:
+        write_picture(path, Image.new("RGB", (8, 8)), recipes)  # type: ignore[arg-type]
+        with Image.open(path) as image:
+            subject = read_recipe(image.info[KEY], str(path))
+        assert len(subject.runs) == count
+        run = subject.runs[-1]
+        assert run.method is not None
+        assert run.method.name == "dpmpp-2m"
+        assert [said.value for said in (run.steps, run.guidance, run.width, run.height, run.seed) if said] == [
+            2, 3.0, 24, 16, 7,
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[", "[1]", "[[" * 100_000, "null", recipe_to_json(RECIPE)[:-1]])
+def test_unsound_recipes_are_faults(text: str) -> None:
+    (fault,) = read_recipe(text, "x.png").faults
+    assert fault.kind == "broken"
+
+
+def test_request_is_filled_from_the_card() -> None:
+    run = read_request(Request(("a",), steps=9), tiny.CARD, "tiny").runs[0]
+    assert [said.value for said in (run.steps, run.guidance, run.width, run.height) if said] == [9, 2.0, 16, 16]
+    assert (run.sampler, run.facts and run.facts.title) == (None, "unnoise tiny")
+    run = read_request(Request(("a",), grid=(inf, 1.0, 0.0), sampler="heun", weight=5), tiny.CARD, "tiny").runs[0]
+    assert [said.value for said in (run.steps, run.guidance, run.sampler) if said] == [2, 5, "heun"]
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_recipes_of_trainings(path: Path) -> None:
+    text = path.read_text()
+    content = tomllib.loads(text)
+    assert tell_toml(content) == "unnoise"
+    (training,) = read_training(content, str(path), text).trainings
+    said = training.settings["denoiser.dropout"]
+    assert (said.value, said.place.keys) == (content["denoiser"]["dropout"], ("denoiser", "dropout"))
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [
+        ("[project]\nname = 'x'", ""),
+        ("name = 'x'\nlearning_rate = 1", ""),
+        ("pretrained_model_name_or_path = 'x'", "kohya"),
+        ("[a]\npretrained_model_name_or_path = 'x'", "kohya"),
+        ("[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'x'", "kohya"),
+        ("[[datasets]]\nimage_directory = 'x'", ""),
+        ("datasets = 1", ""),
+        ("network_module = 'networks.lora'\nnetwork_dim = 8\nlearning_rate = 1e-4", "kohya"),
+        ("data = 1\ndenoiser = 2", ""),
+    ],
+)
+def test_whose_training_it_is(text: str, tool: str) -> None:
+    assert tell_toml(tomllib.loads(text)) == tool
