@@ -99,7 +99,8 @@ def _call(name: str, node: Any, text: str) -> dict[str, Any]:
     known = {key: value.value for key, value in pairs if key in CALL and isinstance(value, ast.Constant)}
     row = {key: value for key, value in known.items() if isinstance(value, int | float)}
     named = {key for key, _ in pairs}
-    embedded = "true_cfg_scale" in named or "guidance = torch.full" in text or name.startswith("LatentConsistencyModel")
+    handed = any(f"guidance = torch.{made}" in text for made in ("full", "tensor([guidance_scale]"))
+    embedded = "true_cfg_scale" in named or handed or name.startswith("LatentConsistencyModel")
     return {**row, "task": _task(name, named), "embedded": embedded and not name.startswith(("Chroma", "HunyuanImage"))}
 
 

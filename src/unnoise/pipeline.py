@@ -124,11 +124,15 @@ class Pipeline:
 
     def fulfil(self, request: Request, noise: Tensor | None = None, watch: Watch | None = None) -> list[Sample]:
         """Draw what a request asks for, as `generate` does. Raises Refusal and NotFinite as it does."""
-        plan = decide(request, self.card, self.model.process, self.factor)
+        plan = self.plan(request)
         first = secrets.randbits(32) if request.seed is None else request.seed
         rows = [Row(text, first + k) for text in request.prompts for k in range(request.n)]
         at_once = request.batch or max(1, min(BATCH, BATCH_AREA // (plan.size[0] * plan.size[1])))
         return self._samples(plan, rows, at_once, self._starts(noise, plan, request), watch)
+
+    def plan(self, request: Request) -> Plan:
+        """Decide how a request is fulfilled, and do nothing yet. Raises Refusal where it cannot be."""
+        return decide(request, self.card, self.model.process, self.factor)
 
     def replay(self, recipe: Recipe) -> Sample:
         """Make a picture again: on the same machine and versions, equal to the bit.

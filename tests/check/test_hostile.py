@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,14 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
             key = draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
             owner, inner = inner, inner[key]
         if owner is None:
-            return draw(ODD)
+            return deepcopy(draw(ODD))
         act = draw(st.integers(0, 3))
         if act == 0:
             del owner[key]
         elif act == 1 and isinstance(owner, dict):
             owner[draw(st.text(max_size=6))] = inner
         else:
-            owner[key] = draw(ODD)
+            owner[key] = deepcopy(draw(ODD))
     return value
 
 

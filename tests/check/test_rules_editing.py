@@ -1,4 +1,4 @@
-"""Rules of editing on real scripts, workflows and masks, and the faults that they speak of in the installed diffusers."""
+"""Rules of editing on real scripts, workflows and masks, and the faults they speak of in the installed diffusers."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,8 @@ SCRIPTS = [
     ("UN703", *PAINT, "mask_image=mask", "mask_image=mask, padding_mask_crop=16"),
     ("UN704", *PAINT, "mask_image=pipe.mask_processor.blur(mask, blur_factor=33)", "mask_image=mask"),
     ("UN704", *PAINT, "mask_image=mask.filter(ImageFilter.GaussianBlur(8))", "mask_image=mask"),
-    ("UN707", "StableDiffusionXLInpaintPipeline", XL, "mask_image=mask, strength=1.0", "mask_image=mask, strength=0.99"),
+    ("UN707", "StableDiffusionXLInpaintPipeline", XL, "mask_image=mask, strength=1.0",
+     "mask_image=mask, strength=0.99"),
 ]  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def test_in_a_workflow(tmp_path: Path) -> None:
 
 
 COUNTED = ["StableDiffusionImg2ImgPipeline", "StableDiffusionXLInpaintPipeline", "FluxImg2ImgPipeline",
-           "StableDiffusion3Img2ImgPipeline", "ZImageImg2ImgPipeline", "KolorsImg2ImgPipeline"]  # fmt: skip
+           "StableDiffusion3Img2ImgPipeline", "ZImageImg2ImgPipeline"]  # fmt: skip
 
 
 @pytest.mark.parametrize("class_", COUNTED)
@@ -177,7 +178,7 @@ def test_steps_are_counted_as_diffusers_counts_them(class_: str) -> None:
         scheduler = SimpleNamespace(timesteps=list(range(steps)), order=1, set_begin_index=lambda at: None)
         for hundredths in range(1, 101):
             pipe = SimpleNamespace(scheduler=scheduler)
-            arguments = (None, None) if class_.startswith(("StableDiffusionXL", "Kolors")) else (None,)
+            arguments = (None, None) if class_.startswith("StableDiffusionXL") else (None,)
             times, _ = counted(pipe, steps, hundredths / 100, *arguments)
             assert left(subject.runs[0], steps, hundredths / 100) == len(times)
 
@@ -201,3 +202,38 @@ def test_a_line_of_one_pixel_vanishes_in_seven_of_eight_places() -> None:
         mask[..., at] = 1
         lost += not torch.nn.functional.interpolate(mask, size=(64, 64)).any()
     assert lost == 7
+
+
+def tiny(class_: str, channels: int, schedule: str) -> Any:
+    """Make a pipeline of random weights without a text encoder."""
+    import diffusers
+    import torch
+
+    torch.manual_seed(0)
+    diffusers.utils.logging.set_verbosity_error()
+    kinds = {"down_block_types": ("CrossAttnDownBlock2D",), "up_block_types": ("CrossAttnUpBlock2D",)}
+    unet = diffusers.UNet2DConditionModel(
+        in_channels=channels, block_out_channels=(8,), layers_per_block=1, cross_attention_dim=8, attention_head_dim=2,
+        norm_num_groups=2, sample_size=64, **kinds,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=2)
+    made = getattr(diffusers, class_)(
+        vae=vae, unet=unet, scheduler=getattr(diffusers, schedule)(steps_offset=1, clip_sample=False),
+        text_encoder=None, tokenizer=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    made.set_progress_bar_config(disable=True)
+    return lambda **more: made(
+        prompt_embeds=torch.zeros(1, 3, 8), negative_prompt_embeds=torch.zeros(1, 3, 8), output_type="latent", **more
+    )
+
+
+def test_diffusers_gives_no_picture_where_no_step_is_left() -> None:
+    photo = {"image": disc((64, 64)).convert("RGB"), "num_inference_steps": 20}
+    pipe = tiny("StableDiffusionImg2ImgPipeline", 4, "DDIMScheduler")
+    assert len(pipe(**photo, strength=0.05).images) == 1
+    assert len(pipe(**photo, strength=0.04).images) == 0
+
+
+def test_diffusers_fails_with_an_inpainting_network_that_gets_no_mask() -> None:
+    with pytest.raises(RuntimeError, match=r"size of tensor|channels"):
+        tiny("StableDiffusionPipeline", 9, "DDIMScheduler")(num_inference_steps=2, height=64, width=64)

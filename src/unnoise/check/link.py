@@ -8,7 +8,7 @@ from typing import Any
 from unnoise.check.read.dispatch import read
 from unnoise.check.subject import Fault, Mask, Model, Run, Said, Subject, Use
 from unnoise.errors import Refusal
-from unnoise.files.families.identity import Identity
+from unnoise.files.families.tensors import refined
 
 BASES = ("checkpoint", "denoiser")
 ADAPTERS = ("lora", "controlnet", "embedding")
@@ -183,15 +183,8 @@ def _filled(model: Model, beside: Path, shelf: Shelf, missing: list[Fault]) -> M
             )
         return model
     other = found.models[0]
-    identity = _joined(other.identity, model.identity)
+    identity = refined(other.identity, model.identity) if other.identity.known else model.identity
     return replace(model, identity=identity, weights=other.weights, configs=other.configs, known=other.known)
-
-
-def _joined(shown: Identity, told: Identity) -> Identity:
-    """Join what the tensors show with what the name tells; the name adds a variant only to the same family."""
-    if not shown.known:
-        return told
-    return replace(shown, variant=told.variant) if not shown.variant and told.family == shown.family else shown
 
 
 def _text(said: Said[Any] | None) -> str | None:

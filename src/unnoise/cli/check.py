@@ -18,7 +18,6 @@ from unnoise.check.rule import Entry, Finding, Fix, Severity
 from unnoise.check.settings import Settings, settings_for
 from unnoise.check.subject import Subject
 from unnoise.errors import Refusal
-from unnoise.files.atomic import replacing
 
 EPILOGUE = """Examples:
   unnoise check model.safetensors lora.safetensors      does this LoRA fit that model?
@@ -105,6 +104,8 @@ def _mend(
     unsafe: bool,
 ) -> list[Subject]:
     """Write fixes until nothing more can be mended, and give the subjects as they are then."""
+    from unnoise.files.atomic import replacing
+
     kinds = ("safe", "unsafe") if unsafe else ("safe",)
     mends = 0
     for _ in range(ROUNDS):

@@ -99,12 +99,13 @@ def generate(
     place = find(model)
     card = read_card(place)
     pictures, sheet = places(out, texts, _seeds(request))
-    warn(read_request(request, card, str(place)), strict)
     with saying(f"loading {model}"):
         import_torch()
         from unnoise.files.model_file import load
 
         pipeline = load(model, device)
+    pipeline.plan(request)
+    warn(read_request(request, card, str(place)), strict)
     began = perf_counter()
     with Bar(f"drawing {len(pictures)}") as bar:
         samples = pipeline.fulfil(request, watch=bar)

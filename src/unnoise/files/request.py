@@ -99,12 +99,6 @@ def notes(request: Request, card: Card) -> list[str]:
     found = []
     if card.text and not all(prompt.strip() for prompt in request.prompts):
         found.append("an empty prompt: this draws from the unconditional model")
-    low, high = card.advice.guidance_range
-    if request.weight not in (None, 1) and not low <= request.weight <= high:
-        found.append(f"guidance {request.weight:g}: {card.name} was measured to be sound from {low:g} to {high:g}")
-    if request.size and card.advice.sizes and request.size not in card.advice.sizes:
-        known = ", ".join(f"{width}x{height}" for width, height in card.advice.sizes)
-        found.append(f"size {request.size[0]}x{request.size[1]}: {card.name} was trained at {known}")
     return found
 
 

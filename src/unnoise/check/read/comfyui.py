@@ -1,190 +1,215 @@
 """Read a workflow of ComfyUI: from every sampler that reaches an output back to its model, prompts and latent.
 
+Numbers are ComfyUI's own: `cfg` 1 is no guidance, `denoise` below 1 leaves a part of the latent, all `steps` are run
+within it, and `stop_at_clip_layer` counts from the end, -1 being the last layer.
 Source: comfyanonymous/ComfyUI, nodes.py, comfy_extras/nodes_custom_sampler.py and nodes_model_advanced.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from unnoise.check.read.comfy.graph import Graph, Node, read_graph
+from unnoise.check.read.comfy import chains
+from unnoise.check.read.comfy.graph import Graph, Node, of_api
+from unnoise.check.read.comfy.interface import of_interface
+from unnoise.check.read.comfy.models import decoders, model_of, uses
+from unnoise.check.read.comfy.widgets import WIDGETS
 from unnoise.check.read.typed import number, text, whole
-from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Use
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_name
+from unnoise.check.subject import Fault, Place, Run, Said, Subject
 
-DEPTH = 200  # nodes of a chain that are followed
-OUTPUTS = ("Save", "Preview", "VHS_VideoCombine", "CreateVideo", "ShowImage")
+RUNS = 200  # samplers of a workflow that are looked at
+OTHERS = 256  # values of the nodes behind a sampler that are kept
+CLOSE = 8  # nodes of its levels whose values are kept
+OUTPUTS = ("Save", "Preview", "Combine", "ShowImage")
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
-MODELS = {
-    "CheckpointLoaderSimple": "ckpt_name", "CheckpointLoader": "ckpt_name", "unCLIPCheckpointLoader": "ckpt_name",
-    "ImageOnlyCheckpointLoader": "ckpt_name", "UNETLoader": "unet_name", "UnetLoaderGGUF": "unet_name",
-    "DiffusersLoader": "model_path",
+# Nodes that are a spacing of levels, or a sampler, by the name that KSampler has for it.
+GRIDS = {"KarrasScheduler": "karras", "ExponentialScheduler": "exponential", "BetaSamplingScheduler": "beta"}
+NAMED = {
+    "SamplerEulerAncestral": "euler_ancestral", "SamplerEulerAncestralCFGPP": "euler_ancestral_cfg_pp",
+    "SamplerDPMPP_2M_SDE": "dpmpp_2m_sde", "SamplerDPMPP_3M_SDE": "dpmpp_3m_sde", "SamplerDPMPP_SDE": "dpmpp_sde",
+    "SamplerDPMPP_2S_Ancestral": "dpmpp_2s_ancestral", "SamplerLMS": "lms", "SamplerDPMAdaptative": "dpm_adaptive",
+    "SamplerER_SDE": "er_sde", "SamplerSASolver": "sa_solver", "SamplerLCM": "lcm",
 }  # fmt: skip
-LORAS = ("LoraLoader", "LoraLoaderModelOnly")
-# What a loader of text encoders is told it is for.   Source: ComfyUI, nodes.py, CLIPLoader and DualCLIPLoader
-KINDS = {
-    "flux": "flux1", "sd3": "sd3", "sdxl": "sdxl", "wan": "wan", "hunyuan_video": "hunyuan-video", "ltxv": "ltx",
-    "mochi": "mochi", "lumina2": "lumina2", "hidream": "hidream", "qwen_image": "qwen-image", "flux2": "flux2",
-    "chroma": "chroma", "cosmos": "cosmos", "pixart": "pixart",
-}  # fmt: skip
+CUTS = ("SplitSigmas", "SplitSigmasDenoise", "FlipSigmas", "SetFirstSigma", "ManualSigmas", "ExtendIntermediateSigmas")
 MASKED = ("SetLatentNoiseMask", "VAEEncodeForInpaint", "InpaintModelConditioning")
-PICTURES = ("VAEEncode", "VAEEncodeTiled", "LoadImage")
-TEXTS = ("text", "t5xxl", "text_g", "clip_l", "prompt")
+EDITS = ("ReferenceLatent", "InstructPixToPixConditioning")
+ENCODES = ("TextEncode", "TextEncoder")  # within the class of a node that turns words into a condition
+TEXTS = ("text", "prompt", "t5xxl", "text_g", "user_prompt", "tags", "clip_l", "bert", "positive_prompt")
+FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # that a latent is made of
+EDITED = ("image", "image1", "image_1", "images")  # that are read together with words
+RESIZES = ("LatentUpscale", "LatentCrop", "LatentUpsampler")
 
 
 def read_workflow(content: dict[str, Any], path: str, source: str = "") -> Subject:
-    """Read a workflow in API or UI format; content that is none is a Fault."""
-    graph = read_graph(content, path)
+    """Read a workflow in API format or as the interface saves it; content that is none is a Fault."""
+    graph = _graph(content, path)
     if not graph.nodes:
         return Subject(path=path, faults=(Fault("unknown", Place(path), "is JSON, but no workflow that is known"),))
-    runs = tuple(_run(graph, node, path) for node in _samplers(graph))
+    decoded = decoders(graph)
+    runs = tuple(_run(graph, node, decoded) for node in _samplers(graph))
     models = {run.model.place: run.model for run in runs if run.model}
     texts = {path: source} if source else {}
     return Subject(path=path, tool="comfyui", models=tuple(models.values()), runs=runs, texts=texts)
 
 
-def _samplers(graph: Graph) -> Iterator[Node]:
-    """List the samplers that an output depends on; all of them where the workflow has no output that is known."""
-    outputs = [node for node in graph.nodes.values() if node.kind.startswith(OUTPUTS)]
-    reached = {above.id for node in outputs for above in graph.above(node)} if outputs else set(graph.nodes)
-    yield from (node for node in graph.nodes.values() if node.kind in SAMPLERS and node.id in reached)
+def _graph(content: Mapping[str, Any], path: str) -> Graph:
+    if isinstance(content.get("nodes"), list):
+        return of_interface(content, path)
+    inner = content.get("prompt")
+    if isinstance(inner, dict) and "class_type" not in inner:  # as it is sent to the server
+        return of_api(inner, path, ("prompt",))
+    return of_api(content, path)
 
 
-def _run(graph: Graph, node: Node, path: str) -> Run:
+def _samplers(graph: Graph) -> list[Node]:
+    """List the samplers that an output depends on; all of them where the workflow has no output that is known.
+
+    A node of a class that is not known here is an output where nothing takes what it makes.
+    """
+    taken = {link.id for node in graph.nodes.values() for link in node.links.values()}
+    ends = [node for node in graph.nodes.values() if node.links and node.id not in taken]
+    outputs = [node for node in ends if any(word in node.kind for word in OUTPUTS) or node.kind not in WIDGETS]
+    outputs += [node for node in graph.nodes.values() if any(word in node.kind for word in OUTPUTS)]
+    reached = {above.id for above in graph.above(outputs)} if outputs else set(graph.nodes)
+    return [node for node in graph.nodes.values() if node.kind in SAMPLERS and node.id in reached][:RUNS]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Hold what a sampler depends on, each from near to far: its guider, models, conditions, latents and levels."""
+
+    node: Node
+    guider: Node
+    models: list[Node]
+    positive: list[Node]
+    negative: list[Node]
+    latents: list[Node]
+    grids: list[Node]
+
+
+def _way(graph: Graph, node: Node) -> _Way:
     guider = graph.source(node, "guider") or node
-    chain = list(_chain(graph, graph.source(guider, "model"), "model"))
-    positive = list(_chain(graph, graph.source(guider, "positive", "conditioning"), "positive", "conditioning"))
-    negative = list(_chain(graph, graph.source(guider, "negative"), "negative", "conditioning"))
-    latent = list(_chain(graph, graph.source(node, "latent_image"), "samples", "latent", "latent_image"))
-    grid = graph.source(node, "sigmas") or node
-    model = _model(graph, chain, positive)
-    return Run(
-        place=node.place,
-        tool="comfyui",
-        task=_task(graph, latent, positive),
-        pipeline=node.kind,
-        model=model,
-        vae=_vae(graph, node),
-        adapters=tuple(_uses(graph, chain, positive, model)),
-        sampler=text(graph.value(graph.source(node, "sampler") or node, "sampler_name")),
-        grid=text(graph.value(grid, "scheduler")),
-        steps=whole(graph.value(grid, "steps")),
-        guidance=number(graph.value(guider, "cfg")),
-        embedded=_first(graph, positive, "guidance"),
-        prompt=_text(graph, positive),
-        negative=_text(graph, negative),
-        width=_whole(graph, latent, "width"),
-        height=_whole(graph, latent, "height"),
-        frames=_whole(graph, latent, "length"),
-        batch=_whole(graph, latent, "batch_size"),
-        strength=number(graph.value(grid, "denoise")),
-        shift=_first(graph, chain, "shift"),
-        seed=whole(graph.value(graph.source(node, "noise") or node, "noise_seed", "seed")),
-        clip_skip=_clip_skip(graph, positive),
-        others=_others(graph, chain, latent, [guider, grid, node]),
+    positive = graph.link(guider, "positive", "conditioning", "cond1")
+    negative = graph.link(guider, "negative")
+    return _Way(
+        node,
+        guider,
+        chains.models(graph, graph.link(guider, "model")),
+        chains.conditions(graph, positive),
+        chains.conditions(graph, negative) if negative != positive else [],
+        chains.latents(graph, graph.link(node, "latent_image")),
+        chains.grids(graph, graph.link(node, "sigmas")) or [node],
     )
 
 
-def _chain(graph: Graph, node: Node | None, *names: str) -> Iterator[Node]:
-    """Walk upwards along the inputs of these names, or those that only add a number to one of them."""
-    seen: set[str] = set()
-    while node is not None and node.id not in seen and len(seen) < DEPTH:
-        seen.add(node.id)
-        yield node
-        numbered = [name for name in node.links if name.rstrip("0123456789_").startswith(names)]
-        node = graph.source(node, *names, *numbered)
+def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> Run:
+    way = _way(graph, node)
+    grid, clips = way.grids[-1], chains.clips(graph, way.positive)
+    model = model_of(graph, way.models, clips)
+    strength = number(graph.value(grid, "denoise"))
+    sized = way.latents[-1:] if not any(_resizes(one) for one in way.latents) else []
+    return Run(
+        place=node.place,
+        tool="comfyui",
+        task=_task(graph, way, strength),
+        pipeline=node.kind,
+        model=model,
+        vae=decoded.get(node.id),
+        adapters=tuple(uses(graph, way.models, way.positive, clips, model)),
+        sampler=_sampler(graph, graph.source(node, "sampler") or node),
+        grid=_spacing(graph, grid),
+        steps=whole(graph.value(grid, "steps")),
+        guidance=number(graph.value(way.guider, "cfg", "cfg_conds")),
+        embedded=_first(graph, way.positive, "guidance"),
+        prompt=_text(graph, way.positive),
+        negative=_text(graph, way.negative),
+        width=_whole(graph, sized, "width"),
+        height=_whole(graph, sized, "height"),
+        frames=_whole(graph, sized, "length", "video_frames", "num_frames"),
+        batch=_whole(graph, sized, "batch_size"),
+        strength=strength,
+        shift=_first(graph, [one for one in way.models if one.kind.startswith("ModelSampling")], "shift"),
+        seed=whole(graph.value(graph.source(node, "noise") or node, "noise_seed", "seed")),
+        clip_skip=_whole(graph, [one for one in clips if one.kind == "CLIPSetLastLayer"], "stop_at_clip_layer"),
+        others=_others(graph, way),
+    )
 
 
-def _model(graph: Graph, chain: list[Node], positive: list[Node]) -> Model | None:
-    loader = next((node for node in chain if node.kind in MODELS), None)
-    said = text(graph.value(loader, MODELS[loader.kind])) if loader else None
-    if said is None:
-        return None
-    identity = by_name(said.value)
-    return Model(said.value, said.place, identity if identity.known else _by_text(graph, positive))
+def _resizes(node: Node) -> bool:
+    return chains.samples(node) or any(word in node.kind for word in RESIZES)
 
 
-def _by_text(graph: Graph, positive: list[Node]) -> Identity:
-    """Tell the family by what the loader of the text encoders is set to."""
-    for node in positive:
-        for above in _chain(graph, graph.source(node, "clip"), "clip"):
-            said = graph.value(above, "type") if above.kind in ("CLIPLoader", "DualCLIPLoader") else None
-            family = KINDS.get(said.value, "") if said and isinstance(said.value, str) else ""
-            if family and said:
-                return Identity(family, known_by=f"{above.kind}.type {said.value}")
-    return Identity()
+def _sampler(graph: Graph, node: Node) -> Said[str] | None:
+    return text(graph.value(node, "sampler_name")) or _by_class(node, NAMED)
 
 
-def _uses(graph: Graph, chain: list[Node], positive: list[Node], base: Model | None) -> Iterator[Use]:
-    """List LoRAs on the way of the model, with the parts that they are loaded into, and ControlNets."""
-    clips = {above.id for node in positive for above in _chain(graph, graph.source(node, "clip"), "clip")}
-    for node in chain:
-        said = text(graph.value(node, "lora_name")) if node.kind in LORAS else None
-        if said is not None:
-            parts = ("denoiser", "text") if node.kind == "LoraLoader" and node.id in clips else ("denoiser",)
-            adapter = Model(said.value, said.place, by_name(said.value))
-            yield Use(said.place, adapter, base, number(graph.value(node, "strength_model")), parts)
-    for node in positive:
-        said = text(graph.value(graph.source(node, "control_net"), "control_net_name"))
-        if said is not None:
-            adapter = Model(said.value, said.place, by_name(said.value))
-            yield Use(said.place, adapter, base, number(graph.value(node, "strength")), ("denoiser",))
+def _spacing(graph: Graph, grid: Node) -> Said[str] | None:
+    return text(graph.value(grid, "scheduler")) or _by_class(grid, GRIDS)
 
 
-def _vae(graph: Graph, sampler: Node) -> Model | None:
-    """Find the autoencoder that decodes what a sampler makes, where it is loaded from a file of its own."""
-    for node in graph.nodes.values():
-        if not node.kind.startswith("VAEDecode"):
-            continue
-        if any(above.id == sampler.id for above in _chain(graph, graph.source(node, "samples"), "samples")):
-            said = text(graph.value(graph.source(node, "vae"), "vae_name"))
-            return Model(said.value, said.place, by_name(said.value)) if said else None
-    return None
+def _by_class(node: Node, names: Mapping[str, str]) -> Said[str] | None:
+    return Said(names[node.kind], node.place) if node.kind in names else None
+
+
+def _encodes(node: Node) -> bool:
+    return any(word in node.kind for word in ENCODES)
 
 
 def _text(graph: Graph, chain: list[Node]) -> Said[str] | None:
     """Give the words of a condition; None where it is zeroed out, or its words are not at hand."""
     if any(node.kind == "ConditioningZeroOut" for node in chain):
         return None
-    for node in chain:
-        if node.kind.startswith("CLIPTextEncode") or "TextEncode" in node.kind:
-            return text(graph.value(node, *TEXTS))
-    return None
+    encoder = next((node for node in chain if _encodes(node)), None)
+    return text(graph.value(encoder, *TEXTS))
 
 
-def _clip_skip(graph: Graph, positive: list[Node]) -> Said[int] | None:
-    for node in positive:
-        for above in _chain(graph, graph.source(node, "clip"), "clip"):
-            if above.kind == "CLIPSetLastLayer":
-                return whole(graph.value(above, "stop_at_clip_layer"))
-    return None
-
-
-def _task(graph: Graph, latent: list[Node], positive: list[Node]) -> str:
-    kinds = {node.kind for node in (*latent, *positive)}
-    if kinds & set(MASKED):
+def _task(graph: Graph, way: _Way, strength: Said[float] | None) -> str:
+    """Tell what is made from what: an encoded picture that is denoised in full only gives the size."""
+    if any(node.kind in MASKED for node in (*way.latents, *way.positive)):
         return "inpaint"
-    return "image" if any(node.kind in (*PICTURES, *SAMPLERS) for node in latent) else "text"
+    if any(graph.link(node, *FRAMES) and "VAEEncode" not in node.kind for node in way.latents):
+        return "image"
+    if any(node.kind in EDITS or (_encodes(node) and graph.link(node, *EDITED)) for node in way.positive):
+        return "edit"
+    drawn = any(chains.samples(node) or "VAEEncode" in node.kind for node in way.latents[-1:])
+    return "image" if drawn and (strength.value < 1 if strength else _begins_late(graph, way)) else "text"
 
 
-def _others(graph: Graph, chain: list[Node], latent: list[Node], nodes: list[Node]) -> dict[str, Said[Any]]:
-    """Give what else the nodes say, under ComfyUI's own names; masks and pictures by their files."""
-    found = {name: said for node in nodes for name, said in node.values.items()}
-    for node in chain:
-        if node.kind.startswith("ModelSampling") or node.kind == "RescaleCFG":
-            found |= {f"{node.kind}.{name}": said for name, said in node.values.items()}
-    for node in latent:
+def _begins_late(graph: Graph, way: _Way) -> bool:
+    begun = number(graph.value(way.node, "start_at_step"))
+    return begun.value > 0 if begun else any(node.kind in CUTS for node in way.grids)
+
+
+def _others(graph: Graph, way: _Way) -> dict[str, Said[Any]]:
+    """Give what else the nodes say: of the sampler's own under its names, of others behind the class.
+
+    sigmas: the node that gives other levels than its steps tell; image, mask: the files.
+    """
+    above = (*way.models, *way.latents)
+    named = ((f"{node.kind}.{name}", said) for node in above for name, said in node.values.items())
+    found = dict(reversed(list(islice(named, OTHERS))))
+    for node in (*way.grids[:CLOSE], way.guider, way.node):
+        found |= node.values
+    cut = next((node for node in way.grids if node.kind in CUTS), None)
+    if cut is not None:
+        found["sigmas"] = Said(cut.kind, cut.place)
+    return found | dict(_files(graph, way))
+
+
+def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Said[Any]]]:
+    """List the mask and the picture that a run starts from, where they are loaded as they are."""
+    for node in (*way.latents, *way.positive):
         mask, picture = graph.source(node, "mask"), graph.source(node, "pixels")
         if mask is not None and mask.kind == "LoadImageMask" and "image" in mask.values:
-            found["mask"] = mask.values["image"]
+            yield "mask", mask.values["image"]
         if picture is not None and picture.kind == "LoadImage" and "image" in picture.values:
-            found["image"] = picture.values["image"]
-    return found
+            yield "image", picture.values["image"]
 
 
 def _first(graph: Graph, chain: list[Node], name: str) -> Said[float] | None:
     return next((said for node in chain if (said := number(graph.value(node, name)))), None)
 
 
-def _whole(graph: Graph, chain: list[Node], name: str) -> Said[int] | None:
-    return next((said for node in chain if (said := whole(graph.value(node, name)))), None)
+def _whole(graph: Graph, chain: list[Node], *names: str) -> Said[int] | None:
+    return next((said for node in chain if (said := whole(graph.value(node, *names)))), None)

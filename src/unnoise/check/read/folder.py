@@ -275,6 +275,6 @@ def _of_transformer(config: Config) -> Identity:
     embeds = config.get("guidance_embeds")
     if found.family == "flux1" and embeds is not None and isinstance(embeds.value, bool):
         channels = _number(config, "in_channels")
-        name = {384: "fill", 128: ""}.get(channels or 0, "dev" if embeds.value else "schnell")
+        name = {384: "fill", 128: "control"}.get(channels or 0, "dev" if embeds.value else "schnell")
         return replace(found, variant=_variant("flux1", name), known_by=f"{proof}, guidance_embeds {embeds.value}")
     return replace(found, known_by=proof)

@@ -4,7 +4,8 @@
     Negative prompt: lines
     Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x512, Model: name, ...
 
-A key that is absent has its default. Source: AUTOMATIC1111/stable-diffusion-webui, modules/infotext_utils.py.
+A key that is absent has its default. Source: AUTOMATIC1111/stable-diffusion-webui, modules/infotext_utils.py;
+leejet/stable-diffusion.cpp, examples/cli/main.cpp, get_image_params.
 """
 
 import json
@@ -19,75 +20,84 @@ from unnoise.files.families.names import by_name
 T = TypeVar("T")
 LONGEST = 1 << 20  # letters
 PAIR = re.compile(r'\s*(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
-LORA = re.compile(r"<(?:lora|lyco):([^:<>]{1,200})(?::([^<>]{0,40}))?>")
+LORA = re.compile(r"<(?:lora|lyco):([^:<>]{1,200})(?::([^<>]{0,60}))?>")
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})$")
 NEGATIVE = "Negative prompt:"
 FEWEST = 3  # pairs that make a line the one of parameters
 GRIDS = ("Karras", "Exponential", "Polyexponential")  # that older versions put behind the sampler's name
+HIRES = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")  # of a second pass, which owns the denoising
+MASKED = ("Mask blur", "Masked content", "Inpaint area", "Masked area padding", "Mask mode")
 
 
 def read_infotext(text: str, path: str) -> Subject:
     """Read infotext; places are keys of its last line. A text that is none is a Fault."""
-    place = Place(path)
     lines = text[:LONGEST].strip().split("\n")
-    pairs = _pairs(lines[-1], path)
+    at, pairs = _parameters(lines, path)
     if len(pairs) < FEWEST:
-        return Subject(path=path, faults=(Fault("unknown", place, "is no infotext: its last line has no parameters"),))
-    prompt, negative = _prompts(lines[:-1])
-    model = _model(pairs.get("Model"))
-    adapters = tuple(_use(match, path, model) for match in LORA.finditer(prompt.split(NEGATIVE)[0]))
-    run = _run(pairs, path, Said(prompt, Place(path, ("Prompt",))), negative, model, adapters)
-    return Subject(path=path, tool=run.tool, models=(model,) if model else (), runs=(run,))
+        fault = Fault("unknown", Place(path), "is no infotext: its last line has no parameters")
+        return Subject(path=path, faults=(fault,))
+    prompt, negative = _prompts(lines[:at])
+    run = _run(pairs, prompt, negative, path)
+    return Subject(path=path, tool=run.tool, models=(run.model,) if run.model else (), runs=(run,))
+
+
+def _parameters(lines: list[str], path: str) -> tuple[int, dict[str, Said[str]]]:
+    """Find the line of parameters: the last, or the last that begins as it does where others follow it."""
+    pairs = _pairs(lines[-1], path)
+    for at in range(len(lines) - 1, -1, -1) if "Steps" not in pairs else ():
+        if lines[at].startswith("Steps: "):
+            return at, _pairs(lines[at], path)
+    return len(lines) - 1, pairs
 
 
 def _pairs(line: str, path: str) -> dict[str, Said[str]]:
-    found = {}
+    found: dict[str, Said[str]] = {}
     for key, value in PAIR.findall(line):
         if value.startswith('"'):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                value = value.strip('"')
-        found[key.strip()] = Said(str(value).strip(), Place(path, (key.strip(),)))
+            value = _unquoted(value)
+        found[key.strip()] = Said(value.strip(), Place(path, (key.strip(),)))
     return found
 
 
+def _unquoted(value: str) -> str:
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value.strip('"')
+
+
 def _prompts(lines: list[str]) -> tuple[str, str]:
-    at = next((index for index, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
-    negative = "\n".join(lines[at:]).removeprefix(NEGATIVE).strip()
+    at = next((index for index, line in enumerate(lines) if line.strip().startswith(NEGATIVE)), len(lines))
+    negative = "\n".join(lines[at:]).strip().removeprefix(NEGATIVE).strip()
     return "\n".join(lines[:at]).strip(), negative
 
 
-def _run(
-    pairs: Mapping[str, Said[str]],
-    path: str,
-    prompt: Said[str],
-    negative: str,
-    model: Model | None,
-    adapters: tuple[Use, ...],
-) -> Run:
-    sampler, grid = _sampler(pairs)
+def _run(pairs: Mapping[str, Said[str]], prompt: str, negative: str, path: str) -> Run:
+    tool = _tool(pairs)
+    model = _model(pairs.get("Model")) or _model(pairs.get("Unet"))
+    sampler, grid = _sampler(pairs, tool)
     strength = _as(float, pairs.get("Denoising strength"))
+    hires = any(key in pairs for key in HIRES)
+    masked = any(key in pairs for key in MASKED)
     size = pairs.get("Size")
     sides = SIZE.match(size.value) if size else None
-    is_hires = "Hires upscale" in pairs or "Hires resize" in pairs
     return Run(
         place=Place(path),
-        tool=_tool(pairs),
-        task="text" if strength is None or is_hires else "inpaint" if "Mask blur" in pairs else "image",
+        tool=tool,
+        task="text" if strength is None or hires else "inpaint" if masked else "image",
         model=model,
         vae=_model(pairs.get("VAE")),
-        adapters=adapters,
+        adapters=tuple(_use(match, path, model) for match in LORA.finditer(prompt)),
         sampler=sampler,
         grid=grid,
         steps=_as(int, pairs.get("Steps")),
         guidance=_as(float, pairs.get("CFG scale")),
-        embedded=_as(float, pairs.get("Distilled CFG Scale") or pairs.get("Guidance")),
-        prompt=prompt,
+        embedded=_embedded(pairs, model),
+        prompt=Said(prompt, Place(path, ("Prompt",))),
         negative=Said(negative, Place(path, ("Negative prompt",))),
         width=Said(int(sides[1]), size.place) if size and sides else None,
         height=Said(int(sides[2]), size.place) if size and sides else None,
-        strength=None if is_hires else strength,
+        strength=None if hires else strength,
         seed=_as(int, pairs.get("Seed")),
         seed_device=pairs.get("RNG"),
         clip_skip=_as(int, pairs.get("Clip skip")),
@@ -102,12 +112,21 @@ def _tool(pairs: Mapping[str, Said[str]]) -> Tool:
     return "forge" if re.match(r"f\d", version) or "Distilled CFG Scale" in pairs else "a1111"
 
 
-def _sampler(pairs: Mapping[str, Said[str]]) -> tuple[Said[str] | None, Said[str] | None]:
-    """Give sampler and spacing; older versions write both as one name."""
+def _embedded(pairs: Mapping[str, Said[str]], model: Model | None) -> Said[float] | None:
+    """Give the weight that the net takes; stable-diffusion.cpp writes its default for every model."""
+    told = _as(float, pairs.get("Distilled CFG Scale"))
+    takes = model is not None and model.facts is not None and model.facts.embedded is not None
+    return told or (_as(float, pairs.get("Guidance")) if takes else None)
+
+
+def _sampler(pairs: Mapping[str, Said[str]], tool: str) -> tuple[Said[str] | None, Said[str] | None]:
+    """Give sampler and spacing; older versions, and stable-diffusion.cpp, write both as one name."""
     said, grid = pairs.get("Sampler"), pairs.get("Schedule type") or pairs.get("Scheduler")
     if said is None or grid is not None:
         return said, grid
     name, _, last = said.value.rpartition(" ")
+    if tool == "sdcpp" and name:
+        return Said(name, said.place), Said(last, said.place)
     return said, Said(last, said.place) if name and last in GRIDS else None
 
 
@@ -118,9 +137,16 @@ def _model(said: Said[str] | None) -> Model | None:
 
 
 def _use(match: re.Match[str], path: str, base: Model | None) -> Use:
+    """Read a tag of the prompt: name:weight, name:text:denoiser, or name:te=text:unet=denoiser.
+
+    Source: AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/extra_networks_lora.py
+    """
     place = Place(path, ("Prompt",))
-    strength = _as(float, Said((match[2] or "1").split(":")[0], place))
-    return Use(place, Model(match[1], place, by_name(match[1])), base, strength)
+    words = (match[2] or "1").split(":")
+    named = dict(word.split("=", 1) for word in words if "=" in word)
+    plain = [word for word in words if "=" not in word]
+    said = named.get("unet") or (plain[1:] or plain or [named.get("te", "1")])[0]
+    return Use(place, Model(match[1], place, by_name(match[1])), base, _as(float, Said(said, place)))
 
 
 def _as(kind: Callable[[Any], T], said: Said[str] | None) -> Said[T] | None:

@@ -1,9 +1,10 @@
-"""Read what InvokeAI writes into a picture: `invokeai_metadata`.
+"""Read what InvokeAI writes into a picture: `invokeai_metadata`, and `sd-metadata` of versions before 3.
 
-Source: invoke-ai/InvokeAI, invokeai/app/invocations/metadata.py and backend/model_manager/taxonomy.py.
+Source: invoke-ai/InvokeAI, invokeai/app/invocations/metadata.py, backend/model_manager/taxonomy.py;
+version 2: ldm/invoke/pngwriter.py and backend/image_util/pngwriter.py
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from unnoise.check.read.typed import number, text, whole
@@ -17,28 +18,39 @@ BASES: Mapping[str, tuple[str, str]] = {
     "z-image": ("z-image", ""), "qwen-image": ("qwen-image", ""), "wan": ("wan", ""),
 }  # fmt: skip
 KEYS = ("generation_mode", "positive_prompt", "app_version", "cfg_scale", "scheduler")
+TASKS = {"img2img": "image", "inpaint": "inpaint", "outpaint": "inpaint"}  # words of generation_mode
+# Keys of version 2, within "image", and what they are called since.
+LEGACY = {
+    "sampler": "scheduler", "type": "generation_mode", "steps": "steps", "cfg_scale": "cfg_scale", "seed": "seed",
+    "width": "width", "height": "height", "strength": "strength",
+}  # fmt: skip
+MOST = 100  # adapters that are looked at
 
 
 def read_metadata(content: dict[str, Any], path: str) -> Subject:
     """Read InvokeAI's record of a picture; content that is none is a Fault."""
-    if not any(key in content for key in KEYS):
+    legacy = content.get("image")
+    if isinstance(legacy, dict) and ("model_weights" in content or "app_id" in content):
+        said = _legacy(content, legacy, path)
+    elif any(key in content for key in KEYS):
+        said = {key: Said(value, Place(path, (key,))) for key, value in content.items()}
+    else:
         place = Place(path)
         return Subject(path=path, faults=(Fault("unknown", place, "holds no record of InvokeAI that is known here"),))
-    said = {key: Said(value, Place(path, (key,))) for key, value in content.items()}
+    run = _run(said, path)
+    return Subject(path=path, tool="invokeai", models=(run.model,) if run.model else (), runs=(run,))
+
+
+def _run(said: Mapping[str, Said[Any]], path: str) -> Run:
     model = _model(said.get("model"))
-    loras = content.get("loras")
-    listed = loras if isinstance(loras, list) else []
-    uses = tuple(use for index, one in enumerate(listed[:100]) if (use := _use(one, index, path, model)))
-    mode = content.get("generation_mode")
-    tasks = {"img2img": "image", "inpaint": "inpaint", "outpaint": "inpaint"}
-    task = next((task for mark, task in tasks.items() if isinstance(mode, str) and mark in mode), "text")
-    run = Run(
+    mode = text(said.get("generation_mode"))
+    return Run(
         place=Place(path),
         tool="invokeai",
-        task=task,
+        task=next((task for word, task in TASKS.items() if mode and word in mode.value), "text"),
         model=model,
         vae=_model(said.get("vae")),
-        adapters=uses,
+        adapters=(*_uses(said, "loras", ("model", "lora"), "weight", model), *_nets(said, model)),
         sampler=text(said.get("scheduler")),
         steps=whole(said.get("steps")),
         guidance=number(said.get("cfg_scale")),
@@ -53,17 +65,34 @@ def read_metadata(content: dict[str, Any], path: str) -> Subject:
         clip_skip=whole(said.get("clip_skip")),
         others=said,
     )
-    return Subject(path=path, tool="invokeai", models=(model,) if model else (), runs=(run,))
+
+
+def _legacy(content: Mapping[str, Any], image: Mapping[str, Any], path: str) -> dict[str, Said[Any]]:
+    """Bring a record of version 2 to the keys of today; a prompt is a list of parts with weights there."""
+    known = {LEGACY[key]: Said(image[key], Place(path, ("image", key))) for key in LEGACY if key in image}
+    parts = image.get("prompt")
+    first = parts[0] if isinstance(parts, list) and parts else parts
+    words = first.get("prompt") if isinstance(first, dict) else first
+    known["positive_prompt"] = Said(words, Place(path, ("image", "prompt")))
+    for key in ("app_version", "model_hash"):
+        if key in content:
+            known[key] = Said(content[key], Place(path, (key,)))
+    return known | {"model": Said({"name": content.get("model_weights")}, Place(path, ("model_weights",)))}
 
 
 def _model(said: Said[Any] | None) -> Model | None:
-    if said is None or not isinstance(said.value, dict):
+    """Read a model: {name, base, ...}, or {model_name, base_model, ...} as version 3 wrote it."""
+    held = said.value if said is not None and isinstance(said.value, dict) else {}
+    key = "name" if "name" in held else "model_name"
+    name = held.get(key)
+    if said is None or not isinstance(name, str) or not name:
         return None
-    name, base = said.value.get("name"), said.value.get("base")
-    if not isinstance(name, str):
-        return None
-    place = Place(said.place.path, (*said.place.keys, "name"))
-    return Model(name, place, _identity(name, base))
+    place = said.place if said.place.keys[-1:] == ("model_weights",) else _inner(said.place, key)
+    return Model(name, place, _identity(name, held.get("base", held.get("base_model"))))
+
+
+def _inner(place: Place, *keys: str | int) -> Place:
+    return Place(place.path, (*place.keys, *keys))
 
 
 def _identity(name: str, base: Any) -> Identity:
@@ -75,8 +104,24 @@ def _identity(name: str, base: Any) -> Identity:
     return told if told.family == family else Identity(family, variant, known_by=f"model.base {base}")
 
 
-def _use(one: Any, index: int, path: str, base: Model | None) -> Use | None:
-    model = _model(Said(one.get("model"), Place(path, ("loras", index, "model")))) if isinstance(one, dict) else None
-    if model is None:
-        return None
-    return Use(model.place, model, base, number(Said(one.get("weight"), Place(path, ("loras", index, "weight")))))
+def _nets(said: Mapping[str, Said[Any]], base: Model | None) -> Iterator[Use]:
+    yield from _uses(said, "controlnets", ("control_model",), "control_weight", base, ("denoiser",))
+    yield from _uses(said, "ipAdapters", ("ip_adapter_model",), "weight", base, ("denoiser",))
+
+
+def _uses(
+    said: Mapping[str, Said[Any]],
+    key: str,
+    names: tuple[str, ...],
+    weight: str,
+    base: Model | None,
+    parts: tuple[str, ...] = ("denoiser", "text"),
+) -> Iterator[Use]:
+    """List what is put on the model: a list of {model, weight}."""
+    held = said.get(key)
+    for at, one in enumerate(held.value[:MOST] if held and isinstance(held.value, list) else ()):
+        name = next((name for name in names if isinstance(one, dict) and name in one), "")
+        model = _model(Said(one[name], _inner(held.place, at, name))) if held and name else None
+        if held and model is not None:
+            strength = number(Said(one.get(weight), _inner(held.place, at, weight)))
+            yield Use(model.place, model, base, strength, parts)

@@ -13,7 +13,7 @@ from unnoise.errors import Refusal
 from unnoise.files.families.identity import Identity
 from unnoise.files.families.lora import Lora, base_of, read_lora
 from unnoise.files.families.names import by_name
-from unnoise.files.families.tensors import recognise
+from unnoise.files.families.tensors import recognise, refined
 from unnoise.files.gguf import MAGIC, read_gguf
 from unnoise.files.header import LONGEST, Entry, Header, read_header
 from unnoise.files.peek import peek
@@ -124,16 +124,7 @@ def _identity(role: str, header: Header, name: str) -> Identity:
         widths = _widths(header.tensors)
         known_by = f"{' and '.join(map(str, widths))} wide"
         return Identity(EMBEDDED[widths], known_by=known_by) if widths in EMBEDDED else Identity()
-    return _joined(recognise(header.tensors, header.metadata), by_name(name))
-
-
-def _joined(shown: Identity, told: Identity) -> Identity:
-    """Add to what the tensors show a variant that only the name tells, where it is of the same family."""
-    if not shown.known or told.family != shown.family or shown.variant or not told.variant:
-        return shown
-    known_by = f"{shown.known_by}; the variant by the file's name"
-    prediction = shown.prediction or told.prediction
-    return replace(shown, variant=told.variant, prediction=prediction, known_by=known_by)
+    return refined(recognise(header.tensors, header.metadata), by_name(name))
 
 
 def _control(tensors: Tensors) -> Identity:

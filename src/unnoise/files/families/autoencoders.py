@@ -6,6 +6,7 @@ from unnoise.files.families.signs import Need, Net, Sign, first_that_fits
 # What the names in a file of nothing but an autoencoder begin with.
 PARTS = {"encoder", "decoder", "quant_conv", "post_quant_conv", "bn", "quantize", "conv1", "conv2"}
 PARTS |= {"latents_mean", "latents_std", "per_channel_statistics"}
+PARTS |= {"in_block", "down_blocks", "up_blocks", "out_block", "vquantizer"}
 NORM = "decoder.mid_block.resnets.0.norm1"
 RESIDUAL, RESIDUAL_MAKERS = f"{NORM}.gamma", "decoder.middle.0.residual.0.gamma"
 WIDE: Need = ("decoder.conv_in.weight", 0, 512)
@@ -27,6 +28,8 @@ SIGNS = (
         ("encoder.mid_block", "quant_conv"),
     ),
     Sign("cosmos", "1", (("decoder.conv_in.conv_s.weight", 1, 16), "encoder.conv_in.conv_s.weight")),
+    Sign("cascade", "", ("in_block.1.weight", ("vquantizer.codebook.weight", 1, 4))),
+    Sign("cascade", "", ("in_block.1.weight", ("vquantizer.embedding.weight", 1, 4))),
     Sign("kandinsky", "", ("quantize.embedding.weight", f"{NORM}.conv_y.weight")),
 )  # fmt: skip
 TEMPORAL = ("encoder.temp_conv_in",)

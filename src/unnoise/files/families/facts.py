@@ -1,6 +1,8 @@
 """What is known of a model: the facts of its family, with those of its variant."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from unnoise.files.families.fact import Facts
 from unnoise.files.families.identity import Identity
@@ -14,5 +16,5 @@ def facts(identity: Identity) -> Facts | None:
     family = FAMILIES.get(identity.family)
     if family is None:
         return None
-    found = replace(family, **VARIANTS.get(identity.family, {}).get(identity.variant, {}))
-    return replace(found, prediction=identity.prediction) if identity.prediction else found
+    shown: Mapping[str, Any] = {"prediction": identity.prediction} if identity.prediction else {}
+    return replace(family, **{**VARIANTS.get(identity.family, {}).get(identity.variant, {}), **shown})

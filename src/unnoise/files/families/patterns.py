@@ -29,7 +29,7 @@ STABLE: tuple[Pattern, ...] = (
     (r"stable-diffusion-(v1-5-)?inpainting|(^|-)sd-v1-5-inpainting|^v1-5-.*inpaint", "sd1", "inpaint"),
     (r"^dreamshaper-8-inpaint", "sd1", "inpaint"),
     (r"instruct-pix2pix", "sd1", "pix2pix"),
-    (r"lcm-dreamshaper-v7", "sd1", "lcm"),
+    (r"lcm-dreamshaper-v7|^animatelcm(-sd15|$)", "sd1", "lcm"),
     (r"(^|-)hyper-sd3-", "sd3", "hyper"),
     (r"stable-diffusion-3-5-large-turbo|(^|-)sd3-5-large-turbo", "sd3", "3.5-large-turbo"),
     (r"stable-diffusion-3-5-large|(^|-)sd3-5-large", "sd3", "3.5-large"),

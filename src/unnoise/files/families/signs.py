@@ -72,7 +72,7 @@ def _has(net: Net, need: Need) -> bool:
     return need in net if isinstance(need, str) else net.side(need[0], need[1]) == need[2]
 
 
-FLUX = ("double_blocks.0.img_attn.norm.key_norm.scale", "vector_in.in_layer")
+FLUX = ("double_blocks.0.img_attn", "vector_in.in_layer")
 FLUX_DIFFUSERS = ("single_transformer_blocks.0", "time_text_embed.text_embedder", ("context_embedder.bias", 0, 3072))
 GUIDED, GUIDED_DIFFUSERS = "guidance_in.in_layer", "time_text_embed.guidance_embedder"
 FLUX2, FLUX2_DIFFUSERS = "single_stream_modulation.lin.weight", "single_stream_modulation.linear.weight"
@@ -86,7 +86,7 @@ NOT_STABLE_AUDIO = ("transformer.global_cond_embedder",)
 NOT_HUNYUAN = ("byt5_in", "vision_in", "context_embedder_2", "image_projection", "clean_x_embedder")
 PIXART = ("t_block.1", "y_embedder.y_proj", ("x_embedder.proj.weight", 0, 1152), ("x_embedder.proj.weight", 1, 4))
 PIXART_DIFFUSERS = ("adaln_single.linear", ("pos_embed.proj.weight", 1, 4), ("pos_embed.proj.weight", 0, 1152))
-SANA_DIFFUSERS: Need = ("patch_embed.proj.weight", 1, 32)
+SANA_DIFFUSERS = (("patch_embed.proj.weight", 1, 32), "transformer_blocks.0.ff.conv_depth.weight")
 COSMOS_DIFFUSERS = ("time_embed.t_embedder", "transformer_blocks.0.norm3")
 AUDIO = ("down_blocks.1.attentions", ("conv_in.weight", 1, 8), ("conv_in.weight", 0, 128))
 COGS: Need = ("patch_embed.text_proj.weight", 1, 4096)
@@ -125,7 +125,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign("flux1", "control", (*FLUX, ("img_in.weight", 1, 128))),
     Sign("flux1", "dev", (*FLUX, ("img_in.weight", 1, 64), GUIDED)),
     Sign("flux1", "schnell", (*FLUX, ("img_in.weight", 1, 64)), (GUIDED,)),
-    Sign("flux1", "", FLUX),
+    Sign("flux1", "", FLUX, (HUNYUAN,)),
     Sign("flux1", "fill", (*FLUX_DIFFUSERS, ("x_embedder.weight", 1, 384))),
     Sign("flux1", "control", (*FLUX_DIFFUSERS, ("x_embedder.weight", 1, 128))),
     Sign("flux1", "dev", (*FLUX_DIFFUSERS, ("x_embedder.weight", 1, 64), GUIDED_DIFFUSERS)),
@@ -147,9 +147,9 @@ SIGNS: tuple[Sign, ...] = (
     # Wan 2.2 no longer reads the picture through cross-attention.
     *_wan("a14b", 5120, ("patch_embedding.weight", 1, 36), lacks=("img_emb", "condition_embedder.image_embedder")),
     *_wan("14b", 5120),
-    Sign("sana", "", (("x_embedder.proj.weight", 1, 32), "blocks.0.mlp.depth_conv")),
-    Sign("sana", "sprint", (SANA_DIFFUSERS, "transformer_blocks.0.ff.conv_depth.weight", "time_embed.guidance_embedder")),
-    Sign("sana", "", (SANA_DIFFUSERS, "transformer_blocks.0.ff.conv_depth.weight")),
+    Sign("sana", "", (("x_embedder.proj.weight", 1, 32), "blocks.0.mlp.depth_conv.conv.weight")),
+    Sign("sana", "sprint", (*SANA_DIFFUSERS, "time_embed.guidance_embedder")),
+    Sign("sana", "", SANA_DIFFUSERS),
     Sign("pixart", "alpha", (*PIXART, "ar_embedder.mlp.0.weight")),
     Sign("pixart", "alpha", (*PIXART, ("y_embedder.y_embedding", 0, 120))),
     Sign("pixart", "sigma", (*PIXART, ("y_embedder.y_embedding", 0, 300))),

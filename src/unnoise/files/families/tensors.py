@@ -15,6 +15,7 @@ from unnoise.files.header import Entry
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.model.", "net.", "unet.", "transformer.", "model.", "")
 LATENT = ("first_stage_model.", "vae.", "autoencoder.", "")
 CONTROLS = ("controlnet_blocks", "controlnet_down_blocks", "controlnet_x_embedder", "control_model", "input_hint_block")
+CARD = "unnoise"  # the key of this program's own card, and the family of what has one
 PREDICTIONS = {"epsilon": "eps", "eps": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
 # Variants that have the tensors of another: only a name tells them.
 SAME_TENSORS: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -36,6 +37,8 @@ def recognise(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Iden
     Shapes count more than metadata, which only adds what no shape can show: how the network predicts, and variants of
     distillation.
     """
+    if CARD in metadata:
+        return Identity(CARD, known_by="the card in the file")
     found = _found({name: entry.shape for name, entry in tensors.items()})
     return found if found.family == UNKNOWN else _marked(found, tensors, metadata)
 

@@ -50,7 +50,8 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "flux1": {
         "dev": {},
-        "schnell": {**STEPS, "embedded": None, "flow_shift": 1.0, "tokens": 256},
+        # one example of diffusers takes 28 steps, pipeline_flux_controlnet_inpainting.py; its model card says 1 to 4
+        "schnell": {**STEPS, "embedded": None, "flow_shift": 1.0, "tokens": 256, "steps": (1, 8)},
         "fill": CONTROL,
         "depth": CONTROL,
         "canny": CONTROL,

@@ -1,28 +1,56 @@
-"""Names of the widgets of ComfyUI's nodes, which its UI format stores by position only.
+"""Names of the widgets of ComfyUI's nodes, which its interface saves by position only.
 
-"+" is the choice of what becomes of a seed, which the frontend puts behind it.
-Source: comfyanonymous/ComfyUI, nodes.py and comfy_extras/, INPUT_TYPES in their order.
+Source: comfyanonymous/ComfyUI, nodes.py and comfy_extras/, INPUT_TYPES and define_schema in their order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
 
+from unnoise.check.read.comfy.graph import INPUTS, is_name
+from unnoise.check.read.comfy.parts import Raw, slots
+
+# What becomes of a seed after a run: a choice behind the seed that has no name; older files have True or False there.
+CONTROLS = ("fixed", "increment", "decrement", "randomize")
+SIZE = ("width", "height", "batch_size")
+CLIP = ("width", "height", "length", "batch_size")
+SAMPLED = ("steps", "cfg", "sampler_name", "scheduler")
 WIDGETS: Mapping[str, tuple[str, ...]] = {
-    "KSampler": ("seed", "+", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
+    "KSampler": ("seed", *SAMPLED, "denoise"),
     "KSamplerAdvanced": (
-        "add_noise", "noise_seed", "+", "steps", "cfg", "sampler_name", "scheduler", "start_at_step", "end_at_step",
-        "return_with_leftover_noise",
+        "add_noise", "noise_seed", *SAMPLED, "start_at_step", "end_at_step", "return_with_leftover_noise",
     ),
-    "SamplerCustom": ("add_noise", "noise_seed", "+", "cfg"),
-    "RandomNoise": ("noise_seed", "+"),
+    "SamplerCustom": ("add_noise", "noise_seed", "cfg"),
+    "RandomNoise": ("noise_seed",),
     "KSamplerSelect": ("sampler_name",),
+    "SamplerEulerAncestral": ("eta", "s_noise"),
+    "SamplerEulerAncestralCFGPP": ("eta", "s_noise"),
+    "SamplerDPMPP_2M_SDE": ("solver_type", "eta", "s_noise", "noise_device"),
+    "SamplerDPMPP_3M_SDE": ("eta", "s_noise", "noise_device"),
+    "SamplerDPMPP_SDE": ("eta", "s_noise", "r", "noise_device"),
+    "SamplerDPMPP_2S_Ancestral": ("eta", "s_noise"),
+    "SamplerLMS": ("order",),
     "BasicScheduler": ("scheduler", "steps", "denoise"),
     "KarrasScheduler": ("steps", "sigma_max", "sigma_min", "rho"),
     "ExponentialScheduler": ("steps", "sigma_max", "sigma_min"),
+    "PolyexponentialScheduler": ("steps", "sigma_max", "sigma_min", "rho"),
+    "LaplaceScheduler": ("steps", "sigma_max", "sigma_min", "mu", "beta"),
+    "VPScheduler": ("steps", "beta_d", "beta_min", "eps_s"),
+    "BetaSamplingScheduler": ("steps", "alpha", "beta"),
     "SDTurboScheduler": ("steps", "denoise"),
     "AlignYourStepsScheduler": ("model_type", "steps", "denoise"),
+    "GITSScheduler": ("coeff", "steps", "denoise"),
+    "OptimalStepsScheduler": ("model_type", "steps", "denoise"),
     "LTXVScheduler": ("steps", "max_shift", "base_shift", "stretch", "terminal"),
     "Flux2Scheduler": ("steps", "width", "height"),
+    "ManualSigmas": ("sigmas",),
+    "SplitSigmas": ("step",),
+    "SplitSigmasDenoise": ("denoise",),
+    "SetFirstSigma": ("sigma",),
     "CFGGuider": ("cfg",),
+    "DualCFGGuider": ("cfg_conds", "cfg_cond2_negative", "style"),
+    "PerpNegGuider": ("cfg", "neg_scale"),
+    "VideoLinearCFGGuidance": ("min_cfg",),
     "CheckpointLoaderSimple": ("ckpt_name",),
     "CheckpointLoader": ("config_name", "ckpt_name"),
     "unCLIPCheckpointLoader": ("ckpt_name",),
@@ -31,41 +59,128 @@ WIDGETS: Mapping[str, tuple[str, ...]] = {
     "UnetLoaderGGUF": ("unet_name",),
     "DiffusersLoader": ("model_path",),
     "CLIPLoader": ("clip_name", "type", "device"),
+    "CLIPLoaderGGUF": ("clip_name", "type"),
     "DualCLIPLoader": ("clip_name1", "clip_name2", "type", "device"),
+    "DualCLIPLoaderGGUF": ("clip_name1", "clip_name2", "type"),
     "TripleCLIPLoader": ("clip_name1", "clip_name2", "clip_name3"),
+    "QuadrupleCLIPLoader": ("clip_name1", "clip_name2", "clip_name3", "clip_name4"),
+    "CLIPVisionLoader": ("clip_name",),
+    "StyleModelLoader": ("style_model_name",),
     "VAELoader": ("vae_name",),
     "LoraLoader": ("lora_name", "strength_model", "strength_clip"),
     "LoraLoaderModelOnly": ("lora_name", "strength_model"),
     "ControlNetLoader": ("control_net_name",),
+    "DiffControlNetLoader": ("control_net_name",),
+    "SetUnionControlNetType": ("type",),
     "ControlNetApply": ("strength",),
     "ControlNetApplyAdvanced": ("strength", "start_percent", "end_percent"),
+    "ControlNetApplySD3": ("strength", "start_percent", "end_percent"),
+    "ControlNetInpaintingAliMamaApply": ("strength", "start_percent", "end_percent"),
+    "IPAdapterModelLoader": ("ipadapter_file",),
     "CLIPTextEncode": ("text",),
     "CLIPTextEncodeSDXL": ("width", "height", "crop_w", "crop_h", "target_width", "target_height", "text_g", "text_l"),
+    "CLIPTextEncodeSDXLRefiner": ("ascore", "width", "height", "text"),
     "CLIPTextEncodeFlux": ("clip_l", "t5xxl", "guidance"),
     "CLIPTextEncodeSD3": ("clip_l", "clip_g", "t5xxl", "empty_padding"),
+    "CLIPTextEncodeHiDream": ("clip_l", "clip_g", "t5xxl", "llama"),
+    "CLIPTextEncodeHunyuanDiT": ("bert", "mt5xl"),
+    "CLIPTextEncodeLumina2": ("system_prompt", "user_prompt"),
+    "TextEncodeQwenImageEdit": ("prompt",),
+    "TextEncodeQwenImageEditPlus": ("prompt",),
+    "TextEncodeHunyuanVideo_ImageToVideo": ("prompt", "image_interleave"),
     "CLIPSetLastLayer": ("stop_at_clip_layer",),
     "FluxGuidance": ("guidance",),
     "ModelSamplingDiscrete": ("sampling", "zsnr"),
     "ModelSamplingContinuousEDM": ("sampling", "sigma_max", "sigma_min"),
+    "ModelSamplingContinuousV": ("sampling", "sigma_max", "sigma_min"),
+    "ModelSamplingStableCascade": ("shift",),
     "ModelSamplingSD3": ("shift",),
     "ModelSamplingAuraFlow": ("shift",),
     "ModelSamplingFlux": ("max_shift", "base_shift", "width", "height"),
+    "ModelSamplingLTXV": ("max_shift", "base_shift"),
     "RescaleCFG": ("multiplier",),
-    "EmptyLatentImage": ("width", "height", "batch_size"),
-    "EmptySD3LatentImage": ("width", "height", "batch_size"),
-    "EmptyFlux2LatentImage": ("width", "height", "batch_size"),
-    "EmptyHunyuanLatentVideo": ("width", "height", "length", "batch_size"),
-    "EmptyMochiLatentVideo": ("width", "height", "length", "batch_size"),
-    "EmptyLTXVLatentVideo": ("width", "height", "length", "batch_size"),
-    "WanImageToVideo": ("width", "height", "length", "batch_size"),
+    "CFGNorm": ("strength",),
+    "EmptyLatentImage": SIZE,
+    "EmptySD3LatentImage": SIZE,
+    "EmptyFlux2LatentImage": SIZE,
+    "EmptyChromaRadianceLatentImage": SIZE,
+    "EmptyHunyuanImageLatent": SIZE,
+    "StableCascade_EmptyLatentImage": ("width", "height", "compression", "batch_size"),
+    "EmptyHunyuanLatentVideo": CLIP,
+    "EmptyHunyuanVideo15Latent": CLIP,
+    "EmptyMochiLatentVideo": CLIP,
+    "EmptyLTXVLatentVideo": CLIP,
+    "EmptyCosmosLatentVideo": CLIP,
+    "CosmosImageToVideoLatent": CLIP,
+    "CosmosPredict2ImageToVideoLatent": CLIP,
+    "WanImageToVideo": CLIP,
+    "WanFunControlToVideo": CLIP,
+    "WanFunInpaintToVideo": CLIP,
+    "WanFirstLastFrameToVideo": CLIP,
+    "WanCameraImageToVideo": CLIP,
+    "Wan22ImageToVideoLatent": CLIP,
+    "WanVaceToVideo": (*CLIP, "strength"),
+    "HunyuanImageToVideo": (*CLIP, "guidance_type"),
+    "LTXVImgToVideo": (*CLIP, "strength"),
+    "LTXVConditioning": ("frame_rate",),
+    "LTXVAddGuide": ("frame_idx", "strength"),
+    "SVD_img2vid_Conditioning": ("width", "height", "video_frames", "motion_bucket_id", "fps", "augmentation_level"),
+    "StableZero123_Conditioning": ("width", "height", "batch_size", "elevation", "azimuth"),
+    "EmptyLatentAudio": ("seconds", "batch_size"),
     "LatentUpscale": ("upscale_method", "width", "height", "crop"),
     "LatentUpscaleBy": ("upscale_method", "scale_by"),
+    "RepeatLatentBatch": ("amount",),
+    "VAEEncode": (),
+    "VAEDecode": (),
     "VAEEncodeForInpaint": ("grow_mask_by",),
+    "InpaintModelConditioning": ("noise_mask",),
     "LoadImage": ("image", "upload"),
     "LoadImageMask": ("image", "channel", "upload"),
-    "PrimitiveNode": ("value", "+"),
     "PrimitiveString": ("value",),
     "PrimitiveStringMultiline": ("value",),
-    "PrimitiveInt": ("value", "+"),
+    "PrimitiveInt": ("value",),
     "PrimitiveFloat": ("value",),
+    "PrimitiveBoolean": ("value",),
+    "ComfySwitchNode": ("switch",),
+    "StringConcatenate": ("string_a", "string_b", "delimiter"),
 }  # fmt: skip
+
+
+def widgets(raw: Raw) -> Iterator[tuple[str, Any, str | int]]:
+    """Name the values of a node's widgets, each with its key in widgets_values; nothing where names are not known."""
+    held = raw.get("widgets_values")
+    if isinstance(held, dict):
+        yield from ((name, value, name) for name, value in islice(held.items(), INPUTS) if is_name(name))
+        return
+    if not isinstance(held, list):
+        return
+    yield from _named(raw, held)
+    for at, value in enumerate(held[:INPUTS]):  # rgthree's loader of several LoRAs
+        if isinstance(value, dict) and isinstance(value.get("lora"), str):
+            yield f"lora_{at}", value, at
+
+
+def _named(raw: Raw, held: list[Any]) -> Iterator[tuple[str, Any, int]]:
+    known = WIDGETS.get(raw["type"])
+    names = known if known is not None else _shown(raw)
+    controls = CONTROLS if known is None else (*CONTROLS, True, False)
+    found = list(_aligned(names, held, controls))
+    if known is None and (len(found) != len(names) or not found or len(held) - found[-1][1] > 2):
+        return
+    yield from ((name, held[at], at) for name, at in found)
+
+
+def _shown(raw: Raw) -> tuple[str, ...]:
+    """Name widgets by the inputs that stand for them, which newer versions save for every widget."""
+    return tuple(str(one.get("name")) for one in slots(raw, "inputs") if isinstance(one.get("widget"), dict))
+
+
+def _aligned(names: tuple[str, ...], held: list[Any], controls: tuple[str | bool, ...]) -> Iterator[tuple[str, int]]:
+    """Pair names with positions, passing over what becomes of a seed."""
+    at = 0
+    for name in names:
+        if at >= len(held):
+            return
+        yield name, at
+        follows = held[at + 1] if at + 1 < len(held) else None
+        at += 2 if "seed" in name and isinstance(follows, str | bool) and follows in controls else 1

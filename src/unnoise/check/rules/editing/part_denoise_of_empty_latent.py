@@ -1,7 +1,7 @@
 """A denoise below 1 on an empty latent: the model is shown a grey picture under too little noise.
 
-Why: an empty latent is 0 everywhere, a plain grey. At denoise 1 the noise drowns it; at 0.6 ComfyUI starts SDXL at a
-noise level near 2 instead of 14.6, so that the grey is still seen, and the picture comes out flat, dark and blurred.
+Why: an empty latent is 0 everywhere, a plain grey. At denoise 1 the noise drowns it; at 0.6 and 20 steps ComfyUI starts
+SDXL at a noise level of 2.2 instead of 14.6, so that the grey is still seen: the picture comes out flat and blurred.
 Shown: the denoise.
 Instead: denoise 1, or a picture encoded by VAEEncode in place of the empty latent.
 Fix: unsafe: write 1.0.

@@ -6,7 +6,7 @@ and 2 on a path of its own, with betas of 0.02 to 0.085, and changes the default
 Shown: the argument, or the betas.
 Instead: load without it, and set `pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config,
 prediction_type=...)`.
-Fix: show: what to write.
+Fix: safe where the betas are said: write those of Stable Diffusion.
 Source: diffusers, loaders/single_file_utils.py, create_diffusers_scheduler and its defaults;
 huggingface/diffusers#9229.
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from unnoise.check.acting import schedules
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 
 RULE = Rule(id="UN103", name="betas-of-the-legacy-loader", severity=ERROR)
@@ -33,13 +33,22 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield Finding(RULE, start.place, says, "0.02 to 0.085", "0.00085 to 0.012", "write 0.00085 and 0.012")
     for run in subject.runs:
         said = next((run.others[name] for name in ARGUMENTS if name in run.others), None)
-        if said is not None and CONFIG not in run.others and _takes_old_path(run.pipeline):
+        replaced = run.schedule is not None and run.schedule.complete
+        if said is not None and CONFIG not in run.others and _takes_old_path(run.pipeline) and not replaced:
             says = "this argument brings the betas of diffusers' old loader"
             yield Finding(RULE, said.place, says, "0.02 to 0.085", "0.00085 to 0.012", INSTEAD)
 
 
 def _takes_old_path(pipeline: str) -> bool:
     return pipeline.startswith("StableDiffusion") and not pipeline.startswith(("StableDiffusionXL", "StableDiffusion3"))
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    for schedule in schedules(subject):
+        start, end = schedule.config.get("beta_start"), schedule.config.get("beta_end")
+        if start and end and start.place.same(finding.place):
+            return Fix("safe", "write 0.00085 and 0.012", (Change(start.place, 0.00085), Change(end.place, 0.012)))
+    return Fix("show", INSTEAD)
 
 
 def bad() -> Subject:

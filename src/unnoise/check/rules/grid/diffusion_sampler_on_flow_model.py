@@ -12,15 +12,16 @@ Source: huggingface/diffusers#9924, #9833; Esser et al. 2024, arXiv:2403.03206, 
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import schedules
+from unnoise.check.acting import Schedule, schedules
 from unnoise.check.examples import script
 from unnoise.check.methods import method
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.subject import Subject
-from unnoise.check.tables import defaults
+from unnoise.check.tables import accepts, defaults
 from unnoise.files.families.facts import facts
 
 RULE = Rule(id="UN111", name="diffusion-sampler-on-flow-model", severity=ERROR)
+BOTH = ("wan", "sana", "hidream", "cosmos")  # some of their models are published with UniPC or DPM-Solver
 INSTEAD = "take FlowMatchEulerDiscreteScheduler, or UniPCMultistepScheduler with use_flow_sigmas=True"
 
 
@@ -33,10 +34,17 @@ def check(subject: Subject) -> Iterator[Finding]:
         found = method("diffusers", config.class_, {key: value for key, value in settings.items() if value is not None})
         if found is None or found.flow or defaults(config.class_) is None or schedule.get("use_flow_sigmas"):
             continue
-        if schedule.get("prediction_type") == "flow_prediction":
+        if schedule.get("prediction_type") == "flow_prediction" or _inherits_unknown(schedule):
             continue
         says = f"{known.title} is a flow model, and this is a sampler of diffusion models"
         yield Finding(RULE, config.place, says, config.class_, "a sampler of flow matching", INSTEAD)
+
+
+def _inherits_unknown(schedule: Schedule) -> bool:
+    """Say whether the class can sample flow models, and the settings that it was made from are not known."""
+    able = accepts(schedule.config.class_, "use_flow_sigmas")
+    unsaid = not schedule.config.complete and schedule.get("use_flow_sigmas") is None
+    return able and unsaid and schedule.identity.family in BOTH
 
 
 def bad() -> Subject:

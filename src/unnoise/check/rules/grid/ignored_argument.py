@@ -25,6 +25,8 @@ def check(subject: Subject) -> Iterator[Finding]:
         said, schedule = run.others.get(ARGUMENT), acting(run)
         if run.tool != "diffusers" or said is None or schedule is None or said.value in (0, None):
             continue
+        if run.schedule is None and not is_own(run.pipeline):
+            continue
         if not isinstance(said.value, int | float) or step_accepts(schedule.config.class_, ARGUMENT):
             continue
         says = f"{schedule.config.class_} does not read {ARGUMENT}"

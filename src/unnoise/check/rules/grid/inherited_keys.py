@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from unnoise.check.acting import schedules
 from unnoise.check.examples import script
-from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.rule import NOTE, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts
 
@@ -28,6 +28,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         if not accepts(config.before, KEY) and schedule.get(KEY) is False and config.class_.startswith("DDIM"):
             says = f"{config.class_} inherits a setting that {config.before} never read"
             yield Finding(RULE, config.place, says, "an end at sigma 0.029", "0", "write set_alpha_to_one=True")
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", finding.instead)
 
 
 def bad() -> Subject:

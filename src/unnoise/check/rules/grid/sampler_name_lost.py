@@ -2,18 +2,19 @@
 
 Why: "Euler a Karras" cannot be written as `EulerAncestralDiscreteScheduler.from_config(..., use_karras_sigmas=True)`:
 that class has no such setting, takes it, and samples on its own levels; 0 of its levels move. The same with
-`flow_shift` given to FlowMatchEuler, whose setting is `shift`.
+`flow_shift` given to FlowMatchEuler, whose setting is `shift`, and with AUTOMATIC1111's schedule type under DDIM.
 Shown: the setting, and the class that drops it.
 Instead: take a class that has the setting, or the word that this class has for it.
 Fix: none; which of both is meant is your choice.
-Source: diffusers, configuration_utils.py, extract_init_dict; huggingface/diffusers#5002.
+Source: diffusers, configuration_utils.py, extract_init_dict; huggingface/diffusers#5002;
+AUTOMATIC1111/stable-diffusion-webui, modules/sd_samplers_timesteps.py, get_timesteps.
 """
 
 from collections.abc import Iterator
 
 from unnoise.check.acting import schedules
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, classes, defaults
 
@@ -25,6 +26,9 @@ ACTING = {
     "use_dynamic_shifting",
 }  # fmt: skip
 FLAG = "rescale_betas_zero_snr"  # of another rule, UN104
+TIMED = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")  # of AUTOMATIC1111: they take no schedule type
+PLAIN = ("Automatic", "automatic", "Uniform", "uniform", "DDIM", "ddim")
+USUAL = ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler")
 WORDS = {"flow_shift": "shift", "shift": "flow_shift"}
 
 
@@ -37,10 +41,17 @@ def check(subject: Subject) -> Iterator[Finding]:
             if key not in ACTING or accepts(class_, key) or said.value in (False, None):
                 continue
             word = WORDS.get(key, "")
-            others = [name for name, known in classes.CLASSES.items() if key in known]
+            others = [name for name in (*USUAL, *classes.CLASSES) if key in (defaults(name) or ())]
             instead = f"write {word}={said.value!r}" if word and accepts(class_, word) else f"take {others[0]}"
             says = f"{class_} has no {key} and drops it"
             yield Finding(RULE, said.place, says, f"{key}={said.value!r}"[:80], "a class that has it", instead)
+    for run in subject.runs:
+        if run.tool in ("a1111", "forge") and run.sampler is not None and run.sampler.value in TIMED:
+            grid = run.grid.value if run.grid else "Automatic"
+            if run.grid is not None and grid not in PLAIN:
+                says = f"{run.sampler.value} takes its own times, whatever the schedule type says"
+                instead = f"leave it at Automatic, or take DPM++ 2M for {grid}"
+                yield Finding(RULE, run.grid.place, says, grid[:60], "Automatic", instead, NOTE)
 
 
 def bad() -> Subject:

@@ -18,6 +18,7 @@ from unnoise.check.subject import Subject
 RULE = Rule(id="UN113", name="shift-for-another-size", severity=NOTE)
 SMALL, LARGE = 832 * 480, 1280 * 720  # pixels
 RIGHT = {SMALL: 3.0, LARGE: 5.0}
+NEAR = 0.1  # of an area, which counts as that size
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         if schedule is None or schedule.identity.family != "wan" or not run.width or not run.height:
             continue
         said, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
-        right = RIGHT.get(area)
+        right = next((RIGHT[one] for one in RIGHT if abs(area / one - 1) <= NEAR), None)
         if said is not None and right is not None and said.value in RIGHT.values() and said.value != right:
             says = f"this is the shift of another size than {run.width.value} x {run.height.value}"
             yield Finding(RULE, said.place, says, f"{said.value:g}", f"{right:g}", f"write flow_shift={right:g}")

@@ -1,7 +1,7 @@
 """A spacing of levels that silently takes another number of steps.
 
 Why: ComfyUI's `ddim_uniform` walks the 1000 levels with a whole stride: 12 steps become 13, 60 become 63, 150 become
-167. `beta` rounds to whole levels and drops those that fall together. A comparison at equal steps is then none.
+167. `beta` rounds to whole levels and drops those that fall together, from 139 steps. A comparison at equal steps is then none.
 Shown: the steps that are taken, beside those asked for.
 Instead: a number that divides 1000, or another spacing.
 Fix: none; the number is your choice.
@@ -9,6 +9,7 @@ Source: ComfyUI, comfy/samplers.py, ddim_scheduler and beta_scheduler.
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 from unnoise.check.examples import workflow
 from unnoise.check.rule import NOTE, Finding, Rule
@@ -18,13 +19,15 @@ from unnoise.sampling.beta import quantile
 RULE = Rule(id="UN114", name="step-count-changes", severity=NOTE)
 LEVELS = 1000
 SHAPE = 0.6  # of both sides of the beta distribution
-MOST = 200  # steps of which quantiles are computed
+CLEAN, MOST = 138, 150  # steps: up to the first nothing falls together; beyond the second it is not computed
 
 
 def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
         if run.tool != "comfyui" or run.grid is None or run.steps is None or not 0 < run.steps.value < LEVELS:
             continue
+        if (run.facts is not None and run.facts.process != "ddpm") or (run.strength and run.strength.value < 1):
+            continue  # other levels, or the last of a longer grid
         taken = _taken(run.grid.value, run.steps.value)
         if taken != run.steps.value:
             says = f"the spacing {run.grid.value} takes another number of steps than is asked"
@@ -32,11 +35,14 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield Finding(RULE, run.steps.place, says, f"{taken} steps", f"{run.steps.value}", instead)
 
 
+@cache
 def _taken(grid: str, steps: int) -> int:
     if grid == "ddim_uniform":
         stride = max(LEVELS // steps, 1)
         return -(-(LEVELS - 1) // stride)
-    if grid == "beta" and steps <= MOST:
+    if grid == "beta" and CLEAN < steps <= MOST:
+        from unnoise.sampling.beta import quantile  # 20 ms to import, and seldom asked
+
         shares = (1 - index / steps for index in range(steps))
         return len({round((quantile(share, SHAPE, SHAPE) if share < 1 else 1.0) * (LEVELS - 1)) for share in shares})
     return steps

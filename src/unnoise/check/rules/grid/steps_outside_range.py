@@ -11,10 +11,11 @@ Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; 
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import distilled, may_be_distilled
+from unnoise.check.acting import may_be_distilled
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
 from unnoise.check.subject import Run, Subject
+from unnoise.files.families.facts import facts
 
 RULE = Rule(id="UN122", name="steps-outside-range", severity=WARN)
 TRAINED = 1000  # from here it is another mistake, UN101
@@ -25,27 +26,40 @@ SLACK = 2  # times the most steps, and a half of the fewest, are still no warnin
 def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
         bounds = _bounds(run, subject)
-        if bounds is None or run.steps is None or run.facts is None:
+        if bounds is None or run.steps is None:
             continue
-        low, high = bounds
+        title, low, high = bounds
         steps = run.steps.value
-        if low <= steps <= high or not (WARM_UP if high == TRAINED else 0) < steps < TRAINED:
+        warm_up = WARM_UP if high == TRAINED and run.tool == "diffusers" else 0
+        if low <= steps <= high or not warm_up < steps < TRAINED:
             continue
-        says = f"{run.facts.title} was made for {'fewer' if steps > high else 'more'} steps"
-        clear = steps > SLACK * high or steps * SLACK < low
+        says = f"{title} was made for {'fewer' if steps > high else 'more'} steps"
+        slack = SLACK if run.facts and run.facts.distilled else 1
+        clear = run.task == "text" and (steps > slack * high or steps * SLACK < low)
         nearest = high if steps > high else low
-        expected, instead = f"{low} to {high}", f"take {nearest} steps"
+        expected = f"at least {low}" if high == TRAINED else f"{low} to {high}"
+        instead = f"take {nearest} steps"
         yield Finding(RULE, run.steps.place, says, f"{steps} steps", expected, instead, WARN if clear else NOTE)
 
 
-def _bounds(run: Run, subject: Subject) -> tuple[int, int] | None:
-    if run.facts is None or run.facts.steps is None or "timesteps" in run.others or "sigmas" in run.others:
+def _bounds(run: Run, subject: Subject) -> tuple[str, int, int] | None:
+    """Give what sets the range of steps, and the range; None where it is not known."""
+    known = run.facts
+    if known is None or known.steps is None or {"timesteps", "sigmas"} & set(run.others):
         return None
-    if run.facts.distilled == "steps":
-        return run.facts.steps
-    if run.task != "text" or distilled(run) or may_be_distilled(run, subject):
+    if known.distilled == "steps":
+        return known.title, *known.steps
+    adapted = [
+        (use.adapter.name[:60], found.steps)
+        for use in run.adapters
+        if (found := facts(use.adapter.identity)) and found.distilled == "steps" and found.steps
+    ]
+    if len(adapted) == 1:
+        ((name, range_),) = adapted
+        return name, 1, SLACK * range_[1]
+    if run.task != "text" or adapted or may_be_distilled(run, subject):
         return None
-    return run.facts.steps[0], TRAINED  # more than enough is of other rules
+    return known.title, known.steps[0], TRAINED  # more than enough is of other rules
 
 
 def fix(subject: Subject, finding: Finding) -> Fix | None:

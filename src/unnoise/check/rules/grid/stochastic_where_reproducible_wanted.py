@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.subject import Script, Subject
+from unnoise.check.subject import Run, Script, Subject
 
 RULE = Rule(id="UN123", name="stochastic-where-reproducible-wanted", severity=WARN)
 WANTED = {"enable_full_determinism", "use_deterministic_algorithms"}
@@ -24,10 +24,16 @@ def check(subject: Subject) -> Iterator[Finding]:
     if subject.script is None or not _calls(subject.script, WANTED) or _calls(subject.script, SEEDS):
         return
     for run in subject.runs:
-        if run.method is not None and run.method.stochastic and "generator" not in run.others:
+        if run.method is not None and run.method.stochastic and not _gives_noise(subject.script, run):
             says = f"{run.method.name} draws noise at every step, from a generator that nothing seeds"
             instead = "hand generator=torch.Generator('cpu').manual_seed(0) to the call, or take DDIM"
             yield Finding(RULE, run.place, says, "no generator", "a seeded generator", instead)
+
+
+def _gives_noise(script: Script, run: Run) -> bool:
+    """Say whether the call is given a generator, or arguments that are not read."""
+    calls = (node for node in ast.walk(script.tree) if isinstance(node, ast.Call) and node.lineno == run.place.line)
+    return any(keyword.arg in ("generator", None) for call in calls for keyword in call.keywords)
 
 
 def _calls(script: Script, names: set[str]) -> bool:

@@ -12,26 +12,43 @@ Source: Ho et al. 2020, arXiv:2006.11239, section 4 (T = 1000); Lu et al. 2022, 
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
+from unnoise.check.subject import Place, Run, Subject
 
 RULE = Rule(id="UN101", name="training-steps-as-steps", severity=WARN)
 TRAINED = 1000  # levels in training of every DDPM-like model that is known here
 ENOUGH = 50
+STEPS, LEVELS = "num_inference_steps", ".num_train_timesteps"
 
 
 def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
-        if run.steps is None or run.facts is None or run.facts.steps is None or run.steps.value < TRAINED:
+        found = _asked(run, subject)
+        if found is None or run.facts is None or run.facts.steps is None:
             continue
         most = min(run.facts.steps[1], ENOUGH)
         says = f"the number of levels in training is taken for steps of {run.facts.title}"
-        yield Finding(RULE, run.steps.place, says, f"{run.steps.value} steps", f"at most {most}", f"take {most} steps")
+        made_for_it = run.method is not None and run.method.name == "ddpm"
+        grade = NOTE if made_for_it else WARN
+        yield Finding(RULE, found[1], says, found[0], f"at most {most}", f"take {most} steps", grade)
+
+
+def _asked(run: Run, subject: Subject) -> tuple[str, Place] | None:
+    """Give the steps that are too many, in words; a script may also take them from the scheduler's settings."""
+    if run.steps is not None:
+        return (f"{run.steps.value} steps", run.steps.place) if run.steps.value >= TRAINED else None
+    said = run.others.get(STEPS)
+    if said is None or subject.script is None or said.place.line is None or said.place.path != subject.script.path:
+        return None
+    line = subject.script.lines[said.place.line - 1] if said.place.line <= len(subject.script.lines) else ""
+    shown = line[said.place.column : said.place.end_column] if said.place.end_line == said.place.line else ""
+    return (shown[-60:], said.place) if shown.endswith(LEVELS) else None
 
 
 def fix(subject: Subject, finding: Finding) -> Fix | None:
     for run in subject.runs:
-        if run.steps is not None and run.steps.place.same(finding.place) and run.facts and run.facts.steps:
+        found = _asked(run, subject)
+        if found is not None and found[1].same(finding.place) and run.facts and run.facts.steps:
             most = min(run.facts.steps[1], ENOUGH)
             return Fix("unsafe", f"write {most}", (Change(finding.place, most),))
     return None

@@ -1,53 +1,88 @@
 """A sampler, or a spacing, that the tool does not have.
 
-Why: ComfyUI's loop falls back to "euler" and "simple" for names that it does not know, AUTOMATIC1111 to what is
-nearest: of what was asked, 0 steps are taken.
+Why: names differ from tool to tool: AUTOMATIC1111's "Euler a" is "euler_ancestral" in ComfyUI. ComfyUI's samplers fall
+back to "simple" for a spacing that they do not know, other programs to the first of their list: of what was asked, 0
+steps are taken.
 Shown: the name, and the nearest that the tool has.
 Instead: write a name of the tool's list.
-Fix: none; the name is your choice.
+Fix: unsafe where the nearest is one letter away or another tool's word for it: write that.
 Source: ComfyUI, comfy/samplers.py, calculate_sigmas and KSampler; AUTOMATIC1111/stable-diffusion-webui,
-sd_samplers.py.
+sd_samplers.py; rbbrdckybk/dream-factory#57.
 """
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
-from unnoise.check.examples import infotext
+from unnoise.check.examples import workflow
 from unnoise.check.methods import known_grids, known_names, method
-from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
 from unnoise.check.subject import Said, Subject
 
 RULE = Rule(id="UN115", name="unknown-sampler", severity=WARN)
+NODES = ("KSampler", "KSamplerAdvanced", "KSamplerSelect", "SamplerCustom", "SamplerCustomAdvanced", "BasicScheduler")
+OTHERS = ("a1111", "forge", "sdcpp")  # tools whose names are written into ComfyUI's workflows by mistake
+NONE = "a name of its list"
 
 
 def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
-        if run.sampler is not None and method(run.tool, run.sampler.value) is None:
+        own = run.tool != "comfyui" or run.pipeline in NODES
+        if run.sampler is not None and own:
             yield from _unknown(run.sampler, known_names(run.tool), "sampler", run.tool)
-        if run.grid is not None:
+        if run.grid is not None and own:
             yield from _unknown(run.grid, known_grids(run.tool), "spacing", run.tool)
 
 
 def _unknown(said: Said[str], known: frozenset[str], what: str, tool: str) -> Iterator[Finding]:
-    """Warn of a misspelt name; one that is far from all may be of an extension, and is worth a note."""
-    if not known or said.value.lower() in {name.lower() for name in known} or not said.value:
+    """Warn of a misspelt name; one that is far from all may be of an extension, which in a workflow is worth a note."""
+    name = said.value[:60]
+    if not known or not name or name.lower() in {one.lower() for one in known}:
         return
-    near = get_close_matches(said.value, sorted(known), n=1, cutoff=0.8)
-    instead = f"write {near[0]!r}" if near else "see that the extension is installed that brings it"
-    grade = WARN if near else NOTE
-    says = f"{tool} itself has no {what} of this name"
-    yield Finding(RULE, said.place, says, said.value[:60], near[0] if near else "a known name", instead, grade)
+    near = next((one for one in sorted(known) if _is_near(name, one)), "") or _translated(said.value, known, tool)
+    if near or (tool == "comfyui" and method(tool, said.value) is None):
+        instead = f"write {near!r}" if near else "see that the extension is installed that brings it"
+        says = f"{tool} itself has no {what} of this name"
+        yield Finding(RULE, said.place, says, name, near or NONE, instead, WARN if near else NOTE)
+
+
+def _is_near(name: str, known: str) -> bool:
+    """Say whether one letter was left out, added or changed, or two neighbours exchanged; beyond case and signs."""
+    one, other = _plain(name), _plain(known)
+    if one == other:
+        return True
+    if abs(len(one) - len(other)) > 1 or min(len(one), len(other)) < 4 or _digits(one) != _digits(other):
+        return False
+    start = next((index for index, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    rest, others = one[start:], other[start:]
+    exchanged = rest[:2] == others[1::-1] and rest[2:] == others[2:] and len(rest) > 1
+    return rest[1:] == others or rest == others[1:] or rest[1:] == others[1:] or exchanged
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter not in " _-")
+
+
+def _digits(name: str) -> str:
+    return "".join(letter for letter in name if letter.isdigit())
+
+
+def _translated(name: str, known: frozenset[str], tool: str) -> str:
+    """Give ComfyUI's word for a sampler that is written as another tool writes it; "" where it is not."""
+    found = method(tool, name)
+    theirs = {one.lower() for other in OTHERS for one in known_names(other)}
+    if tool != "comfyui" or found is None or name.lower() not in theirs:
+        return ""
+    return min((one for one in known if method(tool, one) == found), key=len, default="")
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    if finding.expected == NONE:
+        return None
+    return Fix("unsafe", f"write {finding.expected!r}", (Change(finding.place, finding.expected),))
 
 
 def bad() -> Subject:
-    return infotext("""
-        a lighthouse at dawn
-        Steps: 25, Sampler: DPM++ 2N, CFG scale: 7, Seed: 1, Size: 1024x1024, Model: sd_xl_base_1.0, Version: v1.10.1
-    """)
+    return workflow(steps=25, sampler_name="euler_a")
 
 
 def good() -> Subject:
-    return infotext("""
-        a lighthouse at dawn
-        Steps: 25, Sampler: DPM++ 2M, CFG scale: 7, Seed: 1, Size: 1024x1024, Model: sd_xl_base_1.0, Version: v1.10.1
-    """)
+    return workflow(steps=25, sampler_name="euler_ancestral")

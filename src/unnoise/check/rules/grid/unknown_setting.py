@@ -13,7 +13,7 @@ from difflib import get_close_matches
 
 from unnoise.check.acting import schedules
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, classes, defaults
 
@@ -30,13 +30,17 @@ def check(subject: Subject) -> Iterator[Finding]:
         for key, said in schedule.config.settings.items():
             if accepts(schedule.config.class_, key) or key in ELSEWHERE or key.startswith(("_", "**")):
                 continue
-            near = get_close_matches(key, sorted(ELSEWHERE), n=1, cutoff=0.8)
+            near = get_close_matches(key, sorted(ELSEWHERE), n=1, cutoff=0.8 if schedule.run else 0.9)
             if schedule.run is None and not near:
                 continue  # a saved file may hold what a class of its own once read
             says = f"no scheduler of diffusers has {key!r}, it is dropped"
             nearest = near[0] if near else "a setting of the class"
             instead = f"write {near[0]}" if near else f"remove it; {schedule.config.class_} has: {', '.join(known)}"
             yield Finding(RULE, said.place, says, key[:80], nearest, instead[:200])
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", finding.instead)
 
 
 def bad() -> Subject:

@@ -1,7 +1,8 @@
 """A schedule of noise that the model was not trained with.
 
 Why: a bare `DDPMScheduler()` has linear betas from 0.0001 to 0.02: its last level is sigma 157, where Stable Diffusion
-was trained to 14.6. Every level then means another time to the network, and colours and background stay noisy.
+was trained to 14.6; linear betas between the right ends give 25.1. Every level then means another time to the network,
+and colours and background stay noisy.
 Shown: the betas that act and the last level of noise that follows, beside those of the family.
 Instead: take the scheduler's settings from the model: `Scheduler.from_config(pipe.scheduler.config)`.
 Fix: show: the settings to write.
@@ -13,7 +14,7 @@ from math import sqrt
 
 from unnoise.check.acting import Schedule, schedules
 from unnoise.check.examples import script
-from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts
 from unnoise.files.families.facts import facts
@@ -29,8 +30,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         known = facts(schedule.identity)
         if known is None or known.betas is None or not accepts(schedule.config.class_, "beta_start"):
             continue
+        if schedule.get("trained_betas") is not None:
+            continue
         found = tuple(schedule.get(key) for key in KEYS)
-        if None in found or found == known.betas or found[1:] == LEGACY or _adapts(schedule):
+        if None in found or found == known.betas or found[1:] == LEGACY or _adapts(schedule, subject):
             continue
         shown = _shown(found)
         if shown is None:
@@ -43,13 +46,19 @@ def check(subject: Subject) -> Iterator[Finding]:
             shown,
             _shown(known.betas) or "",
             f"write beta_schedule={known.betas[0]!r}, beta_start={known.betas[1]}, beta_end={known.betas[2]}",
-            WARN if found[1:] != known.betas[1:] else NOTE,
         )
 
 
-def _adapts(schedule: Schedule) -> bool:
-    """Say whether a motion adapter has the last word on the schedule."""
-    return schedule.run is not None and schedule.run.pipeline.startswith(("AnimateDiff", "PIA"))
+def _adapts(schedule: Schedule, subject: Subject) -> bool:
+    """Say whether a motion adapter has the last word on the schedule, or an upscaler has levels of its own."""
+    run = schedule.run
+    if run is not None:
+        return (
+            run.pipeline.startswith(("AnimateDiff", "PIA"))
+            or "Upscale" in run.pipeline
+            or "motion_adapter" in run.others
+        )
+    return any(config.role in ("motion_adapter", "low_res_scheduler") for config in subject.configs)
 
 
 def _shown(betas: tuple[object, ...]) -> str | None:
@@ -57,7 +66,7 @@ def _shown(betas: tuple[object, ...]) -> str | None:
     if not isinstance(start, float | int) or not isinstance(end, float | int) or not 0 < start <= end < 1:
         return None
     if name not in ("linear", "scaled_linear"):
-        return f"{name}"
+        return str(name)[:40]
     return f"{name} {start:g} to {end:g}, sigma up to {last_level(str(name), start, end):.1f}"
 
 
@@ -69,6 +78,10 @@ def last_level(name: str, start: float, end: float) -> float:
         root = sqrt(start) + share * (sqrt(end) - sqrt(start))
         kept *= 1 - (root**2 if name == "scaled_linear" else start + share * (end - start))
     return sqrt((1 - kept) / kept)
+
+
+def fix(subject: Subject, finding: Finding) -> Fix | None:
+    return Fix("show", finding.instead)
 
 
 def bad() -> Subject:

@@ -34,8 +34,16 @@ def asked(run: Run, subject: Subject) -> tuple[str, Place] | None:
         return (found, run.schedule.place) if isinstance(found, str) else None
     if any("v_prediction" in text for text in subject.texts.values()):
         return None  # it may be set in a way that is not followed
+    if run.schedule is not None and not _takes_own(run.schedule.place, subject):
+        return None
     found = inherited(run.model)
     return (found, run.schedule.place if run.schedule else run.model.place) if found else None
+
+
+def _takes_own(place: Place, subject: Subject) -> bool:
+    """Say whether a scheduler is made from that of the pipeline, and of nothing that is not read."""
+    lines = subject.texts.get(place.path, "").split("\n")[(place.line or 1) - 1 : place.end_line]
+    return any(".scheduler.config" in line for line in lines) and not any("**" in line for line in lines)
 
 
 def _of_comfyui(run: Run, model: Model) -> tuple[str, Place] | None:

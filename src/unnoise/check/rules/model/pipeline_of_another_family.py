@@ -17,7 +17,7 @@ from unnoise.check.subject import Run, Subject
 from unnoise.check.tables import GENERIC, fits_any
 from unnoise.files.families.facts import facts
 from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_class
+from unnoise.files.families.names import by_class, by_name
 
 RULE = Rule(id="UN207", name="pipeline-of-another-family", severity=ERROR)
 # These are for Stable Diffusion 1 and 2 alike.
@@ -26,23 +26,34 @@ PLAIN = {
     "StableDiffusionControlNetPipeline", "StableDiffusionControlNetImg2ImgPipeline",
     "StableDiffusionControlNetInpaintPipeline", "AnimateDiffPipeline",
 }  # fmt: skip
+PUBLISHERS = (
+    "stabilityai/", "black-forest-labs/", "stable-diffusion-v1-5/", "runwayml/", "CompVis/", "Wan-AI/", "Lightricks/",
+    "PixArt-alpha/", "Efficient-Large-Model/", "Qwen/", "HiDream-ai/", "Tongyi-MAI/", "genmo/", "zai-org/", "THUDM/",
+    "hunyuanvideo-community/", "Kwai-Kolors/", "kandinsky-community/", "segmind/",
+)  # fmt: skip
 OWN = ("StableDiffusionXL", "StableDiffusion3")
-NEAR = ({"flux1", "chroma"}, {"sdxl", "kolors"})  # families that share a network or its text encoders
 
 
 def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
-        if run.tool != "diffusers" or run.model is None or not run.model.identity.known:
+        wanted, identity = _families(run), _identity(run)
+        if not wanted or not identity.known or identity.family in wanted or identity.family == "unnoise":
             continue
-        wanted, found = _families(run), run.model.identity.family
-        if not wanted or found in wanted or found == "unnoise":
-            continue
-        known, class_ = facts(run.model.identity), GENERIC.get(found, "")
-        title = known.title if known else found
-        instead = f"take {class_ or 'DiffusionPipeline'}"
-        expected = " or ".join(one.title for name in sorted(wanted) if (one := facts(Identity(name))))
+        titles = [known.title for name in sorted(wanted) if (known := facts(Identity(name)))]
+        known = facts(identity)
+        place = run.model.place if run.model else run.place
         says = f"{run.pipeline} cannot run this model"
-        yield Finding(RULE, run.model.place, says, title, expected, instead)
+        instead = f"take {GENERIC.get(identity.family, 'DiffusionPipeline')}"
+        yield Finding(RULE, place, says, known.title if known else str(identity), " or ".join(titles), instead)
+
+
+def _identity(run: Run) -> Identity:
+    """Say what the model is, whatever the class; by its name only where a publisher's name stands before it."""
+    if run.tool != "diffusers" or run.model is None:
+        return Identity()
+    if run.model.identity.known:
+        return run.model.identity
+    return by_name(run.model.name) if run.model.name.startswith(PUBLISHERS) else Identity()
 
 
 def _families(run: Run) -> set[str]:
@@ -52,7 +63,7 @@ def _families(run: Run) -> set[str]:
     known = by_class(run.pipeline)
     if not known.known or (fits_any(run.pipeline) and not run.pipeline.startswith(OWN)):
         return set()
-    return next((near for near in NEAR if known.family in near), {known.family})
+    return {known.family}
 
 
 def bad() -> Subject:

@@ -20,6 +20,10 @@ from unnoise.check.tables import effective
 
 RULE = Rule(id="UN201", name="v-prediction-run-as-eps", severity=ERROR)
 V, EPS = "v_prediction", "epsilon"
+PUBLISHED = {  # these predict noise
+    "stable-diffusion-xl-base-1.0", "sd_xl_base_1.0", "stable-diffusion-v1-5", "stable-diffusion-v1-4",
+    "v1-5-pruned-emaonly", "v1-5-pruned",
+}  # fmt: skip
 KIND = {V: "v", EPS: "noise"}
 
 
@@ -47,7 +51,8 @@ def _sure(run: Run, found: tuple[str, Place]) -> bool:
         return bool(identity.prediction or identity.variant) and not (inherits and not identity.prediction)
     if found[0] == EPS:
         return identity.family in ("sd1", "sdxl")
-    return identity.prediction == "eps" or (identity.variant == "base" and not run.adapters)
+    name = run.model.name.rsplit("/", 1)[-1].removesuffix(".safetensors").removesuffix(".ckpt")
+    return identity.prediction == "eps" or (name in PUBLISHED and not run.adapters)
 
 
 def _finding(place: Place, wrong: str, right: str, is_comfyui: bool) -> Finding:

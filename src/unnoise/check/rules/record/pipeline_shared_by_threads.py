@@ -26,6 +26,7 @@ WEB = ("fastapi", "flask", "starlette")
 STARTS = {"submit": 0, "map": 0, "run_in_executor": 1, "to_thread": 0, "run_in_threadpool": 0}
 GUARDS = re.compile(r"\b(Lock|RLock|Semaphore|BoundedSemaphore|Queue)\(|from_pipe\(|deepcopy\(|processes=")
 INSTEAD = "put a lock around the call, or give each request its own scheduler by from_pipe"
+LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -35,11 +36,13 @@ def check(subject: Subject) -> Iterator[Finding]:
         return
     shared = set(_pipelines(held))
     functions = {node.name: node for node in ast.walk(held.tree) if isinstance(node, Function)}
-    for function, how in _threaded(held, functions):
-        found = _call(function, shared)
-        if found is not None:
+    seen: set[ast.AST] = set()
+    for function, how in _threaded(held, functions, shared):
+        found = _used(function, shared)
+        if found is not None and found not in seen:
+            seen.add(found)
             says = "threads call this pipeline at once, and its scheduler counts their steps together"
-            measured = f"{name_of(found.func)} called in {how}, 0 locks"
+            measured = f"{found.id} called in {how}, 0 locks"
             yield Finding(RULE, place_of(held, found), says, measured, "1 call at a time", INSTEAD)
 
 
@@ -60,21 +63,29 @@ def _makes_pipeline(node: ast.AST) -> bool:
     return False
 
 
-def _threaded(held: Script, functions: dict[str, Function]) -> Iterator[tuple[ast.AST, str]]:
+def _threaded(held: Script, functions: dict[str, Function], shared: set[str]) -> Iterator[tuple[ast.AST, str]]:
     """List what threads run: handlers of a web framework, and what is handed to threads or a pool of them."""
     web = any(re.search(rf"^\s*(from|import) {name}\b", line) for line in held.lines for name in WEB)
     for function in functions.values():
         if web and isinstance(function, ast.FunctionDef) and any(_is_route(one) for one in function.decorator_list):
             yield function, f"the handler {function.name}"
+    several = _starts_several(held)
     for node, name in calls(held):
-        target = _handed(node, name)
+        target = _handed(node, name) if name != "Thread" or several else None
         workers = keyword(node, "max_workers")
         if target is None or (workers is not None and constant(workers.value, held) == 1):
             continue
-        if isinstance(target, ast.Lambda):
+        if isinstance(target, ast.Lambda) or (isinstance(target, ast.Name) and target.id in shared):
             yield target, f"a thread of {name}"
         elif name_of(target) in functions:
             yield functions[name_of(target)], f"threads of {name}"
+
+
+def _starts_several(held: Script) -> bool:
+    """Say whether more than one thread is started by hand; a single one in the background harms nothing."""
+    made = {node for node, name in calls(held) if name == "Thread"}
+    loops = (node for node in ast.walk(held.tree) if made and isinstance(node, LOOPS))
+    return len(made) > 1 or any(node in made for loop in loops for node in ast.walk(loop))
 
 
 def _is_route(node: ast.expr) -> bool:
@@ -92,11 +103,13 @@ def _handed(node: ast.Call, name: str) -> ast.expr | None:
     return None if name == "map" and isinstance(node.func, ast.Name) else node.args[at]
 
 
-def _call(function: ast.AST, shared: set[str]) -> ast.Call | None:
-    """Find the call of a shared pipeline in a function."""
-    for node in ast.walk(function):
+def _used(run: ast.AST, shared: set[str]) -> ast.Name | None:
+    """Find the shared pipeline that is called in what a thread runs, or is what it runs."""
+    if isinstance(run, ast.Name):
+        return run if run.id in shared else None
+    for node in ast.walk(run):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in shared:
-            return node
+            return node.func
     return None
 
 

@@ -1,8 +1,8 @@
 """A record that does not say which version of the program made the picture.
 
-Why: the same settings give another picture in another version: torch 2.0 changed attention, AUTOMATIC1111 1.6 changed
-how its samplers draw noise, ComfyUI 0.3.12 the noise of ancestral ones. A record of 10 settings without a version can
-be made again by trial only.
+Why: the same settings give another picture in another version: torch 2.0 in place of 1.13 changed AUTOMATIC1111's, and
+ComfyUI 0.3.12 the noise of its ancestral samplers. A record of 10 settings without a version can be made again by trial
+only.
 Shown: the key that is missing.
 Instead: turn on "Add program version to generation parameters" (AUTOMATIC1111, Forge), or note it yourself.
 Fix: none; the version is not known.

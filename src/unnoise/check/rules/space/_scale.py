@@ -91,7 +91,7 @@ class _Walk:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
                 self._sink(call.func, call.args[0], known)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            known[node.target.id] = self._product(node.op, node.target, node.value, known, node)
+            known[node.target.id] = self._product(node, node.op, (node.target, node.value), known, 0)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             times = self.times(node.value, known, 0)
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
@@ -113,7 +113,7 @@ class _Walk:
         if isinstance(node, ast.Name):
             return known.get(node.id)
         if isinstance(node, ast.BinOp):
-            return self._product(node.op, node.left, node.right, known, node)
+            return self._product(node, node.op, (node.left, node.right), known, depth + 1)
         if isinstance(node, ast.Subscript):
             return self.times(node.value, known, depth + 1)
         if isinstance(node, ast.Attribute):
@@ -134,17 +134,19 @@ class _Walk:
             return 1
         return self.times(node.func.value, known, depth + 1) if node.func.attr in SAME else None
 
-    def _product(self, how: ast.operator, left: ast.expr, right: ast.expr, known: Known, node: ast.AST) -> int | None:
+    def _product(
+        self, node: ast.AST, how: ast.operator, sides: tuple[ast.expr, ast.expr], known: Known, depth: int
+    ) -> int | None:
+        left, right = sides
         by, number = _scale(right)
         if isinstance(how, ast.Div):
-            return self._moved(self.times(left, known, 1), -by, number, node)
+            return self._moved(self.times(left, known, depth), -by, number, node)
         if isinstance(how, ast.Mult):
-            if by:
-                return self._moved(self.times(left, known, 1), by, number, node)
-            by, number = _scale(left)
-            return self._moved(self.times(right, known, 1), by, number, node)
+            tensor = left if by else right
+            by, number = (by, number) if by else _scale(left)
+            return self._moved(self.times(tensor, known, depth), by, number, node)
         if isinstance(how, ast.Add | ast.Sub) and _is_shift(right):
-            return self.times(left, known, 1)
+            return self.times(left, known, depth)
         return None
 
     def _moved(self, times: int | None, by: int, number: ast.Constant | None, node: ast.AST) -> int | None:

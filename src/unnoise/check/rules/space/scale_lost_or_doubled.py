@@ -11,6 +11,7 @@ Source: kijai/ComfyUI-HunyuanVideoWrapper#340, huggingface/diffusers#5166;
 diffusers/models/autoencoders/autoencoder_kl.py, `scaling_factor`.
 """
 
+import re
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
@@ -19,6 +20,7 @@ from unnoise.check.rules.space._scale import followed, script_facts
 from unnoise.check.subject import Subject
 
 RULE = Rule(id="UN303", name="scale-lost-or-doubled", severity=ERROR)
+PLAIN = re.compile(r"\bAutoencoderKL\b|\bscaling_factor\b")
 TOLD = {
     "unscaled": ("latents get noise before they are scaled", "scaled 0 times", "multiply by vae.config.scaling_factor"),
     "scaled": ("latents are decoded while they are scaled", "scaled once", "divide by vae.config.scaling_factor"),
@@ -28,15 +30,21 @@ TOLD = {
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Look for latents that reach noise, decoder or scale in the wrong state."""
-    if any(model.facts is not None for model in subject.models):
-        facts = script_facts(subject)
-        if facts is None or facts.scale is None or facts.per_channel:
-            return
+    if not _has_scale(subject):
+        return
     for event in followed(subject):
         if event.kind in TOLD:
             says, measured, instead = TOLD[event.kind]
             expected = "0 times" if event.kind == "scaled" else "once"
             yield Finding(RULE, event.place, says=says, measured=measured, expected=expected, instead=instead)
+
+
+def _has_scale(subject: Subject) -> bool:
+    """Say whether the script's autoencoder is surely one with a scale: by its family, or else by its class."""
+    if any(model.facts is not None for model in subject.models):
+        facts = script_facts(subject)
+        return facts is not None and facts.scale is not None and not facts.per_channel
+    return subject.script is not None and any(PLAIN.search(line) for line in subject.script.lines)
 
 
 def bad() -> Subject:

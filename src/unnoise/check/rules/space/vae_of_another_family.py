@@ -16,7 +16,7 @@ from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.subject import Model, Subject
 
 RULE = Rule(id="UN305", name="vae-of-another-family", severity=ERROR)
-SHARED = {"qwen-image": "wan"}  # Qwen-Image was trained on Wan 2.1's latents: ComfyUI, comfy/supported_models.py
+SHARED = {"qwen-image": "wan", "cosmos": "wan"}  # trained on Wan 2.1's latents: ComfyUI, comfy/supported_models.py
 
 
 def check(subject: Subject) -> Iterator[Finding]:

@@ -8,9 +8,8 @@ from unnoise.check.subject import Run, Said, Subject
 from unnoise.check.tables.pipelines import PIPELINES
 
 # Words, digits one by one, runs of other signs: CLIP's tokenizer never joins what this parts, so that each is at least
-# one token. Letters beyond ASCII are taken as one with their neighbours, which can only make it fewer.
-# Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer.pat
-PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[a-z\x80-\U0010ffff]+|[0-9]|[^\sa-z0-9\x80-\U0010ffff]+")
+# one token. Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer.pat
+PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[a-z]+|[0-9]|[^\sa-z0-9]+")
 LONGEST = 20_000  # letters of a prompt that are looked at
 ANY = ("", "DiffusionPipeline", "AutoPipelineForText2Image", "AutoPipelineForImage2Image", "AutoPipelineForInpainting")
 
@@ -36,8 +35,9 @@ def takes_text_as_it_is(run: Run, subject: Subject) -> bool:
 
 
 def fewest(prompt: str) -> int:
-    """Count tokens of CLIP from below: it takes at least so many, without those of begin and end."""
-    return len(PIECES.findall(html.unescape(html.unescape(prompt[:LONGEST])).lower()))
+    """Count tokens of CLIP from below, without those of begin and end; words beyond ASCII count as one each."""
+    words = html.unescape(html.unescape(prompt[:LONGEST])).lower().split()
+    return sum(len(PIECES.findall(word)) if word.isascii() else 1 for word in words)
 
 
 def shortened(text: str, most: int = 40) -> str:

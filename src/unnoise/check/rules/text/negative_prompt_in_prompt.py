@@ -19,7 +19,7 @@ from unnoise.check.subject import Subject
 
 RULE = Rule(id="UN809", name="negative-prompt-in-prompt", severity=WARN)
 PASTED = re.compile(
-    r"(?:^|[\n.,;])\s*(?:negative prompts?:.{0,40}|steps: \d+, sampler: .{0,40})", re.IGNORECASE | re.MULTILINE
+    r"(?:^|[\n.,;])\s{0,4}(?:negative prompts?:.{0,40}|steps: \d+, sampler: .{0,40})", re.IGNORECASE | re.MULTILINE
 )
 INSTEAD = "give the negative prompt on its own, and the settings where they belong"
 

@@ -4,7 +4,7 @@ Why: SDXL was trained with the size of each picture before it was enlarged as a 
 were below 256 pixels. Told 256, it draws what pictures of 256 pixels look like at 1024: without fine detail.
 Shown: the size that is told.
 Instead: leave it out, or write (1024, 1024); a small size belongs in negative_original_size.
-Fix: unsafe: write (1024, 1024), in ComfyUI the side 1024.
+Fix: unsafe: write (1024, 1024).
 Source: Podell et al. 2023, arXiv:2307.01952, section 2.2 and figure 3; huggingface/diffusers#6203.
 """
 

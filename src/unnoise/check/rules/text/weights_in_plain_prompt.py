@@ -20,9 +20,9 @@ from unnoise.check.subject import Subject
 
 RULE = Rule(id="UN802", name="weights-in-plain-prompt", severity=WARN)
 WEIGHTED = re.compile(
-    r"\([^()\[\]\n]{1,200}:\s*\d{0,2}\.?\d{1,3}\s*\)"  # (word:1.3)
+    r"\([^()\[\]\n]{1,200}(?:(?<!\d):\s*\d{1,2}|:\s*\d{0,2}\.\d{1,3})\s*\)"  # (word:1.3), not (ratio 16:9)
     r"|\(\([^()\n]{1,200}\)\)"  # ((word))
-    r"|\[[^\[\]:\n]{0,100}:[^\[\]:\n]{0,100}:\s*\d{0,3}\.?\d{1,3}\]"  # [from:to:0.5]
+    r"|\[[^\[\]:\n]{0,100}:(?!\s*\d+:)[^\[\]:\n]{0,100}:\s*\d{0,3}\.?\d{1,3}\]"  # [from:to:0.5], not [at:10:30]
 )
 INSTEAD = "encode it with compel or sd_embed and give prompt_embeds"
 

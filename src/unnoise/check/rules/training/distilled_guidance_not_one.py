@@ -24,7 +24,7 @@ SCRIPTS = {
     "flux_train.py", "flux_train_network.py", "train_dreambooth_flux.py", "train_dreambooth_lora_flux.py",
     "train_dreambooth_lora_flux_advanced.py", "train_dreambooth_lora_flux_kontext.py",
 }  # fmt: skip
-OTHERS = {"schnell", "fill", "canny", "depth"}  # variants that take no weight, or are made for another
+OTHERS = {"schnell", "fill", "canny", "depth", "control"}  # variants that take no weight, or are made for another
 
 
 def check(subject: Subject) -> Iterator[Finding]:

@@ -1,0 +1,60 @@
+"""Follow a workflow upwards from a sampler: along model, conditions, text encoders, latent and levels."""
+
+from collections.abc import Callable, Iterator
+
+from unnoise.check.read.comfy.graph import DEPTH, Graph, Link, Node
+
+LATENTS = ("samples", "latent_image", "latent", "latents", "samples1", "samples_to", "video_latent", "av_latent")
+CONDITIONS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "cond", "conditioning1", "base_cond")
+MODELS = ("model", "model1", "base_model", "unet")
+Pick = Callable[[Graph, Node, int], Link | None]
+
+
+def models(graph: Graph, link: Link | None) -> list[Node]:
+    """List the nodes from a use of a model up to its loader."""
+    return list(_follow(graph, link, lambda graph, node, slot: graph.link(node, *MODELS)))
+
+
+def conditions(graph: Graph, link: Link | None) -> list[Node]:
+    """List the nodes from a use of a condition up to its text; of nodes that take two, on the side asked for."""
+    return list(_follow(graph, link, _condition))
+
+
+def clips(graph: Graph, nodes: list[Node]) -> list[Node]:
+    """List the nodes from the first text among conditions up to the loader of its text encoder."""
+    link = next((link for node in nodes if (link := graph.link(node, "clip"))), None)
+    return list(_follow(graph, link, lambda graph, node, slot: graph.link(node, "clip", "clip1")))
+
+
+def latents(graph: Graph, link: Link | None) -> list[Node]:
+    """List the nodes from a use of a latent up to what makes it: a size, a picture, or another sampler."""
+    return list(_follow(graph, link, _latent))
+
+
+def grids(graph: Graph, link: Link | None) -> list[Node]:
+    """List the nodes from a use of levels up to what makes them."""
+    return list(_follow(graph, link, lambda graph, node, slot: graph.link(node, "sigmas")))
+
+
+def samples(node: Node) -> bool:
+    """Say whether a node runs a model on a latent, whatever its class."""
+    return "latent_image" in node.links and not {"model", "guider"}.isdisjoint(node.links)
+
+
+def _follow(graph: Graph, link: Link | None, pick: Pick) -> Iterator[Node]:
+    seen: set[str] = set()
+    while link is not None and link.id in graph.nodes and link.id not in seen and len(seen) < DEPTH:
+        node = graph.nodes[link.id]
+        seen.add(link.id)
+        yield node
+        link = pick(graph, node, link.slot)
+
+
+def _condition(graph: Graph, node: Node, slot: int) -> Link | None:
+    if "negative" in node.links and slot == 1:
+        return graph.link(node, "negative")
+    return graph.link(node, *CONDITIONS)
+
+
+def _latent(graph: Graph, node: Node, slot: int) -> Link | None:
+    return None if samples(node) else graph.link(node, *LATENTS)

@@ -1,0 +1,166 @@
+"""Read the format in which ComfyUI's interface saves workflows.
+
+    {"nodes": [{"id", "type", "mode", "inputs", "outputs", "widgets_values"}],
+     "links": [[id, from, slot, to, slot, type]],
+     "definitions": {"subgraphs": [{"id", "nodes", "links", "inputs", "outputs"}]}}
+
+Subgraphs are written out, and nodes that only pass something on are left out: reroutes, bypassed nodes, and values that
+are set and got by name.   Source: Comfy-Org/ComfyUI_frontend, src/lib/litegraph, LGraph.ts, Subgraph.ts, LLink.ts
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from unnoise.check.read.comfy.graph import DEPTH, NODES, Graph, Link, Node
+from unnoise.check.read.comfy.parts import OUTER, Keys, Origin, Parts, Raw, name_of, parts, slots
+from unnoise.check.read.comfy.widgets import widgets
+from unnoise.check.subject import Place, Said
+
+MUTED, BYPASSED = 2, 4  # modes of a node
+REROUTES = ("Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss", "GetNode", "SetNode")
+NESTED = 8  # subgraphs within one another that are written out
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Hold the nodes of the workflow, or of one use of a subgraph; prefix: of ids within it.
+
+    given: the inputs, by name, of the node that stands for the subgraph in `outer`; held: its widgets, by name.
+    """
+
+    prefix: str
+    parts: Parts
+    outer: "Scope | None" = None
+    given: Mapping[str, Raw] = field(default_factory=dict)
+    held: Mapping[str, Said[Any]] = field(default_factory=dict)
+
+
+class Reader:
+    """Write out the subgraphs of a workflow, and bring its nodes to a graph."""
+
+    def __init__(self, content: Raw, path: str) -> None:
+        self.path = path
+        self.left = NODES
+        self.scopes: dict[str, Scope] = {}
+        self.found: dict[tuple[str, Origin], Link | Said[Any] | None] = {}
+        listed = content.get("definitions")
+        listed = listed.get("subgraphs") if isinstance(listed, dict) else None
+        self.subgraphs: dict[str, Parts] = {}
+        for at, one in enumerate(listed[:NODES] if isinstance(listed, list) else ()):
+            if isinstance(one, dict) and isinstance(one.get("id"), str):
+                self.subgraphs[one["id"]] = parts(one, ("definitions", "subgraphs", at))
+        self._enter(Scope("", parts(content, ())), NESTED)
+
+    def graph(self) -> Graph:
+        """Give the graph of all nodes that run."""
+        found: dict[str, Node] = {}
+        for scope in self.scopes.values():
+            for id, (keys, raw) in scope.parts.nodes.items():
+                passes = raw["type"] in (*REROUTES, "PrimitiveNode", *self.subgraphs)
+                if not passes and raw.get("mode") not in (MUTED, BYPASSED):
+                    found[f"{scope.prefix}{id}"] = self._node(scope, f"{scope.prefix}{id}", raw, keys)
+        return Graph(found)
+
+    def _enter(self, scope: Scope, depth: int) -> None:
+        self.left -= len(scope.parts.nodes)
+        self.scopes[scope.prefix] = scope
+        for id, (keys, raw) in scope.parts.nodes.items() if depth else ():
+            inner = self.subgraphs.get(raw["type"])
+            if inner is None or raw.get("mode") in (MUTED, BYPASSED) or self.left < len(inner.nodes):
+                continue
+            given = {str(one.get("name")): one for one in slots(raw, "inputs")}
+            held = self._held(raw, inner, keys)
+            self._enter(Scope(f"{scope.prefix}{id}:", inner, scope, given, held), depth - 1)
+
+    def _held(self, raw: Raw, inner: Parts, keys: Keys) -> dict[str, Said[Any]]:
+        """Give what a node that stands for a subgraph says for the inputs that it shows as widgets."""
+        values = raw.get("widgets_values")
+        if not isinstance(values, list) or len(values) != len(inner.promoted):
+            return {}
+        return {
+            name: Said(values[at], Place(self.path, (*keys, "widgets_values", at)))
+            for at, name in enumerate(inner.promoted)
+        }
+
+    def _node(self, scope: Scope, id: str, raw: Raw, keys: Keys) -> Node:
+        at = (*keys, "widgets_values")
+        values = {name: Said(value, Place(self.path, (*at, key))) for name, value, key in widgets(raw)}
+        links: dict[str, Link] = {}
+        for one in slots(raw, "inputs"):
+            name, origin = str(one.get("name")), scope.parts.origin(one)
+            found = self._origin(scope, origin) if origin else None
+            if isinstance(found, Link):
+                links[name] = found
+                values.pop(name, None)
+            elif found is not None:
+                values[name] = found
+        return Node(id, raw["type"], values, links, Place(self.path, keys))
+
+    def _origin(self, scope: Scope, origin: Origin | None) -> Link | Said[Any] | None:
+        """Follow a link to the output of a node that runs, or to the value of a widget."""
+        way: list[tuple[str, Origin]] = []
+        found: Link | Said[Any] | None = None
+        while origin is not None and len(way) < DEPTH:
+            key = (scope.prefix, origin)
+            if key in self.found:
+                found = self.found[key]
+                break
+            way.append(key)
+            step = self._step(scope, origin)
+            if not isinstance(step, tuple):
+                found = step
+                break
+            scope, origin = step
+        self.found.update(dict.fromkeys(way, found))
+        return found
+
+    def _step(self, scope: Scope, origin: Origin) -> tuple[Scope, Origin | None] | Link | Said[Any] | None:
+        """Give what a link comes from; where that only passes it on, the place to look on."""
+        id, slot = origin
+        if id == OUTER and scope.outer is not None:
+            name = scope.parts.names[slot] if 0 <= slot < len(scope.parts.names) else ""
+            further = scope.outer.parts.origin(scope.given.get(name, {}))
+            return (scope.outer, further) if further else scope.held.get(name)
+        keys, raw = scope.parts.nodes.get(id, ((), {}))
+        inner = self.scopes.get(f"{scope.prefix}{id}:")
+        if not raw or raw.get("mode") == MUTED:
+            return None
+        if inner is not None:
+            return inner, inner.parts.results.get(slot)
+        if raw.get("mode") == BYPASSED:
+            return scope, scope.parts.origin(_bypass(raw, slot))
+        if raw["type"] == "PrimitiveNode":
+            values = raw.get("widgets_values")
+            held = values if isinstance(values, list) else []
+            return Said(held[0], Place(self.path, (*keys, "widgets_values", 0))) if held else None
+        if raw["type"] in REROUTES:
+            return _passed(scope, raw)
+        return Link(f"{scope.prefix}{id}", slot)
+
+
+def of_interface(content: Raw, path: str) -> Graph:
+    """Read a workflow as the interface saves it."""
+    return Reader(content, path).graph()
+
+
+def _passed(scope: Scope, raw: Raw) -> tuple[Scope, Origin | None]:
+    """Follow a reroute, or a value by its name to where it is set, here or outside of the subgraph."""
+    here: Scope | None = scope
+    while raw["type"] == "GetNode" and here is not None:
+        setter = here.parts.setters.get(name_of(raw))
+        if setter is not None:
+            scope, raw = here, setter
+        here = here.outer
+    return scope, scope.parts.origin(next(slots(raw, "inputs"), {}))
+
+
+def _bypass(raw: Raw, slot: int) -> Raw:
+    """Give the input that a bypassed node hands to an output: that of the same place, or the first of the same type."""
+    outputs = [one.get("type") for one in slots(raw, "outputs")]
+    inputs = list(slots(raw, "inputs"))
+    if not 0 <= slot < len(outputs):
+        return {}
+    fitting = [one for one in inputs if one.get("type") == outputs[slot]]
+    same = inputs[slot] if slot < len(inputs) else None
+    return same if same is not None and same in fitting else next(iter(fitting), {})

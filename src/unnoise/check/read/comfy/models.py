@@ -1,0 +1,145 @@
+"""Tell which model a sampler of ComfyUI runs, what is put on it, and which autoencoder decodes its latents."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from unnoise.check.read.comfy import chains
+from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
+from unnoise.check.read.typed import number, text
+from unnoise.check.subject import Model, Said, Use
+from unnoise.files.families.identity import Identity
+from unnoise.files.families.names import by_name
+
+NAMES = ("ckpt_name", "unet_name", "model_path", "model_name", "gguf_name")  # inputs by which a loader names its file
+# What a loader of text encoders is told it is for, where only one family is loaded so.
+# Source: comfyanonymous/ComfyUI, nodes.py, CLIPLoader and DualCLIPLoader; comfy/sd.py, load_text_encoder_state_dicts
+ENCODERS: Mapping[str, Mapping[str, str]] = {
+    "CLIPLoader": {"wan": "wan", "mochi": "mochi", "cosmos": "cosmos", "pixart": "pixart", "stable_cascade": "cascade"},
+    "DualCLIPLoader": {
+        "flux": "flux1", "sd3": "sd3", "sdxl": "sdxl", "hunyuan_video": "hunyuan-video", "hidream": "hidream",
+        "hunyuan_image": "hunyuan-image",
+    },
+}  # fmt: skip
+ALONE = {"TripleCLIPLoader": "sd3", "QuadrupleCLIPLoader": "hidream"}  # loaders that only one family has
+MERGED = 16  # models of a merge that are looked at
+LONGEST = 300  # letters of a name, from its end
+
+
+@lru_cache(1024)
+def _told(name: str) -> Identity:
+    return by_name(name)
+
+
+def _known(name: str) -> Identity:
+    """Recognise a name, each once, as the samplers of a workflow share their models."""
+    return _told(name[-LONGEST:])
+
+
+def model_of(graph: Graph, chain: list[Node], clips: list[Node]) -> Model | None:
+    """Give the model at the end of a chain; what it is, by its name, or by what its text encoder is loaded for."""
+    said = _named(graph, chain)
+    if said is None:
+        return None
+    parts = [model.value for model in _merged(graph, chain)]
+    identity = _common([_known(name) for name in (said.value, *parts)])
+    return Model(said.value, said.place, identity if identity.known or parts else _by_encoder(graph, clips))
+
+
+def _named(graph: Graph, chain: list[Node]) -> Said[str] | None:
+    loader = chain[-1] if chain else None
+    return text(graph.value(loader, *NAMES)) if loader is not None and not loader.links.keys() & {"model"} else None
+
+
+def _merged(graph: Graph, chain: list[Node]) -> Iterator[Said[str]]:
+    """List the other models that are merged into a chain."""
+    left = MERGED
+    stack = [chain]
+    while stack and left:
+        for node in stack.pop():
+            link = graph.link(node, "model2")
+            if link is not None and left:
+                left -= 1
+                other = chains.models(graph, link)
+                stack.append(other)
+                said = _named(graph, other)
+                if said is not None:
+                    yield said
+
+
+def _common(found: list[Identity]) -> Identity:
+    """Give what all of several models are; of a merge only the family, unless all are one variant."""
+    first = found[0]
+    if all((one.family, one.variant) == (first.family, first.variant) for one in found):
+        return first
+    return Identity(first.family, known_by=first.known_by) if len({one.family for one in found}) == 1 else Identity()
+
+
+def _by_encoder(graph: Graph, clips: list[Node]) -> Identity:
+    loader = clips[-1] if clips else None
+    if loader is None:
+        return Identity()
+    kind = loader.kind.removesuffix("GGUF")
+    said = text(graph.value(loader, "type"))
+    family = ALONE.get(kind) or (ENCODERS.get(kind, {}).get(said.value) if said else None)
+    return Identity(family, known_by=f"{loader.kind} {said.value if said else ''}".strip()) if family else Identity()
+
+
+def uses(graph: Graph, chain: list[Node], positive: list[Node], clips: list[Node], base: Model | None) -> Iterator[Use]:
+    """List what is put on a model: LoRAs with the parts that they are loaded into, ControlNets, IP-Adapters."""
+    spoken = {node.id for node in clips}
+    for node in chain:
+        parts = ("denoiser", "text") if node.id in spoken else ("denoiser",)
+        for said, strength in _loras(graph, node):
+            yield _use(said, strength, base, parts)
+        file = text(graph.value(_loader(graph, node, "ipadapter"), "ipadapter_file"))
+        if file is not None:
+            yield _use(file, number(graph.value(node, "weight")), base, ("denoiser",))
+    for node in positive:
+        file = text(graph.value(_loader(graph, node, "control_net"), "control_net_name"))
+        if file is not None:
+            yield _use(file, number(graph.value(node, "strength")), base, ("denoiser",))
+
+
+def _use(said: Said[str], strength: Said[float] | None, base: Model | None, parts: tuple[str, ...]) -> Use:
+    return Use(said.place, Model(said.value, said.place, _known(said.value)), base, strength, parts)
+
+
+def _loras(graph: Graph, node: Node) -> Iterator[tuple[Said[str], Said[float] | None]]:
+    """List the LoRAs that a node loads: one by its name, or several as rgthree's loader holds them."""
+    said = text(graph.value(node, "lora_name"))
+    if said is not None:
+        yield said, number(graph.value(node, "strength_model", "strength"))
+    for held in node.values.values():
+        one: Any = held.value
+        if isinstance(one, dict) and isinstance(one.get("lora"), str) and one.get("on") is True:
+            yield Said(one["lora"], held.place), number(Said(one.get("strength"), held.place))
+
+
+def _loader(graph: Graph, node: Node, name: str) -> Node | None:
+    """Give the loader behind an input, and behind nodes that only set something on what it loads."""
+    found = graph.source(node, name)
+    for _ in range(DEPTH):
+        further = graph.source(found, name)
+        if further is None:
+            break
+        found = further
+    return found
+
+
+def decoders(graph: Graph) -> dict[str, Model | None]:
+    """Give the autoencoder that decodes what each sampler makes, where it is loaded from a file of its own."""
+    found: dict[str, Model | None] = {}
+    for node in graph.nodes.values():
+        if not node.kind.startswith("VAEDecode") or "Audio" in node.kind:
+            continue
+        said = text(graph.value(graph.source(node, "vae"), "vae_name"))
+        model = Model(said.value, said.place, _known(said.value)) if said else None
+        link = graph.link(node, "samples")
+        while link is not None:
+            made = chains.latents(graph, link)
+            sampler = made[-1] if made and chains.samples(made[-1]) else None
+            link = graph.link(sampler, "latent_image") if sampler and sampler.id not in found else None
+            if sampler is not None:
+                found.setdefault(sampler.id, model)
+    return found
