@@ -136,8 +136,8 @@ INTERFACE: Nodes = {
         {"id": 4, "origin_id": 5, "origin_slot": 0, "target_id": 3, "target_slot": 3, "type": "LATENT"},
         [5, 20, 0, 3, 4, "INT"], [6, 24, 0, 6, 0, "CLIP"], [7, 11, 0, 7, 0, "CLIP"], [8, 3, 0, 8, 0, "LATENT"],
         [9, 12, 0, 8, 1, "VAE"], [10, 8, 0, 9, 0, "IMAGE"], [11, 4, 0, 10, 0, "MODEL"], [12, 4, 1, 10, 1, "CLIP"],
-        [13, 22, 1, 11, 0, "CLIP"], [14, 22, 0, 21, 0, "MODEL"], [15, 10, 0, 22, 0, "MODEL"], [16, 10, 1, 22, 1, "CLIP"],
-        [17, 11, 0, 23, 0, "CLIP"],
+        [13, 22, 1, 11, 0, "CLIP"], [14, 22, 0, 21, 0, "MODEL"], [15, 10, 0, 22, 0, "MODEL"],
+        [16, 10, 1, 22, 1, "CLIP"], [17, 11, 0, 23, 0, "CLIP"],
     ],
 }  # fmt: skip
 
@@ -155,7 +155,7 @@ def test_the_interface_saves_the_same() -> None:
 
 SUBGRAPH = {
     "id": "a-b-c",
-    "inputs": [{"name": "model", "type": "MODEL"}, {"name": "text", "type": "STRING"}, {"name": "cfg", "type": "FLOAT"}],
+    "inputs": [{"name": "model"}, {"name": "text"}, {"name": "cfg"}],
     "nodes": [
         listed(1, "KSampler", [7, "fixed", 20, 9.9, "euler", "simple", 1.0], model=(1, "MODEL"),
                positive=(2, "CONDITIONING"), cfg=(4, "FLOAT", "widget")),
@@ -233,6 +233,11 @@ def test_custom_sampling() -> None:
     assert (value(one(named).sampler), value(one(named).grid)) == ("euler_ancestral", "karras")
 
 
+MASKED = {"30": node("SetLatentNoiseMask", samples=["21", 0], mask=["22", 0])}
+EDITED = {"30": node("ReferenceLatent", conditioning=["6", 0], latent=["21", 0])}
+MOVED = {
+    "30": node("WanImageToVideo", positive=["6", 0], start_image=["20", 0], width=832, height=480, length=81),
+}
 PICTURE = {"20": node("LoadImage", image="photo.png"), "22": node("LoadImageMask", image="mask.png", channel="red")}
 ENCODED = PICTURE | {"21": node("VAEEncode", pixels=["20", 0], vae=["4", 2])}
 
@@ -248,18 +253,17 @@ def begun(**inputs: Any) -> Nodes:
     [
         (begun(latent_image=["21", 0], denoise=0.6), "image"),
         (begun(latent_image=["21", 0], denoise=1.0), "text"),
-        (begun(latent_image=["30", 0]) | {"30": node("SetLatentNoiseMask", samples=["21", 0], mask=["22", 0])}, "inpaint"),
-        (begun(positive=["30", 0]) | {"30": node("ReferenceLatent", conditioning=["6", 0], latent=["21", 0])}, "edit"),
-        (begun(latent_image=["30", 2])
-         | {"30": node("WanImageToVideo", positive=["6", 0], start_image=["20", 0], width=832, height=480, length=81)}, "image"),
+        (begun(latent_image=["30", 0]) | MASKED, "inpaint"),
+        (begun(positive=["30", 0]) | EDITED, "edit"),
+        (begun(latent_image=["30", 2]) | MOVED, "image"),
     ],
-)  # fmt: skip
+)
 def test_tasks(content: Nodes, task: str) -> None:
     run = one(content)
     assert run.task == task
     if task == "inpaint":
         assert (run.others["mask"].value, run.others["image"].value) == ("mask.png", "photo.png")
-    if "30" in content and content["30"]["class_type"] == "WanImageToVideo":
+    if content.get("30") == MOVED["30"]:
         assert (value(run.frames), value(run.width)) == (81, 832)
 
 

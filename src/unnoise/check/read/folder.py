@@ -248,7 +248,9 @@ def _of_unet(config: Config) -> Identity:
     extra = config.get("addition_embed_type")
     timed = extra is not None and extra.value == "text_time"
     family = UNETS.get((width, timed), "")
-    if not family or config.class_ != "UNet2DConditionModel":
+    blocks = config.get("down_block_types")
+    upscales = blocks is not None and "KDownBlock2D" in str(blocks.value)[:500]
+    if not family or config.class_ != "UNet2DConditionModel" or upscales or _number(config, "in_channels") == 7:
         return Identity()
     return Identity(
         family, _unet_variant(config, family, width), known_by=f"unet/config.json: cross_attention_dim {width}"

@@ -10,6 +10,7 @@ are set and got by name.   Source: Comfy-Org/ComfyUI_frontend, src/lib/litegraph
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from unnoise.check.read.comfy.graph import DEPTH, NODES, Graph, Link, Node
@@ -157,10 +158,11 @@ def _passed(scope: Scope, raw: Raw) -> tuple[Scope, Origin | None]:
 
 def _bypass(raw: Raw, slot: int) -> Raw:
     """Give the input that a bypassed node hands to an output: that of the same place, or the first of the same type."""
-    outputs = [one.get("type") for one in slots(raw, "outputs")]
-    inputs = list(slots(raw, "inputs"))
-    if not 0 <= slot < len(outputs):
+    output = next(islice(slots(raw, "outputs"), slot, None), None) if slot >= 0 else None
+    if output is None:
         return {}
-    fitting = [one for one in inputs if one.get("type") == outputs[slot]]
-    same = inputs[slot] if slot < len(inputs) else None
-    return same if same is not None and same in fitting else next(iter(fitting), {})
+    kind = output.get("type")
+    same = next(islice(slots(raw, "inputs"), slot, None), {})
+    return (
+        same if same.get("type") == kind else next((one for one in slots(raw, "inputs") if one.get("type") == kind), {})
+    )

@@ -172,7 +172,7 @@ def _plain(value: Value, depth: int, left: list[int]) -> Any:
     if what is None or isinstance(what, bool | str):
         return what
     if isinstance(what, int | float):
-        return what if math.isfinite(what) and abs(what) < LARGEST else UNREAD
+        return what if abs(what) < LARGEST else UNREAD
     if isinstance(what, list | tuple):
         return type(what)(_plain(item, depth + 1, left) for item in what)
     if isinstance(what, dict):

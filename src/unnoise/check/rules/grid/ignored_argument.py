@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from unnoise.check.acting import acting
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rules.grid._shared import is_own
 from unnoise.check.subject import Subject
 from unnoise.check.tables import step_accepts
 

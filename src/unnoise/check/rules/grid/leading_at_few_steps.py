@@ -17,6 +17,7 @@ from math import sqrt
 from unnoise.check.acting import acting, distilled
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
+from unnoise.check.rules.grid._shared import is_own
 from unnoise.check.subject import Place, Run, Subject
 
 RULE = Rule(id="UN106", name="leading-at-few-steps", severity=WARN)

@@ -1,7 +1,8 @@
 """A spacing of levels that silently takes another number of steps.
 
 Why: ComfyUI's `ddim_uniform` walks the 1000 levels with a whole stride: 12 steps become 13, 60 become 63, 150 become
-167. `beta` rounds to whole levels and drops those that fall together, from 139 steps. A comparison at equal steps is then none.
+167. `beta` rounds to whole levels and drops those that fall together, from 139 steps. A comparison at equal steps is
+then none.
 Shown: the steps that are taken, beside those asked for.
 Instead: a number that divides 1000, or another spacing.
 Fix: none; the number is your choice.
@@ -14,7 +15,6 @@ from functools import cache
 from unnoise.check.examples import workflow
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import Subject
-from unnoise.sampling.beta import quantile
 
 RULE = Rule(id="UN114", name="step-count-changes", severity=NOTE)
 LEVELS = 1000

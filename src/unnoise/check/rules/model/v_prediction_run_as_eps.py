@@ -1,6 +1,6 @@
 """A model that predicts v, sampled as if it predicted noise; or the reverse.
 
-Why: read as noise, the v of a perfect model gives a first guess of 15.7 x0 + 13.6 noise instead of x0, at the last of
+Why: read as noise, the v of a perfect model gives a first guess of 15.6 x0 + 13.6 noise instead of x0, at the last of
 Stable Diffusion's levels (signal 0.068): the picture is over-bright mush. diffusers gives every file of SDXL's shape
 the scheduler of SDXL base, which says epsilon, whatever the file says.
 Shown: what the run assumes, beside what the model says.

@@ -46,7 +46,8 @@ def is_latent_size(run: Run) -> bool:
 def is_plain(run: Run) -> bool:
     """Say whether a run draws one picture of the asked size from text, not by tiles, by steps or from a picture."""
     special = ("Upscale", "Panorama", "Tiling", "DemoFusion", "ImageVariation")
-    return run.task == "text" and run.strength is None and not any(word in run.pipeline for word in special)
+    is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always says it
+    return run.task == "text" and is_whole and not any(word in run.pipeline for word in special)
 
 
 def number(value: object) -> float | None:

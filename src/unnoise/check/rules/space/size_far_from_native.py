@@ -34,8 +34,8 @@ def check(subject: Subject) -> Iterator[Finding]:
             RULE,
             run.width.place if run.width else run.place,
             says=f"the size is far from what {facts.title} was trained on",
-            measured=f"{size[0]}x{size[1]}, {ratio:.2g} of the area of {native}",
-            expected=f"{low:.2g} to {high:.2g} of it",
+            measured=f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}",
+            expected=f"{low:.2g} to {high:.2g} times",
             instead=f"draw at about {native} in area, and enlarge in a second pass",
         )
 
