@@ -26,7 +26,6 @@ HOME = Path(diffusers.__file__).parent
 FAULTS = {
     ("pipelines/animatediff/pipeline_animatediff_video2video.py", "UN109"),  # timespace_spacing
     ("pipelines/controlnet/pipeline_controlnet_inpaint_sd_xl.py", "UN110"),  # eta with Euler
-    ("pipelines/flux/pipeline_flux_controlnet_inpainting.py", "UN122"),  # FLUX.1-schnell with 28 steps
 }
 
 

@@ -39,9 +39,10 @@ class Place:
 
     def same(self, other: "Place") -> bool:
         """Say whether two places are one, though only one of them may have been given its lines."""
-        if self.keys or other.keys:
-            return (self.path, self.keys) == (other.path, other.keys)
-        return (self.path, self.line, self.column) == (other.path, other.line, other.column)
+        if (self.path, self.keys) != (other.path, other.keys):
+            return False
+        lined = self.line is not None and other.line is not None
+        return (self.line, self.column) == (other.line, other.column) if lined or not self.keys else True
 
 
 @dataclass(frozen=True, slots=True)

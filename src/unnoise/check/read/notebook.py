@@ -12,7 +12,7 @@ MAGIC = ("%", "!", "?")
 
 
 def read_notebook(text: str, path: str) -> Subject:
-    """Read a notebook; places say the line in the joined source, and in keys the cell."""
+    """Read a notebook; places say the cell, and the line in it."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -55,12 +55,13 @@ def _python(line: str) -> str:
 
 
 def _placed(value: Any, starts: list[tuple[int, int]]) -> Any:
-    """Give a subject with the cell in the keys of every place."""
+    """Give a subject whose places count lines within a cell, with the cell in their keys."""
     if isinstance(value, Place):
-        cell = next(
-            (number for start, number in reversed(starts) if value.line is not None and start <= value.line), None
-        )
-        return value if cell is None else replace(value, keys=("cells", cell))
+        first, cell = next(((at, cell) for at, cell in reversed(starts) if at <= (value.line or 0)), (0, 0))
+        if value.line is None or not first:
+            return value
+        before, last = first - 1, (value.end_line or value.line)
+        return replace(value, keys=("cells", cell), line=value.line - before, end_line=last - before)
     if isinstance(value, tuple):
         return tuple(_placed(item, starts) for item in value)
     if isinstance(value, dict):

@@ -17,7 +17,8 @@ WIDEST = 160  # letters of a line that are shown
 def where(place: Place) -> str:
     """Write a place as `path:line:column`, or with the keys in the file where it has no lines."""
     if place.line is not None:
-        return f"{place.path}:{place.line}" + (f":{place.column + 1}" if place.column is not None else "")
+        cell = f":cell {int(place.keys[1]) + 1}" if place.keys[:1] == ("cells",) else ""
+        return f"{place.path}{cell}:{place.line}" + (f":{place.column + 1}" if place.column is not None else "")
     return ": ".join(part for part in (place.path, keys(place)) if part)
 
 

@@ -16,5 +16,6 @@ def facts(identity: Identity) -> Facts | None:
     family = FAMILIES.get(identity.family)
     if family is None:
         return None
+    title = f"{family.title} {identity.variant}".strip()
     shown: Mapping[str, Any] = {"prediction": identity.prediction} if identity.prediction else {}
-    return replace(family, **{**VARIANTS.get(identity.family, {}).get(identity.variant, {}), **shown})
+    return replace(family, title=title, **{**VARIANTS.get(identity.family, {}).get(identity.variant, {}), **shown})

@@ -1,7 +1,6 @@
 """What an expression of a script is known to be: a constant, or a thing of diffusers; where neither, UNREAD."""
 
 import ast
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
