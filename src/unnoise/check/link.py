@@ -90,14 +90,15 @@ def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subjec
 
 
 def _is_foreign(subject: Subject) -> bool:
-    """Say whether a file that was only met is none of ours to judge: an ordinary picture, text or script."""
+    """Say whether a file that was only met is none of ours to judge: an ordinary picture, text, script or JSON."""
     told = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
-    strange = all(one.kind == "unknown" for one in subject.faults)
-    return not any(told) and strange and not (subject.script and _speaks_of_models(subject))
-
-
-def _speaks_of_models(subject: Subject) -> bool:
-    return any("diffusers" in text for text in subject.texts.values())
+    speaks = any("diffusers" in text for text in subject.texts.values())
+    ours = (
+        speaks
+        or subject.path.endswith((".safetensors", ".gguf"))
+        or any(one.kind == "pickle" for one in subject.faults)
+    )
+    return not any(told) and not ours
 
 
 def _index(models: Path | None) -> dict[str, Path]:

@@ -44,12 +44,16 @@ def page(entry: Entry) -> str:
     lines = [f"# {rule.id} {rule.name}", "", told[""], ""]
     lines += [f"Severity: {severity}. Reads {READS[rule.needs]}.", ""]
     for label in LABELS[:2]:
-        lines += [f"**{label}.** {told[label]}", ""]
+        lines += [_labelled(label, told[label]), ""]
     for title, name in (("Found", "bad"), ("Not found", "good")):
         lines += [f"## {title}", "", "```python example", _example(entry, name), "```", ""]
     for label in LABELS[2:]:
-        lines += [f"**{label}.** {told[label]}", ""]
+        lines += [_labelled(label, told[label]), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"**{label}.** {text[:1].upper()}{text[1:]}"
 
 
 def _example(entry: Entry, name: str) -> str:

@@ -1,7 +1,7 @@
 """`unnoise check`: find what is silently wrong in the files of any diffusion tool."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,16 +19,23 @@ from unnoise.check.settings import Settings, settings_for
 from unnoise.check.subject import Subject
 from unnoise.errors import Refusal
 
-EPILOGUE = """Examples:
-  unnoise check model.safetensors lora.safetensors      does this LoRA fit that model?
-  unnoise check workflow.json --models ~/ComfyUI/models the files that it names are looked up there
-  unnoise check picture.png                             how was it made, and what was wrong?
-  unnoise check train.toml make.py --fix                write what is surely meant
-  unnoise check . --select UN4,UN6 --format sarif       guidance and LoRA rules, for code scanning
+EPILOGUE = """Reads, by content: .safetensors and GGUF (headers only), diffusers folders,
+ComfyUI workflows (also in pictures), infotext of AUTOMATIC1111 and Forge,
+InvokeAI metadata, scripts and notebooks that use diffusers, TOML and command
+lines of sd-scripts, and the models, pictures and recipes of unnoise.
 
-Exit code: 0 nothing above a note, 1 findings, 2 a wrong request or a file that cannot be read.
-`unnoise rule UN401` explains a rule. `# unnoise: ignore[UN401]` on its line allows it in a script or TOML file;
-[tool.unnoise] in pyproject.toml, or unnoise.toml, has select, ignore and per-file."""
+Examples:
+  unnoise check picture.png                  how it was made, and what was wrong
+  unnoise check base.safetensors lora.safetensors       does this LoRA fit that?
+  unnoise check workflow.json --models ComfyUI/models
+  unnoise check train.toml make.py --fix         writes what is surely meant
+  unnoise check . --select UN4,UN6 --format sarif      for code scanning
+
+Exit code: 0 nothing above a note, 1 findings, 2 a wrong request, or a file that
+cannot be read. `unnoise rule UN401` explains a rule, `unnoise rule` lists them.
+`# unnoise: ignore[UN401]` on its line allows a finding in a script or TOML
+file; [tool.unnoise] in pyproject.toml, or unnoise.toml, has select, ignore and
+per-file. docs/check.md has more."""
 
 app = App(help="Find what is silently wrong in models, LoRAs, workflows, pictures, scripts and training files.")
 app.help_format, app.help_epilogue = "plaintext", EPILOGUE
@@ -69,81 +76,99 @@ def check(
     start = perf_counter()
     settings = settings_for(Path.cwd())
     rules = chosen(_listed(what.select) or settings.select, (*_listed(what.ignore), *settings.ignore))
-    subjects = list(linked(paths, what.models)) + (_probed(paths) if probe else [])
+    asked = Asked(paths, what.models, rules, settings, probe)
     if fix:
-        subjects = _mend(paths, subjects, rules, settings, what, unsafe)
-    found = [(subject, finding) for subject in subjects for finding in _judged(subject, rules, settings)]
-    _print(found, what, len(subjects), perf_counter() - start)
+        _mend(asked, ("safe", "unsafe") if unsafe else ("safe",))
+    files = 0
+    found: list[Shown] = []
+    for subject in asked.subjects():  # one at a time: a folder may hold thousands
+        files += 1
+        found += asked.judged(subject)
+    _print(found, what, files, perf_counter() - start)
     return _code(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Hold a finding with its fix and the text that it stands in."""
+
+    finding: Finding
+    fix: Fix | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Hold what is checked: the paths, where models are looked for, the rules, and the settings of the project."""
+
+    paths: Sequence[Path]
+    models: Path | None
+    rules: Sequence[Entry]
+    settings: Settings
+    probe: bool
+
+    def subjects(self) -> Iterator[Subject]:
+        """Read the files, and probe the models among them where that is asked for."""
+        yield from linked(self.paths, self.models)
+        if self.probe:
+            yield from _probed(self.paths)
+
+    def judged(self, subject: Subject) -> list[Shown]:
+        """Judge a subject, without what the project ignores."""
+        found = (finding for finding in judge(subject, self.rules) if not self.settings.hides(finding))
+        return [Shown(one, fix_of(one, subject), subject.texts.get(one.place.path)) for one in found]
 
 
 def _listed(names: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
-def _judged(subject: Subject, rules: Sequence[Entry], settings: Settings) -> list[Finding]:
-    return [finding for finding in judge(subject, rules) if not settings.hides(finding)]
-
-
-def _probed(paths: Sequence[Path]) -> list[Subject]:
+def _probed(paths: Sequence[Path]) -> Iterator[Subject]:
     from unnoise.check.probe import probe
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
     from unnoise.files.model_file import load
 
-    return [probe(load(path)) for path in paths if path.suffix == ".safetensors"]
+    yield from (probe(load(path)) for path in paths if path.suffix == ".safetensors")
 
 
-def _mend(
-    paths: Sequence[Path],
-    subjects: list[Subject],
-    rules: Sequence[Entry],
-    settings: Settings,
-    what: What,
-    unsafe: bool,
-) -> list[Subject]:
-    """Write fixes until nothing more can be mended, and give the subjects as they are then."""
+def _mend(asked: Asked, kinds: Sequence[str]) -> None:
+    """Write fixes of these kinds until nothing more can be mended."""
     from unnoise.files.atomic import replacing
 
-    kinds = ("safe", "unsafe") if unsafe else ("safe",)
     mends = 0
     for _ in range(ROUNDS):
         texts: dict[str, str] = {}
-        for subject in subjects:
-            fixes = [fix for finding in _judged(subject, rules, settings) if (fix := fix_of(finding, subject))]
-            fixes = [fix for fix in fixes if fix.kind in kinds]
+        for subject in linked(asked.paths, asked.models):
+            fixes = [one.fix for one in asked.judged(subject) if one.fix is not None and one.fix.kind in kinds]
             changed = mended(subject, fixes)
             mends += len(fixes) if changed else 0
             texts |= changed
-        if not texts:
-            break
         for path, text in texts.items():
             with replacing(path) as file:
                 file.write(text.encode())
-        subjects = list(linked(paths, what.models))
+        if not texts:
+            break
     print(f"unnoise: mended {mends} finding{'s' * (mends != 1)}", file=sys.stderr)
-    return subjects
 
 
-def _print(found: Sequence[tuple[Subject, Finding]], what: What, files: int, seconds: float) -> None:
-    shown = [(subject, finding) for subject, finding in found if finding.grade >= SEVERITIES[what.severity]]
-    fixes: list[Fix | None] = [fix_of(finding, subject) for subject, finding in shown]
-    pairs = [(finding, fix) for (_, finding), fix in zip(shown, fixes, strict=True)]
+def _print(found: Sequence[Shown], what: What, files: int, seconds: float) -> None:
+    shown = [one for one in found if one.finding.grade >= SEVERITIES[what.severity]]
+    pairs = [(one.finding, one.fix) for one in shown]
     if what.format != "text":
         from unnoise.check.report import machine
 
-        print(
-            {"json": machine.to_json, "sarif": machine.to_sarif, "github": machine.to_github}[what.format](pairs, files)
-        )
+        write = {"json": machine.to_json, "sarif": machine.to_sarif, "github": machine.to_github}[what.format]
+        print(write(pairs, files))
         return
     paint = coloured if sys.stdout.isatty() else plain
-    for (subject, finding), fix in zip(shown, fixes, strict=True):
-        print(render(finding, fix, subject.texts.get(finding.place.path), paint, what.explain), end="\n\n")
-    print(summary([finding for finding, _ in pairs], fixes, files, seconds))
+    for one in shown:
+        print(render(one.finding, one.fix, one.text, paint, what.explain), end="\n\n")
+    print(summary([finding for finding, _ in pairs], [fix for _, fix in pairs], files, seconds))
 
 
-def _code(found: Sequence[tuple[Subject, Finding]]) -> int:
-    if any(finding.rule.id == "UN901" for _, finding in found):
+def _code(found: Sequence[Shown]) -> int:
+    if any(one.finding.rule.id == "UN901" for one in found):
         return UNREADABLE
-    return FINDINGS if any(finding.grade > Severity.NOTE for _, finding in found) else 0
+    return FINDINGS if any(one.finding.grade > Severity.NOTE for one in found) else 0
