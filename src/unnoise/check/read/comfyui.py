@@ -15,8 +15,8 @@ from unnoise.check.read.comfy.graph import Graph, Node, of_api
 from unnoise.check.read.comfy.interface import of_interface
 from unnoise.check.read.comfy.models import decoders, model_of, uses
 from unnoise.check.read.comfy.widgets import WIDGETS
-from unnoise.check.read.typed import number, text, whole
 from unnoise.check.subject import Fault, Place, Run, Said, Subject
+from unnoise.check.typed import number, text, whole
 
 RUNS = 200  # samplers of a workflow that are looked at
 OTHERS = 256  # values of the nodes behind a sampler that are kept

@@ -7,8 +7,8 @@ version 2: ldm/invoke/pngwriter.py and backend/image_util/pngwriter.py
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unnoise.check.read.typed import number, text, whole
 from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Use
+from unnoise.check.typed import number, text, whole
 from unnoise.files.families.identity import Identity
 from unnoise.files.families.names import by_name
 

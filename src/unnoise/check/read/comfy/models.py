@@ -6,8 +6,8 @@ from typing import Any
 
 from unnoise.check.read.comfy import chains
 from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
-from unnoise.check.read.typed import number, text
 from unnoise.check.subject import Model, Said, Use
+from unnoise.check.typed import number, text
 from unnoise.files.families.identity import Identity
 from unnoise.files.families.names import by_name
 

@@ -1,8 +1,8 @@
 """A sampler of diffusion models on a model of flow matching.
 
 Why: a flow model was trained on x = (1 - t) x0 + t noise, a DDPM-like scheduler hands it x with other scales and
-times: at the middle of the run the noise level differs by a factor of 2 and more. SD3 then runs without a word and
-gives noise.
+times: half-way SD3 is at sigma 3.0, and Stable Diffusion's schedule at 1.6. SD3 then runs without a word and gives
+noise.
 Shown: the class, and whether it speaks of flow.
 Instead: FlowMatchEulerDiscreteScheduler, or DPM-Solver++ or UniPC with use_flow_sigmas=True and
 prediction_type="flow_prediction".

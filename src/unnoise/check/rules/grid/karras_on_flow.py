@@ -1,8 +1,8 @@
 """Karras or exponential levels on a model of flow matching.
 
 Why: these spacings were made for sigma from 14.6 to 0.03. On FLUX.1, whose time runs from 1 to 0.0003, 15 of 20 steps
-of Karras' spacing lie below 0.25, and 1 of the model's own shifted grid. On exact mixtures Euler's error at 20 steps is
-0.159 of the data's spread with it and 0.067 with the shifted grid (the mixtures of docs/bench.md).
+of Karras' spacing lie below 0.25, and 1 of the model's own shifted grid. On exact mixtures Euler's error at 20 steps
+is 0.159 of the data's spread with it and 0.067 with the shifted grid (the mixtures of docs/bench.md).
 Shown: the spacing.
 Instead: "simple", "normal", "sgm_uniform" or "beta", with the family's shift.
 Fix: unsafe: write "simple".

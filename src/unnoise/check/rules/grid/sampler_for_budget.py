@@ -1,9 +1,8 @@
 """A sampler of first order, or of two calls a step, where another makes better use of the same calls.
 
 Why: on exact mixtures the error of DDIM and Euler is 0.114 of the data's spread at 10 network calls and 0.049 at 20,
-that of DPM++ 2M 0.032 and 0.008; PNDM, which makes one call more than it has steps, 0.076 and 0.024
-(bench/samplers.py --all). DDPM, made for 1000 steps, leaves visible noise below 100. Heun and DPM2 spend two calls a
-step.
+that of DPM++ 2M 0.032 and 0.008; PNDM, which makes one call more than it has steps, 0.076 and 0.024 (bench/samplers.py
+--all). DDPM, made for 1000 steps, leaves visible noise below 100. Heun and DPM2 spend two calls a step.
 Shown: the sampler, and its calls.
 Instead: DPM++ 2M for 10 to 30 steps; Euler a for a look of its own; DDIM where it must be inverted or reproduced.
 Fix: none; the sampler is your choice.

@@ -48,10 +48,3 @@ def is_plain(run: Run) -> bool:
     special = ("Upscale", "Panorama", "Tiling", "DemoFusion", "ImageVariation")
     is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always says it
     return run.task == "text" and is_whole and not any(word in run.pipeline for word in special)
-
-
-def number(value: object) -> float | None:
-    """Give a finite number; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-        return None
-    return float(value)

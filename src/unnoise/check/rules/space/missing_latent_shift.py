@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.space._scale import followed, script_facts
-from unnoise.check.rules.space._shared import autoencoders, number
+from unnoise.check.rules.space._shared import autoencoders
 from unnoise.check.subject import Place, Subject
+from unnoise.check.typed import finite
 
 RULE = Rule(id="UN302", name="missing-latent-shift", severity=WARN)
 CLOSE = 1e-4
@@ -27,7 +28,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     for model, config in autoencoders(subject):
         facts = model.facts
         said = config.get("shift_factor")
-        shift = 0.0 if said is None or said.value is None else number(said.value)
+        shift = 0.0 if said is None or said.value is None else finite(said.value)
         if facts is not None and facts.shift and shift is not None and abs(shift - facts.shift) > CLOSE:
             yield _finding(said.place if said else config.place, shift, facts.shift, facts.title)
     facts = script_facts(subject)

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
 from unnoise.check.rules.space._scale import followed, script_facts
-from unnoise.check.rules.space._shared import autoencoders, number
+from unnoise.check.rules.space._shared import autoencoders
 from unnoise.check.subject import Place, Subject
+from unnoise.check.typed import finite
 
 RULE = Rule(id="UN301", name="wrong-scale-factor", severity=ERROR)
 DEFAULT = 0.18215  # of AutoencoderKL
@@ -30,7 +31,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         if facts is None or facts.scale is None or facts.per_channel or "Upscale" in model.identity.known_by:
             continue
         said = config.get("scaling_factor")
-        scale = number(said.value) if said else DEFAULT
+        scale = finite(said.value) if said else DEFAULT
         if scale is not None and abs(scale / facts.scale - 1) > CLOSE:
             how = "" if said else ", by default"
             yield _finding(said.place if said else config.place, f"{scale:g}{how}", facts.scale, facts.title)

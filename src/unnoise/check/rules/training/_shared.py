@@ -3,11 +3,12 @@
 import ast
 from collections.abc import Iterator, Mapping
 from functools import cache
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any
 
 from unnoise.check.rule import Finding
 from unnoise.check.subject import Place, Said, Script, Subject, Training
+from unnoise.check.typed import finite
 
 GUIDED = "guidance_scale"  # of a net that takes the weight as an input, in sd-scripts and diffusers alike
 WITH_V = {"sd1", "sd2", "sdxl"}  # families of which there are models of both targets
@@ -26,10 +27,7 @@ def is_on(training: Training, key: str) -> bool:
 
 def number(said: Said[Any] | None) -> float | None:
     """Give a finite number; None for anything else, such as a switch."""
-    value = said.value if said else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < 1e15 and isfinite(value) else None
+    return finite(said.value) if said else None
 
 
 def word(training: Training, key: str) -> str:
