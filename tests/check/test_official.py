@@ -108,3 +108,14 @@ def test_defaults_of_calls_are_within_range() -> None:
         given = "".join(f", {key}={value!r}" for key, value in said.items() if isinstance(value, int | float))
         found = loud(script(CALL.format(name=name, given=given)))
         assert not found, f"{name}: {found[0].rule.id} {found[0].says}: {found[0].measured}"
+
+
+def test_branches_that_cannot_be_decided_are_no_fault() -> None:
+    text = """
+        import sys
+        import diffusers
+        sampler = diffusers.EulerDiscreteScheduler() if "XL" in sys.argv else diffusers.FlowMatchEulerDiscreteScheduler()
+        pipe = diffusers.FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", scheduler=sampler)
+        pipe("a cat", num_inference_steps=20)
+    """
+    assert not loud(script(text))

@@ -34,7 +34,7 @@ class Schedule:
 def schedules(subject: Subject) -> Iterator[Schedule]:
     """List the schedulers that a subject sets up: those of its folders, and those of its runs."""
     own = subject.models[0].identity if len(subject.models) == 1 else Identity()
-    for config in subject.configs:
+    for config in subject.configs if subject.script is None else ():  # a script says itself what serves what
         if config.role == "scheduler":
             yield Schedule(config, own)
     seen: set[tuple[Place, Identity]] = set()
