@@ -114,8 +114,8 @@ def test_branches_that_cannot_be_decided_are_no_fault() -> None:
     text = """
         import sys
         import diffusers
-        sampler = diffusers.EulerDiscreteScheduler() if "XL" in sys.argv else diffusers.FlowMatchEulerDiscreteScheduler()
-        pipe = diffusers.FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", scheduler=sampler)
+        made = diffusers.EulerDiscreteScheduler() if "XL" in sys.argv else diffusers.FlowMatchEulerDiscreteScheduler()
+        pipe = diffusers.FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", scheduler=made)
         pipe("a cat", num_inference_steps=20)
     """
     assert not loud(script(text))

@@ -90,3 +90,8 @@ def test_pages_are_fresh() -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "rules").glob("*.md")}
     stale = sorted(name for name in {*pages, *written} if pages.get(name) != written.get(name))
     assert not stale, f"stale pages, run `make rules`: {stale}"
+
+
+def test_documents_count_the_rules() -> None:
+    for name in ("README.md", "CHANGELOG.md"):
+        assert f"{len(rules())} rules" in (ROOT / name).read_text(encoding="utf-8"), name
