@@ -19,6 +19,7 @@ T = TypeVar("T")
 NOBODY = Identity()
 Tool = Literal["", "diffusers", "comfyui", "a1111", "forge", "invokeai", "kohya", "sdcpp", "mflux", "unnoise"]
 Role = Literal["checkpoint", "denoiser", "vae", "text", "lora", "controlnet", "embedding", "unknown"]
+Kind = Literal["lora", "controlnet", "embedding", "ip_adapter"]
 Trouble = Literal["unreadable", "broken", "pickle", "unknown", "missing", "empty", "crash"]
 
 
@@ -114,9 +115,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Put an adapter (LoRA, ControlNet, embedding) on a base; strength: None where it is not said.
+    """Put an adapter on a base; strength: None where it is not said.
 
-    parts: which parts of it are loaded, of "denoiser" and "text".
+    parts: which parts of it are loaded, of "denoiser" and "text"; kind: what it is loaded as.
     """
 
     place: Place
@@ -124,6 +125,7 @@ class Use:
     base: Model | None
     strength: Said[float] | None = None
     parts: tuple[str, ...] = ("denoiser", "text")
+    kind: Kind = "lora"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ version 2: ldm/invoke/pngwriter.py and backend/image_util/pngwriter.py
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Use
+from unnoise.check.subject import Fault, Kind, Model, Place, Run, Said, Subject, Use
 from unnoise.check.typed import number, text, whole
 from unnoise.files.families.identity import Identity
 from unnoise.files.families.names import by_name
@@ -104,6 +104,9 @@ def _identity(name: str, base: Any) -> Identity:
     return told if told.family == family else Identity(family, variant, known_by=f"model.base {base}")
 
 
+KINDS: Mapping[str, Kind] = {"controlnets": "controlnet", "ipAdapters": "ip_adapter"}
+
+
 def _nets(said: Mapping[str, Said[Any]], base: Model | None) -> Iterator[Use]:
     yield from _uses(said, "controlnets", ("control_model",), "control_weight", base, ("denoiser",))
     yield from _uses(said, "ipAdapters", ("ip_adapter_model",), "weight", base, ("denoiser",))
@@ -124,4 +127,4 @@ def _uses(
         model = _model(Said(one[name], _inner(held.place, at, name))) if held and name else None
         if held and model is not None:
             strength = number(Said(one.get(weight), _inner(held.place, at, weight)))
-            yield Use(model.place, model, base, strength, parts)
+            yield Use(model.place, model, base, strength, parts, KINDS.get(key, "lora"))

@@ -1,6 +1,7 @@
 """Tell which model a sampler of ComfyUI runs, what is put on it, and which autoencoder decodes its latents."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -94,11 +95,11 @@ def uses(graph: Graph, chain: list[Node], positive: list[Node], clips: list[Node
             yield _use(said, strength, base, parts)
         file = text(graph.value(_loader(graph, node, "ipadapter"), "ipadapter_file"))
         if file is not None:
-            yield _use(file, number(graph.value(node, "weight")), base, ("denoiser",))
+            yield replace(_use(file, number(graph.value(node, "weight")), base, ("denoiser",)), kind="ip_adapter")
     for node in positive:
         file = text(graph.value(_loader(graph, node, "control_net"), "control_net_name"))
         if file is not None:
-            yield _use(file, number(graph.value(node, "strength")), base, ("denoiser",))
+            yield replace(_use(file, number(graph.value(node, "strength")), base, ("denoiser",)), kind="controlnet")
 
 
 def _use(said: Said[str], strength: Said[float] | None, base: Model | None, parts: tuple[str, ...]) -> Use:

@@ -54,7 +54,7 @@ def set_part(walk: State, thing: Thing, role: str, value: Value) -> None:
     if role == "vae":
         pipe = replace(pipe, vae=part.model)
     if role == "controlnet" and part.model is not None:
-        use = Use(part.model.place, part.model, pipe.model, parts=("denoiser",))
+        use = Use(part.model.place, part.model, pipe.model, parts=("denoiser",), kind="controlnet")
         walk.found.uses.append(use)
         pipe = replace(pipe, worn=(*pipe.worn, Worn("", use, "controlnet")))
     if role == "motion_adapter" and part.model is not None:
@@ -162,7 +162,9 @@ def wear(walk: State, thing: Thing, source: Value | None, given: Arguments, node
         if folder is not None:
             _note(walk, thing, "ip_adapter.subfolder", Said(plain(folder), walk.places.at(folder.node)))
         return
-    use = Use(place, adapter, pipe.model, parts=("text",) if kind == "embedding" else ("denoiser", "text"))
+    use = Use(place, adapter, pipe.model)
+    if kind == "embedding":
+        use = replace(use, parts=("text",), kind="embedding")
     walk.found.uses.append(use)
     walk.found.models.append(adapter)
     label = given.get("adapter_name")

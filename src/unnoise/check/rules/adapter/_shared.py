@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from unnoise.check.subject import Model, Subject, Tool, Use, Weights
+from unnoise.check.subject import Subject, Tool, Use, Weights
 from unnoise.files.families.identity import Identity
 from unnoise.files.families.lora import Lora
 
@@ -38,12 +38,15 @@ def loaded(subject: Subject, kind: str) -> Iterator[Loaded]:
     seen: set[object] = set()
     for use, tool in pairs:
         key = (use.place, use.adapter.name, use.base.name if use.base else "")
-        if key not in seen and _kind(use.adapter) == kind:
+        if key not in seen and _kind(use) == kind:
             seen.add(key)
             yield Loaded(use, tool, kind)
 
 
-def _kind(adapter: Model) -> str:
+def _kind(use: Use) -> str:
+    adapter = use.adapter
+    if use.kind != "lora":
+        return use.kind
     if adapter.weights and adapter.weights.role != "unknown":
         return adapter.weights.role
     if any("ControlNet" in config.class_ for config in adapter.configs.values()):
