@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unnoise.check.catalogue import rules
+from unnoise.check.catalogue import FOLDERS, rules
 from unnoise.check.engine import judge
 from unnoise.check.mend import fix_of, mended
 from unnoise.check.page import LABELS, TITLES, sections
@@ -15,8 +15,6 @@ from unnoise.check.rule import Entry, Finding, Fix
 from unnoise.check.subject import Subject
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ["grid", "model", "space", "guidance", "training", "adapter", "editing", "text", "record"]
-FAMILIES = dict(zip(TITLES, FOLDERS, strict=True))
 every = pytest.mark.parametrize("one", rules(), ids=lambda one: one.rule.id)
 
 
@@ -75,13 +73,14 @@ def test_rule_is_laid_out_as_all_are(one: Entry) -> None:
     assert re.fullmatch(r"UN[1-9]\d\d", rule.id)
     path = Path(one.module.__file__ or "")
     assert path.stem == rule.name.replace("-", "_")
-    assert path.parent.name == FAMILIES[rule.id[:3]]
+    assert path.parent.name == FOLDERS[rule.id[:3]]
     assert list(told) == ["", *LABELS]
     assert all(told.values())
     assert re.search(r"\d", told["Why"]), "Why needs a number"
 
 
 def test_ids_and_names_are_unique() -> None:
+    assert list(TITLES) == list(FOLDERS)
     assert len({one.rule.id for one in rules()}) == len({one.rule.name for one in rules()}) == len(rules()) >= 60
 
 

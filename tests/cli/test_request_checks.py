@@ -52,7 +52,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Severity], None]:
     def stand_in(severity: Severity) -> None:
         rule = Rule("UN499", "stand-in", severity)
 
-        def judge(subject: Subject) -> list[Finding]:
+        def judge(subject: Subject, rules: object) -> list[Finding]:
             (one,) = subject.runs
             assert one.guidance is not None
             assert one.facts is not None

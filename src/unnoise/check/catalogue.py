@@ -1,4 +1,4 @@
-"""The catalogue of rules: the folder `rules/` is walked, and every module in it that defines a RULE is one."""
+"""The catalogue of rules: the folders of `rules/` are walked, and every module in them is one rule."""
 
 import re
 from collections.abc import Sequence
@@ -10,30 +10,42 @@ from unnoise.check.rule import Entry
 from unnoise.errors import Refusal, nearest
 
 HOME = Path(__file__).parent / "rules"
-ID = re.compile(r"UN\d{3}")
+FOLDERS = {
+    "UN1": "grid", "UN2": "model", "UN3": "space", "UN4": "guidance", "UN5": "training", "UN6": "adapter",
+    "UN7": "editing", "UN8": "text", "UN9": "record",
+}  # fmt: skip
+FAMILY = re.compile(r"UN[1-9]", re.IGNORECASE)
+
+
+def rules() -> tuple[Entry, ...]:
+    """Import every rule, in the order of ids."""
+    return tuple(one for family in FOLDERS for one in _of(family))
 
 
 @cache
-def rules() -> tuple[Entry, ...]:
-    """Import every rule, in the order of ids."""
-    found = []
-    for path in HOME.glob("*/*.py"):
-        if not path.name.startswith("_"):
-            module = import_module(f"unnoise.check.rules.{path.parent.name}.{path.stem}")
-            found.append(Entry(module.RULE, module))
-    return tuple(sorted(found, key=lambda entry: entry.rule.id))
+def _of(family: str) -> tuple[Entry, ...]:
+    """Import the rules of one family, such as "UN4"; a command that needs few of them need not wait for all."""
+    folder = HOME / FOLDERS[family]
+    names = (f"unnoise.check.rules.{folder.name}.{path.stem}" for path in folder.glob("*.py") if path.name[0] != "_")
+    modules = (import_module(name) for name in names)
+    return tuple(sorted((Entry(module.RULE, module) for module in modules), key=lambda one: one.rule.id))
+
+
+def _among(name: str) -> tuple[Entry, ...]:
+    """Give the rules among which one of this id, beginning or name is to be found."""
+    family = name[:3].upper()
+    return _of(family) if family in FOLDERS and FAMILY.match(name) else rules()
 
 
 def entry(name: str) -> Entry:
     """Find a rule by its id or its name. Raises Refusal where there is none, with the nearest."""
     wanted = name.strip()
-    for one in rules():
+    for one in _among(wanted):
         if wanted.upper() == one.rule.id or wanted.lower() == one.rule.name:
             return one
     known = {key for one in rules() for key in (one.rule.id, one.rule.name)}
-    raise Refusal(
-        f"rule {name!r}: there is none such; {nearest(name, known).partition('known:')[0] or 'see `unnoise rule`'}"
-    )
+    hint = nearest(name, known).partition("known:")[0] or "see `unnoise rule`"
+    raise Refusal(f"rule {name!r}: there is none such; {hint}")
 
 
 def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Entry, ...]:
@@ -41,25 +53,19 @@ def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Entr
 
     Both take ids, beginnings of ids such as UN4, and names. Raises Refusal for one that means no rule.
     """
-    wanted = {one.rule.id for one in rules()} if not select else _ids(select, "select")
-    unwanted = _ids(ignore, "ignore")
-    return tuple(one for one in rules() if one.rule.id in wanted - unwanted)
+    wanted = [one for name in select for one in _meant(name, "select")] if select else rules()
+    unwanted = {one.rule.id for name in ignore for one in _meant(name, "ignore")}
+    found = {one.rule.id: one for one in wanted if one.rule.id not in unwanted}
+    return tuple(found[id] for id in sorted(found))
 
 
-def _ids(names: Sequence[str], option: str) -> set[str]:
-    found: set[str] = set()
-    for name in names:
-        means = {
-            one.rule.id
-            for one in rules()
-            if one.rule.id.startswith(name.upper() or " ") or one.rule.name == name.lower()
-        }
-        if not means:
-            known = {one.rule.id for one in rules()} | {one.rule.id[:3] for one in rules()}
-            known |= {one.rule.name for one in rules()} if not ID.match(name.upper()[:5]) else set()
-            hint = nearest(name.upper() if name.upper().startswith("UN") else name.lower(), known).partition("known:")[
-                0
-            ]
-            raise Refusal(f"{option} {name!r}: no rule begins so; {hint}`unnoise rule` lists them")
-        found |= means
-    return found
+def _meant(name: str, option: str) -> list[Entry]:
+    start = name.upper() or " "
+    found = [one for one in _among(name) if one.rule.id.startswith(start) or one.rule.name == name.lower()]
+    if found:
+        return found
+    ids = {one.rule.id for one in rules()} | set(FOLDERS)
+    is_id = name.upper().startswith("UN")
+    known = ids if is_id else {one.rule.name for one in rules()}
+    hint = nearest(name.upper() if is_id else name.lower(), known).partition("known:")[0]
+    raise Refusal(f"{option} {name!r}: no rule begins so; {hint}`unnoise rule` lists them")

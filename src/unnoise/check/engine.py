@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.check.catalogue import chosen, entry
-from unnoise.check.link import linked
 from unnoise.check.locate import located
 from unnoise.check.rule import Entry, Finding, Needs
 from unnoise.check.subject import Fault, Place, Subject
@@ -41,6 +40,8 @@ def check(
         from unnoise.check.probe import probe
 
         return judge(probe(what), rules)
+    from unnoise.check.link import linked
+
     subjects = linked([Path(path) for path in what], None if models is None else Path(models))
     return [finding for subject in subjects for finding in judge(subject, rules)]
 

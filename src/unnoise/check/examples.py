@@ -8,12 +8,10 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from unnoise.check.link import Shelf, related
 from unnoise.check.smallest import SMALLEST, Tensors
 from unnoise.check.subject import Mask, Measured, Place, Subject
 from unnoise.files.header import Entry, Header
 
-EMPTY = Shelf()
 SAMPLING = {"seed": 1, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 LATENT = {"width": 1024, "height": 1024, "batch_size": 1}
 
@@ -155,6 +153,8 @@ def measured(path: str = "pipeline", **numbers: float) -> Subject:
 
 def together(*subjects: Subject) -> Subject:
     """Give the last subject with the others at hand, as if all were named in one command."""
+    from unnoise.check.link import Shelf, related
+
     shelf = Shelf({Path(subject.path).name: subject for subject in subjects})
     found = related(subjects[-1], subjects, shelf)
     texts = {path: text for subject in subjects for path, text in subject.texts.items()}
@@ -162,4 +162,6 @@ def together(*subjects: Subject) -> Subject:
 
 
 def _alone(subject: Subject) -> Subject:
-    return related(subject, (), EMPTY)
+    from unnoise.check.link import Shelf, related
+
+    return related(subject, (), Shelf())

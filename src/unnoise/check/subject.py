@@ -7,13 +7,15 @@ fact came from; where tools mean different things by one number, it asks for `to
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from unnoise.check.methods import Method, method
 from unnoise.files.families.facts import Facts, facts
 from unnoise.files.families.identity import Identity
-from unnoise.files.families.lora import Lora
 from unnoise.files.header import Header
+
+if TYPE_CHECKING:
+    from unnoise.files.families.lora import Lora
 
 T = TypeVar("T")
 NOBODY = Identity()
@@ -89,7 +91,7 @@ class Weights:
     header: Header
     format: Literal["safetensors", "gguf"] = "safetensors"
     parts: tuple[str, ...] = ()
-    lora: Lora | None = None
+    lora: "Lora | None" = None
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 

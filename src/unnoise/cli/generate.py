@@ -105,7 +105,7 @@ def generate(
 
         pipeline = load(model, device)
     pipeline.plan(request)
-    warn(read_request(request, card, str(place)), strict)
+    warn(read_request(request, card, str(place)), strict, "UN1", "UN3", "UN4")
     began = perf_counter()
     with Bar(f"drawing {len(pictures)}") as bar:
         samples = pipeline.fulfil(request, watch=bar)

@@ -57,7 +57,7 @@ def train(
         check_whole("threads", threads, 1, 1024)
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
-    warn(read(recipe), strict)
+    warn(read(recipe), strict, "UN5")
     if strict:
         plan = replace(plan, data=replace(plan.data, strict=True))
     folder = out or Path("runs") / plan.name

@@ -2,6 +2,7 @@
 
 import sys
 
+from unnoise.check.catalogue import chosen
 from unnoise.check.engine import judge
 from unnoise.check.report.text import NAMES, printable, sentence
 from unnoise.check.rule import WARN, Finding
@@ -9,9 +10,12 @@ from unnoise.check.subject import Subject
 from unnoise.errors import Refusal
 
 
-def warn(subject: Subject, strict: bool) -> None:
-    """Say on stderr what is probably not meant, a line each. Raises Refusal with the first of it where strict."""
-    found = [finding for finding in judge(subject) if finding.grade >= WARN]
+def warn(subject: Subject, strict: bool, *families: str) -> None:
+    """Say on stderr what is probably not meant, a line each. Raises Refusal with the first of it where strict.
+
+    families: beginnings of the ids of rules that such a request can be wrong by; no others are imported.
+    """
+    found = [finding for finding in judge(subject, chosen(families)) if finding.grade >= WARN]
     if strict and found:
         more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
         raise Refusal(f"strict: {_line(found[0])}{more}")

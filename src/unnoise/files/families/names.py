@@ -4,6 +4,7 @@ A name is weaker evidence than a tensor. Only names that one family has count: o
 """
 
 import re
+from functools import cache
 from pathlib import PurePosixPath
 
 from unnoise.files.families.identity import Identity
@@ -13,13 +14,17 @@ from unnoise.files.families.table import VARIANTS
 LONGEST = 300  # letters of a name that are looked at
 ENDINGS = (".safetensors", ".ckpt", ".gguf", ".pth", ".pt", ".bin", ".sft")
 SIGNS = re.compile(r"[^a-z0-9]+")
-COMPILED = tuple((re.compile(pattern), family, variant) for pattern, family, variant in PATTERNS)
+
+
+@cache
+def _compiled() -> tuple[tuple[re.Pattern[str], str, str], ...]:
+    return tuple((re.compile(pattern), family, variant) for pattern, family, variant in PATTERNS)
 
 
 def by_name(name: str) -> Identity:
     """Recognise a published repository or file name; Identity() where it is none."""
     plain = _plain(name)
-    for pattern, family, variant in COMPILED:
+    for pattern, family, variant in _compiled():
         if pattern.search(plain):
             known = variant or _distilled(family, plain)
             return Identity(family, known, known_by=f"the name {name[:100]}") if family else Identity()

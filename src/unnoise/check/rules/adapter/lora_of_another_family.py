@@ -31,7 +31,7 @@ def check(subject: Subject) -> Iterator[Finding]:
                 says=f"{one.use.adapter.name} was made for another family than that of the model that it is put on",
                 measured=f"a LoRA of {one.adapter}{known_by}{_matched(one)}",
                 expected=f"a LoRA of {one.base.family}",
-                instead=f"use a LoRA made for {one.base.family}, or a {one.adapter.family} model",
+                instead=f"use a LoRA made for {one.base.family}, or a model of {one.adapter.family}",
             )
 
 
