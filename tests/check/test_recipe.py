@@ -10,11 +10,12 @@ import tiny
 from PIL import Image
 
 from unnoise.check.read.recipe import model_of, read_card, read_recipe, read_request, read_training, tell_toml
-from unnoise.files.card import Advice, Part, to_json
+from unnoise.files.card import Advice, Part, read_card as card_of, to_json
 from unnoise.files.header import Header
 from unnoise.files.picture import KEY, write_picture
 from unnoise.files.recipe import Recipe, to_json as recipe_to_json
 from unnoise.files.request import Request
+from unnoise.files.zoo import find
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 RECIPE = Recipe(
@@ -111,3 +112,13 @@ def test_recipes_of_trainings(path: Path) -> None:
 )
 def test_whose_training_it_is(text: str, tool: str) -> None:
     assert tell_toml(tomllib.loads(text)) == tool
+
+
+def test_recipe_of_a_shipped_model_is_held_to_its_card() -> None:
+    card = card_of(find("emoji"))
+    drawn = replace(RECIPE, model="emoji", fingerprint=card.fingerprint, weight=30.0, size=(64, 64))
+    (run,) = read_recipe(recipe_to_json(drawn), "x.png").runs
+    assert run.facts is not None
+    assert run.facts.guidance == card.advice.guidance_range
+    (other,) = read_recipe(recipe_to_json(replace(drawn, fingerprint="0" * 64)), "x.png").runs
+    assert other.facts is None or other.facts.guidance is None

@@ -1,5 +1,6 @@
 """`unnoise check`: find what is silently wrong in the files of any diffusion tool."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def check(
     files = 0
     found: list[Shown] = []
     for subject in asked.subjects():  # one at a time: a folder may hold thousands
-        files += 1
+        files += not subject.measured  # a model that was probed is the same file again
         found += asked.judged(subject)
     _print(found, what, files, perf_counter() - start)
     return _code(found)
@@ -162,7 +163,7 @@ def _print(found: Sequence[Shown], what: What, files: int, seconds: float) -> No
         write = {"json": machine.to_json, "sarif": machine.to_sarif, "github": machine.to_github}[what.format]
         print(write(pairs, files))
         return
-    paint = coloured if sys.stdout.isatty() else plain
+    paint = coloured if sys.stdout.isatty() and "NO_COLOR" not in os.environ else plain
     for one in shown:
         print(render(one.finding, one.fix, one.text, paint, what.explain), end="\n\n")
     print(summary([finding for finding, _ in pairs], [fix for _, fix in pairs], files, seconds))

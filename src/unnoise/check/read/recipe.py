@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Training
 from unnoise.errors import Refusal
-from unnoise.files.card import KEY, Advice, Card, from_json as card_from_json
+from unnoise.files.card import KEY, Advice, Card, from_json as card_from_json, read_card as card_of
 from unnoise.files.families.facts import Facts
 from unnoise.files.families.identity import Identity
 from unnoise.files.header import Header
 from unnoise.files.recipe import Recipe, from_json
 from unnoise.files.request import Request
+from unnoise.files.zoo import ZOO, find
 
 PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "VP": "ddpm",
@@ -94,7 +95,7 @@ def _run(recipe: Recipe, path: str) -> Run:
     return Run(
         place=Place(path),
         tool="unnoise",
-        model=Model(recipe.model, Place(path, ("model",)), identity),
+        model=Model(recipe.model, Place(path, ("model",)), identity, known=_shipped(recipe)),
         sampler=said(recipe.sampler.class_, "sampler"),
         steps=said(len(recipe.grid) - 1, "grid"),
         guidance=said(recipe.weight, "weight"),
@@ -107,6 +108,14 @@ def _run(recipe: Recipe, path: str) -> Run:
         dtype=said(recipe.dtype, "dtype"),
         others=others,
     )
+
+
+def _shipped(recipe: Recipe) -> Facts | None:
+    """Give the facts of a model that is part of this package, where the recipe is of its very weights."""
+    if recipe.model not in ZOO:
+        return None
+    card = card_of(find(recipe.model))
+    return _facts(card) if card.fingerprint == recipe.fingerprint else None
 
 
 def read_request(request: Request, card: Card, path: str) -> Subject:

@@ -43,10 +43,11 @@ def _most(run: Run) -> tuple[int, bool] | None:
         return None
     said = run.others.get("max_sequence_length")
     limit = next((most for name, most in LIMITS.items() if run.pipeline.startswith(name)), None)
-    if limit is not None and said is not None and type(said.value) is int and said.value > limit:
-        return limit, True
     told = identity(run)
-    return (SCHNELL, False) if (told.family, told.variant) == ("flux1", "schnell") else None
+    trained = SCHNELL if (told.family, told.variant) == ("flux1", "schnell") else limit
+    if limit is not None and said is not None and type(said.value) is int and said.value > limit:
+        return min(limit, trained or limit), True
+    return (SCHNELL, False) if trained == SCHNELL else None
 
 
 def fix(subject: Subject, finding: Finding) -> Fix | None:
@@ -54,9 +55,7 @@ def fix(subject: Subject, finding: Finding) -> Fix | None:
         said, most = run.others.get("max_sequence_length"), _most(run)
         if said is None or most is None or not said.place.same(finding.place):
             continue
-        told = identity(run)
-        value = SCHNELL if told.variant == "schnell" else most[0]
-        return Fix("safe" if most[1] else "unsafe", f"write {value}", (Change(finding.place, value),))
+        return Fix("safe" if most[1] else "unsafe", f"write {most[0]}", (Change(finding.place, most[0]),))
     return None
 
 
