@@ -53,7 +53,8 @@ def page(entry: Entry) -> str:
 
 
 def _labelled(label: str, text: str) -> str:
-    return f"**{label}.** {text[:1].upper()}{text[1:]}"
+    is_word = text.partition(" ")[0].isalpha() and label != "Source"  # else a name, which keeps its letters
+    return f"**{label}.** {text[:1].upper() if is_word else text[:1]}{text[1:]}"
 
 
 def _example(entry: Entry, name: str) -> str:

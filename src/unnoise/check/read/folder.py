@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from unnoise.check.index import INDEX
 from unnoise.check.subject import Config, Fault, Model, Place, Said, Subject, Trouble, Weights
 from unnoise.check.tables import effective
 from unnoise.files.families.identity import Identity
@@ -15,7 +16,6 @@ from unnoise.files.families.names import by_class, by_name
 from unnoise.files.families.table import VARIANTS
 from unnoise.files.header import Header
 
-INDEX = "model_index.json"
 CONFIGS = ("config.json", "scheduler_config.json")
 SHARDS = ".safetensors.index.json"
 SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")

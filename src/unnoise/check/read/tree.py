@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from unnoise.check.index import INDEX
 from unnoise.check.read.dispatch import LONGEST, PICKLES, SHELLS
 from unnoise.check.read.folder import read_folder
 from unnoise.check.subject import Subject
 from unnoise.errors import Refusal
 from unnoise.files.header import Header, read_header
 
-INDEX = "model_index.json"
 MOST = 100_000  # entries of a folder that are looked at
 KINDS = {".safetensors", ".sft", ".gguf", ".json", ".ipynb", ".png", ".webp", ".jpg", ".jpeg", ".py", ".toml", ".txt"}
 KINDS |= PICKLES | SHELLS
