@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from unnoise.check.index import INDEX
 from unnoise.check.read.dispatch import PICKLES
-from unnoise.check.read.tree import INDEX, is_model_folder
+from unnoise.check.read.tree import is_model_folder
 from unnoise.check.read.weights import read_weights
 from unnoise.check.subject import Model, Weights
 from unnoise.errors import Refusal
