@@ -5,7 +5,6 @@ python bench/check.py
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -121,7 +120,6 @@ def rows(home: Path) -> Iterator[tuple[str, Path]]:
 
 def main() -> None:
     """Print a table: seconds from cold, the median of several runs, and peak memory."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("| what | seconds | MB |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as home:
         for what, path in rows(Path(home)):

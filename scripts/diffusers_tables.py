@@ -158,9 +158,8 @@ def main() -> None:
     names = "Mapping[str, tuple[str, ...]]"
     write(
         "calls.py",
-        "What `step` and `set_timesteps` of diffusers' schedulers take, beside what each of them takes.",
+        "What `step` of diffusers' schedulers takes, beside what each of them takes.",
         ("STEP", names, methods("step")),
-        ("START", names, methods("set_timesteps")),
     )
     rows, tasks = calls_of_pipelines()
     write("pipelines.py", "Defaults of calls of diffusers' pipelines.", ("PIPELINES", kind, rows))

@@ -1,6 +1,7 @@
 """The engine: what is missing is refused, what crashes is reported, what is allowed by a comment is silent."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from unnoise.check.report.machine import to_github, to_json, to_sarif
 from unnoise.check.report.text import render, summary, where
 from unnoise.check.rule import WARN, Change, Entry, Finding, Fix, Rule
 from unnoise.check.subject import Place, Subject
+from unnoise.errors import Refusal
 
 RULE = Rule("UN001", "test-rule", WARN)
 TEXT = 'x = 1\npipe("é", guidance_scale=20)  # {comment}\n'
@@ -73,6 +75,53 @@ def test_changes_are_written_in_the_notation_of_the_file() -> None:
     assert mended(lines, [change]) == {"t.toml": '[a]\nb = "y" # c\n'}
 
 
+def test_notation_is_that_of_the_text_and_not_of_its_name() -> None:
+    config = Subject(path="config", texts={"config": '{"a": true}'})
+    change = Fix("unsafe", "write false", (Change(Place("config", ("a",)), False),))
+    assert mended(config, [change]) == {"config": '{"a": false}'}
+    command = Subject(path="run", texts={"run": "python train.py --a 'x y'\n"})
+    place = Place("run", line=1, column=20, end_line=1, end_column=25)
+    assert mended(command, [Fix("safe", "", (Change(place, "p q"),))]) == {"run": "python train.py --a 'p q'\n"}
+    made = script("import diffusers\nx = True\n", path="make")
+    place = Place("make", line=2, column=4, end_line=2, end_column=8)
+    assert mended(made, [Fix("safe", "", (Change(place, False),))]) == {"make": "import diffusers\nx = False\n"}
+
+
+def test_names_that_no_file_can_have_are_not_looked_for(tmp_path: Path) -> None:
+    for name in ("x" * 400, "a\0b", "a" * 5000, "..", "/etc/passwd"):
+        path = tmp_path / "w.json"
+        nodes = {
+            "3": {"class_type": "KSampler", "inputs": {"model": ["4", 0]}},
+            "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": f"{name}.safetensors"}},
+        }
+        path.write_text(json.dumps(nodes))
+        assert unnoise.check(path) == []
+    with pytest.raises(Refusal, match="there is no such file"):
+        unnoise.check("y" * 400)
+
+
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "a.json").write_text("{}")
+    listing = os.scandir
+
+    def scandir(path: Path) -> object:
+        if Path(path) == inner:
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    (found,) = unnoise.check(tmp_path)
+    assert (found.rule.id, found.place.path) == ("UN901", str(inner))
+
+
+def test_a_path_that_is_named_twice_is_checked_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{")
+    assert len(unnoise.check([path, path])) == 1
+
+
 def test_text_shows_the_line_and_marks_the_value() -> None:
     shown = render(FOUND, Fix("unsafe", "write 7.0"), subject().texts["a.py"])
     assert shown.splitlines() == [
@@ -99,14 +148,14 @@ def test_machine_formats_hold_the_place_and_the_numbers() -> None:
     pairs = [(finding, None) for finding in real]
     one = json.loads(to_json(pairs, 1))["findings"][0]
     assert (one["rule"], one["line"], one["column"], one["severity"]) == ("UN901", 2, 26, "warning")
-    result = json.loads(to_sarif(pairs, 1))["runs"][0]["results"][0]
+    result = json.loads(to_sarif(pairs))["runs"][0]["results"][0]
     assert result["locations"][0]["physicalLocation"]["region"] == {
         "startLine": 2,
         "startColumn": 26,
         "endLine": 2,
         "endColumn": 28,
     }
-    assert to_github(pairs, 1).startswith("::warning file=a.py,line=2,endLine=2,col=26,title=UN901 unreadable::")
+    assert to_github(pairs).startswith("::warning file=a.py,line=2,endLine=2,col=26,title=UN901 unreadable::")
 
 
 def unreadable() -> Rule:

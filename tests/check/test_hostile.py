@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from unnoise.check.catalogue import rules
 from unnoise.check.engine import check, judge
+from unnoise.check.mend import fix_of, mended
 from unnoise.check.read.dispatch import read, read_text
 from unnoise.check.smallest import SMALLEST
 from unnoise.check.subject import Subject
@@ -54,12 +55,22 @@ ODD = st.sampled_from(
         [[]],
     ]
 )
+BROKEN = {"broken", "unreadable"}
 PIECES = ["(" * 300, "\0", "=", "[", "nan", "9" * 5000, "'", "**", "\n", "{", "<lora:"]
 ODD |= st.text(max_size=8) | st.integers() | st.lists(st.integers(), max_size=3)
 
 
-def crashes(subject: Subject) -> list[str]:
-    return [finding.says + finding.measured for finding in judge(subject) if finding.rule.id == "UN904"]
+def crashes(path: Path) -> list[str]:
+    """Check a file the whole way, as the command does; give what rules crashed."""
+    return [finding.says + finding.measured for finding in check(path) if finding.rule.id == "UN904"]
+
+
+def broken(subject: Subject) -> list[str]:
+    """Write every fix into what could be read; give the texts that cannot be read any more."""
+    fixes = (fix_of(finding, subject) for finding in judge(subject))
+    texts = mended(subject, [fix for fix in fixes if fix is not None])
+    faulty = [path for path, text in texts.items() if {one.kind for one in read_text(text, Path(path)).faults} & BROKEN]
+    return faulty if not {one.kind for one in subject.faults} & BROKEN else []
 
 
 @st.composite
@@ -97,17 +108,22 @@ def spliced(draw: st.DrawFn, text: str) -> str:
 
 @hostile
 @given(data=st.data())
-def test_mutated_json(data: st.DataObject) -> None:
-    path, content = data.draw(st.sampled_from(OBJECTS))
-    text = json.dumps(data.draw(mutated(content)))
-    assert not crashes(read_text(text, Path(path)))
+def test_mutated_json(data: st.DataObject, tmp_path: Path) -> None:
+    name, content = data.draw(st.sampled_from(OBJECTS))
+    path = tmp_path / Path(name).name
+    path.write_text(json.dumps(data.draw(mutated(content))))
+    assert not crashes(path)
+    assert not broken(read(path))
 
 
 @hostile
 @given(data=st.data())
-def test_mutated_texts(data: st.DataObject) -> None:
-    path, text = data.draw(st.sampled_from(SCRIPTS))
-    assert not crashes(read_text(data.draw(spliced(text)), Path(path)))
+def test_mutated_texts(data: st.DataObject, tmp_path: Path) -> None:
+    name, text = data.draw(st.sampled_from(SCRIPTS))
+    path = tmp_path / Path(name).name
+    path.write_text(data.draw(spliced(text)), encoding="utf-8")
+    assert not crashes(path)
+    assert not broken(read(path))
 
 
 def safetensors(entries: Any, metadata: Any) -> bytes:
@@ -136,7 +152,7 @@ def test_mutated_headers(data: st.DataObject, tmp_path: Path) -> None:
     raw = safetensors(data.draw(mutated(data.draw(st.sampled_from(HEADERS)))), metadata)
     cut = data.draw(st.just(len(raw)) | st.integers(0, len(raw)))
     path.write_bytes(raw[:cut])
-    assert not crashes(read(path))
+    assert not crashes(path)
 
 
 def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
@@ -149,6 +165,10 @@ def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+NAMING = """from diffusers import AutoPipelineForInpainting
+pipe = AutoPipelineForInpainting.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+pipe("a cat", image="picture.png", mask_image="picture.png")
+"""
 INFOTEXT = "a cat <lora:x:1>\nNegative prompt: bad\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512"
 
 
@@ -168,7 +188,9 @@ def test_mutated_pictures(data: st.DataObject, tmp_path: Path) -> None:
     for _ in range(data.draw(st.integers(0, 2))):
         raw[data.draw(st.integers(8, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(raw)
-    assert not crashes(read(path))
+    assert not crashes(path)
+    (tmp_path / "make.py").write_text(NAMING)
+    assert not crashes(tmp_path / "make.py")
 
 
 @hostile
@@ -176,7 +198,7 @@ def test_mutated_pictures(data: st.DataObject, tmp_path: Path) -> None:
 def test_bytes_of_any_kind(raw: bytes, name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes({"a.gguf": b"GGUF", "a.png": b"\x89PNG\r\n\x1a\n"}.get(name, b"") + raw)
-    assert not crashes(read(path))
+    assert not crashes(path)
 
 
 EVENTS: list[tuple[str, Any]] = []

@@ -18,11 +18,10 @@ from unnoise.check.tables import (
     effective,
     embeds,
     shipped,
-    start_accepts,
     step_accepts,
     task,
 )
-from unnoise.check.tables.calls import START, STEP
+from unnoise.check.tables.calls import STEP
 from unnoise.check.tables.classes import CLASSES
 from unnoise.check.tables.pipelines import PIPELINES
 from unnoise.check.tables.tasks import TASKS
@@ -55,7 +54,6 @@ def test_constructors_are_those_of_diffusers(made: ModuleType) -> None:
 
 def test_calls_are_those_of_diffusers(made: ModuleType) -> None:
     assert made.methods("step") == STEP
-    assert made.methods("set_timesteps") == START
 
 
 def test_pipelines_are_those_of_diffusers(made: ModuleType) -> None:
@@ -90,8 +88,6 @@ def test_classes_take_what_they_take() -> None:
     assert accepts("MyScheduler", "anything")
     assert step_accepts("DDIMScheduler", "eta")
     assert not step_accepts("PNDMScheduler", "eta")
-    assert start_accepts("EulerDiscreteScheduler", "sigmas")
-    assert not start_accepts("DDIMScheduler", "sigmas")
     assert defaults("MyScheduler") is None
 
 

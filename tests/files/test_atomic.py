@@ -81,3 +81,13 @@ def test_refuses_a_folder_where_nothing_can_be_made() -> None:
 def test_check_leaves_nothing(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "train.sh"
+    path.write_text("a")
+    path.chmod(0o751)
+    with replacing(path) as file:
+        file.write(b"b")
+    assert path.read_text() == "b"
+    assert path.stat().st_mode & 0o777 == 0o751

@@ -194,13 +194,13 @@ def test_base_from_metadata(metadata: Mapping[str, str], family: str, prediction
 
 def test_shapes_beat_metadata_except_where_only_it_tells() -> None:
     xl = kohya(("unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", 2048, 640))
-    assert base_of(read(xl), entries(xl), {"ss_base_model_version": "sd_v1"}).family == "sdxl"
+    assert base_of(read(xl), {"ss_base_model_version": "sd_v1"}).family == "sdxl"
     v = {"ss_base_model_version": "sdxl_base_v1-0", "modelspec.prediction_type": "v"}
-    assert base_of(read(xl), entries(xl), v).prediction == "v"
+    assert base_of(read(xl), v).prediction == "v"
     flux = kohya(("unet_single_blocks_37_linear1", 3072, 21504))
-    assert base_of(read(flux), entries(flux), {"ss_base_model_version": "chroma"}).family == "chroma"
+    assert base_of(read(flux), {"ss_base_model_version": "chroma"}).family == "chroma"
     text = kohya(("te1_text_model_encoder_layers_0_self_attn_q_proj", 768, 768))
-    said = base_of(read(text), entries(text), {"ss_base_model_version": "sdxl_base_v1-0"})
+    said = base_of(read(text), {"ss_base_model_version": "sdxl_base_v1-0"})
     assert said.family == "sdxl"
     assert "ss_base_model_version" in said.known_by
 
@@ -268,7 +268,7 @@ def test_real_files_of_diffusers_and_peft(tmp_path: Path) -> None:
     assert lora is not None
     assert (lora.layout, lora.dialect, lora.strange) == ("peft", "diffusers", 0)
     assert {(module.kind, module.rank, module.part) for module in lora.modules.values()} == {("lora", 8, "denoiser")}
-    assert base_of(lora, header.tensors, header.metadata).family == "sd1"
+    assert base_of(lora, header.metadata).family == "sd1"
 
 
 def test_real_file_of_the_library(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from unnoise.check.subject import Config, Model, Place, Run, Subject
+from unnoise.check.subject import Config, Place, Run, Subject
 from unnoise.check.tables import effective, shipped
-from unnoise.files.families.facts import facts
+from unnoise.files.families.facts import Facts, facts
 from unnoise.files.families.identity import Identity
 
 # Words by which distilled models are known: a text that has one may load weights that no name tells.
@@ -29,6 +29,15 @@ class Schedule:
     def get(self, key: str) -> Any:
         """Give a setting as it acts; None where that is not known."""
         return effective(self.config, key, self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Few:
+    """Name the model or adapter that makes a run one of few steps, with what is known of it."""
+
+    name: str
+    variant: str
+    facts: Facts
 
 
 def schedules(subject: Subject) -> Iterator[Schedule]:
@@ -62,20 +71,26 @@ def acting(run: Run) -> Schedule | None:
     return Schedule(Config(run.place, "scheduler", known.class_, {}, complete=False), identity(run), run)
 
 
-def distilled(run: Run) -> str:
-    """Name what makes the run one of few steps, a variant of its model or of an adapter; "" where nothing does."""
-    if run.facts is not None and run.facts.distilled == "steps":
-        return str(identity(run))
-    return next((use.adapter.name for use in run.adapters if _is_few(use.adapter)), "")
+def few_steps(run: Run) -> Few | None:
+    """Give what is distilled to few steps in a run: an adapter on its model, or the model; None where nothing is."""
+    for use in run.adapters:
+        found = _base_of(run, use.adapter.identity) or use.adapter.facts
+        if found is not None and found.distilled == "steps" and (use.strength is None or use.strength.value > 0):
+            return Few(use.adapter.name, use.adapter.identity.variant, found)
+    if run.model is not None and run.facts is not None and run.facts.distilled == "steps":
+        return Few(run.model.name, run.model.identity.variant, run.facts)
+    return None
 
 
-def _is_few(adapter: Model) -> bool:
-    known = facts(adapter.identity)
-    return known is not None and known.distilled == "steps"
+def _base_of(run: Run, adapter: Identity) -> Facts | None:
+    """Give the facts of an adapter whose name tells only a way of distilling, on the family of the model."""
+    if adapter.known or not adapter.variant or run.model is None:
+        return None
+    return facts(Identity(run.model.identity.family, adapter.variant))
 
 
 def may_be_distilled(run: Run, subject: Subject) -> bool:
     """Say whether anything near a run is named as distilled models are, though nothing proves it."""
     names = [use.adapter.name for use in run.adapters] + ([run.model.name] if run.model else [])
     texts = subject.texts.values() if run.tool == "diffusers" else ()
-    return bool(distilled(run)) or any(FEW.search(text) for text in (*names, *texts))
+    return few_steps(run) is not None or any(FEW.search(text) for text in (*names, *texts))

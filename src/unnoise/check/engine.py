@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unnoise.check.catalogue import chosen, entry
 from unnoise.check.locate import located
-from unnoise.check.rule import Entry, Finding, Needs
+from unnoise.check.rule import Entry, Finding
 from unnoise.check.subject import Fault, Place, Subject
 from unnoise.check.suppress import is_shown
 
@@ -46,13 +46,12 @@ def check(
     return [finding for subject in subjects for finding in judge(subject, rules)]
 
 
-def judge(subject: Subject, rules: Sequence[Entry] | None = None, needs: Needs = Needs.DATA) -> list[Finding]:
+def judge(subject: Subject, rules: Sequence[Entry] | None = None) -> list[Finding]:
     """Run rules, or all of them, over a subject. A rule that crashes is itself a finding, and the others still run."""
     found: list[Finding] = []
     crashes: list[Fault] = []
     for one in chosen() if rules is None else rules:
-        if one.rule.needs <= needs:
-            found += _run(one, subject, crashes)
+        found += _run(one, subject, crashes)
     if crashes:
         found += entry("UN904").check(Subject(path=subject.path, faults=tuple(crashes)))
     kept = (located(finding, subject) for finding in dict.fromkeys(found))

@@ -7,13 +7,13 @@ from typing import Any
 
 from unnoise.check.read.dispatch import read
 from unnoise.check.subject import Fault, Mask, Model, Run, Said, Subject, Use
+from unnoise.check.typed import text
 from unnoise.errors import Refusal
 from unnoise.files.families.tensors import refined
 
 BASES = ("checkpoint", "denoiser")
 ADAPTERS = ("lora", "controlnet", "embedding")
 MASKS = ("mask_image", "mask")
-MOST = 100_000  # files of the folder of models that are looked at
 
 
 @dataclass(slots=True)
@@ -43,18 +43,11 @@ class Shelf:
     def path(self, name: str, beside: Path) -> Path | None:
         """Find a file or a folder that is named, never outside the folder of the file that names it or the models."""
         plain = PurePosixPath(name.replace("\\", "/"))
-        if (
-            not self.on_disk
-            or plain.is_absolute()
-            or ".." in plain.parts
-            or not plain.name
-            or len(name) > 1000
-            or "\0" in name
-        ):
+        if not self.on_disk or plain.is_absolute() or ".." in plain.parts or not plain.name:
             return None
         for name in (plain.name, f"{plain.name}.safetensors"):
             for candidate in (beside / plain.parent / name, beside / name):
-                if candidate.exists() and beside.resolve() in candidate.resolve().parents:
+                if _exists(candidate) and beside.resolve() in candidate.resolve().parents:
                     return candidate
             if name in self.models:
                 return self.models[name]
@@ -67,13 +60,13 @@ def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subjec
     Files that are named are related to one another; those that are met in a folder only to what they name.
     """
     for path in paths if models is None else [*paths, models]:
-        if not path.exists():
+        if not _exists(path):
             raise Refusal(f"{path}: there is no such file or folder")
     from unnoise.check.read.tree import files, is_model_folder
 
     named = {path: read(path) for path in paths if not path.is_dir() or is_model_folder(path)}
     shelf = Shelf({path.name: subject for path, subject in named.items()}, _index(models), on_disk=True)
-    for path in paths:
+    for path in dict.fromkeys(paths):
         if path in named:
             yield related(named[path], list(named.values()), shelf)
             continue
@@ -89,14 +82,22 @@ def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subjec
             )
 
 
+def _exists(path: Path) -> bool:
+    """Say whether there is such a file or folder; a name that no file can have is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long; holds a zero byte
+        return False
+
+
 def _is_foreign(subject: Subject) -> bool:
     """Say whether a file that was only met is none of ours to judge: an ordinary picture, text, script or JSON."""
     told = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
-    speaks = any("diffusers" in text for text in subject.texts.values())
+    speaks = any("diffusers" in one for one in subject.texts.values())
     ours = (
         speaks
         or subject.path.endswith((".safetensors", ".gguf"))
-        or any(one.kind == "pickle" for one in subject.faults)
+        or any(one.kind in ("pickle", "unreadable") for one in subject.faults)
     )
     return not any(told) and not ours
 
@@ -188,30 +189,23 @@ def _filled(model: Model, beside: Path, shelf: Shelf, missing: list[Fault]) -> M
     return replace(model, identity=identity, weights=other.weights, configs=other.configs, known=other.known)
 
 
-def _text(said: Said[Any] | None) -> str | None:
-    return said.value if said is not None and isinstance(said.value, str) else None
-
-
 def _mask(others: Mapping[str, Said[Any]], beside: Path, shelf: Shelf) -> Mask | None:
-    key = next((key for key in MASKS if _text(others.get(key))), "")
-    path = shelf.path(others[key].value, beside) if key else None
-    if path is None or not path.is_file():
+    said = next((said for key in MASKS if (said := text(others.get(key)))), None)
+    path = shelf.path(said.value, beside) if said else None
+    if said is None or path is None:
         return None
     from unnoise.check.read.picture import read_mask
 
     mask = read_mask(str(path))
-    return replace(mask, place=others[key].place) if mask else None
+    return replace(mask, place=said.place) if mask else None
 
 
 def _size(said: Said[Any] | None, beside: Path, shelf: Shelf) -> Said[tuple[int, int]] | None:
-    name = _text(said)
-    path = shelf.path(name, beside) if name else None
-    if said is None or path is None or not path.is_file():
+    said = text(said)
+    path = shelf.path(said.value, beside) if said else None
+    if said is None or path is None:
         return None
-    from PIL import Image
+    from unnoise.check.read.picture import read_size
 
-    try:
-        with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as image:
-            return Said(image.size, said.place)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+    size = read_size(str(path))
+    return Said(size, said.place) if size else None

@@ -28,15 +28,17 @@ def locate(place: Place, text: str) -> Place:
     """Give the place with lines and columns: those of the value at its keys. Unchanged where it has them already."""
     if place.line is not None or not place.keys:
         return place
-    start = text.lstrip()[:1]
     try:
-        span = json_span(text, place.keys) if start in ("{", "[") and _is_json(text) else toml_span(text, place.keys)
+        span = json_span(text, place.keys) if is_json(text) else toml_span(text, place.keys)
     except (ValueError, IndexError, RecursionError):
         return place
     return place if span is None else _lines(place, text, *span)
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Say whether a text is an object or a list of JSON."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
     try:
         json.loads(text)
     except (ValueError, RecursionError):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unnoise.check.catalogue import entry
-from unnoise.check.locate import locate
+from unnoise.check.locate import is_json, locate
 from unnoise.check.rule import Change, Finding, Fix
 from unnoise.check.subject import Place, Subject
 
@@ -31,7 +31,8 @@ def mended(subject: Subject, fixes: Sequence[Fix]) -> dict[str, str]:
         ):
             spans[change.place.path, *span] = change
     for (path, start, end), change in sorted(spans.items(), key=lambda item: -item[0][1]):
-        texts[path] = texts[path][:start] + _written(change, texts[path][start:end]) + texts[path][end:]
+        written = _written(change.value, path, subject)
+        texts[path] = texts[path][:start] + written + texts[path][end:]
     return {path: text for path, text in texts.items() if text != subject.texts[path]}
 
 
@@ -50,11 +51,10 @@ def _span(place: Place, texts: Any) -> tuple[int, int] | None:
     return starts[found.line - 1] + found.column, starts[found.end_line - 1] + found.end_column
 
 
-def _written(change: Change, old: str) -> str:
-    """Write a value as the file does: JSON and TOML alike, Python, or an argument of a shell."""
-    suffix = change.place.path.rpartition(".")[2].lower()
-    if suffix == "py":
-        return repr(change.value)
-    if suffix in ("json", "toml"):
-        return json.dumps(change.value, ensure_ascii=False)
-    return shlex.quote(str(change.value))
+def _written(value: Any, path: str, subject: Subject) -> str:
+    """Write a value as the text does, whatever its file is called: Python, JSON and TOML alike, or a shell."""
+    if subject.script is not None:
+        return repr(value)
+    if path.endswith(".toml") or is_json(subject.texts[path]):
+        return json.dumps(value, ensure_ascii=False)
+    return shlex.quote(str(value))

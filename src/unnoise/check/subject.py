@@ -22,7 +22,7 @@ NOBODY = Identity()
 Tool = Literal["", "diffusers", "comfyui", "a1111", "forge", "invokeai", "kohya", "sdcpp", "mflux", "unnoise"]
 Role = Literal["checkpoint", "denoiser", "vae", "text", "lora", "controlnet", "embedding", "unknown"]
 Kind = Literal["lora", "controlnet", "embedding", "ip_adapter"]
-Trouble = Literal["unreadable", "broken", "pickle", "unknown", "missing", "empty", "crash"]
+Trouble = Literal["unreadable", "broken", "pickle", "unknown", "missing", "crash"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def _mend(asked: Asked, kinds: Sequence[str]) -> None:
             mends += len(fixes) if changed else 0
             texts |= changed
         for path, text in texts.items():
-            with replacing(path) as file:
+            with replacing(Path(path).resolve()) as file:  # of a link, what it names
                 file.write(text.encode())
         if not texts:
             break
@@ -160,8 +160,8 @@ def _print(found: Sequence[Shown], what: What, files: int, seconds: float) -> No
     if what.format != "text":
         from unnoise.check.report import machine
 
-        write = {"json": machine.to_json, "sarif": machine.to_sarif, "github": machine.to_github}[what.format]
-        print(write(pairs, files))
+        sarif_or_github = {"sarif": machine.to_sarif, "github": machine.to_github}.get(what.format)
+        print(sarif_or_github(pairs) if sarif_or_github else machine.to_json(pairs, files))
         return
     paint = coloured if sys.stdout.isatty() and "NO_COLOR" not in os.environ else plain
     for one in shown:

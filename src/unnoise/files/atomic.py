@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from unnoise.errors import Refusal
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; on success sync it and give it the name, otherwise remove it.
+    """Open a temporary file beside `path`; on success sync it and give it the name and the mode, otherwise remove it.
 
     Raises Refusal where the folder or the file cannot be written.
     """
@@ -26,6 +27,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if target.exists():
+                part.chmod(stat.S_IMODE(target.stat().st_mode))
             part.replace(target)
     except BaseException:
         with suppress(OSError):

@@ -42,7 +42,7 @@ def look(folder: Path, training: Training, place: Place) -> Dataset:
     missing: list[str] = []
     if not training.get("metadata_file") and not training.get("in_json"):
         missing = [name for name in pictures if os.path.splitext(name)[0] + extension not in files]
-    if len(missing) == len(pictures) and not _has_captions(pictures, files) and _is_named(folder, training):
+    if len(missing) == len(pictures) and not _has_captions(pictures, files) and _is_named(training):
         missing = []  # trained on the words of its class alone, which is how DreamBooth works
     stale = _stale(pictures, files, extension) if _is_cached(training) else []
     return Dataset(place, len(pictures), tuple(missing), tuple(stale), extension)
@@ -104,7 +104,7 @@ def _has_captions(pictures: Sequence[str], files: Mapping[str, float]) -> bool:
     return any(stem + ending in files for stem in stems for ending in (".txt", CAPTION))
 
 
-def _is_named(folder: Path, training: Training) -> bool:
+def _is_named(training: Training) -> bool:
     return training.get("class_tokens") is not None or training.get("image_dir") is None
 
 

@@ -92,6 +92,17 @@ def _object(text: str | None) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def read_size(path: str) -> tuple[int, int] | None:
+    """Read width and height of a picture from its header; None where it cannot be read."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except Exception:  # as in read_picture
+        return None
+
+
 def read_mask(path: str) -> Mask | None:
     """Describe the pixels of a mask; None where it cannot be read, or is larger than PIXELS.
 

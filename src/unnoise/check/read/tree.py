@@ -61,7 +61,10 @@ def files(path: Path) -> Iterator[Path]:
 
 
 def _files(path: Path, depth: int, whole: bool = False) -> Iterator[Path]:
-    """Walk a folder in order without following links; whole: give a diffusers folder as one, and leave out SKIPPED."""
+    """Walk a folder in order without following links.
+
+    whole: give a diffusers folder as one, and one that cannot be listed, which then is a Fault; leave out SKIPPED.
+    """
     left = MOST
     stack = [(path, depth)]
     while stack and left:
@@ -69,8 +72,14 @@ def _files(path: Path, depth: int, whole: bool = False) -> Iterator[Path]:
         if whole and folder != path and is_model_folder(folder):
             yield folder
             continue
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            if not whole:
+                raise
+            yield folder
+            continue
         left = max(left - len(listed), 0)
         yield from (Path(entry.path) for entry in listed if entry.is_file(follow_symlinks=not whole))
         inner = [entry for entry in listed if entry.is_dir(follow_symlinks=False) and entry.name[0] != "."]

@@ -74,7 +74,7 @@ def _describe(header: Header, path: str, values: Values, format: Format, lora: L
         return _own(header, path, values)
     told: Told = _role(header.tensors) if lora is None else ("lora", _lora_parts(lora))
     role, parts = told
-    identity = base_of(lora, header.tensors, header.metadata) if lora else _identity(role, header, name)
+    identity = base_of(lora, header.metadata) if lora else _identity(role, header, name)
     weights = Weights(place, role, identity, header, format, parts, lora, values)
     model = Model(name, place, identity, weights)
     trainings = (_training(header.metadata, model),) if any(key.startswith("ss_") for key in header.metadata) else ()

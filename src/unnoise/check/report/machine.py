@@ -13,7 +13,6 @@ from unnoise.check.rule import Finding, Fix, Severity
 from unnoise.check.subject import Place
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-HOME = "https://github.com/unnoise/unnoise"
 LEVELS = {Severity.NOTE: "note", Severity.WARN: "warning", Severity.ERROR: "error"}
 Pairs = Sequence[tuple[Finding, Fix | None]]
 
@@ -41,7 +40,7 @@ def _object(finding: Finding, fix: Fix | None) -> dict[str, Any]:
     }
 
 
-def to_sarif(pairs: Pairs, files: int) -> str:
+def to_sarif(pairs: Pairs) -> str:
     """Write findings as a SARIF log of one run.   Source: OASIS, Static Analysis Results Interchange Format 2.1.0."""
     used = sorted({finding.rule.id for finding, _ in pairs})
     driver = {"name": "unnoise", "version": __version__, "rules": [_descriptor(id) for id in used]}
@@ -90,7 +89,7 @@ def _location(place: Place) -> dict[str, Any]:
     return location
 
 
-def to_github(pairs: Pairs, files: int) -> str:
+def to_github(pairs: Pairs) -> str:
     """Write findings as workflow commands, which GitHub shows beside the lines of a change.
 
     Source: GitHub documentation, "Workflow commands", on ::notice, ::warning and ::error and what is escaped in them.

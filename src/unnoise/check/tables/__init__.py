@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unnoise.check.subject import Config, Run
-from unnoise.check.tables.calls import START, STEP
+from unnoise.check.tables.calls import STEP
 from unnoise.check.tables.classes import CLASSES
 from unnoise.check.tables.pipelines import PIPELINES
 from unnoise.check.tables.tasks import TASKS
@@ -87,11 +87,6 @@ def accepts(class_: str, key: str) -> bool:
 def step_accepts(class_: str, key: str) -> bool:
     """Say whether `step` of a scheduler class takes `key`; of an unknown class that is not denied."""
     return class_ not in STEP or key in STEP[class_]
-
-
-def start_accepts(class_: str, key: str) -> bool:
-    """Say whether `set_timesteps` of a scheduler class takes `key`; of an unknown class that is not denied."""
-    return class_ not in START or key in START[class_]
 
 
 def shipped(identity: Identity) -> Shipped | None:

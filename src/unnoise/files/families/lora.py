@@ -99,7 +99,7 @@ def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora
         if len(key) <= LONGEST and len(groups) < MODULES and (found := END.search(key)):
             half = _half(found[1])
             groups.setdefault(key[: found.start()], {})[half] = key
-            layouts[_layout(key, found[1])] += 1
+            layouts[_layout(found[1])] += 1
     modules = {name: _module(name, halves, tensors) for name, halves in groups.items() if set(halves) != {"alpha"}}
     claimed = sum(len(groups[name]) + (modules[name].kind == "ia3") for name in modules)
     if not tensors and metadata.get("ss_network_module"):
@@ -130,7 +130,7 @@ def target(name: str) -> str:
     return plain[start.end() if start else 0 :].replace(".", "_")
 
 
-def base_of(lora: Lora, tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Identity:
+def base_of(lora: Lora, metadata: Mapping[str, str]) -> Identity:
     """Tell the base that a LoRA was made for: by its shapes, and only where they do not tell, by what its file says."""
     if lora.layout == "unnoise":
         return Identity("unnoise", known_by="the metadata key unnoise")
@@ -180,7 +180,7 @@ def _half(ending: str) -> str:
     return ending.removesuffix(".weight")
 
 
-def _layout(key: str, ending: str) -> str:
+def _layout(ending: str) -> str:
     if ending.startswith(("lora_A", "lora_B", "lora_magnitude")):
         return "peft"
     if ending.startswith(("lora.", "lora1.", "lora2.", "lora_linear_layer")):

@@ -14,7 +14,7 @@ AUTOMATIC1111/stable-diffusion-webui, sd_samplers_timesteps.py; Lin et al. 2023,
 from collections.abc import Iterator
 from math import sqrt
 
-from unnoise.check.acting import acting, distilled
+from unnoise.check.acting import acting, few_steps
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
 from unnoise.check.rules.grid._shared import is_own
@@ -39,7 +39,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         first, place, instead = found
         shown = f", {sigma(first) / sigma(TRAINED - 1):.0%} of the highest sigma" if _is_stable(run) else ""
         says = f"{steps} steps with leading spacing start far below the noise that x holds"
-        grade = WARN if steps <= SURELY or distilled(run) else NOTE
+        grade = WARN if steps <= SURELY or few_steps(run) else NOTE
         yield Finding(RULE, place, says, f"time {first}{shown}", f"{TRAINED - 1}", instead, grade)
 
 

@@ -11,7 +11,7 @@ Source: Lu et al. 2022, arXiv:2211.01095, table 1; Ho et al. 2020, arXiv:2006.11
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import distilled, may_be_distilled
+from unnoise.check.acting import few_steps, may_be_distilled
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import Run, Subject
@@ -28,7 +28,7 @@ KEPT = ("AnimateDiff", "PIA", "StableDiffusionDiffEdit", "StableDiffusionPix2Pix
 def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
         found, steps = run.method, run.steps
-        if found is None or steps is None or run.facts is None or run.facts.process != "ddpm" or distilled(run):
+        if found is None or steps is None or run.facts is None or run.facts.process != "ddpm" or few_steps(run):
             continue
         place = run.sampler.place if run.sampler else run.schedule.place if run.schedule else steps.place
         if found.name == "ddpm" and steps.value < DDPM:

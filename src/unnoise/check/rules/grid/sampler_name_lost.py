@@ -25,7 +25,6 @@ ACTING = {
     "shift", "timestep_spacing", "algorithm_type", "solver_order", "solver_type", "final_sigmas_type", "euler_at_final",
     "use_dynamic_shifting",
 }  # fmt: skip
-FLAG = "rescale_betas_zero_snr"  # of another rule, UN104
 TIMED = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")  # of AUTOMATIC1111: they take no schedule type
 PLAIN = ("Automatic", "automatic", "Uniform", "uniform", "DDIM", "ddim")
 USUAL = ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler")

@@ -1,41 +1,10 @@
-"""What the rules of guidance share: the weight that acts, and the distilled model or adapter that decides about it."""
-
-from dataclasses import dataclass
+"""What the rules of guidance share: the weight that acts, and its name in the words of the tool."""
 
 from unnoise.check.subject import Run, Said
 from unnoise.check.tables import default, embeds, generic
-from unnoise.files.families.facts import Facts, facts
-from unnoise.files.families.identity import Identity
 
 AUTOMATIC = ("DiffusionPipeline", "AutoPipelineForText2Image")
 BOTH_WAYS = ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline")
-
-
-@dataclass(frozen=True, slots=True)
-class Few:
-    """Name the model or adapter that makes a run one of few steps, with what is known of it."""
-
-    name: str
-    variant: str
-    facts: Facts
-
-
-def few_steps(run: Run) -> Few | None:
-    """Give what is distilled to few steps in a run: an adapter on its model, or the model; None where nothing is."""
-    for use in run.adapters:
-        found = _base_of(run, use.adapter.identity) or use.adapter.facts
-        if found is not None and found.distilled == "steps" and (use.strength is None or use.strength.value > 0):
-            return Few(use.adapter.name, use.adapter.identity.variant, found)
-    if run.model is not None and run.facts is not None and run.facts.distilled == "steps":
-        return Few(run.model.name, run.model.identity.variant, run.facts)
-    return None
-
-
-def _base_of(run: Run, adapter: Identity) -> Facts | None:
-    """Give the facts of an adapter whose name tells only a way of distilling, on the family of the model."""
-    if adapter.known or not adapter.variant or run.model is None:
-        return None
-    return facts(Identity(run.model.identity.family, adapter.variant))
 
 
 def weight(run: Run) -> float | None:

@@ -11,9 +11,10 @@ Source: huggingface/diffusers#3664, #5646; Lin et al. 2023, arXiv:2305.08891, se
 
 from collections.abc import Iterator
 
+from unnoise.check.acting import few_steps
 from unnoise.check.examples import infotext
 from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.rules.guidance._shared import few_steps, word
+from unnoise.check.rules.guidance._shared import word
 from unnoise.check.subject import Subject
 
 RULE = Rule(id="UN401", name="guidance-above-range", severity=WARN)

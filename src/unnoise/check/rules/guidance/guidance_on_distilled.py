@@ -13,9 +13,10 @@ luosiallen/latent-consistency-model#40; comfyanonymous/ComfyUI, nodes.py, KSampl
 
 from collections.abc import Iterator, Mapping
 
+from unnoise.check.acting import few_steps
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.rules.guidance._shared import few_steps, pipeline, weight, word
+from unnoise.check.rules.guidance._shared import pipeline, weight, word
 from unnoise.check.subject import Place, Run, Subject
 from unnoise.check.tables import embeds
 

@@ -12,9 +12,10 @@ pipeline_stable_diffusion.py, `rescale_noise_cfg`.
 
 from collections.abc import Iterator
 
+from unnoise.check.acting import few_steps
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.rules.guidance._shared import few_steps, word
+from unnoise.check.rules.guidance._shared import word
 from unnoise.check.subject import Run, Subject
 
 RULE = Rule(id="UN410", name="zero-snr-without-rescale", severity=NOTE)
