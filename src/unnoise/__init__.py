@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from unnoise import sampling
     from unnoise.check.engine import check
     from unnoise.errors import NotFinite, Refusal
-    from unnoise.files.model_file import load
+    from unnoise.files.load import load
     from unnoise.files.recipe import Recipe
-    from unnoise.pipeline import Pipeline, Sample
+    from unnoise.pipeline import Pipeline
+    from unnoise.sample import Sample
 
 __version__ = "0.1.0"
 __all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__", "check", "load", "sampling"]
@@ -27,8 +28,8 @@ _HOME = {
     "Pipeline": "unnoise.pipeline",
     "Recipe": "unnoise.files.recipe",
     "Refusal": "unnoise.errors",
-    "Sample": "unnoise.pipeline",
-    "load": "unnoise.files.model_file",
+    "Sample": "unnoise.sample",
+    "load": "unnoise.files.load",
 }
 _PACKAGES = ("check", "sampling")  # the first is also a call, docs/decisions/0007-check-is-a-call.md
 

@@ -27,7 +27,7 @@ from unnoise.sampling.names import GRIDS, SAMPLERS, GridEntry, SamplerEntry
 
 if TYPE_CHECKING:
     from unnoise.files.recipe import Recipe
-    from unnoise.pipeline import Sample
+    from unnoise.sample import Sample
 
 LONGEST = 10_000_000  # bytes of a file of prompts
 

@@ -24,13 +24,16 @@ class Denoise(Protocol):
 class Cond:
     """The conditions of a batch; what a net does not use stays None. All None: length 0, fits any batch.
 
-    tokens: (B, L, C); mask: (B, L) bool, True = a real token; vector: (B, C); label: (B,) int64.
+    tokens: (B, L, C); mask: (B, L) bool, True = a real token; vector: (B, C); label: (B,) int64; weight: (B,), guidance
+    that a distilled net takes as an input; image: (B, c, *d), what a net sees beside x, on its cells.
     """
 
     tokens: Tensor | None = None
     mask: Tensor | None = None
     vector: Tensor | None = None
     label: Tensor | None = None
+    weight: Tensor | None = None
+    image: Tensor | None = None
 
     def __post_init__(self) -> None:
         sizes = {name: len(value) for name, value in self.given().items()}
@@ -53,7 +56,7 @@ class Cond:
         return Cond(**{name: value[pick] for name, value in self.given().items()})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Cond":
-        """Move to a device; dtype acts on tokens and vector only."""
+        """Move to a device; dtype acts on floating numbers only."""
         return Cond(
             **{
                 name: value.to(device=device, dtype=dtype if value.is_floating_point() else None)

@@ -11,6 +11,7 @@ from unnoise.errors import Refusal, nearest
 from unnoise.files.border import Strict, dump, parse
 from unnoise.files.header import Header, read_header
 
+OWN = "unnoise"  # the family of models that are made here
 KEY = "unnoise"  # under which the free text of a file's header holds the card
 Kind = Literal["x0", "eps", "v", "flow"]
 CLASSES: dict[str, dict[str, str]] = {
@@ -53,6 +54,8 @@ class Advice(Strict):
 
     steps: 1 ... 1000; guidance: the weight, 1 = off; guidance_range: weights that still give sound pictures; between:
     the levels between which guidance acts, the upper one `None` for all; sizes: (width, height), the best first;
+    embedded: the guidance that a distilled net takes as an input, None where it takes none; frames, seconds: of a film
+    and of a sound, None where it is neither; stride: frames are stride*k + 1; fps: frames a second;
     fitted: at most one for each number of steps, for who asks for so many and chooses neither sampler nor grid.
     """
 
@@ -64,6 +67,11 @@ class Advice(Strict):
     between: tuple[float, float | None] = (0.0, None)
     rescale: float = 0.0
     sizes: tuple[tuple[int, int], ...] = ()
+    embedded: float | None = None
+    frames: int | None = None
+    stride: int = 1
+    fps: float = 16.0
+    seconds: float | None = None
     fitted: tuple[Setting, ...] = ()
 
 
@@ -71,7 +79,9 @@ class Advice(Strict):
 class Card(Strict):
     """Describe a model completely, so that its file alone suffices to use it.
 
-    fingerprint: sha256 of the weights as they lie in the file, in hexadecimal; empty until they are written.
+    fingerprint: sha256 of the weights as they lie in the file, in hexadecimal; empty until they are written; family,
+    variant: whose model it is, keys of `families.table`. Only cards of this program's own family are ever in a file;
+    those of other makers' models are made when one is loaded, and name classes that `foreign.table` lists.
     """
 
     name: str
@@ -86,9 +96,14 @@ class Card(Strict):
     tokenizer: Part | None = None
     training: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    family: str = OWN
+    variant: str = ""
+    modality: Literal["image", "video", "audio"] = "image"
     version: Literal[1] = 1
 
     def __post_init__(self) -> None:
+        if self.family != OWN:
+            return
         for role, known in CLASSES.items():
             part = getattr(self, role)
             if part is not None and part.class_ not in known:
@@ -118,7 +133,10 @@ def read_card(path: str | os.PathLike[str], header: Header | None = None) -> Car
     text = (header or read_header(path)).metadata.get(KEY)
     if text is None:
         raise Refusal(f"{path}: holds no card: it is not a model of this program")
-    return from_json(text, f"{path}: card")
+    card = from_json(text, f"{path}: card")
+    if card.family != OWN:
+        raise Refusal(f"{path}: card: family {card.family!r}: only {OWN!r} has cards in files")
+    return card
 
 
 def _sane(value: Any, place: str, depth: int = 0) -> None:

@@ -189,7 +189,7 @@ def _try(pipeline: Pipeline, device: torch.device, where: str) -> None:
     with _explained(where, "the parts"), torch.no_grad():
         x = torch.zeros(1, *pipeline.space.shape(side, side), device=device)
         cond = Cond()
-        if pipeline.text:
+        if isinstance(pipeline.text, PromptEncoder):
             cond = pipeline.text(["", "ab"])[0]
             last = torch.tensor([[pipeline.text.tokenizer.size - 1]], device=device)
             pipeline.text.net(last, last >= 0)

@@ -23,8 +23,10 @@ from unnoise.sampling import choose, names
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.state import Sampler
+from unnoise.text.emphasis import Emphasis
 
 AnySampler = Sampler[Any, Any]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,18 @@ class Plan:
     rescale: float
     negative: str
     size: tuple[int, int]
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Dtype
+    embedded: float | None = None
+    emphasis: Emphasis = "refuse"
+    strength: float | None = None
+    frames: int | None = None
+    seconds: float | None = None
 
 
-def decide(request: Request, card: Card, process: Process, factor: int) -> Plan:
+def decide(request: Request, card: Card, process: Process, factor: int, dtype: Dtype = "float32") -> Plan:
     """Make every choice: what was asked, else what the card advises, else the library's best.
 
-    factor: pixels that both sides must be a multiple of. Raises Refusal where the model cannot do what is asked.
+    factor: pixels that both sides must be a multiple of; dtype: of the weights. Raises Refusal where the model cannot do what is asked.
     """
     advice = card.advice
     _check(advice)
@@ -60,6 +67,7 @@ def decide(request: Request, card: Card, process: Process, factor: int) -> Plan:
         rescale = advice.rescale if request.rescale is None else request.rescale
     elif request.negative or request.between or request.rescale:
         raise Refusal("negative, between and rescale act through guidance, and its weight is 1, which is off")
+    embedded = _embedded(request, card, weight)
     sampler, grid = route(request, card, process)
     return Plan(
         sampler=sampler,
@@ -69,7 +77,12 @@ def decide(request: Request, card: Card, process: Process, factor: int) -> Plan:
         rescale=float(rescale),
         negative=request.negative,
         size=_size(request, card, factor),
-        dtype="bfloat16" if request.dtype == "bfloat16" else "float32",
+        dtype=dtype if request.dtype is None else request.dtype,  # type: ignore[arg-type]
+        embedded=embedded,
+        emphasis=request.emphasis,
+        strength=request.strength,
+        frames=_frames(request, card),
+        seconds=_seconds(request, card),
     )
 
 
@@ -78,7 +91,7 @@ def route(request: Request, card: Card, process: Process) -> tuple[AnySampler, t
 
     What was fitted to this number of steps goes before all else that was not asked for.
     """
-    ends = process.sigma_max, process.sigma_min
+    ends = start_level(request.strength, process), process.sigma_min
     setting = _fitted(request, card.advice)
     if setting is not None:
         return sampler_of(setting.sampler, "card"), names.within(explicit((ends[0], *setting.levels)), *ends)
@@ -90,16 +103,35 @@ def route(request: Request, card: Card, process: Process) -> tuple[AnySampler, t
         steps = request.steps or card.advice.steps
         best, grid = choose.default(steps, *ends)
         if isinstance(asked, str) or wanted is not None:
-            grid = named_grid(asked if isinstance(asked, str) else "default", steps, process)
+            grid = named_grid(asked if isinstance(asked, str) else "default", steps, process, ends[0])
     return (best if wanted is None else names.sampler(wanted) if isinstance(wanted, str) else wanted), grid
 
 
-def named_grid(name: str, steps: int, process: Process) -> tuple[float, ...]:
-    """Build a grid by name, with what it needs of a process. Raises Refusal where the two do not go together."""
+def start_level(strength: float | None, process: Process) -> float:
+    """Say from which level a request starts: the noisiest, or where a share of the model's clock leads.
+
+    So a strength means the same noise with every sampler and number of steps. Raises Refusal where that is no noise.
+    """
+    if strength is None or strength == 1:
+        return process.sigma_max
+    ends = torch.tensor([process.sigma_min, process.sigma_max], dtype=torch.float64)
+    low, high = process.time(ends).tolist()
+    level = float(process.sigma(torch.tensor(low + strength * (high - low), dtype=torch.float64)))
+    if level <= process.sigma_min:
+        raise Refusal(f"strength {strength:g}: leads to level {level:g}, where there is no noise to take away")
+    return level
+
+
+def named_grid(name: str, steps: int, process: Process, sigma_max: float | None = None) -> tuple[float, ...]:
+    """Build a grid by name, with what it needs of a process. Raises Refusal where the two do not go together.
+
+    sigma_max: the first level, where that is below the process's.
+    """
+    top = process.sigma_max if sigma_max is None else sigma_max
     options: dict[str, Any] = {}
     wanted = names.GRIDS[names.known("grid", name, names.GRIDS)].options
     if "sigma_at" in wanted:
-        ends = process.time(torch.tensor([process.sigma_max, process.sigma_min], dtype=torch.float64)).tolist()
+        ends = process.time(torch.tensor([top, process.sigma_min], dtype=torch.float64)).tolist()
         options = {"first": ends[0], "last": ends[1]}
         options["sigma_at"] = lambda time: process.sigma(torch.tensor(time, dtype=torch.float64)).item()
     if "table" in wanted:
@@ -108,14 +140,16 @@ def named_grid(name: str, steps: int, process: Process) -> tuple[float, ...]:
                 f"grid {name!r}: strides through a table of levels, which {type(process).__name__} has not; "
                 f"'uniform' and 'beta' take any clock, 'flow' and 'angle' any range"
             )
+        if top != process.sigma_max:
+            raise Refusal(f"grid {name!r}: strides through the whole table and cannot start at a strength; 'uniform' can")
         options = {"table": [sqrt((1 - a) / a) if a else inf for a in process.table()]}
-    return names.grid(name, steps, process.sigma_max, process.sigma_min, **options)
+    return names.grid(name, steps, top, process.sigma_min, **options)
 
 
 def _fitted(request: Request, advice: Advice) -> Setting | None:
     """Find what the card has for as many steps, where sampler and grid are left open."""
     steps = request.steps or advice.steps
-    open_ = request.sampler is None and request.grid is None
+    open_ = request.sampler is None and request.grid is None and request.strength is None
     return next((setting for setting in advice.fitted if open_ and len(setting.levels) == steps), None)
 
 
@@ -145,7 +179,44 @@ def _check(advice: Advice) -> None:
         raise Refusal(f"the card's advice: {error}") from None
 
 
+def _embedded(request: Request, card: Card, weight: float) -> float | None:
+    """Settle the guidance that a distilled network takes as an input, which is not to be taken for the other."""
+    own = card.advice.embedded
+    if own is None and request.embedded is not None:
+        raise Refusal(f"embedded guidance {request.embedded:g}: {card.name!r} takes none as an input; use guidance")
+    if own is not None and request.weight not in (None, 1) and not request.negative:
+        raise Refusal(
+            f"guidance {weight:g}: {card.name!r} takes its guidance as an input: embedded {weight:g}; guidance proper "
+            f"asks it twice a step, and acts on it only against a negative prompt"
+        )
+    return own if request.embedded is None else request.embedded
+
+
+def _frames(request: Request, card: Card) -> int | None:
+    """Settle the frames of a film, which are stride*k + 1."""
+    own, stride = card.advice.frames, card.advice.stride
+    if own is None and request.frames is not None:
+        raise Refusal(f"frames {request.frames}: {card.name!r} makes no films")
+    frames = own if request.frames is None else request.frames
+    if frames is not None and (frames - 1) % stride:
+        near = (frames - 1) // stride * stride + 1
+        raise Refusal(f"frames {frames}: a multiple of {stride} and one more for {card.name!r}: {near}, {near + stride}")
+    return frames
+
+
+def _seconds(request: Request, card: Card) -> float | None:
+    """Settle the seconds of a sound."""
+    own = card.advice.seconds
+    if own is None and request.seconds is not None:
+        raise Refusal(f"seconds {request.seconds:g}: {card.name!r} makes no sounds")
+    return own if request.seconds is None else float(request.seconds)
+
+
 def _size(request: Request, card: Card, factor: int) -> tuple[int, int]:
+    if card.modality == "audio":
+        if request.size is not None:
+            raise Refusal(f"size {request.size[0]}x{request.size[1]}: {card.name!r} makes sounds; give seconds")
+        return 0, 0
     if request.size is None and not card.advice.sizes:
         raise Refusal(f"size: the card of {card.name!r} advises none; give one")
     width, height = request.size or card.advice.sizes[0]

@@ -17,7 +17,9 @@ class Recipe(Strict):
     model, fingerprint: the card's; sampler: its class and fields; grid: every level, the first may be "inf"; weight:
     null + weight*(cond - null); between: the levels where that acted; size: (width, height) in pixels; row, rows: the
     place in the batch, because the last bits of a network's answer depend on the shape of what it is asked; noise:
-    sha256 of a starting noise that was handed in, which no recipe can make again; versions: of what computed it.
+    sha256 of a starting noise that was handed in, which no recipe can make again; image: sha256 of what was handed in to
+    be changed, likewise; strength, embedded, emphasis, frames, seconds: as `Request` has them; versions: of what
+    computed it.
     """
 
     model: str
@@ -31,12 +33,18 @@ class Recipe(Strict):
     weight: float
     between: tuple[Level, Level]
     rescale: float
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Literal["float32", "bfloat16", "float16"]
     device: str
     row: int
     rows: int
     versions: dict[str, str]
     noise: str | None = None
+    image: str | None = None
+    strength: float | None = None
+    embedded: float | None = None
+    emphasis: Literal["refuse", "weigh", "literal"] = "refuse"
+    frames: int | None = None
+    seconds: float | None = None
 
 
 def to_level(sigma: float) -> Level:

@@ -9,6 +9,7 @@ from unnoise.files.card import Card
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.names import GRIDS, SAMPLERS, known
 from unnoise.sampling.state import Sampler
+from unnoise.text.emphasis import EMPHASES, Emphasis
 
 STEPS: Final = 1000
 GUIDANCE: Final = 100.0
@@ -19,7 +20,10 @@ TOTAL: Final = 1 << 28  # pixels of all pictures of one request, which are held 
 PICTURES: Final = 4096  # samples of one prompt, and rows of one batch
 ALL: Final = 1 << 16  # pictures of one request
 LETTERS: Final = 10_000  # of a prompt
-DTYPES: Final = ("float32", "bfloat16")
+DTYPES: Final = ("float32", "bfloat16", "float16")
+FRAMES: Final = 1024  # of a film
+SECONDS: Final = 600.0  # of a sound
+STRENGTH: Final = 0.6  # of a change to an image, where the caller does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,9 @@ class Request:
 
     weight: 0 ... 100, 1 = off; steps: 1 ... 1000; sampler: a name, or one itself; grid: a name, or every level; seed:
     0 ... 2**63 - n; size: (width, height) in pixels; between: the levels between which guidance acts; rescale: 0 ... 1;
-    batch: pictures computed at once.
+    batch: pictures computed at once; dtype: of the network, None = as it was loaded; embedded: guidance that a distilled
+    net takes as an input; emphasis: what "(word:1.3)" is; strength: how far an image is taken back to noise, as a share
+    of the model's clock, above 0 to 1; frames, seconds: of a film, of a sound.
     Raises Refusal that names the first argument that is out of its range, or that could not act.
     """
 
@@ -44,7 +50,12 @@ class Request:
     between: tuple[float, float] | None = None
     rescale: float | None = None
     batch: int | None = None
-    dtype: str = "float32"
+    dtype: str | None = None
+    embedded: float | None = None
+    emphasis: Emphasis = "refuse"
+    strength: float | None = None
+    frames: int | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -68,13 +79,27 @@ class Request:
             check_size(self.size)
         if self.between is not None:
             check_levels("between", self.between)
-        if self.dtype not in DTYPES:
-            raise Refusal(f"dtype {self.dtype!r}: {nearest(str(self.dtype), DTYPES)}")
+        for name, value, known_ones in (("dtype", self.dtype, DTYPES), ("emphasis", self.emphasis, EMPHASES)):
+            if value is not None and value not in known_ones:
+                raise Refusal(f"{name} {value!r}: {nearest(str(value), known_ones)}")
+        self._check_extent()
         if isinstance(self.sampler, str):
             known("sampler", self.sampler, SAMPLERS)
         elif self.sampler is not None and not hasattr(self.sampler, "advance"):
             raise Refusal(f"sampler {self.sampler!r}: a name, or an object with `advance`")
         self._check_grid()
+
+    def _check_extent(self) -> None:
+        if self.embedded is not None:
+            check_number("embedded guidance", self.embedded, 0, GUIDANCE)
+        if self.strength is not None:
+            check_number("strength", self.strength, 1e-3, 1)
+            if self.grid is not None and not isinstance(self.grid, str):
+                raise Refusal("strength: the grid that is given starts where it starts; leave one of them out")
+        if self.frames is not None:
+            check_whole("frames", self.frames, 1, FRAMES)
+        if self.seconds is not None:
+            check_number("seconds", self.seconds, 1e-3, SECONDS)
 
     def _check_grid(self) -> None:
         if isinstance(self.grid, str):

@@ -17,20 +17,21 @@ from unnoise.errors import Refusal
 
 
 class Space(Protocol):
-    """Move between data (B, C, H, W) in [-1, 1] and x0 (B, c, h, w) of zero mean and unit variance."""
+    """Move between data (B, C, *D) in [-1, 1] and x0 (B, c, *d) of zero mean and unit variance."""
 
     @property
     def factor(self) -> int:
         """How many pixels make one cell of x0 along each side."""
 
     def encode(self, data: Tensor) -> Tensor:
-        """Give x0. data: (B, C, H, W) in [-1, 1]."""
+        """Give x0. data: (B, C, *D) in [-1, 1]."""
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Give data in [-1, 1]. x0: (B, c, h, w)."""
+        """Give data in [-1, 1]. x0: (B, c, *d)."""
 
-    def shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Give the shape (c, h, w) of one x0. height, width: in pixels, multiples of `factor`."""
+    @property
+    def shape(self) -> Callable[..., tuple[int, ...]]:
+        """Give the shape of one x0: of (height, width) in pixels, (height, width, frames), or (seconds,)."""
 
 
 def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tuple[list[float], list[float]]:

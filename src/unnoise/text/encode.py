@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unnoise.diffusion.model import Cond
 from unnoise.errors import Refusal
+from unnoise.text.emphasis import Emphasis, refuse
 
 
 class Tokens(Protocol):
@@ -18,6 +19,23 @@ class Tokens(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Give the token numbers of a text: at least one, also for an empty text."""
+
+
+class Reader(Protocol):
+    """What a pipeline needs of text: prompts to conditions, and the condition that guidance leads away from."""
+
+    @property
+    def net(self) -> nn.Module:
+        """The text network, or several by name."""
+
+    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Cond]:
+        """Give one Cond of one row for each prompt, which depends on no other prompt.
+
+        emphasis: what "(word:1.3)" is. Raises Refusal for a prompt that cannot be read.
+        """
+
+    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Cond:
+        """Give the Cond of a negative prompt; that of an empty one is the unconditional model."""
 
 
 class PromptEncoder:
@@ -32,9 +50,18 @@ class PromptEncoder:
         self.net = net
         self.length = int(net.length)  # type: ignore[arg-type]
 
-    def __call__(self, prompts: Sequence[str]) -> list[Cond]:
+    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Cond]:
         """Give one Cond of one row for each prompt. Raises Refusal for a prompt of too many tokens."""
+        if emphasis == "weigh":
+            raise Refusal("emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'")
+        if emphasis == "refuse":
+            for prompt in prompts:
+                refuse(prompt)
         return [self._read(prompt) for prompt in prompts]
+
+    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Cond:
+        """Give the Cond of a negative prompt."""
+        return self([prompt], emphasis)[0]
 
     def _read(self, prompt: str) -> Cond:
         tokens = cut(self.tokenizer, prompt, self.length)

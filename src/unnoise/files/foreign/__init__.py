@@ -1,0 +1,1 @@
+"""Models of other makers: networks are diffusers' and transformers' own classes, everything around them is ours."""

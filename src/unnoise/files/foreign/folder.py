@@ -1,0 +1,108 @@
+"""Read a diffusers folder: what it is made of, its configs, the files of its weights. Nothing in it runs or leads out."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unnoise.errors import Refusal
+from unnoise.files.foreign.classes import class_of
+from unnoise.files.foreign.table import NETWORKS, TOKENIZERS
+
+INDEX = "model_index.json"
+LARGEST = 4 << 20  # bytes of a JSON file
+STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+VARIANTS = ("", ".fp16", ".bf16", ".non_ema", ".ema")  # the first that is there
+PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+SHARD = re.compile(r"[\w.-]+\.safetensors")
+NEEDLESS = {"safety_checker", "feature_extractor", "image_encoder", "scheduler"}  # what runs here without
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises Refusal for a file that is none, or too large."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise Refusal(f"{path}: larger than {LARGEST} bytes, which no config is")
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise Refusal(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise Refusal(f"{path}: not a JSON object")
+    return content
+
+
+def components(folder: Path) -> dict[str, str]:
+    """Name the class of each component that a folder lists. Raises Refusal for a class that is not known here."""
+    found = {}
+    for name, value in read_json(folder / INDEX).items():
+        if name.startswith("_") or name in NEEDLESS or not isinstance(value, list) or len(value) != 2:
+            continue
+        made = value[1]
+        if made is None:
+            continue
+        if made not in NETWORKS and made not in TOKENIZERS:
+            raise Refusal(f"{folder}: {name} is of class {made!r}, which is not known: {', '.join(NETWORKS)}")
+        if re.fullmatch(r"\w+", name) is None:
+            raise Refusal(f"{folder}: component {name!r}: a plain name")
+        found[name] = made
+    return found
+
+
+def configs(folder: Path, names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Read the configs of components, of the scheduler and of the whole. Raises Refusal where one is missing."""
+    found = {"": read_json(folder / INDEX)}
+    for name, made in names.items():
+        if made in NETWORKS:
+            found[name] = read_json(folder / name / "config.json")
+    own = folder / "scheduler" / "scheduler_config.json"
+    return found | ({"scheduler": read_json(own)} if own.exists() else {})
+
+
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """Find the safetensors files of a component. Raises Refusal where there is none, or a shard lies elsewhere."""
+    place = folder / name
+    for stem in STEMS:
+        for variant in VARIANTS:
+            index = place / f"{stem}.safetensors.index{variant}.json"
+            if index.exists():
+                return _shards(index)
+            one = place / f"{stem}{variant}.safetensors"
+            if one.exists():
+                return [one]
+    pickled = sorted(path.name for path in place.glob("*") if path.suffix in PICKLES)
+    if pickled:
+        raise Refusal(
+            f"{place / pickled[0]}: a pickle, which can run code when it is opened; `unnoise convert {place / pickled[0]}` "
+            f"writes its weights as safetensors, in a process of its own that reads weights only"
+        )
+    raise Refusal(f"{place}: has no weights; looked for {STEMS[0]}.safetensors, {STEMS[1]}.safetensors and their shards")
+
+
+def _shards(index: Path) -> list[Path]:
+    table = read_json(index).get("weight_map")
+    names = set(table.values()) if isinstance(table, dict) else set()
+    if not names or not all(isinstance(name, str) and SHARD.fullmatch(name) for name in names):
+        raise Refusal(f"{index}: its weight_map must name .safetensors files beside it, and nothing else")
+    return [index.parent / name for name in sorted(names)]
+
+
+def tokenizers(folder: Path, names: Mapping[str, str]) -> dict[str, Callable[[], Any]]:
+    """Prepare the tokenizers of a folder; each is read when it is first asked for."""
+    return {name: _tokenizer(folder / name, made) for name, made in names.items() if made in TOKENIZERS}
+
+
+def _tokenizer(place: Path, made: str) -> Callable[[], Any]:
+    def read() -> Any:
+        if not place.is_dir():
+            raise Refusal(f"{place}: the folder of the tokenizer is missing")
+        try:
+            return class_of(made, TOKENIZERS).from_pretrained(str(place), local_files_only=True)
+        except Refusal:
+            raise
+        except Exception as error:  # what a damaged file makes of it differs with every tokenizer
+            raise Refusal(f"{place}: no sound {made}: {str(error).partition(chr(10))[0]}") from None
+
+    return read

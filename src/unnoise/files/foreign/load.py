@@ -1,0 +1,107 @@
+"""Make a pipeline of a foreign model: networks without weights, then room for them, then the weights, then the rest."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unnoise.diffusion.model import Model
+from unnoise.diffusion.predict import Kind
+from unnoise.errors import Refusal
+from unnoise.files.card import Card, Part
+from unnoise.files.foreign.classes import empty
+from unnoise.files.foreign.parts import Adapted, Parts
+from unnoise.files.foreign.source import Source, read_folder
+from unnoise.files.foreign.table import ADAPTERS, DENOISERS
+from unnoise.files.foreign.weights import fill
+from unnoise.pipeline import Pipeline
+
+ELSEWHERE = "as its maker published it"
+
+
+def load(
+    path: Path,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    parts: Path | None = None,
+    predicts: Kind | None = None,
+) -> Pipeline:
+    """Load a diffusers folder or a single file of a foreign model.
+
+    dtype: of all weights; parts: a folder that has what a single file lacks; predicts: what the network answers with,
+    where nothing says it. Raises Refusal for what is damaged, incomplete or not known, and where memory is too small.
+    """
+    source = _source(path, parts, predicts)
+    nets = _empty(source)
+    sums = {}
+    for name, net in nets.items():
+        tensors, release = source.pieces[name].tensors()
+        sums[name] = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
+    return _pipeline(source, nets, _fingerprint(sums))
+
+
+def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Pipeline:
+    """Make the pipeline of a foreign model without weights, on the meta device: what it is and costs, not what it draws."""
+    source = _source(path, parts, predicts)
+    return _pipeline(source, {name: net.to("meta") for name, net in _empty(source).items()}, "")
+
+
+def _source(path: Path, parts: Path | None, predicts: Kind | None) -> Source:
+    if path.is_dir():
+        if parts is not None:
+            raise Refusal(f"parts {str(parts)!r}: a folder of parts is for a single file, and {path} is a folder itself")
+        source = read_folder(path)
+    else:
+        from unnoise.files.foreign.single import read_file
+
+        source = read_file(path, parts)
+    if predicts is not None:
+        plain = {**source.configs, "scheduler": {**source.configs.get("scheduler", {}), "prediction_type": None}}
+        source = replace(source, identity=replace(source.identity, prediction=predicts), configs=plain)
+    return source
+
+
+def _empty(source: Source) -> dict[str, nn.Module]:
+    return {name: empty(piece.class_, piece.config, f"{source.where}: {name}") for name, piece in source.pieces.items()}
+
+
+def _pipeline(source: Source, nets: Mapping[str, nn.Module], fingerprint: str) -> Pipeline:
+    adapt = import_module(f"unnoise.files.foreign.{ADAPTERS[source.identity.family]}").adapt
+    made: Adapted = adapt(Parts(source.where, source.identity, nets, source.tokenizers, source.configs))
+    card = _card(source, made, fingerprint)
+    return Pipeline(card, Model(made.net, made.process, made.kind), made.space, made.text)
+
+
+def _card(source: Source, made: Adapted, fingerprint: str) -> Card:
+    classes = {name: piece.class_ for name, piece in source.pieces.items()}
+    texts = [made for name, made in classes.items() if name.startswith("text_encoder")]
+    return Card(
+        name=source.name,
+        net=Part(next(classes[name] for name in DENOISERS if name in classes)),
+        process=_part(made.process),
+        kind=made.kind,
+        space=Part(type(made.space).__name__),
+        advice=made.advice,
+        licence=ELSEWHERE,
+        autoencoder=Part(classes["vae"]) if "vae" in classes else None,
+        text=Part(texts[0], {"encoders": texts}) if texts else None,
+        tokenizer=Part("Tokenizer") if texts else None,
+        fingerprint=fingerprint,
+        family=source.identity.family,
+        variant=source.identity.variant,
+        modality=made.modality,
+    )
+
+
+def _part(made: Any) -> Part:
+    return Part(type(made).__name__, asdict(made))
+
+
+def _fingerprint(sums: Mapping[str, str]) -> str:
+    """Join the fingerprints of networks: of names, shapes and the first numbers of every tensor, not of all."""
+    return hashlib.sha256("\n".join(f"{name} {sums[name]}" for name in sorted(sums)).encode()).hexdigest()

@@ -1,0 +1,77 @@
+"""What a foreign model is made of, and what a family makes of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from unnoise.diffusion.predict import Kind
+from unnoise.diffusion.process import Process
+from unnoise.errors import Refusal
+from unnoise.files.card import Advice
+from unnoise.files.families.identity import Identity
+from unnoise.spaces.space import Space
+from unnoise.text.encode import Reader
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Hold the components of a model under the names that diffusers gives them.
+
+    where: the folder or file; identity: its family, variant and what is known of its prediction; nets: "unet" or
+    "transformer", "vae", "text_encoder", "text_encoder_2", ..., with their weights; tokenizers: "tokenizer", ..., made when
+    first asked for; configs: of each component as the files say, also of "scheduler", and "" for the whole.
+    """
+
+    where: str
+    identity: Identity
+    nets: Mapping[str, nn.Module]
+    tokenizers: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def net(self, name: str) -> Any:
+        """Give a component. Raises Refusal where the model has none of that name."""
+        if name not in self.nets:
+            raise Refusal(f"{self.where}: has no {name}, which {self.identity} needs; it has {', '.join(self.nets)}")
+        return self.nets[name]
+
+    def config(self, name: str) -> Mapping[str, Any]:
+        """Give the configuration of a component, empty where there is none."""
+        return self.configs.get(name, {})
+
+    def tokenizer(self, name: str) -> Callable[[], Any]:
+        """Give what makes a tokenizer; what it makes says at its first use where the model has none."""
+
+        def missing() -> Any:
+            raise Refusal(
+                f"{self.where}: has no {name}, and words cannot be read without; give a folder that has one: "
+                f"--parts FOLDER, or load(..., parts=FOLDER)"
+            )
+
+        return self.tokenizers.get(name, missing)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adapted:
+    """Say what a family makes of its parts: everything that `Pipeline` needs.
+
+    encoders: the text networks by name; net: in its native clock and frame, as `Model` calls it.
+    """
+
+    net: nn.Module
+    process: Process
+    kind: Kind
+    space: Space
+    text: Reader | None
+    advice: Advice
+    modality: Literal["image", "video", "audio"] = "image"
+
+
+Adapt = Callable[[Parts], Adapted]
+
+
+def weights_dtype(net: nn.Module) -> torch.dtype:
+    """Give the dtype of a network's weights."""
+    return next(parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())

@@ -1,0 +1,95 @@
+"""Read a single file of a foreign model: recognised by its tensors, renamed by diffusers' own converters.
+
+Converters only rename and cut, so tensors stay mapped to the file. Configs are from tables in the code, or read off the
+shapes; nothing is fetched.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unnoise.errors import Refusal
+from unnoise.files.families.identity import UNKNOWN, Identity
+from unnoise.files.families.lora import base_of, read_lora
+from unnoise.files.families.names import by_name
+from unnoise.files.families.tensors import recognise, refined
+from unnoise.files.foreign.single.piece import Split
+from unnoise.files.foreign.single.words import find_tokenizers
+from unnoise.files.foreign.source import Piece, Source, read_folder
+from unnoise.files.foreign.table import ADAPTERS, SPLITTERS
+from unnoise.files.mapped import Mapped, map_tensors
+
+# What a whole model is told by where its widths are not published ones: tensors that only its layout has.
+LAYOUTS: tuple[tuple[str, str, str], ...] = (
+    ("sdxl", "base", "conditioner.embedders.1.model."),
+    ("sdxl", "refiner", "conditioner.embedders.0.model."),
+    ("sd2", "", "cond_stage_model.model."),
+    ("sd1", "", "cond_stage_model.transformer."),
+    ("flux1", "", "double_blocks.0.img_attn."),
+    ("sd3", "", "joint_blocks.0.context_block."),
+    ("wan", "", "head.modulation"),
+    ("sana", "", "blocks.0.mlp.depth_conv."),
+    ("pixart", "", "t_block.1."),
+    ("ltx", "", "patchify_proj."),
+)
+PREFIX = "model.diffusion_model."
+
+
+def read_file(path: Path, parts: Path | None = None) -> Source:
+    """Read what a single file offers, and from `parts`, a diffusers folder, what it lacks.
+
+    Raises Refusal where the file is not recognised, is no whole model, or its family has no converter.
+    """
+    mapped = map_tensors([path])
+    identity = _identity(path, mapped)
+    split: Split = import_module(f"unnoise.files.foreign.single.{SPLITTERS[identity.family]}").split
+    found = split(mapped.tensors, identity, str(path))
+    pieces = {name: Piece(one.class_, one.config, _given(one.tensors, mapped)) for name, one in found.items()}
+    rest = None if parts is None else read_folder(parts)
+    if rest is not None and rest.identity.family != identity.family:
+        raise Refusal(f"parts {parts}: of {rest.identity}, and {path} is of {identity} ({identity.known_by})")
+    more = {} if rest is None else {name: piece for name, piece in rest.pieces.items() if name not in pieces}
+    return Source(
+        where=str(path),
+        name=path.stem,
+        identity=identity,
+        pieces={**more, **pieces},
+        tokenizers=find_tokenizers(path, identity) if rest is None else rest.tokenizers,
+        configs={name: piece.config for name, piece in {**more, **pieces}.items()},
+    )
+
+
+def _given(tensors: Mapping[str, Tensor], mapped: Mapped) -> Callable[[], tuple[Mapping[str, Tensor], Any]]:
+    return lambda: (tensors, mapped.release)
+
+
+def _identity(path: Path, mapped: Mapped) -> Identity:
+    shown = recognise(mapped.entries, mapped.metadata)
+    if shown.family == UNKNOWN:
+        shown = _by_layout(mapped)
+    if shown.family == UNKNOWN:
+        raise Refusal(f"{path}: not recognised among {len(mapped.entries)} tensors; {_looks(mapped)}")
+    if shown.family not in ADAPTERS or shown.family not in SPLITTERS:
+        raise Refusal(f"{path}: {shown} by {shown.known_by}, which cannot be run from one file: {', '.join(SPLITTERS)}")
+    return refined(shown, by_name(path.name))
+
+
+def _by_layout(mapped: Mapped) -> Identity:
+    names = [name.removeprefix(PREFIX) for name in mapped.entries]
+    for family, variant, start in LAYOUTS:
+        if any(name.startswith(start) for name in names):
+            prediction = "v" if "v_pred" in mapped.entries else ""
+            return Identity(family, variant, prediction, "ztsnr" in mapped.entries, f"tensors {start}*")
+    return Identity()
+
+
+def _looks(mapped: Mapped) -> str:
+    """Say what an unknown file looks like."""
+    lora = read_lora(mapped.entries, mapped.metadata)
+    if lora is not None and lora.modules:
+        base = base_of(lora, mapped.metadata)
+        return f"it is a LoRA of {len(lora.modules)} layers{f' for {base}' if base.known else ''}, no model"
+    return f"the first are {', '.join(sorted(mapped.entries)[:3])}"

@@ -1,0 +1,71 @@
+"""Tiny random pipelines of diffusers' own classes, and the comparison of ours with them.
+
+Weights are spread so that every part of a network matters to its answer: what diffusers makes fresh is near zero in places.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+PROMPT, NEGATIVE = "a cat in a hat", "a dog"
+
+
+def clip_tokenizer(folder: Path, pad: str = END) -> CLIPTokenizer:
+    """Make a CLIP tokenizer of single letters and two merges."""
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256))]
+    words = [*letters, *(letter + "</w>" for letter in letters), "ca", "cat</w>", START, END]
+    (folder / "vocab.json").write_text(json.dumps({word: k for k, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nc a\nca t</w>\n")
+    vocab = json.loads((folder / "vocab.json").read_text())
+    return CLIPTokenizer(vocab=vocab, merges=[("c", "a"), ("ca", "t</w>")], pad_token=pad, model_max_length=77)
+
+
+def clip_text(seed: int = 0, width: int = 32, projected: bool = False, **more: Any) -> Any:
+    """Make a tiny CLIP text network."""
+    config = CLIPTextConfig(
+        **{
+            "bos_token_id": 0, "eos_token_id": 2, "hidden_size": width, "intermediate_size": 37, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "vocab_size": 400, "projection_dim": width, "layer_norm_eps": 1e-5, **more,
+        }
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    return spread((CLIPTextModelWithProjection if projected else CLIPTextModel)(config))
+
+
+def spread(net: nn.Module, std: float = 0.05) -> Any:
+    """Add noise to every weight, and switch training off."""
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * std)
+    return net.eval().requires_grad_(False)
+
+
+def saved(pipe: Any, folder: Path) -> Path:
+    """Write a pipeline as diffusers does."""
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def assert_close(ours: Tensor, peer: Tensor, tolerance: float = 1e-4) -> None:
+    """Hold x0 to the peer's latents, in the peer's scale: within tolerance * max(1, rms)."""
+    assert ours.shape == peer.shape, (ours.shape, peer.shape)
+    worst = (ours - peer).abs().max().item()
+    rms = peer.square().mean().sqrt().item()
+    assert worst <= tolerance * max(1.0, rms), f"off by {worst:.2e} where the rms is {rms:.3f}"
+
+
+def assert_same_pictures(ours: Sequence[Image.Image], peer: Sequence[Image.Image]) -> None:
+    """Hold pictures to within 1 of 255."""
+    for one, other in zip(ours, peer, strict=True):
+        gap = np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max()
+        assert gap <= 1, f"off by {gap} of 255"
+        assert np.asarray(other).std() > 2, "a picture of one colour compares nothing"
