@@ -1,4 +1,4 @@
-"""From words to pictures, films and sounds: a card, a model, a space and a text encoder, and the one call that uses them."""
+"""From words to pictures, films and sounds: card, model, space and text encoder, and the one call that uses them."""
 
 import secrets
 from collections.abc import Sequence

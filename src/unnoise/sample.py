@@ -33,7 +33,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One sample: what was made, its x0 (*d) in coordinates of the model's space, and the recipe that makes it again."""
+    """What was made, its x0 (*d) in coordinates of the model's space, and the recipe that makes it again."""
 
     made: Image.Image | Film | Sound
     x0: Tensor

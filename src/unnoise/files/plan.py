@@ -51,7 +51,8 @@ class Plan:
 def decide(request: Request, card: Card, process: Process, factor: int, dtype: Dtype = "float32") -> Plan:
     """Make every choice: what was asked, else what the card advises, else the library's best.
 
-    factor: pixels that both sides must be a multiple of; dtype: of the weights. Raises Refusal where the model cannot do what is asked.
+    factor: pixels that both sides must be a multiple of; dtype: of the weights. Raises Refusal where the model cannot do
+    what is asked.
     """
     advice = card.advice
     _check(advice)
@@ -103,7 +104,8 @@ def route(request: Request, card: Card, process: Process) -> tuple[AnySampler, t
         steps = request.steps or card.advice.steps
         best, grid = choose.default(steps, *ends)
         if isinstance(asked, str) or wanted is not None:
-            grid = named_grid(asked if isinstance(asked, str) else "default", steps, process, ends[0])
+            name = asked if isinstance(asked, str) else "default"
+            grid = named_grid(name, steps, process, ends[0], card.advice.shift)
     return (best if wanted is None else names.sampler(wanted) if isinstance(wanted, str) else wanted), grid
 
 
@@ -122,10 +124,12 @@ def start_level(strength: float | None, process: Process) -> float:
     return level
 
 
-def named_grid(name: str, steps: int, process: Process, sigma_max: float | None = None) -> tuple[float, ...]:
+def named_grid(
+    name: str, steps: int, process: Process, sigma_max: float | None = None, shift: float | None = None
+) -> tuple[float, ...]:
     """Build a grid by name, with what it needs of a process. Raises Refusal where the two do not go together.
 
-    sigma_max: the first level, where that is below the process's.
+    sigma_max: the first level, where that is below the process's; shift: the model's own, for a grid that has one.
     """
     top = process.sigma_max if sigma_max is None else sigma_max
     options: dict[str, Any] = {}
@@ -134,6 +138,8 @@ def named_grid(name: str, steps: int, process: Process, sigma_max: float | None 
         ends = process.time(torch.tensor([top, process.sigma_min], dtype=torch.float64)).tolist()
         options = {"first": ends[0], "last": ends[1]}
         options["sigma_at"] = lambda time: process.sigma(torch.tensor(time, dtype=torch.float64)).item()
+    if "shift" in wanted and shift is not None:
+        options["shift"] = shift
     if "table" in wanted:
         if not isinstance(process, VP | Table):
             raise Refusal(
@@ -141,7 +147,7 @@ def named_grid(name: str, steps: int, process: Process, sigma_max: float | None 
                 f"'uniform' and 'beta' take any clock, 'flow' and 'angle' any range"
             )
         if top != process.sigma_max:
-            raise Refusal(f"grid {name!r}: strides through the whole table and cannot start at a strength; 'uniform' can")
+            raise Refusal(f"grid {name!r}: strides through the whole table, also above a strength; 'uniform' does not")
         options = {"table": [sqrt((1 - a) / a) if a else inf for a in process.table()]}
     return names.grid(name, steps, top, process.sigma_min, **options)
 
@@ -200,7 +206,7 @@ def _frames(request: Request, card: Card) -> int | None:
     frames = own if request.frames is None else request.frames
     if frames is not None and (frames - 1) % stride:
         near = (frames - 1) // stride * stride + 1
-        raise Refusal(f"frames {frames}: a multiple of {stride} and one more for {card.name!r}: {near}, {near + stride}")
+        raise Refusal(f"frames {frames}: {card.name!r} makes {stride}*k + 1 of them, such as {near} or {near + stride}")
     return frames
 
 

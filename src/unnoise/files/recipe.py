@@ -17,9 +17,9 @@ class Recipe(Strict):
     model, fingerprint: the card's; sampler: its class and fields; grid: every level, the first may be "inf"; weight:
     null + weight*(cond - null); between: the levels where that acted; size: (width, height) in pixels; row, rows: the
     place in the batch, because the last bits of a network's answer depend on the shape of what it is asked; noise:
-    sha256 of a starting noise that was handed in, which no recipe can make again; image: sha256 of what was handed in to
-    be changed, likewise; strength, embedded, emphasis, frames, seconds: as `Request` has them; versions: of what
-    computed it.
+    sha256 of a starting noise that was handed in, which no recipe can make again; image: sha256 of a picture that was
+    handed in, likewise; strength, embedded, emphasis, frames, seconds: as `Request` has them; versions: of what computed
+    it.
     """
 
     model: str

@@ -1,7 +1,7 @@
 """Weights of words in a prompt, "(word:1.3)": a syntax of other programs, which no tokenizer knows.
 
-Read as plain text, brackets and numbers become tokens that change the picture without meaning anything. So a prompt that
-uses them is refused, unless it is said what they are.
+Read as plain text, brackets and numbers become tokens that change the picture without meaning anything. So a prompt
+that uses them is refused, unless it is said what they are.
 """
 
 import re

@@ -15,8 +15,8 @@ from unnoise.text.emphasis import Emphasis, refuse
 class Stack:
     """A text network of transformers and its tokenizer.
 
-    length: tokens that it is filled up to, and the most that it reads; masked: whether it leaves out what it is filled up
-    with; tokenizer: makes one of transformers' when first asked.
+    length: tokens that it is filled up to, and the most that it reads; masked: whether it leaves out that filling;
+    tokenizer: makes one of transformers' when first asked.
     """
 
     tokenizer: Callable[[], Any]

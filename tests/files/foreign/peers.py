@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 PROMPT, NEGATIVE = "a cat in a hat", "a dog"
@@ -39,6 +47,23 @@ def clip_text(seed: int = 0, width: int = 32, projected: bool = False, **more: A
     )  # fmt: skip
     torch.manual_seed(seed)
     return spread((CLIPTextModelWithProjection if projected else CLIPTextModel)(config))
+
+
+def t5_tokenizer(length: int = 512) -> T5Tokenizer:
+    """Make a T5 tokenizer of single letters and a word."""
+    letters = [chr(code) for code in range(33, 127)]
+    words = ["<pad>", "</s>", "<unk>", "\u2581", *letters, *(f"\u2581{letter}" for letter in letters), "\u2581cat"]
+    scored = [(word, 0.0 if k < 3 else -2.0 if k < 200 else -1.0) for k, word in enumerate(words)]
+    return T5Tokenizer(vocab=scored, extra_ids=0, model_max_length=length)
+
+
+def t5_text(seed: int = 0, width: int = 32) -> Any:
+    """Make a tiny T5 text network."""
+    config = T5Config(
+        vocab_size=400, d_model=width, d_kv=8, d_ff=37, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
+    )
+    torch.manual_seed(seed)
+    return spread(T5EncoderModel(config))
 
 
 def spread(net: nn.Module, std: float = 0.05) -> Any:

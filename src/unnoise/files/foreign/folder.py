@@ -1,4 +1,4 @@
-"""Read a diffusers folder: what it is made of, its configs, the files of its weights. Nothing in it runs or leads out."""
+"""Read a diffusers folder: its components, configs and files of weights. Nothing in it runs, or leads out of it."""
 
 import json
 import re
@@ -16,7 +16,7 @@ STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 VARIANTS = ("", ".fp16", ".bf16", ".non_ema", ".ema")  # the first that is there
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 SHARD = re.compile(r"[\w.-]+\.safetensors")
-NEEDLESS = {"safety_checker", "feature_extractor", "image_encoder", "scheduler"}  # what runs here without
+NEEDLESS = {"safety_checker", "feature_extractor", "image_encoder", "image_processor", "watermarker", "scheduler"}  # what runs here without
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -75,10 +75,10 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     pickled = sorted(path.name for path in place.glob("*") if path.suffix in PICKLES)
     if pickled:
         raise Refusal(
-            f"{place / pickled[0]}: a pickle, which can run code when it is opened; `unnoise convert {place / pickled[0]}` "
-            f"writes its weights as safetensors, in a process of its own that reads weights only"
+            f"{place / pickled[0]}: a pickle, which can run code when it is opened; `unnoise convert {place / pickled[0]}`"
+            f" writes its weights as safetensors, in a process of its own that reads weights only"
         )
-    raise Refusal(f"{place}: has no weights; looked for {STEMS[0]}.safetensors, {STEMS[1]}.safetensors and their shards")
+    raise Refusal(f"{place}: has no weights: no {STEMS[0]}.safetensors, no {STEMS[1]}.safetensors, no shards")
 
 
 def _shards(index: Path) -> list[Path]:

@@ -46,7 +46,7 @@ def load(
 
 
 def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Pipeline:
-    """Make the pipeline of a foreign model without weights, on the meta device: what it is and costs, not what it draws."""
+    """Make the pipeline of a foreign model on the meta device: what it is and costs, without weights."""
     source = _source(path, parts, predicts)
     return _pipeline(source, {name: net.to("meta") for name, net in _empty(source).items()}, "")
 
@@ -54,7 +54,7 @@ def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) ->
 def _source(path: Path, parts: Path | None, predicts: Kind | None) -> Source:
     if path.is_dir():
         if parts is not None:
-            raise Refusal(f"parts {str(parts)!r}: a folder of parts is for a single file, and {path} is a folder itself")
+            raise Refusal(f"parts {str(parts)!r}: for a single file, and {path} is a folder with parts of its own")
         source = read_folder(path)
     else:
         from unnoise.files.foreign.single import read_file

@@ -21,8 +21,8 @@ class Parts:
     """Hold the components of a model under the names that diffusers gives them.
 
     where: the folder or file; identity: its family, variant and what is known of its prediction; nets: "unet" or
-    "transformer", "vae", "text_encoder", "text_encoder_2", ..., with their weights; tokenizers: "tokenizer", ..., made when
-    first asked for; configs: of each component as the files say, also of "scheduler", and "" for the whole.
+    "transformer", "vae", "text_encoder", "text_encoder_2", ..., with their weights; tokenizers: "tokenizer", ..., made
+    when first asked for; configs: of each component as the files say, also of "scheduler", and "" for the whole.
     """
 
     where: str
@@ -57,7 +57,7 @@ class Parts:
 class Adapted:
     """Say what a family makes of its parts: everything that `Pipeline` needs.
 
-    encoders: the text networks by name; net: in its native clock and frame, as `Model` calls it.
+    net: in its native clock and frame, as `Model` calls it.
     """
 
     net: nn.Module

@@ -19,7 +19,10 @@ from unnoise.files.mapped import map_tensors
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Hold one network to be made. tensors: gives its weights by name, and what gives back the memory of reading them."""
+    """Hold one network to be made.
+
+    tensors: gives its weights by name, and a call that gives back the memory of reading them.
+    """
 
     class_: str
     config: Mapping[str, Any]

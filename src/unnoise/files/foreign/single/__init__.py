@@ -16,7 +16,7 @@ from unnoise.files.families.identity import UNKNOWN, Identity
 from unnoise.files.families.lora import base_of, read_lora
 from unnoise.files.families.names import by_name
 from unnoise.files.families.tensors import recognise, refined
-from unnoise.files.foreign.single.piece import Split
+from unnoise.files.foreign.single.piece import Split, agreed
 from unnoise.files.foreign.single.words import find_tokenizers
 from unnoise.files.foreign.source import Piece, Source, read_folder
 from unnoise.files.foreign.table import ADAPTERS, SPLITTERS
@@ -47,18 +47,23 @@ def read_file(path: Path, parts: Path | None = None) -> Source:
     identity = _identity(path, mapped)
     split: Split = import_module(f"unnoise.files.foreign.single.{SPLITTERS[identity.family]}").split
     found = split(mapped.tensors, identity, str(path))
-    pieces = {name: Piece(one.class_, one.config, _given(one.tensors, mapped)) for name, one in found.items()}
     rest = None if parts is None else read_folder(parts)
     if rest is not None and rest.identity.family != identity.family:
         raise Refusal(f"parts {parts}: of {rest.identity}, and {path} is of {identity} ({identity.known_by})")
-    more = {} if rest is None else {name: piece for name, piece in rest.pieces.items() if name not in pieces}
+    others = {} if rest is None else rest.pieces
+    pieces = {}
+    for name, cut in found.items():
+        alike = name in others and others[name].class_ == cut.class_
+        config = agreed(cut, others[name].config) if alike else cut.config
+        pieces[name] = Piece(cut.class_, config, _given(cut.tensors, mapped))
+    every = {**others, **pieces}
     return Source(
         where=str(path),
         name=path.stem,
         identity=identity,
-        pieces={**more, **pieces},
+        pieces=every,
         tokenizers=find_tokenizers(path, identity) if rest is None else rest.tokenizers,
-        configs={name: piece.config for name, piece in {**more, **pieces}.items()},
+        configs={name: piece.config for name, piece in every.items()},
     )
 
 

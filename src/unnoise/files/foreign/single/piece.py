@@ -1,4 +1,4 @@
-"""What a single file is cut into: one network each, with its class, its config and its tensors under diffusers' names."""
+"""What a single file is cut into: networks, each with its class, its config and its tensors under diffusers' names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from torch import Tensor
 from unnoise.files.families.identity import Identity
 
 Tensors = Mapping[str, Tensor]
+HEADS = {"attention_head_dim", "num_attention_heads", "num_heads"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,3 +28,23 @@ Split = Callable[[Tensors, Identity, str], Mapping[str, Cut]]
 def below(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
     """Take the tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def count(tensors: Tensors, prefix: str) -> int:
+    """Count the numbered blocks whose names begin with a prefix, such as "blocks."."""
+    numbers = {name.removeprefix(prefix).partition(".")[0] for name in tensors if name.startswith(prefix)}
+    return sum(number.isdigit() for number in numbers)
+
+
+def agreed(cut: Cut, other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take the config of a folder's network in place of one read off shapes, where at most their heads differ.
+
+    How many heads share a width, no shape shows.
+    """
+    told = {name: value for name, value in cut.config.items() if name not in HEADS}
+    same = all(_plain(other.get(name, value)) == _plain(value) for name, value in told.items())
+    return other if same else cut.config
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

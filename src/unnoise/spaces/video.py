@@ -1,0 +1,47 @@
+"""The space of a video autoencoder's latents: one cell is `factor` pixels wide and `stride` frames long."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from unnoise.spaces.space import Affine
+
+
+class VideoCodec(Protocol):
+    """What a space of films needs of an autoencoder."""
+
+    factor: int
+    stride: int
+    latents: int
+
+    def encode(self, data: Tensor) -> Tensor:
+        """Give the mean (B, latents, t, h, w). data: (B, 3, T, H, W) in [-1, 1]."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Give data (B, 3, T, H, W). latents: (B, latents, t, h, w)."""
+
+
+class VideoLatent:
+    """Work on the latents of a video autoencoder. shift, scale: as `space` has them, of one number or one a channel.
+
+    Raises Refusal for a shift or scale that is not finite, not above 0, or of another length than the channels.
+    """
+
+    def __init__(self, autoencoder: VideoCodec, shift: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)) -> None:
+        self.autoencoder = autoencoder
+        self.factor = autoencoder.factor
+        self.affine = Affine(autoencoder.latents, shift, scale)
+
+    def encode(self, data: Tensor) -> Tensor:
+        """Give x0. data: (B, 3, T, H, W) in [-1, 1], T = stride*k + 1."""
+        return self.affine.to_x0(self.autoencoder.encode(data))
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """Give data, cut to [-1, 1]. x0: (B, latents, t, h, w)."""
+        return self.autoencoder.decode(self.affine.to_code(x0)).clamp(-1, 1)
+
+    def shape(self, height: int, width: int, frames: int) -> tuple[int, ...]:
+        """Give the shape (latents, t, h, w) of one x0. height, width: multiples of `factor`; frames: stride*k + 1."""
+        cells = (frames - 1) // self.autoencoder.stride + 1
+        return self.affine.channels, cells, height // self.factor, width // self.factor
