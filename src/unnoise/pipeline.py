@@ -235,10 +235,8 @@ class Pipeline:
 
     def denoise(self, plan: Plan, conds: Sequence[Cond], negative: Cond | None) -> Denoise:
         """Bind the conditions of a batch, one a row, guided and in the precision that a plan says."""
-        cond = collate(conds)
-        if plan.embedded is not None:
-            cond = replace(cond, weight=torch.full((len(conds),), plan.embedded, device=self.device))
-            negative = negative and replace(negative, weight=cond.weight[:1] if cond.weight is not None else None)
+        cond = _told(collate(conds), plan)
+        negative = negative and _told(negative, plan)
         if plan.weight == 1 or negative is None:
             guided = self.model.bind(cond)
         else:
@@ -278,6 +276,16 @@ class Pipeline:
             frames=plan.frames,
             seconds=plan.seconds,
         )
+
+
+def _told(cond: Cond, plan: Plan) -> Cond:
+    """Add to conditions what a plan says beside text: guidance that is an input, where a sound begins and ends."""
+    rows, device = len(cond), next((value.device for value in cond.given().values()), None)
+    if plan.embedded is not None:
+        cond = replace(cond, weight=torch.full((rows,), plan.embedded, device=device))
+    if plan.seconds is not None:
+        cond = replace(cond, vector=torch.tensor([[0.0, plan.seconds]], device=device).expand(rows, 2))
+    return cond
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from unnoise.diffusion.draw import START, draw
 from unnoise.diffusion.model import Cond, Denoise, Model
 from unnoise.diffusion.predict import KINDS, Kind, from_x0, mix, target, to_x0
-from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Flow, Process, Table
+from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Angle, Flow, Process, Table
 from unnoise.diffusion.run import run
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.dpmpp import DPMpp2M
@@ -26,6 +26,7 @@ PROCESSES: list[Process] = [
     VE(0.02, 100.0),
     VE(0.02, 10.0),
     EDM(),
+    Angle(),
     EDM(0.5, 0.004, 160.0),
     Flow(),
     Flow(shift=3.0),

@@ -10,7 +10,7 @@ import torch
 from unnoise.diffusion.loss import sigma_uniform
 from unnoise.diffusion.model import Cond, Model
 from unnoise.diffusion.predict import mix
-from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Flow, Process, Schedule, Table
+from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Angle, Flow, Process, Schedule, Table
 from unnoise.errors import Refusal
 from unnoise.files.card import CLASSES
 from unnoise.sampling.grid import flow_shift
@@ -24,6 +24,7 @@ ALL: list[Process] = [
     VE(),
     VE(0.02, 10.0),
     EDM(),
+    Angle(),
     EDM(sigma_data=0.5, sigma_min=0.004, sigma_max=160),
     Flow(),
     Flow(shift=3.0),

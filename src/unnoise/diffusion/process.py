@@ -8,7 +8,7 @@ of a clock that has ends (`sigma_min`, `sigma_max`) it stays at the end.
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from math import inf, isfinite
+from math import inf, isfinite, pi
 from typing import Any, ClassVar, Final, Literal, Protocol, get_args
 
 import torch
@@ -128,6 +128,30 @@ class VE:
 
     def time(self, sigma: Tensor) -> Tensor:
         return torch.log(sigma.clamp(self.sigma_min, self.sigma_max) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Angle:
+    """A quarter turn from data to noise: a = cos(pi*time/2), b = sin(pi*time/2), so that time = 2*atan(sigma)/pi.
+
+    sigma_min, sigma_max: the levels that are asked, in (0, inf).
+    Source: Salimans & Ho 2022, section 4 (the cosine schedule in its angle); Evans et al. 2024 (Stable Audio Open).
+    """
+
+    sigma_min: float = 0.001
+    sigma_max: float = 1000.0
+
+    def __post_init__(self) -> None:
+        _ends(self.sigma_min, self.sigma_max)
+
+    def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cos(time * (pi / 2)), torch.sin(time * (pi / 2))
+
+    def sigma(self, time: Tensor) -> Tensor:
+        return torch.tan(time * (pi / 2))
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return torch.atan(sigma.clamp(self.sigma_min, self.sigma_max)) * (2 / pi)
 
 
 class _Discrete:

@@ -16,7 +16,7 @@ KEY = "unnoise"  # under which the free text of a file's header holds the card
 Kind = Literal["x0", "eps", "v", "flow"]
 CLASSES: dict[str, dict[str, str]] = {
     "net": {"UNet": "unnoise.nets.unet:UNet", "DiT": "unnoise.nets.dit:DiT"},
-    "process": {name: f"unnoise.diffusion.process:{name}" for name in ("VP", "Table", "VE", "EDM", "Flow")},
+    "process": {name: f"unnoise.diffusion.process:{name}" for name in ("VP", "Table", "VE", "EDM", "Flow", "Angle")},
     "space": {"Pixels": "unnoise.spaces.pixels:Pixels", "Latent": "unnoise.spaces.latent:Latent"},
     "autoencoder": {"Autoencoder": "unnoise.nets.autoencoder:Autoencoder"},
     "text": {"TextEncoder": "unnoise.nets.text:TextEncoder"},

@@ -20,6 +20,7 @@ PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "Table": "ddpm",
     "VE": "edm",
     "EDM": "edm",
+    "Angle": "edm",
     "Flow": "flow",
 }
 MOST = 200  # recipes on one sheet

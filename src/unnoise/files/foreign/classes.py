@@ -3,6 +3,7 @@
 A file names classes; what is not in the table is refused, so no file can bring code.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -77,7 +78,8 @@ def _without_values() -> Iterator[None]:
 
     hook = register_module_parameter_registration_hook(to_meta)  # type: ignore[arg-type]
     try:
-        with _NoInit():
+        with _NoInit(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what the libraries themselves still use
             yield
     finally:
         hook.remove()
