@@ -1,11 +1,9 @@
 """`unnoise generate`: from words to PNG files."""
 
 import json
-import re
-import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
 from time import perf_counter
@@ -14,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from unnoise.check.read.recipe import read_request
+from unnoise.cli.how import How, request_of
 from unnoise.cli.output import places
-from unnoise.cli.progress import Bar, saying
-from unnoise.cli.torch_import import import_torch
+from unnoise.cli.progress import Bar
+from unnoise.cli.source import Source, load_source, own_card
 from unnoise.cli.warn import warn
 from unnoise.errors import Refusal
 from unnoise.files.border import plain
-from unnoise.files.card import read_card
-from unnoise.files.request import Request, notes, parse_levels
-from unnoise.files.zoo import find
+from unnoise.files.picture import open_image
+from unnoise.files.request import Request, notes
 from unnoise.sampling.names import GRIDS, SAMPLERS, GridEntry, SamplerEntry
 
 if TYPE_CHECKING:
@@ -54,28 +52,7 @@ Grids:
 app = App(help="Draw pictures from words.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
-@dataclass(frozen=True, slots=True)
-class How:
-    """How to draw; what is left out is as the model's card advises."""
-
-    steps: Annotated[int | None, Parameter(help="Steps, 1 to 1000.")] = None
-    guidance: Annotated[
-        float | None,
-        Parameter(help="How much the prompt counts: 1 is off, 0 to 100; negative + G*(prompt - negative)."),
-    ] = None
-    sampler: Annotated[str | None, Parameter(help="Name of a sampler, see below.")] = None
-    grid: Annotated[str | None, Parameter(help="Name of a grid of noise levels, or the levels, see below.")] = None
-    negative: Annotated[str, Parameter(help="What to keep away from.")] = ""
-    seed: Annotated[int | None, Parameter(help="Seed of the first picture; picture k has seed + k.")] = None
-    n: Annotated[int, Parameter(name="-n", help="Pictures of each prompt.")] = 1
-    size: Annotated[str | None, Parameter(help="Size in pixels: WIDTHxHEIGHT, or one number for both.")] = None
-    between: Annotated[str | None, Parameter(help="Guide only between two levels of sigma: LOW,HIGH.")] = None
-    rescale: Annotated[float | None, Parameter(help="Keep contrast under strong guidance, 0 to 1.")] = None
-    batch: Annotated[int | None, Parameter(help="Pictures computed at once.")] = None
-    dtype: Annotated[str, Parameter(help="Numbers the network computes in: float32 or bfloat16.")] = "float32"
-
-
-DEFAULT = How()
+DEFAULT, EMOJI = How(), Source()
 
 
 @app.default
@@ -84,33 +61,32 @@ def generate(
     /,
     *,
     how: Annotated[How, Parameter(name="*")] = DEFAULT,
-    model: Annotated[str, Parameter(name=["--model", "-m"], help="Name or .safetensors file.")] = "emoji",
+    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    image: Annotated[str | None, Parameter(help="Picture to be changed, see --strength.")] = None,
     prompts: Annotated[str | None, Parameter(help="File with a prompt a line, in place of PROMPT.")] = None,
     out: Annotated[
         str | None, Parameter(name=["--out", "-o"], help="PNG file or folder; with several pictures, FILE is a sheet.")
     ] = None,
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
     strict: Annotated[bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")] = False,
 ) -> None:
     """Draw pictures and say where they are."""
     texts = _prompts(prompt, prompts)
-    request = _request(texts, how)
-    place = find(model)
-    card = read_card(place)
+    request = request_of(texts, how)
+    if own_card(source) is not None:
+        places(out, texts, _seeds(request))
+    pipeline = load_source(source, how.dtype)
     pictures, sheet = places(out, texts, _seeds(request))
-    with saying(f"loading {model}"):
-        import_torch()
-        from unnoise.files.model_file import load
-
-        pipeline = load(model, device)
+    start = None if image is None else open_image(image)
+    if start is not None and request.size is None:
+        request = replace(request, size=start.size)
     pipeline.plan(request)
-    warn(read_request(request, card, str(place)), strict, "UN1", "UN3", "UN4")
+    warn(read_request(request, pipeline.card, source.model), strict, "UN1", "UN3", "UN4")
     began = perf_counter()
     with Bar(f"drawing {len(pictures)}") as bar:
-        samples = pipeline.fulfil(request, watch=bar)
+        samples = pipeline.fulfil(request, image=start, watch=bar)
     seconds = perf_counter() - began
-    for note in notes(request, card):
+    for note in notes(request, pipeline.card):
         print(f"unnoise: {note}", file=sys.stderr)
     _write(samples, pictures, sheet, request.n)
     _report(Report(samples, pictures, sheet, seconds), as_json)
@@ -147,46 +123,9 @@ def read_prompts(file: str) -> tuple[str, ...]:
     return found
 
 
-def _request(texts: tuple[str, ...], how: How) -> Request:
-    levels = parse_levels(how.grid) if how.grid and "," in how.grid else None
-    return Request(
-        prompts=texts,
-        negative=how.negative,
-        steps=how.steps,
-        weight=how.guidance,
-        sampler=how.sampler,
-        grid=levels or how.grid,
-        seed=secrets.randbits(32) if how.seed is None else how.seed,
-        size=_size(how.size),
-        n=how.n,
-        between=_between(how.between),
-        rescale=how.rescale,
-        batch=how.batch,
-        dtype=how.dtype,
-    )
-
-
 def _seeds(request: Request) -> range:
     first = request.seed or 0
     return range(first, first + request.n)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    sides = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text.lower())
-    if sides is None:
-        raise Refusal(f"size {text!r}: WIDTHxHEIGHT in pixels, or one number for both")
-    return int(sides[1]), int(sides[2] or sides[1])
-
-
-def _between(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    levels = parse_levels(text)
-    if levels is None or len(levels) != 2:
-        raise Refusal(f"between {text!r}: LOW,HIGH, two levels of sigma")
-    return levels[0], levels[1]
 
 
 def _write(samples: "Sequence[Sample]", pictures: Sequence[Path], sheet: Path | None, n: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from unnoise.errors import Refusal
 from unnoise.files.atomic import replacing
@@ -13,6 +13,8 @@ from unnoise.files.recipe import Recipe, from_json, to_json
 
 KEY = "unnoise"  # keyword of the text chunk that holds a recipe, or a list of them in a sheet
 
+PIXELS = 16_000_000  # of a picture that is opened to be changed
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 LONGEST = 1 << 20  # letters of a text chunk: what Pillow reads, PngImagePlugin.MAX_TEXT_CHUNK
 
 
@@ -55,3 +57,20 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     if text.startswith("["):
         raise Refusal(f"{path}: is a sheet of several pictures; replay the pictures themselves")
     return from_json(text, f"{path}: recipe")
+
+
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Open a picture that a user made, upright and in colour, over white where it is transparent.
+
+    Raises Refusal where it cannot be read, and above PIXELS, which its header says before anything is decoded.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as found:
+            if found.width * found.height > PIXELS:
+                raise Refusal(f"image {path}: {found.width}x{found.height} pixels, at most {PIXELS} in all")
+            upright = ImageOps.exif_transpose(found).convert("RGBA")
+    except Refusal:
+        raise
+    except (ValueError, SyntaxError, Image.DecompressionBombError, OSError) as error:
+        raise Refusal(f"image {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")

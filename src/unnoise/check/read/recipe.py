@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Training
 from unnoise.errors import Refusal
-from unnoise.files.card import KEY, Advice, Card, from_json as card_from_json, read_card as card_of
-from unnoise.files.families.facts import Facts
+from unnoise.files.card import KEY, OWN, Advice, Card, from_json as card_from_json, read_card as card_of
+from unnoise.files.families.facts import Facts, facts
 from unnoise.files.families.identity import Identity
 from unnoise.files.header import Header
 from unnoise.files.recipe import Recipe, from_json
@@ -39,7 +39,13 @@ def read_card(header: Header, path: str) -> Model:
 
 
 def model_of(card: Card, path: str) -> Model:
-    """Describe the model of a card; what its advice was measured to be is what its requests are checked against."""
+    """Describe the model of a card; what its advice was measured to be is what its requests are checked against.
+
+    A model of another maker is checked against the facts of its family.
+    """
+    if card.family != OWN:
+        told = Identity(card.family, card.variant, card.kind, known_by="its tensors and config")
+        return Model(card.name, Place(path), told, known=facts(told))
     identity = Identity("unnoise", "", card.kind, known_by=f"its card, fingerprint {card.fingerprint[:12] or 'none'}")
     return Model(card.name, Place(path), identity, known=_facts(card))
 

@@ -36,6 +36,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def components(folder: Path) -> dict[str, str]:
     """Name the class of each component that a folder lists. Raises Refusal for a class that is not known here."""
+    if not (folder / INDEX).is_file():
+        one = ": it is one component of a model, whose folder is above it" if (folder / "config.json").exists() else ""
+        raise Refusal(f"{folder}: a folder without {INDEX} is no model in the layout of diffusers{one}")
     found = {}
     for name, value in read_json(folder / INDEX).items():
         if name.startswith("_") or name in NEEDLESS or not isinstance(value, list) or len(value) != 2:
