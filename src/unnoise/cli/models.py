@@ -2,28 +2,36 @@
 
 import json
 from math import prod
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from unnoise.cli.progress import saying
+from unnoise.cli.source import Source, own_card
+from unnoise.cli.torch_import import import_torch
 from unnoise.files.border import plain
-from unnoise.files.card import read_card
+from unnoise.files.card import Card, read_card
 from unnoise.files.header import read_header
 from unnoise.files.zoo import ZOO, find
 
 
 def models(
-    model: Annotated[str | None, Parameter(help="Name or .safetensors file whose whole card is shown.")] = None,
+    model: Annotated[
+        str | None, Parameter(help="Name, .safetensors file or folder of diffusers, whose whole card is shown.")
+    ] = None,
     /,
     *,
+    parts: Annotated[str | None, Parameter(help="Folder that has what a single file of another maker lacks.")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
 ) -> None:
     """List the models that can be loaded by name, or show the card of one.
 
-    Besides these, every command takes the path of a .safetensors file that `unnoise train` wrote.
+    Besides these, commands take the path of a .safetensors file that `unnoise train` wrote, and of models of other makers:
+    folders in the layout of diffusers, and single files.
     """
     if model is not None:
-        print(json.dumps(plain(read_card(find(model))), indent=None if as_json else 2))
+        print(json.dumps(plain(_card(Source(model, parts))), indent=None if as_json else 2))
         return
     found = [_facts(name) for name in ZOO]
     if as_json:
@@ -33,6 +41,18 @@ def models(
         sizes = ", ".join(f"{width}x{height}" for width, height in facts["sizes"])
         parameters, megabytes = facts["parameters"] / 1e6, facts["bytes"] / 1e6
         print(f"{facts['name']}: {parameters:.1f} M parameters, {megabytes:.1f} MB, {sizes} pixels, {facts['licence']}")
+
+
+def _card(source: Source) -> Card:
+    """Read the card of a model, or make the one of another maker's, which is not read but for its headers."""
+    card = own_card(source)
+    if card is not None:
+        return card
+    with saying(f"reading {source.model}"):
+        import_torch()
+        from unnoise.files.foreign.load import meta
+
+        return meta(find(source.model), None if source.parts is None else Path(source.parts)).card
 
 
 def _facts(name: str) -> dict[str, Any]:

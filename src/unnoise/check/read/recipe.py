@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -45,7 +46,8 @@ def model_of(card: Card, path: str) -> Model:
     """
     if card.family != OWN:
         told = Identity(card.family, card.variant, card.kind, known_by="its tensors and config")
-        return Model(card.name, Place(path), told, known=facts(told))
+        known, sizes = facts(told), card.advice.sizes
+        return Model(card.name, Place(path), told, known=known and replace(known, size=sizes[0] if sizes else None))
     identity = Identity("unnoise", "", card.kind, known_by=f"its card, fingerprint {card.fingerprint[:12] or 'none'}")
     return Model(card.name, Place(path), identity, known=_facts(card))
 

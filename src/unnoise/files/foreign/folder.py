@@ -58,6 +58,8 @@ def configs(folder: Path, names: Mapping[str, str]) -> dict[str, dict[str, Any]]
     """Read the configs of components, of the scheduler and of the whole. Raises Refusal where one is missing."""
     found = {"": read_json(folder / INDEX)}
     for name, made in names.items():
+        if not (folder / name).is_dir():
+            raise Refusal(f"{folder}: component {name!r}, a {made}, is named in {INDEX}, but its folder is missing")
         if made in NETWORKS:
             found[name] = read_json(folder / name / "config.json")
     own = folder / "scheduler" / "scheduler_config.json"

@@ -20,6 +20,7 @@ from unnoise.files.foreign.source import Source, read_folder
 from unnoise.files.foreign.table import ADAPTERS, DENOISERS
 from unnoise.files.foreign.weights import fill
 from unnoise.pipeline import Pipeline
+from unnoise.spaces.space import Space
 
 ELSEWHERE = "as its maker published it"
 
@@ -85,7 +86,7 @@ def _card(source: Source, made: Adapted, fingerprint: str) -> Card:
         net=Part(next(classes[name] for name in DENOISERS if name in classes)),
         process=_part(made.process),
         kind=made.kind,
-        space=Part(type(made.space).__name__),
+        space=_space(made.space),
         advice=made.advice,
         licence=ELSEWHERE,
         autoencoder=Part(classes["vae"]) if "vae" in classes else None,
@@ -100,6 +101,12 @@ def _card(source: Source, made: Adapted, fingerprint: str) -> Card:
 
 def _part(made: Any) -> Part:
     return Part(type(made).__name__, asdict(made))
+
+
+def _space(made: Space) -> Part:
+    affine = getattr(made, "affine", None)
+    args = {} if affine is None else {"shift": list(affine.shift), "scale": list(affine.scale)}
+    return Part(type(made).__name__, args)
 
 
 def _fingerprint(sums: Mapping[str, str]) -> str:
