@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from unnoise.diffusion.model import Denoise
 from unnoise.errors import Refusal
@@ -23,6 +24,20 @@ def keep(denoise: Denoise, known: Tensor, mask: Tensor) -> Denoise:
         raise Refusal(f"mask {tuple(mask.shape)}: broadcasts to known, {tuple(known.shape)}") from error
 
     def kept(x: Tensor, sigma: Tensor) -> Tensor:
-        return torch.where(mask == 1, known, torch.lerp(denoise(x, sigma), known, mask))
+        return blend(denoise(x, sigma), known, mask)
 
     return kept
+
+
+def blend(made: Tensor, known: Tensor, mask: Tensor) -> Tensor:
+    """Give known*mask + made*(1 - mask), bit for bit known where mask is 1. made, known, mask: broadcast."""
+    return torch.where(mask == 1, known, torch.lerp(made, known, mask))
+
+
+def cells(mask: Tensor, factor: int) -> Tensor:
+    """Reduce a mask of pixels to cells of factor x factor, each kept as its least kept pixel is.
+
+    So everything that is to be painted is, be it one pixel wide; what is kept in those cells has to be put back in
+    pixels. mask: (B, 1, H, W), 1 = keep, sides multiples of factor -> (B, 1, H/factor, W/factor).
+    """
+    return -max_pool2d(-mask, factor)

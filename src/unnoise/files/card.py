@@ -54,7 +54,8 @@ class Advice(Strict):
 
     steps: 1 ... 1000; guidance: the weight, 1 = off; guidance_range: weights that still give sound pictures; between:
     the levels between which guidance acts, the upper one `None` for all; sizes: (width, height), the best first;
-    shift: of the grids in flow time; embedded: the guidance that a distilled net takes as an input, None where it takes none; frames, seconds: of a film
+    shift: of the grids in flow time; embedded: the guidance that a distilled net takes as an input,
+    image_weight: the guidance towards a picture that a net sees, None where it takes none; frames, seconds: of a film
     and of a sound, None where it is neither; stride: frames are stride*k + 1; fps: frames a second;
     fitted: at most one for each number of steps, for who asks for so many and chooses neither sampler nor grid.
     """
@@ -69,6 +70,7 @@ class Advice(Strict):
     sizes: tuple[tuple[int, int], ...] = ()
     shift: float | None = None
     embedded: float | None = None
+    image_weight: float | None = None
     frames: int | None = None
     stride: int = 1
     fps: float = 16.0

@@ -31,7 +31,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Hold every choice, as `Request` describes them. weight 1 leaves the unconditional model unasked."""
+    """Hold every choice, as `Request` describes them. Both weights 1 leave the unconditional model unasked."""
 
     sampler: AnySampler
     grid: tuple[float, ...]
@@ -42,10 +42,16 @@ class Plan:
     size: tuple[int, int]
     dtype: Dtype
     embedded: float | None = None
+    image_weight: float | None = None
     emphasis: Emphasis = "refuse"
     strength: float | None = None
     frames: int | None = None
     seconds: float | None = None
+
+    @property
+    def guided(self) -> bool:
+        """Say whether the unconditional model is asked."""
+        return self.weight != 1 or self.image_weight not in (None, 1)
 
 
 def decide(request: Request, card: Card, process: Process, factor: int, dtype: Dtype = "float32") -> Plan:
@@ -61,8 +67,9 @@ def decide(request: Request, card: Card, process: Process, factor: int, dtype: D
         if any(request.prompts) or request.weight not in (None, 1):
             raise Refusal(f"prompt: {card.name!r} is a model without text, which takes an empty prompt and no guidance")
         weight = 1.0
+    image_weight = _image_weight(request, card)
     between, rescale = (0.0, inf), 0.0
-    if weight != 1:
+    if weight != 1 or image_weight not in (None, 1):
         low, high = advice.between
         between = request.between or (low, inf if high is None else high)
         rescale = advice.rescale if request.rescale is None else request.rescale
@@ -80,6 +87,7 @@ def decide(request: Request, card: Card, process: Process, factor: int, dtype: D
         size=_size(request, card, factor),
         dtype=dtype if request.dtype is None else request.dtype,  # type: ignore[arg-type]
         embedded=embedded,
+        image_weight=image_weight,
         emphasis=request.emphasis,
         strength=request.strength,
         frames=_frames(request, card),
@@ -196,6 +204,14 @@ def _embedded(request: Request, card: Card, weight: float) -> float | None:
             f"asks it twice a step, and acts on it only against a negative prompt"
         )
     return own if request.embedded is None else request.embedded
+
+
+def _image_weight(request: Request, card: Card) -> float | None:
+    """Settle the guidance towards a picture that a network sees."""
+    own = card.advice.image_weight
+    if own is None and request.image_weight is not None:
+        raise Refusal(f"image_weight {request.image_weight:g}: {card.name!r} has no guidance towards a picture")
+    return own if request.image_weight is None else float(request.image_weight)
 
 
 def _frames(request: Request, card: Card) -> int | None:

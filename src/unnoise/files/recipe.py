@@ -18,8 +18,8 @@ class Recipe(Strict):
     null + weight*(cond - null); between: the levels where that acted; size: (width, height) in pixels; row, rows: the
     place in the batch, because the last bits of a network's answer depend on the shape of what it is asked; noise:
     sha256 of a starting noise that was handed in, which no recipe can make again; image: sha256 of a picture that was
-    handed in, likewise; strength, embedded, emphasis, frames, seconds: as `Request` has them; versions: of what computed
-    it.
+    handed in, likewise, and mask of the mask that went with it; strength, embedded, image_weight, emphasis, frames,
+    seconds: as `Request` has them; versions: of what computed it.
     """
 
     model: str
@@ -40,8 +40,10 @@ class Recipe(Strict):
     versions: dict[str, str]
     noise: str | None = None
     image: str | None = None
+    mask: str | None = None
     strength: float | None = None
     embedded: float | None = None
+    image_weight: float | None = None
     emphasis: Literal["refuse", "weigh", "literal"] = "refuse"
     frames: int | None = None
     seconds: float | None = None

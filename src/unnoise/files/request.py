@@ -33,7 +33,7 @@ class Request:
     weight: 0 ... 100, 1 = off; steps: 1 ... 1000; sampler: a name, or one itself; grid: a name, or every level; seed:
     0 ... 2**63 - n; size: (width, height) in pixels; between: the levels between which guidance acts; rescale: 0 ... 1;
     batch: pictures computed at once; dtype: of the network, None = as it was loaded; embedded: guidance that a net takes
-    as an input; emphasis: what "(word:1.3)" is; strength: how far an image is taken back to noise, as a share of the
+    as an input; image_weight: guidance towards a picture that a net sees; emphasis: what "(word:1.3)" is; strength: how far an image is taken back to noise, as a share of the
     model's clock, above 0 to 1; frames, seconds: of a film, of a sound.
     Raises Refusal that names the first argument that is out of its range, or that could not act.
     """
@@ -52,6 +52,7 @@ class Request:
     batch: int | None = None
     dtype: str | None = None
     embedded: float | None = None
+    image_weight: float | None = None
     emphasis: Emphasis = "refuse"
     strength: float | None = None
     frames: int | None = None
@@ -67,8 +68,9 @@ class Request:
             raise Refusal(f"{len(self.prompts)} prompts of n {self.n}: at most {ALL} pictures in all")
         if self.steps is not None:
             check_whole("steps", self.steps, 1, STEPS)
-        if self.weight is not None:
-            check_number("guidance weight", self.weight, 0, GUIDANCE)
+        for name, weight in (("guidance weight", self.weight), ("image_weight", self.image_weight)):
+            if weight is not None:
+                check_number(name, weight, 0, GUIDANCE)
         if self.rescale is not None:
             check_number("rescale", self.rescale, 0, 1)
         if self.seed is not None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXPipeline, LTXVideoTransformer3DModel
+from files.foreign import peers
 from safetensors.torch import save_file
 
 import unnoise
-from files.foreign import peers
 
 FRAMES, SIZE, STEPS = 9, 64, 4
 

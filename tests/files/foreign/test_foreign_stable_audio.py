@@ -13,10 +13,10 @@ from diffusers import (
 )
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
+from files.foreign import peers
 from torch import Tensor
 
 import unnoise
-from files.foreign import peers
 from unnoise.errors import Refusal
 
 STEPS = 5

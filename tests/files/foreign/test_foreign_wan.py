@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from files.foreign import peers
 from safetensors.torch import save_file
 from transformers import UMT5Config, UMT5EncoderModel
 
 import unnoise
-from files.foreign import peers
 from unnoise.errors import Refusal
 
 FRAMES, SIZE, STEPS = 5, 32, 4

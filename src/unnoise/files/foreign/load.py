@@ -23,6 +23,8 @@ from unnoise.pipeline import Pipeline
 from unnoise.spaces.space import Space
 
 ELSEWHERE = "as its maker published it"
+# Channels of an answer for each channel of the latents: FLUX packs 2 x 2 cells, PixArt adds the variance.
+ANSWERS = {"FluxTransformer2DModel": 4, "PixArtTransformer2DModel": 2, "Transformer2DModel": 2}
 
 
 def load(
@@ -73,9 +75,22 @@ def _empty(source: Source) -> dict[str, nn.Module]:
 
 def _pipeline(source: Source, nets: Mapping[str, nn.Module], fingerprint: str) -> Pipeline:
     adapt = import_module(f"unnoise.files.foreign.{ADAPTERS[source.identity.family]}").adapt
+    _check_channels(source)
     made: Adapted = adapt(Parts(source.where, source.identity, nets, source.tokenizers, source.configs))
     card = _card(source, made, fingerprint)
     return Pipeline(card, Model(made.net, made.process, made.kind), made.space, made.text)
+
+
+def _check_channels(source: Source) -> None:
+    """Raise Refusal where the autoencoder's latents are not what the network answers with: it is of another family."""
+    name = next(name for name in DENOISERS if name in source.pieces)
+    net, latents = source.pieces[name], source.configs.get("vae", {}).get("latent_channels")
+    answers = net.config.get("out_channels") or net.config.get("in_channels")
+    if latents is not None and answers is not None and answers != latents * ANSWERS.get(net.class_, 1):
+        raise Refusal(
+            f"{source.where}: {name} answers with {answers} channels, which latents of {latents} channels do not fit: "
+            f"its vae is of another family"
+        )
 
 
 def _card(source: Source, made: Adapted, fingerprint: str) -> Card:
