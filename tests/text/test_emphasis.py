@@ -15,7 +15,7 @@ def test_pieces_and_their_weights() -> None:
 
 @pytest.mark.parametrize("prompt", ["a (cat:1.2)", "(a:2)", "x (b c : 0.5) y"])
 def test_weights_are_refused(prompt: str) -> None:
-    with pytest.raises(Refusal, match="is a weight of words.*'weigh' applies it, 'literal' reads it"):
+    with pytest.raises(Refusal, match=r"is a weight of words.*'weigh' applies it, 'literal' reads it"):
         refuse(prompt)
 
 

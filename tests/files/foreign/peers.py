@@ -1,6 +1,6 @@
 """Tiny random pipelines of diffusers' own classes, and the comparison of ours with them.
 
-Weights are spread so that every part of a network matters to its answer: what diffusers makes fresh is near zero in places.
+Weights are spread so that every part of a network matters to its answer: fresh ones are near zero in places.
 """
 
 import json
@@ -78,6 +78,11 @@ def saved(pipe: Any, folder: Path) -> Path:
     """Write a pipeline as diffusers does."""
     pipe.save_pretrained(folder)
     return folder
+
+
+def flow_levels(pipe: Any) -> list[float]:
+    """Give the levels that a pipeline of a flow family has just walked; its own sigma is the share of noise."""
+    return [float(t / (1 - t)) if t < 1 else float("inf") for t in pipe.scheduler.sigmas.double()]
 
 
 def assert_close(ours: Tensor, peer: Tensor, tolerance: float = 1e-4) -> None:

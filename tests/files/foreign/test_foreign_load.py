@@ -197,7 +197,7 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
         unnoise.load(model).generate("a cat", embedded=3, size=64)
     with pytest.raises(Refusal, match="frames 5: 'model' makes no films"):
         unnoise.load(model).generate("a cat", frames=5, size=64)
-    with pytest.raises(Refusal, match="strength 0.5: acts on an image"):
+    with pytest.raises(Refusal, match=r"strength 0\.5: acts on an image"):
         unnoise.load(model).generate("a cat", strength=0.5, size=64)
 
 

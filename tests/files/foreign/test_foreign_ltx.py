@@ -49,10 +49,9 @@ def test_ltx_equals_the_peer(tmp_path: Path, timed: bool) -> None:
     packed = noise.flatten(2).transpose(1, 2)
     latents = peer(**how, latents=packed, output_type="latent").frames
     film = peer(**how, latents=packed, output_type="np").frames[0]
-    grid = [float(t / (1 - t)) if t < 1 else float("inf") for t in peer.scheduler.sigmas.double()]
-    found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="euler", grid=grid, noise=noise, size=SIZE, frames=FRAMES
-    )[0]
+    grid = peers.flow_levels(peer)
+    how = {"negative": peers.NEGATIVE, "weight": 7.5, "size": SIZE, "frames": FRAMES}
+    found = ours.generate(peers.PROMPT, sampler="euler", grid=grid, noise=noise, **how)[0]
     peers.assert_close(found.x0[None].flatten(2).transpose(1, 2), latents)
     seen = np.stack([np.asarray(frame, dtype=float) for frame in found.video.frames])
     assert np.abs(seen - film * 255).max() <= 1

@@ -25,8 +25,8 @@ def unet(**more: Any) -> UNet2DConditionModel:
     torch.manual_seed(1)
     made = UNet2DConditionModel(
         **{
-            "block_out_channels": (32, 64), "layers_per_block": 1, "sample_size": 8, "in_channels": 4, "out_channels": 4,
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "norm_num_groups": 8,
+            "block_out_channels": (32, 64), "layers_per_block": 1, "sample_size": 8, "in_channels": 4,
+            "out_channels": 4, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "norm_num_groups": 8,
             "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "cross_attention_dim": 32, "attention_head_dim": 8,
             **more,
         }

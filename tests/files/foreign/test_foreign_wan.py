@@ -30,8 +30,9 @@ BACK = (  # names of the makers for those of diffusers, in the order in which th
 def transformer(seed: int = 0) -> WanTransformer3DModel:
     torch.manual_seed(seed)
     made = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16, text_dim=32,
-        freq_dim=256, ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16,
+        text_dim=32, freq_dim=256, ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=32,
     )  # fmt: skip
     return peers.spread(made)
 
@@ -57,11 +58,10 @@ def both(peer: WanPipeline, model: Path, **more: Any) -> tuple[Any, Any]:
     how |= {"prompt": peers.PROMPT, "negative_prompt": peers.NEGATIVE}
     latents = peer(**how, latents=noise, output_type="latent").frames
     film = peer(**how, latents=noise, output_type="np").frames[0]
-    grid = [float(t / (1 - t)) if t < 1 else float("inf") for t in peer.scheduler.sigmas.double()]
+    grid = peers.flow_levels(peer)
+    how = {"negative": peers.NEGATIVE, "weight": 7.5, "size": SIZE, "frames": FRAMES}
     ours = unnoise.load(model, **more)
-    found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="euler", grid=grid, noise=noise, size=SIZE, frames=FRAMES
-    )[0]
+    found = ours.generate(peers.PROMPT, sampler="euler", grid=grid, noise=noise, **how)[0]
     peers.assert_close(found.x0[None], latents)
     return found, film
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from unnoise.diffusion.ladder import products, zero_snr
 from unnoise.diffusion.predict import Kind
 from unnoise.diffusion.process import VP, Schedule, Table
 from unnoise.errors import Refusal, nearest
@@ -28,6 +29,9 @@ def process_of(parts: Parts) -> VP | Table:
         named, first, last = known.betas
     if named not in SCHEDULES:
         raise Refusal(f"{parts.where}: beta_schedule {named!r}: {nearest(str(named), SCHEDULES)}")
+    if config.get("trained_betas"):
+        alphas = products([float(beta) for beta in config["trained_betas"]])
+        return Table(zero_snr(alphas) if zero else alphas)
     steps = int(config.get("num_train_timesteps", 1000))
     if SCHEDULES[named] == "cosine":
         return VP("cosine", steps, zero_snr=zero)
