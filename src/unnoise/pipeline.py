@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from unnoise import __version__
 from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.guide import cfg
+from unnoise.diffusion.guide import cfg, instruct
+from unnoise.diffusion.keep import keep
 from unnoise.diffusion.model import Cond, Denoise, Model, collate
 from unnoise.diffusion.predict import mix
 from unnoise.diffusion.run import run
@@ -22,7 +23,7 @@ from unnoise.files.card import Card, Part
 from unnoise.files.plan import Dtype, Plan, decide, sampler_of
 from unnoise.files.recipe import Recipe, from_level, to_level
 from unnoise.files.request import STRENGTH, Request
-from unnoise.given import Given, Sums, given
+from unnoise.given import Given, Mask, Sight, Sums, edited, given
 from unnoise.sample import Sample, Watch, made_of, share
 from unnoise.sampling.state import Sampler, start
 from unnoise.spaces.space import Space
@@ -44,12 +45,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline:
-    """A model with all that is needed to use it; `unnoise.load` makes one, `generate` uses it."""
+    """A model with all that is needed to use it; `unnoise.load` makes one, `generate` uses it.
+
+    sight: what its network sees of a picture beside x, which such a model cannot do without.
+    """
 
     card: Card
     model: Model
     space: Space
     text: Reader | None = None
+    sight: Sight | None = None
 
     @property
     def device(self) -> torch.device:
@@ -91,10 +96,12 @@ class Pipeline:
         size: int | tuple[int, int] | None = None,
         n: int = 1,
         image: Image.Image | None = None,
+        mask: Mask | None = None,
         strength: float | None = None,
         between: tuple[float, float] | None = None,
         rescale: float | None = None,
         embedded: float | None = None,
+        image_weight: float | None = None,
         emphasis: Emphasis = "refuse",
         frames: int | None = None,
         seconds: float | None = None,
@@ -108,9 +115,14 @@ class Pipeline:
         weight: null + weight*(cond - null), 1 = off, with the negative prompt as null; between: the levels where it
         acts; rescale: 0 ... 1; embedded: guidance that a distilled network takes as an input; grid: a name, or every
         level, descending; noise: the start in the unit frame, (samples, *x0) or one of them; size: (width, height) or one
-        for both; image: a picture to be changed, and strength, how far, above 0 to 1; emphasis: what "(word:1.3)" is,
-        `refuse`, `weigh` or `literal`; frames, seconds: of a film, of a sound; batch: samples computed at once; dtype: of
-        the network, narrower than its weights; watch(share, x0): called after each network call.
+        for both; image: a picture to be changed, and strength, how far, above 0 to 1; mask: see below; image_weight:
+        guidance towards a picture that the network sees, 1 = off; emphasis: what "(word:1.3)" is, `refuse`, `weigh` or
+        `literal`; frames, seconds: of a film, of a sound; batch: samples computed at once; dtype: of the network,
+        narrower than its weights; watch(share, x0): called after each network call.
+
+        A mask says what to KEEP of the image: WHITE or 1 = KEEP, BLACK or 0 = PAINT, the inverse of what most programs
+        take. It is a picture in shades of grey or a tensor (height, width); kept pixels come back bit for bit, and what
+        lies between is blended.
         Raises Refusal for an argument that is out of range or cannot act, NotFinite where the network fails.
         """
         if image is not None and size is None:
@@ -130,30 +142,33 @@ class Pipeline:
             batch=batch,
             dtype=dtype,
             embedded=embedded,
+            image_weight=image_weight,
             emphasis=emphasis,
             strength=strength,
             frames=frames,
             seconds=seconds,
         )
-        return self.fulfil(request, noise, image, watch)
+        return self.fulfil(request, noise, image, mask, watch)
 
     def fulfil(
         self,
         request: Request,
         noise: Tensor | None = None,
         image: Image.Image | None = None,
+        mask: Mask | None = None,
         watch: Watch | None = None,
     ) -> list[Sample]:
         """Draw what a request asks for, as `generate` does. Raises Refusal and NotFinite as it does."""
-        if image is not None and request.strength is None and not isinstance(request.grid, tuple):
-            request = replace(request, strength=STRENGTH)
+        begins = image is not None and self.sight is None
+        if begins and request.strength is None and not isinstance(request.grid, tuple):
+            request = replace(request, strength=STRENGTH if mask is None else 1.0)
         plan = self.plan(request)
         first = secrets.randbits(32) if request.seed is None else request.seed
         rows = [Row(text, first + k) for text in request.prompts for k in range(request.n)]
         at_once = request.batch or max(1, min(BATCH, BATCH_AREA // max(1, plan.size[0] * plan.size[1])))
         if noise is not None and request.seed is not None and not plan.sampler.stochastic:
             raise Refusal("seed: with a given noise only a stochastic sampler draws, and this one is not; leave it out")
-        handed = given(noise, image, (len(rows), *self._shape(plan)), plan, self.device)
+        handed = given(noise, image, mask, (len(rows), *self._shape(plan)), plan, self.sight, self.device)
         return self._samples(plan, rows, at_once, handed, watch)
 
     def plan(self, request: Request) -> Plan:
@@ -175,7 +190,7 @@ class Pipeline:
                 raise Refusal(f"recipe: the picture began with {what} that was handed in, which it does not hold")
         if not 0 <= recipe.row < recipe.rows:
             raise Refusal(f"recipe: row {recipe.row} of {recipe.rows}")
-        guided = recipe.weight != 1
+        guided = recipe.weight != 1 or recipe.image_weight not in (None, 1)
         request = Request(
             (recipe.prompt,),
             recipe.negative,
@@ -189,6 +204,7 @@ class Pipeline:
             batch=recipe.rows,
             dtype=recipe.dtype,
             embedded=recipe.embedded,
+            image_weight=recipe.image_weight,
             emphasis=recipe.emphasis,
             frames=recipe.frames,
             seconds=recipe.seconds,
@@ -212,33 +228,45 @@ class Pipeline:
         negative: Cond | None = None
         if self.text is not None:
             conds = dict(zip(texts, self.text(texts, plan.emphasis), strict=True))
-            negative = self.text.negative(plan.negative, plan.emphasis) if plan.weight != 1 else None
-        known = None if handed.image is None else self.space.encode(handed.image)
+            negative = self.text.negative(plan.negative, plan.emphasis) if plan.guided else None
+        edit = edited(handed, plan, self.space, self.sight)
         found: list[Sample] = []
         for at in range(0, len(rows), batch):
             part = rows[at : at + batch]
             seeds = [row.seed for row in part]
             x = torch.empty(len(part), *self._shape(plan), device=self.device)
             x = draw(seeds, START, x) if handed.noise is None else handed.noise[at : at + batch]
-            if known is not None:
-                x = mix(known.expand_as(x), x, torch.full((len(x),), plan.grid[0], device=x.device))
-            denoise = self.denoise(plan, [conds[row.prompt] for row in part], negative)
+            if edit.begun is not None:
+                x = mix(edit.begun.expand_as(x), x, torch.full((len(x),), plan.grid[0], device=x.device))
+            denoise = self.denoise(plan, [conds[row.prompt] for row in part], negative, edit.seen)
+            if edit.known is not None and edit.mask is not None:
+                denoise = keep(denoise, edit.known.expand_as(x), edit.mask)
             looked = share(watch, at / len(rows), len(part) / len(rows), plan)
             x0 = run(plan.sampler, denoise, start(x, plan.grid), draw, seeds, looked)
             data = self.space.decode(x0)
             if not data.isfinite().all():
                 raise NotFinite(f"decoding: NaN or infinity in {data.dtype}, from a finite x0 of seeds {seeds}")
+            data = handed.pasted(data, soft=edit.known is None)
             every = made_of(data, plan, self.card.advice.fps, getattr(self.space, "rate", 0))
             for k, (row, made) in enumerate(zip(part, every, strict=True)):
-                found.append(Sample(made, x0[k], self._recipe(plan, row, (k, len(part)), handed.sums(k))))
+                found.append(Sample(made, x0[k], self._recipe(plan, row, (k, len(part)), handed.sums(at + k))))
         return found
 
-    def denoise(self, plan: Plan, conds: Sequence[Cond], negative: Cond | None) -> Denoise:
-        """Bind the conditions of a batch, one a row, guided and in the precision that a plan says."""
-        cond = _told(collate(conds), plan)
-        negative = negative and _told(negative, plan)
-        if plan.weight == 1 or negative is None:
+    def denoise(
+        self, plan: Plan, conds: Sequence[Cond], negative: Cond | None, seen: Tensor | None = None
+    ) -> Denoise:
+        """Bind the conditions of a batch, one a row, guided and in the precision that a plan says.
+
+        seen: (1, c, h, w), what the network sees of a picture.
+        """
+        cond = _told(collate(conds), plan, seen)
+        negative = negative and _told(negative, plan, seen)
+        if not plan.guided or negative is None:
             guided = self.model.bind(cond)
+        elif plan.image_weight is not None and negative.image is not None:
+            null = replace(negative, image=torch.zeros_like(negative.image))
+            weights = plan.weight, plan.image_weight
+            guided = instruct(self.model, cond, negative, null, *weights, plan.between, plan.rescale)
         else:
             guided = cfg(self.model, cond, negative, plan.weight, plan.between, plan.rescale)
         if plan.dtype == self.dtype:
@@ -270,21 +298,25 @@ class Pipeline:
             versions=versions(),
             noise=sums.noise,
             image=sums.image,
+            mask=sums.mask,
             strength=plan.strength,
             embedded=plan.embedded,
+            image_weight=plan.image_weight,
             emphasis=plan.emphasis,
             frames=plan.frames,
             seconds=plan.seconds,
         )
 
 
-def _told(cond: Cond, plan: Plan) -> Cond:
-    """Add to conditions what a plan says beside text: guidance that is an input, where a sound begins and ends."""
+def _told(cond: Cond, plan: Plan, seen: Tensor | None) -> Cond:
+    """Add to conditions what is told beside text: guidance that is an input, the ends of a sound, a picture."""
     rows, device = len(cond), next((value.device for value in cond.given().values()), None)
     if plan.embedded is not None:
         cond = replace(cond, weight=torch.full((rows,), plan.embedded, device=device))
     if plan.seconds is not None:
         cond = replace(cond, vector=torch.tensor([[0.0, plan.seconds]], device=device).expand(rows, 2))
+    if seen is not None:
+        cond = replace(cond, image=seen.expand(rows, *seen.shape[1:]))
     return cond
 
 

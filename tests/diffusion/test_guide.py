@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from diffusion.gaussians import DATA, NULL, ask, gaussian, labels, means, model
+from diffusion.gaussians import DATA, NEGATIVE, NULL, ask, gaussian, labels, means, model
 from torch import Tensor
 
-from unnoise.diffusion.guide import autoguide, cfg
+from unnoise.diffusion.guide import autoguide, cfg, instruct
 from unnoise.diffusion.model import Cond, Model
 from unnoise.diffusion.process import VP, Flow, Process
 from unnoise.errors import Refusal
@@ -121,6 +121,32 @@ def test_autoguidance_of_weight_one_does_not_ask_the_weak_model() -> None:
     x, sigma = ask()
     good = gaussian(means()[0]).denoise
     assert torch.equal(autoguide(good, never, 1.0)(x, sigma), good(x, sigma))
+
+
+def test_two_guidances_pull_a_gaussian_by_each_weight() -> None:
+    x, sigma = ask()
+    one, other, third = means()
+    text, seen = (torch.tensor(each, dtype=torch.float64) for each in ([7.5, 1.0, 0.0, 1.0], [1.5, 2.0, 1.0, 1.0]))
+    made, cond, near, null = model(), labels(*[DATA] * 4), labels(NEGATIVE), labels(NULL)
+    guided = instruct(made, cond, near, null, text, seen)(x, sigma)
+    for i, (w, p) in enumerate(zip(text, seen, strict=True)):
+        wanted = gaussian(other + p * (third - other) + w * (one - third)).denoise(x[i : i + 1], sigma[i : i + 1])
+        torch.testing.assert_close(guided[i : i + 1], wanted, rtol=0, atol=1e-9)
+    plain = made(x, sigma, cond)
+    assert torch.equal(guided[3], plain[3])
+    part = instruct(made, cond, near, null, text, seen, (0.7, 2.0))(x, sigma)
+    assert torch.equal(part, torch.stack([plain[0], guided[1], guided[2], plain[3]]))
+    full = instruct(made, cond, near, null, 6.0, 2.0, rescale=1.0)(x, sigma)
+    torch.testing.assert_close(full.flatten(1).std(1), plain.flatten(1).std(1))
+
+
+def test_two_guidances_of_weight_one_ask_once() -> None:
+    x, sigma = ask()
+    made, cond = model(), labels(*[DATA] * 4)
+    instruct(made, cond, labels(NEGATIVE), labels(NULL), 1.0, 1.0)(x, sigma)
+    instruct(made, cond, labels(NEGATIVE), labels(NULL), 3.0, 2.0, (100.0, math.inf))(x, sigma)
+    instruct(made, cond, labels(NEGATIVE), labels(NULL), 1.0, 2.0)(x, sigma)
+    assert made.net.asked == [(4, 3, 4)] * 2 + [(12, 3, 4)]
 
 
 def test_what_does_not_fit_is_refused() -> None:

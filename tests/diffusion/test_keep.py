@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.keep import keep
+from unnoise.diffusion.keep import cells, keep
 from unnoise.errors import Refusal
 
 
@@ -32,6 +32,17 @@ def test_soft_masks_blend_and_broadcast() -> None:
     torch.testing.assert_close(keep(guess, known, mask)(x, sigma), blend)
     boolean = keep(guess, known, mask > 0.5)(x, sigma)
     assert torch.equal(boolean, torch.where(mask > 0.5, known, guess(x, sigma)))
+
+
+def test_a_cell_is_kept_as_its_least_kept_pixel() -> None:
+    mask = torch.ones(1, 1, 32, 40)
+    mask[..., 17] = 0
+    mask[..., 3, 33] = 0.25
+    found = cells(mask, 8)
+    wanted = torch.ones(1, 1, 4, 5)
+    wanted[..., 2] = 0
+    wanted[..., 0, 4] = 0.25
+    assert torch.equal(found, wanted)
 
 
 def test_wrong_masks_are_refused() -> None:

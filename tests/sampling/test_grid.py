@@ -22,6 +22,7 @@ from unnoise.sampling.grid import (
     linspace,
     polyexponential,
     sane,
+    skipping,
     trailing,
     uniform_time,
 )
@@ -173,6 +174,18 @@ def test_trailing_is_as_published() -> None:
     assert trailing(TABLE, 3) == (1000.0, 667.0, 333.0, 0.0)
     assert trailing(TABLE, 1) == (1000.0, 0.0)
     assert trailing(TABLE, 1000) == (*reversed(TABLE), 0.0)
+
+
+def test_skipping_is_as_published() -> None:
+    """Source: Luo et al. 2023 (LCM), section 4.3; four of 50 steps are times 999, 759, 499, 259, which count from 0."""
+    assert skipping(TABLE, 4) == (1000.0, 760.0, 500.0, 260.0, 0.0)
+    assert skipping(TABLE, 8) == (1000.0, 880.0, 760.0, 640.0, 500.0, 380.0, 260.0, 140.0, 0.0)
+    assert skipping(TABLE, 1) == (1000.0, 0.0)
+    assert skipping(TABLE, 50) == (*(float(i) for i in range(1000, 0, -20)), 0.0)
+    assert skipping(TABLE, 2, 100) == (1000.0, 500.0, 0.0)
+    for steps, distilled in ((51, 50), (4, 3), (4, 1001), (4, 50.0)):
+        with pytest.raises(Refusal, match=f"steps {steps}: the levels of the distillation are {distilled}"):
+            skipping(TABLE, steps, distilled)  # type: ignore[arg-type]
 
 
 def test_leading_is_as_published() -> None:

@@ -21,6 +21,7 @@ from unnoise.sampling.grid import (
     linear_quadratic,
     linspace,
     polyexponential,
+    skipping,
     trailing,
     uniform_time,
 )
@@ -119,6 +120,7 @@ def test_options_act_or_are_refused() -> None:
     assert grid("trailing", 5, table=TABLE) == trailing(TABLE, 5)
     assert grid("leading", 5, table=TABLE, offset=1) == leading(TABLE, 5, 1)
     assert grid("linspace", 5, table=TABLE) == linspace(TABLE, 5)
+    assert grid("lcm", 5, table=TABLE, distilled=10) == skipping(TABLE, 5, 10)
     clock = NEEDS["sigma_at"]
     assert grid("uniform", 5, sigma_at=clock, last=0.2) == uniform_time(5, clock, 1.0, 0.2)
     assert grid("beta", 5, sigma_at=clock, last=0.2, a=2.0, b=3.0) == beta_time(5, clock, 1.0, 0.2, 2.0, 3.0)
@@ -126,7 +128,7 @@ def test_options_act_or_are_refused() -> None:
         grid("karras", 5, 80.0, 0.1, shift=3.0)
     with pytest.raises(Refusal, match="grid 'angle' takes no rho: its options are none"):
         grid("angle", 5, rho=3.0)
-    for name in ("trailing", "leading", "linspace"):
+    for name in ("trailing", "leading", "linspace", "lcm"):
         with pytest.raises(Refusal, match=f"grid '{name}' needs table"):
             grid(name, 5)
     for name in ("uniform", "beta"):
@@ -134,7 +136,7 @@ def test_options_act_or_are_refused() -> None:
             grid(name, 5)
 
 
-@pytest.mark.parametrize("name", ["trailing", "leading", "linspace", "uniform", "beta"])
+@pytest.mark.parametrize("name", ["trailing", "leading", "linspace", "lcm", "uniform", "beta"])
 def test_a_level_outside_the_model_is_refused(name: str) -> None:
     with pytest.raises(Refusal, match=r"grid\[0\] is [\d.]+: this model is defined from 0 to 5"):
         grid(name, 5, 5.0, 0.0, **needs(name))

@@ -138,6 +138,40 @@ def perpneg(
     return guided(model.bind(cond), ask, fixed(weight), rule, between)
 
 
+def instruct(
+    model: Model,
+    cond: Cond,
+    image: Cond,
+    null: Cond,
+    weight: Value,
+    image_weight: Value,
+    between: tuple[Value, Value] = ALL_LEVELS,
+    rescale: Value = 0.0,
+) -> Denoise:
+    """Guide towards a picture that the net sees and a text on top of it, each with a weight of its own.
+
+    null + image_weight*(image - null) + weight*(cond - image), in one call of 3B rows. cond: text and picture; image:
+    the picture without the text; null: neither; B rows, or one for the latter two. Outside `between`, and where both
+    weights are 1 for all rows, it is cond. rescale as in `cfg`. Raises Refusal as `cfg` does.
+    Source: Brooks et al. 2023 (InstructPix2Pix), eq. 3.
+    """
+    _share("rescale", rescale)
+    text, seen = fixed(weight), fixed(image_weight)
+    plain, ask, acts = model.bind(cond), together(model, cond, {"image": image, "null": null}), within(between)
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        pull, draw = text(sigma), seen(sigma)
+        inside = acts(sigma) & ((pull != 1) | (draw != 1))
+        if not inside.any():
+            return plain(x, sigma)
+        best, near, base = ask(x, sigma)
+        pushed = push(expand(draw, x), near, base) + expand(pull, x) * (best - near)
+        pushed = rescaled(pushed, best, per_sample(rescale, x))
+        return torch.where(expand(inside, x) == 1, pushed, best)
+
+    return denoise
+
+
 def autoguide(good: Denoise, weak: Denoise, weight: Value) -> Denoise:
     """Guide away from a worse version of a model: weak + weight*(good - weak).
 
@@ -176,12 +210,10 @@ def guided(
     weight(sigma): (B,) -> (B,); rule gets it as (B, 1, ..., 1). Where no row is guided, only plain is asked.
     Raises Refusal for an interval that is empty.
     """
-    if not bool((torch.as_tensor(between[0]) <= torch.as_tensor(between[1])).all()):
-        raise Refusal(f"between {between}: the lower level first")
+    acts = within(between)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        low, high = (per_sample(end, sigma) for end in between)
-        scale = torch.where((sigma >= low) & (sigma <= high), weight(sigma), 1.0)
+        scale = torch.where(acts(sigma), weight(sigma), 1.0)
         if (scale == 1).all():
             return plain(x, sigma)
         best, *others = ask(x, sigma)
@@ -207,6 +239,18 @@ def together(model: Model, cond: Cond, others: Mapping[str, Cond]) -> Ask:
         return answers.chunk(count)
 
     return ask
+
+
+def within(between: tuple[Value, Value]) -> Callable[[Tensor], Tensor]:
+    """Say of levels (B,) whether they are in an interval, both ends included. Raises Refusal for one that is empty."""
+    if not bool((torch.as_tensor(between[0]) <= torch.as_tensor(between[1])).all()):
+        raise Refusal(f"between {between}: the lower level first")
+
+    def inside(sigma: Tensor) -> Tensor:
+        low, high = (per_sample(end, sigma) for end in between)
+        return (sigma >= low) & (sigma <= high)
+
+    return inside
 
 
 def fixed(weight: Value) -> Callable[[Tensor], Tensor]:

@@ -184,6 +184,20 @@ def leading(table: Sequence[float], steps: int, offset: int = 0) -> tuple[float,
     return explicit([*(table[offset + i * stride] for i in reversed(range(steps))), 0.0])
 
 
+def skipping(table: Sequence[float], steps: int, distilled: int = 50) -> tuple[float, ...]:
+    """Pick steps of the levels of a discrete model's table that a consistency model was distilled on, then 0.
+
+    Entry k·(distilled - floor(i·distilled/steps)) of T for i = 0 .. steps - 1, k = floor(T/distilled).
+    Source: Luo et al. 2023 (LCM), section 4.3; luosiallen/latent-consistency-model, lcm_scheduler.py.
+    Raises Refusal for more steps than were distilled, and as `trailing` does.
+    """
+    strided(table, steps)
+    if not isinstance(distilled, int) or not steps <= distilled <= len(table):
+        raise Refusal(f"steps {steps}: the levels of the distillation are {distilled!r}, so from 1 to {distilled!r}")
+    stride = len(table) // distilled
+    return explicit([*(table[stride * (distilled - i * distilled // steps) - 1] for i in range(steps)), 0.0])
+
+
 def linspace(table: Sequence[float], steps: int) -> tuple[float, ...]:
     """Pick steps levels of a discrete model's ascending table, evenly from its last entry to its first, then 0.
 

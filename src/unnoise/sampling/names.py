@@ -23,6 +23,7 @@ from unnoise.sampling.grid import (
     linear_quadratic,
     linspace,
     polyexponential,
+    skipping,
     trailing,
     uniform_time,
 )
@@ -125,6 +126,9 @@ GRIDS: Mapping[str, GridEntry] = {
     ),
     "trailing": GridEntry(
         _ranged(trailing), ("table",), "even strides through a discrete model's table, its noisiest level first"
+    ),
+    "lcm": GridEntry(
+        _ranged(skipping), ("table", "distilled"), "of the 50 levels that latent consistency models were distilled on"
     ),
     "linspace": GridEntry(_ranged(linspace), ("table",), "from the last to the first of a discrete model's table"),
     "leading": GridEntry(

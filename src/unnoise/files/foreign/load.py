@@ -78,7 +78,7 @@ def _pipeline(source: Source, nets: Mapping[str, nn.Module], fingerprint: str) -
     _check_channels(source)
     made: Adapted = adapt(Parts(source.where, source.identity, nets, source.tokenizers, source.configs))
     card = _card(source, made, fingerprint)
-    return Pipeline(card, Model(made.net, made.process, made.kind), made.space, made.text)
+    return Pipeline(card, Model(made.net, made.process, made.kind), made.space, made.text, made.sight)
 
 
 def _check_channels(source: Source) -> None:

@@ -12,6 +12,7 @@ from unnoise.diffusion.process import Process
 from unnoise.errors import Refusal
 from unnoise.files.card import Advice
 from unnoise.files.families.identity import Identity
+from unnoise.given import Sight
 from unnoise.spaces.space import Space
 from unnoise.text.encode import Reader
 
@@ -57,7 +58,7 @@ class Parts:
 class Adapted:
     """Say what a family makes of its parts: everything that `Pipeline` needs.
 
-    net: in its native clock and frame, as `Model` calls it.
+    net: in its native clock and frame, as `Model` calls it; sight: of a picture that it cannot do without.
     """
 
     net: nn.Module
@@ -67,6 +68,7 @@ class Adapted:
     text: Reader | None
     advice: Advice
     modality: Literal["image", "video", "audio"] = "image"
+    sight: Sight | None = None
 
 
 Adapt = Callable[[Parts], Adapted]

@@ -1,18 +1,22 @@
 """Stable Diffusion 1 and 2, with inpainting (9 channels), instruct-pix2pix (8 channels) and LCM: one CLIP, one U-Net.
 
-Source: Rombach et al. 2022; CompVis/stable-diffusion, v1-inference.yaml; Stability-AI/stablediffusion, v2-inference-v.yaml.
+Source: Rombach et al. 2022; CompVis/stable-diffusion, v1-inference.yaml; Stability-AI/stablediffusion,
+v2-inference-v.yaml.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from unnoise.diffusion.model import Cond
+from unnoise.files.foreign import lcm, pix2pix
 from unnoise.files.foreign.advice import advise
 from unnoise.files.foreign.betas import kind_of, process_of
 from unnoise.files.foreign.kl import latent_space
 from unnoise.files.foreign.parts import Adapted, Parts
+from unnoise.files.foreign.sight import sight_of
 from unnoise.files.foreign.unet import ConditionUNet
 from unnoise.text.clip import Clip
 from unnoise.text.emphasis import Emphasis
@@ -39,13 +43,23 @@ class OneClip:
 
 
 def adapt(parts: Parts) -> Adapted:
-    """Make the pieces of a pipeline."""
+    """Make the pieces of a pipeline. Raises Refusal for a network that sees what none of these does."""
     unet = parts.net("unet")
+    net: nn.Module = ConditionUNet(unet)
+    process, kind = process_of(parts), kind_of(parts)
+    space = latent_space(parts.net("vae"))
+    sight = sight_of(parts, space)
+    how: Mapping[str, Any] = {"guidance": 7.5, "steps": 25}
+    if lcm.distilled(parts):
+        net, kind, how = lcm.Consistent(net, process, kind, lcm.clock(parts)), "x0", lcm.advice(parts)
+    if sight is not None and not sight.masked:
+        how = {**how, "image_weight": pix2pix.IMAGE_WEIGHT}
     return Adapted(
-        net=ConditionUNet(unet),
-        process=process_of(parts),
-        kind=kind_of(parts),
-        space=latent_space(parts.net("vae")),
+        net=net,
+        process=process,
+        kind=kind,
+        space=space,
         text=OneClip(Clip(parts.tokenizer("tokenizer"), parts.net("text_encoder"))),
-        advice=advise(parts, guidance=7.5, steps=25, size=unet.config.sample_size),
+        advice=advise(parts, size=unet.config.sample_size, **how),
+        sight=sight,
     )

@@ -31,6 +31,8 @@ class ConditionUNet(nn.Module):
         if cond.tokens is None:
             raise Refusal("cond: this network needs text")
         inner = x if cond.image is None else torch.cat([x, cond.image.to(x)], 1)
+        if inner.shape[1] != self.unet.config.in_channels:
+            raise Refusal(f"cond: this network sees {self.unet.config.in_channels} channels, not {inner.shape[1]}")
         out: Tensor = self.unet(
             inner.to(dtype),
             time,
