@@ -1,7 +1,7 @@
-"""Memory and time of loading a foreign model at its real size, each in a process of its own; `make bench` prints the table.
+"""Memory and time of loading a foreign model at its real size, each in a process of its own; `make bench` prints it.
 
-A folder of Stable Diffusion 1.5's sizes with random weights is written once in float32 and once in float16. `peak` is the
-process's peak beyond that of importing what loading imports, as a ratio to the weights in the dtype asked for.
+A folder of Stable Diffusion 1.5's sizes with random weights is written once in float32 and once in float16. `peak` is
+the process's peak beyond that of importing what loading imports, as a ratio to the weights in the dtype asked for.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 import torch, diffusers, transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
-import unnoise.files.load
+import unnoise, unnoise.files.load
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
@@ -36,7 +36,6 @@ took = time.perf_counter() - began
 held = sum(p.numel() * p.element_size() for net in pipeline.networks().values() for p in net.parameters())
 print(peak() - before, held, took)
 """
-LOADED = LOADED.replace("import unnoise.files.load", "import unnoise, unnoise.files.load")
 PEER = """
 import resource, sys, time
 import torch, diffusers, transformers
@@ -46,7 +45,8 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 began = time.perf_counter()
-pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=getattr(torch, sys.argv[2]), safety_checker=None)
+how = {"torch_dtype": getattr(torch, sys.argv[2]), "safety_checker": None}
+pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], **how)
 took = time.perf_counter() - began
 held = sum(p.numel() * p.element_size() for net in (pipe.unet, pipe.vae, pipe.text_encoder) for p in net.parameters())
 print(peak() - before, held, took)
@@ -55,7 +55,7 @@ print(peak() - before, held, took)
 
 def main() -> None:
     argparse.ArgumentParser(description="Measure loading a model of Stable Diffusion 1.5's sizes.").parse_args()
-    print(f"{'stored':9} {'asked for':10} {'weights':>9} {'peak':>8} {'ratio':>6} {'seconds':>8}   diffusers: ratio, seconds")
+    print(f"{'stored':9} {'asked for':10} {'weights':>9} {'peak':>8} {'ratio':>6} {'seconds':>8}   diffusers'")
     with tempfile.TemporaryDirectory() as folder:
         for stored in ("float32", "float16"):
             place = Path(folder) / stored
@@ -64,8 +64,8 @@ def main() -> None:
                 peak, held, took = measured(LOADED, place, asked)
                 other, _, slow = measured(PEER, place, asked)
                 print(
-                    f"{stored:9} {asked:10} {held / 1e6:>6.0f} MB {peak / 1e6:>5.0f} MB {peak / held:>6.2f} {took:>8.1f}   "
-                    f"{other / held:.2f}, {slow:.1f}"
+                    f"{stored:9} {asked:10} {held / 1e6:>6.0f} MB {peak / 1e6:>5.0f} MB {peak / held:>6.2f} "
+                    f"{took:>8.1f}   {other / held:.2f}, {slow:.1f} s"
                 )
 
 

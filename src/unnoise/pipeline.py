@@ -114,8 +114,8 @@ class Pipeline:
         What is None is as the model's card advises, and a seed is random. An empty prompt is the unconditional model.
         weight: null + weight*(cond - null), 1 = off, with the negative prompt as null; between: the levels where it
         acts; rescale: 0 ... 1; embedded: guidance that a distilled network takes as an input; grid: a name, or every
-        level, descending; noise: the start in the unit frame, (samples, *x0) or one of them; size: (width, height) or one
-        for both; image: a picture to be changed, and strength, how far, above 0 to 1; mask: see below; image_weight:
+        level, descending; noise: the start in the unit frame, (samples, *x0) or one of them; size: (width, height) or
+        one for both; image: a picture to be changed; strength: how far, above 0 to 1; mask: see below; image_weight:
         guidance towards a picture that the network sees, 1 = off; emphasis: what "(word:1.3)" is, `refuse`, `weigh` or
         `literal`; frames, seconds: of a film, of a sound; batch: samples computed at once; dtype: of the network,
         narrower than its weights; watch(share, x0): called after each network call.
@@ -168,26 +168,26 @@ class Pipeline:
         at_once = request.batch or max(1, min(BATCH, BATCH_AREA // max(1, plan.size[0] * plan.size[1])))
         if noise is not None and request.seed is not None and not plan.sampler.stochastic:
             raise Refusal("seed: with a given noise only a stochastic sampler draws, and this one is not; leave it out")
-        handed = given(noise, image, mask, (len(rows), *self._shape(plan)), plan, self.sight, self.device)
+        handed = self._given(noise, image, mask, plan, len(rows))
         return self._samples(plan, rows, at_once, handed, watch)
 
     def plan(self, request: Request) -> Plan:
         """Decide how a request is fulfilled, and do nothing yet. Raises Refusal where it cannot be."""
         return decide(request, self.card, self.model.process, self.factor, self.dtype)
 
-    def replay(self, recipe: Recipe) -> Sample:
+    def replay(self, recipe: Recipe, image: Image.Image | None = None, mask: Mask | None = None) -> Sample:
         """Make a sample again: on the same machine and versions, equal to the bit.
 
-        Raises Refusal where the recipe is of another model or began with a noise or an image that was handed in.
+        image, mask: what was handed in, where the recipe says that it began with them. Raises Refusal where the recipe
+        is of another model, began with a noise that was handed in, or with another image or mask than these.
         """
         if recipe.fingerprint != self.card.fingerprint:
             raise Refusal(
                 f"recipe of model {recipe.model!r} with weights {recipe.fingerprint[:12]}: these are "
                 f"{self.card.fingerprint[:12] or 'unsaved'} of {self.card.name!r}"
             )
-        for what, handed in (("a noise", recipe.noise), ("an image", recipe.image)):
-            if handed is not None:
-                raise Refusal(f"recipe: the picture began with {what} that was handed in, which it does not hold")
+        if recipe.noise is not None:
+            raise Refusal("recipe: the picture began with a noise that was handed in, which it does not hold")
         if not 0 <= recipe.row < recipe.rows:
             raise Refusal(f"recipe: row {recipe.row} of {recipe.rows}")
         guided = recipe.weight != 1 or recipe.image_weight not in (None, 1)
@@ -209,9 +209,19 @@ class Pipeline:
             frames=recipe.frames,
             seconds=recipe.seconds,
         )
-        plan = self.plan(request)
+        plan = replace(self.plan(request), strength=recipe.strength)
         rows = [Row(recipe.prompt, recipe.seed)] * recipe.rows
-        return self._samples(plan, rows, recipe.rows, Given(), None)[recipe.row]
+        handed = self._given(None, image, mask, plan, len(rows))
+        for what, began in (("image", recipe.image), ("mask", recipe.mask)):
+            if getattr(handed.sums(0), what) != began:
+                given = "another" if getattr(handed, what) is not None else "none"
+                raise Refusal(f"{what}: the picture began with one of sha256 {str(began)[:12]}, and {given} is given")
+        return self._samples(plan, rows, recipe.rows, handed, None)[recipe.row]
+
+    def _given(
+        self, noise: Tensor | None, image: Image.Image | None, mask: Mask | None, plan: Plan, rows: int
+    ) -> Given:
+        return given(noise, image, mask, (rows, *self._shape(plan)), plan, self.sight, self.device)
 
     def _shape(self, plan: Plan) -> tuple[int, ...]:
         width, height = plan.size

@@ -73,5 +73,5 @@ def test_zoo_is_found_by_name() -> None:
 def test_paths_are_found_as_they_are(tmp_path: Path) -> None:
     assert find(tmp_path / "x.safetensors") == tmp_path / "x.safetensors"
     assert find(tmp_path) == tmp_path
-    with pytest.raises(Refusal, match=r"unknown model 'emojy': did you mean 'emoji'\? known: emoji, or a path"):
+    with pytest.raises(Refusal, match=r"model 'emojy': did you mean 'emoji'\? known: emoji, or the path of a file"):
         find("emojy")

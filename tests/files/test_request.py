@@ -62,8 +62,8 @@ ASKED = Request(("a heart",))
         ({"between": (-1.0, 1.0)}, "between"),
         ({"rescale": 1.5}, "rescale 1.5: a number from 0 to 1"),
         ({"batch": 0}, "batch 0"),
-        ({"dtype": "float16"}, "dtype 'float16': .*bfloat16, float32"),
-        ({"dtype": None}, "dtype"),
+        ({"dtype": "float8"}, "dtype 'float8': .*bfloat16, float16, float32"),
+        ({"dtype": 32}, "dtype"),
     ],
 )
 def test_refuses(change: dict[str, object], fault: str) -> None:

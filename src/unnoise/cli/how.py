@@ -38,6 +38,9 @@ class How:
     strength: Annotated[
         float | None, Parameter(help="How far --image is changed, above 0 to 1: the share of the way back to noise.")
     ] = None
+    image_weight: Annotated[
+        float | None, Parameter(help="How much --image counts, for a model that follows an instruction: 1 is off.")
+    ] = None
     frames: Annotated[int | None, Parameter(help="Frames of a film.")] = None
     seconds: Annotated[float | None, Parameter(help="Seconds of a sound.")] = None
     batch: Annotated[int | None, Parameter(help="Pictures computed at once.")] = None
@@ -66,6 +69,7 @@ def request_of(texts: tuple[str, ...], how: How) -> Request:
         embedded=how.embedded,
         emphasis=how.emphasis,
         strength=how.strength,
+        image_weight=how.image_weight,
         frames=how.frames,
         seconds=how.seconds,
     )

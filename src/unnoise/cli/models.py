@@ -27,7 +27,7 @@ def models(
 ) -> None:
     """List the models that can be loaded by name, or show the card of one.
 
-    Besides these, commands take the path of a .safetensors file that `unnoise train` wrote, and of models of other makers:
+    Besides these, commands take the path of a .safetensors file that `unnoise train` wrote, and models of other makers:
     folders in the layout of diffusers, and single files.
     """
     if model is not None:

@@ -9,7 +9,7 @@ from unnoise.cli.output import places
 from unnoise.cli.progress import saying
 from unnoise.cli.source import Source, load_source, own_card
 from unnoise.errors import Refusal
-from unnoise.files.picture import read_recipe, write_picture
+from unnoise.files.picture import open_image, open_mask, read_recipe, write_picture
 from unnoise.files.recipe import Recipe
 from unnoise.files.zoo import ZOO
 
@@ -22,6 +22,8 @@ def replay(
     model: Annotated[
         str | None, Parameter(name=["--model", "-m"], help="File or folder of the model, where it has no name.")
     ] = None,
+    image: Annotated[str | None, Parameter(help="Picture that was changed, where one was.")] = None,
+    mask: Annotated[str | None, Parameter(help="Mask of what was kept of it, where there was one.")] = None,
     parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks, as it was drawn.")] = None,
     predicts: Annotated[Literal["eps", "v"] | None, Parameter(help="What was said when it was drawn.")] = None,
     device: Annotated[str | None, Parameter(help="Another device than the recipe's; bits may differ.")] = None,
@@ -41,7 +43,8 @@ def replay(
             if recipe.versions.get(name) != used:
                 made = recipe.versions.get(name, "an unknown version")
                 print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
-        sample = pipeline.replay(recipe)
+        start = None if image is None else open_image(image)
+        sample = pipeline.replay(recipe, start, None if mask is None else open_mask(mask))
     write_picture(path, sample.image, sample.recipe)
     print(path)
 

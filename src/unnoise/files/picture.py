@@ -64,13 +64,22 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
 
     Raises Refusal where it cannot be read, and above PIXELS, which its header says before anything is decoded.
     """
+    upright = _opened(path, "image").convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+
+
+def open_mask(path: str | os.PathLike[str]) -> Image.Image:
+    """Open a picture that says what to keep, as it is: white keeps, black paints. Raises as `open_image` does."""
+    return _opened(path, "mask")
+
+
+def _opened(path: str | os.PathLike[str], what: str) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as found:
             if found.width * found.height > PIXELS:
-                raise Refusal(f"image {path}: {found.width}x{found.height} pixels, at most {PIXELS} in all")
-            upright = ImageOps.exif_transpose(found).convert("RGBA")
+                raise Refusal(f"{what} {path}: {found.width}x{found.height} pixels, at most {PIXELS} in all")
+            return ImageOps.exif_transpose(found)
     except Refusal:
         raise
     except (ValueError, SyntaxError, Image.DecompressionBombError, OSError) as error:
-        raise Refusal(f"image {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+        raise Refusal(f"{what} {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None

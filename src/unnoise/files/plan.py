@@ -57,8 +57,8 @@ class Plan:
 def decide(request: Request, card: Card, process: Process, factor: int, dtype: Dtype = "float32") -> Plan:
     """Make every choice: what was asked, else what the card advises, else the library's best.
 
-    factor: pixels that both sides must be a multiple of; dtype: of the weights. Raises Refusal where the model cannot do
-    what is asked.
+    factor: pixels that both sides must be a multiple of; dtype: of the weights. Raises Refusal where the model cannot
+    do what is asked.
     """
     advice = card.advice
     _check(advice)

@@ -32,8 +32,8 @@ class Request:
 
     weight: 0 ... 100, 1 = off; steps: 1 ... 1000; sampler: a name, or one itself; grid: a name, or every level; seed:
     0 ... 2**63 - n; size: (width, height) in pixels; between: the levels between which guidance acts; rescale: 0 ... 1;
-    batch: pictures computed at once; dtype: of the network, None = as it was loaded; embedded: guidance that a net takes
-    as an input; image_weight: guidance towards a picture that a net sees, 0 ... 100; emphasis: what "(word:1.3)" is;
+    batch: pictures computed at once; dtype: of the network, None = as it was loaded; embedded: guidance that is an
+    input; image_weight: guidance towards a picture that a net sees, 0 ... 100; emphasis: what "(word:1.3)" is;
     strength: how far an image is taken back to noise, as a share of the model's clock, above 0 to 1; frames, seconds:
     of a film, of a sound.
     Raises Refusal that names the first argument that is out of its range, or that could not act.

@@ -19,4 +19,4 @@ def find(model: str | os.PathLike[str]) -> Path:
         return Path(str(files("unnoise"))) / "zoo" / ZOO[name]
     if name.endswith(".safetensors") or os.path.lexists(name):
         return Path(name)
-    raise Refusal(f"unknown model {name!r}: {nearest(name, ZOO)}, or the path of a .safetensors file or diffusers folder")
+    raise Refusal(f"unknown model {name!r}: {nearest(name, ZOO)}, or the path of a file or of a diffusers folder")

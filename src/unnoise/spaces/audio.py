@@ -1,4 +1,4 @@
-"""The space of an audio autoencoder's latents: one cell is `factor` samples of sound long, and there are always as many."""
+"""The space of an audio autoencoder's latents: a fixed number of cells, each `factor` samples of sound long."""
 
 from typing import Protocol
 

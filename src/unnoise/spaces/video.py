@@ -28,7 +28,7 @@ class VideoLatent:
     Raises Refusal for a shift or scale that is not finite, not above 0, or of another length than the channels.
     """
 
-    def __init__(self, autoencoder: VideoCodec, shift: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)) -> None:
+    def __init__(self, autoencoder: VideoCodec, shift: Sequence[float], scale: Sequence[float]) -> None:
         self.autoencoder = autoencoder
         self.factor = autoencoder.factor
         self.affine = Affine(autoencoder.latents, shift, scale)

@@ -165,7 +165,7 @@ def test_the_recipe_names_image_and_mask(plain: Pipeline) -> None:
     assert one.recipe.image == other.recipe.image
     assert len(one.recipe.mask or "") == 64
     assert one.recipe.mask != other.recipe.mask
-    with pytest.raises(Refusal, match="an image that was handed in"):
+    with pytest.raises(Refusal, match="acts on an image, and none is given"):
         plain.replay(one.recipe)
 
 

@@ -82,8 +82,11 @@ def test_an_image_is_changed_as_far_as_is_said(model: Path) -> None:
     assert near.recipe.strength == 0.1
     assert near.recipe.image is not None
     assert max(level for level in near.recipe.grid if level != "inf") < max(far.recipe.grid)
-    with pytest.raises(Refusal, match="an image that was handed in, which it does not hold"):
+    with pytest.raises(Refusal, match=r"strength 0\.1: acts on an image, and none is given"):
         ours.replay(near.recipe)
+    with pytest.raises(Refusal, match=r"image: the picture began with one of sha256 .*, and another is given"):
+        ours.replay(near.recipe, far.image)
+    assert ours.replay(near.recipe, image).image.tobytes() == near.image.tobytes()
 
 
 def wider(place: Path) -> None:

@@ -16,7 +16,8 @@ STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 VARIANTS = ("", ".fp16", ".bf16", ".non_ema", ".ema")  # the first that is there
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 SHARD = re.compile(r"[\w.-]+\.safetensors")
-NEEDLESS = {"safety_checker", "feature_extractor", "image_encoder", "image_processor", "watermarker", "scheduler"}  # what runs here without
+# Components that nothing here needs.
+NEEDLESS = {"safety_checker", "feature_extractor", "image_encoder", "image_processor", "watermarker", "scheduler"}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -80,8 +81,8 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     pickled = sorted(path.name for path in place.glob("*") if path.suffix in PICKLES)
     if pickled:
         raise Refusal(
-            f"{place / pickled[0]}: a pickle, which can run code when it is opened; `unnoise convert {place / pickled[0]}`"
-            f" writes its weights as safetensors, in a process of its own that reads weights only"
+            f"{place / pickled[0]}: a pickle, which can run code when it is opened; `unnoise convert "
+            f"{place / pickled[0]}` writes its weights as safetensors, in a process of its own that reads weights only"
         )
     raise Refusal(f"{place}: has no weights: no {STEMS[0]}.safetensors, no {STEMS[1]}.safetensors, no shards")
 

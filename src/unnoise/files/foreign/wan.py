@@ -110,8 +110,8 @@ def adapt(parts: Parts) -> Adapted:
     vae = parts.net("vae")
     if high.config.in_channels != vae.config.z_dim:
         raise Refusal(
-            f"{parts.where}: its transformer sees {high.config.in_channels} channels, {vae.config.z_dim} of them noise: it "
-            f"continues a picture, and only text to video can be run"
+            f"{parts.where}: its transformer sees {high.config.in_channels} channels, {vae.config.z_dim} of them noise:"
+            f" it continues a picture, and only text to video can be run"
         )
     boundary = parts.config("").get("boundary_ratio")
     known = facts(parts.identity)

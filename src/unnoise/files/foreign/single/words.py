@@ -48,8 +48,8 @@ def _kept(path: Path, identity: Identity, name: str, made: str) -> Callable[[], 
         found = _cached(made) if made != "CLIPTokenizer" else _clip(pad)
         if found is None:
             raise Refusal(
-                f"{path}: a single file has no tokenizer, and none was found on this machine: give a diffusers folder of"
-                f" the family, --parts FOLDER or load(..., parts=FOLDER), or put its folder {name!r} beside the file"
+                f"{path}: a single file has no tokenizer, and none was found on this machine: give a folder of its"
+                f" family, --parts FOLDER or load(..., parts=FOLDER), or put its folder {name!r} beside the file"
             )
         return found
 
