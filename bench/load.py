@@ -45,7 +45,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 began = time.perf_counter()
-how = {"torch_dtype": getattr(torch, sys.argv[2]), "safety_checker": None}
+how = {"dtype": getattr(torch, sys.argv[2]), "safety_checker": None}
 pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], **how)
 took = time.perf_counter() - began
 held = sum(p.numel() * p.element_size() for net in (pipe.unet, pipe.vae, pipe.text_encoder) for p in net.parameters())
@@ -86,12 +86,13 @@ def make(place: Path, dtype: str) -> None:
 
     from unnoise.files.foreign.classes import class_of
 
+    torch.manual_seed(0)
     nets = {name: class_of(made).from_config(config) for name, (made, config) in PUBLISHED.items()}
     sizes = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}
     text = CLIPTextModel(CLIPTextConfig(vocab_size=49408, **sizes))
     vocab = json.loads('{"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}')
     pipe = StableDiffusionPipeline(
-        **nets, text_encoder=text, tokenizer=CLIPTokenizer(vocab=vocab, merges=[]), safety_checker=None,
+        **nets, text_encoder=text, tokenizer=CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77), safety_checker=None,
         feature_extractor=None, requires_safety_checker=False,
         scheduler=DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
     )  # fmt: skip

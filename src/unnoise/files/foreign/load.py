@@ -15,6 +15,7 @@ from unnoise.diffusion.predict import Kind
 from unnoise.errors import Refusal
 from unnoise.files.card import Card, Part
 from unnoise.files.foreign.classes import empty
+from unnoise.files.foreign.packed import quicken
 from unnoise.files.foreign.parts import Adapted, Parts
 from unnoise.files.foreign.source import Source, read_folder
 from unnoise.files.foreign.table import ADAPTERS, DENOISERS
@@ -45,6 +46,8 @@ def load(
     for name, net in nets.items():
         tensors, release = source.pieces[name].tensors()
         sums[name] = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
+        if name in DENOISERS:
+            quicken(net)
     return _pipeline(source, nets, _fingerprint(sums))
 
 
