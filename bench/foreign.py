@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def main() -> None:
 
 
 def compare(place: Path, dtype: str, steps: int, rounds: int) -> None:
+    """Draw the same picture with both, several times in turns, and print what was measured."""
     import torch
     from diffusers import StableDiffusionPipeline
 
@@ -45,72 +47,73 @@ def compare(place: Path, dtype: str, steps: int, rounds: int) -> None:
     peer.set_progress_bar_config(disable=True)
     ours = unnoise.load(place, dtype=dtype)
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(0))
-    peer.scheduler.set_timesteps(steps)
-    table = peer.scheduler.alphas_cumprod.double()
-    ends = [*table[peer.scheduler.timesteps].tolist(), float(peer.scheduler.final_alpha_cumprod)]
-    grid = [((1 - a) / a) ** 0.5 for a in ends]
+    how = {"prompt": "a", "negative_prompt": "", "height": SIZE, "width": SIZE, "guidance_scale": GUIDANCE}
+    how |= {"num_inference_steps": steps}
+    grid = levels(peer, steps)
 
-    def theirs() -> Any:
-        how = {"height": SIZE, "width": SIZE, "guidance_scale": GUIDANCE, "num_inference_steps": steps}
-        return peer("a", negative_prompt="", latents=noise.to(peer.unet.dtype), **how).images[0]
+    def theirs(**more: Any) -> Any:
+        return peer(**how, latents=noise.to(peer.unet.dtype), **more).images[0]
 
     def mine() -> Any:
         return ours.generate("a", weight=GUIDANCE, sampler="ddim", grid=grid, noise=noise, size=SIZE)[0]
 
-    within = Within([ours.model.net.unet, ours.space.autoencoder.vae.decoder, *ours.text.net.children()])
-    other = Within([peer.unet])
-    theirs(), mine()
-    within.seconds, other.seconds = [], []
-    times: dict[str, list[float]] = {"mine": [], "theirs": []}
-    shares, unets = [], []
-    for _ in range(rounds):
-        for name, draw in (("theirs", theirs), ("mine", mine)):
-            within.seconds.clear(), other.seconds.clear()
-            times[name].append(seconds(draw))
-            if name == "mine":
-                shares.append(1 - sum(within.seconds) / times[name][-1])
-                unets.append([statistics.median(within.first), 0.0])
-            else:
-                slow = statistics.median(other.first)
-        unets[-1][1] = slow
-    how = {"height": SIZE, "width": SIZE, "guidance_scale": GUIDANCE, "num_inference_steps": steps, "output_type": "latent"}
-    found = [mine().x0, peer("a", negative_prompt="", latents=noise.to(peer.unet.dtype), **how).images[0].float()]
-    exact = peer.to(torch.float32)("a", negative_prompt="", latents=noise, **how).images[0]
+    found = [mine().x0, theirs(output_type="latent").float()]
+    own = [ours.model.net.unet, ours.space.autoencoder.vae.decoder, ours.text.clip.net]
+    slow, quick = Clock([peer.unet]), Clock(own)
+    runs = [(slow.time(theirs), quick.time(mine)) for _ in range(rounds)]
+    exact = peer.to(torch.float32)(**how, latents=noise, output_type="latent").images[0]
     off = [float((one - exact).square().mean().sqrt() / exact.square().mean().sqrt()) for one in found]
-    mid = {name: statistics.median(values) for name, values in times.items()}
-    alone = statistics.median(theirs / mine for mine, theirs in unets)
+    their, our = (statistics.median(pair[k].whole for pair in runs) for k in range(2))
+    alone = statistics.median(pair[0].call / pair[1].call for pair in runs)
+    outside = statistics.median(pair[1].outside for pair in runs)
     print(
-        f"{dtype:9} {mid['mine']:>6.2f} s {mid['theirs']:>8.2f} s {mid['theirs'] / mid['mine']:>6.2f} {alone:>12.2f} "
-        f"{statistics.median(shares):>8.1%}   {off[0]:.1e}, {off[1]:.1e}",
+        f"{dtype:9} {our:>6.2f} s {their:>8.2f} s {their / our:>6.2f} {alone:>12.2f} {outside:>8.1%}   "
+        f"{off[0]:.1e}, {off[1]:.1e}",
         flush=True,
     )
 
 
-class Within:
-    """Time the calls of modules; `first` are those of the first module alone."""
+def levels(peer: Any, steps: int) -> list[float]:
+    """Give sigma where the peer's DDIM asks, and where it ends."""
+    peer.scheduler.set_timesteps(steps)
+    table = peer.scheduler.alphas_cumprod.double()
+    ends = [*table[peer.scheduler.timesteps].tolist(), float(peer.scheduler.final_alpha_cumprod)]
+    return [((1 - a) / a) ** 0.5 for a in ends]
 
-    def __init__(self, modules: list[Any]) -> None:
-        self.seconds: list[float] = []
-        self.first: list[float] = []
-        for number, module in enumerate(modules):
-            module.forward = self.timed(module.forward, number == 0)
 
-    def timed(self, call: Callable[..., Any], first: bool) -> Callable[..., Any]:
+@dataclass(frozen=True)
+class Took:
+    """Seconds of a whole run, of a call of the first network, and the share outside of all networks."""
+
+    whole: float
+    call: float
+    outside: float
+
+
+class Clock:
+    """Time runs, and the calls of networks within them."""
+
+    def __init__(self, networks: list[Any]) -> None:
+        self.calls: list[list[float]] = [[] for _ in networks]
+        for network, calls in zip(networks, self.calls, strict=True):
+            network.forward = self.timed(network.forward, calls)
+
+    def timed(self, call: Callable[..., Any], calls: list[float]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             began = time.perf_counter()
             answer = call(*args, **kwargs)
-            self.seconds.append(time.perf_counter() - began)
-            if first:
-                self.first.append(self.seconds[-1])
+            calls.append(time.perf_counter() - began)
             return answer
 
         return run
 
-
-def seconds(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    def time(self, draw: Callable[[], Any]) -> Took:
+        for calls in self.calls:
+            calls.clear()
+        began = time.perf_counter()
+        draw()
+        whole = time.perf_counter() - began
+        return Took(whole, statistics.median(self.calls[0]), 1 - sum(map(sum, self.calls)) / whole)
 
 
 if __name__ == "__main__":

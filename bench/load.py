@@ -92,8 +92,8 @@ def make(place: Path, dtype: str) -> None:
     text = CLIPTextModel(CLIPTextConfig(vocab_size=49408, **sizes))
     vocab = json.loads('{"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}')
     pipe = StableDiffusionPipeline(
-        **nets, text_encoder=text, tokenizer=CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77), safety_checker=None,
-        feature_extractor=None, requires_safety_checker=False,
+        **nets, text_encoder=text, tokenizer=CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
         scheduler=DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
     )  # fmt: skip
     pipe.to(getattr(torch, dtype)).save_pretrained(place)
