@@ -269,8 +269,8 @@ class Pipeline:
 
         seen: (1, c, h, w), what the network sees of a picture.
         """
-        cond = _told(collate(conds), plan, seen)
-        negative = negative and _told(negative, plan, seen)
+        cond = _told(collate(conds), plan, seen, getattr(torch, self.dtype))
+        negative = negative and _told(negative, plan, seen, getattr(torch, self.dtype))
         if not plan.guided or negative is None:
             guided = self.model.bind(cond)
         elif plan.image_weight is not None and negative.image is not None:
@@ -318,9 +318,14 @@ class Pipeline:
         )
 
 
-def _told(cond: Cond, plan: Plan, seen: Tensor | None) -> Cond:
-    """Add to conditions what is told beside text: guidance that is an input, the ends of a sound, a picture."""
+def _told(cond: Cond, plan: Plan, seen: Tensor | None, dtype: torch.dtype) -> Cond:
+    """Add to conditions what is told beside text: guidance that is an input, the ends of a sound, a picture.
+
+    dtype: of the network, to which text is brought once, and not at every step.
+    """
     rows, device = len(cond), next((value.device for value in cond.given().values()), None)
+    if cond.tokens is not None:
+        cond = replace(cond, tokens=cond.tokens.to(dtype))
     if plan.embedded is not None:
         cond = replace(cond, weight=torch.full((rows,), plan.embedded, device=device))
     if plan.seconds is not None:

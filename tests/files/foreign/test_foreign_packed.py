@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 import torch
+from files.foreign import test_foreign_sd
 from torch import nn
 
-from files.foreign import test_foreign_sd
 from unnoise.files.foreign.packed import PackedConv2d, PackedLinear, TextLinear, quicken
 
 WIDE = {"block_out_channels": (64, 128), "cross_attention_dim": 768}

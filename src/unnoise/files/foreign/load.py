@@ -46,7 +46,7 @@ def load(
     for name, net in nets.items():
         tensors, release = source.pieces[name].tensors()
         sums[name] = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
-        if name in DENOISERS:
+        if name in (*DENOISERS, "vae"):
             quicken(net)
     return _pipeline(source, nets, _fingerprint(sums))
 

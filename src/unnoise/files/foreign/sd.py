@@ -20,6 +20,7 @@ from unnoise.files.foreign.sight import sight_of
 from unnoise.files.foreign.unet import ConditionUNet
 from unnoise.text.clip import Clip
 from unnoise.text.emphasis import Emphasis
+from unnoise.text.encode import Reader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +45,18 @@ class OneClip:
 
 def adapt(parts: Parts) -> Adapted:
     """Make the pieces of a pipeline. Raises Refusal for a network that sees what none of these does."""
+    text = OneClip(Clip(parts.tokenizer("tokenizer"), parts.net("text_encoder")))
+    return adapted(parts, text, guidance=7.5, steps=25)
+
+
+def adapted(parts: Parts, text: Reader, guidance: float, steps: int) -> Adapted:
+    """Make all pieces around a U-Net but the text: what it sees beside x, and whether it is a consistency model."""
     unet = parts.net("unet")
     net: nn.Module = ConditionUNet(unet)
     process, kind = process_of(parts), kind_of(parts)
     space = latent_space(parts.net("vae"))
     sight = sight_of(parts, space)
-    how: Mapping[str, Any] = {"guidance": 7.5, "steps": 25}
+    how: Mapping[str, Any] = {"guidance": guidance, "steps": steps}
     if lcm.distilled(parts):
         net, kind, how = lcm.Consistent(net, process, kind, lcm.clock(parts)), "x0", lcm.advice(parts)
     if sight is not None and not sight.masked:
@@ -59,7 +66,7 @@ def adapt(parts: Parts) -> Adapted:
         process=process,
         kind=kind,
         space=space,
-        text=OneClip(Clip(parts.tokenizer("tokenizer"), parts.net("text_encoder"))),
+        text=text,
         advice=advise(parts, size=unet.config.sample_size, **how),
         sight=sight,
     )
