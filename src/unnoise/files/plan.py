@@ -113,7 +113,7 @@ def route(request: Request, card: Card, process: Process) -> tuple[AnySampler, t
         best, grid = choose.default(steps, *ends)
         if isinstance(asked, str) or wanted is not None:
             name = asked if isinstance(asked, str) else "default"
-            grid = named_grid(name, steps, process, ends[0], card.advice.shift)
+            grid = named_grid(name, steps, process, ends[0], **_own(request, card))
     return (best if wanted is None else names.sampler(wanted) if isinstance(wanted, str) else wanted), grid
 
 
@@ -133,11 +133,12 @@ def start_level(strength: float | None, process: Process) -> float:
 
 
 def named_grid(
-    name: str, steps: int, process: Process, sigma_max: float | None = None, shift: float | None = None
+    name: str, steps: int, process: Process, sigma_max: float | None = None, **own: Any
 ) -> tuple[float, ...]:
     """Build a grid by name, with what it needs of a process. Raises Refusal where the two do not go together.
 
-    sigma_max: the first level, where that is below the process's; shift: the model's own, for a grid that has one.
+    sigma_max: the first level, where that is below the process's; own: options that are the model's, such as its shift,
+    which act where the grid has them.
     """
     top = process.sigma_max if sigma_max is None else sigma_max
     options: dict[str, Any] = {}
@@ -146,8 +147,7 @@ def named_grid(
         ends = process.time(torch.tensor([top, process.sigma_min], dtype=torch.float64)).tolist()
         options = {"first": ends[0], "last": ends[1]}
         options["sigma_at"] = lambda time: process.sigma(torch.tensor(time, dtype=torch.float64)).item()
-    if "shift" in wanted and shift is not None:
-        options["shift"] = shift
+    options |= {option: value for option, value in own.items() if option in wanted}
     if "table" in wanted:
         if not isinstance(process, VP | Table):
             raise Refusal(
@@ -191,6 +191,15 @@ def _check(advice: Advice) -> None:
             check_size(size)
     except Refusal as error:
         raise Refusal(f"the card's advice: {error}") from None
+
+
+def _own(request: Request, card: Card) -> dict[str, Any]:
+    """Give the options of grids that a model sets: its shift, and of FLUX the tokens, one for 16 x 16 pixels."""
+    own: dict[str, Any] = {} if card.advice.shift is None else {"shift": card.advice.shift}
+    size = request.size or next(iter(card.advice.sizes), None)
+    if card.family == "flux1" and size is not None:
+        own["tokens"] = max(1, size[0] * size[1] // 256)
+    return own
 
 
 def _embedded(request: Request, card: Card, weight: float) -> float | None:
