@@ -61,8 +61,8 @@ def test_sd3_equals_the_peer(tmp_path: Path, t5: bool, more: dict[str, Any]) -> 
     peer = pipe(tmp_path, t5, **more)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, 16, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
-    how = {"prompt": peers.PROMPT, "negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5, "height": SIZE, "width": SIZE}
-    how |= {"num_inference_steps": STEPS, "latents": noise}
+    how = {"prompt": peers.PROMPT, "negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5}
+    how |= {"num_inference_steps": STEPS, "latents": noise, "height": SIZE, "width": SIZE}
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
     found = ours.generate(
         peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="euler", grid=peers.flow_levels(peer), noise=noise,

@@ -51,7 +51,9 @@ def start() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize(("peer_class", "sampler"), [(EulerDiscreteScheduler, "euler"), (DPMSolverMultistepScheduler, "dpmpp-2m")])
+@pytest.mark.parametrize(
+    ("peer_class", "sampler"), [(EulerDiscreteScheduler, "euler"), (DPMSolverMultistepScheduler, "dpmpp-2m")]
+)
 def test_base_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str, prediction: str) -> None:
     peer = pipe(tmp_path, prediction=prediction)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
@@ -92,9 +94,14 @@ def test_the_refiner_equals_the_peer(tmp_path: Path) -> None:
     how = {**HOW, "negative_prompt": peers.NEGATIVE, "latents": noise, "strength": 1.0}
     latents = peer(**how, image=torch.zeros(1, 3, SIZE, SIZE), output_type="latent").images
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="ddim", grid=test_foreign_sd.levels(peer), noise=noise,
+        peers.PROMPT,
+        negative=peers.NEGATIVE,
+        weight=7.5,
+        sampler="ddim",
+        grid=test_foreign_sd.levels(peer),
+        noise=noise,
         size=SIZE,
-    )[0]  # fmt: skip
+    )[0]
     peers.assert_close(found.x0[None], latents)
 
 
@@ -113,7 +120,8 @@ def test_real_size() -> None:
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "transformer_layers_per_block": [1, 2, 10], "attention_head_dim": [5, 10, 20], "use_linear_projection": True,
-        "addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
+        "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
     }  # fmt: skip
     net = empty("UNet2DConditionModel", base, "published")
     assert sum(value.numel() for value in net.parameters()) == 2_567_463_684

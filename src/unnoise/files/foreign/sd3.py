@@ -80,10 +80,11 @@ class ClipsAndT5:
         read = [clip.read(prompt, emphasis) for clip in self.clips]
         features = torch.cat([one for one, _ in read], 2)
         features = nn.functional.pad(features, (0, self.width - features.shape[2]))
-        behind = features.new_zeros(1, TOKENS, self.width) if self.stack is None else self.stack.read(prompt, emphasis)[0]
-        return Cond(
-            tokens=torch.cat([features, behind], 1).float(), vector=torch.cat([pooled for _, pooled in read], 1).float()
-        )
+        behind = features.new_zeros(1, TOKENS, self.width)
+        if self.stack is not None:
+            behind = self.stack.read(prompt, emphasis)[0]
+        pooled = torch.cat([one for _, one in read], 1)
+        return Cond(tokens=torch.cat([features, behind], 1).float(), vector=pooled.float())
 
 
 def adapt(parts: Parts) -> Adapted:
