@@ -113,7 +113,7 @@ def adapt(parts: Parts) -> Adapted:
     """Make the pieces of a pipeline. Raises Refusal for Sana-Sprint, whose process is another."""
     net, vae = parts.net("transformer"), parts.net("vae")
     if net.config.guidance_embeds:
-        raise Refusal(f"{parts.where}: Sana-Sprint, which has guidance as an input and a process of its own, cannot be run")
+        raise Refusal(f"{parts.where}: Sana-Sprint has guidance as an input and its own process, and cannot be run")
     known = facts(parts.identity)
     codec = DC(vae)
     return Adapted(

@@ -83,4 +83,5 @@ def of_class(pieces: Mapping[str, Piece], net: str) -> Identity:
         return Identity("sdxl", "base" if "text_encoder" in pieces else "refiner", known_by=known_by)
     channels = {9: "inpaint", 8: "pix2pix"}.get(config.get("in_channels", 4), "")
     variant = channels or ("lcm" if config.get("time_cond_proj_dim") else "")
-    return Identity("sd2" if config.get("cross_attention_dim") == 1024 else "sd1", variant, known_by=known_by)
+    second = config.get("cross_attention_dim") == 1024 or config.get("use_linear_projection")
+    return Identity("sd2" if second else "sd1", variant, known_by=known_by)

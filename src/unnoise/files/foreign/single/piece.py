@@ -9,7 +9,9 @@ from torch import Tensor
 from unnoise.files.families.identity import Identity
 
 Tensors = Mapping[str, Tensor]
-HEADS = {"attention_head_dim", "num_attention_heads", "num_heads"}
+# What no shape shows: how many heads share a width, how many channels a norm, and what pools a text.
+UNSEEN = {"attention_head_dim", "num_attention_heads", "num_heads", "norm_num_groups", "hidden_act", "bos_token_id"}
+UNSEEN |= {"eos_token_id", "sample_size", "d_kv", "scaling_factor", "shift_factor"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +32,11 @@ def below(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+def whole(nets: Mapping[str, Cut | None]) -> dict[str, Cut]:
+    """Leave out the networks that a file does not have."""
+    return {name: cut for name, cut in nets.items() if cut is not None}
+
+
 def count(tensors: Tensors, prefix: str) -> int:
     """Count the numbered blocks whose names begin with a prefix, such as "blocks."."""
     numbers = {name.removeprefix(prefix).partition(".")[0] for name in tensors if name.startswith(prefix)}
@@ -37,14 +44,14 @@ def count(tensors: Tensors, prefix: str) -> int:
 
 
 def agreed(cut: Cut, other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take the config of a folder's network in place of one read off shapes, where at most their heads differ.
-
-    How many heads share a width, no shape shows.
-    """
-    told = {name: value for name, value in cut.config.items() if name not in HEADS}
-    same = all(_plain(other.get(name, value)) == _plain(value) for name, value in told.items())
+    """Take the config of a folder's network in place of one read off shapes, where they agree in what shapes show."""
+    told = {name: value for name, value in cut.config.items() if name not in UNSEEN}
+    same = all(_alike(other.get(name, value), value) for name, value in told.items())
     return other if same else cut.config
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _alike(one: Any, other: Any) -> bool:
+    """Compare settings, of which one number may stand for a list of equal ones."""
+    if isinstance(other, list | tuple):
+        return list(other) == (list(one) if isinstance(one, list | tuple) else [one] * len(other))
+    return bool(one == other)
