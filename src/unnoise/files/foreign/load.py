@@ -53,11 +53,11 @@ def load(
 
 def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Pipeline:
     """Make the pipeline of a foreign model on the meta device: what it is and costs, without weights."""
-    source = _source(path, parts, predicts)
+    source = _source(path, parts, predicts, shapes=True)
     return _pipeline(source, {name: net.to("meta") for name, net in _empty(source).items()}, "")
 
 
-def _source(path: Path, parts: Path | None, predicts: Kind | None) -> Source:
+def _source(path: Path, parts: Path | None, predicts: Kind | None, shapes: bool = False) -> Source:
     if path.is_dir():
         if parts is not None:
             raise Refusal(f"parts {str(parts)!r}: for a single file, and {path} is a folder with parts of its own")
@@ -65,7 +65,7 @@ def _source(path: Path, parts: Path | None, predicts: Kind | None) -> Source:
     else:
         from unnoise.files.foreign.single import read_file
 
-        source = read_file(path, parts)
+        source = read_file(path, parts, shapes)
     if predicts is not None:
         plain = {**source.configs, "scheduler": {**source.configs.get("scheduler", {}), "prediction_type": None}}
         source = replace(source, identity=replace(source.identity, prediction=predicts), configs=plain)

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unnoise.errors import Refusal
@@ -16,7 +17,7 @@ from unnoise.files.families.identity import UNKNOWN, Identity
 from unnoise.files.families.lora import base_of, read_lora
 from unnoise.files.families.names import by_name
 from unnoise.files.families.tensors import recognise, refined
-from unnoise.files.foreign.single.piece import Split, agreed
+from unnoise.files.foreign.single.piece import Split, Tensors, agreed
 from unnoise.files.foreign.single.words import find_tokenizers
 from unnoise.files.foreign.source import Piece, Source, read_folder
 from unnoise.files.foreign.table import ADAPTERS, SPLITTERS
@@ -38,15 +39,18 @@ LAYOUTS: tuple[tuple[str, str, str], ...] = (
 PREFIX = "model.diffusion_model."
 
 
-def read_file(path: Path, parts: Path | None = None) -> Source:
+def read_file(path: Path, parts: Path | None = None, shapes: bool = False) -> Source:
     """Read what a single file offers, and from `parts`, a diffusers folder, what it lacks.
 
-    Raises Refusal where the file is not recognised, is no whole model, or its family has no converter.
+    shapes: of its tensors, only the shapes, for what needs no weights. Raises Refusal where the file is not recognised, is no whole model, or its family has no converter.
     """
     mapped = map_tensors([path])
     identity = _identity(path, mapped)
     split: Split = import_module(f"unnoise.files.foreign.single.{SPLITTERS[identity.family]}").split
-    found = split(mapped.tensors, identity, str(path))
+    tensors: Tensors = mapped.tensors
+    if shapes:
+        tensors = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
+    found = split(tensors, identity, str(path))
     rest = None if parts is None else read_folder(parts)
     if rest is not None and rest.identity.family != identity.family:
         raise Refusal(f"parts {parts}: of {rest.identity}, and {path} is of {identity} ({identity.known_by})")

@@ -9,9 +9,12 @@ from torch import Tensor
 from unnoise.files.families.identity import Identity
 
 Tensors = Mapping[str, Tensor]
-# What no shape shows: how many heads share a width, how many channels a norm, and what pools a text.
-UNSEEN = {"attention_head_dim", "num_attention_heads", "num_heads", "norm_num_groups", "hidden_act", "bos_token_id"}
-UNSEEN |= {"eos_token_id", "sample_size", "d_kv", "scaling_factor", "shift_factor"}
+# What no shape shows: how many heads share a width, how many channels a norm, what pools a text, what a latent is.
+UNSEEN = {
+    "attention_head_dim", "num_attention_heads", "num_heads", "num_cross_attention_heads", "cross_attention_head_dim",
+    "d_kv", "axes_dims_rope", "norm_num_groups", "hidden_act", "bos_token_id", "eos_token_id", "sample_size",
+    "scaling_factor", "shift_factor",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
