@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from unnoise.check.read.recipe import read_request
-from unnoise.cli.how import How, request_of
+from unnoise.cli.how import How, Start, request_of
 from unnoise.cli.output import places
 from unnoise.cli.progress import Bar
 from unnoise.cli.source import Source, load_source, own_card
 from unnoise.cli.warn import warn
 from unnoise.errors import Refusal
 from unnoise.files.border import plain
-from unnoise.files.picture import open_image, open_mask
 from unnoise.files.request import Request, notes
 from unnoise.sampling.names import GRIDS, SAMPLERS, GridEntry, SamplerEntry
 
@@ -52,7 +51,7 @@ Grids:
 app = App(help="Draw pictures from words.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
-DEFAULT, EMOJI = How(), Source()
+DEFAULT, EMOJI, NOTHING = How(), Source(), Start()
 
 
 @app.default
@@ -62,8 +61,7 @@ def generate(
     *,
     how: Annotated[How, Parameter(name="*")] = DEFAULT,
     source: Annotated[Source, Parameter(name="*")] = EMOJI,
-    image: Annotated[str | None, Parameter(help="Picture to be changed, see --strength.")] = None,
-    mask: Annotated[str | None, Parameter(help="Grey picture: white keeps of --image, black is painted.")] = None,
+    start: Annotated[Start, Parameter(name="*")] = NOTHING,
     prompts: Annotated[str | None, Parameter(help="File with a prompt a line, in place of PROMPT.")] = None,
     out: Annotated[
         str | None, Parameter(name=["--out", "-o"], help="PNG file or folder; with several pictures, FILE is a sheet.")
@@ -78,15 +76,14 @@ def generate(
         places(out, texts, _seeds(request))
     pipeline = load_source(source, how.dtype)
     pictures, sheet = places(out, texts, _seeds(request))
-    start = None if image is None else open_image(image)
-    keep = None if mask is None else open_mask(mask)
-    if start is not None and request.size is None:
-        request = replace(request, size=start.size)
+    image, mask = start.opened()
+    if image is not None and request.size is None:
+        request = replace(request, size=image.size)
     pipeline.plan(request)
     warn(read_request(request, pipeline.card, source.model), strict, "UN1", "UN3", "UN4")
     began = perf_counter()
     with Bar(f"drawing {len(pictures)}") as bar:
-        samples = pipeline.fulfil(request, image=start, mask=keep, watch=bar)
+        samples = pipeline.fulfil(request, image=image, mask=mask, watch=bar)
     seconds = perf_counter() - began
     for note in notes(request, pipeline.card):
         print(f"unnoise: {note}", file=sys.stderr)

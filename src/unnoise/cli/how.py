@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
+from PIL.Image import Image
 
 from unnoise.errors import Refusal
 from unnoise.files.request import Request, parse_levels
@@ -47,6 +48,21 @@ class How:
     dtype: Annotated[
         str | None, Parameter(help="Numbers the network computes in: float32, bfloat16 or float16.")
     ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is changed, and what of it is kept."""
+
+    image: Annotated[str | None, Parameter(help="Picture to be changed, see --strength.")] = None
+    mask: Annotated[str | None, Parameter(help="Grey picture: white keeps of --image, black is painted.")] = None
+
+    def opened(self) -> tuple[Image | None, Image | None]:
+        """Open both. Raises Refusal for what cannot be read."""
+        from unnoise.files.picture import open_image, open_mask
+
+        image = None if self.image is None else open_image(self.image)
+        return image, None if self.mask is None else open_mask(self.mask)
 
 
 def request_of(texts: tuple[str, ...], how: How) -> Request:

@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from unnoise.cli.how import Start
 from unnoise.cli.output import places
 from unnoise.cli.progress import saying
 from unnoise.cli.source import Source, load_source, own_card
 from unnoise.errors import Refusal
-from unnoise.files.picture import open_image, open_mask, read_recipe, write_picture
+from unnoise.files.picture import read_recipe, write_picture
 from unnoise.files.recipe import Recipe
 from unnoise.files.zoo import ZOO
 
@@ -43,8 +44,7 @@ def replay(
             if recipe.versions.get(name) != used:
                 made = recipe.versions.get(name, "an unknown version")
                 print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
-        start = None if image is None else open_image(image)
-        sample = pipeline.replay(recipe, start, None if mask is None else open_mask(mask))
+        sample = pipeline.replay(recipe, *Start(image, mask).opened())
     write_picture(path, sample.image, sample.recipe)
     print(path)
 

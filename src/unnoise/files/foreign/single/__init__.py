@@ -42,7 +42,8 @@ PREFIX = "model.diffusion_model."
 def read_file(path: Path, parts: Path | None = None, shapes: bool = False) -> Source:
     """Read what a single file offers, and from `parts`, a diffusers folder, what it lacks.
 
-    shapes: of its tensors, only the shapes, for what needs no weights. Raises Refusal where the file is not recognised, is no whole model, or its family has no converter.
+    shapes: of its tensors, only the shapes, for what needs no weights. Raises Refusal where the file is not recognised,
+    is no whole model, or its family has no converter.
     """
     mapped = map_tensors([path])
     identity = _identity(path, mapped)
