@@ -162,7 +162,7 @@ BAD = [
     (["generate", "--prompts", "empty.txt"], "prompts 'empty.txt': holds no prompt"),
     (["generate", "--prompts", "none.txt"], "prompts 'none.txt': cannot be read: No such file"),
     (["generate", "--prompts", "short.safetensors"], "prompts 'short.safetensors': cannot be read"),
-    (["generate", "a", "-o", "picture.jpg"], "pictures are written as .png"),
+    (["generate", "a", "-o", "picture.jpg"], "files are written as .png"),
     (["generate", "a", "-o", ""], "out ''"),
     (["generate", "a", "-o", "empty.txt/a.png"], "cannot write 'empty.txt/a.png'"),
     (["generate", "a", "-o", "empty.txt/"], "cannot write"),

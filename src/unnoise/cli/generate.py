@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unnoise.files.recipe import Recipe
     from unnoise.sample import Sample
 
+WORDS = {"Image": "picture", "Film": "film", "Sound": "sound"}
 LONGEST = 10_000_000  # bytes of a file of prompts
 
 
@@ -64,7 +65,7 @@ def generate(
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
     prompts: Annotated[str | None, Parameter(help="File with a prompt a line, in place of PROMPT.")] = None,
     out: Annotated[
-        str | None, Parameter(name=["--out", "-o"], help="PNG file or folder; with several pictures, FILE is a sheet.")
+        str | None, Parameter(name=["--out", "-o"], help="File or folder; of several samples, FILE is the sheet.")
     ] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
     strict: Annotated[bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")] = False,
@@ -75,7 +76,9 @@ def generate(
     if own_card(source) is not None:
         places(out, texts, _seeds(request))
     pipeline = load_source(source, how.dtype)
-    pictures, sheet = places(out, texts, _seeds(request))
+    from unnoise.files.output import suffixes
+
+    pictures, sheet = places(out, texts, _seeds(request), suffixes(pipeline.card.modality))
     image, mask = start.opened()
     if image is not None and request.size is None:
         request = replace(request, size=image.size)
@@ -128,17 +131,18 @@ def _seeds(request: Request) -> range:
 
 
 def _write(samples: "Sequence[Sample]", pictures: Sequence[Path], sheet: Path | None, n: int) -> None:
-    from unnoise.files.picture import write_picture
+    from unnoise.files.output import look, write_sample
 
     for sample, path in zip(samples, pictures, strict=True):
-        write_picture(path, sample.image, sample.recipe)
+        write_sample(path, sample)
     if sheet is not None:
+        from unnoise.files.picture import write_picture
         from unnoise.files.sheet import sheet as laid_out
 
         recipes = [sample.recipe for sample in samples]
         alone = len({recipe.prompt for recipe in recipes}) == 1
         captions = [f"seed {recipe.seed}" if alone else recipe.prompt for recipe in recipes]
-        page = laid_out([sample.image for sample in samples], captions, _title(recipes), None if alone or n == 1 else n)
+        page = laid_out([look(sample) for sample in samples], captions, _title(recipes), None if alone or n == 1 else n)
         write_picture(sheet, page, recipes)
 
 
@@ -164,4 +168,5 @@ def _report(report: Report, as_json: bool) -> None:
     for path in [*report.pictures, *([report.sheet] if report.sheet else [])]:
         print(path)
     count = len(report.pictures)
-    print(f"{count} picture{'s' if count > 1 else ''} in {report.seconds:.2f} s, {each:.3f} s each")
+    what = WORDS[type(report.samples[0].made).__name__]
+    print(f"{count} {what}{'s' if count > 1 else ''} in {report.seconds:.2f} s, {each:.3f} s each")

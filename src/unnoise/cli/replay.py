@@ -1,6 +1,7 @@
 """`unnoise replay`: a picture again, from the recipe that it carries."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -10,7 +11,7 @@ from unnoise.cli.output import places
 from unnoise.cli.progress import saying
 from unnoise.cli.source import Source, load_source, own_card
 from unnoise.errors import Refusal
-from unnoise.files.picture import read_recipe, write_picture
+from unnoise.files.output import read_recipe, suffixes, write_sample
 from unnoise.files.recipe import Recipe
 from unnoise.files.zoo import ZOO
 
@@ -35,7 +36,7 @@ def replay(
         raise Refusal(f"{file}: made by {recipe.model!r}, which has no name here; give its file with --model")
     source = Source(model or recipe.model, parts, predicts, device or recipe.device)
     _check_weights(recipe, source)
-    path = places(out, [recipe.prompt], [recipe.seed])[0][0]
+    path = places(out, [recipe.prompt], [recipe.seed], _endings(recipe, file))[0][0]
     pipeline = load_source(source, recipe.dtype)
     with saying("drawing again"):
         from unnoise.pipeline import versions
@@ -45,8 +46,15 @@ def replay(
                 made = recipe.versions.get(name, "an unknown version")
                 print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
         sample = pipeline.replay(recipe, *Start(image, mask).opened())
-    write_picture(path, sample.image, sample.recipe)
+    write_sample(path, sample)
     print(path)
+
+
+def _endings(recipe: Recipe, file: str) -> tuple[str, ...]:
+    """Give the endings that the file may have, that of the one it is made from first."""
+    allowed = suffixes("audio" if recipe.seconds is not None else "image" if recipe.frames is None else "video")
+    own = Path(file).suffix.lower()
+    return (own, *(suffix for suffix in allowed if suffix != own))
 
 
 def _check_weights(recipe: Recipe, source: Source) -> None:
