@@ -8,7 +8,8 @@ import torch
 from files.foreign import test_foreign_sd
 from torch import nn
 
-from unnoise.files.foreign.packed import PackedConv2d, PackedLinear, TextLinear, quicken
+from unnoise.files.foreign import packed
+from unnoise.files.foreign.packed import PackedConv2d, PackedLinear, TextLinear, quicken, release
 
 WIDE = {"block_out_channels": (64, 128), "cross_attention_dim": 768}
 
@@ -69,6 +70,7 @@ def test_text_is_read_once_for_all_steps(monkeypatch: pytest.MonkeyPatch) -> Non
     tokens = text(1)
     with torch.no_grad():
         assert layer(tokens) is layer(tokens[:])
+        assert layer(tokens) is layer(tokens.clone())  # as where each step brings the text to the dtype of the weights
     assert len(calls) == 1
 
 
@@ -104,3 +106,57 @@ def test_other_sizes_and_numbers_of_rows() -> None:
             x, tokens = torch.randn(rows, 4, side, side), torch.randn(rows, 77, 768)
             one, other = (net(x, torch.full((rows,), 9.0), tokens)[0] for net in (plain, quick))
             torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["attn2.to_k", "attn1.to_k", "conv1"])
+def test_weights_in_the_place_of_others_are_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "LEAST", 0)
+    plain, quick = pair(torch.float32)
+    layers = [next(module for path, module in net.named_modules() if path.endswith(name)) for net in (plain, quick)]
+    x = text(1)[..., : layers[0].weight.shape[1]] if "conv" not in name else torch.randn(2, 64, 8, 8)
+    with torch.no_grad():
+        layers[1](x)
+        weight = torch.randn_like(layers[0].weight)
+        for layer in layers:
+            layer.weight = nn.Parameter(weight.clone(), requires_grad=False)
+            layer.bias = nn.Parameter(torch.zeros(len(weight)), requires_grad=False)
+        torch.testing.assert_close(layers[1](x), layers[0](x), atol=1e-4, rtol=1e-4)
+        for layer in layers:
+            layer.bias.add_(1.0)
+        torch.testing.assert_close(layers[1](x), layers[0](x), atol=1e-4, rtol=1e-4)
+        layers[1].weight.data.mul_(2.0)  # torch does not count this as a change
+        release(quick)
+        layers[0].weight.mul_(2.0)
+        torch.testing.assert_close(layers[1](x), layers[0](x), atol=1e-4, rtol=1e-4)
+
+
+def test_nothing_is_kept_over_a_change_of_dtype_or_after_release() -> None:
+    for drop in (release, lambda net: net.to(torch.bfloat16).to(torch.float32)):
+        _, quick = pair(torch.float32)
+        ask(quick, text(1))
+        layers = [module for module in quick.modules() if isinstance(module, PackedLinear | PackedConv2d)]
+        assert any(layer._blocked is not None for layer in layers)
+        drop(quick)
+        assert all(layer._blocked is None and getattr(layer, "_made", None) is None for layer in layers)
+
+
+def test_inference_mode_and_compiled_layers_are_torchs_own() -> None:
+    with torch.inference_mode():
+        plain, quick = pair(torch.float32)
+        torch.testing.assert_close(ask(quick, text(1)), ask(plain, text(1)))
+    plain, quick = pair(torch.float32)
+    for kind in (PackedLinear, TextLinear):
+        layer = next(module for module in quick.modules() if type(module) is kind)
+        x = text(1)[..., : layer.in_features]
+        with torch.no_grad():
+            compiled = torch.compile(layer, backend="eager", fullgraph=True)
+            torch.testing.assert_close(compiled(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_numbers_that_onednn_lacks_are_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "DTYPES", (torch.float32,))
+    plain, quick = pair(torch.bfloat16)
+    assert torch.equal(ask(quick, text(1, torch.bfloat16)), ask(plain, text(1, torch.bfloat16)))
+    assert all(getattr(module, "_blocked", None) is None for module in quick.modules())
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert packed._known() == ()

@@ -20,9 +20,12 @@ from unnoise.files.foreign.parts import Adapted, Parts
 from unnoise.files.foreign.source import Source, read_folder
 from unnoise.files.foreign.table import ADAPTERS, DENOISERS
 from unnoise.files.foreign.weights import fill
+from unnoise.files.memory import available, check_room, size
 from unnoise.pipeline import Pipeline
 from unnoise.spaces.space import Space
 
+QUICK = (*DENOISERS, "vae")  # networks that keep blocked copies of their weights where there is room
+ROOM = 0.8  # of the free memory that weights and copies may take, the rest is for activations
 ELSEWHERE = "as its maker published it"
 # Channels of an answer for each channel of the latents: FLUX packs 2 x 2 cells, PixArt adds the variance.
 ANSWERS = {"FluxTransformer2DModel": 4, "PixArtTransformer2DModel": 2, "Transformer2DModel": 2}
@@ -42,11 +45,12 @@ def load(
     """
     source = _source(path, parts, predicts)
     nets = _empty(source)
+    quick = _room(source, nets, device, dtype)
     sums = {}
     for name, net in nets.items():
         tensors, release = source.pieces[name].tensors()
         sums[name] = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
-        if name in (*DENOISERS, "vae"):
+        if quick and name in QUICK:
             quicken(net)
     return _pipeline(source, nets, _fingerprint(sums))
 
@@ -74,6 +78,19 @@ def _source(path: Path, parts: Path | None, predicts: Kind | None, shapes: bool 
 
 def _empty(source: Source) -> dict[str, nn.Module]:
     return {name: empty(piece.class_, piece.config, f"{source.where}: {name}") for name, piece in source.pieces.items()}
+
+
+def _room(source: Source, nets: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> bool:
+    """Say whether there is room for blocked copies of weights on the CPU. Raises Refusal where not even they fit."""
+    count = {name: sum(value.numel() for value in net.parameters()) for name, net in nets.items()}
+    needed = sum(count.values()) * dtype.itemsize
+    half = "" if dtype.itemsize < 4 else f"in bfloat16 it needs {size(needed / 2)}: dtype bfloat16"
+    check_room(needed, device, f"{source.where}, in {str(dtype).removeprefix('torch.')}", half)
+    if device.type != "cpu":
+        return False
+    copies = sum(count[name] for name in QUICK if name in count) * dtype.itemsize
+    free = available(device)
+    return free is None or needed + copies < ROOM * free
 
 
 def _pipeline(source: Source, nets: Mapping[str, nn.Module], fingerprint: str) -> Pipeline:
