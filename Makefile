@@ -40,6 +40,8 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, and costs beyond
 	@$(BIN)/python bench/cost.py
 	@$(BIN)/python bench/training.py
 	@$(BIN)/python bench/check.py
+	@$(BIN)/python bench/foreign.py
+	@$(BIN)/python bench/load.py
 
 rules: $(VENV)/.run  ## write docs/rules/ anew from the rules of `unnoise check`
 	$(BIN)/python scripts/rule_pages.py

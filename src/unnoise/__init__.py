@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; idle threads that spin made it 30 times slower
 
 if TYPE_CHECKING:
-    from unnoise import sampling
+    from unnoise import interop, sampling
     from unnoise.check.engine import check
     from unnoise.errors import NotFinite, Refusal
     from unnoise.files.load import load
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unnoise.sample import Sample
 
 __version__ = "0.1.0"
-__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__", "check", "load", "sampling"]
+__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__", "check", "interop", "load", "sampling"]
 
 _HOME = {
     "NotFinite": "unnoise.errors",
@@ -31,7 +31,7 @@ _HOME = {
     "Sample": "unnoise.sample",
     "load": "unnoise.files.load",
 }
-_PACKAGES = ("check", "sampling")  # the first is also a call, docs/decisions/0007-check-is-a-call.md
+_PACKAGES = ("check", "interop", "sampling")  # the first is also a call, docs/decisions/0007-check-is-a-call.md
 
 
 def __getattr__(name: str) -> object:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import group_norm, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -99,6 +99,8 @@ class _Meter(TorchDispatchMode):
         if func is aten._local_scalar_dense.default:
             return torch.ones((), dtype=args[0].dtype).item()  # yes: all levels are alike, no token is left out
         out = func(*args, **kwargs)
+        if func in CONVOLUTIONS and self.kernels.device == "cpu" and _channels_last(args[0]):
+            out = torch.empty_like(out, memory_format=torch.channels_last)
         given = {_place(tensor): tensor for tensor in _tensors((args, kwargs))}
         made = {_place(tensor): tensor for tensor in _tensors(out) if _place(tensor) not in given}
         for tensor in made.values():
@@ -139,6 +141,8 @@ class _Chosen(TorchFunctionMode):
             args, kwargs = self._narrowed(args), {name: self._narrowed((value,))[0] for name, value in kwargs.items()}
         if func is scaled_dot_product_attention:
             return _attention(*args, **kwargs)
+        if func is group_norm and self.kernels.device == "cpu" and _channels_last(args[0]):
+            return torch.empty_like(args[0])
         if func is torch.conv2d and self.kernels.keeps(args[1]):
             args = (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
         return func(*args, **kwargs)
