@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from unnoise.sample import Sample
 
 __version__ = "0.1.0"
-__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__", "check", "interop", "load", "sampling"]
+__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__"]
+__all__ += ["check", "interop", "load", "sampling"]
 
 _HOME = {
     "NotFinite": "unnoise.errors",

@@ -12,9 +12,6 @@ from math import exp, inf
 from typing import Any
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, FrozenDict
-from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from unnoise.diffusion.predict import Kind, expand, to_x0
@@ -24,6 +21,13 @@ from unnoise.files.plan import named_grid
 from unnoise.sampling import choose, names
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.state import Sampler, State, start
+
+try:
+    from diffusers.configuration_utils import ConfigMixin, FrozenDict
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
+    from diffusers.utils.torch_utils import randn_tensor
+except ImportError as error:
+    raise ImportError(f"unnoise.interop needs diffusers ({error}): pip install 'unnoise[diffusers]'") from None
 
 KINDS: Mapping[str, Kind] = {
     "epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow",
@@ -131,7 +135,7 @@ class UnnoiseScheduler(SchedulerMixin, ConfigMixin):
         return_dict: bool = True,
         eta: float = 0.0,
     ) -> SchedulerOutput | tuple[Tensor, ...]:
-        """Take an answer of the network and give the x of its next call. Raises Refusal for eta, which samplers name."""
+        """Take an answer of the network and give the x of its next call. Raises Refusal for eta: samplers name it."""
         if eta:
             raise Refusal(f"eta {eta}: noise is part of a sampler here; take 'ancestral' or another that draws")
         state = self._begin(timestep, sample) if self._state is None else self._state

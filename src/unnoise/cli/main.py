@@ -20,6 +20,7 @@ COMMANDS = {
     "check": ("unnoise.cli.check:app", "Find what is silently wrong in the files of any diffusion tool."),
     "rule": ("unnoise.cli.rule:rule", "Explain a rule of `check`, or list them."),
     "inspect": ("unnoise.cli.inspect:inspect", "Say what a file of weights is, and how that is known."),
+    "convert": ("unnoise.cli.convert:convert", "Turn a pickle of weights into safetensors."),
     "evaluate": ("unnoise.cli.evaluate:app", "Measure a model: the figures of its card."),
 }
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: what was asked is wrong; it went wrong; Ctrl-C

@@ -99,8 +99,8 @@ class _Meter(TorchDispatchMode):
         if func is aten._local_scalar_dense.default:
             return torch.ones((), dtype=args[0].dtype).item()  # yes: all levels are alike, no token is left out
         out = func(*args, **kwargs)
-        if func in CONVOLUTIONS and self.kernels.device == "cpu" and _channels_last(args[0]):
-            out = torch.empty_like(out, memory_format=torch.channels_last)
+        if self.kernels.device == "cpu":
+            out = _as_on_cpu(func, args, out)
         given = {_place(tensor): tensor for tensor in _tensors((args, kwargs))}
         made = {_place(tensor): tensor for tensor in _tensors(out) if _place(tensor) not in given}
         for tensor in made.values():
@@ -173,6 +173,18 @@ def _attention(
     return found
 
 
+def _as_on_cpu(func: Any, args: tuple[Any, ...], out: Any) -> Any:
+    """Lay an answer out as the CPU does where the meta device does not: what is given decides, also of one row."""
+    first = args[0] if args else None
+    if not isinstance(first, Tensor) or not isinstance(out, Tensor):
+        return out
+    if func in CONVOLUTIONS and _channels_last(first):
+        return torch.empty_like(out, memory_format=torch.channels_last)
+    if out.shape == first.shape and out.stride()[1:] == first.stride()[1:]:
+        return out.as_strided(out.shape, first.stride())
+    return out
+
+
 def workspace(func: Any, args: tuple[Any, ...], out: Any, kernels: Kernels) -> int:
     """Give the bytes that a kernel of the CPU needs beside what it is given and answers."""
     if func in CONVOLUTIONS:
@@ -236,8 +248,10 @@ def _up(count: int, unit: int) -> int:
 
 
 def _channels_last(x: Tensor) -> bool:
-    """Say whether channels lie together, as a tensor of four dimensions does that is so laid out."""
-    return x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    """Say whether torch takes the channels of x to lie together, which the stride of a single row decides as well."""
+    if x.ndim != 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return False
+    return x.stride(0) >= x[0].numel()
 
 
 def _laid_out(x: Tensor) -> bool:
