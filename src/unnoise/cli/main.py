@@ -20,6 +20,7 @@ COMMANDS = {
     "check": ("unnoise.cli.check:app", "Find what is silently wrong in the files of any diffusion tool."),
     "rule": ("unnoise.cli.rule:rule", "Explain a rule of `check`, or list them."),
     "inspect": ("unnoise.cli.inspect:inspect", "Say what a file of weights is, and how that is known."),
+    "export": ("unnoise.cli.export:export", "Write a model as a folder that diffusers opens."),
     "convert": ("unnoise.cli.convert:convert", "Turn a pickle of weights into safetensors."),
     "evaluate": ("unnoise.cli.evaluate:app", "Measure a model: the figures of its card."),
 }

@@ -46,19 +46,26 @@ def load(
     source = _source(path, parts, predicts)
     nets = _empty(source)
     quick = _room(source, nets, device, dtype)
-    sums = {}
-    for name, net in nets.items():
-        tensors, release = source.pieces[name].tensors()
-        sums[name] = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
-        if quick and name in QUICK:
-            quicken(net)
-    return _pipeline(source, nets, _fingerprint(sums))
+    fingerprint = _filled(source, nets, dtype, device)
+    for name in QUICK if quick else ():
+        if name in nets:
+            quicken(nets[name])
+    return _pipeline(source, nets, fingerprint)
+
+
+def components(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> tuple[Parts, Pipeline]:
+    """Load the parts of a model in the dtype in which they are stored, and the pipeline that they make."""
+    source = _source(path, parts, predicts)
+    nets = _empty(source)
+    fingerprint = _filled(source, nets, None, torch.device("cpu"))
+    return _parts(source, nets), _pipeline(source, nets, fingerprint)
 
 
 def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Pipeline:
     """Make the pipeline of a foreign model on the meta device: what it is and costs, without weights."""
     source = _source(path, parts, predicts, shapes=True)
-    return _pipeline(source, {name: net.to("meta") for name, net in _empty(source).items()}, "")
+    nets = {name: net.to("meta") for name, net in _empty(source).items()}
+    return _pipeline(source, {name: quicken(net) if name in QUICK else net for name, net in nets.items()}, "")
 
 
 def _source(path: Path, parts: Path | None, predicts: Kind | None, shapes: bool = False) -> Source:
@@ -74,6 +81,21 @@ def _source(path: Path, parts: Path | None, predicts: Kind | None, shapes: bool 
         plain = {**source.configs, "scheduler": {**source.configs.get("scheduler", {}), "prediction_type": None}}
         source = replace(source, identity=replace(source.identity, prediction=predicts), configs=plain)
     return source
+
+
+def _filled(
+    source: Source, nets: Mapping[str, nn.Module], dtype: torch.dtype | None, device: torch.device
+) -> str:
+    """Give networks their weights and return the fingerprint of all."""
+    sums = {}
+    for name, net in nets.items():
+        tensors, release = source.pieces[name].tensors()
+        sums[name] = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
+    return _fingerprint(sums)
+
+
+def _parts(source: Source, nets: Mapping[str, nn.Module]) -> Parts:
+    return Parts(source.where, source.identity, nets, source.tokenizers, source.configs)
 
 
 def _empty(source: Source) -> dict[str, nn.Module]:
@@ -96,7 +118,7 @@ def _room(source: Source, nets: Mapping[str, nn.Module], device: torch.device, d
 def _pipeline(source: Source, nets: Mapping[str, nn.Module], fingerprint: str) -> Pipeline:
     adapt = import_module(f"unnoise.files.foreign.{ADAPTERS[source.identity.family]}").adapt
     _check_channels(source)
-    made: Adapted = adapt(Parts(source.where, source.identity, nets, source.tokenizers, source.configs))
+    made: Adapted = adapt(_parts(source, nets))
     card = _card(source, made, fingerprint)
     return Pipeline(card, Model(made.net, made.process, made.kind), made.space, made.text, made.sight)
 
