@@ -165,7 +165,7 @@ class Pipeline:
         plan = self.plan(request)
         first = secrets.randbits(32) if request.seed is None else request.seed
         rows = [Row(text, first + k) for text in request.prompts for k in range(request.n)]
-        at_once = request.batch or max(1, min(BATCH, BATCH_AREA // max(1, plan.size[0] * plan.size[1])))
+        at_once = batch_of(request, plan)
         if noise is not None and request.seed is not None and not plan.sampler.stochastic:
             raise Refusal("seed: with a given noise only a stochastic sampler draws, and this one is not; leave it out")
         handed = self._given(noise, image, mask, plan, len(rows))
@@ -221,9 +221,10 @@ class Pipeline:
     def _given(
         self, noise: Tensor | None, image: Image.Image | None, mask: Mask | None, plan: Plan, rows: int
     ) -> Given:
-        return given(noise, image, mask, (rows, *self._shape(plan)), plan, self.sight, self.device)
+        return given(noise, image, mask, (rows, *self.shape(plan)), plan, self.sight, self.device)
 
-    def _shape(self, plan: Plan) -> tuple[int, ...]:
+    def shape(self, plan: Plan) -> tuple[int, ...]:
+        """Give the shape of one x0."""
         width, height = plan.size
         if plan.seconds is not None:
             return self.space.shape(plan.seconds)
@@ -244,7 +245,7 @@ class Pipeline:
         for at in range(0, len(rows), batch):
             part = rows[at : at + batch]
             seeds = [row.seed for row in part]
-            x = torch.empty(len(part), *self._shape(plan), device=self.device)
+            x = torch.empty(len(part), *self.shape(plan), device=self.device)
             x = draw(seeds, START, x) if handed.noise is None else handed.noise[at : at + batch]
             if edit.begun is not None:
                 x = mix(edit.begun.expand_as(x), x, torch.full((len(x),), plan.grid[0], device=x.device))
@@ -333,6 +334,11 @@ def _told(cond: Cond, plan: Plan, seen: Tensor | None, dtype: torch.dtype) -> Co
     if seen is not None:
         cond = replace(cond, image=seen.expand(rows, *seen.shape[1:]))
     return cond
+
+
+def batch_of(request: Request, plan: Plan) -> int:
+    """Say how many samples are computed at once."""
+    return request.batch or max(1, min(BATCH, BATCH_AREA // max(1, plan.size[0] * plan.size[1])))
 
 
 def versions() -> dict[str, str]:

@@ -34,7 +34,7 @@ def replay(
     recipe = read_recipe(file)
     if recipe.model not in ZOO and model is None:
         raise Refusal(f"{file}: made by {recipe.model!r}, which has no name here; give its file with --model")
-    source = Source(model or recipe.model, parts, predicts, device or recipe.device)
+    source = Source(model or recipe.model, parts, predicts, device=device or recipe.device)
     _check_weights(recipe, source)
     path = places(out, [recipe.prompt], [recipe.seed], _endings(recipe, file))[0][0]
     pipeline = load_source(source, recipe.dtype)

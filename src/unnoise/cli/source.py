@@ -28,6 +28,9 @@ class Source:
     predicts: Annotated[
         Literal["eps", "v"] | None, Parameter(help="What a model of another maker answers with, if nothing says it.")
     ] = None
+    compiled: Annotated[
+        bool, Parameter(name="--compile", negative="", help="Compile the block that the network repeats.")
+    ] = False
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
 
 
@@ -44,4 +47,5 @@ def load_source(source: Source, dtype: str | None = None) -> "Pipeline":
         from unnoise.files.load import load
 
         narrow = "float32" if dtype is None or own_card(source) is not None else dtype
-        return load(source.model, source.device, dtype=narrow, parts=source.parts, predicts=source.predicts)
+        how = {"parts": source.parts, "predicts": source.predicts, "compiled": source.compiled}
+        return load(source.model, source.device, dtype=narrow, **how)  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ FLASH = aten._scaled_dot_product_flash_attention_for_cpu
 PRODUCTS = (aten.addmm.default, aten.mm.default, aten.bmm.default, aten.baddbmm.default)
 CONVOLUTIONS = (aten.convolution.default, aten._convolution.default)
 NORMS = (aten.native_layer_norm.default, aten.native_group_norm.default)
+ANY = (aten.any.default, aten.any.dim)
 NARROWED = ("conv1d", "conv2d", "conv3d", "linear", "matmul", "__matmul__", "bmm", "baddbmm", "addmm", "mm")
 LANES = 16  # channels of a block of oneDNN's layouts
 UNANSWERED = (RuntimeError, NotImplementedError, TypeError, ValueError, LookupError, AttributeError)
@@ -91,14 +92,15 @@ class _Meter(TorchDispatchMode):
         super().__init__()
         self.kernels = kernels
         self.live = self.peak = self.flops = self.moved = 0
+        self.last: Any = None
 
     def __torch_dispatch__(
         self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is aten._local_scalar_dense.default:
-            return torch.ones((), dtype=args[0].dtype).item()  # yes: all levels are alike, no token is left out
-        out = func(*args, **kwargs)
+        if func is aten._local_scalar_dense.default and args[0].is_meta:
+            return torch.full((), self.last not in ANY, dtype=args[0].dtype).item()  # all are alike, none is odd
+        out, self.last = func(*args, **kwargs), func
         if self.kernels.device == "cpu":
             out = _as_on_cpu(func, args, out)
         given = {_place(tensor): tensor for tensor in _tensors((args, kwargs))}

@@ -32,15 +32,26 @@ def load(model: str | os.PathLike[str], device: str | torch.device = "cpu") -> P
     Raises Refusal for an unknown name, for a file that is not a sound model, and for weights that the card's
     fingerprint does not match.
     """
-    path = find(model)
+    path, place = find(model), known_device(device)
     header = read_header(path)
+    pipeline = meta(path, header)
+    _fill(pipeline, path, header, place)
+    _try(pipeline, place, str(path))
+    return pipeline
+
+
+def meta(path: Path, header: Header | None = None) -> Pipeline:
+    """Make the pipeline of a model's file on the meta device: what it is and costs, without weights.
+
+    Raises Refusal for a file that is not a sound model.
+    """
+    header = header or read_header(path)
     card = read_card(path, header)
-    place = known_device(device)
     with _at_most(len(header.tensors)):
         pipeline = _make(card, str(path), "meta")
     _match(pipeline, header, str(path))
-    _fill(pipeline, path, header, place)
-    _try(pipeline, place, str(path))
+    for net in pipeline.networks().values():
+        net.requires_grad_(False).eval()
     return pipeline
 
 

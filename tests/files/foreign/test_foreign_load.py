@@ -204,6 +204,15 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
         unnoise.load(model).generate("a cat", strength=0.5, size=64)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method. is deprecated:DeprecationWarning")  # of torch itself
+def test_only_the_repeated_block_is_compiled(model: Path) -> None:
+    ours = unnoise.load(model, compiled=True)
+    found = {type(module).__name__ for module in ours.model.modules() if module._compiled_call_impl is not None}
+    assert found == {"BasicTransformerBlock"}
+    with pytest.raises(Refusal, match="compiled 'True': for models of other makers"):
+        unnoise.load("emoji", compiled=True)
+
+
 def test_what_it_predicts_can_be_said(model: Path) -> None:
     assert unnoise.load(model).model.kind == "eps"
     assert unnoise.load(model, predicts="v").model.kind == "v"

@@ -16,7 +16,7 @@ from unnoise.errors import Refusal
 from unnoise.files.card import Card, Part
 from unnoise.files.foreign.classes import empty
 from unnoise.files.foreign.packed import quicken
-from unnoise.files.foreign.parts import Adapted, Parts
+from unnoise.files.foreign.parts import TOKENIZED, Adapted, NoWords, Parts
 from unnoise.files.foreign.source import Source, read_folder
 from unnoise.files.foreign.table import ADAPTERS, DENOISERS
 from unnoise.files.foreign.weights import fill
@@ -37,11 +37,12 @@ def load(
     dtype: torch.dtype = torch.float32,
     parts: Path | None = None,
     predicts: Kind | None = None,
+    compiled: bool = False,
 ) -> Pipeline:
     """Load a diffusers folder or a single file of a foreign model.
 
     dtype: of all weights; parts: a folder that has what a single file lacks; predicts: what the network answers with,
-    where nothing says it. Raises Refusal for what is damaged, incomplete or not known, and where memory is too small.
+    where nothing says it; compiled: the block that the network repeats, at its first call. Raises Refusal for what is damaged, incomplete or not known, and where memory is too small.
     """
     source = _source(path, parts, predicts)
     nets = _empty(source)
@@ -50,6 +51,9 @@ def load(
     for name in QUICK if quick else ():
         if name in nets:
             quicken(nets[name])
+    for name in DENOISERS if compiled else ():
+        if name in nets:
+            nets[name].compile_repeated_blocks()  # type: ignore[operator]
     return _pipeline(source, nets, fingerprint)
 
 
@@ -64,6 +68,7 @@ def components(path: Path, parts: Path | None = None, predicts: Kind | None = No
 def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Pipeline:
     """Make the pipeline of a foreign model on the meta device: what it is and costs, without weights."""
     source = _source(path, parts, predicts, shapes=True)
+    source = replace(source, tokenizers=dict.fromkeys(TOKENIZED, NoWords))
     nets = {name: net.to("meta") for name, net in _empty(source).items()}
     return _pipeline(source, {name: quicken(net) if name in QUICK else net for name, net in nets.items()}, "")
 
