@@ -26,7 +26,7 @@ def export(
     card = own_card(Source(model))
     with saying(f"writing {out}"):
         import_torch()
-        from unnoise.files.export import export as exported, refuse
+        from unnoise.files.foreign.export import export as exported, refuse
 
         if card is not None:
             refuse(card)

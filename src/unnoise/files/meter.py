@@ -67,7 +67,7 @@ def kept(weights: Iterable[Tensor]) -> frozenset[int]:
     return frozenset(map(_place, weights))
 
 
-def cost(call: Callable[[], object], kernels: Kernels = Kernels()) -> Cost:  # noqa: B008
+def cost(call: Callable[[], object], kernels: Kernels = Kernels()) -> Cost:
     """Measure a call on the meta device; what it makes and returns counts as well.
 
     Raises Refusal where it asks for values, which are not there.

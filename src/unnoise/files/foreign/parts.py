@@ -17,7 +17,6 @@ from unnoise.given import Sight
 from unnoise.spaces.space import Space
 from unnoise.text.encode import Reader
 
-
 LETTERS = 4  # of a token, about
 TOKENIZED = ("tokenizer", "tokenizer_2", "tokenizer_3")
 

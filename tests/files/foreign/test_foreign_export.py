@@ -18,7 +18,7 @@ from files.foreign import (
 import unnoise
 from unnoise.cli.main import main
 from unnoise.errors import Refusal
-from unnoise.files.export import export
+from unnoise.files.foreign.export import export
 
 SIZE = 64
 

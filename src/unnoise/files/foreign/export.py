@@ -74,7 +74,7 @@ def export(source: Path, out: Path, parts: Path | None = None, predicts: Any = N
     given: dict[str, Any] = {one: net for one, net in held.nets.items() if one in wanted}
     given |= {one: held.tokenizer(one)() for one in wanted if one.startswith("tokenizer") and _reads(held, one)}
     given |= {one: value for one, value in held.config("").items() if one in wanted and not isinstance(value, list)}
-    given["scheduler"] = scheduler(held, pipeline)
+    given["scheduler"] = _scheduler(held, pipeline)
     given |= {one: value for one, value in _plain(held).items() if one in wanted}
     missing = {one: None for one, field in wanted.items() if field.default is field.empty and one != "self"}
     made(**{**missing, **given}).save_pretrained(out)
@@ -82,7 +82,7 @@ def export(source: Path, out: Path, parts: Path | None = None, predicts: Any = N
         raise Refusal(f"{out}: diffusers wrote no {INDEX}")
 
 
-def scheduler(held: Parts, pipeline: Pipeline) -> Any:
+def _scheduler(held: Parts, pipeline: Pipeline) -> Any:
     """Make diffusers' scheduler of a model's process: that of its folder, or the plainest of its kind."""
     import diffusers
 
