@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 import unnoise
 from unnoise.errors import Refusal
 from unnoise.files.foreign.classes import empty
+from unnoise.files.foreign.probe import asked, predicts_eps
 from unnoise.files.foreign.single.ldm import unet
 
 State = dict[str, torch.Tensor]
@@ -95,6 +96,18 @@ def test_what_nothing_says_is_asked_for(tmp_path: Path) -> None:
     file = written(sd2(pipe), tmp_path / "model.safetensors")
     with pytest.raises(Refusal, match="nothing says whether it predicts eps or v; say it: --predicts eps"):
         unnoise.load(file)
+
+
+def test_a_network_that_answers_with_the_noise_predicts_eps(tmp_path: Path) -> None:
+    pipe = test_foreign_sd.pipe(tmp_path, use_linear_projection=True)
+    assert not predicts_eps(pipe.unet)
+    forward = pipe.unet.forward
+    pipe.unet.forward = lambda x, *a, **how: (0.9 * x + 0.1 * forward(x, *a, **how)[0],)
+    assert predicts_eps(pipe.unet)
+    assert asked("sd2", "", None, {"unet": pipe.unet}) == "eps"
+    assert asked("sd2", "v", None, {}) == "v"
+    assert asked("sd2", "", "v_prediction", {}) == ""
+    assert asked("sd1", "", None, {}) == ""
 
 
 def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:

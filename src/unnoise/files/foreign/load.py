@@ -17,6 +17,7 @@ from unnoise.files.card import Card, Part
 from unnoise.files.foreign.classes import empty
 from unnoise.files.foreign.packed import quicken
 from unnoise.files.foreign.parts import TOKENIZED, Adapted, NoWords, Parts
+from unnoise.files.foreign.probe import asked
 from unnoise.files.foreign.source import Source, read_folder
 from unnoise.files.foreign.table import ADAPTERS, DENOISERS
 from unnoise.files.foreign.weights import fill
@@ -24,7 +25,7 @@ from unnoise.files.memory import available, check_room, size
 from unnoise.pipeline import Pipeline
 from unnoise.spaces.space import Space
 
-QUICK = (*DENOISERS, "vae")  # networks that keep blocked copies of their weights where there is room
+QUICK = (*DENOISERS, "transformer_2", "vae")  # networks that keep blocked copies of their weights where there is room
 ROOM = 0.8  # of the free memory that weights and copies may take, the rest is for activations
 ELSEWHERE = "as its maker published it"
 # Channels of an answer for each channel of the latents: FLUX packs 2 x 2 cells, PixArt adds the variance.
@@ -42,7 +43,8 @@ def load(
     """Load a diffusers folder or a single file of a foreign model.
 
     dtype: of all weights; parts: a folder that has what a single file lacks; predicts: what the network answers with,
-    where nothing says it; compiled: the block that the network repeats, at its first call. Raises Refusal for what is damaged, incomplete or not known, and where memory is too small.
+    where nothing says it; compiled: the block that the network repeats, at its first call. Raises Refusal for what is
+    damaged, incomplete or not known, and where memory is too small.
     """
     source = _source(path, parts, predicts)
     nets = _empty(source)
@@ -54,7 +56,7 @@ def load(
     for name in DENOISERS if compiled else ():
         if name in nets:
             nets[name].compile_repeated_blocks()  # type: ignore[operator]
-    return _pipeline(source, nets, fingerprint)
+    return _pipeline(_probed(source, nets), nets, fingerprint)
 
 
 def components(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> tuple[Parts, Pipeline]:
@@ -62,7 +64,14 @@ def components(path: Path, parts: Path | None = None, predicts: Kind | None = No
     source = _source(path, parts, predicts)
     nets = _empty(source)
     fingerprint = _filled(source, nets, None, torch.device("cpu"))
-    return _parts(source, nets), _pipeline(source, nets, fingerprint)
+    return _parts(source, nets), _pipeline(_probed(source, nets), nets, fingerprint)
+
+
+def _probed(source: Source, nets: Mapping[str, nn.Module]) -> Source:
+    """Add what the network says of its prediction, where nothing else says it."""
+    told = source.configs.get("scheduler", {}).get("prediction_type")
+    found = asked(source.identity.family, source.identity.prediction, told, nets)
+    return replace(source, identity=replace(source.identity, prediction=found))
 
 
 def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Pipeline:
