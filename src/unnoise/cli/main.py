@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "generate": ("unnoise.cli.generate:app", "Draw pictures from words."),
     "replay": ("unnoise.cli.replay:replay", "Make a picture again from the recipe that it carries."),
+    "plan": ("unnoise.cli.plan:plan", "Say what a request takes of this machine, before any weight is read."),
     "models": ("unnoise.cli.models:models", "List the models that can be loaded, or show the card of one."),
     "train": ("unnoise.cli.train:app", "Train a model from a recipe."),
     "tune": ("unnoise.cli.tune:app", "Fit to a model what is otherwise taken from a table."),

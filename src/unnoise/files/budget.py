@@ -113,16 +113,15 @@ def _stages(pipeline: Pipeline, plan: Plan, batch: int, kernels: Kernels) -> Ite
     cond, seen = Cond(), None
     with torch.device("meta"):
         if pipeline.text is not None:
-            reader = pipeline.text
-            yield "text", cost(lambda: reader([""]), kernels)
-            with torch.no_grad():
-                cond = reader([""])[0]
+            reader, read = pipeline.text, list[Cond]()
+            yield "text", cost(lambda: read.extend(reader([""])), kernels)
+            cond = read[0]
         if pipeline.sight is not None:
             see, (width, height) = pipeline.sight.see, plan.size
             picture, mask = torch.empty(1, 3, height, width), torch.empty(1, 1, height, width)
-            yield "picture", cost(lambda: see(picture, mask), kernels)
-            with torch.no_grad():
-                seen = see(picture, mask)
+            shown = list[Tensor]()
+            yield "picture", cost(lambda: shown.append(see(picture, mask)), kernels)
+            seen = shown[0]
         shape, rows = pipeline.shape(plan), batch * _asked(plan)
         narrow = None if plan.dtype == pipeline.dtype else getattr(torch, plan.dtype)
         plain = replace(plan, dtype=pipeline.dtype, weight=1.0, image_weight=None)
@@ -149,10 +148,10 @@ def _queries(plan: Plan) -> int:
 
 def _copied(net: nn.Module) -> Iterator[Tensor]:
     """List the weights of which a network's layers keep copies in oneDNN's layout."""
-    for module in net.modules():
-        if isinstance(module, PackedLinear | PackedConv2d) and module.weight.numel() >= LEAST:
-            if module.weight.dtype in DTYPES:
-                yield module.weight
+    packed = (module for module in net.modules() if isinstance(module, PackedLinear | PackedConv2d))
+    for module in packed:
+        if module.weight.numel() >= LEAST and module.weight.dtype in DTYPES:
+            yield module.weight
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -63,7 +63,7 @@ def test_a_sample_is_the_same_alone_and_among_others(model: Path) -> None:
     ours = unnoise.load(model)
     together = ours.generate("a cat", seed=5, n=3, steps=3, size=64)
     alone = ours.generate("a cat", seed=6, steps=3, size=64)[0]
-    peers.assert_close(together[1].x0, alone.x0, 1e-5)
+    peers.assert_close(together[1].x0, alone.x0)
     assert (together[0].x0 - alone.x0).abs().max() > 0.1
 
 
