@@ -135,8 +135,8 @@ class Found:
         """Give it as JSON types."""
         asked = self.asked
         stages = {
-            stage.name: {"peak": stage.cost.peak, "flops": stage.cost.flops} | {"calls": stage.calls, "copies": stage.copies}
-            for stage in asked.stages
+            one.name: {"peak": one.cost.peak, "flops": one.cost.flops, "calls": one.calls, "copies": one.copies}
+            for one in asked.stages
         }
         less = self.instead
         return {

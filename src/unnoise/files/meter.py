@@ -89,7 +89,7 @@ class _Meter(TorchDispatchMode):
     """Count what operations make, and when it goes."""
 
     def __init__(self, kernels: Kernels) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kernels = kernels
         self.live = self.peak = self.flops = self.moved = 0
         self.last: Any = None

@@ -69,8 +69,8 @@ def unpacked(tokens: Tensor, size: Sequence[int]) -> Tensor:
 def places(x: Tensor) -> Tensor:
     """Say in which row and column each token is: (h*w/4, 3), the first number 0. x: (B, c, h, w)."""
     rows, columns = (torch.arange(side // PATCH, device=x.device, dtype=x.dtype) for side in x.shape[-2:])
-    grid = torch.cartesian_prod(rows, columns)
-    return nn.functional.pad(grid, (1, 0))
+    grid = torch.stack(torch.meshgrid(torch.zeros_like(rows[:1]), rows, columns, indexing="ij"), -1)
+    return grid.reshape(-1, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
