@@ -1,7 +1,7 @@
 """Make the layers of a network quicker on the CPU, without a change to their weights, names or answers beyond rounding.
 
 oneDNN computes in a blocked layout of the weights, and torch brings them into it at every call. At 32 x 32 latents that
-is a quarter of a U-Net's time in float32 and two fifths in bfloat16 (bench/foreign.py). Here each layer keeps its
+is a fifth of a U-Net's time in float32 and two fifths in bfloat16 (bench/foreign.py). Here each layer keeps its
 blocked weights from its first call on. What a layer makes of the text is the same at every step, and computed once.
 """
 
