@@ -36,10 +36,10 @@ class KL(nn.Module):
         self.vae.use_tiling = pixels > TILED
 
 
-class Tiny(nn.Module):
-    """AutoencoderTiny: its latents are those of the large one, already scaled; it gives no variance.
+class Certain(nn.Module):
+    """An autoencoder whose latents have no variance: AutoencoderTiny, in the latents of the large one, and AutoencoderDC.
 
-    Source: madebyollin/taesd; diffusers, models/autoencoders/autoencoder_tiny.py.
+    Source: madebyollin/taesd; diffusers, models/autoencoders/autoencoder_tiny.py and autoencoder_dc.py.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -63,7 +63,7 @@ def latent_space(vae: Any) -> Latent:
     """Make the space of an autoencoder, with the scale and shift that its config says: x0 = (code - shift)*factor."""
     config = vae.config
     if type(vae).__name__ == "AutoencoderTiny":
-        return Latent(Tiny(vae), (config.shift_factor,), (1 / config.scaling_factor,))
+        return Latent(Certain(vae), (config.shift_factor,), (1 / config.scaling_factor,))
     if getattr(config, "latents_mean", None) is not None:
         mean, deviation = config.latents_mean, config.latents_std
         return Latent(KL(vae), tuple(mean), tuple(one / config.scaling_factor for one in deviation))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from unnoise.diffusion.model import Cond
@@ -17,6 +16,7 @@ from unnoise.diffusion.process import Flow
 from unnoise.errors import Refusal
 from unnoise.files.families.facts import facts
 from unnoise.files.foreign.advice import advise
+from unnoise.files.foreign.kl import Certain
 from unnoise.files.foreign.parts import Adapted, Parts, weights_dtype
 from unnoise.spaces.latent import Latent
 from unnoise.text.emphasis import Emphasis, refuse
@@ -49,26 +49,6 @@ class SanaNet(nn.Module):
             return_dict=False,
         )[0]
         return out[:, : x.shape[1]].to(x.dtype)
-
-
-class DC(nn.Module):
-    """AutoencoderDC: latents without a variance, 32 pixels wide in the published ones."""
-
-    def __init__(self, vae: Any) -> None:
-        super().__init__()
-        self.vae = vae
-        self.factor = 2 ** (len(vae.config.encoder_block_out_channels) - 1)
-        self.latents = int(vae.config.latent_channels)
-
-    def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the latents (B, latents, h, w) and a log-variance of no variance. data: (B, 3, H, W) in [-1, 1]."""
-        mean = self.vae.encode(data.to(weights_dtype(self.vae)), return_dict=False)[0].to(data.dtype)
-        return mean, torch.full_like(mean, -30.0)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Give data (B, 3, H, W). latents: (B, latents, h, w)."""
-        found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
-        return found.to(latents.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +95,7 @@ def adapt(parts: Parts) -> Adapted:
     if net.config.guidance_embeds:
         raise Refusal(f"{parts.where}: Sana-Sprint has guidance as an input and its own process, and cannot be run")
     known = facts(parts.identity)
-    codec = DC(vae)
+    codec = Certain(vae)
     return Adapted(
         net=SanaNet(net),
         process=Flow(),
