@@ -37,7 +37,7 @@ class KL(nn.Module):
 
 
 class Certain(nn.Module):
-    """An autoencoder whose latents have no variance: AutoencoderTiny, in the latents of the large one, and AutoencoderDC.
+    """An autoencoder whose latents have no variance: AutoencoderTiny, in those of the large one, and AutoencoderDC.
 
     Source: madebyollin/taesd; diffusers, models/autoencoders/autoencoder_tiny.py and autoencoder_dc.py.
     """
