@@ -93,6 +93,16 @@ def test_alpha_reads_fewer_tokens(tmp_path: Path) -> None:
     assert sigma.generate("b " * 140, size=SIZE, steps=2)
 
 
+def test_older_folders_name_another_class(tmp_path: Path) -> None:
+    folder = peers.saved(pipe(alpha=True), tmp_path / "model")
+    new = unnoise.load(folder)
+    for path in (folder / "model_index.json", folder / "transformer/config.json"):
+        path.write_text(path.read_text().replace("PixArtTransformer2DModel", "Transformer2DModel"))
+    old = unnoise.load(folder)
+    assert old.card.fingerprint == new.card.fingerprint
+    assert type(old.model.net) is type(new.model.net)
+
+
 def test_real_sizes() -> None:
     for size, count in ((64, 610_856_096), (128, 611_349_152)):
         net = empty("PixArtTransformer2DModel", PUBLISHED | {"sample_size": size}, "published")

@@ -29,7 +29,7 @@ QUICK = (*DENOISERS, "transformer_2", "vae")  # networks that keep blocked copie
 ROOM = 0.8  # of the free memory that weights and copies may take, the rest is for activations
 ELSEWHERE = "as its maker published it"
 # Channels of an answer for each channel of the latents: FLUX packs 2 x 2 cells, PixArt adds the variance.
-ANSWERS = {"FluxTransformer2DModel": 4, "PixArtTransformer2DModel": 2, "Transformer2DModel": 2}
+ANSWERS = {"FluxTransformer2DModel": 4, "PixArtTransformer2DModel": 2}
 
 
 def load(

@@ -45,6 +45,7 @@ def read_folder(folder: Path) -> Source:
     """Read what a diffusers folder offers. Raises Refusal where it is damaged, or holds what is not known."""
     classes = components(folder)
     read = configs(folder, classes)
+    classes = {name: _current(made, read.get(name, {})) for name, made in classes.items()}
     files = {name: weight_files(folder, name) for name, made in classes.items() if made in NETWORKS}
     pieces = {name: Piece(classes[name], read[name], _mapped(paths)) for name, paths in files.items()}
     net = next((name for name in DENOISERS if name in pieces), None)
@@ -52,6 +53,12 @@ def read_folder(folder: Path) -> Source:
         raise Refusal(f"{folder}: has neither of {' and '.join(DENOISERS)}, only {', '.join(classes) or 'nothing'}")
     identity = _identity(folder, pieces, net, files[net])
     return Source(str(folder), folder.resolve().name, identity, pieces, tokenizers(folder, classes), read)
+
+
+def _current(made: str, config: Mapping[str, Any]) -> str:
+    """Give the class that a network of an older folder has today: PixArt-alpha was a Transformer2DModel once."""
+    old = made == "Transformer2DModel" and config.get("norm_type") == "ada_norm_single"
+    return "PixArtTransformer2DModel" if old else made
 
 
 def _mapped(paths: list[Path]) -> Callable[[], tuple[Mapping[str, Tensor], Callable[[], None]]]:
