@@ -38,10 +38,8 @@ FAMILIES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
 }
 PEAK = """
 import resource, sys
-import torch, unnoise
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel
-import unnoise.files.foreign.load, unnoise.files.foreign.sd, unnoise.pipeline
+import unnoise
+unnoise.load(sys.argv[3]).generate("a cat", size=64, steps=2, seed=1)  # so that all is imported
 before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 1024
 n = int(sys.argv[2])
 unnoise.load(sys.argv[1]).generate("a cat", size=256, n=n, batch=n, steps=2, seed=1)
@@ -72,6 +70,7 @@ def test_every_family_can_be_planned(tmp_path: Path, family: str, capsys: pytest
 @pytest.mark.parametrize("n", [1, 4])
 def test_it_is_near_what_is_measured(tmp_path: Path, n: int, capsys: pytest.CaptureFixture[str]) -> None:
     pipe = test_foreign_sd.pipe(tmp_path)
+    small = peers.saved(pipe, tmp_path / "small")
     pipe.unet = UNet2DConditionModel(
         block_out_channels=(256, 512, 512), layers_per_block=2, sample_size=32, cross_attention_dim=32,
         attention_head_dim=8, down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
@@ -83,7 +82,7 @@ def test_it_is_near_what_is_measured(tmp_path: Path, n: int, capsys: pytest.Capt
     )  # fmt: skip
     folder = peers.saved(pipe, tmp_path / "model")
     expected = told([str(folder), "--size", "256", "-n", str(n), "--batch", str(n)], capsys)
-    command = [sys.executable, "-c", PEAK, str(folder), str(n)]
+    command = [sys.executable, "-c", PEAK, str(folder), str(n), str(small)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert expected["needed"] == pytest.approx(int(done.stdout.split()[-1]), rel=0.15)
 
