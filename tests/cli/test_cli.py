@@ -267,6 +267,7 @@ def test_the_command_itself(tmp_path: Path, model: Path) -> None:
 
 HELD = """
 import builtins, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background has not
 real = builtins.__import__
 def interrupted(name, *rest):
     if name == "torch":
