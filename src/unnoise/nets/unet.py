@@ -1,5 +1,7 @@
 """A U-Net for data of one, two or three dimensions, told what to draw by cross-attention and by a pooled vector."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -98,15 +100,18 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(32, widths[0])
         self.leave = zeroed(CONV[rank](widths[0], channels, 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Cond, added: Sequence[Tensor] = ()) -> Tensor:
+        """Ask it. added: what a control adds behind every stage on the way down and behind the middle."""
         emb = self.embed(time, cond)
         h = self.enter(torch.cat([x, places(x)], dim=1))
         skips = []
-        for stage in self.down:
+        for level, stage in enumerate(self.down):
             h = stage(h, emb, cond)
+            h = h + added[level] if added else h
             skips.append(h)
             h = POOL[x.ndim - 2](h, 2)
         h = self.middle(h, emb, cond)
+        h = h + added[-1] if added else h
         for stage in self.up:
             h = torch.cat([F.interpolate(h, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1)
             h = stage(h, emb, cond)

@@ -51,7 +51,6 @@ class Clip:
             raise Refusal(f"prompt: token {max(ids)} of a tokenizer that is not this text network's, which has {rows}")
         return ids, weights
 
-    @torch.no_grad()
     def read(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[Tensor, Tensor]:
         """Give features (1, 77*chunks, C) and the pooled vector (1, P). Raises Refusal for too long a prompt."""
         ids, weights = self.tokens(prompt, emphasis)

@@ -24,7 +24,6 @@ class Stack:
     length: int
     masked: bool
 
-    @torch.no_grad()
     def read(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[Tensor, Tensor]:
         """Give features (1, length, C) and the mask (1, length) bool of what is no filling.
 

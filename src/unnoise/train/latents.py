@@ -33,16 +33,22 @@ def views_of(source: Source, data: Data, seed: int) -> list[View]:
 
 
 def encode_views(
-    source: Source, views: list[View], space: Space, path: Path, key: str, watch: Callable[[int, int], None]
+    source: Source,
+    views: list[View],
+    space: Space,
+    path: Path,
+    key: str,
+    watch: Callable[[int, int], None],
+    device: torch.device | None = None,
 ) -> Tensor:
     """Give x0 of every view (N*V, C, h, w) in float16, from `path` if it was made for the same `key`.
 
-    watch(done, total) is called after each batch.
+    watch(done, total) is called after each batch; device: where the space computes, the CPU unless given.
     """
     if path.exists() and read_facts(path).get("key") == key:
         return load_file(path)["x0"]
     parts = []
-    for x0 in _encoded(source, views, space):
+    for x0 in _encoded(source, views, space, device):
         parts.append(x0.half().cpu())
         watch(min(len(parts) * BATCH, len(views)), len(views))
     whole = torch.cat(parts)
@@ -51,9 +57,10 @@ def encode_views(
 
 
 @torch.no_grad()
-def _encoded(source: Source, views: list[View], space: Space) -> Iterator[Tensor]:
+def _encoded(source: Source, views: list[View], space: Space, device: torch.device | None) -> Iterator[Tensor]:
     for i in range(0, len(views), BATCH):
-        yield space.encode(pixels_of(source, views[i : i + BATCH]).contiguous(memory_format=torch.channels_last))
+        pixels = pixels_of(source, views[i : i + BATCH]).contiguous(memory_format=torch.channels_last)
+        yield space.encode(pixels if device is None else pixels.to(device))
 
 
 def tokens_of(views: list[View], tokenizer: Tokenizer, length: int) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ def train_recipe(recipe: Recipe, folder: Path, device: torch.device, resume: boo
     for prompt in recipe.prompts:
         cut(tokenizer, prompt, recipe.denoiser.text.length)
     model_file.build(card_of(recipe, source, None, tokenizer), device="meta")
-    _claim(recipe, folder, resume)
+    claim(dump(recipe), folder, resume)
     report.opened(source)
     coder = _train_autoencoder(recipe, source, folder / "autoencoder", device, report)
     space = _measured(source, coder)
@@ -75,15 +75,15 @@ def train_recipe(recipe: Recipe, folder: Path, device: torch.device, resume: boo
     return _train_denoiser(recipe, source, latents, pipeline, folder, device, report)
 
 
-def _claim(recipe: Recipe, folder: Path, resume: bool) -> None:
-    """Take a folder for a recipe, or go on where the same recipe stopped."""
+def claim(recipe: str, folder: Path, resume: bool) -> None:
+    """Take a folder for a recipe, as JSON, or go on where it stopped. Raises Refusal for the folder of another."""
     mark = folder / "recipe.json"
     if not mark.exists():
         with replacing(mark) as file:
-            file.write(dump(recipe).encode())
+            file.write(recipe.encode())
     elif not resume:
         raise Refusal(f"--out {str(folder)!r}: holds a run already; go on with --resume, or name another folder")
-    elif mark.read_text() != dump(recipe):
+    elif mark.read_text() != recipe:
         raise Refusal(f"--out {str(folder)!r}: holds the run of another recipe; name another folder")
 
 

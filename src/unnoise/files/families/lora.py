@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from unnoise.files.families.bases import Shape, fitting, named
@@ -93,13 +93,8 @@ DIALECTS = (
 
 def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora | None:
     """Read the modules of a LoRA file from its header; None where it is none."""
-    groups: dict[str, dict[str, str]] = {}
-    layouts: Counter[str] = Counter()
-    for key in tensors:
-        if len(key) <= LONGEST and len(groups) < MODULES and (found := END.search(key)):
-            half = _half(found[1])
-            groups.setdefault(key[: found.start()], {})[half] = key
-            layouts[_layout(found[1])] += 1
+    groups = grouped(tensors)
+    layouts = Counter(_layout(END.search(key)[1]) for halves in groups.values() for key in halves.values())  # type: ignore[index]
     modules = {name: _module(name, halves, tensors) for name, halves in groups.items() if set(halves) != {"alpha"}}
     claimed = sum(len(groups[name]) + (modules[name].kind == "ia3") for name in modules)
     if not tensors and metadata.get("ss_network_module"):
@@ -111,6 +106,18 @@ def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora
         layout = "lycoris"
     counts = dialects(modules)
     return Lora(layout, modules, max(counts, key=lambda key: counts[key]) if counts else "", len(tensors) - claimed)
+
+
+def grouped(tensors: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Gather the tensors of each module: what a tensor is of its module, and its name.
+
+    "down", "mid" and "up" of a LoRA, "alpha", "scale" of DoRA, "bias", and else as LyCORIS names them.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for key in tensors:
+        if len(key) <= LONGEST and len(groups) < MODULES and (found := END.search(key)):
+            groups.setdefault(key[: found.start()], {})[_half(found[1])] = key
+    return groups
 
 
 def dialects(modules: Mapping[str, Module]) -> dict[str, int]:

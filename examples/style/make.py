@@ -1,0 +1,47 @@
+"""Draw 96 emoji as ink drawings, blue lines on cream paper, with their names: the pictures that recipes/ink.toml learns.
+
+    python examples/style/make.py runs/ink-pictures
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unnoise.data.outline import outlines
+from unnoise.data.source import open_source
+from unnoise.data.view import View, pixels_of
+
+COUNT = 96
+INK, PAPER = (0.12, 0.18, 0.45), (0.98, 0.95, 0.86)
+
+
+def inked(pictures: Tensor) -> Tensor:
+    """Draw pictures in ink: (B, 3, H, W) in [-1, 1] -> the same. What is dark is shaded lightly."""
+    lines = outlines(pictures)
+    shade = 0.25 * (1 - (pictures.mean(1, keepdim=True) + 1) / 2)
+    strength = torch.maximum(lines, shade)
+    ink, paper = (torch.tensor(colour)[None, :, None, None] for colour in (INK, PAPER))
+    return (paper + strength * (ink - paper)) * 2 - 1
+
+
+def main(folder: Path) -> None:
+    """Write the pictures and their captions."""
+    source = open_source("emoji", 64)
+    firsts = [members[0] for members in source.members]
+    chosen = firsts[:: len(firsts) // COUNT][:COUNT]
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for i, drawing in zip(chosen, inked(pixels_of(source, [View(i, "") for i in chosen])), strict=True):
+        whole = ((drawing + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(whole).save(folder / f"{i:04d}.png")
+        lines.append(json.dumps({"file_name": f"{i:04d}.png", "text": source.captions[i][0]}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{folder}: {len(lines)} drawings")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/ink-pictures"))

@@ -1,0 +1,64 @@
+"""`unnoise control`: train what follows the outlines of a picture, and draw such outlines."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from unnoise.cli.train import Report, progress_bar
+
+EPILOGUE = """Examples:
+  unnoise control train recipes/outline.toml --out runs/outline
+  unnoise control outline photo.png -o outline.png
+  unnoise generate "a red fish" --control outline --hint outline.png"""
+
+app = App(
+    name="control", help="Follow the outlines of a picture.", help_format="plaintext", help_epilogue=EPILOGUE
+)
+
+
+@app.command
+def train(
+    recipe: Annotated[Path, Parameter(help="A TOML file with [control], such as recipes/outline.toml.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None,
+    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False,
+    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+) -> None:
+    """Train a control from a recipe, and say where its file is."""
+    from unnoise.cli.torch_import import import_torch
+
+    import_torch()
+    from unnoise.files.model_file import known_device
+    from unnoise.train.adapter_recipe import read_adapter_recipe
+    from unnoise.train.control import train_control
+
+    plan = read_adapter_recipe(recipe)
+    with progress_bar() as bar:
+        path = train_control(plan, out or Path("runs") / plan.name, known_device(device), resume, Report(bar))
+    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command
+def outline(
+    image: Annotated[str, Parameter(help="Picture whose outlines are drawn.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="PNG file.")] = Path("outline.png"),
+) -> None:
+    """Draw the outlines of a picture, white on black, as a control of outlines reads them."""
+    from unnoise.cli.torch_import import import_torch
+    from unnoise.files.atomic import replacing
+    from unnoise.files.picture import open_image
+
+    picture = open_image(image)
+    import_torch()
+    from unnoise.data.outline import outlines
+    from unnoise.given import picture_data
+    from unnoise.sample import pictures
+
+    drawn = pictures(outlines(picture_data(picture)) * 2 - 1)[0]
+    with replacing(out) as file:
+        drawn.save(file, "PNG")
+    print(out)

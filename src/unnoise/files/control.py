@@ -1,0 +1,94 @@
+"""A control as one file: its tensors, and in the header its arguments and the base that it was trained beside."""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from unnoise.diffusion.model import Model
+from unnoise.errors import Refusal
+from unnoise.files.border import Strict, dump, parse
+from unnoise.files.header import read_header
+from unnoise.files.tensors import read_tensors, write_tensors
+from unnoise.lora.tie import Base
+from unnoise.nets.control import Control, Controlled
+from unnoise.nets.unet import UNet
+
+if TYPE_CHECKING:
+    from unnoise.pipeline import Pipeline
+
+KEY = "unnoise.control"  # under which the free text of a file's header holds what it is
+
+
+@dataclass(frozen=True, slots=True)
+class About(Strict):
+    """Say what a control is. widths, factor, width: as `Control` takes them; reads: what its hints show."""
+
+    base: Base
+    widths: tuple[int, ...]
+    factor: int
+    width: int
+    reads: str = "outlines"
+    licence: str = "unknown"
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def made(self) -> Control:
+        """Make it, with fresh weights."""
+        return Control(list(self.widths), self.factor, self.width)
+
+
+def save_control(path: str | os.PathLike[str], control: Control, about: About) -> None:
+    """Write a control atomically, its weights in float16. Raises Refusal where one is not finite there."""
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in control.state_dict().items():
+        tensors[name] = tensor.detach().cpu().half()
+        if not bool(tensors[name].isfinite().all()):
+            raise Refusal(f"tensor {name} is not finite in float16")
+    write_tensors(path, tensors, {"format": "pt", KEY: dump(about)})
+
+
+def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
+    """Give a pipeline that follows hints as well: it shares the networks of the one given, which stays as it is.
+
+    Raises Refusal for a file that is no control of this program, is damaged, or is for another model; another model of
+    the same shapes is allowed, and said by `tied`.
+    """
+    header = read_header(path)
+    if KEY not in header.metadata:
+        raise Refusal(f"{path}: no control of this program, its header has no {KEY}")
+    about = parse(About, header.metadata[KEY], f"{path}: {KEY}")
+    widths = widths_of(pipeline)
+    if widths != about.widths or pipeline.space.factor != about.factor:
+        raise Refusal(
+            f"{path}: follows {about.reads} beside {about.base.name!r}, of widths {list(about.widths)}; "
+            f"{pipeline.card.name!r} is {pipeline.card.family} of widths {list(widths)}"
+        )
+    control = about.made()
+    state = {name: tensor.clone().float() for name, tensor in read_tensors(path, header)}
+    try:
+        control.load_state_dict(state)
+    except RuntimeError as error:
+        raise Refusal(f"{path}: {str(error).splitlines()[-1].strip()}") from None
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise Refusal(f"{path}: holds NaN or infinity")
+    control.requires_grad_(False).eval().to(pipeline.device)
+    return following(pipeline, control)
+
+
+def widths_of(pipeline: "Pipeline") -> tuple[int, ...]:
+    """Give the channels of each level of a pipeline's U-Net, finest first; none for another network."""
+    net = pipeline.model.net
+    stages: Any = (*net.down, net.middle) if isinstance(net, UNet) else ()
+    return tuple(stage.blocks[-1].conv2.out_channels for stage in stages)
+
+
+def following(pipeline: "Pipeline", control: Control) -> "Pipeline":
+    """Put a control beside the U-Net of a pipeline. Raises Refusal for another network than a U-Net of this program."""
+    net = pipeline.model.net
+    if not isinstance(net, UNet):
+        raise Refusal(f"control: beside a U-Net of this program, and {pipeline.card.name!r} is a {type(net).__name__}")
+    model = Model(Controlled(net, control), pipeline.model.process, pipeline.model.kind)
+    return replace(pipeline, model=model, parts=pipeline.parts or pipeline.networks())
