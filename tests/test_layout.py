@@ -36,7 +36,7 @@ FLOORS = {
     "pipeline": 2,
     "train": 3,
     "distill": 3,
-    "lora": 3,
+    "lora": 2,
     "tune": 3,
     "check": 3,
     "interop": 3,

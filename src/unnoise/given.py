@@ -1,18 +1,23 @@
 """What a caller hands in: a noise in place of what is drawn, a picture to be changed, a mask of what to keep of it."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from unnoise.diffusion.keep import blend, cells
+from unnoise.diffusion.keep import blend, cells, feathered
 from unnoise.errors import Refusal
 from unnoise.files.plan import Plan
 from unnoise.spaces.space import Space
+
+if TYPE_CHECKING:
+    from unnoise.lora.read import Adapter
 
 Mask = Image.Image | Tensor
 SHADES = ("1", "L", "P", "RGB")  # modes of a picture that is read as a mask
@@ -30,6 +35,18 @@ class Sight:
     masked: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Handed:
+    """Hold what a caller hands in, as `generate` describes it; adapters: what is worn, each with its weight."""
+
+    noise: Tensor | None = None
+    image: Image.Image | None = None
+    mask: Mask | None = None
+    hint: Image.Image | None = None
+    look: Image.Image | None = None
+    adapters: "Sequence[tuple[Adapter, float]]" = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Sums:
     """Name what was handed in by its sha256, as a recipe does."""
@@ -37,32 +54,45 @@ class Sums:
     noise: str | None = None
     image: str | None = None
     mask: str | None = None
+    hint: str | None = None
+    look: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """Hold what was handed in.
+    """Hold what was handed in, checked.
 
-    noise: (rows, *d) in the unit frame; image: (1, 3, H, W) in [-1, 1]; mask: (1, 1, H, W), 1 = keep, 0 = paint.
+    noise: (rows, *d) in the unit frame; image: (1, 3, H, W) in [-1, 1], with what was added at its sides; mask:
+    (1, 1, H, W), 1 = keep, 0 = paint; hint: (1, 3, H, W) in [0, 1]; look: (1, 3, h, w) in [-1, 1], of its own size;
+    crop: (width, height) that is cut out of what is drawn, where the image's sides are no multiples of the model's.
     """
 
     noise: Tensor | None = None
     image: Tensor | None = None
     mask: Tensor | None = None
+    hint: Tensor | None = None
+    look: Tensor | None = None
+    crop: tuple[int, int] | None = None
+    adapters: "Sequence[tuple[Adapter, float]]" = ()
 
     def sums(self, row: int) -> Sums:
         """Give the sums of what one row began with."""
-        return Sums(_sha256(None if self.noise is None else self.noise[row]), _sha256(self.image), _sha256(self.mask))
+        first = None if self.noise is None else self.noise[row]
+        return Sums(*(_sha256(one) for one in (first, self.image, self.mask, self.hint, self.look)))
 
-    def pasted(self, data: Tensor, soft: bool) -> Tensor:
-        """Put kept pixels back, bit for bit. data: (B, 3, H, W); soft: blend where the mask is between 0 and 1."""
-        if self.image is None or self.mask is None:
-            return data
-        return blend(data, self.image.to(data), (self.mask if soft else self.mask == 1).to(data))
+    def pasted(self, data: Tensor, soft: bool, feather: int) -> Tensor:
+        """Put kept pixels back, bit for bit, with a seam of `feather` pixels in what is painted, and cut to size.
+
+        data: (B, 3, H, W); soft: blend where the mask is between 0 and 1.
+        """
+        if self.image is not None and self.mask is not None:
+            shares = feathered(self.mask if soft else (self.mask == 1).float(), feather)
+            data = blend(data, self.image.to(data), shares.to(data))
+        return data if self.crop is None else data[..., : self.crop[1], : self.crop[0]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Edit:
+class Encoded:
     """Hold what a run makes of a picture: each (1, c, h, w), None where it has no part in it.
 
     begun: x0 from which noise is begun; known: x0 that is kept, where mask, on its cells, says so; seen: beside x.
@@ -74,16 +104,16 @@ class Edit:
     seen: Tensor | None = None
 
 
-def edited(handed: Given, plan: Plan, space: Space, sight: Sight | None) -> Edit:
+def encoded(handed: Given, plan: Plan, space: Space, sight: Sight | None) -> Encoded:
     """Encode a picture once, for all that is made of it."""
     image, mask = handed.image, handed.mask
     if image is None:
-        return Edit()
+        return Encoded()
     seen = None if sight is None else sight.see(image, mask)
     begins = sight is None or plan.strength not in (None, 1)
     keeps = mask is not None and (sight is None or not sight.masked)
     known = space.encode(image) if begins or keeps else None
-    return Edit(
+    return Encoded(
         begun=known if begins else None,
         known=known if keeps else None,
         mask=cells(mask, space.factor) if keeps and mask is not None else None,
@@ -91,40 +121,94 @@ def edited(handed: Given, plan: Plan, space: Space, sight: Sight | None) -> Edit
     )
 
 
-def given(
-    noise: Tensor | None,
-    image: Image.Image | None,
-    mask: Mask | None,
-    shape: tuple[int, ...],
-    plan: Plan,
-    sight: Sight | None,
-    device: torch.device,
-) -> Given:
+def given(handed: Handed, shape: tuple[int, ...], plan: Plan, sight: Sight | None, device: torch.device) -> Given:
     """Check what is handed in. shape: (rows, *d) of x0. Raises Refusal for what does not fit the plan or is missing."""
-    starts = None
-    if noise is not None:
-        starts = noise[None] if noise.ndim == len(shape) - 1 else noise
-        if starts.shape != shape or not starts.isfinite().all():
-            raise Refusal(
-                f"noise {list(noise.shape)}: finite, and {list(shape)} for this size and number of pictures"
-            )
-        starts = starts.to(device, torch.float32)
-    if image is None and plan.strength is not None:
-        raise Refusal(f"strength {plan.strength:g}: acts on an image, and none is given")
+    _check_together(handed, plan, sight)
+    hint = None if handed.hint is None else (_sized("hint", handed.hint, plan.size) + 1) / 2
+    found = Given(
+        noise=_starts(handed.noise, shape, device),
+        hint=None if hint is None else hint.to(device),
+        look=None if handed.look is None else picture_data(handed.look).to(device),
+        adapters=handed.adapters,
+    )
+    if handed.image is None:
+        return found
+    image = picture_data(handed.image)
+    kept = None if handed.mask is None else mask_data(handed.mask, handed.image.size)
+    if plan.change.expand is not None:
+        image, kept = expanded(image, kept, plan.change.expand)
+    height, width = image.shape[-2:]
+    more = plan.size[0] - width, plan.size[1] - height
+    if not (more[0] >= 0 and more[1] >= 0):
+        raise Refusal(f"image of {width}x{height}: the size asked for is {plan.size[0]}x{plan.size[1]}")
+    if more != (0, 0):
+        image, kept = (
+            padded(image, (0, 0, *more)),
+            None if kept is None else F.pad(kept, (0, more[0], 0, more[1]), value=1.0),
+        )
+    if kept is not None and not (sight is not None and sight.masked) and bool((kept == 0).all()):
+        raise Refusal("mask: paints every pixel (0, black), so nothing of the image is kept; leave the mask out")
+    crop = None if more == (0, 0) else (width, height)
+    return replace(found, image=image.to(device), mask=None if kept is None else kept.to(device), crop=crop)
+
+
+def _check_together(handed: Handed, plan: Plan, sight: Sight | None) -> None:
+    """Raise Refusal for what acts only beside something else that is not there, or that the model cannot take."""
+    change, image = plan.change, handed.image
+    for name, value in (("strength", plan.strength), ("expand", change.expand), ("origin", change.origin)):
+        if image is None and value is not None:
+            raise Refusal(f"{name} {value!r}: acts on an image, and none is given")
     if image is None and sight is not None:
         raise Refusal("image: this model changes a picture that it is shown, and none is given")
-    if image is None and mask is not None:
+    if image is None and handed.mask is not None:
         raise Refusal("mask: says what to keep of an image, and none is given")
-    if mask is None and sight is not None and sight.masked:
+    masked = handed.mask is not None or change.expand is not None
+    if not masked and sight is not None and sight.masked:
         raise Refusal("mask: this model is told what to keep of the image (1, white) and what to paint (0, black)")
-    if image is None:
-        return Given(starts)
-    if plan.frames is not None or plan.seconds is not None:
+    for name, acts in (("repaint", change.repaint), ("feather", change.feather), ("soft", change.soft != "blend")):
+        if acts and not masked:
+            raise Refusal(f"{name}: acts along a mask, and none is given")
+    if image is not None and (plan.frames is not None or plan.seconds is not None):
         raise Refusal("image: this model makes no pictures")
-    if image.size != plan.size:
-        raise Refusal(f"image of {image.size[0]}x{image.size[1]}: the size asked for is {plan.size[0]}x{plan.size[1]}")
-    kept = None if mask is None else mask_data(mask, plan.size).to(device)
-    return Given(starts, picture_data(image).to(device), kept)
+    if change.origin is not None and (sight is not None or plan.sampler.stochastic):
+        raise Refusal(
+            "origin: the noise of a picture is found for a deterministic sampler, and a model that sees only x"
+        )
+    if change.tile is not None and (sight is not None or handed.hint is not None):
+        raise Refusal("tile: windows do not cut what the network sees beside x; draw without tiles")
+    for name, value in (("origin", change.origin), ("variation", change.variation)):
+        if handed.noise is not None and value is not None:
+            raise Refusal(f"{name}: decides the noise, and one is handed in")
+    if change.variation is not None and change.origin is not None:
+        raise Refusal("variation: decides the noise, and origin does too")
+
+
+def _starts(noise: Tensor | None, shape: tuple[int, ...], device: torch.device) -> Tensor | None:
+    if noise is None:
+        return None
+    starts = noise[None] if noise.ndim == len(shape) - 1 else noise
+    if starts.shape != shape or not starts.isfinite().all():
+        raise Refusal(f"noise {list(noise.shape)}: finite, and {list(shape)} for this size and number of pictures")
+    return starts.to(device, torch.float32)
+
+
+def _sized(name: str, image: Image.Image, size: tuple[int, int]) -> Tensor:
+    if image.size != size:
+        raise Refusal(f"{name} of {image.size[0]}x{image.size[1]}: {size[0]}x{size[1]} is drawn, and it fits that")
+    return picture_data(image)
+
+
+def expanded(image: Tensor, kept: Tensor | None, sides: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Add pixels left, above, right and below: to be painted, with the colour of the border until they are."""
+    left, above, right, below = sides
+    kept = torch.ones_like(image[:, :1]) if kept is None else kept
+    return padded(image, sides), F.pad(kept, (left, right, above, below))
+
+
+def padded(image: Tensor, sides: Sequence[int]) -> Tensor:
+    """Repeat the border left, above, right and below."""
+    left, above, right, below = sides
+    return F.pad(image, (left, right, above, below), mode="replicate")
 
 
 def picture_data(image: Image.Image) -> Tensor:

@@ -1,53 +1,44 @@
 """From words to pictures, films and sounds: card, model, space and text encoder, and the one call that uses them."""
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import PIL
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unnoise import __version__
-from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.guide import cfg, instruct
-from unnoise.diffusion.keep import keep
-from unnoise.diffusion.model import Cond, Denoise, Model, collate
-from unnoise.diffusion.predict import mix
-from unnoise.diffusion.run import run
-from unnoise.errors import NotFinite, Refusal
-from unnoise.files.card import Card, Part
+from unnoise.diffusion.model import Cond, Denoise, Model
+from unnoise.errors import Refusal
+from unnoise.files.card import Card
+from unnoise.files.change import Change, Soft
+from unnoise.files.limits import STRENGTH
 from unnoise.files.plan import Dtype, Plan, decide, sampler_of
-from unnoise.files.recipe import Recipe, from_level, to_level
-from unnoise.files.request import STRENGTH, Request
-from unnoise.given import Given, Mask, Sight, Sums, edited, given
-from unnoise.sample import Sample, Watch, made_of, share
-from unnoise.sampling.state import Sampler, start
+from unnoise.files.recipe import Recipe, from_level
+from unnoise.files.request import Request
+from unnoise.given import Given, Handed, Mask, Sight, given
+from unnoise.render import Beside, Row, bound, render
+from unnoise.sample import Sample, Watch
+from unnoise.sampling.state import Sampler
 from unnoise.spaces.space import Space
 from unnoise.text.emphasis import Emphasis
 from unnoise.text.encode import Reader
 
+if TYPE_CHECKING:
+    from unnoise.lora.read import Adapter
+
 BATCH = 8
 BATCH_AREA = 1 << 20  # pixels of all pictures of a batch, where the caller does not say how many
-NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One sample of a batch, before it is one."""
-
-    prompt: str
-    seed: int
+NO_PICTURES = Handed()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline:
     """A model with all that is needed to use it; `unnoise.load` makes one, `generate` uses it.
 
-    sight: what its network sees of a picture beside x, which such a model cannot do without.
+    sight: what its network sees of a picture beside x, which such a model cannot do without; parts: the networks of a
+    model of another maker by the names that diffusers gives them.
     """
 
     card: Card
@@ -55,6 +46,7 @@ class Pipeline:
     space: Space
     text: Reader | None = None
     sight: Sight | None = None
+    parts: Mapping[str, nn.Module] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -82,6 +74,11 @@ class Pipeline:
             found["text"] = self.text.net
         return found
 
+    def roots(self) -> dict[str, nn.Module]:
+        """Name the networks that adapters change, as files of adapters name them."""
+        named = self.parts or self.networks()
+        return {name: net for name, net in named.items() if name not in ("vae", "autoencoder")}
+
     def generate(
         self,
         prompt: str | Sequence[str],
@@ -105,6 +102,21 @@ class Pipeline:
         emphasis: Emphasis = "refuse",
         frames: int | None = None,
         seconds: float | None = None,
+        feather: int | None = None,
+        soft: Soft = "blend",
+        repaint: int | None = None,
+        expand: tuple[int, int, int, int] | None = None,
+        origin: str | None = None,
+        tile: int | None = None,
+        variation: float | None = None,
+        variation_seed: int | None = None,
+        toward: str | None = None,
+        toward_share: float | None = None,
+        hint: Image.Image | None = None,
+        hint_weight: float | None = None,
+        look: Image.Image | None = None,
+        look_weight: float | None = None,
+        lora: "Mapping[Adapter, float] | Sequence[Adapter]" = (),
         batch: int | None = None,
         dtype: str | None = None,
         watch: Watch | None = None,
@@ -122,11 +134,12 @@ class Pipeline:
 
         A mask says what to KEEP of the image: WHITE or 1 = KEEP, BLACK or 0 = PAINT, the inverse of what most programs
         take. It is a picture in shades of grey or a tensor (height, width); kept pixels come back bit for bit, and what
-        lies between is blended.
+        lies between is blended. feather, soft, repaint, expand, origin, tile, variation, toward, hint_weight and
+        look_weight are what `Change` says. hint: a picture whose shapes are followed; look: one that is resembled, each
+        for a model that was loaded with a control or a look. lora: adapters that `unnoise.lora.read` read, each with
+        its weight, 1 for all where no weights are given.
         Raises Refusal for an argument that is out of range or cannot act, NotFinite where the network fails.
         """
-        if image is not None and size is None:
-            size = image.size
         request = Request(
             prompts=(prompt,) if isinstance(prompt, str) else tuple(prompt),
             negative=negative,
@@ -147,39 +160,57 @@ class Pipeline:
             strength=strength,
             frames=frames,
             seconds=seconds,
+            change=Change(
+                feather=feather,
+                soft=soft,
+                repaint=repaint,
+                expand=expand,
+                origin=origin,
+                tile=tile,
+                variation=variation,
+                variation_seed=variation_seed,
+                toward=toward,
+                toward_share=toward_share,
+                hint_weight=hint_weight,
+                look_weight=look_weight,
+            ),
         )
-        return self.fulfil(request, noise, image, mask, watch)
+        worn = tuple(lora.items()) if isinstance(lora, Mapping) else tuple((one, 1.0) for one in lora)
+        return self.fulfil(request, Handed(noise, image, mask, hint, look, worn), watch)
 
-    def fulfil(
-        self,
-        request: Request,
-        noise: Tensor | None = None,
-        image: Image.Image | None = None,
-        mask: Mask | None = None,
-        watch: Watch | None = None,
-    ) -> list[Sample]:
+    def fulfil(self, request: Request, handed: Handed = NO_PICTURES, watch: Watch | None = None) -> list[Sample]:
         """Draw what a request asks for, as `generate` does. Raises Refusal and NotFinite as it does."""
-        begins = image is not None and self.sight is None
-        if begins and request.strength is None and not isinstance(request.grid, tuple):
-            request = replace(request, strength=STRENGTH if mask is None else 1.0)
+        request = self.completed(request, handed)
         plan = self.plan(request)
         first = secrets.randbits(32) if request.seed is None else request.seed
-        rows = [Row(text, first + k) for text in request.prompts for k in range(request.n)]
+        rows = [row for text in request.prompts for row in rows_of(text, first, request)]
         at_once = batch_of(request, plan)
-        if noise is not None and request.seed is not None and not plan.sampler.stochastic:
+        if handed.noise is not None and request.seed is not None and not plan.sampler.stochastic:
             raise Refusal("seed: with a given noise only a stochastic sampler draws, and this one is not; leave it out")
-        handed = self._given(noise, image, mask, plan, len(rows))
-        return self._samples(plan, rows, at_once, handed, watch)
+        return render(self, plan, rows, at_once, self._given(handed, plan, len(rows)), watch)
+
+    def completed(self, request: Request, handed: Handed) -> Request:
+        """Settle what a picture that is handed in decides: the size, and how far it is changed."""
+        image, change = handed.image, request.change
+        if image is not None and request.size is None:
+            left, above, right, below = change.expand or (0, 0, 0, 0)
+            sides = image.width + left + right, image.height + above + below
+            request = replace(request, size=(up_to(sides[0], self.factor), up_to(sides[1], self.factor)))
+        begins = image is not None and self.sight is None
+        if begins and request.strength is None and not isinstance(request.grid, tuple):
+            whole = handed.mask is not None or change.expand is not None or change.origin is not None
+            request = replace(request, strength=1.0 if whole else STRENGTH)
+        return request
 
     def plan(self, request: Request) -> Plan:
         """Decide how a request is fulfilled, and do nothing yet. Raises Refusal where it cannot be."""
         return decide(request, self.card, self.model.process, self.factor, self.dtype)
 
-    def replay(self, recipe: Recipe, image: Image.Image | None = None, mask: Mask | None = None) -> Sample:
+    def replay(self, recipe: Recipe, handed: Handed = NO_PICTURES) -> Sample:
         """Make a sample again: on the same machine and versions, equal to the bit.
 
-        image, mask: what was handed in, where the recipe says that it began with them. Raises Refusal where the recipe
-        is of another model, began with a noise that was handed in, or with another image or mask than these.
+        handed: the pictures and adapters, where the recipe says that it began with them. Raises Refusal where the
+        recipe is of another model, began with a noise that was handed in, or with other pictures or adapters.
         """
         if recipe.fingerprint != self.card.fingerprint:
             raise Refusal(
@@ -208,20 +239,27 @@ class Pipeline:
             emphasis=recipe.emphasis,
             frames=recipe.frames,
             seconds=recipe.seconds,
+            change=recipe.change,
         )
         plan = replace(self.plan(request), strength=recipe.strength)
-        rows = [Row(recipe.prompt, recipe.seed)] * recipe.rows
-        handed = self._given(None, image, mask, plan, len(rows))
-        for what, began in (("image", recipe.image), ("mask", recipe.mask)):
-            if getattr(handed.sums(0), what) != began:
-                given = "another" if getattr(handed, what) is not None else "none"
-                raise Refusal(f"{what}: the picture began with one of sha256 {str(began)[:12]}, and {given} is given")
-        return self._samples(plan, rows, recipe.rows, handed, None)[recipe.row]
+        rows = [Row(recipe.prompt, recipe.seed, recipe.change.variation_seed)] * recipe.rows
+        began = self._given(replace(handed, noise=None, adapters=_same_adapters(recipe, handed)), plan, len(rows))
+        sums = began.sums(0)
+        for what in ("image", "mask", "hint", "look"):
+            wanted, found = getattr(recipe, what), getattr(sums, what)
+            if wanted != found:
+                other = "none" if found is None else "another"
+                raise Refusal(f"{what}: the picture began with one of sha256 {str(wanted)[:12]}, and {other} is given")
+        return render(self, plan, rows, recipe.rows, began, None)[recipe.row]
 
-    def _given(
-        self, noise: Tensor | None, image: Image.Image | None, mask: Mask | None, plan: Plan, rows: int
-    ) -> Given:
-        return given(noise, image, mask, (rows, *self.shape(plan)), plan, self.sight, self.device)
+    def _given(self, handed: Handed, plan: Plan, rows: int) -> Given:
+        net = self.model.net
+        for name, reads in (("hint", "control"), ("look", "look")):
+            if getattr(handed, name) is not None and getattr(net, reads, None) is None:
+                raise Refusal(f"{name}: {self.card.name!r} reads none; load it with a {reads}: load(..., {reads}=FILE)")
+            if getattr(handed, name) is None and getattr(net, reads, None) is not None:
+                raise Refusal(f"{name}: this model was loaded with a {reads}, and no picture for it is given")
+        return given(handed, (rows, *self.shape(plan)), plan, self.sight, self.device)
 
     def shape(self, plan: Plan) -> tuple[int, ...]:
         """Give the shape of one x0."""
@@ -230,110 +268,11 @@ class Pipeline:
             return self.space.shape(plan.seconds)
         return self.space.shape(height, width) if plan.frames is None else self.space.shape(height, width, plan.frames)
 
-    @torch.no_grad()
-    def _samples(
-        self, plan: Plan, rows: list[Row], batch: int, handed: Given, watch: Watch | None
-    ) -> list[Sample]:
-        texts = list(dict.fromkeys(row.prompt for row in rows))
-        conds = dict.fromkeys(texts, Cond())
-        negative: Cond | None = None
-        if self.text is not None:
-            conds = dict(zip(texts, self.text(texts, plan.emphasis), strict=True))
-            negative = self.text.negative(plan.negative, plan.emphasis) if plan.guided else None
-        edit = edited(handed, plan, self.space, self.sight)
-        found: list[Sample] = []
-        for at in range(0, len(rows), batch):
-            part = rows[at : at + batch]
-            seeds = [row.seed for row in part]
-            x = torch.empty(len(part), *self.shape(plan), device=self.device)
-            x = draw(seeds, START, x) if handed.noise is None else handed.noise[at : at + batch]
-            if edit.begun is not None:
-                x = mix(edit.begun.expand_as(x), x, torch.full((len(x),), plan.grid[0], device=x.device))
-            denoise = self.denoise(plan, [conds[row.prompt] for row in part], negative, edit.seen)
-            if edit.known is not None and edit.mask is not None:
-                denoise = keep(denoise, edit.known.expand_as(x), edit.mask)
-            looked = share(watch, at / len(rows), len(part) / len(rows), plan)
-            x0 = run(plan.sampler, denoise, start(x, plan.grid), draw, seeds, looked)
-            data = self.space.decode(x0)
-            if not data.isfinite().all():
-                raise NotFinite(f"decoding: NaN or infinity in {data.dtype}, from a finite x0 of seeds {seeds}")
-            data = handed.pasted(data, soft=edit.known is None)
-            every = made_of(data, plan, self.card.advice.fps, getattr(self.space, "rate", 0))
-            for k, (row, made) in enumerate(zip(part, every, strict=True)):
-                found.append(Sample(made, x0[k], self._recipe(plan, row, (k, len(part)), handed.sums(at + k))))
-        return found
-
     def denoise(
-        self, plan: Plan, conds: Sequence[Cond], negative: Cond | None, seen: Tensor | None = None
+        self, plan: Plan, conds: Sequence[Cond], negative: Cond | None, beside: Beside | None = None
     ) -> Denoise:
-        """Bind the conditions of a batch, one a row, guided and in the precision that a plan says.
-
-        seen: (1, c, h, w), what the network sees of a picture.
-        """
-        cond = _told(collate(conds), plan, seen, getattr(torch, self.dtype))
-        negative = negative and _told(negative, plan, seen, getattr(torch, self.dtype))
-        if not plan.guided or negative is None:
-            guided = self.model.bind(cond)
-        elif plan.image_weight is not None and negative.image is not None:
-            null = replace(negative, image=torch.zeros_like(negative.image))
-            weights = plan.weight, plan.image_weight
-            guided = instruct(self.model, cond, negative, null, *weights, plan.between, plan.rescale)
-        else:
-            guided = cfg(self.model, cond, negative, plan.weight, plan.between, plan.rescale)
-        if plan.dtype == self.dtype:
-            return guided
-
-        def narrow(x: Tensor, sigma: Tensor) -> Tensor:
-            with torch.autocast(x.device.type, NARROW[plan.dtype]):
-                return guided(x, sigma)
-
-        return narrow
-
-    def _recipe(self, plan: Plan, row: Row, place: tuple[int, int], sums: Sums) -> Recipe:
-        return Recipe(
-            model=self.card.name,
-            fingerprint=self.card.fingerprint,
-            prompt=row.prompt,
-            negative=plan.negative,
-            seed=row.seed,
-            size=plan.size,
-            sampler=Part(type(plan.sampler).__name__, asdict(plan.sampler)),  # type: ignore[call-overload]
-            grid=tuple(to_level(sigma) for sigma in plan.grid),
-            weight=plan.weight,
-            between=(to_level(plan.between[0]), to_level(plan.between[1])),
-            rescale=plan.rescale,
-            dtype=plan.dtype,
-            device=self.device.type,
-            row=place[0],
-            rows=place[1],
-            versions=versions(),
-            noise=sums.noise,
-            image=sums.image,
-            mask=sums.mask,
-            strength=plan.strength,
-            embedded=plan.embedded,
-            image_weight=plan.image_weight,
-            emphasis=plan.emphasis,
-            frames=plan.frames,
-            seconds=plan.seconds,
-        )
-
-
-def _told(cond: Cond, plan: Plan, seen: Tensor | None, dtype: torch.dtype) -> Cond:
-    """Add to conditions what is told beside text: guidance that is an input, the ends of a sound, a picture.
-
-    dtype: of the network, to which text is brought once, and not at every step.
-    """
-    rows, device = len(cond), next((value.device for value in cond.given().values()), None)
-    if cond.tokens is not None:
-        cond = replace(cond, tokens=cond.tokens.to(dtype))
-    if plan.embedded is not None:
-        cond = replace(cond, weight=torch.full((rows,), plan.embedded, device=device))
-    if plan.seconds is not None:
-        cond = replace(cond, vector=torch.tensor([[0.0, plan.seconds]], device=device).expand(rows, 2))
-    if seen is not None:
-        cond = replace(cond, image=seen.expand(rows, *seen.shape[1:]))
-    return cond
+        """Bind the conditions of a batch, one a row, guided and in the precision that a plan says."""
+        return bound(self, plan, conds, negative, beside or Beside())
 
 
 def batch_of(request: Request, plan: Plan) -> int:
@@ -341,7 +280,25 @@ def batch_of(request: Request, plan: Plan) -> int:
     return request.batch or max(1, min(BATCH, BATCH_AREA // max(1, plan.size[0] * plan.size[1])))
 
 
-def versions() -> dict[str, str]:
-    """Name what decides the bits of a picture."""
-    return {"unnoise": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "pillow": PIL.__version__}
+def rows_of(prompt: str, first: int, request: Request) -> list[Row]:
+    """List the samples of a prompt: each with a seed of its own; variations share it, and differ in where they go."""
+    other = request.change.variation_seed
+    if other is not None:
+        return [Row(prompt, first, other + k) for k in range(request.n)]
+    return [Row(prompt, first + k) for k in range(request.n)]
 
+
+def up_to(side: int, factor: int) -> int:
+    """Give the least multiple of a factor that a side fits into."""
+    return -(-side // factor) * factor
+
+
+def _same_adapters(recipe: Recipe, handed: Handed) -> "tuple[tuple[Adapter, float], ...]":
+    """Give each adapter of a recipe its weight. Raises Refusal where they are not those that are handed in."""
+    held = {adapter.fingerprint: adapter for adapter, _ in handed.adapters}
+    for worn in recipe.adapters:
+        if worn.fingerprint not in held:
+            raise Refusal(f"lora: the picture was drawn with {worn.name!r} of {worn.fingerprint[:12]}: give that file")
+    if len(held) != len(recipe.adapters):
+        raise Refusal(f"lora: {len(held)} are given, and the picture was drawn with {len(recipe.adapters)}")
+    return tuple((held[worn.fingerprint], worn.weight) for worn in recipe.adapters)

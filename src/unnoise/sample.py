@@ -31,11 +31,14 @@ class Sound:
     rate: int
 
 
+Made = Image.Image | Film | Sound
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """What was made, its x0 (*d) in coordinates of the model's space, and the recipe that makes it again."""
 
-    made: Image.Image | Film | Sound
+    made: Made
     x0: Tensor
     recipe: Recipe
 
@@ -61,7 +64,7 @@ class Sample:
         return self.made
 
 
-def made_of(data: Tensor, plan: Plan, fps: float, rate: int) -> Sequence[Image.Image | Film | Sound]:
+def made_of(data: Tensor, plan: Plan, fps: float, rate: int) -> Sequence[Made]:
     """Make what people look at or listen to of data in [-1, 1]: (B, C, H, W), (B, C, T, H, W), (B, C, n)."""
     if plan.seconds is not None:
         return [Sound(row[:, : round(plan.seconds * rate)].float().cpu(), rate) for row in data]

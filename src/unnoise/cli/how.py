@@ -1,16 +1,27 @@
-"""How to draw: the options of `generate`, and the request that they come to."""
+"""How to draw: the options of `generate` and `edit`, and the request that they come to."""
 
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from PIL.Image import Image
 
 from unnoise.errors import Refusal
+from unnoise.files.change import Change, Soft
+from unnoise.files.limits import check_number
 from unnoise.files.request import Request, parse_levels
+from unnoise.files.zoo import ADAPTERS, find
 from unnoise.text.emphasis import Emphasis
+
+if TYPE_CHECKING:
+    from unnoise.given import Handed
+    from unnoise.lora.read import Adapter
+    from unnoise.pipeline import Pipeline
+
+
+WEIGHT = 4.0  # of an adapter, either way
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +62,89 @@ class How:
 
 
 @dataclass(frozen=True, slots=True)
+class Ways:
+    """Where to go from a picture or a prompt."""
+
+    variation: Annotated[
+        float | None, Parameter(help="Share of the way to the noise of --variation-seed, 0 to 1: -n gives several.")
+    ] = None
+    variation_seed: Annotated[int | None, Parameter(help="Seed of the first variation, + k of the k-th.")] = None
+    toward: Annotated[str | None, Parameter(help="Another prompt, towards which PROMPT goes.")] = None
+    toward_share: Annotated[float | None, Parameter(help="How far towards it, 0 to 1.")] = None
+    tile: Annotated[int | None, Parameter(help="Draw in windows of so many pixels, if the picture is larger.")] = None
+    hint_weight: Annotated[float | None, Parameter(help="How much --hint counts, 0 to 2, 1 as trained.")] = None
+    look_weight: Annotated[float | None, Parameter(help="How much --look counts, 0 to 2, 1 as trained.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a picture, and how what is painted goes over into it."""
+
+    feather: Annotated[int | None, Parameter(help="Pixels of the seam, half a latent cell unless given.")] = None
+    soft: Annotated[
+        Soft, Parameter(help="What a grey of the mask is: a mixture, or the strength of its place.")
+    ] = "blend"
+    repaint: Annotated[int | None, Parameter(help="Take each stretch of steps so often, so that all agrees.")] = None
+    expand: Annotated[str | None, Parameter(help="Pixels to add: LEFT,TOP,RIGHT,BOTTOM.")] = None
+    origin: Annotated[
+        str | None, Parameter(name="--from", help="What the picture shows: it is drawn again from its own noise.")
+    ] = None
+
+
+PLAIN, STRAIGHT = Kept(), Ways()
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
-    """What is changed, and what of it is kept."""
+    """What is changed, what of it is kept, what is followed, and what the model wears."""
 
     image: Annotated[str | None, Parameter(help="Picture to be changed, see --strength.")] = None
     mask: Annotated[str | None, Parameter(help="Grey picture: white keeps of --image, black is painted.")] = None
+    hint: Annotated[str | None, Parameter(help="Picture whose shapes are followed, for --control.")] = None
+    look: Annotated[str | None, Parameter(help="Picture that the result resembles, for --look-model.")] = None
+    lora: Annotated[
+        tuple[str, ...], Parameter(help="Adapter as FILE or FILE:WEIGHT, 1 unless given; may be said several times.")
+    ] = ()
+    partial: Annotated[bool, Parameter(negative="", help="Take what fits of an adapter, where not all does.")] = False
 
-    def opened(self) -> tuple[Image | None, Image | None]:
-        """Open both. Raises Refusal for what cannot be read."""
-        from unnoise.files.picture import open_image, open_mask
+    def opened(self, pipeline: "Pipeline", fit: tuple[int, int] | None = None, invert: bool = False) -> "Handed":
+        """Open all. fit: size to which image and mask are brought; invert: white of the mask paints, black keeps.
 
-        image = None if self.image is None else open_image(self.image)
-        return image, None if self.mask is None else open_mask(self.mask)
+        Raises Refusal for what cannot be read.
+        """
+        from unnoise.files.picture import fitted, inverted, open_image, open_mask
+        from unnoise.given import Handed
+
+        image, hint, look = (None if path is None else open_image(path) for path in (self.image, self.hint, self.look))
+        mask = None if self.mask is None else open_mask(self.mask)
+        if mask is not None and invert:
+            mask = inverted(mask)
+        if fit is not None:
+            image, mask = (None if one is None else fitted(one, fit) for one in (image, mask))
+        return Handed(image=image, mask=mask, hint=hint, look=look, adapters=self._worn(pipeline))
+
+    def _worn(self, pipeline: "Pipeline") -> "tuple[tuple[Adapter, float], ...]":
+        """Read the adapters, each with its weight."""
+        if not self.lora:
+            return ()
+        from unnoise.lora.read import read
+
+        named = [worn(text) for text in self.lora]
+        return tuple((read(path, pipeline, partial=self.partial), weight) for path, weight in named)
 
 
-def request_of(texts: tuple[str, ...], how: How) -> Request:
+def worn(text: str) -> tuple[Path, float]:
+    """Read "FILE:WEIGHT", or "FILE", which weighs 1. Raises Refusal for a weight beyond -4 ... 4, or no such file."""
+    name, colon, number = text.rpartition(":")
+    try:
+        weight = float(number) if colon else 1.0
+    except ValueError:
+        name, weight = text, 1.0
+    check_number("lora weight", weight, -WEIGHT, WEIGHT)
+    return find(name if colon and name else text, ADAPTERS), weight
+
+
+def request_of(texts: tuple[str, ...], how: How, ways: Ways = STRAIGHT, kept: Kept = PLAIN) -> Request:
     """Make the request. Raises Refusal for an option that is out of range or cannot be read."""
     levels = parse_levels(how.grid) if how.grid and "," in how.grid else None
     return Request(
@@ -88,7 +167,38 @@ def request_of(texts: tuple[str, ...], how: How) -> Request:
         image_weight=how.image_weight,
         frames=how.frames,
         seconds=how.seconds,
+        change=_change(ways, kept),
     )
+
+
+def _change(ways: Ways, kept: Kept) -> Change:
+    second = ways.variation_seed
+    if ways.variation is not None and second is None:
+        second = secrets.randbits(32)
+    return Change(
+        feather=kept.feather,
+        soft=kept.soft,
+        repaint=kept.repaint,
+        expand=_sides(kept.expand),
+        origin=kept.origin,
+        tile=ways.tile,
+        variation=ways.variation,
+        variation_seed=second,
+        toward=ways.toward,
+        toward_share=0.5 if ways.toward is not None and ways.toward_share is None else ways.toward_share,
+        hint_weight=ways.hint_weight,
+        look_weight=ways.look_weight,
+    )
+
+
+def _sides(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    sides = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", text)
+    if sides is None:
+        raise Refusal(f"expand {text!r}: LEFT,TOP,RIGHT,BOTTOM in pixels, such as 0,0,32,0")
+    left, top, right, bottom = map(int, sides.groups())
+    return left, top, right, bottom
 
 
 def size_of(text: str | None) -> tuple[int, int] | None:

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "generate": ("unnoise.cli.generate:app", "Draw pictures from words."),
+    "edit": ("unnoise.cli.edit:app", "Change a picture: as a whole, where a mask paints, at its borders."),
     "replay": ("unnoise.cli.replay:replay", "Make a picture again from the recipe that it carries."),
     "plan": ("unnoise.cli.plan:plan", "Say what a request takes of this machine, before any weight is read."),
     "models": ("unnoise.cli.models:models", "List the models that can be loaded, or show the card of one."),
     "train": ("unnoise.cli.train:app", "Train a model from a recipe."),
+    "control": ("unnoise.cli.control:app", "Follow the outlines of a picture."),
+    "lora": ("unnoise.cli.lora:app", "Train adapters of low rank, and change them."),
     "tune": ("unnoise.cli.tune:app", "Fit to a model what is otherwise taken from a table."),
     "check": ("unnoise.cli.check:app", "Find what is silently wrong in the files of any diffusion tool."),
     "rule": ("unnoise.cli.rule:rule", "Explain a rule of `check`, or list them."),

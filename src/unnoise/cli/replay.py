@@ -1,8 +1,9 @@
 """`unnoise replay`: a picture again, from the recipe that it carries."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,6 +16,12 @@ from unnoise.files.output import read_recipe, suffixes, write_sample
 from unnoise.files.recipe import Recipe
 from unnoise.files.zoo import ZOO
 
+if TYPE_CHECKING:
+    from unnoise.given import Handed
+    from unnoise.pipeline import Pipeline
+
+NOTHING = Start()
+
 
 def replay(
     file: Annotated[str, Parameter(help="Picture that `unnoise generate` wrote.")],
@@ -24,8 +31,8 @@ def replay(
     model: Annotated[
         str | None, Parameter(name=["--model", "-m"], help="File or folder of the model, where it has no name.")
     ] = None,
-    image: Annotated[str | None, Parameter(help="Picture that was changed, where one was.")] = None,
-    mask: Annotated[str | None, Parameter(help="Mask of what was kept of it, where there was one.")] = None,
+    start: Annotated[Start, Parameter(name="*")] = NOTHING,
+    keep_outside: Annotated[bool, Parameter(negative="", help="The mask was one whose white is painted.")] = False,
     parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks, as it was drawn.")] = None,
     predicts: Annotated[Literal["eps", "v"] | None, Parameter(help="What was said when it was drawn.")] = None,
     device: Annotated[str | None, Parameter(help="Another device than the recipe's; bits may differ.")] = None,
@@ -39,15 +46,23 @@ def replay(
     path = places(out, [recipe.prompt], [recipe.seed], _endings(recipe, file))[0][0]
     pipeline = load_source(source, recipe.dtype)
     with saying("drawing again"):
-        from unnoise.pipeline import versions
+        from unnoise.render import versions
 
         for name, used in versions().items():
             if recipe.versions.get(name) != used:
                 made = recipe.versions.get(name, "an unknown version")
                 print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
-        sample = pipeline.replay(recipe, *Start(image, mask).opened())
+        sample = pipeline.replay(recipe, _handed(recipe, pipeline, start, keep_outside))
     write_sample(path, sample)
     print(path)
+
+
+def _handed(recipe: Recipe, pipeline: "Pipeline", start: Start, keep_outside: bool) -> "Handed":
+    """Open what the picture began with, in the size that it was drawn in."""
+    from unnoise.files.picture import fitted
+
+    found = start.opened(pipeline, invert=keep_outside)
+    return found if found.hint is None else replace(found, hint=fitted(found.hint, recipe.size))
 
 
 def _endings(recipe: Recipe, file: str) -> tuple[str, ...]:

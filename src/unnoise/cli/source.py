@@ -32,6 +32,10 @@ class Source:
         bool, Parameter(name="--compile", negative="", help="Compile the block that the network repeats.")
     ] = False
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
+    control: Annotated[str | None, Parameter(help="Name or file of a control, which follows --hint.")] = None
+    look_model: Annotated[
+        str | None, Parameter(help="IP-Adapter as FILE,FOLDER of its image encoder, which resembles --look.")
+    ] = None
 
 
 def own_card(source: Source) -> Card | None:
@@ -47,5 +51,6 @@ def load_source(source: Source, dtype: str | None = None) -> "Pipeline":
         from unnoise.files.load import load
 
         narrow = "float32" if dtype is None or own_card(source) is not None else dtype
-        how = {"parts": source.parts, "predicts": source.predicts, "compiled": source.compiled}
+        how: dict[str, object] = {"parts": source.parts, "predicts": source.predicts, "compiled": source.compiled}
+        how |= {"control": source.control, "look": None if source.look_model is None else source.look_model.split(",")}
         return load(source.model, source.device, dtype=narrow, **how)  # type: ignore[arg-type]

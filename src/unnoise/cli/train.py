@@ -61,12 +61,13 @@ def train(
     if strict:
         plan = replace(plan, data=replace(plan.data, strict=True))
     folder = out or Path("runs") / plan.name
-    with _bar() as bar:
-        path = train_recipe(plan, folder, known_device(device), resume, _Report(bar))
+    with progress_bar() as bar:
+        path = train_recipe(plan, folder, known_device(device), resume, Report(bar))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def _bar() -> "Bar":
+def progress_bar() -> "Bar":
+    """Make a bar on stderr that shows speed and loss."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -80,7 +81,7 @@ def _bar() -> "Bar":
     )
 
 
-class _Report:
+class Report:
     """Show the stages of a run: a bar each, and, where there is no terminal, a line every hundred steps."""
 
     def __init__(self, bar: "Bar") -> None:

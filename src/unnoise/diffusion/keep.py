@@ -1,10 +1,14 @@
 """Inpainting: what is kept is known, so the denoiser may as well say so."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from unnoise.diffusion.model import Denoise
+from unnoise.diffusion.predict import expand
 from unnoise.errors import Refusal
 
 
@@ -34,10 +38,81 @@ def blend(made: Tensor, known: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask == 1, known, torch.lerp(made, known, mask))
 
 
-def cells(mask: Tensor, factor: int) -> Tensor:
-    """Reduce a mask of pixels to cells of factor x factor, each kept as its least kept pixel is.
+def keep_by_level(denoise: Denoise, known: Tensor, mask: Tensor, share: Callable[[Tensor], Tensor]) -> Denoise:
+    """Keep each place until the level down to which it may change: the mask is 1 - the strength of its place.
 
-    So everything that is to be painted is, be it one pixel wide; what is kept in those cells has to be put back in
-    pixels. mask: (B, 1, H, W), 1 = keep, sides multiples of factor -> (B, 1, H/factor, W/factor).
+    A place of mask m says known while share(sigma) > 1 - m, and is free below; 1 is kept always, bit for bit, 0 never.
+    share: how far a level is on the model's clock, 0 clean to 1 noise, (B,) -> (B,). Raises Refusal as `keep` does.
+    Source: Levin & Fried 2023, "Differential diffusion: giving each pixel its strength", arXiv 2306.00950, algorithm 1,
+    which puts the known back with noise where here x0 is replaced.
     """
-    return -max_pool2d(-mask, factor)
+    keep(denoise, known, mask)
+
+    def kept(x: Tensor, sigma: Tensor) -> Tensor:
+        far = expand(share(sigma), x)
+        return blend(denoise(x, sigma), known, ((mask == 1) | ((mask > 0) & (far > 1 - mask))).to(known))
+
+    return kept
+
+
+def cells(mask: Tensor, factor: int) -> Tensor:
+    """Reduce a mask of pixels to cells of factor x factor: the mean of a cell's area, or 0 where it holds a 0.
+
+    So everything that is to be painted outright is, be it one pixel wide; what is kept in those cells has to be put
+    back in pixels. mask: (B, 1, H, W), 1 = keep, sides multiples of factor -> (B, 1, H/factor, W/factor).
+    """
+    mean, least = avg_pool2d(mask, factor), -max_pool2d(-mask, factor)
+    return torch.where((least == 0) | (least == 1), least, mean)
+
+
+def feathered(mask: Tensor, pixels: int) -> Tensor:
+    """Let what is kept fade into what is painted over some pixels. mask: (B, 1, H, W), 1 = keep -> the same.
+
+    It is 1 where the mask is, and falls with the distance from there along a line that is 0 `pixels` + 1 further. What
+    is too thin to hold that seam has none, as it would not be painted at all. Never below the mask.
+    """
+    if pixels == 0:
+        return mask
+    outright = (mask == 1).to(mask)
+    ramp, reached = outright, outright
+    for distance in range(1, pixels + 1):
+        reached = max_pool2d(reached, 3, 1, 1)
+        ramp = torch.maximum(ramp, reached * (1 - distance / (pixels + 1)))
+    wide = 2 * pixels + 1
+    inner = -max_pool2d(-(1 - outright), wide, 1, pixels)  # what is that far from all that is kept
+    deep = max_pool2d(inner, wide, 1, pixels)
+    return torch.maximum(mask, torch.where((deep == 1) | (outright == 1), ramp, mask))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Say what a mask comes to on a grid of cells.
+
+    factor: pixels of a cell's side; asked: pixels to be painted; drawn: pixels of the cells that are drawn for them;
+    total: of the picture; box: left, top, right, bottom of those cells, in pixels.
+    """
+
+    factor: int
+    asked: int
+    drawn: int
+    total: int
+    box: tuple[int, int, int, int]
+
+    def __str__(self) -> str:
+        where = "({}, {}) to ({}, {})".format(*self.box)
+        return (
+            f"the mask paints {self.asked} of {self.total} pixels; on cells of {self.factor} x {self.factor} that is "
+            f"{self.drawn} pixels from {where}, of which {self.drawn - self.asked} are put back"
+        )
+
+
+def region(mask: Tensor, factor: int) -> Region:
+    """Measure a mask (1, 1, H, W), 1 = keep, on cells of factor x factor pixels."""
+    free = cells(mask, factor)[0, 0] < 1
+    rows, columns = free.any(1).nonzero().flatten(), free.any(0).nonzero().flatten()
+    box = (0, 0, 0, 0)
+    if len(rows):
+        ends = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        left, top, right, bottom = (factor * int(end) for end in ends)
+        box = left, top, right, bottom
+    return Region(factor, int((mask < 1).sum()), int(free.sum()) * factor**2, mask.numel(), box)

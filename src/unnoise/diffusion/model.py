@@ -25,7 +25,9 @@ class Cond:
     """The conditions of a batch; what a net does not use stays None. All None: length 0, fits any batch.
 
     tokens: (B, L, C); mask: (B, L) bool, True = a real token; vector: (B, C); label: (B,) int64; weight: (B,), guidance
-    that a distilled net takes as an input; image: (B, c, *d), what a net sees beside x, on its cells.
+    that a distilled net takes as an input; image: (B, c, *d), what a net sees beside x, on its cells; hint: (B, c, *D),
+    a picture whose shapes a control follows, and hint_weight: (B,); look: (B, L, C), features of a picture that the
+    result is to resemble, and look_weight: (B,); adapters: (B, K), how much each row wears of each of K adapters.
     """
 
     tokens: Tensor | None = None
@@ -34,6 +36,11 @@ class Cond:
     label: Tensor | None = None
     weight: Tensor | None = None
     image: Tensor | None = None
+    hint: Tensor | None = None
+    hint_weight: Tensor | None = None
+    look: Tensor | None = None
+    look_weight: Tensor | None = None
+    adapters: Tensor | None = None
 
     def __post_init__(self) -> None:
         sizes = {name: len(value) for name, value in self.given().items()}

@@ -45,6 +45,13 @@ class Process(Protocol):
         """Give the clock at a level, finite also at inf. sigma: any shape, in [0, inf]."""
 
 
+def share(process: Process, sigma: Tensor) -> Tensor:
+    """Say how far a level is on a clock, as a strength counts: 0 at its clean end, 1 at its noisiest. sigma: (B,)."""
+    ends = torch.tensor([process.sigma_min, process.sigma_max], dtype=torch.float64, device=sigma.device)
+    low, high = process.time(ends).tolist()
+    return (process.time(sigma) - low) / (high - low)
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Straight lines between data and noise: a = 1 - t, b = t with t = shift*time / (1 + (shift - 1)*time).

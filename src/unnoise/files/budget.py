@@ -16,6 +16,7 @@ from unnoise.files.memory import available
 from unnoise.files.meter import Cost, Kernels, cost, kept
 from unnoise.files.plan import Plan
 from unnoise.pipeline import Pipeline
+from unnoise.render import Beside
 
 ROOM = 0.8  # of the free memory that weights and their copies may take, as `foreign.load` has it
 
@@ -127,7 +128,7 @@ def _stages(pipeline: Pipeline, plan: Plan, batch: int, kernels: Kernels) -> Ite
         plain = replace(plan, dtype=pipeline.dtype, weight=1.0, image_weight=None)
 
         def step() -> Tensor:
-            denoise = pipeline.denoise(plain, [cond] * rows, None, seen)
+            denoise = pipeline.denoise(plain, [cond] * rows, None, Beside(seen))
             return denoise(torch.empty(rows, *shape), torch.ones(rows))
 
         for net in pipeline.networks().values():

@@ -1,17 +1,18 @@
 """Load a model, whoever made it: by name, from a file of this program, from a diffusers folder or a foreign file."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from unnoise.errors import Refusal, nearest
-from unnoise.files.card import KEY
+from unnoise.files.card import KEY, OWN
 from unnoise.files.header import read_header
+from unnoise.files.limits import DTYPES
 from unnoise.files.model_file import known_device, load as load_own, meta as own_meta
-from unnoise.files.request import DTYPES
-from unnoise.files.zoo import find
+from unnoise.files.zoo import CONTROLS, find
 from unnoise.pipeline import Pipeline
 
 
@@ -23,13 +24,17 @@ def load(
     parts: str | os.PathLike[str] | None = None,
     predicts: Literal["eps", "v"] | None = None,
     compiled: bool = False,
+    control: str | os.PathLike[str] | None = None,
+    look: Sequence[str | os.PathLike[str]] | None = None,
 ) -> Pipeline:
     """Load a model by its name in the zoo, from its file, or from a diffusers folder.
 
     dtype: of the weights, "float32", "bfloat16" or "float16"; parts: a diffusers folder that has what a foreign single
     file lacks, such as text encoders and tokenizers; predicts: what a foreign network answers with, where its file does
-    not say; compiled: compile the block that a foreign network repeats, which takes a minute at its first call. Raises
-    Refusal for what is unknown, damaged or incomplete, and for arguments that cannot act.
+    not say; compiled: compile the block that a foreign network repeats, which takes a minute at its first call;
+    control: the name or file of a control that follows a hint; look: the file of an IP-Adapter and the folder of its
+    image encoder, which resemble a picture. Raises Refusal for what is unknown, damaged or incomplete, and for
+    arguments that cannot act.
     """
     path = find(model)
     place = known_device(device)
@@ -40,11 +45,36 @@ def load(
         for name, value in given.items():
             if value not in ("float32", None, False):
                 raise Refusal(f"{name} {str(value)!r}: for models of other makers; {path} has all it needs in float32")
-        return load_own(path, place)
-    from unnoise.files.foreign.load import load as load_foreign
+        if look is not None:
+            raise Refusal(f"look: an IP-Adapter is for models of other makers, and {path} was made here")
+        pipeline = load_own(path, place)
+    else:
+        from unnoise.files.foreign.load import load as load_foreign
 
-    folder = None if parts is None else Path(parts)
-    return load_foreign(path, place, getattr(torch, dtype), folder, predicts, compiled)
+        folder = None if parts is None else Path(parts)
+        pipeline = load_foreign(path, place, getattr(torch, dtype), folder, predicts, compiled)
+    return _beside(pipeline, control, look)
+
+
+def _beside(
+    pipeline: Pipeline, control: str | os.PathLike[str] | None, look: Sequence[str | os.PathLike[str]] | None
+) -> Pipeline:
+    """Put a control beside the network of a model, or what reads a picture to be resembled, or both."""
+    if look is not None:
+        from unnoise.files.foreign.look import looking
+
+        if len(look) != 2:
+            raise Refusal(f"look {list(map(str, look))}: an IP-Adapter's file, and the folder of its image encoder")
+        pipeline = looking(pipeline, Path(look[0]), Path(look[1]))
+    if control is None:
+        return pipeline
+    if pipeline.card.family == OWN:
+        from unnoise.files.control import controlled
+
+        return controlled(pipeline, find(control, CONTROLS))
+    from unnoise.files.foreign.control import controlled as foreign
+
+    return foreign(pipeline, Path(control))
 
 
 def meta(

@@ -73,6 +73,20 @@ def open_mask(path: str | os.PathLike[str]) -> Image.Image:
     return _opened(path, "mask")
 
 
+def fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Bring a picture to a size, by the mean of what it covers or, for more, by Lanczos's filter."""
+    if picture.size == size:
+        return picture
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def inverted(mask: Image.Image) -> Image.Image:
+    """Turn a mask whose white is painted into one whose white is kept. Raises Refusal for one with transparency."""
+    if mask.has_transparency_data:
+        raise Refusal(f"mask of mode {mask.mode}: 8 bits without transparency; with keep_outside, white paints")
+    return ImageOps.invert(mask.convert("L"))
+
+
 def _opened(path: str | os.PathLike[str], what: str) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as found:

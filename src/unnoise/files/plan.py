@@ -9,19 +9,13 @@ import torch
 from unnoise.diffusion.process import VP, Process, Table
 from unnoise.errors import Refusal, check_whole, nearest
 from unnoise.files.card import Advice, Card, Part, Setting
-from unnoise.files.request import (
-    AREA,
-    GUIDANCE,
-    STEPS,
-    TOTAL,
-    Request,
-    check_levels,
-    check_number,
-    check_size,
-)
+from unnoise.files.change import NOTHING, Change
+from unnoise.files.limits import AREA, GUIDANCE, STEPS, TOTAL, check_levels, check_number, check_size
+from unnoise.files.request import Request
 from unnoise.sampling import choose, names
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted
+from unnoise.sampling.samplers.restart import RePaint
 from unnoise.sampling.state import Sampler
 from unnoise.text.emphasis import Emphasis
 
@@ -47,6 +41,7 @@ class Plan:
     strength: float | None = None
     frames: int | None = None
     seconds: float | None = None
+    change: Change = NOTHING
 
     @property
     def guided(self) -> bool:
@@ -77,6 +72,8 @@ def decide(request: Request, card: Card, process: Process, factor: int, dtype: D
         raise Refusal("negative, between and rescale act through guidance, and its weight is 1, which is off")
     embedded = _embedded(request, card, weight)
     sampler, grid = route(request, card, process)
+    if request.change.repaint is not None:
+        sampler = RePaint()
     return Plan(
         sampler=sampler,
         grid=grid,
@@ -92,6 +89,7 @@ def decide(request: Request, card: Card, process: Process, factor: int, dtype: D
         strength=request.strength,
         frames=_frames(request, card),
         seconds=_seconds(request, card),
+        change=_change(request, card, factor),
     )
 
 
@@ -163,20 +161,32 @@ def named_grid(
 def _fitted(request: Request, advice: Advice) -> Setting | None:
     """Find what the card has for as many steps, where sampler and grid are left open."""
     steps = request.steps or advice.steps
-    open_ = request.sampler is None and request.grid is None and request.strength is None
+    open_ = all(one is None for one in (request.sampler, request.grid, request.strength, request.change.repaint))
     return next((setting for setting in advice.fitted if open_ and len(setting.levels) == steps), None)
 
 
 def sampler_of(part: Part, where: str = "recipe") -> AnySampler:
     """Build the sampler that a recipe or a card names. Raises Refusal for a class that the program has not."""
     known = {type(made).__name__: type(made) for made in (entry.make() for entry in names.SAMPLERS.values())}
-    known[Fitted.__name__] = Fitted
+    known |= {made.__name__: made for made in (Fitted, RePaint)}
     if part.class_ not in known:
         raise Refusal(f"{where}: sampler {part.class_!r}: {nearest(part.class_, known)}")
     try:
         return known[part.class_](**part.args)
     except TypeError as error:
         raise Refusal(f"{where}: sampler {part.class_}: {error}") from None
+
+
+def _change(request: Request, card: Card, factor: int) -> Change:
+    """Settle how a picture is changed."""
+    change = request.change
+    if change.tile is not None and change.tile % factor:
+        raise Refusal(f"tile {change.tile}: a multiple of {factor} for {card.name!r}")
+    if card.modality != "image" and change != NOTHING:
+        raise Refusal(f"{card.name!r} makes no pictures, so there is none to change")
+    if change.toward is not None and card.text is None:
+        raise Refusal(f"toward: {card.name!r} is a model without text")
+    return change
 
 
 def _check(advice: Advice) -> None:

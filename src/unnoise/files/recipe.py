@@ -6,8 +6,18 @@ from typing import Literal
 
 from unnoise.files.border import Strict, dump, parse
 from unnoise.files.card import Part
+from unnoise.files.change import NOTHING, Change
 
 Level = float | Literal["inf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Worn(Strict):
+    """Name an adapter by its file, the fingerprint of its tensors, and how much of it was worn."""
+
+    name: str
+    fingerprint: str
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +29,8 @@ class Recipe(Strict):
     place in the batch, because the last bits of a network's answer depend on the shape of what it is asked; noise:
     sha256 of a starting noise that was handed in, which no recipe can make again; image: sha256 of a picture that was
     handed in, likewise, and mask of the mask that went with it; strength, embedded, image_weight, emphasis, frames,
-    seconds: as `Request` has them; versions: of what computed it.
+    seconds, change: as `Request` has them; hint, look: sha256 of pictures that were handed in likewise; adapters: what
+    the model wore; versions: of what computed it.
     """
 
     model: str
@@ -47,6 +58,10 @@ class Recipe(Strict):
     emphasis: Literal["refuse", "weigh", "literal"] = "refuse"
     frames: int | None = None
     seconds: float | None = None
+    change: Change = NOTHING
+    hint: str | None = None
+    look: str | None = None
+    adapters: tuple[Worn, ...] = ()
 
 
 def to_level(sigma: float) -> Level:

@@ -1,29 +1,29 @@
 """What `generate` is asked for, checked before anything heavy is loaded or computed."""
 
 from dataclasses import dataclass
-from math import inf, isfinite
-from typing import Any, Final
+from typing import Any
 
 from unnoise.errors import Refusal, check_whole, nearest
 from unnoise.files.card import Card
+from unnoise.files.change import NOTHING, Change
+from unnoise.files.limits import (
+    ALL,
+    DTYPES,
+    FRAMES,
+    GUIDANCE,
+    PICTURES,
+    SECONDS,
+    SEEDS,
+    STEPS,
+    check_levels,
+    check_number,
+    check_size,
+    check_text,
+)
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.names import GRIDS, SAMPLERS, known
 from unnoise.sampling.state import Sampler
 from unnoise.text.emphasis import EMPHASES, Emphasis
-
-STEPS: Final = 1000
-GUIDANCE: Final = 100.0
-SEEDS: Final = 2**63  # seeds are below this; sample k has seed + k
-SIDE: Final = 4096  # pixels
-AREA: Final = 1 << 22  # pixels computed at once
-TOTAL: Final = 1 << 28  # pixels of all pictures of one request, which are held in memory together
-PICTURES: Final = 4096  # samples of one prompt, and rows of one batch
-ALL: Final = 1 << 16  # pictures of one request
-LETTERS: Final = 10_000  # of a prompt
-DTYPES: Final = ("float32", "bfloat16", "float16")
-FRAMES: Final = 1024  # of a film
-SECONDS: Final = 600.0  # of a sound
-STRENGTH: Final = 0.6  # of a change to an image, where the caller does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Request:
     batch: pictures computed at once; dtype: of the network, None = as it was loaded; embedded: guidance that is an
     input; image_weight: guidance towards a picture that a net sees, 0 ... 100; emphasis: what "(word:1.3)" is;
     strength: how far an image is taken back to noise, as a share of the model's clock, above 0 to 1; frames, seconds:
-    of a film, of a sound.
+    of a film, of a sound; change: how a picture is changed.
     Raises Refusal that names the first argument that is out of its range, or that could not act.
     """
 
@@ -58,6 +58,7 @@ class Request:
     strength: float | None = None
     frames: int | None = None
     seconds: float | None = None
+    change: Change = NOTHING
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -103,6 +104,8 @@ class Request:
             check_whole("frames", self.frames, 1, FRAMES)
         if self.seconds is not None:
             check_number("seconds", self.seconds, 1e-3, SECONDS)
+        if self.change.repaint is not None and isinstance(self.sampler, str):
+            raise Refusal(f"sampler {self.sampler!r}: repaint has one of its own; leave one of them out")
 
     def _check_grid(self) -> None:
         if isinstance(self.grid, str):
@@ -128,36 +131,3 @@ def notes(request: Request, card: Card) -> list[str]:
     if card.text and not all(prompt.strip() for prompt in request.prompts):
         found.append("an empty prompt: this draws from the unconditional model")
     return found
-
-
-def check_text(name: str, text: object) -> None:
-    """Raise Refusal unless `text` is Unicode of at most LETTERS letters."""
-    if not isinstance(text, str):
-        raise Refusal(f"{name} {text!r}: a text")
-    if len(text) > LETTERS:
-        raise Refusal(f"{name} of {len(text)} letters: at most {LETTERS}")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Refusal(f"{name} {text!r}: not Unicode, it holds half a character") from None
-
-
-def check_number(name: str, value: object, low: float, high: float) -> None:
-    """Raise Refusal unless `value` is a number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and low <= value <= high):
-        raise Refusal(f"{name} {value!r}: a number from {low:g} to {high:g}")
-
-
-def check_size(size: Any) -> None:
-    """Raise Refusal unless `size` is a width and a height, each from 1 to SIDE."""
-    if not isinstance(size, tuple | list) or len(size) != 2:
-        raise Refusal(f"size {size!r}: a width and a height")
-    for name, side in zip(("width", "height"), size, strict=True):
-        check_whole(name, side, 1, SIDE)
-
-
-def check_levels(name: str, ends: Any) -> None:
-    """Raise Refusal unless `ends` is a lower and an upper level, 0 <= lower < upper <= inf."""
-    numbers = isinstance(ends, tuple | list) and all(isinstance(end, int | float) for end in ends)
-    if not numbers or len(ends) != 2 or not 0 <= ends[0] < ends[1] <= inf:
-        raise Refusal(f"{name} {ends!r}: a lower and a higher level, 0 to inf")

@@ -134,7 +134,7 @@ def _pipeline(source: Source, nets: Mapping[str, nn.Module], fingerprint: str) -
     _check_channels(source)
     made: Adapted = adapt(_parts(source, nets))
     card = _card(source, made, fingerprint)
-    return Pipeline(card, Model(made.net, made.process, made.kind), made.space, made.text, made.sight)
+    return Pipeline(card, Model(made.net, made.process, made.kind), made.space, made.text, made.sight, nets)
 
 
 def _check_channels(source: Source) -> None:

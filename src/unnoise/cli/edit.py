@@ -1,0 +1,57 @@
+"""`unnoise edit`: a picture is changed: as a whole, where a mask paints, at its borders, or from its own noise."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from unnoise.cli.drawing import Output, draw
+from unnoise.cli.how import How, Kept, Start, Ways, request_of
+from unnoise.cli.source import Source
+from unnoise.errors import Refusal
+
+EPILOGUE = """Examples:
+  unnoise edit cat.png "a tiger face"                             change all of it
+  unnoise edit cat.png "a tiger face" --strength 0.4              change it less
+  unnoise edit cat.png "a red hat" --mask hat.png                 black is painted
+  unnoise edit cat.png "a red hat" --mask hat.png --keep-outside  white is painted
+  unnoise edit cat.png "a cat" --expand 0,0,32,0                  more on the right
+  unnoise edit cat.png "a dog face" --from "a cat face"           keep its pose
+  unnoise edit photo.png "a fox" --size 64 --lora ink
+
+What is kept comes back bit for bit. A mask is grey: white keeps, black paints,
+or the other way round with --keep-outside; a grey is a mixture, or with
+--soft levels the strength of its place. docs/editing.md shows each."""
+
+app = App(name="edit", help="Change a picture.", help_format="plaintext", help_epilogue=EPILOGUE)
+DEFAULT, EMOJI, NOTHING, STRAIGHT, PLAIN = How(), Source(), Start(), Ways(), Kept()
+
+
+@app.default
+def edit(
+    image: Annotated[str, Parameter(help="Picture that is changed.")],
+    prompt: Annotated[str, Parameter(help="What it is to show.")] = "",
+    /,
+    *,
+    keep_outside: Annotated[bool, Parameter(negative="", help="White of the mask is painted, black is kept.")] = False,
+    kept: Annotated[Kept, Parameter(name="*")] = PLAIN,
+    how: Annotated[How, Parameter(name="*")] = DEFAULT,
+    ways: Annotated[Ways, Parameter(name="*")] = STRAIGHT,
+    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    start: Annotated[Start, Parameter(name="*")] = NOTHING,
+    out: Annotated[
+        str | None, Parameter(name=["--out", "-o"], help="File or folder; of several samples, FILE is the sheet.")
+    ] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")] = False,
+) -> None:
+    """Change a picture, and say where the new one is."""
+    if start.image is not None:
+        raise Refusal(f"image {start.image!r}: the picture to be changed is named first, without --image")
+    if keep_outside and start.mask is None:
+        raise Refusal("keep-outside: says how a mask is read, and none is given")
+    request = request_of((prompt,), how, ways, kept)
+    begun = replace(start, image=image)
+    draw(
+        request, source, lambda model: begun.opened(model, request.size, keep_outside), Output(out, as_json, strict)
+    )
