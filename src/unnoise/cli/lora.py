@@ -1,25 +1,34 @@
-"""`unnoise lora`: train an adapter, look into one, merge, extract, resize, convert."""
+"""`unnoise lora`: train an adapter, merge, extract, resize, convert."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.source import Source
+from unnoise.cli.how import worn
+from unnoise.cli.progress import saying
+from unnoise.cli.source import Source, load_source, own_card
+from unnoise.cli.torch_import import import_torch
 from unnoise.cli.train import Report, progress_bar
 from unnoise.errors import check_whole
+from unnoise.files.atomic import check_writable
+from unnoise.files.zoo import ADAPTERS, find
 
 EPILOGUE = """Examples:
   unnoise lora train recipes/ink.toml --out runs/ink
   unnoise generate "ink drawing, a red heart" --lora runs/ink/ink.safetensors
   unnoise generate "ink drawing, a red heart" --lora runs/ink/ink.safetensors:0.6
-  unnoise lora info runs/ink/ink.safetensors
+  unnoise inspect runs/ink/ink.safetensors
   unnoise lora resize runs/ink/ink.safetensors --rank 8 -o ink-8.safetensors
   unnoise lora merge --lora runs/ink/ink.safetensors -o ink-emoji.safetensors"""
 
 HELP = "Train adapters of low rank, and change them."
 app = App(name="lora", help=HELP, help_format="plaintext", help_epilogue=EPILOGUE)
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="File that is written.")]
+File = Annotated[str, Parameter(help="Name or file of an adapter.")]
+Rank = Annotated[int, Parameter(help="Rows of A, 1 to 1024.")]
+Layout = Annotated[Literal["peft", "kohya"], Parameter(help="Names of the tensors: of PEFT and diffusers, or kohya.")]
 EMOJI = Source()
 
 
@@ -34,8 +43,6 @@ def train(
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None,
 ) -> None:
     """Train an adapter from a recipe, and say where its file is."""
-    from unnoise.cli.torch_import import import_torch
-
     import_torch()
     import torch
 
@@ -50,3 +57,100 @@ def train(
     with progress_bar() as bar:
         path = train_lora(plan, out or Path("runs") / plan.name, known_device(device), resume, Report(bar))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command
+def merge(
+    *,
+    lora: Annotated[tuple[str, ...], Parameter(help="Adapter as FILE or FILE:WEIGHT; may be said several times.")],
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="File; of a model of another maker, a new folder.")],
+    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+) -> None:
+    """Add adapters to the weights of a model, and write the model: a run then costs what it does without them."""
+    check_writable(out)
+    if own_card(source) is None:
+        with saying(f"merging into {source.model}"):
+            import_torch()
+            from unnoise.files.foreign.export import export
+
+            folder = None if source.parts is None else Path(source.parts)
+            export(find(source.model), out, folder, source.predicts, tuple(map(worn, lora)))
+    else:
+        pipeline = load_source(source)
+        from unnoise.files.model_file import save
+        from unnoise.lora.inject import inject
+        from unnoise.lora.read import read
+
+        adapters = [(read(path, pipeline), weight) for path, weight in map(worn, lora)]
+        inject(pipeline, adapters)
+        said = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
+        card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": said})
+        save(out, replace(pipeline, card=card))
+    print(out)
+
+
+@app.command
+def extract(
+    tuned: Annotated[str, Parameter(help="Model whose difference from --model is written.")],
+    /,
+    *,
+    out: Out,
+    rank: Rank = 16,
+    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+) -> None:
+    """Write as an adapter what makes one model of another."""
+    check_writable(out)
+    base = load_source(source)
+    other = load_source(replace(source, model=tuned))
+    from unnoise.lora.rank import extracted
+    from unnoise.lora.write import write
+
+    with saying("decomposing"):
+        found = extracted(base, other, rank, out.name)
+    write(out, found.adapter)
+    print(f"{out}  rank {rank} of {len(found.adapter.deltas)} layers holds {found.share:.1%} of the change")
+
+
+@app.command
+def resize(
+    file: File,
+    /,
+    *,
+    rank: Rank,
+    out: Out,
+    layout: Layout = "peft",
+    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+) -> None:
+    """Write the nearest adapter of another rank; of LoHa, LoKr and DoRA, the nearest LoRA."""
+    check_writable(out)
+    pipeline = load_source(source)
+    from unnoise.lora.rank import resized
+    from unnoise.lora.read import read
+    from unnoise.lora.write import write
+
+    with saying("decomposing"):
+        found = resized(read(find(file, ADAPTERS), pipeline), pipeline, rank)
+    write(out, found.adapter, layout)
+    print(f"{out}  rank {rank} of {len(found.adapter.deltas)} layers holds {found.share:.1%} of the change")
+
+
+@app.command
+def convert(
+    file: File,
+    /,
+    *,
+    out: Out,
+    layout: Layout = "peft",
+    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+) -> None:
+    """Write an adapter with the names of another layout; what it does stays the same."""
+    check_writable(out)
+    with saying(f"reading {source.model}"):
+        import_torch()
+        from unnoise.files.load import meta
+        from unnoise.lora.read import read
+        from unnoise.lora.write import write
+
+        adapter = read(find(file, ADAPTERS), meta(source.model, parts=source.parts, predicts=source.predicts))
+    write(out, adapter, layout)
+    print(f"{out}  {len(adapter.deltas)} layers")

@@ -60,21 +60,21 @@ def _beside(
     pipeline: Pipeline, control: str | os.PathLike[str] | None, look: Sequence[str | os.PathLike[str]] | None
 ) -> Pipeline:
     """Put a control beside the network of a model, or what reads a picture to be resembled, or both."""
-    if look is not None:
-        from unnoise.files.foreign.look import looking
-
-        if len(look) != 2:
-            raise Refusal(f"look {list(map(str, look))}: an IP-Adapter's file, and the folder of its image encoder")
-        pipeline = looking(pipeline, Path(look[0]), Path(look[1]))
-    if control is None:
-        return pipeline
-    if pipeline.card.family == OWN:
+    if control is not None and pipeline.card.family == OWN:
         from unnoise.files.control import controlled
 
         return controlled(pipeline, find(control, CONTROLS))
-    from unnoise.files.foreign.control import controlled as foreign
+    if control is not None:
+        from unnoise.files.foreign.control import controlled as foreign
 
-    return foreign(pipeline, Path(control))
+        pipeline = foreign(pipeline, Path(control))
+    if look is None:
+        return pipeline
+    from unnoise.files.foreign.look import looking
+
+    if len(look) != 2:
+        raise Refusal(f"look {list(map(str, look))}: an IP-Adapter's file, and the folder of its image encoder")
+    return looking(pipeline, Path(look[0]), Path(look[1]))
 
 
 def meta(

@@ -5,7 +5,7 @@ that are made and trained here are not, and each says why.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from unnoise.files.card import Card
 from unnoise.files.foreign.folder import INDEX
 from unnoise.files.foreign.load import components
 from unnoise.files.foreign.parts import Parts
+from unnoise.lora.inject import inject
+from unnoise.lora.read import read
 from unnoise.pipeline import Pipeline
 
 # Why a class of ours has no counterpart in diffusers.
@@ -55,14 +57,21 @@ def refuse(card: Card) -> None:
     raise Refusal(f"{card.name!r} has no counterpart in diffusers: {told}")
 
 
-def export(source: Path, out: Path, parts: Path | None = None, predicts: Any = None) -> None:
-    """Write a model of another maker as a folder, its weights as they are stored.
+def export(
+    source: Path,
+    out: Path,
+    parts: Path | None = None,
+    predicts: Any = None,
+    adapters: Sequence[tuple[Path, float]] = (),
+) -> None:
+    """Write a model of another maker as a folder, its weights as they are stored, with adapters merged into them.
 
     Raises Refusal where a part is missing, its family has no pipeline in diffusers, or the folder is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Refusal(f"{out}: is there already; an export is written to a new folder")
     held, pipeline = components(source, parts, predicts)
+    inject(pipeline, [(read(path, pipeline), weight) for path, weight in adapters])
     import diffusers
 
     kind = (held.identity.family, held.identity.variant)

@@ -16,12 +16,13 @@ CELL = 8  # pixels of one latent of these families
 class ConditionUNet(nn.Module):
     """Call the U-Net with what it wants beside x: text, sizes and pooled text (XL), a weight (LCM), an image (inpaint).
 
-    The last of `vector` behind the pooled text, if any, is the aesthetic score of the refiner.
+    The last of `vector` behind the pooled text, if any, is the aesthetic score of the refiner. control: a ControlNet,
+    which reads cond.hint; what it adds counts cond.hint_weight times, row by row.
     """
 
-    def __init__(self, unet: Any) -> None:
+    def __init__(self, unet: Any, control: Any = None) -> None:
         super().__init__()
-        self.unet = unet
+        self.unet, self.control = unet, control
         self.sized = unet.config.addition_embed_type == "text_time"
         self.weighs = unet.config.time_cond_proj_dim
 
@@ -33,16 +34,28 @@ class ConditionUNet(nn.Module):
         inner = x if cond.image is None else torch.cat([x, cond.image.to(x)], 1)
         if inner.shape[1] != self.unet.config.in_channels:
             raise Refusal(f"cond: this network sees {self.unet.config.in_channels} channels, not {inner.shape[1]}")
-        out: Tensor = self.unet(
-            inner.to(dtype),
-            time,
-            cond.tokens.to(dtype),
-            encoder_attention_mask=cond.mask,
-            added_cond_kwargs=self._sizes(x, cond, dtype) if self.sized else None,
-            timestep_cond=None if cond.weight is None else waves(cond.weight, self.weighs).to(dtype),
-            return_dict=False,
-        )[0]
+        told: dict[str, Any] = {
+            "added_cond_kwargs": self._sizes(x, cond, dtype) if self.sized else None,
+            "timestep_cond": None if cond.weight is None else waves(cond.weight, self.weighs).to(dtype),
+            "return_dict": False,
+        }
+        asked = inner.to(dtype), time, cond.tokens.to(dtype)
+        added = self._followed(asked, cond, told)
+        out: Tensor = self.unet(*asked, encoder_attention_mask=cond.mask, **told, **added)[0]
         return out.to(x.dtype)
+
+    def _followed(self, asked: tuple[Tensor, Tensor, Tensor], cond: Cond, told: dict[str, Any]) -> dict[str, Any]:
+        """Give what the control adds, as the U-Net takes it."""
+        if (cond.hint is None or cond.hint_weight is None) != (self.control is None):
+            raise Refusal("cond: a hint is read by a control, and one of them is missing")
+        if self.control is None or cond.hint is None or cond.hint_weight is None:
+            return {}
+        down, middle = self.control(*asked, controlnet_cond=cond.hint.to(asked[0].dtype), **told)
+        weight = cond.hint_weight.to(middle.dtype)[:, None, None, None]
+        return {
+            "down_block_additional_residuals": tuple(weight * part for part in down),
+            "mid_block_additional_residual": weight * middle,
+        }
 
     def _sizes(self, x: Tensor, cond: Cond, dtype: torch.dtype) -> dict[str, Tensor]:
         """Say the size of the picture before and after cropping, as Stable Diffusion XL was trained with.
