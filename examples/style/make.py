@@ -1,4 +1,4 @@
-"""Draw 96 emoji as ink drawings, blue lines on cream paper, with their names: the pictures that recipes/ink.toml learns.
+"""Draw 96 emoji in ink, blue lines on cream paper, with their names: the pictures that recipes/ink.toml learns.
 
     python examples/style/make.py runs/ink-pictures
 """

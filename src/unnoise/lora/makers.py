@@ -120,7 +120,23 @@ LTX: Table = {
     "adaln_single.emb.timestep_embedder.linear_1": ("time_embed.emb.timestep_embedder.linear_1",),
     "adaln_single.emb.timestep_embedder.linear_2": ("time_embed.emb.timestep_embedder.linear_2",),
 }
-TABLES: Mapping[str, Table] = {"flux1": FLUX, "sd3": SD3, "wan": WAN, "pixart": PIXART, "ltx": LTX}
+SANA: Table = {
+    "blocks.{}.attn.qkv": _among(f"{DOUBLE}attn1.", QKV),
+    "blocks.{}.attn.proj": (f"{DOUBLE}attn1.to_out.0",),
+    "blocks.{}.cross_attn.q_linear": (f"{DOUBLE}attn2.to_q",),
+    "blocks.{}.cross_attn.kv_linear": _among(f"{DOUBLE}attn2.", ("to_k", "to_v")),
+    "blocks.{}.cross_attn.proj": (f"{DOUBLE}attn2.to_out.0",),
+    "blocks.{}.mlp.inverted_conv.conv": (f"{DOUBLE}ff.conv_inverted",),
+    "blocks.{}.mlp.point_conv.conv": (f"{DOUBLE}ff.conv_point",),
+    "x_embedder.proj": ("patch_embed.proj",),
+    "t_embedder.mlp.0": ("time_embed.emb.timestep_embedder.linear_1",),
+    "t_embedder.mlp.2": ("time_embed.emb.timestep_embedder.linear_2",),
+    "t_block.1": ("time_embed.linear",),
+    "y_embedder.y_proj.fc1": ("caption_projection.linear_1",),
+    "y_embedder.y_proj.fc2": ("caption_projection.linear_2",),
+    "final_layer.linear": ("proj_out",),
+}
+TABLES: Mapping[str, Table] = {"flux1": FLUX, "sd3": SD3, "wan": WAN, "pixart": PIXART, "sana": SANA, "ltx": LTX}
 # Shift and scale of the last norm change places. In the last block of SD3 those of the text do as well.
 SWAPPED = ("norm_out.linear",)
 

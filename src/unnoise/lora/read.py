@@ -93,10 +93,8 @@ class Scales:
         root, _, path = name.partition(".")
         config = self.configs.get(root, self.configs.get("", {}))
         if alpha is None:
-            patterns = config.get("alpha_pattern") or {}
-            alpha = next(
-                (v for k, v in patterns.items() if re.match(rf"(.*\.)?({k})$", path)), config.get("lora_alpha")
-            )
+            common = config.get("lora_alpha", config.get("alpha"))  # of LoRA, and of LoHa and LoKr
+            alpha = _own_alpha(config.get("alpha_pattern") or {}, path, common)
         if alpha is None:
             return 1.0
         return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
@@ -105,6 +103,14 @@ class Scales:
     def known(self) -> bool:
         """Say whether there is a configuration."""
         return bool(self.configs)
+
+
+def _own_alpha(patterns: Mapping[str, float], path: str, common: float | None) -> float | None:
+    """Find the alpha of a layer among patterns of its name's end, as PEFT does. Raises Refusal for no pattern."""
+    try:
+        return next((alpha for one, alpha in patterns.items() if re.match(rf"(.*\.)?({one})$", path)), common)
+    except re.error as error:
+        raise Refusal(f"alpha_pattern: {error}") from None
 
 
 def _configs(path: Path, metadata: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -228,6 +234,8 @@ def _check_shape(where: str, layer: str, delta: Delta, module: nn.Module) -> Non
         delta.change(weight.new_empty(weight.shape, device="cpu"))
     except Refusal as error:
         raise Refusal(f"{where}: does not fit {layer}: {error}: it was made for another architecture") from None
+    except (RuntimeError, IndexError) as error:
+        raise Refusal(f"{where}: its tensors do not fit together: {str(error).splitlines()[0]}") from None
 
 
 def _check_all(

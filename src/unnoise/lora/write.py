@@ -1,6 +1,6 @@
 """Write an adapter: in the layout of PEFT and diffusers, or of kohya.
 
-Scales are written into B, so that alpha is the rank and no reader can mistake it; metadata says it once more.
+Scales are written into B, so that alpha is the rank, or one for all modules, and no reader can mistake it.
 """
 
 import json
@@ -47,8 +47,9 @@ def write(
         raise Refusal(f"layout {layout!r}: {nearest(layout, LAYOUTS)}")
     tensors: dict[str, Tensor] = {}
     one_text = not any(name.startswith("text_encoder_2.") for name in adapter.deltas)
+    alpha = max((part.rank for part in map(_inner, adapter.deltas.values()) if isinstance(part, LowRank)), default=1)
     for name, delta in adapter.deltas.items():
-        tensors |= _peft(name, delta) if layout == "peft" else _kohya(name, delta, one_text)
+        tensors |= _peft(name, delta) if layout == "peft" else _kohya(name, delta, one_text, alpha)
     stored = {name: value.to(dtype) if value.ndim else value.float() for name, value in tensors.items()}
     for name, value in stored.items():
         if not bool(value.isfinite().all()):
@@ -63,10 +64,14 @@ def write(
 
 def low(delta: Delta, name: str) -> LowRank:
     """Give A and B with their scale in B. Raises Refusal for another kind of change."""
-    inner = delta.inner if isinstance(delta, Dora) else delta
+    inner = _inner(delta)
     if not isinstance(inner, LowRank):
         raise Refusal(f"{name}: a {type(inner).__name__}, which this layout has no names for; extract a LoRA of it")
     return replace(inner, up=inner.up * inner.scale, scale=1.0)
+
+
+def _inner(delta: Delta) -> Delta:
+    return delta.inner if isinstance(delta, Dora) else delta
 
 
 def _peft(name: str, delta: Delta) -> dict[str, Tensor]:
@@ -85,23 +90,24 @@ def named(layer: str) -> str:
     return f"{root}.{WORDS}{path}" if f"{root}." in CLIPS and path.startswith("encoder.layers") else layer
 
 
-def _kohya(name: str, delta: Delta, one_text: bool) -> dict[str, Tensor]:
+def _kohya(name: str, delta: Delta, one_text: bool, alpha: int) -> dict[str, Tensor]:
+    """Name the tensors of a change. alpha: one for all modules, as readers take the commonest for every one."""
     root, _, path = named(name).partition(".")
     start = "lora_te_" if one_text and root == "text_encoder" else KOHYA.get(root)
     if start is None:
         raise Refusal(f"{name}: kohya has no name for the layers of {root}")
     plain = start + path.replace(".", "_")
     found: dict[str, Tensor] = {}
-    inner = delta
+    inner = _inner(delta)
     if isinstance(delta, Dora):
-        found[f"{plain}.dora_scale"], inner = delta.magnitude.reshape(-1, 1), delta.inner
+        found[f"{plain}.dora_scale"] = delta.magnitude.reshape(-1, 1)
     if isinstance(inner, LowRank):
         part = low(inner, name)
         behind = [1] * (part.down.ndim - 2)
         found |= {
             f"{plain}.lora_down.weight": part.down,
-            f"{plain}.lora_up.weight": part.up.reshape(*part.up.shape, *behind),
-            f"{plain}.alpha": torch.tensor(float(part.rank)),
+            f"{plain}.lora_up.weight": (part.up * (part.rank / alpha)).reshape(*part.up.shape, *behind),
+            f"{plain}.alpha": torch.tensor(float(alpha)),
         }
     elif isinstance(inner, LoHa):
         found |= {f"{plain}.hada_w{k + 1}_a": left for k, left in enumerate(inner.left)}
@@ -118,11 +124,14 @@ def _kohya(name: str, delta: Delta, one_text: bool) -> dict[str, Tensor]:
 
 
 def _configs(deltas: Mapping[str, Delta]) -> dict[str, Any]:
-    """Write PEFT's configuration of each root, as diffusers puts it into a header: rank and alpha of every layer."""
+    """Write PEFT's configuration of each root, as diffusers puts it into a header: rank and alpha of every layer.
+
+    PEFT compares the ends of names, so the short ones of CLIP's layers fit older and newer transformers.
+    """
     found: dict[str, Any] = {}
     for root in dict.fromkeys(name.partition(".")[0] for name in deltas):
         ranks = {
-            named(name).partition(".")[2]: low(delta, name).rank
+            name.partition(".")[2].removeprefix(WORDS): low(delta, name).rank
             for name, delta in deltas.items()
             if name.startswith(f"{root}.")
         }

@@ -72,7 +72,8 @@ def test_the_base_stays_as_it_was(held: tuple[Any, Path, Path]) -> None:
     ours(controlled(base, control), peer, noise(), hint=hint())
     assert torch.equal(ours(base, peer, noise()), first)
     after = base.model.net.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_rows_have_their_own_weights(held: tuple[Any, Path, Path]) -> None:
@@ -107,7 +108,7 @@ def test_another_family_is_refused(held: tuple[Any, Path, Path], tmp_path: Path)
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), attention_head_dim=8,
     )  # fmt: skip
     other.save_pretrained(tmp_path / "other")
-    with pytest.raises(Refusal, match="a control for sdxl, which reads a text 2048 wide; 'model' is sd1.* 32 wide"):
+    with pytest.raises(Refusal, match=r"a control for sdxl, which reads a text 2048 wide; 'model' is sd1.* 32 wide"):
         unnoise.load(model, control=tmp_path / "other")
 
 

@@ -113,7 +113,8 @@ def test_the_base_stays_as_it_was(held: tuple[Any, Path]) -> None:
     ours(looking(base, folder / "plain.safetensors", folder / "encoder"), peer, noise(), look=picture())
     assert torch.equal(ours(base, peer, noise()), first)
     after = base.model.net.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_picture_is_prepared_as_clip_was_trained() -> None:
