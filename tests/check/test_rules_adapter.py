@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -301,3 +302,36 @@ def test_diffusers_loses_text_attention_without_out_proj(pipe: Any) -> None:
 def test_diffusers_raises_for_half_a_layer(pipe: Any) -> None:
     with pytest.raises(KeyError, match="lora_up"):
         pipe.load_lora_weights({name: value for name, value in lora(SMALL).items() if "up" not in name})
+
+
+def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
+    """A LoRA beside a model, and a picture that names both: other weights are a note, the same ones nothing."""
+    import tiny
+    from lora.test_lora_wear import adapter
+
+    from unnoise.files.model_file import load, save
+    from unnoise.files.output import write_sample
+    from unnoise.lora.read import read as read_adapter
+    from unnoise.lora.tie import About, base_from
+    from unnoise.lora.write import write
+
+    base = tiny.saved(tmp_path / "base.safetensors")
+    save(tmp_path / "other.safetensors", tiny.pipeline(seed=1))
+    other = load(tmp_path / "other.safetensors")
+    write(tmp_path / "style.safetensors", replace(adapter(base), about=About(base_from(base.card))))
+    style = read_adapter(tmp_path / "style.safetensors", base)
+    for name, pipeline in (("base", base), ("other", other)):
+        write_sample(tmp_path / f"{name}.png", pipeline.generate("a", size=16, steps=1, lora=[style])[0])
+        beside = judged(tmp_path / "style.safetensors", tmp_path / f"{name}.safetensors")
+        drawn = judged(tmp_path / f"{name}.png")
+        for found in (beside, drawn):
+            assert [finding.rule.id for finding in found if finding.rule.id.startswith("UN6")] == (
+                [] if name == "base" else ["UN613"]
+            )
+
+
+def judged(*paths: Path) -> list[Finding]:
+    from unnoise.check.catalogue import chosen
+    from unnoise.check.engine import judge
+
+    return [finding for subject in linked(paths) for finding in judge(subject, chosen(()))]

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from unnoise.check.read.recipe import read_request
 from unnoise.cli.output import places
@@ -28,11 +30,15 @@ RULES = ("UN1", "UN3", "UN4")  # by which a request can be wrong
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where to, and how it is said. out: a file or a folder; strict: refuse what `unnoise check` warns of."""
+    """Where to, and how it is said."""
 
-    out: str | None
-    as_json: bool
-    strict: bool
+    out: Annotated[
+        str | None, Parameter(name=["--out", "-o"], help="File or folder; of several samples, FILE is the sheet.")
+    ] = None
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False
+    strict: Annotated[
+        bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")
+    ] = False
 
 
 def draw(request: Request, source: Source, opened: "Callable[[Pipeline], Handed]", output: Output) -> None:

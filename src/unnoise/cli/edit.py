@@ -24,7 +24,7 @@ or the other way round with --keep-outside; a grey is a mixture, or with
 --soft levels the strength of its place. docs/editing.md shows each."""
 
 app = App(name="edit", help="Change a picture.", help_format="plaintext", help_epilogue=EPILOGUE)
-DEFAULT, EMOJI, NOTHING, STRAIGHT, PLAIN = How(), Source(), Start(), Ways(), Kept()
+DEFAULT, EMOJI, NOTHING, STRAIGHT, PLAIN, HERE = How(), Source(), Start(), Ways(), Kept(), Output()
 
 
 @app.default
@@ -33,25 +33,18 @@ def edit(
     prompt: Annotated[str, Parameter(help="What it is to show.")] = "",
     /,
     *,
-    keep_outside: Annotated[bool, Parameter(negative="", help="White of the mask is painted, black is kept.")] = False,
     kept: Annotated[Kept, Parameter(name="*")] = PLAIN,
     how: Annotated[How, Parameter(name="*")] = DEFAULT,
     ways: Annotated[Ways, Parameter(name="*")] = STRAIGHT,
     source: Annotated[Source, Parameter(name="*")] = EMOJI,
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
-    out: Annotated[
-        str | None, Parameter(name=["--out", "-o"], help="File or folder; of several samples, FILE is the sheet.")
-    ] = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
-    strict: Annotated[bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")] = False,
+    output: Annotated[Output, Parameter(name="*")] = HERE,
 ) -> None:
     """Change a picture, and say where the new one is."""
     if start.image is not None:
         raise Refusal(f"image {start.image!r}: the picture to be changed is named first, without --image")
-    if keep_outside and start.mask is None:
+    if kept.keep_outside and start.mask is None:
         raise Refusal("keep-outside: says how a mask is read, and none is given")
     request = request_of((prompt,), how, ways, kept)
     begun = replace(start, image=image)
-    draw(
-        request, source, lambda model: begun.opened(model, request.size, keep_outside), Output(out, as_json, strict)
-    )
+    draw(request, source, lambda model: begun.opened(model, request.size, kept.keep_outside), output)

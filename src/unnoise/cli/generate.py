@@ -41,7 +41,7 @@ Grids:
 app = App(help="Draw pictures from words.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
-DEFAULT, EMOJI, NOTHING, STRAIGHT = How(), Source(), Start(), Ways()
+DEFAULT, EMOJI, NOTHING, STRAIGHT, HERE = How(), Source(), Start(), Ways(), Output()
 
 
 @app.default
@@ -54,14 +54,10 @@ def generate(
     source: Annotated[Source, Parameter(name="*")] = EMOJI,
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
     prompts: Annotated[str | None, Parameter(help="File with a prompt a line, in place of PROMPT.")] = None,
-    out: Annotated[
-        str | None, Parameter(name=["--out", "-o"], help="File or folder; of several samples, FILE is the sheet.")
-    ] = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
-    strict: Annotated[bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")] = False,
+    output: Annotated[Output, Parameter(name="*")] = HERE,
 ) -> None:
     """Draw pictures and say where they are."""
-    draw(request_of(_prompts(prompt, prompts), how, ways=ways), source, start.opened, Output(out, as_json, strict))
+    draw(request_of(_prompts(prompt, prompts), how, ways=ways), source, start.opened, output)
 
 
 def _prompts(prompt: str | None, file: str | None) -> tuple[str, ...]:

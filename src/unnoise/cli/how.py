@@ -80,6 +80,7 @@ class Ways:
 class Kept:
     """What is kept of a picture, and how what is painted goes over into it."""
 
+    keep_outside: Annotated[bool, Parameter(negative="", help="White of the mask is painted, black is kept.")] = False
     feather: Annotated[int | None, Parameter(help="Pixels of the seam, half a latent cell unless given.")] = None
     soft: Annotated[
         Soft, Parameter(help="What a grey of the mask is: a mixture, or the strength of its place.")
@@ -103,7 +104,8 @@ class Start:
     hint: Annotated[str | None, Parameter(help="Picture whose shapes are followed, for --control.")] = None
     look: Annotated[str | None, Parameter(help="Picture that the result resembles, for --look-model.")] = None
     lora: Annotated[
-        tuple[str, ...], Parameter(help="Adapter as FILE or FILE:WEIGHT, 1 unless given; may be said several times.")
+        tuple[str, ...],
+        Parameter(negative="", help="Adapter as FILE or FILE:WEIGHT, 1 unless given; may be said several times."),
     ] = ()
     partial: Annotated[bool, Parameter(negative="", help="Take what fits of an adapter, where not all does.")] = False
 

@@ -7,9 +7,8 @@ from unnoise.errors import Refusal
 from unnoise.files.border import Strict, parse
 from unnoise.files.card import Card
 from unnoise.files.families.identity import Identity
-from unnoise.files.families.lora import Lora, base_of
+from unnoise.files.families.lora import OWN, Lora, base_of
 
-KEY = "unnoise.lora"  # under which the free text of a LoRA's header holds what it is
 SAME = ({"flux1", "chroma"},)  # families whose layers are alike, so that the LoRA of one works on the other
 
 
@@ -38,7 +37,7 @@ class About(Strict):
 
 def about(metadata: dict[str, str], where: str) -> About | None:
     """Read what an adapter of this program says of itself, None for another maker's. Raises Refusal if unsound."""
-    return parse(About, metadata[KEY], f"{where}: {KEY}") if KEY in metadata else None
+    return parse(About, metadata[OWN], f"{where}: {OWN}") if OWN in metadata else None
 
 
 def base_from(card: Card) -> Base:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Literal
 
-from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Training
+from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Training, Use
 from unnoise.errors import Refusal
 from unnoise.files.card import KEY, OWN, Advice, Card, from_json as card_from_json, read_card as card_of
 from unnoise.files.families.facts import Facts, facts
 from unnoise.files.families.identity import Identity
 from unnoise.files.header import Header
-from unnoise.files.recipe import Recipe, from_json
+from unnoise.files.recipe import Recipe, Worn, from_json
 from unnoise.files.request import Request
 from unnoise.files.zoo import ZOO, find
 
@@ -25,7 +25,8 @@ PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "Flow": "flow",
 }
 MOST = 200  # recipes on one sheet
-SECTIONS = {"data", "denoiser"}  # without which a TOML file is no recipe of a training
+# With which a TOML file is a recipe of a training: of a model, of a LoRA, of a control.
+SECTIONS = ({"data", "denoiser"}, {"data", "fit", "lora"}, {"data", "fit", "control"})
 DEPTH = 6  # of tables in tables
 KEYS = 2000
 
@@ -101,10 +102,13 @@ def _run(recipe: Recipe, path: str) -> Run:
     identity = Identity("unnoise", known_by=f"fingerprint {recipe.fingerprint[:12]}")
     others = {"grid": said(recipe.grid, "grid"), "between": said(recipe.between, "between")}
     others |= {"rescale": said(recipe.rescale, "rescale"), "versions": said(recipe.versions, "versions")}
+    others["fingerprint"] = said(recipe.fingerprint, "fingerprint")
+    model = Model(recipe.model, Place(path, ("model",)), identity, known=_shipped(recipe))
     return Run(
         place=Place(path),
         tool="unnoise",
-        model=Model(recipe.model, Place(path, ("model",)), identity, known=_shipped(recipe)),
+        model=model,
+        adapters=tuple(_use(worn, model, Place(path, ("adapters", k))) for k, worn in enumerate(recipe.adapters)),
         sampler=said(recipe.sampler.class_, "sampler"),
         steps=said(len(recipe.grid) - 1, "grid"),
         guidance=said(recipe.weight, "weight"),
@@ -117,6 +121,10 @@ def _run(recipe: Recipe, path: str) -> Run:
         dtype=said(recipe.dtype, "dtype"),
         others=others,
     )
+
+
+def _use(worn: Worn, base: Model, place: Place) -> Use:
+    return Use(place, Model(worn.name, place), base, Said(worn.weight, place))
 
 
 def _shipped(recipe: Recipe) -> Facts | None:
@@ -177,7 +185,7 @@ def _collect(table: Mapping[str, Any], keys: tuple[str, ...], path: str, setting
 
 def tell_toml(content: Mapping[str, Any]) -> Literal["unnoise", "kohya", ""]:
     """Tell whose training a TOML file describes; "" where it is none of those that are known."""
-    if all(isinstance(content.get(name), dict) for name in SECTIONS):
+    if any(all(isinstance(content.get(name), dict) for name in sections) for sections in SECTIONS):
         return "unnoise"
     tables = [content, *(value for value in content.values() if isinstance(value, dict))]
     if any("pretrained_model_name_or_path" in table for table in tables):

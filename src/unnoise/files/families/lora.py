@@ -1,12 +1,13 @@
 """What a LoRA file holds: its layout, its modules with rank and alpha, and the base that its shapes fit."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from unnoise.files.families.bases import Shape, fitting, named
-from unnoise.files.families.identity import Identity
+from unnoise.files.families.identity import UNKNOWN, Identity
 from unnoise.files.header import Entry
 
 
@@ -31,7 +32,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """Describe a LoRA file. layout: "kohya", "peft", "diffusers", "lycoris", "unnoise"; modules: by name in the file.
+    """Describe a LoRA file. layout: "kohya", "peft", "diffusers", "lycoris"; modules: by name in the file.
 
     dialect: how the layers of the denoiser are named, "diffusers" (down_blocks), "ldm" (input_blocks), "transformer"
     for what has no such blocks, "" where there are none; strange: how many of the file's tensors belong to no module.
@@ -68,6 +69,7 @@ PARTS = {
     "diffusion_model.": "denoiser",
     "model.diffusion_model.": "denoiser",
 }
+OWN = "unnoise.lora"  # under which the header of a LoRA of this program says what it is
 START = re.compile("|".join(re.escape(start) for start in sorted(PARTS, key=len, reverse=True)))
 WRAPPED = "base_model.model."  # how peft names a model that it wrapped
 MODULES = 20_000  # that are read; the largest real files have about 3,000
@@ -101,7 +103,7 @@ def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora
         return Lora("kohya", {})
     if claimed * 2 < max(len(tensors), 1) or not any(_is_sure(name, one) for name, one in modules.items()):
         return None
-    layout = "unnoise" if "unnoise" in metadata else layouts.most_common(1)[0][0]
+    layout = layouts.most_common(1)[0][0]
     if {one.kind for one in modules.values()} & {"loha", "lokr", "oft", "glora", "ia3"}:
         layout = "lycoris"
     counts = dialects(modules)
@@ -139,8 +141,6 @@ def target(name: str) -> str:
 
 def base_of(lora: Lora, metadata: Mapping[str, str]) -> Identity:
     """Tell the base that a LoRA was made for: by its shapes, and only where they do not tell, by what its file says."""
-    if lora.layout == "unnoise":
-        return Identity("unnoise", known_by="the metadata key unnoise")
     shown, said = by_shapes(lora), by_metadata(metadata)
     if not shown.known:
         return said
@@ -158,6 +158,9 @@ def by_shapes(lora: Lora) -> Identity:
 
 def by_metadata(metadata: Mapping[str, str]) -> Identity:
     """Tell the base by what the trainer wrote of it."""
+    if OWN in metadata:
+        base = own_base(metadata)
+        return Identity(base.get("family", UNKNOWN), base.get("variant", ""), known_by=f"the metadata key {OWN}")
     for key in ("ss_base_model_version", "modelspec.architecture"):
         value = metadata.get(key, "")
         found = named(value)
@@ -167,6 +170,15 @@ def by_metadata(metadata: Mapping[str, str]) -> Identity:
                 kind = "v"
             return replace(found, prediction=kind, known_by=f"the metadata {key} = {value[:60]!r}")
     return Identity()
+
+
+def own_base(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Give what a LoRA of this program says of its base: name, family, variant, fingerprint; empty if it is unsound."""
+    try:
+        base = json.loads(metadata.get(OWN, "{}"))["base"]
+        return {name: value for name, value in base.items() if isinstance(value, str) and len(value) <= LONGEST}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def _shapes(lora: Lora) -> Iterator[Shape]:

@@ -2,7 +2,8 @@
 
 Why: it fits, but was made to correct other weights: the further the two are apart, the less it does what it did for
 its author. sd-scripts writes the SHA-256 of the file that it trained on; A1111 writes the first 10 digits of the same
-hash of the model into every picture, so the two can be compared exactly.
+hash of the model into every picture, so the two can be compared exactly. A LoRA of unnoise carries the fingerprint of
+its base, a model of unnoise its own, and every picture that of the model which drew it.
 Shown: both hashes.
 Instead: for the author's results use the model that the LoRA was trained on, if it is not too unlike what is wanted.
 Fix: none; which model is wanted cannot be known.
@@ -15,13 +16,17 @@ from collections.abc import Iterator
 from unnoise.check.examples import infotext, together
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import Run, Subject, Weights
+from unnoise.errors import Refusal
+from unnoise.files.card import KEY, from_json as card_from_json
+from unnoise.files.families.lora import own_base
 
 RULE = Rule(id="UN613", name="lora-of-another-base", severity=NOTE)
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRAs whose base has another hash than the model of the run."""
+    """Find LoRAs whose base has another hash than the model of the run, or another fingerprint."""
+    yield from _ours(subject)
     for run in subject.runs:
         used = _model_hash(run)
         for use in run.adapters if used else ():
@@ -37,6 +42,37 @@ def check(subject: Subject) -> Iterator[Finding]:
                     expected=f"model {trained[:10]}{f' ({name})' if name else ''}",
                     instead="for what its author saw, use the model that it was trained on",
                 )
+
+
+def _ours(subject: Subject) -> Iterator[Finding]:
+    drawn = [(use, _fingerprint(run)) for run in subject.runs for use in run.adapters]
+    beside = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
+    for use, used in (*drawn, *beside):
+        held = use.adapter.weights
+        base = own_base(held.header.metadata) if held and held.lora else {}
+        trained = base.get("fingerprint", "")
+        if trained and used and trained != used:
+            yield Finding(
+                RULE,
+                use.place,
+                says=f"the LoRA {use.adapter.name} was trained on other weights than those it is used with",
+                measured=f"model {used[:12]}",
+                expected=f"model {trained[:12]} ({base.get('name', '')[:100]})",
+                instead="for what its author saw, use the model that it was trained on",
+            )
+
+
+def _fingerprint(run: Run) -> str:
+    said = run.others.get("fingerprint")
+    return said.value if said and isinstance(said.value, str) else ""
+
+
+def _card(weights: Weights) -> str:
+    """Give the fingerprint that a model of unnoise carries, "" where it has none that is sound."""
+    try:
+        return card_from_json(weights.header.metadata.get(KEY, ""), "card").fingerprint
+    except Refusal:
+        return ""
 
 
 def _model_hash(run: Run) -> str:
