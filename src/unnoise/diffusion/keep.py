@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import max_pool2d
 
 from unnoise.diffusion.model import Denoise
 from unnoise.diffusion.predict import expand
@@ -56,13 +56,12 @@ def keep_by_level(denoise: Denoise, known: Tensor, mask: Tensor, share: Callable
 
 
 def cells(mask: Tensor, factor: int) -> Tensor:
-    """Reduce a mask of pixels to cells of factor x factor: the mean of a cell's area, or 0 where it holds a 0.
+    """Reduce a mask of pixels to cells of factor x factor, each kept as the least kept pixel of its area is.
 
-    So everything that is to be painted outright is, be it one pixel wide; what is kept in those cells has to be put
-    back in pixels. mask: (B, 1, H, W), 1 = keep, sides multiples of factor -> (B, 1, H/factor, W/factor).
+    So everything that is to be painted is, be it one pixel wide; what is kept in those cells has to be put back in
+    pixels. mask: (B, 1, H, W), 1 = keep, sides multiples of factor -> (B, 1, H/factor, W/factor).
     """
-    mean, least = avg_pool2d(mask, factor), -max_pool2d(-mask, factor)
-    return torch.where((least == 0) | (least == 1), least, mean)
+    return -max_pool2d(-mask, factor)
 
 
 def feathered(mask: Tensor, pixels: int) -> Tensor:
