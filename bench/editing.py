@@ -21,7 +21,7 @@ import unnoise
 from unnoise.data.source import Source, open_source
 from unnoise.data.view import View, pixels_of
 from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.keep import blend, cells, keep
+from unnoise.diffusion.keep import blend, cells, filled, keep
 from unnoise.diffusion.model import Denoise
 from unnoise.diffusion.predict import mix
 from unnoise.diffusion.run import levels, run
@@ -70,7 +70,7 @@ class Task:
 def by_keep(task: Task) -> Tensor:
     """Replace x0 where it is known."""
     plan = task.plan()
-    known = task.pipeline.space.encode(task.shown)
+    known = task.pipeline.space.encode(filled(task.shown, task.mask))
     denoise = keep(task.denoise(plan), known, cells(task.mask, task.pipeline.space.factor))
     return run(plan.sampler, denoise, start(task.noise(), plan.grid), draw, task.seeds)
 
@@ -78,7 +78,7 @@ def by_keep(task: Task) -> Tensor:
 def by_repaint(task: Task) -> Tensor:
     """Replace x0 where it is known, and take each tenth of the steps three times."""
     plan = task.plan()
-    known = task.pipeline.space.encode(task.shown)
+    known = task.pipeline.space.encode(filled(task.shown, task.mask))
     denoise = keep(task.denoise(plan), known, cells(task.mask, task.pipeline.space.factor))
     grid = repaints(plan.grid, STEPS // 10, REPEATS)
     return run(RePaint(), denoise, start(task.noise(), grid), draw, task.seeds)

@@ -1,4 +1,4 @@
-"""A picture is changed: what is kept comes back bit for bit, and every way is drawn again from its recipe, or refused."""
+"""A picture is changed: what is kept comes back bit for bit, and every way is drawn again from its recipe."""
 
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,7 @@ def test_a_mask_of_a_whole_and_of_nothing_are_refused(pipeline: Pipeline) -> Non
         ({"soft": "hard", "mask": mask()}, "soft 'hard': one of blend, levels"),
         ({"expand": (0, 0, 0, 0)}, "expand 0,0,0,0: adds nothing"),
         ({"expand": (0, 0, -1, 0)}, "expand right -1"),
-        ({"origin": "a dog", "sampler": "ancestral"}, "origin: the noise of a picture is found for a deterministic sampler"),
+        ({"origin": "a dog", "sampler": "ancestral"}, "the noise of a picture is found for a deterministic sampler"),
         ({"origin": "a dog", "variation": 0.2, "variation_seed": 1}, "variation: decides the noise, and origin does"),
         ({"variation": 0.2}, "variation and variation_seed: act together"),
         ({"toward": "a dog"}, "toward_share and toward: act together"),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from unnoise.diffusion.keep import blend, cells, feathered
+from unnoise.diffusion.keep import blend, cells, feathered, filled
 from unnoise.errors import Refusal
 from unnoise.files.plan import Plan
 from unnoise.spaces.space import Space
@@ -112,10 +112,10 @@ def encoded(handed: Given, plan: Plan, space: Space, sight: Sight | None) -> Enc
     seen = None if sight is None else sight.see(image, mask)
     begins = sight is None or plan.strength not in (None, 1)
     keeps = mask is not None and (sight is None or not sight.masked)
-    known = space.encode(image) if begins or keeps else None
+    known = space.encode(filled(image, mask)) if keeps and mask is not None else None
     return Encoded(
-        begun=known if begins else None,
-        known=known if keeps else None,
+        begun=space.encode(image) if begins else None,
+        known=known,
         mask=cells(mask, space.factor) if keeps and mask is not None else None,
         seen=seen,
     )

@@ -26,7 +26,7 @@ from unnoise.text.emphasis import Emphasis
 from unnoise.text.encode import Reader
 
 if TYPE_CHECKING:
-    from unnoise.lora.read import Adapter
+    from unnoise.lora.read import Adapter, Loras
 
 BATCH = 8
 BATCH_AREA = 1 << 20  # pixels of all pictures of a batch, where the caller does not say how many
@@ -116,7 +116,7 @@ class Pipeline:
         hint_weight: float | None = None,
         look: Image.Image | None = None,
         look_weight: float | None = None,
-        lora: "Mapping[Adapter, float] | Sequence[Adapter]" = (),
+        lora: "Loras" = (),
         batch: int | None = None,
         dtype: str | None = None,
         watch: Watch | None = None,
@@ -136,8 +136,8 @@ class Pipeline:
         take. It is a picture in shades of grey or a tensor (height, width); kept pixels come back bit for bit, and what
         lies between is blended. feather, soft, repaint, expand, origin, tile, variation, toward, hint_weight and
         look_weight are what `Change` says. hint: a picture whose shapes are followed; look: one that is resembled, each
-        for a model that was loaded with a control or a look. lora: adapters that `unnoise.lora.read` read, each with
-        its weight, 1 for all where no weights are given.
+        for a model that was loaded with a control or a look. lora: adapters, by name, by file, or as
+        `unnoise.lora.read.read` gave them, one, several, or several with their weights.
         Raises Refusal for an argument that is out of range or cannot act, NotFinite where the network fails.
         """
         request = Request(
@@ -175,7 +175,7 @@ class Pipeline:
                 look_weight=look_weight,
             ),
         )
-        worn = tuple(lora.items()) if isinstance(lora, Mapping) else tuple((one, 1.0) for one in lora)
+        worn = _weighed(lora, self) if lora else ()
         return self.fulfil(request, Handed(noise, image, mask, hint, look, worn), watch)
 
     def fulfil(self, request: Request, handed: Handed = NO_PICTURES, watch: Watch | None = None) -> list[Sample]:
@@ -291,6 +291,12 @@ def rows_of(prompt: str, first: int, request: Request) -> list[Row]:
 def up_to(side: int, factor: int) -> int:
     """Give the least multiple of a factor that a side fits into."""
     return -(-side // factor) * factor
+
+
+def _weighed(lora: "Loras", pipeline: Pipeline) -> "tuple[tuple[Adapter, float], ...]":
+    from unnoise.lora.read import weighed
+
+    return weighed(lora, pipeline)
 
 
 def _same_adapters(recipe: Recipe, handed: Handed) -> "tuple[tuple[Adapter, float], ...]":

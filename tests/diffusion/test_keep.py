@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.keep import cells, feathered, keep, keep_by_level, region
+from unnoise.diffusion.keep import cells, feathered, filled, keep, keep_by_level, region
 from unnoise.diffusion.process import Flow, share
 from unnoise.diffusion.run import run
 from unnoise.errors import Refusal
@@ -175,6 +175,21 @@ def test_a_region_says_what_the_grid_can_resolve() -> None:
         "the mask paints 5 of 384 pixels; on cells of 4 x 4 that is 32 pixels from (8, 4) to (16, 8), of which 27 are "
         "put back"
     )
+
+
+def test_what_is_painted_does_not_leak_into_what_is_filled() -> None:
+    """The fill is made of what is kept alone, nearest first, and of any value that is given for what is painted."""
+    made = torch.Generator().manual_seed(5)
+    picture, other = (torch.randn(2, 3, 12, 16, generator=made) for _ in range(2))
+    mask = torch.ones(1, 1, 12, 16)
+    mask[..., 4:9, 5:] = 0
+    found = filled(picture, mask)
+    assert torch.equal(found, filled(torch.where(mask == 1, picture, other), mask))
+    assert torch.equal(found[(mask == 1).expand_as(found)], picture[(mask == 1).expand_as(found)])
+    assert torch.allclose(found[..., 4, 8], picture[..., 3, 7:10].mean(-1), atol=1e-5)
+    soft = torch.where(mask == 1, mask, 0.5)
+    assert torch.equal(filled(picture, soft), picture)
+    assert torch.equal(filled(picture, torch.zeros_like(mask)), torch.zeros_like(picture))
 
 
 def test_a_seam_lies_in_what_is_painted() -> None:

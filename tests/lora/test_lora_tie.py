@@ -15,7 +15,7 @@ from torch import Tensor
 import unnoise
 from unnoise.errors import Refusal
 from unnoise.files.card import Part
-from unnoise.files.families.lora import OWN
+from unnoise.files.families.own import LORA
 from unnoise.lora.read import read
 from unnoise.lora.tie import About, Base, base_from
 from unnoise.lora.write import write
@@ -172,7 +172,7 @@ def test_what_is_no_adapter_is_refused(base: Pipeline, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("said", ["{", '{"base": 1}', '{"base": {"name": "a", "family": "unnoise"}, "more": 1}'])
 def test_words_that_are_not_sound_are_refused(base: Pipeline, file: Path, tmp_path: Path, said: str) -> None:
-    save_file(load_file(file), tmp_path / "bad.safetensors", {OWN: said})
+    save_file(load_file(file), tmp_path / "bad.safetensors", {LORA: said})
     with pytest.raises(Refusal, match=r"bad.safetensors: unnoise.lora"):
         read(tmp_path / "bad.safetensors", base)
 

@@ -18,9 +18,10 @@ from unnoise.files.families.facts import Facts, facts
 from unnoise.files.families.identity import Identity
 from unnoise.files.families.lora import Lora
 from unnoise.files.families.names import by_class
+from unnoise.files.families.own import CONTROL, LORA, base_said, said
 from unnoise.files.families.tensors import ema
 from unnoise.files.header import Header, read_header
-from unnoise.files.zoo import ZOO, find
+from unnoise.files.zoo import ADAPTERS, CONTROLS, ZOO, find
 
 LONGEST = 1 << 20  # bytes of a JSON file of a folder
 SHOWN, LETTERS = 12, 100  # keys of metadata that are shown, and letters of each value
@@ -56,8 +57,9 @@ def inspect(
 
 
 def _told(path: Path) -> dict[str, Any]:
-    if str(path) in ZOO:
-        path = find(str(path))
+    for table in (ZOO, ADAPTERS, CONTROLS):
+        if str(path) in table:
+            path = find(str(path), table)
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
@@ -79,6 +81,7 @@ def _file(path: Path, weights: Weights, model: Model) -> dict[str, Any]:
     told["ema"] = ema(header.tensors) > 100
     if weights.lora is not None:
         told["lora"] = _adapter(weights.lora, weights.values)
+    told |= _made(header)
     told["metadata"] = dict(_noted(header.metadata))
     return told
 
@@ -138,9 +141,16 @@ def _adapter(lora: Lora, values: Mapping[str, tuple[float, ...]]) -> dict[str, A
     }
 
 
+def _made(header: Header) -> dict[str, Any]:
+    """Take over what an adapter or a control of this program says of itself."""
+    base, found = base_said(header.metadata), said(header.metadata)
+    words = {key: found[key] for key in ("trigger", "licence", "reads") if isinstance(found.get(key), str)}
+    return {"base": base} | {key: value[:LETTERS] for key, value in words.items() if value} if base else {}
+
+
 def _noted(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     keys = [key for key in metadata if key.startswith(NOTED)]
-    keys += [key for key in metadata if key not in keys and key != "format" and len(metadata[key]) <= LETTERS]
+    keys += [key for key in metadata if key not in (*keys, "format", LORA, CONTROL) and len(metadata[key]) <= LETTERS]
     for key in keys[:SHOWN]:
         value = metadata[key]
         yield key[:LETTERS], value if len(value) <= LETTERS else value[: LETTERS - 3] + "..."
@@ -211,6 +221,9 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
         rows.append(("predicts", _with(told["prediction"] + zero, told["prediction_known_by"])))
     if told.get("lora"):
         rows += _lora_rows(told["lora"])
+    if told.get("base"):
+        rows.append(("base", f"{told['base'].get('name', '?')}, weights {told['base'].get('fingerprint', '?')[:12]}"))
+        rows += [(key, told[key]) for key in ("trigger", "reads", "licence") if key in told]
     rows.append(("parameters", f"{_count(told['parameters'])}, {_bytes(told['bytes'])}"))
     for dtype, one in told.get("dtypes", {}).items():
         rows.append(("", f"{dtype}: {one['tensors']} tensors, {_count(one['parameters'])}, {_bytes(one['bytes'])}"))

@@ -17,8 +17,8 @@ from unnoise.files.zoo import ADAPTERS, find
 
 EPILOGUE = """Examples:
   unnoise lora train recipes/ink.toml --out runs/ink
-  unnoise generate "ink drawing, a red heart" --lora runs/ink/ink.safetensors
-  unnoise generate "ink drawing, a red heart" --lora runs/ink/ink.safetensors:0.6
+  unnoise generate "a red heart" --lora runs/ink/ink.safetensors
+  unnoise generate "a red heart" --lora runs/ink/ink.safetensors:0.6
   unnoise inspect runs/ink/ink.safetensors
   unnoise lora resize runs/ink/ink.safetensors --rank 8 -o ink-8.safetensors
   unnoise lora merge --lora runs/ink/ink.safetensors -o ink-emoji.safetensors"""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from unnoise.diffusion.model import Denoise
 from unnoise.diffusion.predict import expand
@@ -62,6 +62,22 @@ def cells(mask: Tensor, factor: int) -> Tensor:
     pixels. mask: (B, 1, H, W), 1 = keep, sides multiples of factor -> (B, 1, H/factor, W/factor).
     """
     return -max_pool2d(-mask, factor)
+
+
+def filled(picture: Tensor, mask: Tensor) -> Tensor:
+    """Fill what is painted outright with the colours around it, from its border inwards.
+
+    An encoder sees further than one cell: what is to be painted over would leak into the cells that are kept beside it.
+    picture: (B, c, H, W); mask: (1, 1, H, W), 1 = keep; only places of 0 are filled -> (B, c, H, W).
+    """
+    held = (mask > 0).to(picture)
+    found = picture * held
+    while bool((held == 0).any()) and bool((held == 1).any()):
+        count = 9 * avg_pool2d(held, 3, 1, 1)
+        mean = 9 * avg_pool2d(found, 3, 1, 1) / count.clamp(min=1)
+        reached = (held == 0) & (count > 0)
+        found, held = torch.where(reached, mean, found), torch.where(reached, 1.0, held)
+    return found
 
 
 def feathered(mask: Tensor, pixels: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from unnoise.diffusion.model import Model
 from unnoise.errors import Refusal
 from unnoise.files.border import Strict, dump, parse
+from unnoise.files.families.own import CONTROL
 from unnoise.files.header import read_header
 from unnoise.files.tensors import read_tensors, write_tensors
 from unnoise.lora.tie import Base
@@ -19,8 +20,6 @@ from unnoise.nets.unet import UNet
 
 if TYPE_CHECKING:
     from unnoise.pipeline import Pipeline
-
-KEY = "unnoise.control"  # under which the free text of a file's header holds what it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def save_control(path: str | os.PathLike[str], control: Control, about: About) -
         tensors[name] = tensor.detach().cpu().half()
         if not bool(tensors[name].isfinite().all()):
             raise Refusal(f"tensor {name} is not finite in float16")
-    write_tensors(path, tensors, {"format": "pt", KEY: dump(about)})
+    write_tensors(path, tensors, {"format": "pt", CONTROL: dump(about)})
 
 
 def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
@@ -57,9 +56,9 @@ def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
     the same shapes is allowed, and said by `tied`.
     """
     header = read_header(path)
-    if KEY not in header.metadata:
-        raise Refusal(f"{path}: no control of this program, its header has no {KEY}")
-    about = parse(About, header.metadata[KEY], f"{path}: {KEY}")
+    if CONTROL not in header.metadata:
+        raise Refusal(f"{path}: no control of this program, its header has no {CONTROL}")
+    about = parse(About, header.metadata[CONTROL], f"{path}: {CONTROL}")
     widths = widths_of(pipeline)
     if widths != about.widths or pipeline.space.factor != about.factor:
         raise Refusal(
@@ -79,16 +78,20 @@ def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
 
 
 def widths_of(pipeline: "Pipeline") -> tuple[int, ...]:
-    """Give the channels of each level of a pipeline's U-Net, finest first; none for another network."""
-    net = pipeline.model.net
-    stages: Any = (*net.down, net.middle) if isinstance(net, UNet) else ()
+    """Give the channels of each level of a pipeline's U-Net, finest first. Raises Refusal for another network."""
+    net = _unet(pipeline)
+    stages: Any = (*net.down, net.middle)
     return tuple(stage.blocks[-1].conv2.out_channels for stage in stages)
 
 
 def following(pipeline: "Pipeline", control: Control) -> "Pipeline":
     """Put a control beside the U-Net of a pipeline. Raises Refusal for another network than a U-Net of this program."""
+    model = Model(Controlled(_unet(pipeline), control), pipeline.model.process, pipeline.model.kind)
+    return replace(pipeline, model=model, parts=pipeline.parts or pipeline.networks())
+
+
+def _unet(pipeline: "Pipeline") -> UNet:
     net = pipeline.model.net
     if not isinstance(net, UNet):
         raise Refusal(f"control: beside a U-Net of this program, and {pipeline.card.name!r} is a {type(net).__name__}")
-    model = Model(Controlled(net, control), pipeline.model.process, pipeline.model.kind)
-    return replace(pipeline, model=model, parts=pipeline.parts or pipeline.networks())
+    return net

@@ -4,7 +4,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from unnoise.errors import Refusal
 from unnoise.files.families.lora import Lora, grouped, read_lora
 from unnoise.files.header import read_header
 from unnoise.files.tensors import Fingerprint, read_tensors
+from unnoise.files.zoo import ADAPTERS, find
 from unnoise.lora.delta import Delta, Dora, LoHa, LoKr, LowRank, Whole, rows
 from unnoise.lora.names import Names
 from unnoise.lora.tie import About, about, tie
@@ -50,6 +52,10 @@ class Adapter:
     notes: tuple[str, ...] = ()
     file: str = ""
     ranks: Mapping[str, int] = field(default_factory=dict)
+
+
+One = str | os.PathLike[str] | Adapter
+Loras = One | Mapping[Any, float] | Sequence[One]  # one, several, or several with their weights
 
 
 def read(path: str | os.PathLike[str], pipeline: "Pipeline", *, partial: bool = False) -> Adapter:
@@ -129,6 +135,22 @@ def _configs(path: Path, metadata: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 
 Matched = tuple[dict[str, Delta], dict[str, int], list[str], list[str]]
+
+
+def weighed(lora: Loras, pipeline: "Pipeline") -> tuple[tuple[Adapter, float], ...]:
+    """Give each adapter its weight, 1 where none is given. What is a name or a file is read, as `read` does.
+
+    Warns of what is allowed but seldom meant in a file that is read here.
+    """
+    every = (lora,) if isinstance(lora, (str, os.PathLike, Adapter)) else lora
+    items = every.items() if isinstance(every, Mapping) else ((one, 1.0) for one in every)
+    found = []
+    for one, weight in items:
+        adapter = one if isinstance(one, Adapter) else read(find(one, ADAPTERS), pipeline)
+        for note in () if isinstance(one, Adapter) else adapter.notes:
+            warnings.warn(note, stacklevel=3)
+        found.append((adapter, weight))
+    return tuple(found)
 
 
 def _match(where: str, tensors: Mapping[str, Tensor], pipeline: "Pipeline", scales: Scales) -> Matched:

@@ -28,6 +28,8 @@ def chosen(roots: Mapping[str, nn.Module], wanted: Sequence[str]) -> list[str]:
     every = [(f"{root}.{path}", root, module) for root, net in roots.items() for path, module in layers(net)]
     for one in wanted:
         here = [name for name, root, module in every if _belongs(one, name, root, module)]
+        if not here and one in GROUPS:
+            raise Refusal(f"targets {one!r}: this model has no such layers")
         if not here:
             raise Refusal(f"targets {one!r}: one of {', '.join(GROUPS)}, or the end of a layer's name such as 'to_q'")
         found |= dict.fromkeys(here)

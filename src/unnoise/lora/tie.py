@@ -6,8 +6,9 @@ from typing import Any
 from unnoise.errors import Refusal
 from unnoise.files.border import Strict, parse
 from unnoise.files.card import Card
+from unnoise.files.families import own
 from unnoise.files.families.identity import Identity
-from unnoise.files.families.lora import OWN, Lora, base_of
+from unnoise.files.families.lora import Lora, base_of
 
 SAME = ({"flux1", "chroma"},)  # families whose layers are alike, so that the LoRA of one works on the other
 
@@ -37,7 +38,7 @@ class About(Strict):
 
 def about(metadata: dict[str, str], where: str) -> About | None:
     """Read what an adapter of this program says of itself, None for another maker's. Raises Refusal if unsound."""
-    return parse(About, metadata[OWN], f"{where}: {OWN}") if OWN in metadata else None
+    return parse(About, metadata[own.LORA], f"{where}: {own.LORA}") if own.LORA in metadata else None
 
 
 def base_from(card: Card) -> Base:
@@ -50,22 +51,22 @@ def tie(name: str, lora: Lora, metadata: dict[str, str], card: Card) -> list[str
 
     Raises Refusal for an adapter of another family. What nothing tells is left to the shapes.
     """
-    own = about(metadata, name)
-    made = Identity(own.base.family, own.base.variant, known_by="its own words") if own else base_of(lora, metadata)
+    said = about(metadata, name)
+    made = Identity(said.base.family, said.base.variant, known_by="its own words") if said else base_of(lora, metadata)
     if made.known and made.family != card.family and not any({made.family, card.family} <= same for same in SAME):
         raise Refusal(
-            f"{name}: a LoRA for {_named(own, made)}, told by {made.known_by}; {card.name!r} is {card.family}"
+            f"{name}: a LoRA for {_named(said, made)}, told by {made.known_by}; {card.name!r} is {card.family}"
         )
     found = []
     if made.known and made.variant and card.variant and made.variant != card.variant:
-        found.append(f"{name}: made for {_named(own, made)}, and {card.name!r} is {card.family} {card.variant}")
-    if own is not None and own.base.fingerprint and card.fingerprint and own.base.fingerprint != card.fingerprint:
+        found.append(f"{name}: made for {_named(said, made)}, and {card.name!r} is {card.family} {card.variant}")
+    if said is not None and said.base.fingerprint and card.fingerprint and said.base.fingerprint != card.fingerprint:
         found.append(
-            f"{name}: was trained on {own.base.name!r} of weights {own.base.fingerprint[:12]}, and is used on "
+            f"{name}: was trained on {said.base.name!r} of weights {said.base.fingerprint[:12]}, and is used on "
             f"{card.name!r} of weights {card.fingerprint[:12]}: what it does there was not measured"
         )
     return found
 
 
-def _named(own: About | None, made: Identity) -> str:
-    return f"{own.base.name!r}, {made}" if own else str(made)
+def _named(said: About | None, made: Identity) -> str:
+    return f"{said.base.name!r}, {made}" if said else str(made)

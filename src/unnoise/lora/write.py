@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unnoise.errors import Refusal, nearest
 from unnoise.files.border import dump
-from unnoise.files.families.lora import OWN
+from unnoise.files.families.own import LORA
 from unnoise.files.tensors import write_tensors
 from unnoise.lora.delta import Delta, Dora, LoHa, LoKr, LowRank, Whole
 from unnoise.lora.read import METADATA, Adapter
@@ -56,7 +56,7 @@ def write(
             raise Refusal(f"tensor {name!r} is not finite in {dtype}")
     metadata = {"format": "pt"}
     if adapter.about is not None:
-        metadata[OWN] = dump(adapter.about)
+        metadata[LORA] = dump(adapter.about)
     if layout == "peft":
         metadata[METADATA] = json.dumps(_configs(adapter.deltas), sort_keys=True)
     write_tensors(path, {name: value.contiguous() for name, value in stored.items()}, metadata)

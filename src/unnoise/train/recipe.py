@@ -11,7 +11,7 @@ from torch import nn
 
 from unnoise.data.view import Augment
 from unnoise.diffusion.predict import Kind
-from unnoise.errors import Refusal
+from unnoise.errors import Refusal, check_whole
 from unnoise.files.border import Strict, parse
 from unnoise.files.card import Advice, Part
 
@@ -22,8 +22,9 @@ COMPILERS = ("g++", "clang++", "cl")  # what torch.compile looks for on a CPU
 class Data(Strict):
     """Which pictures, and how they are varied.
 
-    source: `emoji`, a folder, or .tar files; size: side in pixels; views: how many variations of each picture the
-    denoiser sees, encoded once before it starts; strict: refuse a data set with unreadable pictures.
+    source: `emoji`, a folder, or .tar files; size: side in pixels, 8 ... 4096; views: how many variations of each
+    picture the denoiser sees, 1 ... 1024, encoded once before it starts; strict: refuse a data set with unreadable
+    pictures.
     """
 
     source: str
@@ -31,6 +32,10 @@ class Data(Strict):
     views: int = 8
     strict: bool = False
     augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        check_whole("size", self.size, 8, 4096)
+        check_whole("views", self.views, 1, 1024)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from unnoise.check.subject import Fault, Model, Place, Role, Said, Subject, Training, Trouble, Weights
 from unnoise.errors import Refusal
+from unnoise.files.families import own
 from unnoise.files.families.identity import Identity
 from unnoise.files.families.lora import Lora, base_of, read_lora
 from unnoise.files.families.names import by_name
@@ -72,7 +73,9 @@ def _describe(header: Header, path: str, values: Values, format: Format, lora: L
     place, name = Place(path), PurePath(path).name
     if CARD in header.metadata and lora is None:
         return _own(header, path, values)
-    told: Told = _role(header.tensors) if lora is None else ("lora", _lora_parts(lora))
+    told: Told = ("lora", _lora_parts(lora)) if lora else _role(header.tensors)
+    if own.CONTROL in header.metadata:
+        told = "controlnet", ()
     role, parts = told
     identity = base_of(lora, header.metadata) if lora else _identity(role, header, name)
     weights = Weights(place, role, identity, header, format, parts, lora, values)
@@ -119,7 +122,7 @@ def _role(tensors: Tensors) -> Told:
 
 def _identity(role: str, header: Header, name: str) -> Identity:
     if role == "controlnet":
-        return _control(header.tensors)
+        return own.base_told(header.metadata) if own.CONTROL in header.metadata else _control(header.tensors)
     if role == "embedding":
         widths = _widths(header.tensors)
         known_by = f"{' and '.join(map(str, widths))} wide"

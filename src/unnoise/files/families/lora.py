@@ -1,13 +1,13 @@
 """What a LoRA file holds: its layout, its modules with rank and alpha, and the base that its shapes fit."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from unnoise.files.families.bases import Shape, fitting, named
-from unnoise.files.families.identity import UNKNOWN, Identity
+from unnoise.files.families.identity import Identity
+from unnoise.files.families.own import LORA, base_told
 from unnoise.files.header import Entry
 
 
@@ -69,7 +69,6 @@ PARTS = {
     "diffusion_model.": "denoiser",
     "model.diffusion_model.": "denoiser",
 }
-OWN = "unnoise.lora"  # under which the header of a LoRA of this program says what it is
 START = re.compile("|".join(re.escape(start) for start in sorted(PARTS, key=len, reverse=True)))
 WRAPPED = "base_model.model."  # how peft names a model that it wrapped
 MODULES = 20_000  # that are read; the largest real files have about 3,000
@@ -158,9 +157,8 @@ def by_shapes(lora: Lora) -> Identity:
 
 def by_metadata(metadata: Mapping[str, str]) -> Identity:
     """Tell the base by what the trainer wrote of it."""
-    if OWN in metadata:
-        base = own_base(metadata)
-        return Identity(base.get("family", UNKNOWN), base.get("variant", ""), known_by=f"the metadata key {OWN}")
+    if LORA in metadata:
+        return base_told(metadata)
     for key in ("ss_base_model_version", "modelspec.architecture"):
         value = metadata.get(key, "")
         found = named(value)
@@ -170,15 +168,6 @@ def by_metadata(metadata: Mapping[str, str]) -> Identity:
                 kind = "v"
             return replace(found, prediction=kind, known_by=f"the metadata {key} = {value[:60]!r}")
     return Identity()
-
-
-def own_base(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Give what a LoRA of this program says of its base: name, family, variant, fingerprint; empty if it is unsound."""
-    try:
-        base = json.loads(metadata.get(OWN, "{}"))["base"]
-        return {name: value for name, value in base.items() if isinstance(value, str) and len(value) <= LONGEST}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
 
 
 def _shapes(lora: Lora) -> Iterator[Shape]:

@@ -1,0 +1,366 @@
+"""Training adapters: a base stays as it is, a stopped run goes on to the same bits, what is kept is drawn and read."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+import unnoise
+from unnoise.cli.main import main
+from unnoise.data.source import Source, open_source
+from unnoise.diffusion.model import collate
+from unnoise.errors import Refusal
+from unnoise.files.card import Part
+from unnoise.files.header import read_header
+from unnoise.files.model_file import load, save
+from unnoise.given import Handed
+from unnoise.lora.delta import Dora, LowRank
+from unnoise.lora.learn import Learned
+from unnoise.lora.read import Adapter, read
+from unnoise.lora.targets import chosen
+from unnoise.lora.wear import Wardrobe
+from unnoise.lora.write import write
+from unnoise.pipeline import Pipeline
+from unnoise.train.adapter import features, latents_key
+from unnoise.train.adapter_recipe import AdapterRecipe, Prior, Shape, read_adapter_recipe
+from unnoise.train.control import train_control
+from unnoise.train.loop import Progress
+from unnoise.train.lora import train_lora
+from unnoise.train.thrift import checkpointed
+
+RECIPE = """
+name = "squares"
+base = "{base}"
+seed = 3
+trigger = "flat"
+prompts = ["a red square"]
+
+[data]
+source = "{source}"
+size = 16
+views = 2
+
+[fit]
+steps = 6
+batch = 4
+warmup = 1
+rate = 1e-2
+
+[keep]
+snapshot = 3
+checkpoint = 2
+sheet = 6
+average = 2
+"""
+LORA = RECIPE + '\n[lora]\nrank = 4\nalpha = 2\ntargets = ["attention"]\n'
+CONTROL = RECIPE + "\n[control]\nwidth = 16\n"
+
+
+class Quiet:
+    """Report nothing, or stop after so many steps of the adapter."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop = stop
+
+    def opened(self, source: Source) -> None:
+        pass
+
+    def stage(self, name: str, total: int) -> None:
+        pass
+
+    def step(self, progress: Progress) -> None:
+        if progress.step == self.stop:
+            raise KeyboardInterrupt
+
+    def encoded(self, done: int, total: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, pictures with captions, and a recipe of each kind."""
+    folder = tmp_path_factory.mktemp("adapter")
+    tiny.saved(folder / "base.safetensors", text=replace(tiny.CARD.text, args=tiny.CARD.text.args | {"length": 64}))
+    (folder / "data").mkdir()
+    for i, colour in enumerate(("red", "green", "blue", "black", "white")):
+        picture = Image.new("RGB", (16, 16), colour)
+        picture.paste((250, 250, 250), (3, 3, 9, 9 + i))
+        picture.save(folder / f"data/{i}.png")
+        (folder / f"data/{i}.txt").write_text(f"a {colour} square")
+    for name, text in (("lora", LORA), ("control", CONTROL)):
+        (folder / f"{name}.toml").write_text(text.format(base=folder / "base.safetensors", source=folder / "data"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> Pipeline:
+    return load(folder / "base.safetensors")
+
+
+@pytest.fixture(scope="module")
+def recipe(folder: Path) -> AdapterRecipe:
+    return read_adapter_recipe(folder / "lora.toml")
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: AdapterRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a run that nothing interrupted."""
+    return fit(recipe, tmp_path_factory.mktemp("whole") / "run")
+
+
+def fit(recipe: AdapterRecipe, folder: Path, resume: bool = False, stop: int | None = None) -> Path:
+    train = train_lora if recipe.lora else train_control
+    return train(recipe, folder, torch.device("cpu"), resume, Quiet(stop))
+
+
+def same(one: Path, other: Path) -> bool:
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_lora_says_what_it_is_and_changes_its_base(whole: Path, base: Pipeline) -> None:
+    found = read(whole, base)
+    assert found.notes == ()
+    assert found.about is not None
+    assert found.about.base.fingerprint == base.card.fingerprint
+    assert found.about.trigger == "flat"
+    assert found.about.training["pictures"] == 5
+    plain, worn = (base.generate("flat a red square", seed=1, lora=lora)[0] for lora in ((), (found,)))
+    assert plain.image.tobytes() != worn.image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "roots"),
+    [
+        (Shape(4, 8.0, ("attention", "convolution"), dropout=0.3), {"net"}),
+        (Shape(4, 4.0, ("convolution",), dora=True), {"net"}),
+        (Shape(2, 4.0, ("attention", "text")), {"net", "text"}),
+        (Shape(2, 2.0, ("out",)), {"net", "text"}),
+    ],
+    ids=["dropout", "dora", "text", "ends"],
+)
+def test_every_shape_is_learned_and_its_base_stays(
+    recipe: AdapterRecipe, base: Pipeline, tmp_path: Path, shape: Shape, roots: set[str]
+) -> None:
+    before = Path(recipe.base).read_bytes()
+    found = read(fit(replace(recipe, lora=shape), tmp_path / "run"), base)
+    assert Path(recipe.base).read_bytes() == before
+    assert {name.partition(".")[0].rstrip("0123456789_") for name in found.deltas} == roots
+    assert found.notes == ()
+    assert {type(delta) for delta in found.deltas.values()} == {Dora if shape.dora else LowRank}
+
+
+def test_what_is_written_is_what_was_learned(base: Pipeline, tmp_path: Path) -> None:
+    """Hooks of the training and of the worn file give one answer, DoRA's magnitudes included."""
+    torch.manual_seed(0)
+    names = chosen(base.roots(), ("attention", "convolution"))
+    learned = Learned(base.roots(), names, 4, 2.0, dora=True).eval()
+    for parameter in [*learned.up, *learned.magnitude]:
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    cond = collate(base.text(["a red square"], "literal"))  # type: ignore[misc]
+    x, sigma = torch.randn(1, 4, 8, 8), torch.ones(1)
+    with learned.on(), torch.no_grad():
+        ours = base.model(x, sigma, cond)
+    write(tmp_path / "a.safetensors", Adapter("a", learned.deltas()), dtype=torch.float32)
+    with Wardrobe(base, [(read(tmp_path / "a.safetensors", base), 1.0)]).on(), torch.no_grad():
+        worn = base.model(x, sigma, cond)
+    assert float((ours - base.model(x, sigma, cond)).abs().max()) > 1e-2
+    assert torch.allclose(ours, worn, atol=1e-5)
+
+
+def test_a_lora_learns(recipe: AdapterRecipe, tmp_path: Path) -> None:
+    longer = replace(recipe, fit=replace(recipe.fit, steps=60), lora=Shape(8, 8.0, ("attention", "convolution")))
+    fit(longer, tmp_path / "run")
+    lines = (tmp_path / "run/adapter/log.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+@pytest.mark.parametrize("kind", ["lora", "control"])
+@pytest.mark.parametrize("stop", [1, 5])
+def test_a_stopped_run_ends_with_the_same_bits(folder: Path, tmp_path: Path, kind: str, stop: int) -> None:
+    recipe = read_adapter_recipe(folder / f"{kind}.toml")
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path / "run", stop=stop)
+    assert not (tmp_path / "run/squares.safetensors").exists()
+    assert same(fit(recipe, tmp_path / "run", resume=True), fit(recipe, tmp_path / "whole"))
+
+
+def test_a_finished_run_is_not_overwritten(recipe: AdapterRecipe, whole: Path) -> None:
+    with pytest.raises(Refusal, match="--resume"):
+        fit(recipe, whole.parent)
+    with pytest.raises(Refusal, match="another recipe"):
+        fit(replace(recipe, seed=4), whole.parent, resume=True)
+
+
+def test_what_the_base_keeps_is_drawn_by_it_and_learned(recipe: AdapterRecipe, base: Pipeline, tmp_path: Path) -> None:
+    prior = Prior(("a dog", "a cat"), count=3, share=0.5)
+    path = fit(replace(recipe, prior=prior), tmp_path / "run")
+    kept = load_file(tmp_path / "run/prior.safetensors")["x0"]
+    for k, prompt in enumerate(("a dog", "a cat", "a dog")):
+        assert torch.equal(kept[k], base.generate(prompt, seed=3 + k, size=16)[0].x0.half())
+    assert not same(path, fit(recipe, tmp_path / "without"))
+
+
+def test_checkpointing_gives_the_same_gradients_with_fewer_activations(base: Pipeline) -> None:
+    torch.manual_seed(0)
+    learned = Learned(base.roots(), chosen(base.roots(), ("attention", "convolution")), 4, 4.0)
+    torch.nn.init.normal_(learned.up[0])
+    cond = collate(base.text(["a red square"], "literal"))  # type: ignore[misc]
+    x = torch.randn(1, 4, 8, 8)
+    found: list[list[Tensor]] = []
+    kept: list[int] = []
+    for wanted in (False, True):
+        sizes: list[int] = []
+        learned.zero_grad()
+        with learned.on(), checkpointed(base, wanted):
+            with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: (s.append(t.numel()), t)[1], lambda t: t):
+                answer = base.model(x, torch.ones(1), cond).square().mean()
+            answer.backward()  # type: ignore[no-untyped-call]
+        kept.append(sum(sizes))
+        found.append([parameter.grad.clone() for parameter in learned.parameters() if parameter.grad is not None])
+    assert len(found[0]) == len(list(learned.parameters()))
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
+    assert kept[1] < 0.7 * kept[0]
+    assert "forward" not in vars(base.model.net.get_submodule("down.0"))
+
+
+def test_captions_are_read_once(base: Pipeline, tmp_path: Path) -> None:
+    captions, path = ["", "a dog"], tmp_path / "features.safetensors"
+    first = features(base.text, captions, path, "base")
+    again = features(None, captions, path, "base")
+    assert all(torch.equal(first.given()[name], value) for name, value in again.given().items())
+    for other, fingerprint in ((["", "a cat"], "base"), (captions, "another")):
+        with pytest.raises(Refusal, match="reads no captions"):
+            features(None, other, path, fingerprint)
+
+
+def test_latents_are_those_of_these_pictures_size_and_base(
+    recipe: AdapterRecipe, base: Pipeline, folder: Path, tmp_path: Path
+) -> None:
+    source = open_source(str(folder / "data"), 16)
+    key = latents_key(recipe, source, base)
+    larger = replace(recipe, data=replace(recipe.data, size=32))
+    other = replace(base, card=replace(base.card, fingerprint="0" * 64))
+    assert latents_key(recipe, open_source(str(folder / "data"), 16), base) == key
+    assert latents_key(larger, open_source(str(folder / "data"), 32), base) != key
+    assert latents_key(recipe, source, other) != key
+    for path in (folder / "data").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    Image.new("RGB", (16, 16), "pink").save(tmp_path / "0.png")
+    assert latents_key(recipe, open_source(str(tmp_path), 16), base) != key
+
+
+def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_path: Path) -> None:
+    path = fit(read_adapter_recipe(folder / "control.toml"), tmp_path / "run")
+    following = unnoise.load(folder / "base.safetensors", control=path)
+    plain = base.generate("a red square", seed=1)[0]
+    with Image.open(folder / "data/0.png") as opened:
+        picture = opened.convert("RGB")
+    followed = following.generate("a red square", seed=1, hint=picture)[0]
+    weak = following.generate("a red square", seed=1, hint=picture, hint_weight=0)[0]
+    assert followed.image.tobytes() != plain.image.tobytes()
+    assert torch.allclose(weak.x0, plain.x0, atol=1e-5)
+    again = following.replay(followed.recipe, Handed(hint=picture))
+    assert again.image.tobytes() == followed.image.tobytes()
+    with pytest.raises(Refusal, match="hint"):
+        following.replay(followed.recipe)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rank = 4", "rank = 0", "rank 0: a whole number from 1 to 1024"),
+        ("rank = 4", "rnk = 4", r"unknown field 'lora\.rnk'.*did you mean 'rank'"),
+        ("alpha = 2", "alpha = -1", "alpha -1"),
+        ('targets = ["attention"]', "targets = []", "targets: none"),
+        ('targets = ["attention"]', 'targets = ["atention"]', "targets 'atention': one of attention, feed-forward"),
+        ("alpha = 2", "alpha = 2\ndropout = 0.95", r"dropout 0\.95"),
+        ("[lora]", "[control]\n[lora]", "one of them"),
+        ("seed = 3", "seed = 3\nlevel_mean = 0.0", "level_mean and level_std: act together"),
+        ("[lora]", "[prior]\nprompts = []\n[lora]", "prior.prompts: none"),
+        ("[lora]", '[prior]\nprompts = ["a"]\nshare = 1.0\n[lora]', r"prior\.share 1"),
+        ('base = "', 'base = "/nowhere', "nowhere"),
+        ("views = 2", "views = 0", "views 0"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text((folder / "lora.toml").read_text().replace(old, new))
+    assert main(["lora", "train", str(path), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert re.search(message, said), said
+    assert not (tmp_path / "run/squares.safetensors").exists()
+
+
+def test_each_command_takes_its_own_kind_of_recipe(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command, kind, other in (("lora", "control", "unnoise control train"), ("control", "lora", "unnoise lora")):
+        assert main([command, "train", str(folder / f"{kind}.toml"), "--out", str(tmp_path / "run")]) == 2
+        assert other in capsys.readouterr().err
+
+
+def test_a_control_beside_another_network_is_refused(folder: Path, tmp_path: Path) -> None:
+    recipe = read_adapter_recipe(folder / "control.toml")
+    other = tiny.pipeline(
+        replace(tiny.CARD, net=Part("DiT", {"channels": 4, "width": 64, "depth": 1, "context": 16, "vector": 16}))
+    )
+    save(tmp_path / "dit.safetensors", other)
+    with pytest.raises(Refusal, match="U-Net"):
+        fit(replace(recipe, base=str(tmp_path / "dit.safetensors")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_commands_train_change_and_merge(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a run writes goes through every other command, and merged draws what worn draws."""
+    base, made = str(folder / "base.safetensors"), tmp_path / "run/squares.safetensors"
+    assert main(["lora", "train", str(folder / "lora.toml"), "--out", str(tmp_path / "run")]) == 0
+    assert "squares.safetensors" in capsys.readouterr().out
+    assert main(["inspect", str(made)]) == 0
+    assert re.search(r"base +tiny, weights [0-9a-f]{12}\n +trigger +flat", capsys.readouterr().out)
+    k, r, m, e = (str(tmp_path / f"{name}.safetensors") for name in ("kohya", "resized", "merged", "extracted"))
+    assert main(["lora", "convert", str(made), "--model", base, "--layout", "kohya", "-o", k]) == 0
+    assert main(["lora", "resize", k, "--model", base, "--rank", "2", "-o", r]) == 0
+    assert "rank 2 of" in capsys.readouterr().out
+    assert main(["lora", "merge", "--lora", f"{made}:0.5", "--model", base, "-o", m]) == 0
+    assert main(["lora", "extract", m, "--model", base, "--rank", "4", "-o", e]) == 0
+    assert "holds 100.0% of the change" in capsys.readouterr().out
+    assert any(name.startswith("lora_unet_") for name in read_header(Path(k)).tensors)
+    pipeline, merged = load(base), load(m)
+    worn = pipeline.generate("a red square", seed=1, lora={str(made): 0.5})[0]
+    assert torch.allclose(merged.generate("a red square", seed=1)[0].x0, worn.x0, atol=0.02)
+    back = pipeline.generate("a red square", seed=1, lora=e)[0]
+    assert torch.allclose(back.x0, worn.x0, atol=0.02)
+    from_kohya = pipeline.generate("a red square", seed=1, lora={k: 0.5})[0]
+    assert torch.allclose(from_kohya.x0, worn.x0, atol=1e-4)
+
+
+def test_a_picture_tells_the_command_what_it_wore(folder: Path, tmp_path: Path, whole: Path) -> None:
+    base, out = str(folder / "base.safetensors"), tmp_path / "out"
+    asked = ["generate", "a red square", "--model", base, "--seed", "4", "--lora", f"{whole}:0.7", "--out", str(out)]
+    assert main(asked) == 0
+    (picture,) = out.glob("*.png")
+    said = ["replay", str(picture), "--model", base, "--out", str(tmp_path / "again.png")]
+    assert main(said) == 2
+    assert main([*said, "--lora", f"{whole}:0.7"]) == 0
+    with Image.open(tmp_path / "again.png") as again, Image.open(picture) as first:
+        assert again.tobytes() == first.tobytes()
+
+
+def test_outlines_are_drawn_by_the_command(folder: Path, tmp_path: Path) -> None:
+    assert main(["control", "outline", str(folder / "data/0.png"), "-o", str(tmp_path / "lines.png")]) == 0
+    with Image.open(tmp_path / "lines.png") as opened:
+        lines = opened.convert("L")
+    assert lines.size == (16, 16)
+    assert lines.getextrema()[1] > 200  # type: ignore[operator]
