@@ -122,13 +122,13 @@ class AdapterTask:
 
     @torch.no_grad()
     def sheet(self) -> Image.Image:
-        """Show what the recipe's prompts give: below, of a LoRA, without the trigger; of a control, what it follows."""
+        """Show what the recipe's prompts give; below, without the trigger if there is one, or what a control follows."""
         recipe, count = self.recipe, len(self.recipe.prompts) or 8
         prompts = recipe.prompts or tuple(names[0] for names in self.examples.source.captions[:count])
         asked = [triggered(recipe.trigger, prompt) for prompt in prompts]
         self.learned.eval()
         if self.examples.hints is None:
-            rows = [*self._drawn(asked), *self._drawn(prompts)]
+            rows = [*self._drawn(asked), *(self._drawn(prompts) if recipe.trigger else ())]
         else:
             followed = [_picture(self.examples.hints[self._shown(prompt), 0]) for prompt in prompts]
             rows = [self._drawn([one], hint)[0] for one, hint in zip(asked, followed, strict=True)] + followed
