@@ -1,4 +1,4 @@
-"""Draw 96 emoji in ink, blue lines on cream paper, with their names: the pictures that recipes/ink.toml learns.
+"""Draw 96 emoji in blue ink and wash, with their names: the pictures that recipes/ink.toml learns.
 
     python examples/style/make.py runs/ink-pictures
 """
@@ -16,16 +16,16 @@ from unnoise.data.source import open_source
 from unnoise.data.view import View, pixels_of
 
 COUNT = 96
-INK, PAPER = (0.12, 0.18, 0.45), (0.98, 0.95, 0.86)
+INK = (0.12, 0.18, 0.45)
+WASH = 0.6  # how dark black is in ink and water, 1 = as a line
 
 
 def inked(pictures: Tensor) -> Tensor:
-    """Draw pictures in ink: (B, 3, H, W) in [-1, 1] -> the same. What is dark is shaded lightly."""
-    lines = outlines(pictures)
-    shade = 0.25 * (1 - (pictures.mean(1, keepdim=True) + 1) / 2)
-    strength = torch.maximum(lines, shade)
-    ink, paper = (torch.tensor(colour)[None, :, None, None] for colour in (INK, PAPER))
-    return (paper + strength * (ink - paper)) * 2 - 1
+    """Draw pictures in ink on white paper: (B, 3, H, W) in [-1, 1] -> the same. Lines are ink, what is dark is wash."""
+    darkness = (1 - pictures.mean(1, keepdim=True)) / 2
+    strength = torch.maximum(outlines(pictures), WASH * darkness)
+    ink = torch.tensor(INK)[None, :, None, None]
+    return (1 + strength * (ink - 1)) * 2 - 1
 
 
 def main(folder: Path) -> None:

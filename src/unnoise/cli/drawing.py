@@ -78,7 +78,9 @@ def _notes(handed: "Handed", pipeline: "Pipeline") -> Iterator[str]:
     if handed.mask is not None and handed.image is not None and pipeline.space.factor > 1:
         factor = pipeline.space.factor
         width, height = (side // factor * factor for side in handed.image.size)
-        yield str(region(mask_data(handed.mask, handed.image.size)[..., :height, :width], factor))
+        kept = mask_data(handed.mask, handed.image.size)[..., :height, :width]
+        if bool(kept.any()):
+            yield str(region(kept, factor))
     for adapter, _ in handed.adapters:
         yield from adapter.notes
 

@@ -1,6 +1,5 @@
 """`unnoise edit`: a picture is changed: as a whole, where a mask paints, at its borders, or from its own noise."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -41,10 +40,7 @@ def edit(
     output: Annotated[Output, Parameter(name="*")] = HERE,
 ) -> None:
     """Change a picture, and say where the new one is."""
-    if start.image is not None:
-        raise Refusal(f"image {start.image!r}: the picture to be changed is named first, without --image")
     if kept.keep_outside and start.mask is None:
         raise Refusal("keep-outside: says how a mask is read, and none is given")
     request = request_of((prompt,), how, ways, kept)
-    begun = replace(start, image=image)
-    draw(request, source, lambda model: begun.opened(model, request.size, kept.keep_outside), output)
+    draw(request, source, lambda model: start.opened(model, image, request.size, kept.keep_outside), output)

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from unnoise.cli.drawing import Output, draw
-from unnoise.cli.how import How, Start, Ways, request_of
+from unnoise.cli.how import How, Image, Start, Ways, request_of
 from unnoise.cli.source import Source
 from unnoise.errors import Refusal
 from unnoise.sampling.names import GRIDS, SAMPLERS, GridEntry, SamplerEntry
@@ -52,12 +52,14 @@ def generate(
     how: Annotated[How, Parameter(name="*")] = DEFAULT,
     ways: Annotated[Ways, Parameter(name="*")] = STRAIGHT,
     source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    image: Image = None,
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
     prompts: Annotated[str | None, Parameter(help="File with a prompt a line, in place of PROMPT.")] = None,
     output: Annotated[Output, Parameter(name="*")] = HERE,
 ) -> None:
     """Draw pictures and say where they are."""
-    draw(request_of(_prompts(prompt, prompts), how, ways=ways), source, start.opened, output)
+    request = request_of(_prompts(prompt, prompts), how, ways=ways)
+    draw(request, source, lambda model: start.opened(model, image), output)
 
 
 def _prompts(prompt: str | None, file: str | None) -> tuple[str, ...]:

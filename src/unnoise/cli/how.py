@@ -93,14 +93,14 @@ class Kept:
 
 
 PLAIN, STRAIGHT = Kept(), Ways()
+Image = Annotated[str | None, Parameter(help="Picture to be changed, see --strength.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is changed, what of it is kept, what is followed, and what the model wears."""
+    """What of a picture is kept, what is followed, and what the model wears."""
 
-    image: Annotated[str | None, Parameter(help="Picture to be changed, see --strength.")] = None
-    mask: Annotated[str | None, Parameter(help="Grey picture: white keeps of --image, black is painted.")] = None
+    mask: Annotated[str | None, Parameter(help="Grey picture: white keeps of the picture, black is painted.")] = None
     hint: Annotated[str | None, Parameter(help="Picture whose shapes are followed, for --control.")] = None
     look: Annotated[str | None, Parameter(help="Picture that the result resembles, for --look-model.")] = None
     lora: Annotated[
@@ -109,21 +109,24 @@ class Start:
     ] = ()
     partial: Annotated[bool, Parameter(negative="", help="Take what fits of an adapter, where not all does.")] = False
 
-    def opened(self, pipeline: "Pipeline", fit: tuple[int, int] | None = None, invert: bool = False) -> "Handed":
-        """Open all. fit: size to which image and mask are brought; invert: white of the mask paints, black keeps.
+    def opened(
+        self, pipeline: "Pipeline", image: str | None, fit: tuple[int, int] | None = None, invert: bool = False
+    ) -> "Handed":
+        """Open all. image: file of the picture to be changed; fit: size to which it and the mask are brought; invert:
+        white of the mask paints, black keeps.
 
         Raises Refusal for what cannot be read.
         """
         from unnoise.files.picture import fitted, inverted, open_image, open_mask
         from unnoise.given import Handed
 
-        image, hint, look = (None if path is None else open_image(path) for path in (self.image, self.hint, self.look))
+        picture, hint, look = (None if path is None else open_image(path) for path in (image, self.hint, self.look))
         mask = None if self.mask is None else open_mask(self.mask)
         if mask is not None and invert:
             mask = inverted(mask)
         if fit is not None:
-            image, mask = (None if one is None else fitted(one, fit) for one in (image, mask))
-        return Handed(image=image, mask=mask, hint=hint, look=look, adapters=self._worn(pipeline))
+            picture, mask = (None if one is None else fitted(one, fit) for one in (picture, mask))
+        return Handed(image=picture, mask=mask, hint=hint, look=look, adapters=self._worn(pipeline))
 
     def _worn(self, pipeline: "Pipeline") -> "tuple[tuple[Adapter, float], ...]":
         """Read the adapters, each with its weight."""

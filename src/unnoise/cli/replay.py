@@ -17,8 +17,7 @@ from unnoise.files.recipe import Recipe
 from unnoise.files.zoo import ZOO
 
 if TYPE_CHECKING:
-    from unnoise.given import Handed
-    from unnoise.pipeline import Pipeline
+    pass
 
 NOTHING = Start()
 
@@ -31,6 +30,7 @@ def replay(
     model: Annotated[
         str | None, Parameter(name=["--model", "-m"], help="File or folder of the model, where it has no name.")
     ] = None,
+    image: Annotated[str | None, Parameter(help="Picture that was changed, where it began with one.")] = None,
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
     keep_outside: Annotated[bool, Parameter(negative="", help="The mask was one whose white is painted.")] = False,
     parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks, as it was drawn.")] = None,
@@ -46,23 +46,19 @@ def replay(
     path = places(out, [recipe.prompt], [recipe.seed], _endings(recipe, file))[0][0]
     pipeline = load_source(source, recipe.dtype)
     with saying("drawing again"):
+        from unnoise.files.picture import fitted
         from unnoise.render import versions
 
         for name, used in versions().items():
             if recipe.versions.get(name) != used:
                 made = recipe.versions.get(name, "an unknown version")
                 print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
-        sample = pipeline.replay(recipe, _handed(recipe, pipeline, start, keep_outside))
+        found = start.opened(pipeline, image, invert=keep_outside)
+        if found.hint is not None:
+            found = replace(found, hint=fitted(found.hint, recipe.size))
+        sample = pipeline.replay(recipe, found)
     write_sample(path, sample)
     print(path)
-
-
-def _handed(recipe: Recipe, pipeline: "Pipeline", start: Start, keep_outside: bool) -> "Handed":
-    """Open what the picture began with, in the size that it was drawn in."""
-    from unnoise.files.picture import fitted
-
-    found = start.opened(pipeline, invert=keep_outside)
-    return found if found.hint is None else replace(found, hint=fitted(found.hint, recipe.size))
 
 
 def _endings(recipe: Recipe, file: str) -> tuple[str, ...]:

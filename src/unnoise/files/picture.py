@@ -1,6 +1,7 @@
 """Pictures as PNG files that carry their recipes."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -89,11 +90,13 @@ def inverted(mask: Image.Image) -> Image.Image:
 
 def _opened(path: str | os.PathLike[str], what: str) -> Image.Image:
     try:
-        with Image.open(path, formats=FORMATS) as found:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as found:
             if found.width * found.height > PIXELS:
                 raise Refusal(f"{what} {path}: {found.width}x{found.height} pixels, at most {PIXELS} in all")
             return ImageOps.exif_transpose(found)
     except Refusal:
         raise
-    except (ValueError, SyntaxError, Image.DecompressionBombError, OSError) as error:
+    except Image.DecompressionBombError as error:
+        raise Refusal(f"{what} {path}: at most {PIXELS} pixels in all: {error}") from None
+    except (ValueError, SyntaxError, OSError) as error:
         raise Refusal(f"{what} {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -122,7 +122,7 @@ class AdapterTask:
 
     @torch.no_grad()
     def sheet(self) -> Image.Image:
-        """Show what the recipe's prompts give; below, without the trigger if there is one, or what a control follows."""
+        """Show what the recipe's prompts give; below, if there is a trigger, without it, or what a control follows."""
         recipe, count = self.recipe, len(self.recipe.prompts) or 8
         prompts = recipe.prompts or tuple(names[0] for names in self.examples.source.captions[:count])
         asked = [triggered(recipe.trigger, prompt) for prompt in prompts]

@@ -1,0 +1,119 @@
+"""What an adapter costs: worn and merged, and its training; `make bench` prints the table.
+
+    live, merged   a step with an adapter of rank 16 on every attention layer, over the step without; median of pairs
+    training       300 steps of recipes/ink.toml, whose layers, rank and batch are kept, from the pace of 40
+    memory         the peak of `unnoise lora train` over that of a process which loads the model and holds the
+                   activations of one batch
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+from cost import peak
+
+import unnoise
+from unnoise.lora.inject import injected
+from unnoise.lora.learn import Learned
+from unnoise.lora.read import Adapter
+from unnoise.lora.targets import chosen
+from unnoise.pipeline import Pipeline
+
+ROOT = Path(__file__).parents[1]
+RANK, STEPS, PAIRS, TRAINED = 16, 8, 9, 40
+HELD = """
+import sys, torch
+from itertools import pairwise
+from pathlib import Path
+from unnoise.data.source import open_source
+from unnoise.diffusion.model import collate
+from unnoise.files.load import load
+from unnoise.train.adapter_recipe import read_adapter_recipe
+recipe = read_adapter_recipe(Path(sys.argv[1]))
+source, pipeline = open_source(recipe.data.source, recipe.data.size), load(recipe.base)
+batch = recipe.fit.batch
+with torch.no_grad():
+    cond = collate(pipeline.text([source.captions[0][0]] * batch, "literal"))
+x = torch.randn(batch, *pipeline.space.shape(recipe.data.size, recipe.data.size), requires_grad=True)
+with torch.autocast("cpu", torch.bfloat16, enabled=recipe.fit.bf16):
+    pipeline.model(x, torch.ones(batch), cond).square().mean().backward()
+"""
+
+
+def random_adapter(pipeline: Pipeline) -> Adapter:
+    """Make an adapter of every attention layer of the denoiser."""
+    torch.manual_seed(0)
+    learned = Learned(pipeline.roots(), chosen(pipeline.roots(), ("attention",)), RANK, RANK)
+    for up in learned.up:
+        torch.nn.init.normal_(up, std=1e-3)
+    return Adapter("random", learned.deltas())
+
+
+def steps(name: str, pipeline: Pipeline, size: int, guidance: float) -> None:
+    """Print what a step costs with an adapter that is worn, and with one that is merged."""
+    adapter = random_adapter(pipeline)
+
+    def seconds(lora: tuple[Adapter, ...]) -> float:
+        marks: list[float] = []
+        pipeline.generate(
+            "a", seed=1, steps=STEPS, size=size, weight=guidance, lora=lora,
+            watch=lambda share, x0: marks.append(time.perf_counter()),
+        )  # fmt: skip
+        return statistics.median(after - before for before, after in pairwise(marks))
+
+    def merged() -> float:
+        with injected(pipeline, [(adapter, 1.0)]):
+            return seconds(())
+
+    seconds(())
+    rounds = [(seconds(()), seconds((adapter,)), merged()) for _ in range(PAIRS)]
+    live, folded = (statistics.median(row[k] / row[0] for row in rounds) - 1 for k in (1, 2))
+    step = statistics.median(row[0] for row in rounds)
+    layers = f"{len(adapter.deltas)} layers"
+    print(f"{name:34} {1000 * step:8.1f} ms  live {live:+6.1%}  merged {folded:+6.1%}  {layers}", flush=True)
+
+
+def training() -> None:
+    """Print the time and the memory of a training."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures, recipe = f"{folder}/pictures", Path(folder) / "ink.toml"
+        made = [sys.executable, str(ROOT / "examples/style/make.py"), pictures]
+        subprocess.run(made, check=True, capture_output=True)
+        text = (ROOT / "recipes/ink.toml").read_text(encoding="utf-8").replace("runs/ink-pictures", pictures)
+        lines = [f"steps = {TRAINED}" if line.startswith("steps = ") else line for line in text.splitlines()]
+        recipe.write_text("\n".join(lines), encoding="utf-8")
+        whole = peak("-m", "unnoise", "lora", "train", str(recipe), "--out", f"{folder}/run")
+        held = peak("-c", HELD, str(recipe))
+        log = (Path(folder) / "run/adapter/log.jsonl").read_text().splitlines()
+    first, last = json.loads(log[4]), json.loads(log[-1])
+    pace = (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
+    print(f"{'training, 300 steps':34} {300 * pace / 60:8.1f} min  asked 10")
+    print(f"{'memory':34} {whole / held:8.2f}      asked 1.3, {whole:.0f} of {held:.0f} MB")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true", help="leave out the network of Stable Diffusion 1.5's size")
+    asked = parser.parse_args()
+    steps("emoji, 64 x 64", unnoise.load("emoji"), 64, 2.0)
+    if not asked.small:
+        with tempfile.TemporaryDirectory() as folder:
+            made = [sys.executable, str(ROOT / "bench/load.py"), "--make", f"{folder}/sd", "float32"]
+            subprocess.run(made, check=True, capture_output=True)
+            steps("Stable Diffusion 1.5, 256 x 256", unnoise.load(f"{folder}/sd"), 256, 7.5)
+    training()
+
+
+if __name__ == "__main__":
+    main()
