@@ -178,7 +178,7 @@ def test_a_region_says_what_the_grid_can_resolve() -> None:
 
 
 def test_what_is_painted_does_not_leak_into_what_is_filled() -> None:
-    """The fill is made of what is kept alone, nearest first, and of any value that is given for what is painted."""
+    """The fill is made of what is kept alone, and lies between its colours; what is kept stays to the bit."""
     made = torch.Generator().manual_seed(5)
     picture, other = (torch.randn(2, 3, 12, 16, generator=made) for _ in range(2))
     mask = torch.ones(1, 1, 12, 16)
@@ -186,10 +186,24 @@ def test_what_is_painted_does_not_leak_into_what_is_filled() -> None:
     found = filled(picture, mask)
     assert torch.equal(found, filled(torch.where(mask == 1, picture, other), mask))
     assert torch.equal(found[(mask == 1).expand_as(found)], picture[(mask == 1).expand_as(found)])
-    assert torch.allclose(found[..., 4, 8], picture[..., 3, 7:10].mean(-1), atol=1e-5)
+    assert torch.equal(filled(torch.ones_like(picture), mask), torch.ones_like(picture))
+    inside = found[..., 4:9, 5:]
+    assert bool((inside >= picture.amin((2, 3), keepdim=True)).all())
+    assert bool((inside <= picture.amax((2, 3), keepdim=True)).all())
     soft = torch.where(mask == 1, mask, 0.5)
     assert torch.equal(filled(picture, soft), picture)
     assert torch.equal(filled(picture, torch.zeros_like(mask)), torch.zeros_like(picture))
+
+
+def test_the_fill_is_nearest_to_the_nearest() -> None:
+    picture = torch.zeros(1, 1, 8, 64)
+    picture[..., 0], picture[..., -1] = -1, 1
+    mask = torch.zeros_like(picture)
+    mask[..., 0] = mask[..., -1] = 1
+    row = filled(picture, mask)[0, 0, 4]
+    assert bool((row.diff() >= 0).all())
+    assert row[1] < -0.9
+    assert row[-2] > 0.9
 
 
 def test_a_seam_lies_in_what_is_painted() -> None:

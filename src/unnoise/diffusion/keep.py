@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from unnoise.diffusion.model import Denoise
 from unnoise.diffusion.predict import expand
@@ -65,19 +65,19 @@ def cells(mask: Tensor, factor: int) -> Tensor:
 
 
 def filled(picture: Tensor, mask: Tensor) -> Tensor:
-    """Fill what is painted outright with the colours around it, from its border inwards.
+    """Fill what is painted outright with the colours around it, the nearer the more.
 
     An encoder sees further than one cell: what is to be painted over would leak into the cells that are kept beside it.
     picture: (B, c, H, W); mask: (1, 1, H, W), 1 = keep; only places of 0 are filled -> (B, c, H, W).
+    Source: Gortler et al. 1996, "The lumigraph", section 3.4.2 (pull-push).
     """
-    held = (mask > 0).to(picture)
-    found = picture * held
-    while bool((held == 0).any()) and bool((held == 1).any()):
-        count = 9 * avg_pool2d(held, 3, 1, 1)
-        mean = 9 * avg_pool2d(found, 3, 1, 1) / count.clamp(min=1)
-        reached = (held == 0) & (count > 0)
-        found, held = torch.where(reached, mean, found), torch.where(reached, 1.0, held)
-    return found
+    held = mask > 0
+    if bool(held.all()) or not bool(held.any()):
+        return torch.where(held, picture, 0.0)
+    share = avg_pool2d(held.to(picture), 2, ceil_mode=True)
+    mean = avg_pool2d(picture * held, 2, ceil_mode=True) / share.clamp(min=0.25)
+    coarse = interpolate(filled(mean, share), size=picture.shape[2:], mode="bilinear")
+    return torch.where(held, picture, coarse)
 
 
 def feathered(mask: Tensor, pixels: int) -> Tensor:
