@@ -38,7 +38,7 @@ def unseen(source: Source, count: int) -> list[int]:
     """Choose pictures of concepts that the style was not learned from."""
     firsts = [members[0] for members in source.members]
     seen = {source.concepts[i] for i in firsts[:: len(firsts) // COUNT][:COUNT]}
-    every = chosen_pictures(source, len(source), SEED, "picture")
+    every = chosen_pictures(source, len(source.members), SEED, "concept")
     return [i for i in every if source.concepts[i] not in seen][:count]
 
 

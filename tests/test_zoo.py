@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import unnoise
 from unnoise.cli.main import main
+from unnoise.data.outline import outlines
 from unnoise.data.source import open_source
-from unnoise.files.zoo import find
+from unnoise.files.zoo import ADAPTERS, find
+from unnoise.given import picture_data
 from unnoise.pipeline import Pipeline
+from unnoise.sample import Sample
 from unnoise.train import evaluate as figures
 
 FIGURES = {"named_by_picture", "named_by_concept", "background", "ratio_by_picture", "background_ratio", "psnr"}
@@ -76,3 +80,33 @@ def test_the_weights_are_finite_and_their_fingerprint_is_theirs(emoji: Pipeline)
     assert len(emoji.card.fingerprint) == 64
     for net in emoji.networks().values():
         assert all(torch.isfinite(tensor).all() for tensor in net.state_dict().values())
+
+
+def test_the_adapter_is_the_models_and_draws_in_its_style(emoji: Pipeline) -> None:
+    """Ink and watercolour: paler than the base by the share that the script says, with lines as dark as its ink."""
+    from unnoise.lora.read import read
+
+    ink = read(find("ink", ADAPTERS), emoji)
+    assert ink.notes == ()
+    prompts = ["red apple", "sunflower", "cat face", "rocket"]
+    plain, inked = ([pixels(one.image) for one in emoji.generate(prompts, seed=3, lora=lora)] for lora in ((), ink))
+    red = pixels(emoji.generate("red apple", seed=3, lora=ink)[0].image)[28:44, 20:44]
+    assert red[..., 0].mean() > red[..., 2].mean() + 40
+    for before, after in zip(plain, inked, strict=True):
+        inside = (before.min(-1) < 230) & (after.min(-1) < 230)
+        assert after[inside].min(-1).mean() > before[inside].min(-1).mean() + 10
+
+
+def test_the_control_follows_outlines(emoji: Pipeline) -> None:
+    """What is drawn along outlines has them where they are, far more than what is drawn without."""
+    following = unnoise.load("emoji", control="outline")
+    shape = picture_data(emoji.generate("red heart", seed=7)[0].image)
+    lines = outlines(shape)
+    hint = Image.fromarray((lines[0, 0] * 255).byte().numpy()).convert("RGB")
+    names = ["green apple", "sunflower", "cat face"]
+    free, followed = emoji.generate(names, seed=3), following.generate(names, seed=3, hint=hint)
+
+    def apart(samples: list[Sample]) -> float:
+        return float(torch.cat([outlines(picture_data(one.image)) - lines for one in samples]).square().mean())
+
+    assert apart(followed) < 0.8 * apart(free)

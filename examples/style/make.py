@@ -1,4 +1,4 @@
-"""Draw 96 emoji in blue ink and wash, with their names: the pictures that recipes/ink.toml learns.
+"""Draw 96 emoji in ink and watercolour, with their names: the pictures that recipes/ink.toml learns.
 
     python examples/style/make.py runs/ink-pictures
 """
@@ -17,15 +17,14 @@ from unnoise.data.view import View, pixels_of
 
 COUNT = 96
 INK = (0.12, 0.18, 0.45)
-WASH = 0.6  # how dark black is in ink and water, 1 = as a line
+WASH = 0.7  # how much of their colour the areas keep
 
 
 def inked(pictures: Tensor) -> Tensor:
-    """Draw pictures in ink on white paper: (B, 3, H, W) in [-1, 1] -> the same. Lines are ink, what is dark is wash."""
-    darkness = (1 - pictures.mean(1, keepdim=True)) / 2
-    strength = torch.maximum(outlines(pictures), WASH * darkness)
-    ink = torch.tensor(INK)[None, :, None, None]
-    return (1 + strength * (ink - 1)) * 2 - 1
+    """Draw pictures in blue lines and pale colours: (B, 3, H, W) in [-1, 1] -> the same."""
+    pale = 1 - WASH * (1 - pictures)
+    ink = torch.tensor(INK)[None, :, None, None] * 2 - 1
+    return torch.lerp(pale, ink.expand_as(pale), outlines(pictures))
 
 
 def main(folder: Path) -> None:

@@ -23,10 +23,8 @@ from unnoise.files.model_file import load, save
 from unnoise.given import Handed
 from unnoise.lora.delta import Dora, LowRank
 from unnoise.lora.learn import Learned
-from unnoise.lora.read import Adapter, read
+from unnoise.lora.read import read
 from unnoise.lora.targets import chosen
-from unnoise.lora.wear import Wardrobe
-from unnoise.lora.write import write
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import features, latents_key
 from unnoise.train.adapter_recipe import AdapterRecipe, Prior, Shape, read_adapter_recipe
@@ -155,24 +153,6 @@ def test_every_shape_is_learned_and_its_base_stays(
     assert {name.partition(".")[0].rstrip("0123456789_") for name in found.deltas} == roots
     assert found.notes == ()
     assert {type(delta) for delta in found.deltas.values()} == {Dora if shape.dora else LowRank}
-
-
-def test_what_is_written_is_what_was_learned(base: Pipeline, tmp_path: Path) -> None:
-    """Hooks of the training and of the worn file give one answer, DoRA's magnitudes included."""
-    torch.manual_seed(0)
-    names = chosen(base.roots(), ("attention", "convolution"))
-    learned = Learned(base.roots(), names, 4, 2.0, dora=True).eval()
-    for parameter in [*learned.up, *learned.magnitude]:
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    cond = collate(base.text(["a red square"], "literal"))  # type: ignore[misc]
-    x, sigma = torch.randn(1, 4, 8, 8), torch.ones(1)
-    with learned.on(), torch.no_grad():
-        ours = base.model(x, sigma, cond)
-    write(tmp_path / "a.safetensors", Adapter("a", learned.deltas()), dtype=torch.float32)
-    with Wardrobe(base, [(read(tmp_path / "a.safetensors", base), 1.0)]).on(), torch.no_grad():
-        worn = base.model(x, sigma, cond)
-    assert float((ours - base.model(x, sigma, cond)).abs().max()) > 1e-2
-    assert torch.allclose(ours, worn, atol=1e-5)
 
 
 def test_a_lora_learns(recipe: AdapterRecipe, tmp_path: Path) -> None:
