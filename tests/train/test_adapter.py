@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import peft
 import pytest
 import tiny
 import torch
@@ -25,6 +26,7 @@ from unnoise.lora.delta import Dora, LowRank
 from unnoise.lora.learn import Learned
 from unnoise.lora.read import read
 from unnoise.lora.targets import chosen
+from unnoise.lora.wear import Wardrobe
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import features, latents_key
 from unnoise.train.adapter_recipe import AdapterRecipe, Prior, Shape, read_adapter_recipe
@@ -344,3 +346,26 @@ def test_outlines_are_drawn_by_the_command(folder: Path, tmp_path: Path) -> None
         lines = opened.convert("L")
     assert lines.size == (16, 16)
     assert lines.getextrema()[1] > 200  # type: ignore[operator]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
+def test_peft_opens_what_was_trained(recipe: AdapterRecipe, folder: Path, tmp_path: Path) -> None:
+    """PEFT puts the file into the network that it was trained on, every tensor has its place, and both answer alike."""
+    base = load(folder / "base.safetensors")
+    path = fit(replace(recipe, lora=Shape(4, 2.0, ("attention", "convolution"))), tmp_path / "run")
+    config = json.loads(read_header(path).metadata["lora_adapter_metadata"])
+    told = {name.removeprefix("net."): value for name, value in config.items()}
+    cond = collate(base.text(["flat a red square"], "literal"))  # type: ignore[misc]
+    x, sigma = torch.randn(1, 4, 8, 8), torch.ones(1)
+    with Wardrobe(base, [(read(path, base), 1.0)]).on(), torch.no_grad():
+        ours = base.model(x, sigma, cond)
+    plain = base.model(x, sigma, cond)
+    peft.inject_adapter_in_model(peft.LoraConfig(**told), base.model.net)
+    state = {name.removeprefix("net."): value.float() for name, value in load_file(path).items()}
+    loaded = peft.set_peft_model_state_dict(base.model.net, state)
+    assert not loaded.unexpected_keys
+    assert not [name for name in loaded.missing_keys if "lora_" in name]
+    with torch.no_grad():
+        theirs = base.model(x, sigma, cond)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    assert not torch.allclose(ours, plain, atol=1e-4)
