@@ -34,7 +34,7 @@ suite: $(VENV)/.dev  ## the test suite alone
 evaluate: $(VENV)/.run  ## measure the embedded model: the figures of its card and of README
 	$(BIN)/unnoise evaluate emoji
 
-bench: $(VENV)/.bench  ## samplers and loops against diffusers, and costs beyond the network, as ratios
+bench: $(VENV)/.bench  ## samplers and loops against diffusers, edits, adapters, and costs beyond the network, as ratios
 	@$(BIN)/python bench/samplers.py
 	@$(BIN)/python bench/advance.py
 	@$(BIN)/python bench/cost.py
@@ -42,6 +42,10 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, and costs beyond
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/foreign.py
 	@$(BIN)/python bench/load.py
+	@$(BIN)/python bench/editing.py
+	@$(BIN)/python bench/control.py
+	@$(BIN)/python bench/adapters.py
+	@$(BIN)/python bench/style.py
 
 rules: $(VENV)/.run  ## write docs/rules/ anew from the rules of `unnoise check`
 	$(BIN)/python scripts/rule_pages.py

@@ -30,7 +30,7 @@ from unnoise.lora.targets import chosen
 from unnoise.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[1]
-RANK, STEPS, PAIRS, TRAINED = 16, 8, 9, 40
+RANK, TRAINED = 16, 40
 HELD = """
 import sys, torch
 from itertools import pairwise
@@ -59,14 +59,14 @@ def random_adapter(pipeline: Pipeline) -> Adapter:
     return Adapter("random", learned.deltas())
 
 
-def steps(name: str, pipeline: Pipeline, size: int, guidance: float) -> None:
+def cost(name: str, pipeline: Pipeline, size: int, steps: int, pairs: int) -> None:
     """Print what a step costs with an adapter that is worn, and with one that is merged."""
     adapter = random_adapter(pipeline)
 
     def seconds(lora: tuple[Adapter, ...]) -> float:
         marks: list[float] = []
         pipeline.generate(
-            "a", seed=1, steps=STEPS, size=size, weight=guidance, lora=lora,
+            "a", seed=1, steps=steps, size=size, weight=2.0, lora=lora,
             watch=lambda share, x0: marks.append(time.perf_counter()),
         )  # fmt: skip
         return statistics.median(after - before for before, after in pairwise(marks))
@@ -76,7 +76,7 @@ def steps(name: str, pipeline: Pipeline, size: int, guidance: float) -> None:
             return seconds(())
 
     seconds(())
-    rounds = [(seconds(()), seconds((adapter,)), merged()) for _ in range(PAIRS)]
+    rounds = [(seconds(()), seconds((adapter,)), merged()) for _ in range(pairs)]
     live, folded = (statistics.median(row[k] / row[0] for row in rounds) - 1 for k in (1, 2))
     step = statistics.median(row[0] for row in rounds)
     layers = f"{len(adapter.deltas)} layers"
@@ -106,12 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--small", action="store_true", help="leave out the network of Stable Diffusion 1.5's size")
     asked = parser.parse_args()
-    steps("emoji, 64 x 64", unnoise.load("emoji"), 64, 2.0)
+    cost("emoji, 64 x 64", unnoise.load("emoji"), 64, 20, 15)
     if not asked.small:
         with tempfile.TemporaryDirectory() as folder:
             made = [sys.executable, str(ROOT / "bench/load.py"), "--make", f"{folder}/sd", "float32"]
             subprocess.run(made, check=True, capture_output=True)
-            steps("Stable Diffusion 1.5, 256 x 256", unnoise.load(f"{folder}/sd"), 256, 7.5)
+            cost("Stable Diffusion 1.5, 256 x 256", unnoise.load(f"{folder}/sd"), 256, 3, 3)
     training()
 
 

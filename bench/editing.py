@@ -1,7 +1,7 @@
 """Paint back the hidden half of 64 pictures of the embedded data set: ways on one net, of the same seeds and steps.
 
-`keep` is what `unnoise edit --mask` does. `image to image` begins with the picture whose hidden half is white, at the
-strength that serves it best. `blend latents` is what diffusers does for networks that see no mask: after every step the
+`keep` is what `unnoise edit --mask` does. `image to image` begins with the picture whose hidden half is white, at some
+strengths; at 1 nothing of it is left, and it is text to image. `blend latents` is what diffusers does for networks that see no mask: after every step the
 kept cells are put back with fresh noise of their level (pipeline_stable_diffusion_inpaint.py). The error is the root of
 the mean square over the hidden pixels, in units of the range from black to white, before anything is pasted back.
 
@@ -32,7 +32,7 @@ from unnoise.sampling.samplers.restart import RePaint, repaints
 from unnoise.sampling.state import State, start
 from unnoise.train.sheet import grid_of
 
-COUNT, BATCH, SIDE, STEPS = 64, 16, 64, 20
+COUNT, BATCH, SIDE, STEPS, SHOWN = 64, 16, 64, 20, 12
 STRENGTHS = (0.4, 0.6, 0.8, 0.9, 1.0)
 REPEATS = 3  # of RePaint
 
@@ -120,8 +120,8 @@ WAYS: dict[str, Callable[[Task], Tensor]] = {
 }
 
 
-def tasks(pipeline: Pipeline, source: Source) -> list[Task]:
-    """Take every thirtieth concept; in turn the right and the lower half is hidden."""
+def tasks(pipeline: Pipeline, source: Source, captioned: bool) -> list[Task]:
+    """Take every thirtieth concept; in turn the right and the lower half is hidden. captioned: say what it shows."""
     firsts = [members[0] for members in source.members]
     chosen = firsts[:: len(firsts) // COUNT][:COUNT]
     right = torch.ones(1, 1, SIDE, SIDE)
@@ -131,7 +131,8 @@ def tasks(pipeline: Pipeline, source: Source) -> list[Task]:
         part = chosen[at : at + BATCH]
         pictures = pixels_of(source, [View(i, "") for i in part])
         mask = right if k % 2 == 0 else right.transpose(2, 3)
-        found.append(Task(pipeline, pictures, [source.captions[i][0] for i in part], part, mask))
+        captions = [source.captions[i][0] if captioned else "" for i in part]
+        found.append(Task(pipeline, pictures, captions, part, mask))
     return found
 
 
@@ -142,26 +143,28 @@ def main() -> None:
     parser.add_argument("--sheet")
     sheet = parser.parse_args().sheet
     pipeline, source = unnoise.load("emoji"), open_source("emoji", SIDE)
-    errors: dict[str, list[float]] = {name: [] for name in WAYS}
-    rows: list[Tensor] = []
-    for k, task in enumerate(tasks(pipeline, source)):
-        pictures = [task.pictures, task.shown]
-        for name, way in WAYS.items():
-            made = pipeline.space.decode(way(task))
-            pictures.append(blend(made, task.pictures, task.mask))
-            gap = ((made - task.pictures) / 2).square()[(task.mask == 0).expand_as(made)]
-            errors[name] += gap.reshape(len(made), -1).mean(1).sqrt().tolist()
-        if k == 0:
-            rows = [part[:8] for part in pictures]
-    best = min(sum(errors[name]) for name in errors if name.startswith("image")) / COUNT
-    other = sum(errors["blend latents"]) / COUNT
+    columns, rows = [], []
+    for captioned in (True, False):
+        errors: dict[str, list[float]] = {name: [] for name in WAYS}
+        for k, task in enumerate(tasks(pipeline, source, captioned)):
+            pictures = [task.pictures, task.shown] if captioned else []
+            for name, way in WAYS.items():
+                made = pipeline.space.decode(way(task))
+                pictures.append(blend(made, task.pictures, task.mask))
+                gap = ((made - task.pictures) / 2).square()[(task.mask == 0).expand_as(made)]
+                errors[name] += gap.reshape(len(made), -1).mean(1).sqrt().tolist()
+            if k == 0:
+                rows += [part[:SHOWN] for part in pictures]
+        columns.append([sum(found) / len(found) for found in errors.values()])
     print(f"{COUNT} pictures, the right or the lower half hidden, {STEPS} steps, guidance as the card advises")
-    print(f"{'':22}{'error':>8}{'of the best image to image':>30}{'of blend latents':>20}")
-    for name, found in errors.items():
-        mean = sum(found) / len(found)
-        print(f"{name:22}{mean:8.4f}{mean / best:30.2f}{mean / other:20.2f}")
+    print(f"{'':24}{'with captions':>14}{'/ keep':>8}{'without':>14}{'/ keep':>8}")
+    for name, *means in zip(WAYS, *columns, strict=True):
+        print(
+            f"{name:24}"
+            + "".join(f"{one:14.4f}{one / column[0]:8.2f}" for one, column in zip(means, columns, strict=True))
+        )
     if sheet:
-        grid_of(torch.cat(rows), 8).save(sheet)
+        grid_of(torch.cat(rows), SHOWN).save(sheet)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw 96 emoji in ink and watercolour, with their names: the pictures that recipes/ink.toml learns.
+"""Draw 120 emoji in ink and watercolour, with their names: the pictures that recipes/ink.toml learns.
 
     python examples/style/make.py runs/ink-pictures
 """
@@ -15,9 +15,9 @@ from unnoise.data.outline import outlines
 from unnoise.data.source import open_source
 from unnoise.data.view import View, pixels_of
 
-COUNT = 96
+COUNT = 120
 INK = (0.12, 0.18, 0.45)
-WASH = 0.7  # how much of their colour the areas keep
+WASH = 0.8  # how much of their colour the areas keep
 
 
 def inked(pictures: Tensor) -> Tensor:
