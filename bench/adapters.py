@@ -1,9 +1,9 @@
 """What an adapter costs: worn and merged, and its training; `make bench` prints the table.
 
-    live, merged   a step with an adapter of rank 16 on every attention layer, over the step without; median of pairs
-    training       300 steps of recipes/ink.toml, whose layers, rank and batch are kept, from the pace of 40
-    memory         the peak of `unnoise lora train` over that of a process which loads the model and holds the
-                   activations of one batch
+live, merged   a step with an adapter of rank 16 on every attention layer, over the step without; median of pairs
+training       300 steps of recipes/ink.toml, whose layers, rank and batch are kept, from the pace of 40
+memory         the peak of `unnoise lora train` over that of a process which loads the model and goes once forward
+               and back through it, holding what goes into each layer
 """
 
 import argparse
@@ -45,8 +45,10 @@ batch = recipe.fit.batch
 with torch.no_grad():
     cond = collate(pipeline.text([source.captions[0][0]] * batch, "literal"))
 x = torch.randn(batch, *pipeline.space.shape(recipe.data.size, recipe.data.size), requires_grad=True)
+pipeline.model.requires_grad_(True)
 with torch.autocast("cpu", torch.bfloat16, enabled=recipe.fit.bf16):
-    pipeline.model(x, torch.ones(batch), cond).square().mean().backward()
+    error = pipeline.model(x, torch.ones(batch), cond).square().mean()
+torch.autograd.grad(error, x)
 """
 
 
@@ -83,13 +85,14 @@ def cost(name: str, pipeline: Pipeline, size: int, steps: int, pairs: int) -> No
     print(f"{name:34} {1000 * step:8.1f} ms  live {live:+6.1%}  merged {folded:+6.1%}  {layers}", flush=True)
 
 
-def training() -> None:
+def training(checkpointing: bool) -> None:
     """Print the time and the memory of a training."""
     with tempfile.TemporaryDirectory() as folder:
         pictures, recipe = f"{folder}/pictures", Path(folder) / "ink.toml"
         made = [sys.executable, str(ROOT / "examples/style/make.py"), pictures]
         subprocess.run(made, check=True, capture_output=True)
         text = (ROOT / "recipes/ink.toml").read_text(encoding="utf-8").replace("runs/ink-pictures", pictures)
+        text = f"checkpointing = {str(checkpointing).lower()}\n{text}"
         lines = [f"steps = {TRAINED}" if line.startswith("steps = ") else line for line in text.splitlines()]
         recipe.write_text("\n".join(lines), encoding="utf-8")
         whole = peak("-m", "unnoise", "lora", "train", str(recipe), "--out", f"{folder}/run")
@@ -97,8 +100,8 @@ def training() -> None:
         log = (Path(folder) / "run/adapter/log.jsonl").read_text().splitlines()
     first, last = json.loads(log[4]), json.loads(log[-1])
     pace = (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
-    print(f"{'training, 300 steps':34} {300 * pace / 60:8.1f} min  asked 10")
-    print(f"{'memory':34} {whole / held:8.2f}      asked 1.3, {whole:.0f} of {held:.0f} MB")
+    name = f"training{', checkpointing' if checkpointing else ''}"
+    print(f"{name:34} {300 * pace / 60:8.1f} min  memory {whole / held:.2f}, {whole:.0f} of {held:.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -106,13 +109,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--small", action="store_true", help="leave out the network of Stable Diffusion 1.5's size")
     asked = parser.parse_args()
-    cost("emoji, 64 x 64", unnoise.load("emoji"), 64, 20, 15)
+    threads = torch.get_num_threads()
+    for used in sorted({1, threads}):
+        torch.set_num_threads(used)
+        cost(f"emoji, 64 x 64, {used} threads", unnoise.load("emoji"), 64, 20, 15)
     if not asked.small:
         with tempfile.TemporaryDirectory() as folder:
             made = [sys.executable, str(ROOT / "bench/load.py"), "--make", f"{folder}/sd", "float32"]
             subprocess.run(made, check=True, capture_output=True)
             cost("Stable Diffusion 1.5, 256 x 256", unnoise.load(f"{folder}/sd"), 256, 3, 3)
-    training()
+    training(checkpointing=False)
+    training(checkpointing=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Paint back the hidden half of 64 pictures of the embedded data set: ways on one net, of the same seeds and steps.
 
 `keep` is what `unnoise edit --mask` does. `image to image` begins with the picture whose hidden half is white, at some
-strengths; at 1 nothing of it is left, and it is text to image. `blend latents` is what diffusers does for networks that see no mask: after every step the
-kept cells are put back with fresh noise of their level (pipeline_stable_diffusion_inpaint.py). The error is the root of
-the mean square over the hidden pixels, in units of the range from black to white, before anything is pasted back.
+strengths; at 1 nothing of it is left, and it is text to image. `blend latents` is what diffusers does for networks that
+see no mask: after every step the kept cells are put back with fresh noise of their level
+(pipeline_stable_diffusion_inpaint.py). The error is the root of the mean square over the hidden pixels, in units of the
+range from black to white, before anything is pasted back. Without captions only the other half says what is hidden.
 
     python bench/editing.py [--sheet FILE]
 """

@@ -1,11 +1,12 @@
 """`unnoise control`: train what follows the outlines of a picture, and draw such outlines."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.train import Report, progress_bar
+from unnoise.cli.train import HERE, Run
 
 EPILOGUE = """Examples:
   unnoise control train recipes/outline.toml --out runs/outline
@@ -22,22 +23,17 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [control], such as recipes/outline.toml.")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None,
-    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False,
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    run: Annotated[Run, Parameter(name="*")] = HERE,
 ) -> None:
     """Train a control from a recipe, and say where its file is."""
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
-    from unnoise.files.model_file import known_device
     from unnoise.train.adapter_recipe import read_adapter_recipe
     from unnoise.train.control import train_control
 
     plan = read_adapter_recipe(recipe)
-    with progress_bar() as bar:
-        path = train_control(plan, out or Path("runs") / plan.name, known_device(device), resume, Report(bar))
-    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    run.through(plan.name, partial(train_control, plan))
 
 
 @app.command

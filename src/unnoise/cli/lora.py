@@ -1,6 +1,7 @@
 """`unnoise lora`: train an adapter, merge, extract, resize, convert."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,8 +11,7 @@ from unnoise.cli.how import worn
 from unnoise.cli.progress import saying
 from unnoise.cli.source import Source, load_source, own_card
 from unnoise.cli.torch_import import import_torch
-from unnoise.cli.train import Report, progress_bar
-from unnoise.errors import check_whole
+from unnoise.cli.train import HERE, Run
 from unnoise.files.atomic import check_writable
 from unnoise.files.zoo import ADAPTERS, find
 
@@ -37,26 +37,15 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [lora], such as recipes/ink.toml.")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None,
-    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False,
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
-    threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None,
+    run: Annotated[Run, Parameter(name="*")] = HERE,
 ) -> None:
     """Train an adapter from a recipe, and say where its file is."""
     import_torch()
-    import torch
-
-    from unnoise.files.model_file import known_device
     from unnoise.train.adapter_recipe import read_adapter_recipe
     from unnoise.train.lora import train_lora
 
-    if threads is not None:
-        check_whole("threads", threads, 1, 1024)
-        torch.set_num_threads(threads)
     plan = read_adapter_recipe(recipe)
-    with progress_bar() as bar:
-        path = train_lora(plan, out or Path("runs") / plan.name, known_device(device), resume, Report(bar))
-    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    run.through(plan.name, partial(train_lora, plan))
 
 
 @app.command

@@ -1,6 +1,8 @@
 """`unnoise train`: a recipe becomes a model file, with progress, and goes on where it was stopped."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ from cyclopts import App, Parameter
 from unnoise.errors import check_whole
 
 if TYPE_CHECKING:
+    import torch
     from rich.progress import Progress as Bar
 
     from unnoise.data.source import Source
@@ -30,40 +33,54 @@ STRICT = "Refuse pictures that cannot be read and what `unnoise check` warns of;
 app = App(help="Train a model from a recipe.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a training writes, whether it goes on, and on what it computes."""
+
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None
+    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False
+    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
+    threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None
+
+    def through(self, name: str, train: "Callable[[Path, torch.device, bool, Report], Path]") -> None:
+        """Train with a bar, and say where the file is."""
+        import torch
+
+        from unnoise.files.model_file import known_device
+
+        if self.threads is not None:
+            check_whole("threads", self.threads, 1, 1024)
+            torch.set_num_threads(self.threads)
+        with progress_bar() as bar:
+            path = train(self.out or Path("runs") / name, known_device(self.device), self.resume, Report(bar))
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+HERE = Run()
+
+
 @app.default
 def train(
     recipe: Annotated[Path, Parameter(help="A TOML file such as recipes/emoji.toml.")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None,
-    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False,
+    run: Annotated[Run, Parameter(name="*")] = HERE,
     strict: Annotated[bool, Parameter(negative="", help=STRICT)] = False,
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
-    threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None,
 ) -> None:
     """Train the model that a recipe describes, and say where its file is."""
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
-    import torch
-
     from unnoise.check.read.dispatch import read
     from unnoise.cli.warn import warn
-    from unnoise.files.model_file import known_device
     from unnoise.train.recipe import read_recipe
     from unnoise.train.run import train_recipe
 
-    if threads is not None:
-        check_whole("threads", threads, 1, 1024)
-        torch.set_num_threads(threads)
     plan = read_recipe(recipe)
     warn(read(recipe), strict, "UN5")
     if strict:
         plan = replace(plan, data=replace(plan.data, strict=True))
-    folder = out or Path("runs") / plan.name
-    with progress_bar() as bar:
-        path = train_recipe(plan, folder, known_device(device), resume, Report(bar))
-    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    run.through(plan.name, partial(train_recipe, plan))
 
 
 def progress_bar() -> "Bar":
