@@ -195,7 +195,7 @@ def test_a_mask_of_a_whole_and_of_nothing_are_refused(pipeline: Pipeline) -> Non
         ({"strength": 0.0}, "strength 0.0: a number from 0.001 to 1"),
         ({"strength": 1.5}, "strength 1.5"),
         ({"strength": float("nan")}, "strength nan"),
-        ({"size": 16}, "image of 32x32: the size asked for is 16x16"),
+        ({"size": 16}, r"size \(16, 16\): the image is 32x32"),
         ({"feather": 2}, "feather: acts along a mask, and none is given"),
         ({"repaint": 2}, "repaint: acts along a mask"),
         ({"repaint": 0, "mask": mask()}, "repaint 0"),

@@ -192,10 +192,13 @@ class Pipeline:
     def completed(self, request: Request, handed: Handed) -> Request:
         """Settle what a picture that is handed in decides: the size, and how far it is changed."""
         image, change = handed.image, request.change
-        if image is not None and request.size is None:
+        if image is not None:
             left, above, right, below = change.expand or (0, 0, 0, 0)
             sides = image.width + left + right, image.height + above + below
-            request = replace(request, size=(up_to(sides[0], self.factor), up_to(sides[1], self.factor)))
+            size = up_to(sides[0], self.factor), up_to(sides[1], self.factor)
+            if request.size not in (None, size):
+                raise Refusal(f"size {request.size}: the image is {sides[0]}x{sides[1]}; bring it to that size before")
+            request = replace(request, size=size)
         begins = image is not None and self.sight is None
         if begins and request.strength is None and not isinstance(request.grid, tuple):
             whole = handed.mask is not None or change.expand is not None or change.origin is not None

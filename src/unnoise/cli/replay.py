@@ -1,9 +1,9 @@
 """`unnoise replay`: a picture again, from the recipe that it carries."""
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,10 +16,16 @@ from unnoise.files.output import read_recipe, suffixes, write_sample
 from unnoise.files.recipe import Recipe
 from unnoise.files.zoo import ZOO
 
-if TYPE_CHECKING:
-    pass
 
-NOTHING = Start()
+@dataclass(frozen=True, slots=True)
+class Began:
+    """What was changed, and how its mask was read."""
+
+    image: Annotated[str | None, Parameter(help="Picture that was changed, where it began with one.")] = None
+    keep_outside: Annotated[bool, Parameter(negative="", help="The mask was one whose white is painted.")] = False
+
+
+NOTHING, PLAIN = Start(), Began()
 
 
 def replay(
@@ -30,9 +36,8 @@ def replay(
     model: Annotated[
         str | None, Parameter(name=["--model", "-m"], help="File or folder of the model, where it has no name.")
     ] = None,
-    image: Annotated[str | None, Parameter(help="Picture that was changed, where it began with one.")] = None,
+    began: Annotated[Began, Parameter(name="*")] = PLAIN,
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
-    keep_outside: Annotated[bool, Parameter(negative="", help="The mask was one whose white is painted.")] = False,
     parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks, as it was drawn.")] = None,
     predicts: Annotated[Literal["eps", "v"] | None, Parameter(help="What was said when it was drawn.")] = None,
     device: Annotated[str | None, Parameter(help="Another device than the recipe's; bits may differ.")] = None,
@@ -53,7 +58,7 @@ def replay(
             if recipe.versions.get(name) != used:
                 made = recipe.versions.get(name, "an unknown version")
                 print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
-        found = start.opened(pipeline, image, invert=keep_outside)
+        found = start.opened(pipeline, began.image, invert=began.keep_outside)
         if found.hint is not None:
             found = replace(found, hint=fitted(found.hint, recipe.size))
         sample = pipeline.replay(recipe, found)

@@ -72,8 +72,7 @@ class AdapterRecipe(Strict):
     base: name, file or folder of the model; lora, control: what is trained, one of them; trigger: words in front of
     every caption; dtype: of a base of another maker; weighting: of errors, by the kind of the base unless given;
     level_mean, level_std: ln sigma ~ N(mean, std^2), uniform on the base's clock unless given; dropout: share of
-    captions left out; checkpointing: compute activations again on the way back, which takes a third longer and a
-    fraction of their memory.
+    captions left out; checkpointing: compute activations again on the way back, which takes longer and less memory.
     """
 
     name: str

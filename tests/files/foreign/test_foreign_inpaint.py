@@ -74,7 +74,7 @@ def test_nine_channels_equal_the_peer(
     images = peer(**asked, latents=NOISE).images
     found = ours.generate(
         peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler=sampler, grid=grid, noise=start, image=photo(),
-        mask=kept(BOX),
+        mask=kept(BOX), feather=0,
     )[0]  # fmt: skip
     peers.assert_close(found.x0[None], latents)
     painted = np.asarray(kept(BOX)) == 0
@@ -125,9 +125,8 @@ def test_soft_masks_blend_the_pixels_of_a_network_that_is_shown_them(
 def test_soft_masks_hold_the_latents_of_a_plain_network(plain: Pipeline) -> None:
     with torch.no_grad():
         known = plain.space.encode(picture_data(photo()))[0]
-    free, half, most = (
-        edit(plain, torch.full((SIZE, SIZE), share), steps=1, sampler="ddim") for share in (0.0, 0.5, 0.9)
-    )
+    free = edit(plain, None, strength=1.0, steps=1, sampler="ddim")
+    half, most = (edit(plain, torch.full((SIZE, SIZE), share), steps=1, sampler="ddim") for share in (0.5, 0.9))
     peers.assert_close(half.x0, (free.x0 + known) / 2)
     peers.assert_close(most.x0, 0.1 * free.x0 + 0.9 * known)
     with torch.no_grad():
@@ -144,7 +143,7 @@ def test_masks_of_all_sorts_say_the_same(plain: Pipeline) -> None:
 
 
 def test_strength_is_one_with_a_mask_and_may_be_less(plain: Pipeline) -> None:
-    full, part = edit(plain, kept(BOX)), edit(plain, kept(BOX), strength=0.3)
+    full, part = (edit(plain, kept(BOX), feather=0, strength=strength) for strength in (None, 0.3))
     assert (full.recipe.strength, part.recipe.strength) == (1.0, 0.3)
     assert part.recipe.grid[0] < full.recipe.grid[0]
     before = np.asarray(photo(), dtype=float)
@@ -186,7 +185,7 @@ def test_the_noise_of_each_row_is_on_record(plain: Pipeline) -> None:
         ({"mask": torch.full((SIZE, SIZE), torch.nan)}, r"numbers in \[0, 1\]"),
         ({"mask": torch.ones(SIZE, SIZE)}, "keeps every pixel"),
         ({"mask": Image.new("RGBA", (SIZE, SIZE))}, "mode RGBA"),
-        ({"image": photo().resize((32, 32)), "size": SIZE}, "image of 32x32"),
+        ({"image": photo().resize((32, 32)), "size": SIZE}, "the image is 32x32"),
     ],
 )
 def test_refuses(inpaint: tuple[StableDiffusionInpaintPipeline, Pipeline], how: dict[str, Any], fault: str) -> None:
