@@ -155,6 +155,11 @@ def test_every_shape_is_learned_and_its_base_stays(
     assert {name.partition(".")[0].rstrip("0123456789_") for name in found.deltas} == roots
     assert found.notes == ()
     assert {type(delta) for delta in found.deltas.values()} == {Dora if shape.dora else LowRank}
+    for root, net in base.roots().items():
+        own = {name: delta for name, delta in found.deltas.items() if name.startswith(f"{root}.")}
+        weights = (net.get_submodule(name.partition(".")[2]).weight for name in own)
+        moved = [bool(delta.change(weight).any()) for delta, weight in zip(own.values(), weights, strict=True)]
+        assert sum(moved) >= 0.8 * len(moved), root
 
 
 def test_a_lora_learns(recipe: AdapterRecipe, tmp_path: Path) -> None:
@@ -271,6 +276,7 @@ def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_
         ("[lora]", '[prior]\nprompts = ["a"]\nshare = 1.0\n[lora]', r"prior\.share 1"),
         ('base = "', 'base = "/nowhere', "nowhere"),
         ("views = 2", "views = 0", "views 0"),
+        ("average = 2", "average = 7", r"fit\.steps 6: weights are averaged every keep\.average 7 steps"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(

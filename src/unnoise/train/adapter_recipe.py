@@ -96,6 +96,7 @@ class AdapterRecipe(Strict):
 
     def __post_init__(self) -> None:
         check_number("dropout", self.dropout, 0, 1)
+        self.keep.check(self.fit)
         if (self.level_mean is None) != (self.level_std is None):
             raise Refusal("level_mean and level_std: act together, and one of them is missing")
         if (self.lora is None) == (self.control is None):

@@ -145,6 +145,12 @@ class Keep(Strict):
     checkpoint: int = 500
     sheet: int = 1000
 
+    def check(self, *fits: Fit) -> None:
+        """Raise Refusal for a run that ends before its weights are averaged once."""
+        for fit in fits:
+            if fit.steps < self.average:
+                raise Refusal(f"fit.steps {fit.steps}: weights are averaged every keep.average {self.average} steps")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe(Strict):
@@ -159,6 +165,9 @@ class Recipe(Strict):
     prompts: tuple[str, ...] = ()
     seed: int = 1
     licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        self.keep.check(self.denoiser.fit, *(() if self.autoencoder is None else (self.autoencoder.fit,)))
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -1,0 +1,66 @@
+"""A LoRA that was trained here on another maker's model opens in diffusers, and gives there what it gives here."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from files.foreign import peers, test_foreign_sd, test_foreign_sdxl
+from lora.test_lora_interchange import changes
+from PIL import Image
+
+import unnoise
+from unnoise.data.source import Source
+from unnoise.data.view import Augment
+from unnoise.lora.read import layers_of, read
+from unnoise.train.adapter_recipe import AdapterRecipe, Shape
+from unnoise.train.loop import Progress
+from unnoise.train.lora import train_lora
+from unnoise.train.recipe import Data, Fit, Keep
+
+
+class Quiet:
+    """Report nothing."""
+
+    def opened(self, source: Source) -> None:
+        pass
+
+    def stage(self, name: str, total: int) -> None:
+        pass
+
+    def step(self, progress: Progress) -> None:
+        pass
+
+    def encoded(self, done: int, total: int) -> None:
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("kind", [test_foreign_sd, test_foreign_sdxl])
+def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, checkpointing: bool) -> None:
+    torch.manual_seed(0)
+    peer = kind.pipe(tmp_path)
+    model = peers.saved(peer, tmp_path / "model")
+    (tmp_path / "data").mkdir()
+    for name in ("red", "green", "blue"):
+        Image.new("RGB", (32, 32), name).save(tmp_path / f"data/{name}.png")
+        (tmp_path / f"data/{name}.txt").write_text(peers.PROMPT)
+    still = Augment(background=0.0, move=0.0, shift=0.0, scale=0.0, hue=0.0)
+    recipe = AdapterRecipe(
+        "style", Data(str(tmp_path / "data"), 32, 1, augment=still), Fit(3, 2, 1e-2, 1), str(model),
+        lora=Shape(4, 2.0, ("attention", "text")), checkpointing=checkpointing,
+        prompts=(peers.PROMPT,), keep=Keep(average=1),
+    )  # fmt: skip
+    path = train_lora(recipe, tmp_path / "run", torch.device("cpu"), False, Quiet())
+    pipeline = unnoise.load(model)
+    adapter = read(path, pipeline)
+    held = layers_of(pipeline, adapter.deltas)
+    adapted = [root for root in ("unet", "text_encoder", "text_encoder_2") if getattr(peer, root, None) is not None]
+    peer.load_lora_weights(str(path.parent), weight_name=path.name)
+    found = {f"{root}.{name}": change for root in adapted for name, change in changes(getattr(peer, root)).items()}
+    assert found.keys() == adapter.deltas.keys()
+    for name, change in found.items():
+        assert torch.allclose(adapter.deltas[name].change(held[name].weight), change, atol=1e-5)
+    for root in adapted:
+        assert max(float(change.abs().max()) for name, change in found.items() if name.startswith(root)) > 1e-4, root
