@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unnoise.diffusion.keep import blend, cells, feathered, filled
 from unnoise.errors import Refusal
+from unnoise.files.limits import LORA, check_number
 from unnoise.files.plan import Plan
 from unnoise.spaces.space import Space
 
@@ -124,6 +125,8 @@ def encoded(handed: Given, plan: Plan, space: Space, sight: Sight | None) -> Enc
 def given(handed: Handed, shape: tuple[int, ...], plan: Plan, sight: Sight | None, device: torch.device) -> Given:
     """Check what is handed in. shape: (rows, *d) of x0. Raises Refusal for what does not fit the plan or is missing."""
     _check_together(handed, plan, sight)
+    for _, weight in handed.adapters:
+        check_number("lora weight", weight, -LORA, LORA)
     hint = None if handed.hint is None else (_sized("hint", handed.hint, plan.size) + 1) / 2
     found = Given(
         noise=_starts(handed.noise, shape, device),

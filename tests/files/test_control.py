@@ -77,6 +77,12 @@ def test_another_architecture_is_refused(file: Path, tmp_path: Path) -> None:
         unnoise.load(tmp_path / "dit.safetensors", control=file)
 
 
+def test_another_base_of_the_same_shapes_is_said(file: Path, tmp_path: Path) -> None:
+    save(tmp_path / "other.safetensors", tiny.pipeline(replace(tiny.CARD, name="other"), seed=1))
+    with pytest.warns(UserWarning, match="was trained beside 'tiny' of weights .* is used beside 'other' of weights"):
+        unnoise.load(tmp_path / "other.safetensors", control=file)
+
+
 def test_what_is_damaged_is_refused(base: tuple[Pipeline, Path], file: Path) -> None:
     path = base[1]
     name = "enter.weight"

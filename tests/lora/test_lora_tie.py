@@ -95,7 +95,21 @@ def test_another_variant_is_said(base: Pipeline, tmp_path: Path) -> None:
     assert "made for 'tiny turbo', unnoise turbo, and 'tiny' is unnoise plain" in note
 
 
+def test_an_adapter_given_by_file_warns_as_it_is_read(base: Pipeline, file: Path, tmp_path: Path) -> None:
+    from unnoise.files.model_file import load, save
+
+    save(tmp_path / "other.safetensors", tiny.pipeline(replace(tiny.CARD, name="other"), seed=1))
+    with pytest.warns(UserWarning, match="trained on 'tiny' of weights .* is used on 'other' of weights"):
+        load(tmp_path / "other.safetensors").generate("a dog", seed=1, lora=file)
+
+
 # Bad input.
+@pytest.mark.parametrize("weight", [5, -4.1, float("nan"), float("inf"), True])
+def test_a_weight_out_of_range_is_refused(base: Pipeline, file: Path, weight: float) -> None:
+    with pytest.raises(Refusal, match="lora weight"):
+        base.generate("a dog", seed=1, lora={file: weight})
+
+
 def changed(file: Path, **changes: Tensor | None) -> Path:
     tensors = load_file(file)
     for name, value in changes.items():

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from unnoise.errors import Refusal
 from unnoise.files.change import Change, Soft
-from unnoise.files.limits import check_number
+from unnoise.files.limits import LORA, check_number
 from unnoise.files.request import Request, parse_levels
 from unnoise.files.zoo import ADAPTERS, find
 from unnoise.text.emphasis import Emphasis
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from unnoise.pipeline import Pipeline
 
 
-WEIGHT = 4.0  # of an adapter, either way
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def worn(text: str) -> tuple[Path, float]:
         weight = float(number) if colon else 1.0
     except ValueError:
         name, weight = text, 1.0
-    check_number("lora weight", weight, -WEIGHT, WEIGHT)
+    check_number("lora weight", weight, -LORA, LORA)
     return find(name if colon and name else text, ADAPTERS), weight
 
 

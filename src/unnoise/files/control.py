@@ -1,6 +1,7 @@
 """A control as one file: its tensors, and in the header its arguments and the base that it was trained beside."""
 
 import os
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,8 @@ def save_control(path: str | os.PathLike[str], control: Control, about: About) -
 def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
     """Give a pipeline that follows hints as well: it shares the networks of the one given, which stays as it is.
 
-    Raises Refusal for a file that is no control of this program, is damaged, or is for another model; another model of
-    the same shapes is allowed, and said by `tied`.
+    Raises Refusal for a file that is no control of this program, is damaged, or is for another model. Warns where the
+    shapes are those of its base and the weights are not.
     """
     header = read_header(path)
     if CONTROL not in header.metadata:
@@ -64,6 +65,13 @@ def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
         raise Refusal(
             f"{path}: follows {about.reads} beside {about.base.name!r}, of widths {list(about.widths)}; "
             f"{pipeline.card.name!r} is {pipeline.card.family} of widths {list(widths)}"
+        )
+    trained, here = about.base.fingerprint, pipeline.card.fingerprint
+    if trained and here and trained != here:
+        warnings.warn(
+            f"{path}: was trained beside {about.base.name!r} of weights {trained[:12]}, and is used beside "
+            f"{pipeline.card.name!r} of weights {here[:12]}: what it does there was not measured",
+            stacklevel=3,
         )
     control = about.made()
     state = {name: tensor.clone().float() for name, tensor in read_tensors(path, header)}

@@ -17,6 +17,7 @@ LETTERS: Final = 10_000  # of a prompt
 DTYPES: Final = ("float32", "bfloat16", "float16")
 FRAMES: Final = 1024  # of a film
 SECONDS: Final = 600.0  # of a sound
+LORA: Final = 4.0  # the largest weight of an adapter, either way
 STRENGTH: Final = 0.6  # of a change to an image, where the caller does not say
 
 

@@ -121,7 +121,8 @@ def applied(module: Any, x: Tensor, weight: Tensor) -> Tensor:
 
 def _added(module: Any, output: Tensor, inner: Tensor, up: Tensor) -> Tensor:
     if isinstance(module, nn.Linear):
-        flat = output.flatten(0, -2).addmm_(inner.flatten(0, -2), up.T)  # the layer's own answer, nobody else holds it
+        # Not in place: a layer may keep its answer for the next step.
+        flat = torch.addmm(output.flatten(0, -2), inner.flatten(0, -2), up.T)
         return flat.view(output.shape)
     return output + raised(inner, up)
 

@@ -12,7 +12,12 @@ from PIL import Image
 import unnoise
 from unnoise.data.source import Source
 from unnoise.data.view import Augment
-from unnoise.lora.read import layers_of, read
+from unnoise.files.foreign import packed
+from unnoise.files.foreign.packed import quicken
+from unnoise.lora.inject import injected
+from unnoise.lora.learn import Learned
+from unnoise.lora.read import Adapter, layers_of, read
+from unnoise.lora.targets import chosen
 from unnoise.train.adapter_recipe import AdapterRecipe, Shape
 from unnoise.train.loop import Progress
 from unnoise.train.lora import train_lora
@@ -64,3 +69,25 @@ def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, checkpoin
         assert torch.allclose(adapter.deltas[name].change(held[name].weight), change, atol=1e-5)
     for root in adapted:
         assert max(float(change.abs().max()) for name, change in found.items() if name.startswith(root)) > 1e-4, root
+
+
+def test_a_layer_that_keeps_its_answer_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What layers keep of the text from step to step is not what adapters write to: worn is injected, base is base."""
+    monkeypatch.setattr(packed, "LEAST", 1)  # tiny layers keep their answers too
+    pipeline = unnoise.load(peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model"))
+    quicken(pipeline.roots()["unet"])
+    torch.manual_seed(0)
+    learned = Learned(pipeline.roots(), chosen(pipeline.roots(), ("attention",)), 4, 4.0)
+    for up in learned.up:
+        torch.nn.init.normal_(up, std=0.1)
+    adapter = Adapter("random", learned.deltas())
+
+    def drawn(**how: Any) -> torch.Tensor:
+        return pipeline.generate(peers.PROMPT, seed=1, steps=4, weight=3.0, size=32, **how)[0].x0
+
+    before, worn, after = drawn(), drawn(lora=adapter), drawn()
+    with injected(pipeline, [(adapter, 1.0)]):
+        merged = drawn()
+    assert torch.equal(before, after)
+    peers.assert_close(worn, merged)
+    assert not torch.allclose(worn, before, atol=1e-2)
