@@ -42,8 +42,8 @@ class Adapter:
     """Hold what changes a model.
 
     name: of its file; deltas: by layer, "root.path"; fingerprint: of its tensors as they lie in the file; about: what
-    it says of itself; notes: what is allowed but seldom meant; file: where it was read, "" for one that was made; ranks:
-    by layer, as the file has them.
+    it says of itself; notes: what is allowed but seldom meant; file: where it was read, "" for one that was made;
+    ranks: by layer, as the file has them.
     """
 
     name: str
