@@ -23,10 +23,10 @@ import torch
 from cost import peak
 
 import unnoise
-from unnoise.lora.inject import injected
-from unnoise.lora.learn import Learned
-from unnoise.lora.read import Adapter
-from unnoise.lora.targets import chosen
+from unnoise.adapters.lora.inject import injected
+from unnoise.adapters.lora.read import Adapter
+from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[1]
@@ -35,9 +35,9 @@ HELD = """
 import sys, torch
 from itertools import pairwise
 from pathlib import Path
-from unnoise.data.source import open_source
-from unnoise.diffusion.model import collate
-from unnoise.files.load import load
+from unnoise.data.dataset import open_source
+from unnoise.diffusion.denoiser import collate
+from unnoise.load import load
 from unnoise.train.adapter_recipe import read_adapter_recipe
 recipe = read_adapter_recipe(Path(sys.argv[1]))
 source, pipeline = open_source(recipe.data.source, recipe.data.size), load(recipe.base)
@@ -55,7 +55,7 @@ torch.autograd.grad(error, x)
 def random_adapter(pipeline: Pipeline) -> Adapter:
     """Make an adapter of every attention layer of the denoiser."""
     torch.manual_seed(0)
-    learned = Learned(pipeline.roots(), chosen(pipeline.roots(), ("attention",)), RANK, RANK)
+    learned = TrainableLora(pipeline.roots(), chosen(pipeline.roots(), ("attention",)), RANK, RANK)
     for up in learned.up:
         torch.nn.init.normal_(up, std=1e-3)
     return Adapter("random", learned.deltas())

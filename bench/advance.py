@@ -18,7 +18,7 @@ from catalogue import SD
 from peers import HIGH, LOW, Peer
 
 from unnoise.sampling import default, start
-from unnoise.sampling.names import grid, sampler
+from unnoise.sampling.registry import grid, sampler
 from unnoise.sampling.state import Sampler, calls
 
 CALLS, ROUNDS = 20, 41

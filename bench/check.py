@@ -15,7 +15,7 @@ from statistics import median
 from time import perf_counter
 
 from unnoise.check.smallest import SMALLEST
-from unnoise.files.header import BITS
+from unnoise.formats.header import BITS
 
 RUNS = 7
 CHECK = [sys.executable, "-m", "unnoise", "check"]

@@ -1,9 +1,9 @@
 """What the embedded control does: names drawn along outlines of theirs that lie elsewhere; `make bench` prints it.
 
-    followed   share of the outlines' line pixels within one pixel of a line of what is drawn
-    strayed    share of the line pixels of what is drawn further than that from any of the outlines
+followed   share of the outlines' line pixels within one pixel of a line of what is drawn
+strayed    share of the line pixels of what is drawn further than that from any of the outlines
 
-    python bench/control.py [--sheet FILE]
+python bench/control.py [--sheet FILE]
 """
 
 import argparse
@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 import unnoise
+from unnoise.data.dataset import open_source
 from unnoise.data.outline import outlines
-from unnoise.data.source import open_source
 from unnoise.data.view import View, pixels_of
-from unnoise.given import picture_data
+from unnoise.generation.prepare import picture_data
+from unnoise.generation.sample import pictures
 from unnoise.pipeline import Pipeline
-from unnoise.sample import pictures
 from unnoise.train.sheet import grid_of
 
 COUNT, SIDE, SEED, SHOWN = 64, 64, 11, 12

@@ -122,8 +122,8 @@ def activation_memory() -> float:
     kernel's of this program alone: `getrusage` starts from that of the process which began it.
     """
     code = (
-        "import re, torch; from unnoise.files.card import read_card; from unnoise.files.zoo import find; "
-        "from unnoise.files.model_file import build; from unnoise.diffusion.model import collate\n"
+        "import re, torch; from unnoise.card import read_card; from unnoise.embedded import find; "
+        "from unnoise.model_file import build; from unnoise.diffusion.denoiser import collate\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) / 1024\n"
         "model = build(read_card(find('emoji'))); before = peak()\n"
         "with torch.no_grad():\n"

@@ -17,9 +17,9 @@ from catalogue import stochastic
 from mixtures import Array, Stack, mixtures, stack
 from peers import HIGH, LOW
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling import calls, run, start
-from unnoise.sampling.names import SAMPLERS, grid
+from unnoise.sampling.registry import SAMPLERS, grid
 
 BUDGETS = (10, 20, 50)
 POINTS = 2048
@@ -70,7 +70,7 @@ def row(task: Task) -> dict[int, float]:
             else:
                 x = ours(seed, *what, budget)
             found[budget] = distance(cloud, x, truth)
-        except (Refusal, ValueError, IndexError):
+        except (InputError, ValueError, IndexError):
             found[budget] = math.inf
     return found
 
@@ -82,7 +82,7 @@ def ours(seed: int, name: str, spacing: str, budget: int) -> Array:
     levels = [grid(spacing, steps, HIGH, LOW) for steps in range(1, budget + 1)]
     fit = [one for one in levels if calls(sampler, one) <= budget]
     if not fit:
-        raise Refusal(f"{name} has no grid of {budget} calls")
+        raise InputError(f"{name} has no grid of {budget} calls")
     return run(sampler, cloud.denoise, start(noise, fit[-1]), lambda step, like: rng.normal(size=like.shape))
 
 

@@ -19,15 +19,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import unnoise
-from unnoise.data.source import Source, open_source
+from unnoise.data.dataset import ImageDataset, open_source
 from unnoise.data.view import View, pixels_of
-from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.keep import blend, cells, filled, keep
-from unnoise.diffusion.model import Denoise
-from unnoise.diffusion.predict import mix
-from unnoise.diffusion.run import levels, run
-from unnoise.files.plan import Plan
-from unnoise.files.request import Request
+from unnoise.diffusion.denoiser import Denoise
+from unnoise.diffusion.inpainting import blend, cells, filled, keep
+from unnoise.diffusion.loop import levels, run
+from unnoise.diffusion.noise import START, draw
+from unnoise.diffusion.prediction import mix
+from unnoise.generation.options import Request
+from unnoise.generation.resolve import Plan
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.samplers.restart import RePaint, repaints
 from unnoise.sampling.state import State, start
@@ -121,7 +121,7 @@ WAYS: dict[str, Callable[[Task], Tensor]] = {
 }
 
 
-def tasks(pipeline: Pipeline, source: Source, captioned: bool) -> list[Task]:
+def tasks(pipeline: Pipeline, source: ImageDataset, captioned: bool) -> list[Task]:
     """Take every thirtieth concept; in turn the right and the lower half is hidden. captioned: say what it shows."""
     firsts = [members[0] for members in source.members]
     chosen = firsts[:: len(firsts) // COUNT][:COUNT]

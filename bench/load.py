@@ -26,7 +26,7 @@ from pathlib import Path
 import torch, diffusers, transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
-import unnoise, unnoise.files.load
+import unnoise, unnoise.load
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
@@ -84,7 +84,7 @@ def make(place: Path, dtype: str) -> None:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    from unnoise.files.foreign.classes import class_of
+    from unnoise.integrations.diffusers.classes import class_of
 
     torch.manual_seed(0)
     nets = {name: class_of(made).from_config(config) for name, (made, config) in PUBLISHED.items()}

@@ -24,7 +24,7 @@ from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.loop import attention
 
 
-class Whole(nn.Module):
+class FullDelta(nn.Module):
     """The text encoder and the net as one, called as the example calls its net."""
 
     def __init__(self, task: DenoiserTask) -> None:
@@ -42,7 +42,7 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> I
     """
     AcceleratorState._reset_state()  # one process holds loops of several precisions; the model keeps its own
     accelerator = Accelerator(mixed_precision=precision, cpu=True)
-    whole = Whole(task).to(memory_format=torch.channels_last if tuned else torch.contiguous_format)
+    whole = FullDelta(task).to(memory_format=torch.channels_last if tuned else torch.contiguous_format)
     if tuned:
         task.model.net.compile()
     fit, latents = task.own.fit, task.latents

@@ -28,7 +28,7 @@ from mixtures import Array, Stack, mixtures, stack
 from peers import HIGH, LOW, Peer
 
 from unnoise.sampling import calls, default, run, start
-from unnoise.sampling.names import SAMPLERS, grid
+from unnoise.sampling.registry import SAMPLERS, grid
 from unnoise.sampling.state import Sampler
 
 BUDGETS = (5, 8, 10, 20, 50)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 import unnoise
-from unnoise.data.source import Source, open_source
+from unnoise.data.dataset import ImageDataset, open_source
 from unnoise.train.evaluate import chosen_pictures, distances, originals
 from unnoise.train.sheet import grid_of
 
@@ -34,7 +34,7 @@ PATCH, DIRECTIONS = 4, 64
 POINTS = 200_000  # patches that are compared
 
 
-def unseen(source: Source, count: int) -> list[int]:
+def unseen(source: ImageDataset, count: int) -> list[int]:
     """Choose pictures of concepts that the style was not learned from."""
     firsts = [members[0] for members in source.members]
     seen = {source.concepts[i] for i in firsts[:: len(firsts) // COUNT][:COUNT]}

@@ -22,15 +22,15 @@ import diffusers
 import torch
 from peer_loop import peer_steps
 
-from unnoise.data.source import open_source
+from unnoise import model_file
+from unnoise.data.dataset import open_source
 from unnoise.diffusion.loss import loss
-from unnoise.files import model_file
 from unnoise.text import tokenizer as bpe
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.latents import Latents, tokens_of, views_of
 from unnoise.train.loop import attention, optimizers_of, train
-from unnoise.train.recipe import Keep, Recipe, read_recipe
-from unnoise.train.run import card_of
+from unnoise.train.recipe import CheckpointOptions, TrainingRecipe, read_recipe
+from unnoise.train.train_recipe import card_of
 
 ROOT = Path(__file__).parents[1]
 STEPS, PAIRS, PEER_PAIRS = 10, 7, 3
@@ -63,7 +63,7 @@ def main() -> None:
     against(task, recipe)
 
 
-def against(task: DenoiserTask, recipe: Recipe) -> None:
+def against(task: DenoiserTask, recipe: TrainingRecipe) -> None:
     """Print our loop's speed as a multiple of the peer's, both with AdamW; the peer has equal networks of its own."""
     recipe = replace(recipe, denoiser=replace(recipe.denoiser, fit=replace(recipe.denoiser.fit, optimizer="adamw")))
     eager = replace(recipe, denoiser=replace(recipe.denoiser, fit=replace(recipe.denoiser.fit, compile=False)))
@@ -83,7 +83,7 @@ def against(task: DenoiserTask, recipe: Recipe) -> None:
         )
 
 
-def task_of(recipe: Recipe) -> DenoiserTask:
+def task_of(recipe: TrainingRecipe) -> DenoiserTask:
     """Make the recipe's denoiser on random latents with the real captions."""
     source = open_source(recipe.data.source, recipe.data.size)
     views = views_of(source, replace(recipe.data, views=1), recipe.seed)
@@ -119,7 +119,7 @@ def bare_steps(task: DenoiserTask) -> Iterator[float]:
         yield (time.perf_counter() - began) / STEPS
 
 
-def loop_step(task: DenoiserTask, recipe: Recipe, each: str = "") -> float:
+def loop_step(task: DenoiserTask, recipe: TrainingRecipe, each: str = "") -> float:
     """Give the seconds of a step of the loop, a mean over STEPS, or over two steps with one of RARE at each of them."""
     marks: list[float] = []
 
@@ -128,7 +128,7 @@ def loop_step(task: DenoiserTask, recipe: Recipe, each: str = "") -> float:
         if len(marks) > (2 if each else STEPS):
             raise StopIteration
 
-    keep: Keep = replace(recipe.keep, **{name: 1 if name == each else NEVER for name in RARE})
+    keep: CheckpointOptions = replace(recipe.keep, **{name: 1 if name == each else NEVER for name in RARE})
     with tempfile.TemporaryDirectory() as folder, suppress(StopIteration):
         train(task, replace(recipe.denoiser.fit, steps=NEVER), keep, Path(folder), watch)
     return (marks[-1] - marks[0]) / (len(marks) - 1)

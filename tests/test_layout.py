@@ -27,7 +27,7 @@ FLOORS = {
     "nets": 1,
     "spaces": 2,
     "text": 2,
-    "files.foreign": 2,
+    "integrations": 2,
     "files.film": 2,
     "files": 2,
     "data": 2,
@@ -48,10 +48,10 @@ FLOORS = {
 }
 # Imports between siblings that are meant; within floor 2 all are: a pipeline joins files, spaces and text.
 SIDEWAYS = {
-    ("files.families", "unnoise.files.header"): "the shape of a header",
-    ("files.gguf", "unnoise.files.header"): "the shape of a header",
-    ("files.peek", "unnoise.files.header"): "the shape of a header",
-    ("nets", "unnoise.diffusion.model"): "Cond, the type in which a net is told what to draw",
+    ("files.families", "unnoise.formats.header"): "the shape of a header",
+    ("files.gguf", "unnoise.formats.header"): "the shape of a header",
+    ("files.peek", "unnoise.formats.header"): "the shape of a header",
+    ("nets", "unnoise.diffusion.denoiser"): "Cond, the type in which a net is told what to draw",
     ("cli", "unnoise"): "the names that users have, and the version",
 }
 # Modules from outside that a floor, or one unit of it, may import; None = all of the standard library.
@@ -67,7 +67,7 @@ OUTSIDE = {
     "files.families": STDLIB | {"PIL"},
     "diffusion": STDLIB | {"torch", "numpy"},
     "nets": STDLIB | {"torch"},
-    "files.foreign": FLOOR_2 | {"diffusers", "transformers"},
+    "integrations": FLOOR_2 | {"diffusers", "transformers"},
     "interop": FLOOR_2 | {"diffusers"},
     "files.film": FLOOR_2 | {"av"},
     2: FLOOR_2,
@@ -95,7 +95,7 @@ UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib
 UNSAFE_NAMES = {"eval", "exec", "compile", "__import__"}
 UNSAFE_NAMES |= {"torch.load", "torch.save", "torch.hub", "torch.package"}
 # The one reader of pickles: weights only, run in a process of its own, tests/cli/test_convert.py.
-READS_PICKLES = "unnoise.files.unpickle"
+READS_PICKLES = "unnoise.formats.unpickle"
 UNSAFE_KEYWORDS = {"allow_pickle", "weights_only", "trust_remote_code"}
 
 
@@ -212,7 +212,7 @@ def public_names(module: Module) -> Iterator[str]:
 
 
 def words(module: Module) -> Iterator[str]:
-    if module.name == "unnoise.interop":
+    if module.name == "unnoise.integrations.diffusers.scheduler":
         return  # it answers to the names of another library
     for name in public_names(module):
         if name.startswith("_"):
@@ -265,12 +265,12 @@ def test_source_keeps_the_rule(rule: Callable[[Module], Iterator[str]]) -> None:
     ("rule", "name", "source"),
     [
         (floors, "unnoise.sampling.level", "import torch"),
-        (floors, "unnoise.sampling.level", "def f():\n    from unnoise.diffusion.model import Model"),
+        (floors, "unnoise.sampling.level", "def f():\n    from unnoise.diffusion.denoiser import Model"),
         (floors, "unnoise.sampling.level", "from unnoise.files import header"),
-        (floors, "unnoise.files.header", "import safetensors"),
-        (floors, "unnoise.files.header", "from unnoise.files.card import Card"),
-        (floors, "unnoise.diffusion.run", "from unnoise.nets.unet import UNet"),
-        (floors, "unnoise.diffusion.run", "from unnoise.pipeline import Pipeline"),
+        (floors, "unnoise.formats.header", "import safetensors"),
+        (floors, "unnoise.formats.header", "from unnoise.card import Card"),
+        (floors, "unnoise.diffusion.loop", "from unnoise.nets.unet import UNet"),
+        (floors, "unnoise.diffusion.loop", "from unnoise.pipeline import Pipeline"),
         (floors, "unnoise.nets.unet", "from unnoise.diffusion.loss import loss"),
         (floors, "unnoise.data.folder", "import rich"),
         (floors, "unnoise.train.loop", "from unnoise.cli.main import main"),
@@ -303,10 +303,10 @@ def test_rule_fires(rule: Callable[[Module], Iterator[str]], name: str, source: 
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
-        (floors, "unnoise.nets.unet", "from unnoise.diffusion.model import Cond"),
+        (floors, "unnoise.nets.unet", "from unnoise.diffusion.denoiser import Cond"),
         (floors, "unnoise.cli.main", "from unnoise.train.loop import train\nimport cyclopts"),
-        (floors, "unnoise.files.model_file", "from unnoise.pipeline import Pipeline"),
-        (floors, "unnoise.files.card", "from unnoise import __version__\nfrom unnoise.files import header"),
+        (floors, "unnoise.model_file", "from unnoise.pipeline import Pipeline"),
+        (floors, "unnoise.card", "from unnoise import __version__\nfrom unnoise.files import header"),
         (floors, "unnoise.__main__", "from unnoise.cli.main import main"),
         (sizes, "unnoise.pipeline", "class Pipeline:\n    def generate(self, a, b, c, d, e, f, g, h, i): 0"),
         (words, "unnoise.pipeline", "def _f(timesteps): ...\nlines = 'scheduler'"),
@@ -329,7 +329,7 @@ def fresh(code: str) -> str:
     [
         ("unnoise", {"torch", "numpy", "PIL", "pydantic", "safetensors", "rich"}),
         ("unnoise.sampling", {"torch", "numpy", "PIL", "pydantic", "safetensors", "rich"}),
-        ("unnoise.files.header", {"torch", "numpy", "pydantic", "safetensors"}),
+        ("unnoise.formats.header", {"torch", "numpy", "pydantic", "safetensors"}),
         ("unnoise.cli.main", {"torch", "numpy", "PIL"}),
         ("unnoise.cli.check", {"torch", "numpy", "PIL", "pydantic", "safetensors", "rich", "diffusers"}),
     ],

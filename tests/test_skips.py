@@ -7,9 +7,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-SKIPPING = "import pytest\n" + "".join(
-    f"def test_{i}(): pytest.skip('shown')\n" for i in range(conftest.SKIPS_ALLOWED)
-)
+SKIPPING = "import pytest\n" + "".join(f"def test_{i}(): pytest.skip('shown')\n" for i in range(conftest.SKIPS_ALLOWED))
 FAILING_AS_EXPECTED = "@pytest.mark.xfail\ndef test_one_more(): assert False\n"
 
 

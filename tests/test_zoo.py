@@ -9,12 +9,12 @@ from PIL import Image
 
 import unnoise
 from unnoise.cli.main import main
+from unnoise.data.dataset import open_source
 from unnoise.data.outline import outlines
-from unnoise.data.source import open_source
-from unnoise.files.zoo import ADAPTERS, find
-from unnoise.given import picture_data
+from unnoise.embedded import ADAPTERS, find
+from unnoise.generation.prepare import picture_data
+from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
-from unnoise.sample import Sample
 from unnoise.train import evaluate as figures
 
 FIGURES = {"named_by_picture", "named_by_concept", "background", "ratio_by_picture", "background_ratio", "psnr"}
@@ -85,7 +85,7 @@ def test_the_weights_are_finite_and_their_fingerprint_is_theirs(emoji: Pipeline)
 
 def test_the_adapter_is_the_models_and_draws_in_its_style(emoji: Pipeline) -> None:
     """It draws lines of blue ink, which the base does not, and what it draws keeps its colour."""
-    from unnoise.lora.read import read
+    from unnoise.adapters.lora.read import read
 
     ink = read(find("ink", ADAPTERS), emoji)
     assert ink.notes == ()

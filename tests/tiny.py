@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from unnoise.files.card import Advice, Card, Part
-from unnoise.files.model_file import build, load, save
+from unnoise.card import Advice, Card, Part
+from unnoise.model_file import build, load, save
 from unnoise.pipeline import Pipeline
 
 CARD = Card(

@@ -1,6 +1,6 @@
 """Write a model of the shape of Stable Diffusion 1, tiny and with random weights, as diffusers does: a folder to try.
 
-    python examples/foreign/make.py tiny-sd
+python examples/foreign/make.py tiny-sd
 """
 
 import argparse

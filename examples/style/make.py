@@ -1,6 +1,6 @@
 """Draw 120 emoji in ink and watercolour, with their names: the pictures that recipes/ink.toml learns.
 
-    python examples/style/make.py runs/ink-pictures
+python examples/style/make.py runs/ink-pictures
 """
 
 import json
@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from unnoise.data.dataset import open_source
 from unnoise.data.outline import outlines
-from unnoise.data.source import open_source
 from unnoise.data.view import View, pixels_of
 
 COUNT = 120

@@ -12,27 +12,29 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; idle threads that spin made it 30 times slower
 
 if TYPE_CHECKING:
-    from unnoise import interop, sampling
+    from unnoise import sampling
     from unnoise.check.engine import check
-    from unnoise.errors import NotFinite, Refusal
-    from unnoise.files.load import load
-    from unnoise.files.recipe import Recipe
+    from unnoise.errors import InputError, NonFiniteError
+    from unnoise.generation.metadata import Metadata
+    from unnoise.generation.sample import Sample
+    from unnoise.integrations.diffusers.scheduler import diffusers_scheduler
+    from unnoise.load import load
     from unnoise.pipeline import Pipeline
-    from unnoise.sample import Sample
 
 __version__ = "0.1.0"
-__all__ = ["NotFinite", "Pipeline", "Recipe", "Refusal", "Sample", "__version__"]
-__all__ += ["check", "interop", "load", "sampling"]
+__all__ = ["InputError", "Metadata", "NonFiniteError", "Pipeline", "Sample", "__version__"]
+__all__ += ["check", "diffusers_scheduler", "load", "sampling"]
 
 _HOME = {
-    "NotFinite": "unnoise.errors",
+    "NonFiniteError": "unnoise.errors",
     "Pipeline": "unnoise.pipeline",
-    "Recipe": "unnoise.files.recipe",
-    "Refusal": "unnoise.errors",
-    "Sample": "unnoise.sample",
-    "load": "unnoise.files.load",
+    "Metadata": "unnoise.generation.metadata",
+    "InputError": "unnoise.errors",
+    "Sample": "unnoise.generation.sample",
+    "diffusers_scheduler": "unnoise.integrations.diffusers.scheduler",
+    "load": "unnoise.load",
 }
-_PACKAGES = ("check", "interop", "sampling")  # the first is also a call, docs/decisions/0007-check-is-a-call.md
+_PACKAGES = ("check", "sampling")  # the first is also a call, docs/decisions/0007-check-is-a-call.md
 
 
 def __getattr__(name: str) -> object:

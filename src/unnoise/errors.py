@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class Refusal(ValueError):
+class InputError(ValueError):
     """Refuse what was asked, in one line; the command line prints it and exits with 2."""
 
 
-class NotFinite(ArithmeticError):
+class NonFiniteError(ArithmeticError):
     """Report NaN or infinity in a run, with the step, the level and the dtype where it appeared."""
 
 
@@ -21,6 +21,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def check_whole(name: str, value: object, low: int, high: int) -> None:
-    """Raise Refusal unless `value` is a whole number from low to high."""
+    """Raise InputError unless `value` is a whole number from low to high."""
     if type(value) is not int or not low <= value <= high:
-        raise Refusal(f"{name} {value!r}: a whole number from {low} to {high}")
+        raise InputError(f"{name} {value!r}: a whole number from {low} to {high}")

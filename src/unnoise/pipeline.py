@@ -9,28 +9,28 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unnoise.diffusion.model import Cond, Denoise, Model
-from unnoise.errors import Refusal
-from unnoise.files.card import Card
-from unnoise.files.change import Change, Soft
-from unnoise.files.limits import STRENGTH
-from unnoise.files.plan import Dtype, Plan, decide, sampler_of
-from unnoise.files.recipe import Recipe, from_level
-from unnoise.files.request import Request
-from unnoise.given import Given, Handed, Mask, Sight, given
-from unnoise.render import Beside, Row, bound, render
-from unnoise.sample import Sample, Watch
+from unnoise.card import Card
+from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.errors import InputError
+from unnoise.generation.edit_options import Change, Soft
+from unnoise.generation.engine import ImageConditioning, Row, bound, render
+from unnoise.generation.limits import STRENGTH
+from unnoise.generation.metadata import Metadata, from_level
+from unnoise.generation.options import Request
+from unnoise.generation.prepare import ImageConditioner, Mask, PreparedInputs, RawInputs, given
+from unnoise.generation.resolve import Dtype, Plan, decide, sampler_of
+from unnoise.generation.sample import Callback, Sample
 from unnoise.sampling.state import Sampler
 from unnoise.spaces.space import Space
 from unnoise.text.emphasis import Emphasis
-from unnoise.text.encode import Reader
+from unnoise.text.encode import TextConditioner
 
 if TYPE_CHECKING:
-    from unnoise.lora.read import Adapter, Loras
+    from unnoise.adapters.lora.read import Adapter, Loras
 
 BATCH = 8
 BATCH_AREA = 1 << 20  # pixels of all pictures of a batch, where the caller does not say how many
-NO_PICTURES = Handed()
+NO_PICTURES = RawInputs()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +42,10 @@ class Pipeline:
     """
 
     card: Card
-    model: Model
+    model: Denoiser
     space: Space
-    text: Reader | None = None
-    sight: Sight | None = None
+    text: TextConditioner | None = None
+    sight: ImageConditioner | None = None
     parts: Mapping[str, nn.Module] = field(default_factory=dict)
 
     @property
@@ -119,7 +119,7 @@ class Pipeline:
         lora: "Loras" = (),
         batch: int | None = None,
         dtype: str | None = None,
-        watch: Watch | None = None,
+        watch: Callback | None = None,
     ) -> list[Sample]:
         """Draw n samples of each prompt, prompt by prompt; sample k of a prompt has seed + k.
 
@@ -137,8 +137,8 @@ class Pipeline:
         lies between is blended. feather, soft, repaint, expand, origin, tile, variation, toward, hint_weight and
         look_weight are what `Change` says. hint: a picture whose shapes are followed; look: one that is resembled, each
         for a model that was loaded with a control or a look. lora: adapters, by name, by file, or as
-        `unnoise.lora.read.read` gave them, one, several, or several with their weights.
-        Raises Refusal for an argument that is out of range or cannot act, NotFinite where the network fails.
+        `unnoise.adapters.lora.read.read` gave them, one, several, or several with their weights.
+        Raises InputError for an argument that is out of range or cannot act, NonFiniteError where the network fails.
         """
         request = Request(
             prompts=(prompt,) if isinstance(prompt, str) else tuple(prompt),
@@ -176,20 +176,22 @@ class Pipeline:
             ),
         )
         worn = _weighed(lora, self) if lora else ()
-        return self.fulfil(request, Handed(noise, image, mask, hint, look, worn), watch)
+        return self.fulfil(request, RawInputs(noise, image, mask, hint, look, worn), watch)
 
-    def fulfil(self, request: Request, handed: Handed = NO_PICTURES, watch: Watch | None = None) -> list[Sample]:
-        """Draw what a request asks for, as `generate` does. Raises Refusal and NotFinite as it does."""
+    def fulfil(self, request: Request, handed: RawInputs = NO_PICTURES, watch: Callback | None = None) -> list[Sample]:
+        """Draw what a request asks for, as `generate` does. Raises InputError and NonFiniteError as it does."""
         request = self.completed(request, handed)
         plan = self.plan(request)
         first = secrets.randbits(32) if request.seed is None else request.seed
         rows = [row for text in request.prompts for row in rows_of(text, first, request)]
         at_once = batch_of(request, plan)
         if handed.noise is not None and request.seed is not None and not plan.sampler.stochastic:
-            raise Refusal("seed: with a given noise only a stochastic sampler draws, and this one is not; leave it out")
+            raise InputError(
+                "seed: with a given noise only a stochastic sampler draws, and this one is not; leave it out"
+            )
         return render(self, plan, rows, at_once, self._given(handed, plan, len(rows)), watch)
 
-    def completed(self, request: Request, handed: Handed) -> Request:
+    def completed(self, request: Request, handed: RawInputs) -> Request:
         """Settle what a picture that is handed in decides: the size, and how far it is changed."""
         image, change = handed.image, request.change
         if image is not None:
@@ -197,7 +199,9 @@ class Pipeline:
             sides = image.width + left + right, image.height + above + below
             size = up_to(sides[0], self.factor), up_to(sides[1], self.factor)
             if request.size not in (None, size):
-                raise Refusal(f"size {request.size}: the image is {sides[0]}x{sides[1]}; bring it to that size before")
+                raise InputError(
+                    f"size {request.size}: the image is {sides[0]}x{sides[1]}; bring it to that size before"
+                )
             request = replace(request, size=size)
         begins = image is not None and self.sight is None
         if begins and request.strength is None and not isinstance(request.grid, tuple):
@@ -206,24 +210,24 @@ class Pipeline:
         return request
 
     def plan(self, request: Request) -> Plan:
-        """Decide how a request is fulfilled, and do nothing yet. Raises Refusal where it cannot be."""
+        """Decide how a request is fulfilled, and do nothing yet. Raises InputError where it cannot be."""
         return decide(request, self.card, self.model.process, self.factor, self.dtype)
 
-    def replay(self, recipe: Recipe, handed: Handed = NO_PICTURES) -> Sample:
+    def replay(self, recipe: Metadata, handed: RawInputs = NO_PICTURES) -> Sample:
         """Make a sample again: on the same machine and versions, equal to the bit.
 
-        handed: the pictures and adapters, where the recipe says that it began with them. Raises Refusal where the
+        handed: the pictures and adapters, where the recipe says that it began with them. Raises InputError where the
         recipe is of another model, began with a noise that was handed in, or with other pictures or adapters.
         """
         if recipe.fingerprint != self.card.fingerprint:
-            raise Refusal(
+            raise InputError(
                 f"recipe of model {recipe.model!r} with weights {recipe.fingerprint[:12]}: these are "
                 f"{self.card.fingerprint[:12] or 'unsaved'} of {self.card.name!r}"
             )
         if recipe.noise is not None:
-            raise Refusal("recipe: the picture began with a noise that was handed in, which it does not hold")
+            raise InputError("recipe: the picture began with a noise that was handed in, which it does not hold")
         if not 0 <= recipe.row < recipe.rows:
-            raise Refusal(f"recipe: row {recipe.row} of {recipe.rows}")
+            raise InputError(f"recipe: row {recipe.row} of {recipe.rows}")
         guided = recipe.weight != 1 or recipe.image_weight not in (None, 1)
         request = Request(
             (recipe.prompt,),
@@ -252,16 +256,20 @@ class Pipeline:
             wanted, found = getattr(recipe, what), getattr(sums, what)
             if wanted != found:
                 other = "none" if found is None else "another"
-                raise Refusal(f"{what}: the picture began with one of sha256 {str(wanted)[:12]}, and {other} is given")
+                raise InputError(
+                    f"{what}: the picture began with one of sha256 {str(wanted)[:12]}, and {other} is given"
+                )
         return render(self, plan, rows, recipe.rows, began, None)[recipe.row]
 
-    def _given(self, handed: Handed, plan: Plan, rows: int) -> Given:
+    def _given(self, handed: RawInputs, plan: Plan, rows: int) -> PreparedInputs:
         net = self.model.net
         for name, reads in (("hint", "control"), ("look", "look")):
             if getattr(handed, name) is not None and getattr(net, reads, None) is None:
-                raise Refusal(f"{name}: {self.card.name!r} reads none; load it with a {reads}: load(..., {reads}=FILE)")
+                raise InputError(
+                    f"{name}: {self.card.name!r} reads none; load it with a {reads}: load(..., {reads}=FILE)"
+                )
             if getattr(handed, name) is None and getattr(net, reads, None) is not None:
-                raise Refusal(f"{name}: this model was loaded with a {reads}, and no picture for it is given")
+                raise InputError(f"{name}: this model was loaded with a {reads}, and no picture for it is given")
         return given(handed, (rows, *self.shape(plan)), plan, self.sight, self.device)
 
     def shape(self, plan: Plan) -> tuple[int, ...]:
@@ -272,10 +280,14 @@ class Pipeline:
         return self.space.shape(height, width) if plan.frames is None else self.space.shape(height, width, plan.frames)
 
     def denoise(
-        self, plan: Plan, conds: Sequence[Cond], negative: Cond | None, beside: Beside | None = None
+        self,
+        plan: Plan,
+        conds: Sequence[Conditioning],
+        negative: Conditioning | None,
+        beside: ImageConditioning | None = None,
     ) -> Denoise:
         """Bind the conditions of a batch, one a row, guided and in the precision that a plan says."""
-        return bound(self, plan, conds, negative, beside or Beside())
+        return bound(self, plan, conds, negative, beside or ImageConditioning())
 
 
 def batch_of(request: Request, plan: Plan) -> int:
@@ -297,17 +309,19 @@ def up_to(side: int, factor: int) -> int:
 
 
 def _weighed(lora: "Loras", pipeline: Pipeline) -> "tuple[tuple[Adapter, float], ...]":
-    from unnoise.lora.read import weighed
+    from unnoise.adapters.lora.read import weighed
 
     return weighed(lora, pipeline)
 
 
-def _same_adapters(recipe: Recipe, handed: Handed) -> "tuple[tuple[Adapter, float], ...]":
-    """Give each adapter of a recipe its weight. Raises Refusal where they are not those that are handed in."""
+def _same_adapters(recipe: Metadata, handed: RawInputs) -> "tuple[tuple[Adapter, float], ...]":
+    """Give each adapter of a recipe its weight. Raises InputError where they are not those that are handed in."""
     held = {adapter.fingerprint: adapter for adapter, _ in handed.adapters}
     for worn in recipe.adapters:
         if worn.fingerprint not in held:
-            raise Refusal(f"lora: the picture was drawn with {worn.name!r} of {worn.fingerprint[:12]}: give that file")
+            raise InputError(
+                f"lora: the picture was drawn with {worn.name!r} of {worn.fingerprint[:12]}: give that file"
+            )
     if len(held) != len(recipe.adapters):
-        raise Refusal(f"lora: {len(held)} are given, and the picture was drawn with {len(recipe.adapters)}")
+        raise InputError(f"lora: {len(held)} are given, and the picture was drawn with {len(recipe.adapters)}")
     return tuple((held[worn.fingerprint], worn.weight) for worn in recipe.adapters)

@@ -10,7 +10,7 @@ from unnoise.check.methods import known_grids, known_names
 from unnoise.check.read.comfy.models import ALONE, ENCODERS
 from unnoise.check.read.comfyui import GRIDS, NAMED, read_workflow
 from unnoise.check.subject import Place, Run
-from unnoise.files.families.table import FAMILIES
+from unnoise.families.table import FAMILIES
 
 Nodes = dict[str, Any]
 SEED = 918273645546372819

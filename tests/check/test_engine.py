@@ -18,7 +18,7 @@ from unnoise.check.report.machine import to_github, to_json, to_sarif
 from unnoise.check.report.text import render, summary, where
 from unnoise.check.rule import WARN, Change, Entry, Finding, Fix, Rule
 from unnoise.check.subject import Place, Subject
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 RULE = Rule("UN001", "test-rule", WARN)
 TEXT = 'x = 1\npipe("é", guidance_scale=20)  # {comment}\n'
@@ -96,7 +96,7 @@ def test_names_that_no_file_can_have_are_not_looked_for(tmp_path: Path) -> None:
         }
         path.write_text(json.dumps(nodes))
         assert unnoise.check(path) == []
-    with pytest.raises(Refusal, match="there is no such file"):
+    with pytest.raises(InputError, match="there is no such file"):
         unnoise.check("y" * 400)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from unnoise.check.read.invokeai import BASES, read_metadata
 from unnoise.check.subject import Place, Run
-from unnoise.files.families.table import FAMILIES, VARIANTS
+from unnoise.families.table import FAMILIES, VARIANTS
 
 RECORD = {
     "generation_mode": "sdxl_txt2img",

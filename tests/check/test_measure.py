@@ -16,10 +16,10 @@ from unnoise.check.engine import judge
 from unnoise.check.probe import probe
 from unnoise.check.subject import Subject
 from unnoise.data.emoji import open_emoji
-from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.guide import cfg
-from unnoise.diffusion.model import Cond, Model, collate
-from unnoise.errors import Refusal
+from unnoise.diffusion.denoiser import Conditioning, Denoiser, collate
+from unnoise.diffusion.guidance import cfg
+from unnoise.diffusion.noise import START, draw
+from unnoise.errors import InputError
 from unnoise.pipeline import Pipeline
 from unnoise.spaces.latent import Latent
 
@@ -93,7 +93,7 @@ def test_scale_halved_or_doubled(emoji: Pipeline, pictures: Tensor, by: float) -
 
 
 def test_wrong_kind_and_doubled_scale_in_a_pipeline(emoji: Pipeline) -> None:
-    model = Model(emoji.model.net, emoji.model.process, "eps")
+    model = Denoiser(emoji.model.net, emoji.model.process, "eps")
     small = replace(emoji.card, advice=replace(emoji.card.advice, sizes=((32, 32),)))
     found = unnoise.check(scaled(replace(emoji, model=model, card=small), 2.0))
     assert {"UN250", "UN310"} <= {finding.rule.id for finding in found}
@@ -135,7 +135,7 @@ class Coupled(torch.nn.Module):
         super().__init__()
         self.net, self.norm = net, torch.nn.BatchNorm2d(4, affine=False)
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         answer: Tensor = self.norm.train()(self.net(x, time, cond))
         return answer
 
@@ -146,7 +146,7 @@ def test_batch_that_is_coupled() -> None:
     cond, noise = collate(pipeline.text(PROMPTS)), draw(range(4), START, torch.empty(4, 4, 8, 8))
     sigma = torch.full((4,), 2.0)
     for net, wanted in ((pipeline.model.net, set()), (Coupled(pipeline.model.net), {"UN251"})):
-        model = Model(net, pipeline.model.process, "flow")
+        model = Denoiser(net, pipeline.model.process, "flow")
         found = measure.coupling(lambda x, s, m=model: m(x, s, cond.rows(slice(len(x)))), noise, sigma)
         assert ids(found) == wanted
 
@@ -209,5 +209,5 @@ def test_what_tells_nothing_gives_no_numbers() -> None:
     )
     assert measure.coupling(lambda x, sigma: x, torch.ones(1, 2), torch.ones(1)) == {}
     assert ids(measure.latents(torch.zeros(1, 4, 8, 8))) == set()  # of one picture
-    with pytest.raises(Refusal, match="eps"):
+    with pytest.raises(InputError, match="eps"):
         measure.kind(Exact("eps"), PICTURE, PICTURE, "epsilon", (20.0, 0.1))

@@ -3,7 +3,7 @@ import pytest
 
 from unnoise.check.methods import known_grids, known_names, method
 from unnoise.check.tables.classes import CLASSES
-from unnoise.sampling.names import SAMPLERS
+from unnoise.sampling.registry import SAMPLERS
 
 # Of tokens and of classes: no levels of noise, so no method of this kind; and those whose rule is their own.
 OTHER = {

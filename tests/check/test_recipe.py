@@ -9,16 +9,16 @@ import pytest
 import tiny
 from PIL import Image
 
+from unnoise.card import Advice, Part, read_card as card_of, to_json
 from unnoise.check.read.recipe import model_of, read_card, read_recipe, read_request, read_training, tell_toml
-from unnoise.files.card import Advice, Part, read_card as card_of, to_json
-from unnoise.files.header import Header
-from unnoise.files.picture import KEY, write_picture
-from unnoise.files.recipe import Recipe, to_json as recipe_to_json
-from unnoise.files.request import Request
-from unnoise.files.zoo import find
+from unnoise.embedded import find
+from unnoise.formats.header import Header
+from unnoise.generation.media.image import KEY, write_picture
+from unnoise.generation.metadata import Metadata, to_json as recipe_to_json
+from unnoise.generation.options import Request
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-RECIPE = Recipe(
+RECIPE = Metadata(
     model="tiny",
     fingerprint="f" * 64,
     prompt="a red heart",

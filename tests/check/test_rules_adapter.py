@@ -16,7 +16,7 @@ from unnoise.check.catalogue import entry
 from unnoise.check.link import linked
 from unnoise.check.rule import Finding
 from unnoise.check.smallest import SMALLEST, Tensors
-from unnoise.files.header import BITS
+from unnoise.formats.header import BITS
 
 Layers = Mapping[str, tuple[int, int]]
 BLOCK = "unet_down_blocks_0_attentions_0_transformer_blocks_0"
@@ -307,18 +307,18 @@ def test_diffusers_raises_for_half_a_layer(pipe: Any) -> None:
 def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
     """A LoRA beside a model, and a picture that names both: other weights are a note, the same ones nothing."""
     import tiny
-    from lora.test_lora_wear import adapter
+    from adapters.test_lora_hooks import adapter
 
-    from unnoise.files.model_file import load, save
-    from unnoise.files.output import write_sample
-    from unnoise.lora.read import read as read_adapter
-    from unnoise.lora.tie import About, base_from
-    from unnoise.lora.write import write
+    from unnoise.adapters.lora.compatibility import LoraCard, base_from
+    from unnoise.adapters.lora.read import read as read_adapter
+    from unnoise.adapters.lora.write import write
+    from unnoise.generation.media.files import write_sample
+    from unnoise.model_file import load, save
 
     base = tiny.saved(tmp_path / "base.safetensors")
     save(tmp_path / "other.safetensors", tiny.pipeline(seed=1))
     other = load(tmp_path / "other.safetensors")
-    write(tmp_path / "style.safetensors", replace(adapter(base), about=About(base_from(base.card))))
+    write(tmp_path / "style.safetensors", replace(adapter(base), about=LoraCard(base_from(base.card))))
     style = read_adapter(tmp_path / "style.safetensors", base)
     for name, pipeline in (("base", base), ("other", other)):
         write_sample(tmp_path / f"{name}.png", pipeline.generate("a", size=16, steps=1, lora=[style])[0])

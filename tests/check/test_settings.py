@@ -7,7 +7,7 @@ import pytest
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.settings import settings_for
 from unnoise.check.subject import Place
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 
 def finding(path: Path, id: str = "UN401") -> Finding:
@@ -52,5 +52,5 @@ def test_a_project_without_settings_has_none(tmp_path: Path) -> None:
 )
 def test_wrong_settings_are_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(InputError, match=says):
         settings_for(tmp_path)

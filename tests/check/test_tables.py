@@ -25,8 +25,8 @@ from unnoise.check.tables.calls import STEP
 from unnoise.check.tables.classes import CLASSES
 from unnoise.check.tables.pipelines import PIPELINES
 from unnoise.check.tables.tasks import TASKS
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.table import FAMILIES, VARIANTS
+from unnoise.families.identity import Identity
+from unnoise.families.table import FAMILIES, VARIANTS
 
 HERE = Place("x")
 

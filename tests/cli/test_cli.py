@@ -15,8 +15,8 @@ from PIL import Image
 
 import unnoise
 from unnoise.cli.main import COMMANDS, main
-from unnoise.files.picture import read_recipe
-from unnoise.sampling.names import GRIDS, SAMPLERS
+from unnoise.generation.media.image import read_recipe
+from unnoise.sampling.registry import GRIDS, SAMPLERS
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -219,7 +219,7 @@ def test_nan_is_one_line_and_no_picture(run: Run, tmp_path: Path, monkeypatch: p
     assert files(tmp_path) == set()
 
 
-@pytest.mark.parametrize("moment", ["unnoise.diffusion.run.levels", "PIL.Image.Image.save", "os.fsync"])
+@pytest.mark.parametrize("moment", ["unnoise.diffusion.loop.levels", "PIL.Image.Image.save", "os.fsync"])
 def test_interrupt_leaves_no_half_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path, moment: str
 ) -> None:

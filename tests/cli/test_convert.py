@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from unnoise.cli.main import main
-from unnoise.files.unpickle import flat
+from unnoise.formats.unpickle import flat
 
 
 class Evil:

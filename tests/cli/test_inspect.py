@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from unnoise.check.read.weights import ALPHAS, describe, read_weights
 from unnoise.cli.inspect import inspect
-from unnoise.errors import Refusal
-from unnoise.files.header import Entry, Header, read_header
-from unnoise.files.zoo import find
+from unnoise.embedded import find
+from unnoise.errors import InputError
+from unnoise.formats.header import Entry, Header, read_header
 
 LAYER = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
 Told = Callable[..., dict[str, Any]]
@@ -120,7 +120,7 @@ def test_refuses(tmp_path: Path, name: str, content: bytes | None, fault: str) -
         path.mkdir()
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(Refusal, match=fault):
+    with pytest.raises(InputError, match=fault):
         inspect(path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from files.foreign import (
+from integrations import (
     ldm_names,
     peers,
     test_foreign_flux,
@@ -22,8 +22,9 @@ from files.foreign import (
     test_foreign_wan,
 )
 
+from unnoise import devices as memory
 from unnoise.cli.main import main
-from unnoise.files import budget as budgets, memory
+from unnoise.estimate import memory as budgets
 
 FAMILIES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "sd1": (test_foreign_sd.pipe, ["--size", "64"]),

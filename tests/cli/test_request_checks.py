@@ -8,7 +8,7 @@ import tiny
 
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
 from unnoise.check.subject import Subject
-from unnoise.cli import warn as warning
+from unnoise.cli import preflight as warning
 from unnoise.cli.main import main
 
 Run = Callable[..., tuple[int, str, str]]
@@ -107,7 +107,7 @@ def test_train_checks_its_recipe(
 ) -> None:
     path = tmp_path / "x.toml"
     path.write_text(RECIPE.format(dropout))
-    monkeypatch.setattr("unnoise.train.run.train_recipe", lambda *asked: path)
+    monkeypatch.setattr("unnoise.train.train_recipe.train_recipe", lambda *asked: path)
     ended, _, err = run("train", str(path), *(["--strict"] if strict else []))
     assert ended == code
     assert err.startswith("unnoise: strict: warning UN502: " if strict and code else "unnoise: " if not dropout else "")

@@ -11,11 +11,11 @@ import pytest
 import tiny
 from PIL import Image
 
+from unnoise.card import read_card
 from unnoise.cli import tune
 from unnoise.cli.main import main
-from unnoise.files.card import read_card
-from unnoise.files.picture import read_recipe
-from unnoise.sampling.choose import default
+from unnoise.generation.media.image import read_recipe
+from unnoise.sampling.defaults import default
 from unnoise.tune.grid import STEPS
 
 Said = pytest.CaptureFixture[str]
@@ -24,7 +24,7 @@ Said = pytest.CaptureFixture[str]
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("unnoise.tune.teacher.FINE", 40)
+    monkeypatch.setattr("unnoise.tune.reference.FINE", 40)
     tiny.saved(tmp_path / "tiny.safetensors")
     (tmp_path / "prompts.txt").write_text("a heart\na star\na cat\n")
     return "tiny.safetensors"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from unnoise.data.order import picture
-from unnoise.data.source import open_source
+from unnoise.data.dataset import open_source
+from unnoise.data.shuffle import picture
 from unnoise.data.view import BACKGROUNDS, Augment, View, drawn, held_out, pixels_of
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 SOURCE = open_source("emoji", 64)
 WILD = Augment(background=1.0, move=1.0, hue=1.0)
@@ -34,7 +34,7 @@ def test_pictures_have_a_free_border() -> None:
 
 
 def test_another_size_is_refused() -> None:
-    with pytest.raises(Refusal, match="64 x 64"):
+    with pytest.raises(InputError, match="64 x 64"):
         open_source("emoji", 32)
 
 

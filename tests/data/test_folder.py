@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unnoise.data.source import Source, open_source
-from unnoise.errors import Refusal
+from unnoise.data.dataset import ImageDataset, open_source
+from unnoise.errors import InputError
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 
@@ -47,7 +47,7 @@ def tarred(folder: Path) -> Path:
     return folder / "set-000.tar"
 
 
-def colours_of(source: Source) -> dict[str, tuple[int, ...]]:
+def colours_of(source: ImageDataset) -> dict[str, tuple[int, ...]]:
     return {names[0]: tuple(source.read(i)[8, 8, :3].tolist()) for i, names in enumerate(source.captions)}
 
 
@@ -64,7 +64,7 @@ def test_a_corrupt_picture_is_skipped_and_counted_or_refused(tmp_path: Path, mak
     folder = make(tmp_path)
     (folder / "red.png").write_bytes(png("red")[:60])
     assert open_source(str(folder), 16).skipped == 1
-    with pytest.raises(Refusal, match=r"red\.png"):
+    with pytest.raises(InputError, match=r"red\.png"):
         open_source(str(folder), 16, strict=True)
 
 
@@ -83,7 +83,7 @@ def test_a_picture_whose_end_is_missing_is_found_before_it_is_needed(tmp_path: P
 
 def test_a_missing_caption_is_refused_with_its_file(tmp_path: Path) -> None:
     (beside(tmp_path) / "blue.txt").unlink()
-    with pytest.raises(Refusal, match=r"blue\.png.*blue\.txt"):
+    with pytest.raises(InputError, match=r"blue\.png.*blue\.txt"):
         open_source(str(tmp_path), 16)
 
 
@@ -92,13 +92,13 @@ def test_a_missing_caption_is_refused_with_its_file(tmp_path: Path) -> None:
 )
 def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, row: str) -> None:
     (listed(tmp_path) / "metadata.jsonl").write_text(row)
-    with pytest.raises(Refusal, match=r"metadata\.jsonl:1"):
+    with pytest.raises(InputError, match=r"metadata\.jsonl:1"):
         open_source(str(tmp_path), 16)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_no_pictures_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(Refusal, match=r"data\.source"):
+    with pytest.raises(InputError, match=r"data\.source"):
         open_source(str(tmp_path / name), 16)
 
 
@@ -107,18 +107,18 @@ def test_a_tar_without_captions_is_refused(tmp_path: Path) -> None:
         member = tarfile.TarInfo("a.png")
         member.size = len(png("red"))
         archive.addfile(member, io.BytesIO(png("red")))
-    with pytest.raises(Refusal, match=r"a\.png.*caption"):
+    with pytest.raises(InputError, match=r"a\.png.*caption"):
         open_source(str(tmp_path / "x.tar"), 16)
 
 
 def test_something_that_is_no_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar" * 200)
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         open_source(str(tmp_path / "x.tar"), 16)
 
 
 def test_a_bomb_is_not_opened(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     (tmp_path / "bomb.txt").write_text("black")
-    with pytest.raises(Refusal, match="no picture that can be read"):
+    with pytest.raises(InputError, match="no picture that can be read"):
         open_source(str(tmp_path), 16)

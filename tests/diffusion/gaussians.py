@@ -4,7 +4,7 @@ import torch
 from diffusion.mixture import Mixture, MixtureNet
 from torch import Tensor
 
-from unnoise.diffusion.model import Cond, Model
+from unnoise.diffusion.denoiser import Conditioning, Denoiser
 from unnoise.diffusion.process import Flow, Process
 
 DATA, NULL, NEGATIVE = 0, 1, 2
@@ -22,13 +22,13 @@ def means(shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(torch.randn(shape, generator=made, dtype=torch.float64) for _ in range(3))  # type: ignore[return-value]
 
 
-def model(process: Process = Flow(), at: tuple[Tensor, ...] = means()) -> Model:  # noqa: B008
+def model(process: Process = Flow(), at: tuple[Tensor, ...] = means()) -> Denoiser:  # noqa: B008
     """Make a model that answers exactly; at: the mean of each label."""
-    return Model(MixtureNet(tuple(gaussian(mean) for mean in at), process, "v"), process, "v")
+    return Denoiser(MixtureNet(tuple(gaussian(mean) for mean in at), process, "v"), process, "v")
 
 
-def labels(*rows: int) -> Cond:
-    return Cond(label=torch.tensor(rows))
+def labels(*rows: int) -> Conditioning:
+    return Conditioning(label=torch.tensor(rows))
 
 
 def ask(rows: int = 4, shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor]:

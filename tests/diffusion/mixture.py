@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.model import Cond
-from unnoise.diffusion.predict import Kind, expand, from_x0, signal, spread
+from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.prediction import Kind, expand, from_x0, signal, spread
 from unnoise.diffusion.process import Process
 
 
@@ -50,7 +50,7 @@ class MixtureNet(nn.Module):
         self.mixtures, self.process, self.kind = mixtures, process, kind
         self.asked: list[tuple[int, ...]] = []
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         self.asked.append(tuple(x.shape))
         a, b = self.process.scales(time)
         unit, sigma = x / expand(torch.hypot(a, b), x), self.process.sigma(time)

@@ -8,11 +8,11 @@ import torch
 from diffusion.mixture import MixtureNet, mixture
 from torch import Tensor
 
-from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.model import Cond, Denoise, Model
-from unnoise.diffusion.predict import KINDS, Kind, from_x0, mix, target, to_x0
+from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.diffusion.loop import run
+from unnoise.diffusion.noise import START, draw
+from unnoise.diffusion.prediction import KINDS, Kind, from_x0, mix, target, to_x0
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Angle, Flow, Process, Table
-from unnoise.diffusion.run import run
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.dpmpp import DPMpp2M
 from unnoise.sampling.state import Sampler, start
@@ -47,7 +47,7 @@ def samples(denoise: Denoise, sampler: Sampler[Tensor, Tensor], grid: tuple[floa
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 def test_every_frame_and_kind_gives_the_same_samples(process: Process, kind: Kind) -> None:
     exact = mixture((3, 4))
-    denoise = Model(MixtureNet((exact,), process, kind), process, kind).bind(Cond())
+    denoise = Denoiser(MixtureNet((exact,), process, kind), process, kind).bind(Conditioning())
     grid = (*inside(GRID[:-1], process), 0.0)
     assert len(grid) > 6
     for sampler in (DDIM(), DPMpp2M()):
@@ -59,7 +59,7 @@ def test_every_frame_and_kind_gives_the_same_samples(process: Process, kind: Kin
 @pytest.mark.parametrize("process", [each for each in PROCESSES if each.sigma_max == math.inf], ids=repr)
 def test_from_pure_noise_too(process: Process, kind: Kind) -> None:
     exact = mixture((3, 4))
-    denoise = Model(MixtureNet((exact,), process, kind), process, kind).bind(Cond())
+    denoise = Denoiser(MixtureNet((exact,), process, kind), process, kind).bind(Conditioning())
     grid = (math.inf, *inside(GRID[:-1], process), 0.0)
     torch.testing.assert_close(samples(denoise, DDIM(), grid), samples(exact.denoise, DDIM(), grid), rtol=0, atol=1e-7)
 
@@ -71,7 +71,7 @@ class Oracle(torch.nn.Module):
         super().__init__()
         self.answer = answer
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         self.x, self.time = x, time
         return self.answer
 
@@ -85,7 +85,7 @@ def test_from_the_unit_frame_to_the_native_one_and_back(process: Process, kind: 
     made = torch.Generator().manual_seed(1)
     x0, noise = (torch.randn(len(sigma), 3, 4, generator=made, dtype=torch.float64) for _ in range(2))
     net = Oracle(target(kind, x0, noise, sigma))
-    found = Model(net, process, kind)(mix(x0, noise, sigma), sigma, Cond())
+    found = Denoiser(net, process, kind)(mix(x0, noise, sigma), sigma, Conditioning())
     torch.testing.assert_close(found, x0, rtol=0, atol=1e-10)
     a, b = (scale[:, None, None] for scale in process.scales(process.time(sigma)))
     torch.testing.assert_close(net.x[1:], (a * x0 + b * noise)[1:], rtol=1e-9, atol=1e-9)
@@ -106,7 +106,7 @@ def test_one_kind_becomes_another(kind: Kind, other: Kind) -> None:
 @pytest.mark.parametrize("process", [VP("cosine"), Flow()], ids=repr)
 def test_samples_have_the_distribution_of_the_data(process: Process) -> None:
     exact, count = mixture((2,)), 4000
-    denoise = Model(MixtureNet((exact,), process, "v"), process, "v").bind(Cond())
+    denoise = Denoiser(MixtureNet((exact,), process, "v"), process, "v").bind(Conditioning())
     noise = draw(tuple(range(count)), START, torch.empty(count, 2, dtype=torch.float64))
     grid = tuple(math.exp(math.log(90) + (math.log(0.01) - math.log(90)) * i / 60) for i in range(61))
     found = run(DPMpp2M(), denoise, start(noise, (*grid, 0.0)), draw, range(count))

@@ -10,11 +10,11 @@ from diffusion.gaussians import DATA, NULL, STD, gaussian, labels, means, model
 from diffusion.mixture import MixtureNet, mixture
 from torch import Tensor
 
-from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.guide import autoguide, cfg, cfgpp
-from unnoise.diffusion.model import Cond, Denoise, Model
+from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.diffusion.guidance import autoguide, cfg, cfgpp
+from unnoise.diffusion.loop import run
+from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.process import EDM, VE, VP, Flow, Process
-from unnoise.diffusion.run import run
 from unnoise.sampling.grid import flow_shift
 from unnoise.sampling.level import signal, spread
 from unnoise.sampling.samplers.ddim import DDIM
@@ -65,7 +65,7 @@ GRID = (30.0, 8.0, 3.0, 1.2, 0.5, 0.2, 0.05, 0.0)
 STRENGTH = torch.tensor([0.0, 0.3, 0.6, 1.0], dtype=torch.float64)
 
 
-def published(made: Model, cond: Cond, null: Cond, grid: tuple[float, ...]) -> Tensor:
+def published(made: Denoiser, cond: Conditioning, null: Conditioning, grid: tuple[float, ...]) -> Tensor:
     """Walk as CFG++ is written down: x0 from the guided answer, noise from the unconditional one."""
     x = noise()
     for here, there in pairwise(grid):
@@ -78,7 +78,7 @@ def published(made: Model, cond: Cond, null: Cond, grid: tuple[float, ...]) -> T
 
 @pytest.mark.parametrize("process", [VP("scaled-linear", zero_snr=True), VE(), EDM(), Flow()], ids=repr)
 def test_cfgpp_on_ddim_is_the_published_update(process: Process) -> None:
-    made = Model(MixtureNet((mixture((3, 4)), gaussian(means()[1])), process, "v"), process, "v")
+    made = Denoiser(MixtureNet((mixture((3, 4)), gaussian(means()[1])), process, "v"), process, "v")
     cond, null = labels(*[DATA] * 4), labels(NULL)
     grids = [GRID, GRID[:-1]] if math.isfinite(process.sigma_max) else [GRID, GRID[:-1], (math.inf, *GRID)]
     for grid in grids:

@@ -8,10 +8,10 @@ import torch
 from diffusion.mixture import Mixture, mixture
 from torch import Tensor
 
+from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.likelihood import PROBE, exact_likelihood, likelihood
-from unnoise.diffusion.model import Denoise
-from unnoise.diffusion.predict import signal, spread
-from unnoise.errors import NotFinite, Refusal
+from unnoise.diffusion.prediction import signal, spread
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.sampling import level
 
 LOW = 1e-3
@@ -211,13 +211,13 @@ def test_what_is_not_finite_stops(wrong: float) -> None:
             answer = answer + x.new_tensor([0.0, wrong, 0.0])[:, None]
         return answer
 
-    with pytest.raises(NotFinite, match=r"step 1 of 5, sigma 0\.\d+, dtype torch.float64: .* rows \[1\]"):
+    with pytest.raises(NonFiniteError, match=r"step 1 of 5, sigma 0\.\d+, dtype torch.float64: .* rows \[1\]"):
         likelihood(broken, x0[:3], (1, 2, 3), 2, steps=5)
 
     def steep(x: Tensor, sigma: Tensor) -> Tensor:
         return (x - x.detach()).abs().sqrt() + gauss.denoise(x, sigma)
 
-    with pytest.raises(NotFinite, match=r"step 0 of 5, sigma 0.001, .*derivative: .* rows \[0, 1, 2\]"):
+    with pytest.raises(NonFiniteError, match=r"step 0 of 5, sigma 0.001, .*derivative: .* rows \[0, 1, 2\]"):
         exact_likelihood(steep, x0[:3], steps=5)
 
 
@@ -232,7 +232,7 @@ def fixed(x: Tensor, sigma: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("denoise", [silent, fixed])
 def test_answer_without_gradient_is_refused(denoise: Denoise) -> None:
-    with pytest.raises(Refusal, match="denoise: its answer has no gradient to x"):
+    with pytest.raises(InputError, match="denoise: its answer has no gradient to x"):
         exact_likelihood(denoise, torch.ones(2, 3))
 
 
@@ -255,7 +255,7 @@ def test_answer_without_gradient_is_refused(denoise: Denoise) -> None:
 )
 def test_bad_arguments_are_refused(options: dict[str, object], says: str) -> None:
     given = {"x0": torch.ones(2, 3), "seeds": (1, 2)} | options
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(InputError, match=says):
         likelihood(lambda x, sigma: 0.5 * x, **given)  # type: ignore[arg-type]
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unnoise.diffusion.denoiser import Conditioning, Denoiser
 from unnoise.diffusion.loss import WEIGHTS, factor, loss, sigma_lognormal, sigma_uniform
-from unnoise.diffusion.model import Cond, Model
-from unnoise.diffusion.predict import KINDS, Kind, expand, from_x0, mix, target
+from unnoise.diffusion.prediction import KINDS, Kind, expand, from_x0, mix, target
 from unnoise.diffusion.process import EDM, VE, VP, Flow
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 SIGMA = torch.tensor([1e-3, 0.1, 0.44, 0.45, 1.0, 7.0, 1e3], dtype=torch.float64)
 
@@ -22,7 +22,7 @@ class Guess(nn.Module):
         super().__init__()
         self.kind = kind
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         a, b = Flow().scales(time)
         unit, sigma = x / expand(torch.hypot(a, b), x), Flow().sigma(time)
         return from_x0(self.kind, (unit + expand(time, x)).sin(), unit, sigma)
@@ -59,7 +59,7 @@ def test_min_snr_as_written_for_eps_and_v() -> None:
 @pytest.mark.parametrize("weighting", sorted(WEIGHTS))
 def test_one_weighting_gives_one_loss_for_every_kind(weighting: str) -> None:
     x0, noise = data(len(SIGMA))
-    losses = [loss(Model(Guess(k), Flow(), k), x0, noise, SIGMA, Cond(), weighting) for k in KINDS]
+    losses = [loss(Denoiser(Guess(k), Flow(), k), x0, noise, SIGMA, Conditioning(), weighting) for k in KINDS]
     guess = (mix(x0, noise, SIGMA) + expand(SIGMA / (1 + SIGMA), x0)).sin()
     wanted = factor(weighting, "x0", SIGMA) ** 2 * (guess - x0).square().mean((1, 2))
     for found in losses:
@@ -69,17 +69,17 @@ def test_one_weighting_gives_one_loss_for_every_kind(weighting: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unweighted_loss_is_the_error_of_that_kind(kind: Kind) -> None:
     x0, noise = data(len(SIGMA))
-    model = Model(Guess("v"), Flow(), "v")
+    model = Denoiser(Guess("v"), Flow(), "v")
     x = mix(x0, noise, SIGMA)
-    error = from_x0(kind, model(x, SIGMA, Cond()), x, SIGMA) - target(kind, x0, noise, SIGMA)
-    found = loss(model, x0, noise, SIGMA, Cond(), kind)
+    error = from_x0(kind, model(x, SIGMA, Conditioning()), x, SIGMA) - target(kind, x0, noise, SIGMA)
+    found = loss(model, x0, noise, SIGMA, Conditioning(), kind)
     torch.testing.assert_close(found, error.square().mean((1, 2)), rtol=1e-6, atol=0)
 
 
 class Smooth(nn.Module):
     """Answer in the kind of the model itself, as a trained net does."""
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         return (x + expand(time, x)).sin()
 
 
@@ -88,30 +88,30 @@ class Smooth(nn.Module):
 def test_float32_is_precise_and_finite_at_every_level(weighting: str, kind: Kind) -> None:
     sigma = torch.tensor([0.0, 1e-6, 1e-3, 1.0, 1e3, 1e6, math.inf], dtype=torch.float64)
     x0, noise = data(len(sigma))
-    model = Model(Smooth(), Flow(), kind)
-    exact = loss(model, x0, noise, sigma, Cond(), weighting)
-    single = loss(model, x0.float(), noise.float(), sigma.float(), Cond(), weighting)
+    model = Denoiser(Smooth(), Flow(), kind)
+    exact = loss(model, x0, noise, sigma, Conditioning(), weighting)
+    single = loss(model, x0.float(), noise.float(), sigma.float(), Conditioning(), weighting)
     assert single.isfinite().all()
     torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=0)
 
 
 def test_losses_of_a_batch_are_those_of_its_samples() -> None:
     x0, noise = data(len(SIGMA))
-    model = Model(Guess("v"), Flow(), "v")
-    together = loss(model, x0, noise, SIGMA, Cond(), "flow")
+    model = Denoiser(Guess("v"), Flow(), "v")
+    together = loss(model, x0, noise, SIGMA, Conditioning(), "flow")
     for i in range(len(SIGMA)):
         row = slice(i, i + 1)
-        torch.testing.assert_close(loss(model, x0[row], noise[row], SIGMA[row], Cond(), "flow"), together[row])
+        torch.testing.assert_close(loss(model, x0[row], noise[row], SIGMA[row], Conditioning(), "flow"), together[row])
 
 
 def test_half_precision_answers_are_compared_in_float32() -> None:
     class Half(nn.Module):
-        def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+        def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
             return x.bfloat16()
 
     x0, noise = (each.float() for each in data(2))
-    half = Model(Half(), Flow(), "flow")
-    assert loss(half, x0, noise, torch.ones(2), Cond(), "flow").dtype == torch.float32
+    half = Denoiser(Half(), Flow(), "flow")
+    assert loss(half, x0, noise, torch.ones(2), Conditioning(), "flow").dtype == torch.float32
 
 
 def test_lognormal_levels_are_logit_normal_times() -> None:
@@ -142,11 +142,11 @@ def test_uniform_levels_are_uniform_in_time() -> None:
 
 def test_what_is_unknown_or_does_not_fit_is_refused() -> None:
     x0, noise = data(2)
-    model = Model(Guess("v"), Flow(), "v")
-    with pytest.raises(Refusal, match="'minsnr': did you mean 'min-snr'"):
-        loss(model, x0, noise, SIGMA[:2], Cond(), "minsnr")
-    with pytest.raises(Refusal, match="the shape of x0"):
-        loss(model, x0, noise[:1], SIGMA[:2], Cond(), "v")
+    model = Denoiser(Guess("v"), Flow(), "v")
+    with pytest.raises(InputError, match="'minsnr': did you mean 'min-snr'"):
+        loss(model, x0, noise, SIGMA[:2], Conditioning(), "minsnr")
+    with pytest.raises(InputError, match="the shape of x0"):
+        loss(model, x0, noise[:1], SIGMA[:2], Conditioning(), "v")
 
 
 class Scaled(nn.Module):
@@ -156,7 +156,7 @@ class Scaled(nn.Module):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(()))
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         return x * self.gain + expand(time, x)
 
 
@@ -166,6 +166,6 @@ def test_gradients_are_finite_from_clean_to_pure_noise(kind: Kind) -> None:
     x0, noise = (each.float() for each in data(5))
     for process in (Flow(), VP("scaled-linear", zero_snr=True), EDM()):
         net = Scaled()
-        loss(Model(net, process, kind), x0, noise, sigma, Cond(), "flow").mean().backward()
+        loss(Denoiser(net, process, kind), x0, noise, sigma, Conditioning(), "flow").mean().backward()
         assert net.gain.grad is not None
         assert net.gain.grad.isfinite()

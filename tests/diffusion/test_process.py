@@ -7,12 +7,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from unnoise.card import CLASSES
+from unnoise.diffusion.denoiser import Conditioning, Denoiser
 from unnoise.diffusion.loss import sigma_uniform
-from unnoise.diffusion.model import Cond, Model
-from unnoise.diffusion.predict import mix
+from unnoise.diffusion.prediction import mix
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Angle, Flow, Process, Schedule, Table
-from unnoise.errors import Refusal
-from unnoise.files.card import CLASSES
+from unnoise.errors import InputError
 from unnoise.sampling.grid import flow_shift
 
 ALL: list[Process] = [
@@ -182,7 +182,7 @@ def test_shift_multiplies_sigma() -> None:
 class Record(torch.nn.Module):
     """Keep what a net is given."""
 
-    def forward(self, x: torch.Tensor, time: torch.Tensor, cond: Cond) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, time: torch.Tensor, cond: Conditioning) -> torch.Tensor:
         self.x, self.time = x, time
         return x
 
@@ -194,7 +194,7 @@ def test_a_net_sees_its_native_frame(process: Process) -> None:
     sigma = sigma[sigma.isfinite()]
     x0, noise = (torch.randn(len(sigma), 3, generator=made, dtype=torch.float64) for _ in range(2))
     net = Record()
-    Model(net, process, "v").predict(mix(x0, noise, sigma), sigma, Cond())
+    Denoiser(net, process, "v").predict(mix(x0, noise, sigma), sigma, Conditioning())
     a, b = process.scales(process.time(sigma))
     torch.testing.assert_close(net.x, a[:, None] * x0 + b[:, None] * noise, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(net.time, process.time(sigma))
@@ -221,7 +221,7 @@ def test_every_class_may_stand_on_a_card() -> None:
     ],
 )
 def test_a_wrong_process_is_refused(make: Callable[[], Process], says: str) -> None:
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(InputError, match=says):
         make()
 
 

@@ -7,10 +7,10 @@ import pytest
 import tiny
 
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Flow, Process, Table
-from unnoise.errors import Refusal
-from unnoise.files.plan import route
-from unnoise.files.request import Request
-from unnoise.sampling.names import GRIDS
+from unnoise.errors import InputError
+from unnoise.generation.options import Request
+from unnoise.generation.resolve import route
+from unnoise.sampling.registry import GRIDS
 
 PROCESSES: list[Process] = [
     *(VP(schedule) for schedule in SCHEDULES),
@@ -39,7 +39,7 @@ def test_a_level_above_the_clock_is_refused(process: Process) -> None:
     top = process.sigma_max
     assert walked(process, (top, 0.9 * top, 0.0))[0] == top
     for level in (1.01 * top, math.inf):
-        with pytest.raises(Refusal, match=rf"grid\[0\] is {re.escape(f'{level:g}')}: {bounds(process)}"):
+        with pytest.raises(InputError, match=rf"grid\[0\] is {re.escape(f'{level:g}')}: {bounds(process)}"):
             walked(process, (level, 0.9 * top, 0.0))
 
 
@@ -48,7 +48,7 @@ def test_a_level_below_the_clock_is_refused_if_the_net_is_asked_there(process: P
     low, start = process.sigma_min, min(process.sigma_max, HIGHEST)
     assert walked(process, (start, low, 0.0))[1] == low
     assert walked(process, (start, low, 0.5 * low))[2] == 0.5 * low  # where a run ends, nothing is asked
-    with pytest.raises(Refusal, match=rf"grid\[1\] is {re.escape(f'{0.99 * low:g}')}: {bounds(process)}"):
+    with pytest.raises(InputError, match=rf"grid\[1\] is {re.escape(f'{0.99 * low:g}')}: {bounds(process)}"):
         walked(process, (start, 0.99 * low, 0.0))
 
 
@@ -70,7 +70,7 @@ def test_no_named_grid_leaves_the_clock(process: Process) -> None:
 def test_a_named_grid_fits_or_says_why_not(process: Process, name: str) -> None:
     try:
         grid = walked(process, name)
-    except Refusal as refusal:
+    except InputError as refusal:
         assert re.match(r"grid |steps ", str(refusal))  # noqa: PT017
         grid = (process.sigma_max, 0.0)
     assert fits(grid, process)

@@ -8,18 +8,18 @@ import torch
 from diffusion.gaussians import DATA, NEGATIVE, NULL, ask, gaussian, labels, means, model
 from torch import Tensor
 
-from unnoise.diffusion.guide import apg, autoguide, cfg, cfgpp, perpneg, threshold
-from unnoise.diffusion.model import Cond, Denoise, Model
-from unnoise.errors import Refusal
+from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.diffusion.guidance import apg, autoguide, cfg, cfgpp, perpneg, threshold
+from unnoise.errors import InputError
 
 GRID = (math.inf, 40.0, 2.0, 0.7, 0.05, 0.0)
 SHAPES = ((2,), (3, 7), (2, 3, 4), (2, 3, 4, 5))
 W, LOW, SHARE = torch.tensor([[1.0, 2.0, 7.5, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.5, 1.0, 0.2]], dtype=torch.float64)
 INF = torch.full((4,), math.inf)
-Make = Callable[[Model, slice], Denoise]
+Make = Callable[[Denoiser, slice], Denoise]
 
 
-def asked(rows: slice) -> tuple[Cond, Cond, Cond]:
+def asked(rows: slice) -> tuple[Conditioning, Conditioning, Conditioning]:
     data, null, negative = (labels(*[label] * 4).rows(rows) for label in (DATA, NULL, NEGATIVE))
     return data, null, negative
 
@@ -224,7 +224,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ("quantile 1.1: a number in", lambda: threshold(made.bind(cond), 1.0, 1.1)),
         (r"\(3,\) values for 2 samples", lambda: threshold(made.bind(cond), torch.ones(3))(*rows(0.7))),
     ):
-        with pytest.raises(Refusal, match=says):
+        with pytest.raises(InputError, match=says):
             make()
 
 

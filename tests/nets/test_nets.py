@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unnoise.diffusion.model import Cond
+from unnoise.diffusion.denoiser import Conditioning
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.nets.blocks import time_features
 from unnoise.nets.dit import DiT
@@ -25,9 +25,9 @@ def awake(net: torch.nn.Module) -> torch.nn.Module:
     return net.eval()
 
 
-def full_cond(batch: int = 2) -> Cond:
+def full_cond(batch: int = 2) -> Conditioning:
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:batch]
-    return Cond(torch.randn(batch, 5, 16), mask, torch.randn(batch, 8), torch.arange(batch))
+    return Conditioning(torch.randn(batch, 5, 16), mask, torch.randn(batch, 8), torch.arange(batch))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -44,7 +44,7 @@ def test_every_condition_acts(name: str, field: str) -> None:
     net = awake(NETS[name](2))
     x, time, cond = torch.randn(2, 4, 8, 8), torch.rand(2), full_cond()
     other = {"tokens": torch.randn(2, 5, 16), "vector": torch.randn(2, 8), "label": torch.tensor([2, 2])}
-    changed = Cond(**{**cond.given(), field: other[field]})
+    changed = Conditioning(**{**cond.given(), field: other[field]})
     assert not torch.allclose(net(x, time, cond), net(x, time, changed))
 
 
@@ -54,7 +54,7 @@ def test_tokens_behind_the_mask_are_never_seen(name: str) -> None:
     x, time, cond = torch.randn(2, 4, 8, 8), torch.rand(2), full_cond()
     tokens = cond.tokens.clone()
     tokens[1, 3:] = 1e3
-    hidden = Cond(tokens, cond.mask, cond.vector, cond.label)
+    hidden = Conditioning(tokens, cond.mask, cond.vector, cond.label)
     torch.testing.assert_close(net(x, time, cond), net(x, time, hidden))
 
 
@@ -71,8 +71,8 @@ def test_patches_are_undone() -> None:
 
 def test_a_dit_knows_where_a_patch_is() -> None:
     net, x = awake(DiT(4, 64, 2)), torch.randn(1, 4, 8, 8)
-    moved = net(x.roll(2, dims=3), torch.rand(1), Cond()).roll(-2, dims=3)
-    assert not torch.allclose(net(x, torch.rand(1), Cond()), moved)
+    moved = net(x.roll(2, dims=3), torch.rand(1), Conditioning()).roll(-2, dims=3)
+    assert not torch.allclose(net(x, torch.rand(1), Conditioning()), moved)
 
 
 def test_the_autoencoder_gives_back_the_size() -> None:

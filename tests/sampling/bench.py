@@ -10,7 +10,7 @@ import numpy as np
 
 from sampling.oracle import Array, Mixture, mixture, scaled
 from unnoise.sampling import AB, DDIM, DEIS, IPNDM, DPMpp2M, Heun, Sampler, UniPC, calls, default, run, spread, start
-from unnoise.sampling.choose import measured
+from unnoise.sampling.defaults import measured
 from unnoise.sampling.grid import angle, exponential, flow_shift, karras
 
 Grid = Callable[[int, float, float], tuple[float, ...]]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sampling.oracle import Array, mixture
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.exponential import follow
 from unnoise.sampling.grid import exponential, flow_shift, karras
 from unnoise.sampling.level import drift, eps_of, flow_of, glide, place, renew, renewal, signal, spread
@@ -312,7 +312,7 @@ def restarts_as_published(restarts: Any) -> None:
         (math.nan, 1.0, 1, "low nan"),
         (0.5, 2.0, 0, "times 0"),
     ):
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(InputError, match=message):
             restarts(grid, low, high, times)
 
 
@@ -324,7 +324,7 @@ def repaints_as_published(repaints: Any) -> None:
     assert repaints(grid, 4, 1) == repaints(grid, 10, 10) == grid
     assert len(repaints(flow_shift(250, 2.5, 2.0))) == 251 + 24 * 9 * 11
     for jump, times, message in ((0, 2, "jump 0"), (2, 0, "times 0"), (2.5, 2, "jump 2.5")):
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(InputError, match=message):
             repaints(grid, jump, times)
 
 
@@ -365,7 +365,7 @@ def takes_its_weights(sampler: Any) -> None:
         state = sampler.advance(state, TWO_MODES.denoise(state.x, grid[i]))
         assert np.allclose(state.x, expected, rtol=1e-12)
     assert len(state.memory) == 2
-    with pytest.raises(Refusal, match="grid of 2 steps: these weights were fitted to 3"):
+    with pytest.raises(InputError, match="grid of 2 steps: these weights were fitted to 3"):
         sampler.advance(start(POINTS, grid[:3]), POINTS)
     for weights, message in (
         ((), "weights"),
@@ -375,6 +375,6 @@ def takes_its_weights(sampler: Any) -> None:
         (((1.0,), (-1001.0,)), r"weights\[1\]"),
         (3.0, "weights 3.0: a list"),
     ):
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(InputError, match=message):
             type(sampler)(weights)
     assert type(sampler)(((1000.0,),)).weights == ((1000.0,),)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.ays import LEVELS, aligned, log_linear
 
 
@@ -41,21 +41,23 @@ def test_the_model_s_own_end_stands_for_the_rounded_one() -> None:
     ("high", "low"), [(math.inf, 0.0), (math.inf, 0.029), (80.0, 0.002), (13.0, 0.029), (14.615, 0.04), (157.4, 0.01)]
 )
 def test_another_range_is_refused(high: float, low: float) -> None:
-    with pytest.raises(Refusal, match=r"'ays-sd15': made for models from 14.615 to 0.029, .*'flow' and 'angle' take"):
+    with pytest.raises(
+        InputError, match=r"'ays-sd15': made for models from 14.615 to 0.029, .*'flow' and 'angle' take"
+    ):
         aligned(10, "sd15", high, low)
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(Refusal, match=r"family 'sd': did you mean .* known: sd15, sdxl, svd"):
+    with pytest.raises(InputError, match=r"family 'sd': did you mean .* known: sd15, sdxl, svd"):
         aligned(10, "sd", 14.615, 0.029)
-    with pytest.raises(Refusal, match="steps 0"):
+    with pytest.raises(InputError, match="steps 0"):
         aligned(0, "sd15", 14.615, 0.029)
-    with pytest.raises(Refusal, match="sigma_min"):
+    with pytest.raises(InputError, match="sigma_min"):
         aligned(10, "sd15", math.nan, 0.029)
     for levels in ((math.inf, 1.0), (1.0, 0.0)):
-        with pytest.raises(Refusal, match="finite and above 0"):
+        with pytest.raises(InputError, match="finite and above 0"):
             log_linear(levels, 5)
-    with pytest.raises(Refusal, match="a grid descends"):
+    with pytest.raises(InputError, match="a grid descends"):
         log_linear((1.0, 2.0), 5)
 
 

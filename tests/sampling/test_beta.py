@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.beta import below, quantile
 
 SHARES = [1e-12, 1e-6, 0.001, 0.1, 0.25, 0.5, 0.7, 0.9, 0.999, 1 - 1e-9]
@@ -58,15 +58,15 @@ def test_quantiles_ascend_from_0_to_1(a: float, b: float) -> None:
 
 @pytest.mark.parametrize("shape", [0.0, -1.0, math.nan, math.inf, 101.0])
 def test_shapes_out_of_range_are_refused(shape: float) -> None:
-    with pytest.raises(Refusal, match=r"^a .*: a shape above 0, at most 100"):
+    with pytest.raises(InputError, match=r"^a .*: a shape above 0, at most 100"):
         quantile(0.5, shape, 1.0)
-    with pytest.raises(Refusal, match=r"^b .*: a shape above 0"):
+    with pytest.raises(InputError, match=r"^b .*: a shape above 0"):
         below(0.5, 1.0, shape)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
 def test_shares_out_of_range_are_refused(share: float) -> None:
-    with pytest.raises(Refusal, match=r"^p .*: a share from 0 to 1"):
+    with pytest.raises(InputError, match=r"^p .*: a share from 0 to 1"):
         quantile(share, 0.6, 0.6)
-    with pytest.raises(Refusal, match=r"^x .*: a number from 0 to 1"):
+    with pytest.raises(InputError, match=r"^x .*: a number from 0 to 1"):
         below(share, 0.6, 0.6)

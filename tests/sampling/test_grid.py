@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from unnoise.errors import Refusal
-from unnoise.sampling.choose import measured
+from unnoise.errors import InputError
+from unnoise.sampling.defaults import measured
 from unnoise.sampling.grid import (
     angle,
     beta_time,
@@ -158,7 +158,7 @@ def test_linear_quadratic_keeps_to_the_range() -> None:
     ],
 )
 def test_linear_quadratic_refuses(options: Any, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         linear_quadratic(10, **options)
 
 
@@ -184,7 +184,7 @@ def test_skipping_is_as_published() -> None:
     assert skipping(TABLE, 50) == (*(float(i) for i in range(1000, 0, -20)), 0.0)
     assert skipping(TABLE, 2, 100) == (1000.0, 500.0, 0.0)
     for steps, distilled in ((51, 50), (4, 3), (4, 1001), (4, 50.0)):
-        with pytest.raises(Refusal, match=f"steps {steps}: the levels of the distillation are {distilled}"):
+        with pytest.raises(InputError, match=f"steps {steps}: the levels of the distillation are {distilled}"):
             skipping(TABLE, steps, distilled)  # type: ignore[arg-type]
 
 
@@ -226,13 +226,13 @@ def test_beta_time_is_dense_at_both_ends() -> None:
 
 
 def test_beta_time_refuses() -> None:
-    with pytest.raises(Refusal, match=r"a 0.0: a shape above 0"):
+    with pytest.raises(InputError, match=r"a 0.0: a shape above 0"):
         beta_time(5, lambda t: t, a=0.0)
-    with pytest.raises(Refusal, match=r"b nan: a shape above 0"):
+    with pytest.raises(InputError, match=r"b nan: a shape above 0"):
         beta_time(5, lambda t: t, b=math.nan)
-    with pytest.raises(Refusal, match="a grid descends"):
+    with pytest.raises(InputError, match="a grid descends"):
         beta_time(5, lambda t: 2 - t)
-    with pytest.raises(Refusal, match="steps 0"):
+    with pytest.raises(InputError, match="steps 0"):
         beta_time(0, lambda t: t)
 
 
@@ -240,7 +240,7 @@ def test_uniform_time_asks_the_clock() -> None:
     """A clock that runs either way: flow time down to 0, and EDM's log-level."""
     assert uniform_time(4, lambda t: t / (1 - t) if t < 1 else math.inf) == flow_shift(4)
     assert uniform_time(3, math.exp, math.log(8.0), 0.0) == pytest.approx((8.0, 4.0, 2.0, 0.0))
-    with pytest.raises(Refusal, match=r"grid\[1\] is 0.5: a grid descends, and grid\[0\] is 0.25"):
+    with pytest.raises(InputError, match=r"grid\[1\] is 0.5: a grid descends, and grid\[0\] is 0.25"):
         uniform_time(4, lambda t: t / 4, 1.0, 5.0)
 
 
@@ -264,7 +264,7 @@ def test_uniform_time_asks_the_clock() -> None:
     ],
 )
 def test_a_list_at_fault_is_refused(levels: Any, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         explicit(levels)
 
 
@@ -276,52 +276,52 @@ def test_a_list_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize("make", FINITE)
 @pytest.mark.parametrize(("high", "low"), [(math.inf, 0.1), (80.0, 0.0)])
 def test_powers_need_finite_ends(make: Any, high: float, low: float) -> None:
-    with pytest.raises(Refusal, match="'flow' and 'angle' take any range"):
+    with pytest.raises(InputError, match="'flow' and 'angle' take any range"):
         make(5, high, low)
 
 
 @pytest.mark.parametrize("make", [*FINITE, *ANY])
 def test_ranges_at_fault_are_refused(make: Any) -> None:
     for high, low in ((1.0, 2.0), (1.0, 1.0), (1.0, -0.5), (math.nan, 0.1), (0.0, 0.0)):
-        with pytest.raises(Refusal, match="sigma_min"):
+        with pytest.raises(InputError, match="sigma_min"):
             make(5, high, low)
     for steps in (0, -1, 2.5, "3"):
-        with pytest.raises(Refusal, match="steps"):
+        with pytest.raises(InputError, match="steps"):
             make(steps, 2.0, 1.0)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
 def test_shape_parameters_are_positive(value: float) -> None:
-    with pytest.raises(Refusal, match="rho"):
+    with pytest.raises(InputError, match="rho"):
         karras(5, 2.0, 1.0, value)
-    with pytest.raises(Refusal, match="rho"):
+    with pytest.raises(InputError, match="rho"):
         flow_shift(5, 1.0, value)
-    with pytest.raises(Refusal, match="shift"):
+    with pytest.raises(InputError, match="shift"):
         flow_shift(5, value)
-    with pytest.raises(Refusal, match="rho"):
+    with pytest.raises(InputError, match="rho"):
         polyexponential(5, 2.0, 1.0, value)
 
 
 @pytest.mark.parametrize("tokens", [0, -4, 2.5, math.nan, "4096", None])
 def test_tokens_are_a_whole_number(tokens: Any) -> None:
-    with pytest.raises(Refusal, match=r"tokens .*: a whole number from 1 up"):
+    with pytest.raises(InputError, match=r"tokens .*: a whole number from 1 up"):
         flux_shift(5, tokens)
 
 
 @pytest.mark.parametrize("make", [trailing, leading, linspace])
 def test_tables_refuse_what_they_cannot_give(make: Any) -> None:
-    with pytest.raises(Refusal, match="the table holds 3 levels, so from 1 to 3"):
+    with pytest.raises(InputError, match="the table holds 3 levels, so from 1 to 3"):
         make([0.1, 0.2, 0.3], 4)
-    with pytest.raises(Refusal, match="a grid descends"):
+    with pytest.raises(InputError, match="a grid descends"):
         make([0.3, 0.2, 0.1], 3)
-    with pytest.raises(Refusal, match="nan"):
+    with pytest.raises(InputError, match="nan"):
         make([0.1, math.nan, 0.3], 3)
-    with pytest.raises(Refusal, match="steps 0"):
+    with pytest.raises(InputError, match="steps 0"):
         make([0.1, 0.2, 0.3], 0)
 
 
 @pytest.mark.parametrize("offset", [-1, 100, 1.0, None])
 def test_leading_refuses_an_offset_beyond_its_table(offset: Any) -> None:
     assert leading(TABLE, 10, 99)[0] == 1000.0
-    with pytest.raises(Refusal, match=r"offset .*: a whole number from 0 to 99 for 10 of 1000 levels"):
+    with pytest.raises(InputError, match=r"offset .*: a whole number from 0 to 99 for 10 of 1000 levels"):
         leading(TABLE, 10, offset)

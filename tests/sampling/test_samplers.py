@@ -10,7 +10,7 @@ import pytest
 from sampling import checks
 from sampling.checks import Grid, crowded, even, mild, shifted, slope, starts_at_inf, weak_slope, whole, widest
 from sampling.oracle import Array, Mixture, mixture, scaled
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling import (
     AB,
     DDIM,
@@ -275,18 +275,18 @@ def test_calls_are_counted(sampler: Sampler[Any, Any]) -> None:
 def test_noise_is_taken_or_refused(sampler: Sampler[Any, Any]) -> None:
     state = start(0.3, (3.0, 1.0, 0.0))
     if sampler.stochastic:
-        with pytest.raises(Refusal, match="noise is missing"):
+        with pytest.raises(InputError, match="noise is missing"):
             sampler.advance(state, 0.1)
-        with pytest.raises(Refusal, match="noise is missing"):
+        with pytest.raises(InputError, match="noise is missing"):
             run(sampler, lambda x, level: x, state)
     else:
-        with pytest.raises(Refusal, match="noise is given"):
+        with pytest.raises(InputError, match="noise is given"):
             sampler.advance(state, 0.1, 0.7)
 
 
 @pytest.mark.parametrize("sampler", [*STOCHASTIC], ids=repr)
 def test_stochastic_step_does_not_rise(sampler: Sampler[Any, Any]) -> None:
-    with pytest.raises(Refusal, match="only descends"):
+    with pytest.raises(InputError, match="only descends"):
         sampler.advance(start(0.3, (1.0, 2.0)), 0.1, 0.7)
 
 
@@ -313,7 +313,7 @@ def test_stochastic_step_does_not_rise(sampler: Sampler[Any, Any]) -> None:
 )
 def test_a_parameter_out_of_range_is_refused(make: Any, field: str, values: tuple[Any, ...]) -> None:
     for value in values:
-        with pytest.raises(Refusal, match=f"^{field} "):
+        with pytest.raises(InputError, match=f"^{field} "):
             make(**{field: value})
 
 
@@ -371,7 +371,7 @@ def test_the_ends_of_a_range_are_allowed() -> None:
 @pytest.mark.parametrize("sampler", [LMS(), EDMHeun(), EDMHeun(churn=0.0), AB(of="eps")], ids=repr)
 def test_a_walk_along_sigma_does_not_start_at_inf(sampler: Sampler[Any, Any]) -> None:
     for grid in ((math.inf, 1.0, 0.0), (1.0, math.inf)):
-        with pytest.raises(Refusal, match="from a finite level on; Heun and IPNDM start at inf"):
+        with pytest.raises(InputError, match="from a finite level on; Heun and IPNDM start at inf"):
             sampler.advance(start(0.3, grid), 0.1, 0.7 if sampler.stochastic else None)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sampling.checks import whole
 from sampling.oracle import Array, mixture
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling import (
     DDIM,
     IPNDM,
@@ -121,5 +121,5 @@ def test_memory_is_dropped_where_the_grid_turns() -> None:
 
 @pytest.mark.parametrize("grid", [[1.0], [2.0, -1.0], [2.0, 0.0, 1.0], [2.0, 2.0, 0.0]])
 def test_start_refuses_a_grid_that_nobody_can_walk(grid: list[float]) -> None:
-    with pytest.raises(Refusal, match="grid"):
+    with pytest.raises(InputError, match="grid"):
         start(0.0, grid)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sampling.checks import shifted
-from unnoise.sampling.names import SAMPLERS, sampler
+from unnoise.sampling.registry import SAMPLERS, sampler
 from unnoise.sampling.state import run, start
 
 

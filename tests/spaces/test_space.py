@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.spaces.latent import Latent
 from unnoise.spaces.pixels import Pixels
@@ -65,11 +65,11 @@ def test_pixels_round_trip_and_are_cut() -> None:
     [([0.0, 0.0], [1.0]), ([float("nan")], [1.0]), ([0.0], [0.0]), ([0.0], [-1.0]), ([0.0], [float("inf")])],
 )
 def test_refuses(shift: list[float], scale: list[float]) -> None:
-    with pytest.raises(Refusal, match=r"shift|scale"):
+    with pytest.raises(InputError, match=r"shift|scale"):
         Pixels(3, shift, scale)
 
 
 @pytest.mark.parametrize("batches", [[], [torch.zeros(2, 3, 4, 4)], [torch.full((2, 1, 4), torch.inf)]])
 def test_measure_refuses(batches: list[Tensor]) -> None:
-    with pytest.raises(Refusal, match=r"no data|scale"):
+    with pytest.raises(InputError, match=r"no data|scale"):
         measure(lambda batch: batch, batches)

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.text.emphasis import refuse, weighted
 
 
@@ -15,7 +15,7 @@ def test_pieces_and_their_weights() -> None:
 
 @pytest.mark.parametrize("prompt", ["a (cat:1.2)", "(a:2)", "x (b c : 0.5) y"])
 def test_weights_are_refused(prompt: str) -> None:
-    with pytest.raises(Refusal, match=r"is a weight of words.*'weigh' applies it, 'literal' reads it"):
+    with pytest.raises(InputError, match=r"is a weight of words.*'weigh' applies it, 'literal' reads it"):
         refuse(prompt)
 
 
@@ -34,7 +34,7 @@ def test_plain_text_is_not_refused(prompt: str) -> None:
     ],
 )
 def test_what_cannot_be_weighed(prompt: str, fault: str) -> None:
-    with pytest.raises(Refusal, match=fault):
+    with pytest.raises(InputError, match=fault):
         weighted(prompt)
 
 
@@ -42,7 +42,7 @@ def test_what_cannot_be_weighed(prompt: str, fault: str) -> None:
 def test_no_letter_is_lost(prompt: str) -> None:
     try:
         pieces = weighted(prompt)
-    except Refusal:
+    except InputError:
         return
     assert all(text in prompt for text, _ in pieces)
     if all(weight == 1 for _, weight in pieces) and "(" not in prompt:

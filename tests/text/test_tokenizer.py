@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.text.tokenizer import BYTES, START, Tokenizer, train, words
 
 TEXTS = ["a red heart", "a red apple", "the red heart emoji", "red hearts"] * 3
@@ -44,7 +44,7 @@ def test_no_merge_is_learnt_from_a_pair_that_occurs_once() -> None:
 
 @pytest.mark.parametrize("merges", [((1,),), ((1, 999),), ((0, 1),), ((1, 2), (1, 259))])
 def test_merges_of_tokens_that_are_not_made_yet_are_refused(merges: tuple) -> None:
-    with pytest.raises(Refusal, match="merges"):
+    with pytest.raises(InputError, match="merges"):
         Tokenizer(merges)
 
 

@@ -14,26 +14,26 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import unnoise
+from unnoise.adapters.lora.delta import Dora, LowRank
+from unnoise.adapters.lora.hooks import ActiveAdapters
+from unnoise.adapters.lora.read import read
+from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.trainable import TrainableLora
+from unnoise.card import Part
 from unnoise.cli.main import main
-from unnoise.data.source import Source, open_source
-from unnoise.diffusion.model import collate
-from unnoise.errors import Refusal
-from unnoise.files.card import Part
-from unnoise.files.header import read_header
-from unnoise.files.model_file import load, save
-from unnoise.given import Handed
-from unnoise.lora.delta import Dora, LowRank
-from unnoise.lora.learn import Learned
-from unnoise.lora.read import read
-from unnoise.lora.targets import chosen
-from unnoise.lora.wear import Wardrobe
+from unnoise.data.dataset import ImageDataset, open_source
+from unnoise.diffusion.denoiser import collate
+from unnoise.errors import InputError
+from unnoise.formats.header import read_header
+from unnoise.generation.prepare import RawInputs
+from unnoise.model_file import load, save
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import features, latents_key
-from unnoise.train.adapter_recipe import AdapterRecipe, Prior, Shape, read_adapter_recipe
-from unnoise.train.control import train_control
+from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions, read_adapter_recipe
+from unnoise.train.controlnet import train_control
+from unnoise.train.gradient_checkpointing import checkpointed
 from unnoise.train.loop import Progress
 from unnoise.train.lora import train_lora
-from unnoise.train.thrift import checkpointed
 
 RECIPE = """
 name = "squares"
@@ -69,7 +69,7 @@ class Quiet:
     def __init__(self, stop: int | None = None) -> None:
         self.stop = stop
 
-    def opened(self, source: Source) -> None:
+    def opened(self, source: ImageDataset) -> None:
         pass
 
     def stage(self, name: str, total: int) -> None:
@@ -139,15 +139,15 @@ def test_a_lora_says_what_it_is_and_changes_its_base(whole: Path, base: Pipeline
 @pytest.mark.parametrize(
     ("shape", "roots"),
     [
-        (Shape(4, 8.0, ("attention", "convolution"), dropout=0.3), {"net"}),
-        (Shape(4, 4.0, ("convolution",), dora=True), {"net"}),
-        (Shape(2, 4.0, ("attention", "text")), {"net", "text"}),
-        (Shape(2, 2.0, ("out",)), {"net", "text"}),
+        (LoraOptions(4, 8.0, ("attention", "convolution"), dropout=0.3), {"net"}),
+        (LoraOptions(4, 4.0, ("convolution",), dora=True), {"net"}),
+        (LoraOptions(2, 4.0, ("attention", "text")), {"net", "text"}),
+        (LoraOptions(2, 2.0, ("out",)), {"net", "text"}),
     ],
     ids=["dropout", "dora", "text", "ends"],
 )
 def test_every_shape_is_learned_and_its_base_stays(
-    recipe: AdapterRecipe, base: Pipeline, tmp_path: Path, shape: Shape, roots: set[str]
+    recipe: AdapterRecipe, base: Pipeline, tmp_path: Path, shape: LoraOptions, roots: set[str]
 ) -> None:
     before = Path(recipe.base).read_bytes()
     found = read(fit(replace(recipe, lora=shape), tmp_path / "run"), base)
@@ -163,7 +163,7 @@ def test_every_shape_is_learned_and_its_base_stays(
 
 
 def test_a_lora_learns(recipe: AdapterRecipe, tmp_path: Path) -> None:
-    longer = replace(recipe, fit=replace(recipe.fit, steps=60), lora=Shape(8, 8.0, ("attention", "convolution")))
+    longer = replace(recipe, fit=replace(recipe.fit, steps=60), lora=LoraOptions(8, 8.0, ("attention", "convolution")))
     fit(longer, tmp_path / "run")
     lines = (tmp_path / "run/adapter/log.jsonl").read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
@@ -181,14 +181,14 @@ def test_a_stopped_run_ends_with_the_same_bits(folder: Path, tmp_path: Path, kin
 
 
 def test_a_finished_run_is_not_overwritten(recipe: AdapterRecipe, whole: Path) -> None:
-    with pytest.raises(Refusal, match="--resume"):
+    with pytest.raises(InputError, match="--resume"):
         fit(recipe, whole.parent)
-    with pytest.raises(Refusal, match="another recipe"):
+    with pytest.raises(InputError, match="another recipe"):
         fit(replace(recipe, seed=4), whole.parent, resume=True)
 
 
 def test_what_the_base_keeps_is_drawn_by_it_and_learned(recipe: AdapterRecipe, base: Pipeline, tmp_path: Path) -> None:
-    prior = Prior(("a dog", "a cat"), count=3, share=0.5)
+    prior = PriorOptions(("a dog", "a cat"), count=3, share=0.5)
     path = fit(replace(recipe, prior=prior), tmp_path / "run")
     kept = load_file(tmp_path / "run/prior.safetensors")["x0"]
     for k, prompt in enumerate(("a dog", "a cat", "a dog")):
@@ -198,7 +198,7 @@ def test_what_the_base_keeps_is_drawn_by_it_and_learned(recipe: AdapterRecipe, b
 
 def test_checkpointing_gives_the_same_gradients_with_fewer_activations(base: Pipeline) -> None:
     torch.manual_seed(0)
-    learned = Learned(base.roots(), chosen(base.roots(), ("attention", "convolution")), 4, 4.0)
+    learned = TrainableLora(base.roots(), chosen(base.roots(), ("attention", "convolution")), 4, 4.0)
     torch.nn.init.normal_(learned.up[0])
     cond = collate(base.text(["a red square"], "literal"))  # type: ignore[misc]
     x = torch.randn(1, 4, 8, 8)
@@ -225,7 +225,7 @@ def test_captions_are_read_once(base: Pipeline, tmp_path: Path) -> None:
     again = features(None, captions, path, "base")
     assert all(torch.equal(first.given()[name], value) for name, value in again.given().items())
     for other, fingerprint in ((["", "a cat"], "base"), (captions, "another")):
-        with pytest.raises(Refusal, match="reads no captions"):
+        with pytest.raises(InputError, match="reads no captions"):
             features(None, other, path, fingerprint)
 
 
@@ -255,9 +255,9 @@ def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_
     weak = following.generate("a red square", seed=1, hint=picture, hint_weight=0)[0]
     assert followed.image.tobytes() != plain.image.tobytes()
     assert torch.allclose(weak.x0, plain.x0, atol=1e-5)
-    again = following.replay(followed.recipe, Handed(hint=picture))
+    again = following.replay(followed.recipe, RawInputs(hint=picture))
     assert again.image.tobytes() == followed.image.tobytes()
-    with pytest.raises(Refusal, match="hint"):
+    with pytest.raises(InputError, match="hint"):
         following.replay(followed.recipe)
 
 
@@ -305,7 +305,7 @@ def test_a_control_beside_another_network_is_refused(folder: Path, tmp_path: Pat
         replace(tiny.CARD, net=Part("DiT", {"channels": 4, "width": 64, "depth": 1, "context": 16, "vector": 16}))
     )
     save(tmp_path / "dit.safetensors", other)
-    with pytest.raises(Refusal, match="U-Net"):
+    with pytest.raises(InputError, match="U-Net"):
         fit(replace(recipe, base=str(tmp_path / "dit.safetensors")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -358,12 +358,12 @@ def test_outlines_are_drawn_by_the_command(folder: Path, tmp_path: Path) -> None
 def test_peft_opens_what_was_trained(recipe: AdapterRecipe, folder: Path, tmp_path: Path) -> None:
     """PEFT puts the file into the network that it was trained on, every tensor has its place, and both answer alike."""
     base = load(folder / "base.safetensors")
-    path = fit(replace(recipe, lora=Shape(4, 2.0, ("attention", "convolution"))), tmp_path / "run")
+    path = fit(replace(recipe, lora=LoraOptions(4, 2.0, ("attention", "convolution"))), tmp_path / "run")
     config = json.loads(read_header(path).metadata["lora_adapter_metadata"])
     told = {name.removeprefix("net."): value for name, value in config.items()}
     cond = collate(base.text(["flat a red square"], "literal"))  # type: ignore[misc]
     x, sigma = torch.randn(1, 4, 8, 8), torch.ones(1)
-    with Wardrobe(base, [(read(path, base), 1.0)]).on(), torch.no_grad():
+    with ActiveAdapters(base, [(read(path, base), 1.0)]).on(), torch.no_grad():
         ours = base.model(x, sigma, cond)
     plain = base.model(x, sigma, cond)
     peft.inject_adapter_in_model(peft.LoraConfig(**told), base.model.net)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unnoise.data.source import Source, open_source
+from unnoise.data.dataset import ImageDataset, open_source
 from unnoise.data.view import BACKGROUNDS, View, pixels_of
 from unnoise.train import evaluate as figures
 
@@ -15,9 +15,9 @@ SOURCE = open_source("emoji", 64)
 WHOLE = {names[0]: i for i, names in enumerate(SOURCE.captions)}
 
 
-def small(count: int) -> Source:
+def small(count: int) -> ImageDataset:
     """The first pictures of the set, which are enough to tell right from wrong."""
-    return Source("few", SOURCE.captions[:count], SOURCE.concepts[:count], SOURCE.read)
+    return ImageDataset("few", SOURCE.captions[:count], SOURCE.concepts[:count], SOURCE.read)
 
 
 def sample(pixels: torch.Tensor) -> SimpleNamespace:

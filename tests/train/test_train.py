@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 
 from unnoise.cli.main import main
-from unnoise.data.source import Source
-from unnoise.errors import NotFinite, Refusal
-from unnoise.files.header import read_header
-from unnoise.files.model_file import load
+from unnoise.data.dataset import ImageDataset
+from unnoise.errors import InputError, NonFiniteError
+from unnoise.formats.header import read_header
+from unnoise.model_file import load
 from unnoise.train.loop import Progress
-from unnoise.train.recipe import Recipe, read_recipe
-from unnoise.train.run import train_recipe
+from unnoise.train.recipe import TrainingRecipe, read_recipe
+from unnoise.train.train_recipe import train_recipe
 
 TINY = """
 name = "tiny"
@@ -59,7 +59,7 @@ class Quiet:
     def __init__(self, stop: int | None = None) -> None:
         self.stop, self.name = stop, ""
 
-    def opened(self, source: Source) -> None:
+    def opened(self, source: ImageDataset) -> None:
         pass
 
     def stage(self, name: str, total: int) -> None:
@@ -85,17 +85,17 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def recipe(recipe_file: Path) -> Recipe:
+def recipe(recipe_file: Path) -> TrainingRecipe:
     return read_recipe(recipe_file)
 
 
 @pytest.fixture(scope="session")
-def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(recipe: TrainingRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a run that nothing interrupted."""
     return fit(recipe, tmp_path_factory.mktemp("whole"))
 
 
-def fit(recipe: Recipe, folder: Path, resume: bool = False, stop: int | None = None) -> Path:
+def fit(recipe: TrainingRecipe, folder: Path, resume: bool = False, stop: int | None = None) -> Path:
     return train_recipe(recipe, folder, torch.device("cpu"), resume, Quiet(stop))
 
 
@@ -113,7 +113,7 @@ def test_a_run_gives_a_model_that_loads_and_draws(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [1, 5, 7])
-def test_a_stopped_run_ends_with_the_same_bits(recipe: Recipe, whole: Path, tmp_path: Path, stop: int) -> None:
+def test_a_stopped_run_ends_with_the_same_bits(recipe: TrainingRecipe, whole: Path, tmp_path: Path, stop: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit(recipe, tmp_path, stop=stop)
     assert weights_sha256(fit(recipe, tmp_path, resume=True)) == weights_sha256(whole)
@@ -147,30 +147,30 @@ def test_a_corrupt_picture_is_counted_aloud_or_refused(
     assert "4 pictures of 4 concepts, 1 skipped" in capfd.readouterr().err
 
 
-def test_a_finished_run_is_not_overwritten(recipe: Recipe, whole: Path) -> None:
-    with pytest.raises(Refusal, match="--resume"):
+def test_a_finished_run_is_not_overwritten(recipe: TrainingRecipe, whole: Path) -> None:
+    with pytest.raises(InputError, match="--resume"):
         fit(recipe, whole.parent)
 
 
 def test_another_recipe_does_not_go_on_there(recipe_file: Path, whole: Path) -> None:
     other = recipe_file.with_name("other.toml")
     other.write_text(recipe_file.read_text().replace("seed = 3", "seed = 4"))
-    with pytest.raises(Refusal, match="another recipe"):
+    with pytest.raises(InputError, match="another recipe"):
         fit(read_recipe(other), whole.parent, resume=True)
 
 
 def test_a_broken_weight_stops_the_run_with_its_step(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from unnoise.train import denoiser
 
     monkeypatch.setattr(denoiser, "loss", lambda model, x0, *rest: x0.sum() * torch.nan)
-    with pytest.raises(NotFinite, match="step 1"):
+    with pytest.raises(NonFiniteError, match="step 1"):
         fit(recipe, tmp_path)
     assert not (tmp_path / "tiny.safetensors").exists()
 
 
-def test_a_broken_gradient_is_named(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_gradient_is_named(recipe: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unnoise.train import denoiser
 
     def broken(model: torch.nn.Module, x0: torch.Tensor, *rest: object) -> torch.Tensor:
@@ -179,7 +179,7 @@ def test_a_broken_gradient_is_named(recipe: Recipe, tmp_path: Path, monkeypatch:
         return bias.sum() + x0.mean() + 1
 
     monkeypatch.setattr(denoiser, "loss", broken)
-    with pytest.raises(NotFinite, match=r"net\.leave\.bias.*step 1"):
+    with pytest.raises(NonFiniteError, match=r"net\.leave\.bias.*step 1"):
         fit(recipe, tmp_path)
 
 

@@ -8,16 +8,16 @@ import pytest
 import tiny
 import torch
 
+from unnoise.card import Card, Part, Setting, from_json, to_json
 from unnoise.diffusion.process import VE, Flow
-from unnoise.errors import Refusal
-from unnoise.files.card import Card, Part, Setting, from_json, to_json
-from unnoise.files.model_file import load, save
-from unnoise.files.picture import png, read_recipe, write_picture
-from unnoise.files.plan import route
-from unnoise.files.request import Request
+from unnoise.errors import InputError
+from unnoise.generation.media.image import png, read_recipe, write_picture
+from unnoise.generation.options import Request
+from unnoise.generation.resolve import route
+from unnoise.model_file import load, save
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import IPNDM
-from unnoise.sampling.choose import default
+from unnoise.sampling.defaults import default
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.tune.grid import fit
 from unnoise.tune.model import advised, denoiser, group, tune
@@ -68,7 +68,7 @@ def test_it_starts_where_the_model_does() -> None:
     ],
 )
 def test_an_unsound_card_is_refused(change: dict[str, object], fault: str) -> None:
-    with pytest.raises(Refusal, match=fault):
+    with pytest.raises(InputError, match=fault):
         route(Request(("a",), steps=3), with_settings(replace(SETTING, **change)), Flow())  # type: ignore[arg-type]
 
 

@@ -7,15 +7,15 @@ import torch
 from diffusion.mixture import Mixture, mixture
 from torch import Tensor
 
-from unnoise.errors import NotFinite, Refusal
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.sampling import DDIM, IPNDM, Heun
-from unnoise.sampling.choose import default, measured
+from unnoise.sampling.defaults import default, measured
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.state import run, start
+from unnoise.tune.gauss_newton import FittedWeights, refine, walk
 from unnoise.tune.grid import expected, fit
-from unnoise.tune.refine import Fit, refine, walk
-from unnoise.tune.teacher import FINE, Teacher, apart, asking, counted, trace
-from unnoise.tune.weigh import classical, weighed
+from unnoise.tune.reference import FINE, Teacher, apart, asking, counted, trace
+from unnoise.tune.step_weights import classical, weighed
 
 CLOUD: Mixture = mixture((8,))
 PLAIN = (DDIM(), IPNDM(3))
@@ -35,7 +35,7 @@ def others() -> Teacher:
     return trace(CLOUD.denoise, noises(1))
 
 
-def error(found: Fit, teacher: Teacher) -> float:
+def error(found: FittedWeights, teacher: Teacher) -> float:
     end = run(found.sampler, asking(CLOUD.denoise), start(teacher.states[0], found.grid))
     return float(apart(end, teacher.x0).mean())
 
@@ -65,15 +65,15 @@ def test_other_noise_comes_nearer(teacher: Teacher, others: Teacher, sampler: DD
     assert len(found.grid) == steps + 1
     assert (found.grid[0], found.grid[-1]) == (inf, 0.0)
     assert isinstance(found.sampler, Fitted) if sampler is None else found.sampler == sampler
-    plain = Fit(*default(steps, inf, 0.0)) if sampler is None else Fit(sampler, measured(steps))
+    plain = FittedWeights(*default(steps, inf, 0.0)) if sampler is None else FittedWeights(sampler, measured(steps))
     assert error(found, others) < (0.9 if sampler is None else 0.95) * error(plain, others)
 
 
 def test_one_step_is_weighed_and_has_no_levels_to_move(teacher: Teacher) -> None:
     found = fit(CLOUD.denoise, teacher, 1)
     assert found.grid == (inf, 0.0)
-    assert error(found, teacher) < error(Fit(DDIM(), found.grid), teacher)
-    assert fit(CLOUD.denoise, teacher, 1, DDIM()) == Fit(DDIM(), (inf, 0.0))
+    assert error(found, teacher) < error(FittedWeights(DDIM(), found.grid), teacher)
+    assert fit(CLOUD.denoise, teacher, 1, DDIM()) == FittedWeights(DDIM(), (inf, 0.0))
 
 
 def test_a_range_is_kept(teacher: Teacher) -> None:
@@ -102,7 +102,7 @@ def test_usual_weights_make_it_ipndm(teacher: Teacher, order: int) -> None:
 
 @pytest.mark.parametrize("sampler", [IPNDM(3), classical(measured(8), 3)])
 def test_refining_moves_levels_and_weights_nearer(teacher: Teacher, sampler: IPNDM | Fitted) -> None:
-    begun = walk(Fit(sampler, measured(8)), asking(CLOUD.denoise), teacher, [])
+    begun = walk(FittedWeights(sampler, measured(8)), asking(CLOUD.denoise), teacher, [])
     found = refine(begun, asking(CLOUD.denoise), teacher)
     assert found.error < 0.7 * begun.error
     assert found.error == pytest.approx(error(found.fit, teacher), rel=1e-6)
@@ -116,9 +116,9 @@ def test_a_run_goes_on_from_what_is_known(teacher: Teacher) -> None:
         asked.append(level)
         return asking(CLOUD.denoise)(x, level)
 
-    whole = Fit(IPNDM(3), measured(6))
+    whole = FittedWeights(IPNDM(3), measured(6))
     known = walk(whole, ask, teacher, []).visited
-    other = Fit(IPNDM(3), (*whole.grid[:4], *(0.9 * level for level in whole.grid[4:])))
+    other = FittedWeights(IPNDM(3), (*whole.grid[:4], *(0.9 * level for level in whole.grid[4:])))
     asked.clear()
     again = walk(other, ask, teacher, known[:4])
     assert asked == list(other.grid[4:-1])
@@ -136,7 +136,7 @@ def test_calls_are_counted(teacher: Teacher, sampler: IPNDM | None) -> None:
 
 
 def test_refuses(teacher: Teacher) -> None:
-    with pytest.raises(Refusal, match="asks once a step"):
+    with pytest.raises(InputError, match="asks once a step"):
         fit(CLOUD.denoise, teacher, 4, Heun())
-    with pytest.raises(NotFinite, match=r"sigma inf"):
+    with pytest.raises(NonFiniteError, match=r"sigma inf"):
         trace(lambda x, sigma: x * torch.nan, noises(0))

@@ -7,8 +7,8 @@ from typing import Any
 
 from unnoise.check.subject import Config, Place, Run, Subject
 from unnoise.check.tables import effective, shipped
-from unnoise.files.families.facts import Facts, facts
-from unnoise.files.families.identity import Identity
+from unnoise.families.facts import Facts, facts
+from unnoise.families.identity import Identity
 
 # Words by which distilled models are known: a text that has one may load weights that no name tells.
 FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)

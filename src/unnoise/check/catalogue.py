@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from unnoise.check.rule import Entry
-from unnoise.errors import Refusal, nearest
+from unnoise.errors import InputError, nearest
 
 HOME = Path(__file__).parent / "rules"
 FOLDERS = {
@@ -38,20 +38,20 @@ def _among(name: str) -> tuple[Entry, ...]:
 
 
 def entry(name: str) -> Entry:
-    """Find a rule by its id or its name. Raises Refusal where there is none, with the nearest."""
+    """Find a rule by its id or its name. Raises InputError where there is none, with the nearest."""
     wanted = name.strip()
     for one in _among(wanted):
         if wanted.upper() == one.rule.id or wanted.lower() == one.rule.name:
             return one
     known = {key for one in rules() for key in (one.rule.id, one.rule.name)}
     hint = nearest(name, known).partition("known:")[0] or "see `unnoise rule`"
-    raise Refusal(f"rule {name!r}: there is none such; {hint}")
+    raise InputError(f"rule {name!r}: there is none such; {hint}")
 
 
 def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Entry, ...]:
     """Give the rules that begin with one of `select` (all, where it is empty) and with none of `ignore`.
 
-    Both take ids, beginnings of ids such as UN4, and names. Raises Refusal for one that means no rule.
+    Both take ids, beginnings of ids such as UN4, and names. Raises InputError for one that means no rule.
     """
     wanted = [one for name in select for one in _meant(name, "select")] if select else rules()
     unwanted = {one.rule.id for name in ignore for one in _meant(name, "ignore")}
@@ -68,4 +68,4 @@ def _meant(name: str, option: str) -> list[Entry]:
     is_id = name.upper().startswith("UN")
     known = ids if is_id else {one.rule.name for one in rules()}
     hint = nearest(name.upper() if is_id else name.lower(), known).partition("known:")[0]
-    raise Refusal(f"{option} {name!r}: no rule begins so; {hint}`unnoise rule` lists them")
+    raise InputError(f"{option} {name!r}: no rule begins so; {hint}`unnoise rule` lists them")

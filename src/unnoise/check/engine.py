@@ -28,7 +28,7 @@ def check(
     """Find what is silently wrong in files, folders, a subject, or a loaded pipeline, which is then also probed.
 
     select, ignore: ids of rules or their beginnings, such as "UN4"; models: a folder where files that are only named
-    are looked for. Several paths are checked as belonging together. Raises Refusal where a path is missing or an id
+    are looked for. Several paths are checked as belonging together. Raises InputError where a path is missing or an id
     unknown.
     """
     rules = chosen(select, ignore)

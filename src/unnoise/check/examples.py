@@ -10,7 +10,7 @@ from typing import Any
 
 from unnoise.check.smallest import SMALLEST, Tensors
 from unnoise.check.subject import Mask, Measured, Place, Subject
-from unnoise.files.header import Entry, Header
+from unnoise.formats.header import Entry, Header
 
 SAMPLING = {"seed": 1, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 LATENT = {"width": 1024, "height": 1024, "batch_size": 1}
@@ -103,7 +103,7 @@ def command(text: str, path: str = "train.sh") -> Subject:
 
 def header(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Header:
     """Make the header of a safetensors file of zeros."""
-    from unnoise.files.header import BITS
+    from unnoise.formats.header import BITS
 
     entries, at = {}, 8
     for name, (dtype, shape) in tensors.items():

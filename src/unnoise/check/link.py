@@ -8,8 +8,8 @@ from typing import Any
 from unnoise.check.read.dispatch import read
 from unnoise.check.subject import Fault, Mask, Model, Run, Said, Subject, Use
 from unnoise.check.typed import text
-from unnoise.errors import Refusal
-from unnoise.files.families.tensors import refined
+from unnoise.errors import InputError
+from unnoise.families.tensors import refined
 
 BASES = ("checkpoint", "denoiser")
 ADAPTERS = ("lora", "controlnet", "embedding")
@@ -55,13 +55,13 @@ class Shelf:
 
 
 def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subject]:
-    """Read what is named, walking folders, and relate it. Raises Refusal where a path is missing or holds nothing.
+    """Read what is named, walking folders, and relate it. Raises InputError where a path is missing or holds nothing.
 
     Files that are named are related to one another; those that are met in a folder only to what they name.
     """
     for path in paths if models is None else [*paths, models]:
         if not _exists(path):
-            raise Refusal(f"{path}: there is no such file or folder")
+            raise InputError(f"{path}: there is no such file or folder")
     from unnoise.check.read.tree import files, is_model_folder
 
     named = {path: read(path) for path in paths if not path.is_dir() or is_model_folder(path)}
@@ -77,7 +77,7 @@ def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subjec
                 inside += 1
                 yield subject
         if not inside:
-            raise Refusal(
+            raise InputError(
                 f"{path}: holds nothing to check: models, LoRAs, workflows, pictures with records, scripts, TOML"
             )
 
@@ -106,7 +106,7 @@ def _index(models: Path | None) -> dict[str, Path]:
     if models is None:
         return {}
     if not models.is_dir():
-        raise Refusal(f"models {str(models)!r}: a folder")
+        raise InputError(f"models {str(models)!r}: a folder")
     from unnoise.check.read.tree import files
 
     found: dict[str, Path] = {}

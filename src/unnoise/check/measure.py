@@ -15,7 +15,7 @@ from math import inf, isfinite, sqrt
 from typing import Any, Final
 
 from unnoise.check.subject import Measured, Place, Subject
-from unnoise.errors import Refusal, nearest
+from unnoise.errors import InputError, nearest
 
 Numbers = dict[str, float]
 Array = Any  # a tensor of torch or an array of numpy
@@ -103,10 +103,10 @@ def kind(
     (1, -1). kind_agreement is the cosine of its answer with the right one at least noise; one that has learnt nothing
     has 0. ask(x, sigma) -> out, the raw answer, x in the unit frame (x0 + sigma*noise)/sqrt(1 + sigma^2); x0, noise:
     (B, *d), x0 may be any plausible data; said: the kind that the model is run as; ends: sigma of most and of least
-    noise, such as (20, 0.1).   Raises Refusal for an unknown kind.
+    noise, such as (20, 0.1).   Raises InputError for an unknown kind.
     """
     if said not in KINDS:
-        raise Refusal(f"kind {said!r}: {nearest(said, KINDS)}")
+        raise InputError(f"kind {said!r}: {nearest(said, KINDS)}")
     clean, drawn, slopes = _wide(x0), _wide(noise), []
     for sigma in ends:
         x = (clean + sigma * drawn) / sqrt(1 + sigma * sigma)

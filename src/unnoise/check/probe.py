@@ -10,12 +10,12 @@ from unnoise.check import measure
 from unnoise.check.measure import Numbers
 from unnoise.check.read.recipe import model_of
 from unnoise.check.subject import Subject
-from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.guide import cfg
-from unnoise.diffusion.model import Cond, Denoise, Model, collate
-from unnoise.diffusion.predict import KINDS, Kind
-from unnoise.diffusion.run import run
-from unnoise.errors import NotFinite
+from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser, collate
+from unnoise.diffusion.guidance import cfg
+from unnoise.diffusion.loop import run
+from unnoise.diffusion.noise import START, draw
+from unnoise.diffusion.prediction import KINDS, Kind
+from unnoise.errors import NonFiniteError
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import default
 from unnoise.sampling.state import start
@@ -31,12 +31,12 @@ SIZE = (64, 64)  # of a model whose card advises none
 class Trial:
     """Hold what all calls share: conditions and noise, one row a prompt."""
 
-    cond: Cond
-    empty: Cond
+    cond: Conditioning
+    empty: Conditioning
     noise: Tensor
     seeds: list[int]
 
-    def draw(self, denoise: Denoise, model: Model, steps: int) -> Tensor:
+    def draw(self, denoise: Denoise, model: Denoiser, steps: int) -> Tensor:
         """Draw x0 (B, *d) from the noise."""
         sampler, grid = default(steps, highest(model), model.process.sigma_min)
         return run(sampler, denoise, start(self.noise, grid), draw, self.seeds)
@@ -53,13 +53,13 @@ def probe(pipeline: Pipeline, seed: int = 0) -> Subject:
         found += [_kind(pipeline.model, trial), _coupling(pipeline.model, trial)]
         found += _pictures(pipeline, trial)
         found += _guidance(pipeline, trial)
-    except NotFinite:
+    except NonFiniteError:
         found.append({"latent_finite": 0.0})
     path = pipeline.card.name
     return replace(measure.subject(*found, path=path), tool="unnoise", models=(model_of(pipeline.card, path),))
 
 
-def highest(model: Model) -> float:
+def highest(model: Denoiser) -> float:
     """Give the level of nearly pure noise that a model knows."""
     return min(ENDS[0], model.process.sigma_max)
 
@@ -69,7 +69,7 @@ def _trial(pipeline: Pipeline, seed: int) -> Trial:
     seeds = [seed + row for row in range(len(PROMPTS))]
     noise = torch.empty(len(seeds), *pipeline.space.shape(height, width), device=pipeline.device)
     text = pipeline.text
-    cond, empty = (collate(text(words)) if text else Cond() for words in (PROMPTS, [""] * len(PROMPTS)))
+    cond, empty = (collate(text(words)) if text else Conditioning() for words in (PROMPTS, [""] * len(PROMPTS)))
     return Trial(cond, empty, draw(seeds, START, noise), seeds)
 
 
@@ -96,7 +96,7 @@ def _guidance(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
     return [measure.null(*answers)]
 
 
-def _coupling(model: Model, trial: Trial) -> Numbers:
+def _coupling(model: Denoiser, trial: Trial) -> Numbers:
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         answer: Tensor = model(x, sigma, trial.cond.rows(slice(len(x))))
         return answer
@@ -108,9 +108,9 @@ def _levels(trial: Trial, sigma: float) -> Tensor:
     return trial.noise.new_full((len(trial.noise),), sigma)
 
 
-def _kind(model: Model, trial: Trial) -> Numbers:
+def _kind(model: Denoiser, trial: Trial) -> Numbers:
     """Draw a little data as if the network were of each kind; it is of the one under which its answers fit best."""
-    fits = {kind: _fit(Model(model.net, model.process, kind), trial) for kind in KINDS}
+    fits = {kind: _fit(Denoiser(model.net, model.process, kind), trial) for kind in KINDS}
     best: Kind = min(KINDS, key=lambda kind: fits[kind]["kind_distance_said"])
     return fits[best] | {
         "kind_said": float(KINDS.index(model.kind)),
@@ -120,7 +120,7 @@ def _kind(model: Model, trial: Trial) -> Numbers:
     }
 
 
-def _fit(model: Model, trial: Trial) -> Numbers:
+def _fit(model: Denoiser, trial: Trial) -> Numbers:
     x0 = trial.draw(model.bind(trial.cond), model, FEW)
 
     def ask(x: Tensor, sigma: float) -> Tensor:

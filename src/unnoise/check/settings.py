@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.check.rule import Finding
-from unnoise.errors import Refusal, nearest
+from unnoise.errors import InputError, nearest
 
 FILES = ("unnoise.toml", "pyproject.toml")
 KEYS = ("select", "ignore", "per-file")
@@ -39,7 +39,7 @@ class Settings:
 def settings_for(folder: Path) -> Settings:
     """Read the settings of the nearest file from `folder` upwards; empty where there are none.
 
-    Raises Refusal where that file is not sound, or says something that is not known here.
+    Raises InputError where that file is not sound, or says something that is not known here.
     """
     for parent in (folder.absolute(), *folder.absolute().parents):
         for name in FILES:
@@ -55,7 +55,7 @@ def _table(path: Path) -> dict[str, Any] | None:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Refusal(f"{path}: cannot be read as TOML: {error}") from None
+        raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     if path.name == "pyproject.toml":
         tool = content.get("tool")
         return tool.get("unnoise") if isinstance(tool, dict) else None
@@ -64,13 +64,13 @@ def _table(path: Path) -> dict[str, Any] | None:
 
 def _settings(table: Any, path: Path) -> Settings:
     if not isinstance(table, dict):
-        raise Refusal(f"{path}: tool.unnoise {table!r}: a table")
+        raise InputError(f"{path}: tool.unnoise {table!r}: a table")
     for key in table:
         if key not in KEYS:
-            raise Refusal(f"{path}: {key!r}: {nearest(key, KEYS)}")
+            raise InputError(f"{path}: {key!r}: {nearest(key, KEYS)}")
     per_file = table.get("per-file", {})
     if not isinstance(per_file, dict):
-        raise Refusal(f"{path}: per-file {per_file!r}: a table of patterns, each with a list of rules")
+        raise InputError(f"{path}: per-file {per_file!r}: a table of patterns, each with a list of rules")
     lists = {pattern: _names(names, f"{path}: per-file {pattern!r}") for pattern, names in per_file.items()}
     select, ignore = (_names(table.get(key, []), f"{path}: {key}") for key in ("select", "ignore"))
     return Settings(select, ignore, lists, path.parent)
@@ -78,5 +78,5 @@ def _settings(table: Any, path: Path) -> Settings:
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise Refusal(f'{where} {value!r}: a list of rules, such as ["UN4", "UN601"]')
+        raise InputError(f'{where} {value!r}: a list of rules, such as ["UN4", "UN601"]')
     return tuple(value)

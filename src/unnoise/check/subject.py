@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from unnoise.check.methods import Method, method
-from unnoise.files.families.facts import Facts, facts
-from unnoise.files.families.identity import Identity
-from unnoise.files.header import Header
+from unnoise.families.facts import Facts, facts
+from unnoise.families.identity import Identity
+from unnoise.formats.header import Header
 
 if TYPE_CHECKING:
-    from unnoise.files.families.lora import Lora
+    from unnoise.families.lora import Lora
 
 T = TypeVar("T")
 NOBODY = Identity()

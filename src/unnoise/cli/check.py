@@ -18,7 +18,7 @@ from unnoise.check.report.text import coloured, plain, render, summary
 from unnoise.check.rule import Entry, Finding, Fix, Severity
 from unnoise.check.settings import Settings, settings_for
 from unnoise.check.subject import Subject
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 EPILOGUE = """Reads, by content: .safetensors and GGUF (headers only), diffusers folders,
 ComfyUI workflows (also in pictures), infotext of AUTOMATIC1111 and Forge,
@@ -71,9 +71,9 @@ def check(
     AUTOMATIC1111 and Forge, InvokeAI metadata, scripts and notebooks that use diffusers, sd-scripts TOML and commands.
     """
     if not paths:
-        raise Refusal("name at least one file or folder: unnoise check PATH...; --help has examples")
+        raise InputError("name at least one file or folder: unnoise check PATH...; --help has examples")
     if unsafe and not fix:
-        raise Refusal("--unsafe: only together with --fix")
+        raise InputError("--unsafe: only together with --fix")
     start = perf_counter()
     settings = settings_for(Path.cwd())
     rules = chosen(_listed(what.select) or settings.select, (*_listed(what.ignore), *settings.ignore))
@@ -129,14 +129,14 @@ def _probed(paths: Sequence[Path]) -> Iterator[Subject]:
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
-    from unnoise.files.model_file import load
+    from unnoise.model_file import load
 
     yield from (probe(load(path)) for path in paths if path.suffix == ".safetensors")
 
 
 def _mend(asked: Asked, kinds: Sequence[str]) -> None:
     """Write fixes of these kinds until nothing more can be mended."""
-    from unnoise.files.atomic import replacing
+    from unnoise.formats.atomic import replacing
 
     mends = 0
     for _ in range(ROUNDS):

@@ -6,16 +6,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.train import HERE, Run
+from unnoise.cli.train import HERE, TrainOptions
 
 EPILOGUE = """Examples:
   unnoise control train recipes/outline.toml --out runs/outline
   unnoise control outline photo.png -o outline.png
   unnoise generate "a red fish" --control outline --hint outline.png"""
 
-app = App(
-    name="control", help="Follow the outlines of a picture.", help_format="plaintext", help_epilogue=EPILOGUE
-)
+app = App(name="control", help="Follow the outlines of a picture.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
 @app.command
@@ -23,14 +21,14 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [control], such as recipes/outline.toml.")],
     /,
     *,
-    run: Annotated[Run, Parameter(name="*")] = HERE,
+    run: Annotated[TrainOptions, Parameter(name="*")] = HERE,
 ) -> None:
     """Train a control from a recipe, and say where its file is."""
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
     from unnoise.train.adapter_recipe import read_adapter_recipe
-    from unnoise.train.control import train_control
+    from unnoise.train.controlnet import train_control
 
     plan = read_adapter_recipe(recipe)
     run.through(plan.name, partial(train_control, plan))
@@ -45,14 +43,14 @@ def outline(
 ) -> None:
     """Draw the outlines of a picture, white on black, as a control of outlines reads them."""
     from unnoise.cli.torch_import import import_torch
-    from unnoise.files.atomic import replacing
-    from unnoise.files.picture import open_image
+    from unnoise.formats.atomic import replacing
+    from unnoise.generation.media.image import open_image
 
     picture = open_image(image)
     import_torch()
     from unnoise.data.outline import outlines
-    from unnoise.given import picture_data
-    from unnoise.sample import pictures
+    from unnoise.generation.prepare import picture_data
+    from unnoise.generation.sample import pictures
 
     drawn = pictures(outlines(picture_data(picture)) * 2 - 1)[0]
     with replacing(out) as file:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from unnoise.cli.progress import saying
 from unnoise.cli.torch_import import import_torch
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 
 def convert(
@@ -24,10 +24,10 @@ def convert(
     """
     target = file.with_suffix(".safetensors") if out is None else out
     if target.exists() and not force:
-        raise Refusal(f"{target}: is there already; --force writes over it")
+        raise InputError(f"{target}: is there already; --force writes over it")
     with saying(f"reading {file}"):
         import_torch()
-        from unnoise.files.unpickle import convert as converted
+        from unnoise.formats.unpickle import convert as converted
 
         converted(file, target)
     print(target)

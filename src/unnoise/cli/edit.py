@@ -4,10 +4,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.drawing import Output, draw
-from unnoise.cli.how import How, Kept, Start, Ways, request_of
-from unnoise.cli.source import Source
-from unnoise.errors import Refusal
+from unnoise.cli.model_options import ModelOptions
+from unnoise.cli.options import How, Kept, Start, Ways, request_of
+from unnoise.cli.run_generation import Output, draw
+from unnoise.errors import InputError
 
 EPILOGUE = """Examples:
   unnoise edit cat.png "a tiger face"                             change all of it
@@ -23,7 +23,7 @@ or the other way round with --keep-outside; a grey is a mixture, or with
 --soft levels the strength of its place. docs/editing.md shows each."""
 
 app = App(name="edit", help="Change a picture.", help_format="plaintext", help_epilogue=EPILOGUE)
-DEFAULT, EMOJI, NOTHING, STRAIGHT, PLAIN, HERE = How(), Source(), Start(), Ways(), Kept(), Output()
+DEFAULT, EMOJI, NOTHING, STRAIGHT, PLAIN, HERE = How(), ModelOptions(), Start(), Ways(), Kept(), Output()
 
 
 @app.default
@@ -35,12 +35,12 @@ def edit(
     kept: Annotated[Kept, Parameter(name="*")] = PLAIN,
     how: Annotated[How, Parameter(name="*")] = DEFAULT,
     ways: Annotated[Ways, Parameter(name="*")] = STRAIGHT,
-    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
     output: Annotated[Output, Parameter(name="*")] = HERE,
 ) -> None:
     """Change a picture, and say where the new one is."""
     if kept.keep_outside and start.mask is None:
-        raise Refusal("keep-outside: says how a mask is read, and none is given")
+        raise InputError("keep-outside: says how a mask is read, and none is given")
     request = request_of((prompt,), how, ways, kept)
     draw(request, source, lambda model: start.opened(model, image, request.size, kept.keep_outside), output)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from unnoise.cli.progress import Bar
-from unnoise.errors import Refusal, check_whole
+from unnoise.errors import InputError, check_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from unnoise.data.source import Source
+    from unnoise.data.dataset import ImageDataset
     from unnoise.pipeline import Pipeline
     from unnoise.train.evaluate import Drawer
 
@@ -21,7 +21,7 @@ SIZE = 64  # pixels, of a model whose card advises no size
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class EvaluateOptions:
     """What is measured, and with which settings; what is left out is as the model's card advises."""
 
     data: Annotated[str, Parameter(help="The data set: emoji, a folder, or .tar files.")] = "emoji"
@@ -32,7 +32,7 @@ class Question:
     sampler: Annotated[str | None, Parameter(help="Name of a sampler.")] = None
 
 
-DEFAULT = Question()
+DEFAULT = EvaluateOptions()
 
 EPILOGUE = """Figures:
   named_by_picture  share of pictures whose nearest picture of the data set is
@@ -58,7 +58,7 @@ def evaluate(
     model: Annotated[str, Parameter(help="A model's name or file.")] = "emoji",
     /,
     *,
-    question: Annotated[Question, Parameter(name="*")] = DEFAULT,
+    question: Annotated[EvaluateOptions, Parameter(name="*")] = DEFAULT,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder for the sheets.")] = Path("out/evaluate"),
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
     record: Annotated[bool, Parameter(negative="", help="Write the figures on the card of the model's file.")] = False,
@@ -67,14 +67,16 @@ def evaluate(
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
-    from unnoise.data.source import open_source
-    from unnoise.files import model_file
-    from unnoise.files.zoo import find
+    from unnoise import model_file
+    from unnoise.data.dataset import open_source
+    from unnoise.embedded import find
 
     check_whole("n", question.n, 1, 4096)
     settings = (question.steps, question.guidance, question.sampler)
     if record and settings != (None, None, None):
-        raise Refusal("record: the card holds what its own advice gives; leave out --steps, --guidance and --sampler")
+        raise InputError(
+            "record: the card holds what its own advice gives; leave out --steps, --guidance and --sampler"
+        )
     pipeline = model_file.load(model, device)
     sizes = pipeline.card.advice.sizes
     source = open_source(question.data, sizes[0][0] if sizes else SIZE)
@@ -86,7 +88,7 @@ def evaluate(
         model_file.save(find(model), replace(pipeline, card=card))
 
 
-def _figures(pipeline: "Pipeline", source: "Source", question: Question, out: Path) -> dict[str, Any]:
+def _figures(pipeline: "Pipeline", source: "ImageDataset", question: EvaluateOptions, out: Path) -> dict[str, Any]:
     """Take every figure that the data set allows, and write its sheet."""
     from unnoise.train import evaluate as figures
 
@@ -112,7 +114,7 @@ def _figures(pipeline: "Pipeline", source: "Source", question: Question, out: Pa
 
 
 def _write(sheet: "Image", path: Path) -> None:
-    from unnoise.files.atomic import replacing
+    from unnoise.formats.atomic import replacing
 
     with replacing(path) as file:
         sheet.save(file, "PNG")

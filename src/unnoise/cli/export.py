@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from unnoise.cli.model_options import ModelOptions, own_card
 from unnoise.cli.progress import saying
-from unnoise.cli.source import Source, own_card
 from unnoise.cli.torch_import import import_torch
-from unnoise.files.zoo import find
+from unnoise.embedded import find
 
 
 def export(
@@ -23,10 +23,10 @@ def export(
 
     A model that was made here is refused, with the parts that diffusers has no class for.
     """
-    card = own_card(Source(model))
+    card = own_card(ModelOptions(model))
     with saying(f"writing {out}"):
         import_torch()
-        from unnoise.files.foreign.export import export as exported, refuse
+        from unnoise.integrations.diffusers.export import export as exported, refuse
 
         if card is not None:
             refuse(card)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.drawing import Output, draw
-from unnoise.cli.how import How, Image, Start, Ways, request_of
-from unnoise.cli.source import Source
-from unnoise.errors import Refusal
-from unnoise.sampling.names import GRIDS, SAMPLERS, GridEntry, SamplerEntry
+from unnoise.cli.model_options import ModelOptions
+from unnoise.cli.options import How, Image, Start, Ways, request_of
+from unnoise.cli.run_generation import Output, draw
+from unnoise.errors import InputError
+from unnoise.sampling.registry import GRIDS, SAMPLERS, GridEntry, SamplerEntry
 
 LONGEST = 10_000_000  # bytes of a file of prompts
 
@@ -41,7 +41,7 @@ Grids:
 app = App(help="Draw pictures from words.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
-DEFAULT, EMOJI, NOTHING, STRAIGHT, HERE = How(), Source(), Start(), Ways(), Output()
+DEFAULT, EMOJI, NOTHING, STRAIGHT, HERE = How(), ModelOptions(), Start(), Ways(), Output()
 
 
 @app.default
@@ -51,7 +51,7 @@ def generate(
     *,
     how: Annotated[How, Parameter(name="*")] = DEFAULT,
     ways: Annotated[Ways, Parameter(name="*")] = STRAIGHT,
-    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
     image: Image = None,
     start: Annotated[Start, Parameter(name="*")] = NOTHING,
     prompts: Annotated[str | None, Parameter(help="File with a prompt a line, in place of PROMPT.")] = None,
@@ -64,20 +64,20 @@ def generate(
 
 def _prompts(prompt: str | None, file: str | None) -> tuple[str, ...]:
     if (prompt is None) == (file is None):
-        raise Refusal('one of PROMPT and --prompts FILE is needed: unnoise generate "a red heart"')
+        raise InputError('one of PROMPT and --prompts FILE is needed: unnoise generate "a red heart"')
     return (prompt,) if prompt is not None else read_prompts(str(file))
 
 
 def read_prompts(file: str) -> tuple[str, ...]:
-    """Read a prompt a line, without empty lines. Raises Refusal where there is none."""
+    """Read a prompt a line, without empty lines. Raises InputError where there is none."""
     try:
         with open(file, encoding="utf-8-sig") as source:
             text = source.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"prompts {file!r}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(f"prompts {file!r}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(text) > LONGEST:
-        raise Refusal(f"prompts {file!r}: more than {LONGEST} letters")
+        raise InputError(f"prompts {file!r}: more than {LONGEST} letters")
     found = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not found:
-        raise Refusal(f"prompts {file!r}: holds no prompt, only empty lines")
+        raise InputError(f"prompts {file!r}: holds no prompt, only empty lines")
     return found

@@ -13,15 +13,15 @@ from unnoise.check.read.dispatch import PICKLES
 from unnoise.check.read.tree import is_model_folder
 from unnoise.check.read.weights import read_weights
 from unnoise.check.subject import Model, Weights
-from unnoise.errors import Refusal
-from unnoise.files.families.facts import Facts, facts
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.lora import Lora
-from unnoise.files.families.names import by_class
-from unnoise.files.families.own import CONTROL, LORA, base_said, said
-from unnoise.files.families.tensors import ema
-from unnoise.files.header import Header, read_header
-from unnoise.files.zoo import ADAPTERS, CONTROLS, ZOO, find
+from unnoise.embedded import ADAPTERS, CONTROLS, ZOO, find
+from unnoise.errors import InputError
+from unnoise.families.facts import Facts, facts
+from unnoise.families.identity import Identity
+from unnoise.families.lora import Lora
+from unnoise.families.names import by_class
+from unnoise.families.own import CONTROL, LORA, base_said, said
+from unnoise.families.tensors import ema
+from unnoise.formats.header import Header, read_header
 
 LONGEST = 1 << 20  # bytes of a JSON file of a folder
 SHOWN, LETTERS = 12, 100  # keys of metadata that are shown, and letters of each value
@@ -48,7 +48,7 @@ def inspect(
     Only headers and a few numbers are read, so a file of any size takes the same time.
     """
     if not files:
-        raise Refusal("inspect: name a file or a folder")
+        raise InputError("inspect: name a file or a folder")
     found = [_told(path) for path in files]
     if as_json:
         print(json.dumps({"files": found}, allow_nan=False))
@@ -63,12 +63,12 @@ def _told(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
-        raise Refusal(f"{path}: there is no such file")
+        raise InputError(f"{path}: there is no such file")
     if path.suffix.lower() in PICKLES:
-        raise Refusal(f"{path}: is a pickle, which runs code when it is opened; it was not opened")
+        raise InputError(f"{path}: is a pickle, which runs code when it is opened; it was not opened")
     subject = read_weights(str(path))
     if subject.faults:
-        raise Refusal(f"{path}: {subject.faults[0].says}")
+        raise InputError(f"{path}: {subject.faults[0].says}")
     return _file(path, subject.weights[0], subject.models[0])
 
 
@@ -158,7 +158,7 @@ def _noted(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _folder(path: Path) -> dict[str, Any]:
     if not is_model_folder(path):
-        raise Refusal(f"{path}: is no folder of diffusers: it holds no {INDEX}, nor a config.json beside weights")
+        raise InputError(f"{path}: is no folder of diffusers: it holds no {INDEX}, nor a config.json beside weights")
     index = _json(path / INDEX)
     name = str(index.get("_class_name", "") or _json(path / "config.json").get("_class_name", ""))
     roles = {key: value[1] for key, value in index.items() if _is_component(value)} or {"": name}
@@ -202,12 +202,12 @@ def _component(path: Path, class_: str) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LONGEST:
-            raise Refusal(f"{path}: is {path.stat().st_size} bytes long, at most {LONGEST} are read")
+            raise InputError(f"{path}: is {path.stat().st_size} bytes long, at most {LONGEST} are read")
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError:
         return {}
     except (ValueError, RecursionError) as error:
-        raise Refusal(f"{path}: is not JSON: {str(error)[:200]}") from None
+        raise InputError(f"{path}: is not JSON: {str(error)[:200]}") from None
     return content if isinstance(content, dict) else {}
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.how import worn
+from unnoise.cli.model_options import ModelOptions, load_source, own_card
+from unnoise.cli.options import worn
 from unnoise.cli.progress import saying
-from unnoise.cli.source import Source, load_source, own_card
 from unnoise.cli.torch_import import import_torch
-from unnoise.cli.train import HERE, Run
-from unnoise.files.atomic import check_writable
-from unnoise.files.zoo import ADAPTERS, find
+from unnoise.cli.train import HERE, TrainOptions
+from unnoise.embedded import ADAPTERS, find
+from unnoise.formats.atomic import check_writable
 
 EPILOGUE = """Examples:
   unnoise lora train recipes/ink.toml --out runs/ink
@@ -29,7 +29,7 @@ Out = Annotated[Path, Parameter(name=["--out", "-o"], help="File that is written
 File = Annotated[str, Parameter(help="Name or file of an adapter.")]
 Rank = Annotated[int, Parameter(help="Rows of A, 1 to 1024.")]
 Layout = Annotated[Literal["peft", "kohya"], Parameter(help="Names of the tensors: of PEFT and diffusers, or kohya.")]
-EMOJI = Source()
+EMOJI = ModelOptions()
 
 
 @app.command
@@ -37,7 +37,7 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [lora], such as recipes/ink.toml.")],
     /,
     *,
-    run: Annotated[Run, Parameter(name="*")] = HERE,
+    run: Annotated[TrainOptions, Parameter(name="*")] = HERE,
 ) -> None:
     """Train an adapter from a recipe, and say where its file is."""
     import_torch()
@@ -53,22 +53,22 @@ def merge(
     *,
     lora: Annotated[tuple[str, ...], Parameter(help="Adapter as FILE or FILE:WEIGHT; may be said several times.")],
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="File; of a model of another maker, a new folder.")],
-    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
     """Add adapters to the weights of a model, and write the model: a run then costs what it does without them."""
     check_writable(out)
     if own_card(source) is None:
         with saying(f"merging into {source.model}"):
             import_torch()
-            from unnoise.files.foreign.export import export
+            from unnoise.integrations.diffusers.export import export
 
             folder = None if source.parts is None else Path(source.parts)
             export(find(source.model), out, folder, source.predicts, tuple(map(worn, lora)))
     else:
         pipeline = load_source(source)
-        from unnoise.files.model_file import save
-        from unnoise.lora.inject import inject
-        from unnoise.lora.read import read
+        from unnoise.adapters.lora.inject import inject
+        from unnoise.adapters.lora.read import read
+        from unnoise.model_file import save
 
         adapters = [(read(path, pipeline), weight) for path, weight in map(worn, lora)]
         inject(pipeline, adapters)
@@ -85,14 +85,14 @@ def extract(
     *,
     out: Out,
     rank: Rank = 16,
-    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
     """Write as an adapter what makes one model of another."""
     check_writable(out)
     base = load_source(source)
     other = load_source(replace(source, model=tuned))
-    from unnoise.lora.rank import extracted
-    from unnoise.lora.write import write
+    from unnoise.adapters.lora.rank import extracted
+    from unnoise.adapters.lora.write import write
 
     with saying("decomposing"):
         found = extracted(base, other, rank, out.name)
@@ -108,14 +108,14 @@ def resize(
     rank: Rank,
     out: Out,
     layout: Layout = "peft",
-    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
     """Write the nearest adapter of another rank; of LoHa, LoKr and DoRA, the nearest LoRA."""
     check_writable(out)
     pipeline = load_source(source)
-    from unnoise.lora.rank import resized
-    from unnoise.lora.read import read
-    from unnoise.lora.write import write
+    from unnoise.adapters.lora.rank import resized
+    from unnoise.adapters.lora.read import read
+    from unnoise.adapters.lora.write import write
 
     with saying("decomposing"):
         found = resized(read(find(file, ADAPTERS), pipeline), pipeline, rank)
@@ -130,15 +130,15 @@ def convert(
     *,
     out: Out,
     layout: Layout = "peft",
-    source: Annotated[Source, Parameter(name="*")] = EMOJI,
+    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
     """Write an adapter with the names of another layout; what it does stays the same."""
     check_writable(out)
     with saying(f"reading {source.model}"):
         import_torch()
-        from unnoise.files.load import meta
-        from unnoise.lora.read import read
-        from unnoise.lora.write import write
+        from unnoise.adapters.lora.read import read
+        from unnoise.adapters.lora.write import write
+        from unnoise.load import meta
 
         adapter = read(find(file, ADAPTERS), meta(source.model, parts=source.parts, predicts=source.predicts))
     write(out, adapter, layout)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import unnoise
-from unnoise.errors import NotFinite, Refusal
+from unnoise.errors import InputError, NonFiniteError
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         done = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
-    except Refusal as error:
+    except InputError as error:
         return _fail(str(error), REFUSED)
-    except NotFinite as error:
+    except NonFiniteError as error:
         return _fail(str(error), FAILED)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
@@ -69,7 +69,7 @@ def _run(arguments: list[str]) -> object:
     try:
         return app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        raise Refusal(str(error)) from None
+        raise InputError(str(error)) from None
 
 
 def _fail(message: str, code: int) -> int:

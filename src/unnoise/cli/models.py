@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from unnoise.card import Card, read_card
+from unnoise.cli.model_options import ModelOptions, own_card
 from unnoise.cli.progress import saying
-from unnoise.cli.source import Source, own_card
 from unnoise.cli.torch_import import import_torch
-from unnoise.files.border import plain
-from unnoise.files.card import Card, read_card
-from unnoise.files.header import read_header
-from unnoise.files.zoo import ZOO, find
+from unnoise.embedded import ZOO, find
+from unnoise.formats.header import read_header
+from unnoise.formats.strict_json import plain
 
 
 def models(
@@ -31,7 +31,7 @@ def models(
     folders in the layout of diffusers, and single files.
     """
     if model is not None:
-        print(json.dumps(plain(_card(Source(model, parts))), indent=None if as_json else 2))
+        print(json.dumps(plain(_card(ModelOptions(model, parts))), indent=None if as_json else 2))
         return
     found = [_facts(name) for name in ZOO]
     if as_json:
@@ -43,14 +43,14 @@ def models(
         print(f"{facts['name']}: {parameters:.1f} M parameters, {megabytes:.1f} MB, {sizes} pixels, {facts['licence']}")
 
 
-def _card(source: Source) -> Card:
+def _card(source: ModelOptions) -> Card:
     """Read the card of a model, or make the one of another maker's, which is not read but for its headers."""
     card = own_card(source)
     if card is not None:
         return card
     with saying(f"reading {source.model}"):
         import_torch()
-        from unnoise.files.foreign.load import meta
+        from unnoise.integrations.diffusers.load import meta
 
         return meta(find(source.model), None if source.parts is None else Path(source.parts)).card
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from unnoise.errors import Refusal
-from unnoise.files.atomic import check_writable
+from unnoise.errors import InputError
+from unnoise.formats.atomic import check_writable
 
 HOME = Path("out")
 LETTERS = 48  # of a prompt in the name of a file
@@ -20,7 +20,7 @@ def places(
 
     out: a file; a folder; or None, which is the folder `out`. With several samples a file names the sheet, and they lie
     beside it. suffixes: that a file of one sample may have, the first unless another is asked for; a sheet is a .png.
-    Raises Refusal where it cannot be written.
+    Raises InputError where it cannot be written.
     """
     several = len(prompts) * len(seeds) > 1
     folder_asked = out is None or _is_folder(out, (".png",) if several else suffixes)
@@ -45,12 +45,12 @@ def places(
 def _is_folder(out: str, suffixes: Sequence[str]) -> bool:
     listed = " or ".join(suffixes)
     if not out:
-        raise Refusal(f"out '': a {listed} file or a folder")
+        raise InputError(f"out '': a {listed} file or a folder")
     suffix = Path(out).suffix.lower()
     if out.endswith(os.sep) or os.path.isdir(out) or not suffix:
         return True
     if suffix not in suffixes:
-        raise Refusal(f"out {out!r}: files are written as {listed}; a folder with a dot in its name ends in '/'")
+        raise InputError(f"out {out!r}: files are written as {listed}; a folder with a dot in its name ends in '/'")
     return False
 
 

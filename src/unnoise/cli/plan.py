@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from unnoise.cli.how import size_of
+from unnoise.cli.options import size_of
 from unnoise.cli.progress import saying
 from unnoise.cli.torch_import import import_torch
-from unnoise.files.request import Request
+from unnoise.generation.options import Request
 
 if TYPE_CHECKING:
     import torch
 
-    from unnoise.files.budget import Budget
-    from unnoise.files.plan import Plan
+    from unnoise.estimate.memory import MemoryEstimate
+    from unnoise.generation.resolve import Plan
     from unnoise.pipeline import Pipeline
 
 SIDE, ROUNDS = 1024, 3  # of the products of matrices that tell how fast this machine is
@@ -25,7 +25,7 @@ REACHED = 0.6  # of that speed that a U-Net of Stable Diffusion 1.5 reaches on t
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PlanOptions:
     """What would be drawn."""
 
     size: Annotated[str | None, Parameter(help="Size in pixels: WIDTHxHEIGHT, or one number for both.")] = None
@@ -38,7 +38,7 @@ class Wanted:
     dtype: Annotated[str | None, Parameter(help="Numbers of the weights: float32, bfloat16 or float16.")] = None
 
     def request(self) -> Request:
-        """Make the request. Raises Refusal for an option out of range."""
+        """Make the request. Raises InputError for an option out of range."""
         return Request(
             ("",),
             steps=self.steps,
@@ -52,14 +52,14 @@ class Wanted:
         )
 
 
-ONE = Wanted()
+ONE = PlanOptions()
 
 
 def plan(
     model: Annotated[str, Parameter(help="Name, .safetensors file, or folder in the layout of diffusers.")],
     /,
     *,
-    wanted: Annotated[Wanted, Parameter(name="*")] = ONE,
+    wanted: Annotated[PlanOptions, Parameter(name="*")] = ONE,
     parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks.")] = None,
     predicts: Annotated[Literal["eps", "v"] | None, Parameter(help="What it answers with, if nothing says it.")] = None,
     device: Annotated[str, Parameter(help="cpu, cuda, ...")] = "cpu",
@@ -74,10 +74,10 @@ def plan(
         import_torch()
         import torch
 
-        from unnoise.files.budget import budget, narrowed, smaller
-        from unnoise.files.load import meta
-        from unnoise.files.memory import available
-        from unnoise.files.model_file import known_device
+        from unnoise.devices import available
+        from unnoise.estimate.memory import budget, narrowed, smaller
+        from unnoise.load import meta
+        from unnoise.model_file import known_device
         from unnoise.pipeline import batch_of
 
         place = known_device(device)
@@ -91,24 +91,24 @@ def plan(
         others = () if fits else smaller(pipeline, made, asked, request.n, place.type)
         instead = next((one for one in others if one.fits(free)), None)
         rate = speed(place, getattr(torch, made.dtype))
-    found = Found(asked, free, fits, instead, rate)
+    found = PlanReport(asked, free, fits, instead, rate)
     print(json.dumps(found.facts()) if as_json else "\n".join(found.lines(pipeline, made)))
     return 0 if fits else 1
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PlanReport:
     """What was found. free: bytes; instead: what would fit; rate: operations a second that a network may reach here."""
 
-    asked: "Budget"
+    asked: "MemoryEstimate"
     free: int | None
     fits: bool
-    instead: "Budget | None"
+    instead: "MemoryEstimate | None"
     rate: float
 
     def lines(self, pipeline: "Pipeline", plan: "Plan") -> Iterator[str]:
         """Write it for people."""
-        from unnoise.files.memory import size
+        from unnoise.devices import size
 
         card, asked = pipeline.card, self.asked
         extent = f"{plan.size[0]}x{plan.size[1]}" if plan.seconds is None else f"{plan.seconds:g} s"

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from unnoise.cli.how import Start
+from unnoise.cli.model_options import ModelOptions, load_source, own_card
+from unnoise.cli.options import Start
 from unnoise.cli.output import places
 from unnoise.cli.progress import saying
-from unnoise.cli.source import Source, load_source, own_card
-from unnoise.errors import Refusal
-from unnoise.files.output import read_recipe, suffixes, write_sample
-from unnoise.files.recipe import Recipe
-from unnoise.files.zoo import ZOO
+from unnoise.embedded import ZOO
+from unnoise.errors import InputError
+from unnoise.generation.media.files import read_recipe, suffixes, write_sample
+from unnoise.generation.metadata import Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ def replay(
     """Make a picture again from its recipe: on the same machine and versions, equal to the byte."""
     recipe = read_recipe(file)
     if recipe.model not in ZOO and model is None:
-        raise Refusal(f"{file}: made by {recipe.model!r}, which has no name here; give its file with --model")
-    source = Source(model or recipe.model, parts, predicts, device=device or recipe.device)
+        raise InputError(f"{file}: made by {recipe.model!r}, which has no name here; give its file with --model")
+    source = ModelOptions(model or recipe.model, parts, predicts, device=device or recipe.device)
     _check_weights(recipe, source)
     path = places(out, [recipe.prompt], [recipe.seed], _endings(recipe, file))[0][0]
     pipeline = load_source(source, recipe.dtype)
     with saying("drawing again"):
-        from unnoise.files.picture import fitted
-        from unnoise.render import versions
+        from unnoise.generation.engine import versions
+        from unnoise.generation.media.image import fitted
 
         for name, used in versions().items():
             if recipe.versions.get(name) != used:
@@ -66,18 +66,18 @@ def replay(
     print(path)
 
 
-def _endings(recipe: Recipe, file: str) -> tuple[str, ...]:
+def _endings(recipe: Metadata, file: str) -> tuple[str, ...]:
     """Give the endings that the file may have, that of the one it is made from first."""
     allowed = suffixes("audio" if recipe.seconds is not None else "image" if recipe.frames is None else "video")
     own = Path(file).suffix.lower()
     return (own, *(suffix for suffix in allowed if suffix != own))
 
 
-def _check_weights(recipe: Recipe, source: Source) -> None:
+def _check_weights(recipe: Metadata, source: ModelOptions) -> None:
     """Refuse other weights before torch is imported, where a card names them."""
     card = own_card(source)
     if card is not None and card.fingerprint != recipe.fingerprint:
-        raise Refusal(
+        raise InputError(
             f"made with the weights {recipe.fingerprint[:12]}; those of {source.model!r} are "
             f"{card.fingerprint[:12] or 'none'}"
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from rich.progress import Progress as Bar
 
-    from unnoise.data.source import Source
+    from unnoise.data.dataset import ImageDataset
     from unnoise.train.loop import Progress
 
 
@@ -34,7 +34,7 @@ app = App(help="Train a model from a recipe.", help_format="plaintext", help_epi
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainOptions:
     """Where a training writes, whether it goes on, and on what it computes."""
 
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None
@@ -42,21 +42,21 @@ class Run:
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None
 
-    def through(self, name: str, train: "Callable[[Path, torch.device, bool, Report], Path]") -> None:
+    def through(self, name: str, train: "Callable[[Path, torch.device, bool, ConsoleReport], Path]") -> None:
         """Train with a bar, and say where the file is."""
         import torch
 
-        from unnoise.files.model_file import known_device
+        from unnoise.model_file import known_device
 
         if self.threads is not None:
             check_whole("threads", self.threads, 1, 1024)
             torch.set_num_threads(self.threads)
         with progress_bar() as bar:
-            path = train(self.out or Path("runs") / name, known_device(self.device), self.resume, Report(bar))
+            path = train(self.out or Path("runs") / name, known_device(self.device), self.resume, ConsoleReport(bar))
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-HERE = Run()
+HERE = TrainOptions()
 
 
 @app.default
@@ -64,7 +64,7 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file such as recipes/emoji.toml.")],
     /,
     *,
-    run: Annotated[Run, Parameter(name="*")] = HERE,
+    run: Annotated[TrainOptions, Parameter(name="*")] = HERE,
     strict: Annotated[bool, Parameter(negative="", help=STRICT)] = False,
 ) -> None:
     """Train the model that a recipe describes, and say where its file is."""
@@ -72,9 +72,9 @@ def train(
 
     import_torch()
     from unnoise.check.read.dispatch import read
-    from unnoise.cli.warn import warn
+    from unnoise.cli.preflight import warn
     from unnoise.train.recipe import read_recipe
-    from unnoise.train.run import train_recipe
+    from unnoise.train.train_recipe import train_recipe
 
     plan = read_recipe(recipe)
     warn(read(recipe), strict, "UN5")
@@ -98,13 +98,13 @@ def progress_bar() -> "Bar":
     )
 
 
-class Report:
+class ConsoleReport:
     """Show the stages of a run: a bar each, and, where there is no terminal, a line every hundred steps."""
 
     def __init__(self, bar: "Bar") -> None:
         self.bar = bar
 
-    def opened(self, source: "Source") -> None:
+    def opened(self, source: "ImageDataset") -> None:
         skipped = f", {source.skipped} skipped: they cannot be read" if source.skipped else ""
         found = f"{source.name}: {len(source)} pictures of {len(source.members)} concepts"
         self.bar.console.print(found + skipped, highlight=False, soft_wrap=True)

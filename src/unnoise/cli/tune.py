@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from unnoise.card import Card, read_card
 from unnoise.cli.generate import read_prompts
 from unnoise.cli.progress import Bar
-from unnoise.errors import Refusal, check_whole
-from unnoise.files.atomic import check_writable, replacing
-from unnoise.files.card import Card, read_card
-from unnoise.files.recipe import to_level
-from unnoise.files.zoo import find
-from unnoise.sampling import fit, names
+from unnoise.embedded import find
+from unnoise.errors import InputError, check_whole
+from unnoise.formats.atomic import check_writable, replacing
+from unnoise.generation.metadata import to_level
+from unnoise.sampling import registry as names, schedule_search as fit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ app = App(name="tune", help="Fit to a model what is otherwise taken from a table
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TuneOptions:
     """What is fitted, and to what."""
 
     steps: Annotated[
@@ -65,7 +65,7 @@ class Question:
     seed: Annotated[int, Parameter(help="Of the choice of prompts and of the first picture.")] = 0
 
 
-DEFAULT = Question()
+DEFAULT = TuneOptions()
 
 
 @app.command(help_epilogue=EPILOGUE)
@@ -73,7 +73,7 @@ def grid(
     model: Annotated[str, Parameter(help="A model's name or file.")] = "emoji",
     /,
     *,
-    question: Annotated[Question, Parameter(name="*")] = DEFAULT,
+    question: Annotated[TuneOptions, Parameter(name="*")] = DEFAULT,
     record: Annotated[bool, Parameter(negative="", help="Write it on the card of the model's file.")] = False,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Write a new file of the model with it.")] = None,
     sheet: Annotated[Path | None, Parameter(help="PNG with a prompt a row: converged, default, fitted.")] = None,
@@ -86,7 +86,7 @@ def grid(
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
-    from unnoise.files import model_file
+    from unnoise import model_file
     from unnoise.tune.model import advised
 
     prompts = _prompts(question, card)
@@ -99,27 +99,27 @@ def grid(
         model_file.save(out or find(model), replace(pipeline, card=advised(pipeline.card, found)))
 
 
-def _check(question: Question, record: bool, out: Path | None, sheet: Path | None) -> None:
-    """Raise Refusal before anything heavy is loaded."""
+def _check(question: TuneOptions, record: bool, out: Path | None, sheet: Path | None) -> None:
+    """Raise InputError before anything heavy is loaded."""
     for steps in question.steps:
         check_whole("steps", steps, 1, MOST)
     if len(set(question.steps)) < len(question.steps):
-        raise Refusal(f"steps {', '.join(map(str, question.steps))}: each number once")
+        raise InputError(f"steps {', '.join(map(str, question.steps))}: each number once")
     check_whole("seeds", question.seeds, 1, 4096)
     check_whole("seed", question.seed, 0, 2**62)
     if question.sampler is not None:
         fit.stepping(names.sampler(question.sampler))
     if record and out is not None:
-        raise Refusal(f"out {str(out)!r}: --record writes to the model's own file; give one of them")
+        raise InputError(f"out {str(out)!r}: --record writes to the model's own file; give one of them")
     if out is not None and out.suffix != ".safetensors":
-        raise Refusal(f"out {str(out)!r}: models are written as .safetensors")
+        raise InputError(f"out {str(out)!r}: models are written as .safetensors")
     if sheet is not None and sheet.suffix != ".png":
-        raise Refusal(f"sheet {str(sheet)!r}: pictures are written as .png")
+        raise InputError(f"sheet {str(sheet)!r}: pictures are written as .png")
     for path in filter(None, (out, sheet)):
         check_writable(path)
 
 
-def _prompts(question: Question, card: Card) -> list[str]:
+def _prompts(question: TuneOptions, card: Card) -> list[str]:
     """Choose a prompt for each picture: those that are fitted to, then as many that are not."""
     count = 2 * question.seeds
     if card.text is None:
@@ -128,16 +128,16 @@ def _prompts(question: Question, card: Card) -> list[str]:
         given = read_prompts(question.prompts)
     elif card.training.get("data") == "emoji":
         from unnoise.data.emoji import open_emoji
-        from unnoise.diffusion.draw import numbers
+        from unnoise.diffusion.noise import numbers
 
         captions = open_emoji().captions
         given = tuple(captions[i][0] for i in numbers(question.seed, TUNE, 0).permutation(len(captions))[:count])
     else:
-        raise Refusal(f"prompts: {card.name!r} was not trained on emoji; give a file with a prompt a line")
+        raise InputError(f"prompts: {card.name!r} was not trained on emoji; give a file with a prompt a line")
     return [given[k % len(given)] for k in range(count)]
 
 
-def _tuned(pipeline: "Pipeline", question: Question, prompts: list[str]) -> "tuple[list[Tuned], Tensor]":
+def _tuned(pipeline: "Pipeline", question: TuneOptions, prompts: list[str]) -> "tuple[list[Tuned], Tensor]":
     """Fit and measure; give also the converged data of those that were not fitted to."""
     from unnoise.tune.model import group, pictures, tune
 

@@ -7,8 +7,8 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
-from unnoise.data.source import Pixels, Source
-from unnoise.errors import Refusal
+from unnoise.data.dataset import ImageDataset, Pixels
+from unnoise.errors import InputError
 
 SIZE = 64
 
@@ -29,12 +29,12 @@ def _pixels() -> Pixels:
     return tiles[: len(_records())]
 
 
-def open_emoji(size: int = SIZE) -> Source:
-    """Open the embedded data set. Raises Refusal for any size but 64."""
+def open_emoji(size: int = SIZE) -> ImageDataset:
+    """Open the embedded data set. Raises InputError for any size but 64."""
     if size != SIZE:
-        raise Refusal(f"data.size {size}: the embedded emoji are {SIZE} x {SIZE}")
+        raise InputError(f"data.size {size}: the embedded emoji are {SIZE} x {SIZE}")
     records = _records()
-    return Source(
+    return ImageDataset(
         name="emoji",
         captions=tuple((str(r["name"]), *map(str, r["also"])) for r in records),  # type: ignore[call-overload]
         concepts=tuple(str(r["concept"]) for r in records),

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from unnoise.data.dataset import ImageDataset
 from unnoise.data.folder import CAPTION_FIELDS, ENDINGS, Item, checked
-from unnoise.data.source import Source
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 LONGEST = 65_536  # bytes of a caption file
 
 
-def open_tars(path: Path, size: int, strict: bool = False) -> Source:
+def open_tars(path: Path, size: int, strict: bool = False) -> ImageDataset:
     """Open a .tar file or a folder of them, at size x size pixels.
 
     A sample's caption is its `.txt`, or `text` or `caption` of its `.json`. Nothing is unpacked: pictures are read in
-    place. Raises Refusal where a tar is unreadable or a caption is missing; `strict` as in `open_folder`.
+    place. Raises InputError where a tar is unreadable or a caption is missing; `strict` as in `open_folder`.
     """
     tars = [path] if path.is_file() else sorted(path.glob("*.tar"))
     items = [item for tar in tars for item in _samples(tar)]
@@ -42,11 +42,11 @@ def _samples(tar: Path) -> Iterator[Item]:
                 elif ending in ("txt", "json"):
                     captions[key] = _caption(archive, member)
     except (OSError, tarfile.TarError) as error:
-        raise Refusal(f"data.source {str(tar)!r}: cannot be read: {error}") from error
+        raise InputError(f"data.source {str(tar)!r}: cannot be read: {error}") from error
     for key, member in pictures.items():
         if not captions.get(key):
             fields = " or ".join(CAPTION_FIELDS)
-            raise Refusal(f"{tar}: {member.name!r} has no caption: a .txt, or a .json with {fields}")
+            raise InputError(f"{tar}: {member.name!r} has no caption: a .txt, or a .json with {fields}")
         yield Item(f"{tar.name}:{member.name}", captions[key], _opener(tar, member))
 
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unnoise.data.source import Pixels, Source
-from unnoise.diffusion.draw import numbers
+from unnoise.data.dataset import ImageDataset, Pixels
+from unnoise.diffusion.noise import numbers
 
 VIEW = 3  # the first coordinate of the streams of this file
 PLAIN = "white"  # the background of a caption that names none
@@ -70,7 +70,7 @@ def held_out(name: str, background: str) -> bool:
     return background != PLAIN and total % 20 == 0
 
 
-def drawn(source: Source, i: int, view: int, seed: int, augment: Augment) -> View:
+def drawn(source: ImageDataset, i: int, view: int, seed: int, augment: Augment) -> View:
     """Draw view number `view` of picture i."""
     stream = numbers(seed, VIEW, i, view)
     chance = stream.random(6)
@@ -92,7 +92,7 @@ def drawn(source: Source, i: int, view: int, seed: int, augment: Augment) -> Vie
     return View(i, caption, background, place, turn)
 
 
-def _swapped(name: str, stream: np.random.Generator, source: Source) -> tuple[str, float]:
+def _swapped(name: str, stream: np.random.Generator, source: ImageDataset) -> tuple[str, float]:
     """Swap the colour word of a name for another, unless that name is another picture's."""
     found = re.search(rf"\b({'|'.join(HUES)})\b", name)
     if not found:
@@ -114,7 +114,7 @@ def _turned(pixels: Pixels, turn: float) -> Pixels:
     return np.concatenate([np.asarray(rgb), pixels[..., 3:]], axis=2)
 
 
-def pixels_of(source: Source, views: Sequence[View]) -> Tensor:
+def pixels_of(source: ImageDataset, views: Sequence[View]) -> Tensor:
     """Paint views as pictures: (B, 3, H, W) in [-1, 1]."""
     raw = [source.read(view.picture) for view in views]
     raw = [_turned(p, view.turn) if view.turn else p for p, view in zip(raw, views, strict=True)]

@@ -33,9 +33,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.draw import numbers
-from unnoise.diffusion.model import Denoise
-from unnoise.errors import NotFinite, Refusal
+from unnoise.diffusion.denoiser import Denoise
+from unnoise.diffusion.noise import numbers
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.sampling.grid import counted
 from unnoise.sampling.level import signal, spread
 
@@ -74,7 +74,7 @@ class Way:
     def __post_init__(self) -> None:
         counted(self.steps)
         if not 0 < self.sigma_min < self.sigma_max:
-            raise Refusal(
+            raise InputError(
                 f"sigma_min {self.sigma_min!r}, sigma_max {self.sigma_max!r}: 0 < sigma_min < sigma_max <= inf"
             )
 
@@ -105,12 +105,12 @@ def likelihood(
     seeds: one for each row; the probes of a row depend on its seed alone. probes: 2 up; error falls as 1/sqrt(probes).
     sigma_min: the blur of the density that is meant, and the lowest level asked; sigma_max: where data count as
     N(0, I), exact at inf.
-    Raises Refusal for an argument out of range or a denoise without gradient, NotFinite for NaN or infinity.
+    Raises InputError for an argument out of range or a denoise without gradient, NonFiniteError for NaN or infinity.
     """
     if not isinstance(probes, int) or probes < 2:
-        raise Refusal(f"probes {probes!r}: a whole number from 2 up, since one alone does not tell its error")
+        raise InputError(f"probes {probes!r}: a whole number from 2 up, since one alone does not tell its error")
     if len(seeds) != len(x0):
-        raise Refusal(f"{len(seeds)} seeds: one for each of the {len(x0)} rows")
+        raise InputError(f"{len(seeds)} seeds: one for each of the {len(x0)} rows")
     way = Way(steps, sigma_min, sigma_max)
     nats = _follow(denoise, x0, way, [_signs(seeds, k, x0) for k in range(probes)])
     return Likelihood(nats.mean(0), nats.std(0) / math.sqrt(probes), x0[0].numel())
@@ -121,7 +121,7 @@ def exact_likelihood(
 ) -> Likelihood:
     """Give the log density of each x0: (B, *d) with the whole trace, a backward pass for each number of an x0.
 
-    For small data; the arguments are those of `likelihood`. Raises Refusal and NotFinite as it does.
+    For small data; the arguments are those of `likelihood`. Raises InputError and NonFiniteError as it does.
     """
     nats = _follow(denoise, x0, Way(steps, sigma_min, sigma_max), None)
     return Likelihood(nats[0], torch.zeros_like(nats[0]), x0[0].numel())
@@ -130,7 +130,9 @@ def exact_likelihood(
 def _follow(denoise: Denoise, x0: Tensor, way: Way, signs: Sequence[Tensor] | None) -> Tensor:
     """Integrate from x0 to the top by classical Runge-Kutta: log densities, one row a probe: (n, B)."""
     if x0.ndim < 2 or not x0.is_floating_point() or x0.numel() == 0 or not x0.isfinite().all():
-        raise Refusal(f"x0 {list(x0.shape)} of {x0.dtype}: (B, *d) finite numbers of floating point, B and d from 1 up")
+        raise InputError(
+            f"x0 {list(x0.shape)} of {x0.dtype}: (B, *d) finite numbers of floating point, B and d from 1 up"
+        )
     x, gained, h = signal(way.sigma_min) * x0.detach(), x0.new_zeros(1, len(x0), dtype=torch.float64), way.stride
     for i in range(way.steps):
         k1, l1 = _slope(denoise, x, way, (i, 0.0), signs)
@@ -174,10 +176,10 @@ def _traces(x: Tensor, x0: Tensor, signs: Sequence[Tensor] | None) -> Tensor:
 
 
 def _product(x: Tensor, x0: Tensor, r: Tensor) -> Tensor:
-    """Give r·J·r of each row: (B,), in float64. Raises Refusal where x0 does not know that it came from x."""
+    """Give r·J·r of each row: (B,), in float64. Raises InputError where x0 does not know that it came from x."""
     back = torch.autograd.grad(x0, x, r, retain_graph=True, allow_unused=True)[0] if x0.requires_grad else None
     if back is None:
-        raise Refusal("denoise: its answer has no gradient to x; let it run without torch.no_grad or detach inside")
+        raise InputError("denoise: its answer has no gradient to x; let it run without torch.no_grad or detach inside")
     return (back.double() * r.double()).flatten(1).sum(1)
 
 
@@ -190,4 +192,4 @@ def _signs(seeds: Sequence[int], k: int, like: Tensor) -> Tensor:
 def _finite(values: Tensor, where: str) -> None:
     rows = [k for k, row in enumerate(values) if not row.isfinite().all()]
     if rows:
-        raise NotFinite(f"likelihood, {where}: NaN or infinity in rows {rows}")
+        raise NonFiniteError(f"likelihood, {where}: NaN or infinity in rows {rows}")

@@ -11,10 +11,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.model import Cond, Model
-from unnoise.diffusion.predict import Kind, mix, ratio, target
+from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.diffusion.prediction import Kind, mix, ratio, target
 from unnoise.diffusion.process import Process
-from unnoise.errors import Refusal, nearest
+from unnoise.errors import InputError, nearest
 
 MIN_SNR_GAMMA: Final = 5.0  # Hang et al. 2023, section 3.4
 
@@ -58,21 +58,21 @@ WEIGHTS: Final[dict[str, Callable[[Kind, Tensor], Tensor]]] = {
 def factor(weighting: str, own: Kind, sigma: Tensor) -> Tensor:
     """Give what multiplies the error of a net of kind own before it is squared. sigma: (B,) -> (B,).
 
-    factor(weighting, "x0", sigma)^2 is the weight that papers give. Raises Refusal for an unknown weighting.
+    factor(weighting, "x0", sigma)^2 is the weight that papers give. Raises InputError for an unknown weighting.
     """
     if weighting not in WEIGHTS:
-        raise Refusal(f"weighting {weighting!r}: {nearest(weighting, WEIGHTS)}")
+        raise InputError(f"weighting {weighting!r}: {nearest(weighting, WEIGHTS)}")
     return WEIGHTS[weighting](own, sigma)
 
 
-def loss(model: Model, x0: Tensor, noise: Tensor, sigma: Tensor, cond: Cond, weighting: str) -> Tensor:
+def loss(model: Denoiser, x0: Tensor, noise: Tensor, sigma: Tensor, cond: Conditioning, weighting: str) -> Tensor:
     """Give the weighted squared error of each sample, a mean over its elements: (B,), in the precision of x0.
 
     x0, noise: (B, *d); sigma: (B,). Finite for every sigma in [0, inf] where the net predicts v or flow.
-    Raises Refusal for an unknown weighting, and when noise has not the shape of x0.
+    Raises InputError for an unknown weighting, and when noise has not the shape of x0.
     """
     if noise.shape != x0.shape:
-        raise Refusal(f"noise {tuple(noise.shape)}: the shape of x0, {tuple(x0.shape)}")
+        raise InputError(f"noise {tuple(noise.shape)}: the shape of x0, {tuple(x0.shape)}")
     gain = factor(weighting, model.kind, sigma)
     right = target(model.kind, x0, noise, sigma)
     out = model.predict(mix(x0, noise, sigma), sigma, cond)

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Final, Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from unnoise.diffusion import ladder
-from unnoise.diffusion.predict import signal, spread
-from unnoise.errors import Refusal, nearest
+from unnoise.diffusion import noise_schedules as ladder
+from unnoise.diffusion.prediction import signal, spread
+from unnoise.errors import InputError, nearest
 
 Schedule = Literal["linear", "scaled-linear", "sigmoid-beta", "cosine", "sigmoid", "laplace", "exponential"]
 SCHEDULES: Final[tuple[Schedule, ...]] = get_args(Schedule)
@@ -218,16 +218,16 @@ class VP(_Discrete):
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
-            raise Refusal(f"schedule {self.schedule!r}: {nearest(str(self.schedule), SCHEDULES)}")
+            raise InputError(f"schedule {self.schedule!r}: {nearest(str(self.schedule), SCHEDULES)}")
         if self.steps < 2:
-            raise Refusal(f"steps {self.steps}: at least 2")
+            raise InputError(f"steps {self.steps}: at least 2")
         ends = {"beta_start": self.beta_start, "beta_end": self.beta_end}
         given = {name: beta for name, beta in ends.items() if beta is not None}
         if given and self.schedule in ladder.CURVES:
-            raise Refusal(f"{', '.join(given)}: the {self.schedule} schedule has no betas to set; leave them out")
+            raise InputError(f"{', '.join(given)}: the {self.schedule} schedule has no betas to set; leave them out")
         for name, beta in given.items():
             if not 0 < beta < 1:
-                raise Refusal(f"{name} {beta}: between 0 and 1, both excluded")
+                raise InputError(f"{name} {beta}: between 0 and 1, both excluded")
 
     def table(self) -> tuple[float, ...]:
         """Give a^2 of every step, in float64."""
@@ -255,7 +255,7 @@ class Table(_Discrete):
     def __post_init__(self) -> None:
         a = self.alphas_cumprod
         if len(a) < 2 or not (a[0] < 1 and a[-1] >= 0 and all(x > y for x, y in pairwise(a))):
-            raise Refusal("alphas_cumprod: at least 2 numbers, below 1, strictly falling, at least 0")
+            raise InputError("alphas_cumprod: at least 2 numbers, below 1, strictly falling, at least 0")
 
     def table(self) -> tuple[float, ...]:
         """Give the table itself."""
@@ -264,9 +264,9 @@ class Table(_Discrete):
 
 def _positive(name: str, value: float) -> None:
     if not (value > 0 and isfinite(value)):
-        raise Refusal(f"{name} {value}: above 0 and finite")
+        raise InputError(f"{name} {value}: above 0 and finite")
 
 
 def _ends(sigma_min: float, sigma_max: float) -> None:
     if not 0 < sigma_min < sigma_max < inf:
-        raise Refusal(f"sigma_min {sigma_min}, sigma_max {sigma_max}: 0 < sigma_min < sigma_max < inf")
+        raise InputError(f"sigma_min {sigma_min}, sigma_max {sigma_max}: 0 < sigma_min < sigma_max < inf")

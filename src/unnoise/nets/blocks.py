@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.model import Cond
+from unnoise.diffusion.denoiser import Conditioning
 
 CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -44,7 +44,7 @@ class Embed(nn.Module):
         self.vector = nn.Linear(vector, width) if vector else None
         self.label = nn.Embedding(labels, width) if labels else None
 
-    def forward(self, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, time: Tensor, cond: Conditioning) -> Tensor:
         emb = self.time(time_features(time, self.features))
         if self.vector is not None and cond.vector is not None:
             emb = emb + self.vector(cond.vector)

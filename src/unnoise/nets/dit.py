@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.model import Cond
+from unnoise.diffusion.denoiser import Conditioning
 from unnoise.nets.blocks import Attention, Embed, RMSNorm, zeroed
 
 HEAD = 64  # features of one attention head
@@ -57,7 +57,7 @@ class Layer(nn.Module):
         self.back = nn.Linear(inner, width)
         self.modulate = zeroed(nn.Linear(width, 6 * width))
 
-    def forward(self, x: Tensor, emb: Tensor, angles: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, angles: Tensor, cond: Conditioning) -> Tensor:
         scale1, shift1, gain1, scale2, shift2, gain2 = self.modulate(emb)[:, None].chunk(6, dim=2)
         x = x + gain1 * self.mix(self.norm1(x) * (1 + scale1) + shift1, angles)
         if self.cross is not None and self.norm_cross is not None and cond.tokens is not None:
@@ -110,7 +110,7 @@ class DiT(nn.Module):
         pairs = [axis for i in range(self.rank) for axis in (1 + i, 2 + self.rank + i)]
         return x.permute(0, 1 + self.rank, *pairs).reshape(shape)
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         emb = self.embed(time, cond)
         angles = rotary(tuple(n // self.patch for n in x.shape[2:]), HEAD, x.device)
         h = self.enter(self.patches(x))

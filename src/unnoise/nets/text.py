@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.model import Cond
+from unnoise.diffusion.denoiser import Conditioning
 from unnoise.nets.blocks import Attention
 
 
-class Layer(nn.Module):
+class TextLayer(nn.Module):
     """Attention and a feed-forward net, each behind a normalisation and around a residual (pre-norm)."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -35,14 +35,14 @@ class TextEncoder(nn.Module):
         self.length = length
         self.embed = nn.Embedding(vocab, width)
         self.place = nn.Parameter(0.02 * torch.randn(length, width))
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
+        self.layers = nn.ModuleList(TextLayer(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.embed.weight, std=0.5)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Cond:
+    def forward(self, ids: Tensor, mask: Tensor) -> Conditioning:
         x = self.embed(ids) + self.place[: ids.shape[1]]
         for layer in self.layers:
             x = layer(x, mask)
         x = self.norm(x)
         real = mask[:, :, None].to(x.dtype)
-        return Cond(tokens=x, mask=mask, vector=(x * real).sum(1) / real.sum(1))
+        return Conditioning(tokens=x, mask=mask, vector=(x * real).sum(1) / real.sum(1))

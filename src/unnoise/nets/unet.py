@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.model import Cond
+from unnoise.diffusion.denoiser import Conditioning
 from unnoise.nets.blocks import CONV, POOL, Attention, Embed, ResBlock, zeroed
 
 
@@ -50,7 +50,7 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(ResBlock(rank, entry, width, emb) for entry in entries)
         self.attends = nn.ModuleList(Attend(width, heads, context) for _ in entries if heads)
 
-    def forward(self, x: Tensor, emb: Tensor, cond: Cond) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, cond: Conditioning) -> Tensor:
         for i, block in enumerate(self.blocks):
             x = block(x, emb)
             if self.attends:
@@ -100,7 +100,7 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(32, widths[0])
         self.leave = zeroed(CONV[rank](widths[0], channels, 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor, cond: Cond, added: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning, added: Sequence[Tensor] = ()) -> Tensor:
         """Ask it. added: what a control adds behind every stage on the way down and behind the middle."""
         emb = self.embed(time, cond)
         h = self.enter(torch.cat([x, places(x)], dim=1))

@@ -1,6 +1,6 @@
 """Reverse noise: levels, grids, states and samplers, in plain floats; it runs on floats, numpy and torch alike."""
 
-from unnoise.sampling.choose import default
+from unnoise.sampling.defaults import default
 from unnoise.sampling.level import signal, spread
 from unnoise.sampling.samplers.ab import AB
 from unnoise.sampling.samplers.consistency import LCM, Consistency

@@ -11,7 +11,7 @@ ComfyUI's AlignYourStepsScheduler and diffusers' AysSchedules put 0 for the last
 import math
 from collections.abc import Mapping, Sequence
 
-from unnoise.errors import Refusal, nearest
+from unnoise.errors import InputError, nearest
 from unnoise.sampling.grid import counted, explicit, ranged
 
 LEVELS: Mapping[str, tuple[float, ...]] = {
@@ -25,14 +25,14 @@ ROUNDING = 0.01  # the published ends are rounded: 0.029 stands for the 0.02917 
 def aligned(steps: int, family: str, sigma_max: float, sigma_min: float) -> tuple[float, ...]:
     """Return the published levels of a family, for any number of steps, from the model's own sigma_max to 0.
 
-    family: sd15, sdxl or svd. Raises Refusal for a model whose range is not the family's.
+    family: sd15, sdxl or svd. Raises InputError for a model whose range is not the family's.
     """
     ranged(steps, sigma_max, sigma_min)
     if family not in LEVELS:
-        raise Refusal(f"family {family!r}: {nearest(family, LEVELS)}")
+        raise InputError(f"family {family!r}: {nearest(family, LEVELS)}")
     top, bottom = LEVELS[family][0], LEVELS[family][-1]
     if abs(sigma_max / top - 1) > ROUNDING or sigma_min > bottom * (1 + ROUNDING):
-        raise Refusal(
+        raise InputError(
             f"grid 'ays-{family}': made for models from {top:g} to {bottom:g}, and this one is defined from "
             f"{sigma_max:g} to {sigma_min:g}; 'default', 'flow' and 'angle' take any range"
         )
@@ -43,7 +43,7 @@ def log_linear(levels: Sequence[float], steps: int) -> tuple[float, ...]:
     """Return steps + 1 levels along a list of positive levels, straight in log(sigma) between its entries."""
     counted(steps)
     if not all(0 < level < math.inf for level in explicit(levels)):
-        raise Refusal(f"levels {list(levels)}: finite and above 0, to have logarithms")
+        raise InputError(f"levels {list(levels)}: finite and above 0, to have logarithms")
     pieces = len(levels) - 1
     found = []
     for i in range(steps + 1):

@@ -12,7 +12,7 @@ Source: NIST Digital Library of Mathematical Functions, 8.17.22 and 8.17.23; 8.1
 
 import math
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 LARGEST = 100.0  # of a and b, where TERMS terms still give all digits
 TERMS = 80
@@ -23,7 +23,7 @@ def below(x: float, a: float, b: float) -> float:
     """Return the share of Beta(a, b) that lies below x in [0, 1]; a, b in (0, LARGEST]."""
     _shapes(a, b)
     if not 0 <= x <= 1:
-        raise Refusal(f"x {x!r}: a number from 0 to 1")
+        raise InputError(f"x {x!r}: a number from 0 to 1")
     if x > (a + 1) / (a + b + 2):
         return 1 - below(1 - x, b, a)
     tail = 1.0
@@ -37,11 +37,11 @@ def below(x: float, a: float, b: float) -> float:
 def quantile(p: float, a: float, b: float) -> float:
     """Return the x in [0, 1] below which the share p in [0, 1] of Beta(a, b) lies; a, b in (0, LARGEST].
 
-    By Newton's method, halved where a step would leave what is known to hold x. Raises Refusal outside of the ranges.
+    By Newton's method, halved where a step would leave what is known to hold x. Raises InputError outside of the ranges.
     """
     _shapes(a, b)
     if not 0 <= p <= 1:
-        raise Refusal(f"p {p!r}: a share from 0 to 1")
+        raise InputError(f"p {p!r}: a share from 0 to 1")
     if p > 0.5:
         return 1 - quantile(1 - p, b, a)
     if p == 0:
@@ -71,4 +71,4 @@ def _log_beta(a: float, b: float) -> float:
 def _shapes(a: float, b: float) -> None:
     for name, value in (("a", a), ("b", b)):
         if not 0 < value <= LARGEST:
-            raise Refusal(f"{name} {value!r}: a shape above 0, at most {LARGEST:g}")
+            raise InputError(f"{name} {value!r}: a shape above 0, at most {LARGEST:g}")

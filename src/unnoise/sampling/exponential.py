@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 from unnoise.sampling.level import V, blend, gap, move, renew, renewal, signal, spread
-from unnoise.sampling.weights import exponential
+from unnoise.sampling.multistep import exponential
 
 
 def follow(
@@ -23,7 +23,7 @@ def follow(
     """Carry x over a step along the polynomial through answers, each a level with its x0-hat.
 
     Lambda is infinite at both ends: a step from or to them follows the first answer alone, and none at inf counts
-    elsewhere. Raises Refusal for tau > 0 in a step that rises.
+    elsewhere. Raises InputError for tau > 0 in a step that rises.
     """
     here, there = step
     inside = 0 < there < math.inf and here < math.inf

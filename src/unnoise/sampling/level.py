@@ -25,7 +25,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 
 class Vector(Protocol):
@@ -108,16 +108,16 @@ def renewal(here: float, there: float, tau: float = 1.0) -> float:
     """Return the share of noise that a step of reverse diffusion renews:  sqrt(1 - (sigma'/sigma)^(2·tau^2)).
 
     tau = 1 is the exact posterior of DDPM, 0 the probability flow, which renews none.
-    Raises Refusal when the step rises: there is no reverse posterior of a forward step.
+    Raises InputError when the step rises: there is no reverse posterior of a forward step.
     """
     descends(here, there)
     return math.sqrt(1.0 - (there / here) ** (2.0 * tau * tau))
 
 
 def descends(here: float, there: float) -> None:
-    """Raise Refusal when a step of a stochastic sampler rises."""
+    """Raise InputError when a step of a stochastic sampler rises."""
     if there > here:
-        raise Refusal(f"step from {here:g} to {there:g}: a stochastic sampler only descends")
+        raise InputError(f"step from {here:g} to {there:g}: a stochastic sampler only descends")
 
 
 def renew(x: V, x0: V, noise: V, here: float, there: float, share: float) -> V:

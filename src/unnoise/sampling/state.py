@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.grid import sane
 
 X = TypeVar("X")
@@ -61,7 +61,7 @@ class Sampler(Protocol[X, P]):
 def start(noise: X, grid: Sequence[float]) -> State[X]:
     """Open a run at the first level of a grid, from noise ~ N(0, I) or any x of that level: (B, *d), or one number.
 
-    Raises Refusal for a grid that no sampler could walk (see `grid.sane`); only the user's own lists must descend.
+    Raises InputError for a grid that no sampler could walk (see `grid.sane`); only the user's own lists must descend.
     """
     levels = sane(grid)
     return State(grid=levels, i=0, x=noise, level=levels[0])
@@ -82,7 +82,7 @@ def run(
 ) -> X:
     """Drive a state to its end: denoise(x, level) -> x0, and draw(query, like) -> noise for a stochastic sampler.
 
-    Raises Refusal when the sampler is stochastic and draw is missing.
+    Raises InputError when the sampler is stochastic and draw is missing.
     """
     while not state.done:
         noise = draw(query(sampler, state), state.x) if draw is not None and sampler.stochastic else None
@@ -104,20 +104,20 @@ def calls(sampler: Sampler[Any, Any], grid: Sequence[float]) -> int:
 
 
 def needed(noise: X | None, sampler: object) -> X:
-    """Return the noise of a stochastic step; raises Refusal when there is none."""
+    """Return the noise of a stochastic step; raises InputError when there is none."""
     if noise is None:
-        raise Refusal(f"noise is missing: {sampler!r} is stochastic and takes fresh noise at every step")
+        raise InputError(f"noise is missing: {sampler!r} is stochastic and takes fresh noise at every step")
     return noise
 
 
 def unused(noise: object, sampler: object) -> None:
-    """Raise Refusal when a deterministic step is handed noise that it would drop."""
+    """Raise InputError when a deterministic step is handed noise that it would drop."""
     if noise is not None:
-        raise Refusal(f"noise is given: {sampler!r} is deterministic and takes none")
+        raise InputError(f"noise is given: {sampler!r} is deterministic and takes none")
 
 
 def fitting(noise: X | None, sampler: Sampler[Any, Any]) -> X | None:
-    """Return the noise of a step of a sampler that may draw or not; raises Refusal where it does not fit."""
+    """Return the noise of a step of a sampler that may draw or not; raises InputError where it does not fit."""
     if sampler.stochastic:
         return needed(noise, sampler)
     unused(noise, sampler)
@@ -125,6 +125,8 @@ def fitting(noise: X | None, sampler: Sampler[Any, Any]) -> X | None:
 
 
 def finite(level: float, sampler: object) -> None:
-    """Raise Refusal when a method that walks along sigma itself is to leave from, or arrive at, sigma = inf."""
+    """Raise InputError when a method that walks along sigma itself is to leave from, or arrive at, sigma = inf."""
     if math.isinf(level):
-        raise Refusal(f"level inf: {sampler!r} steps along sigma, from a finite level on; Heun and IPNDM start at inf")
+        raise InputError(
+            f"level inf: {sampler!r} steps along sigma, from a finite level on; Heun and IPNDM start at inf"
+        )

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 
 class AudioCodec(Protocol):
@@ -43,7 +43,7 @@ class AudioLatent:
         return self.autoencoder.decode(x0).clamp(-1, 1)
 
     def shape(self, seconds: float) -> tuple[int, ...]:
-        """Give the shape (latents, l) of one x0. Raises Refusal for a sound that is too long."""
+        """Give the shape (latents, l) of one x0. Raises InputError for a sound that is too long."""
         if seconds > self.seconds:
-            raise Refusal(f"seconds {seconds:g}: this model makes at most {self.seconds:.1f}")
+            raise InputError(f"seconds {seconds:g}: this model makes at most {self.seconds:.1f}")
         return self.autoencoder.latents, self.length

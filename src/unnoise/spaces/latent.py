@@ -25,7 +25,7 @@ class Latent:
     """Work on the latents of an autoencoder.
 
     shift, scale: mean and standard deviation of the latents over the training data, see `space`.
-    Raises Refusal for a shift or scale that is not finite, not above 0, or of another length than the channels.
+    Raises InputError for a shift or scale that is not finite, not above 0, or of another length than the channels.
     """
 
     def __init__(self, autoencoder: Codec, shift: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)) -> None:

@@ -11,7 +11,7 @@ class Pixels:
     """Work on pixels.
 
     channels: of the data, 1 grey or 3 colour; shift, scale: mean and standard deviation of the data, see `space`.
-    Raises Refusal for a shift or scale that is not finite, not above 0, or of another length than the channels.
+    Raises InputError for a shift or scale that is not finite, not above 0, or of another length than the channels.
     """
 
     factor = 1

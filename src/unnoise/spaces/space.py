@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 
 class Space(Protocol):
@@ -39,7 +39,7 @@ def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tu
 
     batches: tensors (B, C, *d) of data; encode: data -> code (B, c, *d). Each variance is summed around a mean that is
     already close, so that a large mean costs no digits.   Source: Chan, Golub & LeVeque 1983, eq. 2.1.
-    Raises Refusal where there is no data, or a channel never changes.
+    Raises InputError where there is no data, or a channel never changes.
     """
     count, mean, square = 0, torch.zeros(()), torch.zeros(())
     for batch in batches:
@@ -50,10 +50,10 @@ def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tu
         mean = mean + apart * (here / (count + here))
         count += here
     if count == 0:
-        raise Refusal("no data to measure shift and scale on")
+        raise InputError("no data to measure shift and scale on")
     scale = (square / count).sqrt()
     if not (scale > 0).all() or not scale.isfinite().all():
-        raise Refusal(f"scale {scale.tolist()}: every channel must vary, and be finite")
+        raise InputError(f"scale {scale.tolist()}: every channel must vary, and be finite")
     return mean.tolist(), scale.tolist()
 
 
@@ -65,9 +65,9 @@ class Affine:
         self.shift, self.scale = tuple(shift), tuple(scale)
         for name, values in (("shift", self.shift), ("scale", self.scale)):
             if len(values) not in (1, channels) or not all(isfinite(value) for value in values):
-                raise Refusal(f"{name} {list(values)}: one finite number, or one for each of {channels} channels")
+                raise InputError(f"{name} {list(values)}: one finite number, or one for each of {channels} channels")
         if not all(value > 0 for value in self.scale):
-            raise Refusal(f"scale {list(self.scale)}: above 0")
+            raise InputError(f"scale {list(self.scale)}: above 0")
 
     def to_x0(self, code: Tensor) -> Tensor:
         """Give (code - shift) / scale. code: (B, C, *d)."""

@@ -25,7 +25,7 @@ class VideoCodec(Protocol):
 class VideoLatent:
     """Work on the latents of a video autoencoder. shift, scale: as `space` has them, of one number or one a channel.
 
-    Raises Refusal for a shift or scale that is not finite, not above 0, or of another length than the channels.
+    Raises InputError for a shift or scale that is not finite, not above 0, or of another length than the channels.
     """
 
     def __init__(self, autoencoder: VideoCodec, shift: Sequence[float], scale: Sequence[float]) -> None:

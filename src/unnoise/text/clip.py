@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.text.emphasis import Emphasis, refuse, weighted
 
 CHUNKS = 16  # of a prompt, 1200 tokens
@@ -35,7 +35,7 @@ class Clip:
         return int(self.net.config.max_position_embeddings)
 
     def tokens(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[list[int], list[float]]:
-        """Give the tokens of a prompt, without start and end, and a weight for each. Raises Refusal for a weight."""
+        """Give the tokens of a prompt, without start and end, and a weight for each. Raises InputError for a weight."""
         if emphasis == "refuse":
             refuse(prompt)
         pieces = weighted(prompt) if emphasis == "weigh" else [(prompt, 1.0)]
@@ -48,16 +48,18 @@ class Clip:
             weights += [weight] * len(found)
         rows = self.net.get_input_embeddings().num_embeddings
         if ids and max(ids) >= rows:
-            raise Refusal(f"prompt: token {max(ids)} of a tokenizer that is not this text network's, which has {rows}")
+            raise InputError(
+                f"prompt: token {max(ids)} of a tokenizer that is not this text network's, which has {rows}"
+            )
         return ids, weights
 
     def read(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[Tensor, Tensor]:
-        """Give features (1, 77*chunks, C) and the pooled vector (1, P). Raises Refusal for too long a prompt."""
+        """Give features (1, 77*chunks, C) and the pooled vector (1, P). Raises InputError for too long a prompt."""
         ids, weights = self.tokens(prompt, emphasis)
         inside = self.length - 2
         starts = range(0, max(1, len(ids)), inside)
         if len(starts) > CHUNKS:
-            raise Refusal(f"prompt of {len(ids)} tokens: at most {CHUNKS * inside}")
+            raise InputError(f"prompt of {len(ids)} tokens: at most {CHUNKS * inside}")
         device = next(self.net.parameters()).device
         answer = self.net(
             torch.tensor([self._chunk(ids[at : at + inside]) for at in starts], device=device),

@@ -7,7 +7,7 @@ that uses them is refused, unless it is said what they are.
 import re
 from typing import Final, Literal
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 Emphasis = Literal["refuse", "weigh", "literal"]
 EMPHASES: Final[tuple[Emphasis, ...]] = ("refuse", "weigh", "literal")
@@ -16,10 +16,10 @@ LEAST, MOST = 0.0, 3.0  # weights beyond which a prompt's features are nothing t
 
 
 def refuse(prompt: str) -> None:
-    """Raise Refusal where a prompt gives weights to words."""
+    """Raise InputError where a prompt gives weights to words."""
     found = WEIGHTED.search(prompt)
     if found:
-        raise Refusal(
+        raise InputError(
             f"prompt: {found[0]!r} is a weight of words, a syntax that the text encoder reads as letters; "
             f"emphasis 'weigh' applies it, 'literal' reads it as it stands"
         )
@@ -28,17 +28,17 @@ def refuse(prompt: str) -> None:
 def weighted(prompt: str) -> list[tuple[str, float]]:
     """Cut a prompt into pieces with their weights, 1 outside of "(words:weight)".
 
-    Raises Refusal for a weight out of range and for brackets of the older kind, "((word))" and "[word]".
+    Raises InputError for a weight out of range and for brackets of the older kind, "((word))" and "[word]".
     """
     pieces: list[tuple[str, float]] = []
     at = 0
     for found in WEIGHTED.finditer(prompt):
         weight = float(found[2])
         if not LEAST <= weight <= MOST:
-            raise Refusal(f"prompt: weight {weight:g} of {found[1]!r}: {LEAST:g} to {MOST:g}")
+            raise InputError(f"prompt: weight {weight:g} of {found[1]!r}: {LEAST:g} to {MOST:g}")
         pieces += [(prompt[at : found.start()], 1.0), (found[1], weight)]
         at = found.end()
     pieces.append((prompt[at:], 1.0))
     if any(bracket in text for text, _ in pieces for bracket in ("((", "))", "[", "]")):
-        raise Refusal("prompt: brackets without a number, '((word))' or '[word]': write the weight, '(word:1.1)'")
+        raise InputError("prompt: brackets without a number, '((word))' or '[word]': write the weight, '(word:1.1)'")
     return [(text, weight) for text, weight in pieces if text]

@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.model import Cond
-from unnoise.errors import Refusal
+from unnoise.diffusion.denoiser import Conditioning
+from unnoise.errors import InputError
 from unnoise.text.emphasis import Emphasis, refuse
 
 
@@ -21,20 +21,20 @@ class Tokens(Protocol):
         """Give the token numbers of a text: at least one, also for an empty text."""
 
 
-class Reader(Protocol):
+class TextConditioner(Protocol):
     """What a pipeline needs of text: prompts to conditions, and the condition that guidance leads away from."""
 
     @property
     def net(self) -> nn.Module:
         """The text network, or several by name."""
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Cond]:
+    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
         """Give one Cond of one row for each prompt, which depends on no other prompt.
 
-        emphasis: what "(word:1.3)" is. Raises Refusal for a prompt that cannot be read.
+        emphasis: what "(word:1.3)" is. Raises InputError for a prompt that cannot be read.
         """
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Cond:
+    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
         """Give the Cond of a negative prompt; that of an empty one is the unconditional model."""
 
 
@@ -50,32 +50,34 @@ class PromptEncoder:
         self.net = net
         self.length = int(net.length)  # type: ignore[arg-type]
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Cond]:
-        """Give one Cond of one row for each prompt. Raises Refusal for a prompt of too many tokens."""
+    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+        """Give one Cond of one row for each prompt. Raises InputError for a prompt of too many tokens."""
         if emphasis == "weigh":
-            raise Refusal("emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'")
+            raise InputError(
+                "emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'"
+            )
         if emphasis == "refuse":
             for prompt in prompts:
                 refuse(prompt)
         return [self._read(prompt) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Cond:
+    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
         """Give the Cond of a negative prompt."""
         return self([prompt], emphasis)[0]
 
-    def _read(self, prompt: str) -> Cond:
+    def _read(self, prompt: str) -> Conditioning:
         tokens = cut(self.tokenizer, prompt, self.length)
         device = next(self.net.parameters()).device
         ids = torch.tensor([tokens + [0] * (self.length - len(tokens))], device=device)
         mask: Tensor = torch.arange(self.length, device=device)[None] < len(tokens)
-        cond: Cond = self.net(ids, mask)
+        cond: Conditioning = self.net(ids, mask)
         return cond
 
 
 def cut(tokenizer: Tokens, prompt: str, length: int) -> list[int]:
-    """Cut a prompt into tokens. Raises Refusal where there are more than `length`."""
+    """Cut a prompt into tokens. Raises InputError where there are more than `length`."""
     tokens = tokenizer.encode(prompt)
     if len(tokens) > length:
         short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
-        raise Refusal(f"prompt {short!r} has {len(tokens)} tokens, the model reads at most {length}")
+        raise InputError(f"prompt {short!r} has {len(tokens)} tokens, the model reads at most {length}")
     return tokens

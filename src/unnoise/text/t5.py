@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.text.emphasis import Emphasis, refuse
 
 
@@ -27,20 +27,24 @@ class Stack:
     def read(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[Tensor, Tensor]:
         """Give features (1, length, C) and the mask (1, length) bool of what is no filling.
 
-        Raises Refusal for too long a prompt, and for weights of words, which such a network cannot apply.
+        Raises InputError for too long a prompt, and for weights of words, which such a network cannot apply.
         """
         if emphasis == "weigh":
-            raise Refusal("emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'")
+            raise InputError(
+                "emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'"
+            )
         if emphasis == "refuse":
             refuse(prompt)
         tokenizer = self.tokenizer()
         ids = tokenizer(prompt, add_special_tokens=True, verbose=False).input_ids
         if len(ids) > self.length:
             short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
-            raise Refusal(f"prompt {short!r} has {len(ids)} tokens, the model reads at most {self.length}")
+            raise InputError(f"prompt {short!r} has {len(ids)} tokens, the model reads at most {self.length}")
         rows = self.net.get_input_embeddings().num_embeddings
         if max(ids, default=0) >= rows:
-            raise Refusal(f"prompt: token {max(ids)} of a tokenizer that is not this text network's, which has {rows}")
+            raise InputError(
+                f"prompt: token {max(ids)} of a tokenizer that is not this text network's, which has {rows}"
+            )
         device = next(self.net.parameters()).device
         filled = torch.tensor([ids + [tokenizer.pad_token_id] * (self.length - len(ids))], device=device)
         mask: Tensor = torch.arange(self.length, device=device)[None] < len(ids)

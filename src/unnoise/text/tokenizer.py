@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 
 START = 0  # the token that opens every prompt, and all that the empty prompt has
 BYTES = 256
@@ -32,7 +32,7 @@ class Tokenizer:
     def __post_init__(self) -> None:
         for rank, pair in enumerate(self.merges):
             if len(pair) != 2 or not all(0 < token < 1 + BYTES + rank for token in pair):
-                raise Refusal(f"merges: number {rank} is {pair}, two tokens made before it are needed")
+                raise InputError(f"merges: number {rank} is {pair}, two tokens made before it are needed")
 
     @property
     def size(self) -> int:

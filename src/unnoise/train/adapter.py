@@ -11,17 +11,17 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unnoise.data.order import SAMPLE, picture
-from unnoise.data.source import Source
-from unnoise.diffusion.draw import numbers
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.shuffle import SAMPLE, picture
+from unnoise.diffusion.denoiser import Conditioning, collate
 from unnoise.diffusion.loss import loss, sigma_lognormal, sigma_uniform
-from unnoise.diffusion.model import Cond, collate
-from unnoise.errors import Refusal
-from unnoise.files.border import dump
-from unnoise.given import picture_data
+from unnoise.diffusion.noise import numbers
+from unnoise.errors import InputError
+from unnoise.formats.strict_json import dump
+from unnoise.generation.prepare import picture_data
 from unnoise.pipeline import Pipeline
-from unnoise.text.encode import Reader
-from unnoise.train.adapter_recipe import AdapterRecipe, Prior
+from unnoise.text.encode import TextConditioner
+from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
 from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.sheet import grid_of
 
@@ -29,7 +29,7 @@ SHEET_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class PriorImages:
     """Pictures that the base drew, as x0 (N, *d), and their prompts."""
 
     x0: Tensor
@@ -44,10 +44,10 @@ class Examples:
     control follows.
     """
 
-    source: Source
+    source: ImageDataset
     x0: Tensor
     captions: Sequence[str]
-    prior: Kept | None = None
+    prior: PriorImages | None = None
     hints: Tensor | None = None
 
 
@@ -110,7 +110,7 @@ class AdapterTask:
             return sigma_uniform(u.double(), self.pipeline.model.process).float()
         return sigma_lognormal(u, self.recipe.level_mean, self.recipe.level_std)
 
-    def _cond(self, captions: Sequence[str], hints: Sequence[Tensor | None]) -> Cond:
+    def _cond(self, captions: Sequence[str], hints: Sequence[Tensor | None]) -> Conditioning:
         if self.reads:
             return collate([_read(self.text, caption) for caption in captions])
         cond = self.features.rows([self.rows[caption] for caption in captions]).to(self.device)
@@ -153,25 +153,25 @@ def triggered(trigger: str, caption: str) -> str:
     return f"{trigger} {caption}".strip() if trigger else caption
 
 
-def _read(text: Reader | None, caption: str) -> Cond:
+def _read(text: TextConditioner | None, caption: str) -> Conditioning:
     """Read a caption; the empty one as the unconditional model does."""
     if text is None:
-        raise Refusal("this model reads no captions")
+        raise InputError("this model reads no captions")
     return text([caption], "literal")[0] if caption else text.negative("")
 
 
 @torch.no_grad()
-def features(text: Reader | None, captions: Sequence[str], path: Path, base: str) -> Cond:
+def features(text: TextConditioner | None, captions: Sequence[str], path: Path, base: str) -> Conditioning:
     """Read every caption once, from `path` if it holds these captions as this base reads them."""
     key = hashlib.sha256("\n".join([base, *captions]).encode()).hexdigest()
     if path.exists() and read_facts(path).get("key") == key:
-        return Cond(**load_file(path))
+        return Conditioning(**load_file(path))
     every = collate([_read(text, caption) for caption in captions]).to("cpu")
     write_tensors(path, every.given(), {"key": key})
     return every
 
 
-def latents_key(recipe: AdapterRecipe, source: Source, pipeline: Pipeline) -> str:
+def latents_key(recipe: AdapterRecipe, source: ImageDataset, pipeline: Pipeline) -> str:
     """Name what decides the encoded views: every picture, how they are varied, their size, and the base's weights."""
     digest = hashlib.sha256(f"{dump(recipe.data)}\n{recipe.seed}\n{pipeline.card.fingerprint}\n".encode())
     for i in range(len(source)):
@@ -179,7 +179,9 @@ def latents_key(recipe: AdapterRecipe, source: Source, pipeline: Pipeline) -> st
     return digest.hexdigest()
 
 
-def drawn_prior(prior: Prior | None, pipeline: Pipeline, recipe: AdapterRecipe, folder: Path) -> Kept | None:
+def drawn_prior(
+    prior: PriorOptions | None, pipeline: Pipeline, recipe: AdapterRecipe, folder: Path
+) -> PriorImages | None:
     """Let the base draw what it is to keep, once."""
     if prior is None:
         return None
@@ -189,4 +191,4 @@ def drawn_prior(prior: Prior | None, pipeline: Pipeline, recipe: AdapterRecipe, 
         size = recipe.data.size
         made = [pipeline.generate(prompt, seed=recipe.seed + k, size=size)[0] for k, prompt in enumerate(prompts)]
         write_tensors(path, {"x0": torch.stack([sample.x0 for sample in made]).half().cpu()}, {})
-    return Kept(load_file(path)["x0"], prompts)
+    return PriorImages(load_file(path)["x0"], prompts)

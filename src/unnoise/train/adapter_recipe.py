@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unnoise.data.view import Augment
-from unnoise.errors import Refusal, check_whole
-from unnoise.files.border import Strict, parse
-from unnoise.files.limits import check_number
-from unnoise.train.recipe import Data, Fit, Keep
+from unnoise.errors import InputError, check_whole
+from unnoise.formats.strict_json import Strict, parse
+from unnoise.generation.limits import check_number
+from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions
 
 STILL = Augment(background=0.0, move=0.0, shift=0.0, scale=0.0, hue=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape(Strict):
+class LoraOptions(Strict):
     """What is learned, and where.
 
     rank: rows of A, 1 ... 1024; alpha: A and B count alpha/rank, above 0; targets: groups of layers, `attention`,
@@ -34,11 +34,11 @@ class Shape(Strict):
         check_number("alpha", self.alpha, 1e-6, 1e6)
         check_number("dropout", self.dropout, 0, 0.9)
         if not self.targets:
-            raise Refusal("targets: none; an adapter changes at least one group of layers")
+            raise InputError("targets: none; an adapter changes at least one group of layers")
 
 
 @dataclass(frozen=True, slots=True)
-class Prior(Strict):
+class PriorOptions(Strict):
     """What the base is to go on doing: it draws `count` pictures of these prompts first, and learns them as they are.
 
     share: of each batch, 0 ... 0.9.   Source: Ruiz et al. 2023 (DreamBooth), eq. 2.
@@ -52,11 +52,11 @@ class Prior(Strict):
         check_whole("prior.count", self.count, len(self.prompts) or 1, 100_000)
         check_number("prior.share", self.share, 0, 0.9)
         if not self.prompts:
-            raise Refusal("prior.prompts: none; what is the base to go on drawing?")
+            raise InputError("prior.prompts: none; what is the base to go on drawing?")
 
 
 @dataclass(frozen=True, slots=True)
-class Follow(Strict):
+class ControlNetOptions(Strict):
     """A control, which learns to follow outlines: channels of its features at the finest level, 16 ... 512."""
 
     width: int = 48
@@ -76,20 +76,20 @@ class AdapterRecipe(Strict):
     """
 
     name: str
-    data: Data
-    fit: Fit
+    data: DataOptions
+    fit: OptimizerOptions
     base: str = "emoji"
     trigger: str = ""
-    lora: Shape | None = None
-    control: Follow | None = None
-    prior: Prior | None = None
+    lora: LoraOptions | None = None
+    control: ControlNetOptions | None = None
+    prior: PriorOptions | None = None
     dtype: str = "float32"
     weighting: str | None = None
     level_mean: float | None = None
     level_std: float | None = None
     dropout: float = 0.1
     checkpointing: bool = False
-    keep: Keep = field(default_factory=Keep)
+    keep: CheckpointOptions = field(default_factory=CheckpointOptions)
     prompts: tuple[str, ...] = ()
     seed: int = 1
     licence: str = "unknown"
@@ -98,17 +98,17 @@ class AdapterRecipe(Strict):
         check_number("dropout", self.dropout, 0, 1)
         self.keep.check(self.fit)
         if (self.level_mean is None) != (self.level_std is None):
-            raise Refusal("level_mean and level_std: act together, and one of them is missing")
+            raise InputError("level_mean and level_std: act together, and one of them is missing")
         if (self.lora is None) == (self.control is None):
-            raise Refusal(
+            raise InputError(
                 "lora, control: a recipe has one of them, [lora] for an adapter of layers, [control] for outlines"
             )
 
 
 def read_adapter_recipe(path: Path) -> AdapterRecipe:
-    """Read a TOML recipe. Raises Refusal that names the file, the field, its value and what is allowed."""
+    """Read a TOML recipe. Raises InputError that names the file, the field, its value and what is allowed."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refusal(f"recipe {str(path)!r}: {error}") from error
+        raise InputError(f"recipe {str(path)!r}: {error}") from error
     return parse(AdapterRecipe, json.dumps(table), f"recipe {str(path)!r}")

@@ -5,12 +5,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unnoise.data.order import SAMPLE, picture
-from unnoise.data.source import Source
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.shuffle import SAMPLE, picture
 from unnoise.data.view import drawn, pixels_of
-from unnoise.diffusion.draw import numbers
+from unnoise.diffusion.noise import numbers
 from unnoise.nets.autoencoder import Autoencoder
-from unnoise.train.recipe import AutoencoderRecipe, Recipe, compile_if_asked
+from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe, compile_if_asked
 from unnoise.train.sheet import grid_of
 
 SHOWN = 32
@@ -21,7 +21,9 @@ class AutoencoderTask:
 
     name = "autoencoder"
 
-    def __init__(self, recipe: Recipe, own: AutoencoderRecipe, source: Source, device: torch.device) -> None:
+    def __init__(
+        self, recipe: TrainingRecipe, own: AutoencoderOptions, source: ImageDataset, device: torch.device
+    ) -> None:
         self.recipe, self.own, self.source, self.device = recipe, own, source, device
         torch.manual_seed(recipe.seed)
         self.net = Autoencoder(**own.args).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -8,8 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from unnoise.errors import Refusal
-from unnoise.files.atomic import replacing
+from unnoise.errors import InputError
+from unnoise.formats.atomic import replacing
 
 Tensors = Mapping[str, Tensor]
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # of AdamW the first three, of Muon the last
@@ -22,12 +22,12 @@ def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, str]) -> Non
 
 
 def read_facts(path: Path) -> dict[str, str]:
-    """Read the facts of a file that `write_tensors` wrote. Raises Refusal where it is no such file."""
+    """Read the facts of a file that `write_tensors` wrote. Raises InputError where it is no such file."""
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
-        raise Refusal(f"cannot resume from {str(path)!r}: {error}") from error
+        raise InputError(f"cannot resume from {str(path)!r}: {error}") from error
 
 
 def save_run(
@@ -64,7 +64,7 @@ def load_run(
             for name, tensor in track.items():
                 tensor.copy_(tensors[f"track{i}.{name}"])
     except (KeyError, RuntimeError) as error:
-        raise Refusal(f"cannot resume from {str(path)!r}: another network was trained there ({error})") from error
+        raise InputError(f"cannot resume from {str(path)!r}: another network was trained there ({error})") from error
 
 
 def _moments(tensors: Tensors, name: str, parameter: Tensor) -> dict[str, Tensor]:

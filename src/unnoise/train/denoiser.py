@@ -7,18 +7,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unnoise.data.order import SAMPLE, picture
-from unnoise.data.source import Source
-from unnoise.diffusion.draw import START, draw, numbers
-from unnoise.diffusion.guide import cfg
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.shuffle import SAMPLE, picture
+from unnoise.diffusion.denoiser import Conditioning, collate
+from unnoise.diffusion.guidance import cfg
+from unnoise.diffusion.loop import run
 from unnoise.diffusion.loss import loss, sigma_lognormal
-from unnoise.diffusion.model import Cond, collate
-from unnoise.diffusion.run import run
-from unnoise.errors import Refusal
+from unnoise.diffusion.noise import START, draw, numbers
+from unnoise.errors import InputError
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import default, start
 from unnoise.train.latents import Latents
-from unnoise.train.recipe import Recipe, compile_if_asked
+from unnoise.train.recipe import TrainingRecipe, compile_if_asked
 from unnoise.train.sheet import grid_of
 
 CALLS, GUIDANCE = 20, 2.0  # of the sheet
@@ -29,9 +29,9 @@ class DenoiserTask:
 
     name = "denoiser"
 
-    def __init__(self, recipe: Recipe, source: Source, latents: Latents, pipeline: Pipeline) -> None:
+    def __init__(self, recipe: TrainingRecipe, source: ImageDataset, latents: Latents, pipeline: Pipeline) -> None:
         if pipeline.text is None:
-            raise Refusal("the card has no text encoder: captions need one")
+            raise InputError("the card has no text encoder: captions need one")
         self.recipe, self.own, self.source, self.latents = recipe, recipe.denoiser, source, latents
         self.model, self.text, self.space = pipeline.model, pipeline.text, pipeline.space
         self.parts = nn.ModuleDict({"net": self.model.net, "text": self.text.net})
@@ -59,12 +59,12 @@ class DenoiserTask:
             cond = self.read(chosen, views, kept)
             return loss(self.model, clean, noisy, sigma, cond, self.own.weighting).mean()
 
-    def read(self, chosen: Sequence[int], views: Sequence[int], kept: Tensor) -> Cond:
+    def read(self, chosen: Sequence[int], views: Sequence[int], kept: Tensor) -> Conditioning:
         """Read the captions of a batch; one that is left out is read as the empty prompt."""
         lengths = torch.where(kept, self.latents.lengths[chosen, views], 1)
         ids = self.latents.ids[chosen, views]
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        cond: Cond = self.text.net((ids * mask).to(self.device), mask.to(self.device))
+        cond: Conditioning = self.text.net((ids * mask).to(self.device), mask.to(self.device))
         return cond
 
     @torch.no_grad()

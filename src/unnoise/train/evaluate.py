@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from unnoise.data.source import Source
+from unnoise.data.dataset import ImageDataset
 from unnoise.data.view import BACKGROUNDS, View, held_out, pixels_of
-from unnoise.diffusion.draw import numbers
+from unnoise.diffusion.noise import numbers
 from unnoise.pipeline import Pipeline
 from unnoise.spaces.latent import Latent
 from unnoise.train.sheet import grid_of
@@ -67,7 +67,7 @@ def drawer(
     return draw
 
 
-def originals(source: Source) -> Tensor:
+def originals(source: ImageDataset) -> Tensor:
     """Paint every picture on white: (N, 3, H, W) in [-1, 1]."""
     every = [View(i, "") for i in range(len(source))]
     return torch.cat([pixels_of(source, every[i : i + BATCH]) for i in range(0, len(every), BATCH)])
@@ -79,7 +79,7 @@ def distances(pictures: Tensor, to: Tensor) -> Tensor:
     return torch.cdist(few, many)
 
 
-def chosen_pictures(source: Source, count: int, seed: int, by: Literal["picture", "concept"]) -> list[int]:
+def chosen_pictures(source: ImageDataset, count: int, seed: int, by: Literal["picture", "concept"]) -> list[int]:
     """Choose pictures: `by` "picture" each is equally likely, by "concept" each concept, then each of its variants."""
     stream = numbers(seed, CHOOSE, 0)
     if by == "picture":
@@ -88,7 +88,7 @@ def chosen_pictures(source: Source, count: int, seed: int, by: Literal["picture"
     return [int(stream.choice(source.members[concept])) for concept in concepts]
 
 
-def names(draw: Drawer, source: Source, picked: Sequence[int]) -> Figure:
+def names(draw: Drawer, source: ImageDataset, picked: Sequence[int]) -> Figure:
     """Draw the pictures that are named, and see which picture each comes closest to.
 
     The sheet shows them in rows of three: generated, named, nearest.
@@ -102,7 +102,7 @@ def names(draw: Drawer, source: Source, picked: Sequence[int]) -> Figure:
     return Figure(float(right.float().mean()), _ratio(near.values), sheet)
 
 
-def backgrounds(draw: Drawer, source: Source, count: int, seed: int) -> Figure:
+def backgrounds(draw: Drawer, source: ImageDataset, count: int, seed: int) -> Figure:
     """Draw pairs of name and background that training left out, and look at the border."""
     names = [phrasings[0] for phrasings in source.captions]
     pairs = [(name, colour) for name in names for colour in BACKGROUNDS if held_out(name, colour)]
@@ -124,7 +124,7 @@ def border(pictures: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def reconstruction(pipeline: Pipeline, source: Source) -> float | None:
+def reconstruction(pipeline: Pipeline, source: ImageDataset) -> float | None:
     """Give the mean PSNR in dB of the autoencoder over every picture on white, peak 1; None where there is none."""
     if not isinstance(pipeline.space, Latent):
         return None
@@ -142,7 +142,7 @@ def _threes(*parts: Tensor) -> Tensor:
     return torch.cat([torch.cat(row) for row in rows])
 
 
-def _nearest_two(made: Tensor, source: Source, views: list[View]) -> Tensor:
+def _nearest_two(made: Tensor, source: ImageDataset, views: list[View]) -> Tensor:
     best = torch.full((len(made), 2), torch.inf)
     for at in range(0, len(views), 1024):
         apart = distances(made, pixels_of(source, views[at : at + 1024]))

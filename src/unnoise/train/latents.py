@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from unnoise.data.source import Source
+from unnoise.data.dataset import ImageDataset
 from unnoise.data.view import View, drawn, pixels_of
 from unnoise.spaces.space import Space
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.checkpoint import read_facts, write_tensors
-from unnoise.train.recipe import Data
+from unnoise.train.recipe import DataOptions
 
 BATCH = 64
 
@@ -27,13 +27,13 @@ class Latents:
     lengths: Tensor
 
 
-def views_of(source: Source, data: Data, seed: int) -> list[View]:
+def views_of(source: ImageDataset, data: DataOptions, seed: int) -> list[View]:
     """List every view, those of a picture together."""
     return [drawn(source, i, v, seed, data.augment) for i in range(len(source)) for v in range(data.views)]
 
 
 def encode_views(
-    source: Source,
+    source: ImageDataset,
     views: list[View],
     space: Space,
     path: Path,
@@ -57,7 +57,7 @@ def encode_views(
 
 
 @torch.no_grad()
-def _encoded(source: Source, views: list[View], space: Space, device: torch.device | None) -> Iterator[Tensor]:
+def _encoded(source: ImageDataset, views: list[View], space: Space, device: torch.device | None) -> Iterator[Tensor]:
     for i in range(0, len(views), BATCH):
         pixels = pixels_of(source, views[i : i + BATCH]).contiguous(memory_format=torch.channels_last)
         yield space.encode(pixels if device is None else pixels.to(device))

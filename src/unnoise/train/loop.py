@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from unnoise.errors import NotFinite
-from unnoise.files.atomic import replacing
+from unnoise.errors import NonFiniteError
+from unnoise.formats.atomic import replacing
 from unnoise.train import checkpoint, ema
 from unnoise.train.muon import Muon, hidden
-from unnoise.train.recipe import Fit, Keep
+from unnoise.train.recipe import CheckpointOptions, OptimizerOptions
 
 
 class Task(Protocol):
@@ -49,15 +49,17 @@ class Progress:
     seconds: float
 
 
-Watch = Callable[[Progress], None]
+TrainCallback = Callable[[Progress], None]
 Optimizers = Sequence[torch.optim.Optimizer]
 
 
-def train(task: Task, fit: Fit, keep: Keep, folder: Path, watch: Watch) -> dict[str, Tensor]:
+def train(
+    task: Task, fit: OptimizerOptions, keep: CheckpointOptions, folder: Path, watch: TrainCallback
+) -> dict[str, Tensor]:
     """Train a task to its last step, going on from the folder's checkpoint if it has one; give the averaged weights.
 
     Writes into `folder`: checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors.
-    Raises NotFinite where the loss or a gradient is NaN or infinite, Refusal where a checkpoint does not fit.
+    Raises NonFiniteError where the loss or a gradient is NaN or infinite, InputError where a checkpoint does not fit.
     """
     parts = task.parts
     optimizers = optimizers_of(task, fit)
@@ -113,11 +115,11 @@ def _descend(task: Task, optimizers: Optimizers, clip: float, step: int) -> tupl
     """Take one step of the optimizers; give the loss and the norm of its gradient."""
     loss = task.loss(step)
     if not loss.isfinite():
-        raise NotFinite(f"{task.name}: loss is {loss.item()} at step {step + 1}, {loss.dtype}")
+        raise NonFiniteError(f"{task.name}: loss is {loss.item()} at step {step + 1}, {loss.dtype}")
     loss.backward()
     norm = nn.utils.clip_grad_norm_(task.parts.parameters(), clip)
     if not norm.isfinite():
-        raise NotFinite(f"{task.name}: gradient of {_culprit(task.parts)} is not finite at step {step + 1}")
+        raise NonFiniteError(f"{task.name}: gradient of {_culprit(task.parts)} is not finite at step {step + 1}")
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -129,7 +131,7 @@ def _culprit(parts: nn.Module) -> str:
     return next(bad, "the whole")
 
 
-def optimizers_of(task: Task, fit: Fit) -> Optimizers:
+def optimizers_of(task: Task, fit: OptimizerOptions) -> Optimizers:
     """Give AdamW for every parameter, or, where the recipe says so, for those that Muon is not for, and Muon."""
     turned = hidden(task.parts) if fit.optimizer == "muon" else frozenset()
     groups: dict[float, list[nn.Parameter]] = {}

@@ -5,33 +5,33 @@ from pathlib import Path
 
 import torch
 
-from unnoise.data.source import Source, open_source
-from unnoise.errors import Refusal
-from unnoise.files.border import dump
-from unnoise.files.load import load
-from unnoise.lora.learn import Learned
-from unnoise.lora.read import Adapter
-from unnoise.lora.targets import TEXT, chosen
-from unnoise.lora.tie import About, base_from
-from unnoise.lora.write import write
+from unnoise.adapters.lora.compatibility import LoraCard, base_from
+from unnoise.adapters.lora.read import Adapter
+from unnoise.adapters.lora.targets import TEXT, chosen
+from unnoise.adapters.lora.trainable import TrainableLora
+from unnoise.adapters.lora.write import write
+from unnoise.data.dataset import ImageDataset, open_source
+from unnoise.errors import InputError
+from unnoise.formats.strict_json import dump
+from unnoise.load import load
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import AdapterTask, Examples, drawn_prior, latents_key, triggered
-from unnoise.train.adapter_recipe import AdapterRecipe, Shape
+from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
+from unnoise.train.gradient_checkpointing import checkpointed
 from unnoise.train.latents import encode_views, views_of
 from unnoise.train.loop import train
-from unnoise.train.run import Report, claim
-from unnoise.train.thrift import checkpointed
+from unnoise.train.train_recipe import TrainingReport, claim
 
 
-def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume: bool, report: Report) -> Path:
+def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport) -> Path:
     """Train what a recipe describes and give the path of the adapter's file, `folder/NAME.safetensors`.
 
-    Raises Refusal where the recipe does not fit its base, the folder holds a run and `resume` is not asked for, or it
+    Raises InputError where the recipe does not fit its base, the folder holds a run and `resume` is not asked for, or it
     holds the run of another recipe.
     """
     shape = recipe.lora
     if shape is None:
-        raise Refusal(f"{recipe.name!r}: a recipe of a control; unnoise control train")
+        raise InputError(f"{recipe.name!r}: a recipe of a control; unnoise control train")
     pipeline = base_of(recipe, device)
     source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
     names = chosen(pipeline.roots(), shape.targets)
@@ -44,7 +44,7 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
                       latents_key(recipe, source, pipeline), report.encoded, device)  # fmt: skip
     prior = drawn_prior(recipe.prior, pipeline, recipe, folder)
     torch.manual_seed(recipe.seed)
-    learned = Learned(pipeline.roots(), names, shape.rank, shape.alpha, shape.dropout, shape.dora)
+    learned = TrainableLora(pipeline.roots(), names, shape.rank, shape.alpha, shape.dropout, shape.dora)
     examples = Examples(source, x0.unflatten(0, (len(source), recipe.data.views)), captions, prior)
     task = AdapterTask(recipe, pipeline, examples, learned, folder, reads=any(name.startswith(TEXT) for name in names))
     report.stage("adapter", recipe.fit.steps)
@@ -57,15 +57,17 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
 
 
 def base_of(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
-    """Load the base of a recipe. Raises Refusal for one that does not draw pictures from words alone."""
+    """Load the base of a recipe. Raises InputError for one that does not draw pictures from words alone."""
     pipeline = load(recipe.base, device, dtype=recipe.dtype)
     if pipeline.text is None or pipeline.sight is not None or pipeline.card.modality != "image":
-        raise Refusal(f"base {recipe.base!r}: adapters are trained on models that draw pictures from words alone")
+        raise InputError(f"base {recipe.base!r}: adapters are trained on models that draw pictures from words alone")
     return pipeline
 
 
-def _about(recipe: AdapterRecipe, shape: Shape, pipeline: Pipeline, source: Source, names: Sequence[str]) -> About:
-    return About(
+def _about(
+    recipe: AdapterRecipe, shape: LoraOptions, pipeline: Pipeline, source: ImageDataset, names: Sequence[str]
+) -> LoraCard:
+    return LoraCard(
         base=base_from(pipeline.card),
         trigger=recipe.trigger,
         licence=recipe.licence,

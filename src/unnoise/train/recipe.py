@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 from torch import nn
 
+from unnoise.card import Advice, Part
 from unnoise.data.view import Augment
-from unnoise.diffusion.predict import Kind
-from unnoise.errors import Refusal, check_whole
-from unnoise.files.border import Strict, parse
-from unnoise.files.card import Advice, Part
+from unnoise.diffusion.prediction import Kind
+from unnoise.errors import InputError, check_whole
+from unnoise.formats.strict_json import Strict, parse
 
 COMPILERS = ("g++", "clang++", "cl")  # what torch.compile looks for on a CPU
 
 
 @dataclass(frozen=True, slots=True)
-class Data(Strict):
+class DataOptions(Strict):
     """Which pictures, and how they are varied.
 
     source: `emoji`, a folder, or .tar files; size: side in pixels, 8 ... 4096; views: how many variations of each
@@ -39,7 +39,7 @@ class Data(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Fit(Strict):
+class OptimizerOptions(Strict):
     """How long and how fast one network learns.
 
     The rate rises over `warmup` steps, stays, and falls linearly to zero over the last `decay` share of the steps.
@@ -63,9 +63,9 @@ class Fit(Strict):
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
-                raise Refusal(f"{name} {getattr(self, name)}: at least 1")
+                raise InputError(f"{name} {getattr(self, name)}: at least 1")
         if not 0 <= self.decay <= 1:
-            raise Refusal(f"decay {self.decay}: a share of the steps, 0 to 1")
+            raise InputError(f"decay {self.decay}: a share of the steps, 0 to 1")
 
     def rate_at(self, step: int) -> float:
         """Give the learning rate of a step, 0-based."""
@@ -74,23 +74,23 @@ class Fit(Strict):
         return self.rate * rise * fall
 
 
-def compile_if_asked(net: nn.Module, fit: Fit) -> None:
-    """Fuse a network's operations where the recipe says so. Raises Refusal where there is no C++ compiler for it."""
+def compile_if_asked(net: nn.Module, fit: OptimizerOptions) -> None:
+    """Fuse a network's operations where the recipe says so. Raises InputError where there is no C++ compiler for it."""
     if fit.compile and not any(shutil.which(name) for name in COMPILERS):
-        raise Refusal(f"compile true: needs one of {', '.join(COMPILERS)}; install one, or set compile = false")
+        raise InputError(f"compile true: needs one of {', '.join(COMPILERS)}; install one, or set compile = false")
     if fit.compile:
         net.compile()
 
 
 @dataclass(frozen=True, slots=True)
-class AutoencoderRecipe(Strict):
+class AutoencoderOptions(Strict):
     """The autoencoder: arguments of its class, its training, and the weights of its loss.
 
     edges: of the differences between neighbouring pixels; kl: of the divergence from N(0, I), a mean over latents;
     augment: its own views, which may go further than the denoiser's.
     """
 
-    fit: Fit
+    fit: OptimizerOptions
     args: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
     edges: float = 1.0
@@ -98,7 +98,7 @@ class AutoencoderRecipe(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class TextRecipe(Strict):
+class TextOptions(Strict):
     """The text encoder that is trained with the denoiser.
 
     vocab: tokens to learn from the captions; rate: of the token embeddings, as a multiple of the learning rate. A rare
@@ -114,13 +114,13 @@ class TextRecipe(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class DenoiserRecipe(Strict):
+class DenoiserOptions(Strict):
     """The denoiser: network, process, kind, how levels are drawn (ln sigma ~ N(mean, std^2)) and errors weighed.
 
     dropout: share of captions left out, which is what classifier-free guidance later needs.
     """
 
-    fit: Fit
+    fit: OptimizerOptions
     net: Part
     process: Part
     kind: Kind = "flow"
@@ -128,11 +128,11 @@ class DenoiserRecipe(Strict):
     level_mean: float = 0.0
     level_std: float = 1.0
     dropout: float = 0.1
-    text: TextRecipe = field(default_factory=TextRecipe)
+    text: TextOptions = field(default_factory=TextOptions)
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(Strict):
+class CheckpointOptions(Strict):
     """What is kept on the way: EMA lengths (share of the run, EDM2's sigma_rel), and how often, in steps.
 
     length: the EMA that the finished model has, any value between the tracks, chosen afterwards.
@@ -145,22 +145,22 @@ class Keep(Strict):
     checkpoint: int = 500
     sheet: int = 1000
 
-    def check(self, *fits: Fit) -> None:
-        """Raise Refusal for a run that ends before its weights are averaged once."""
+    def check(self, *fits: OptimizerOptions) -> None:
+        """Raise InputError for a run that ends before its weights are averaged once."""
         for fit in fits:
             if fit.steps < self.average:
-                raise Refusal(f"fit.steps {fit.steps}: weights are averaged every keep.average {self.average} steps")
+                raise InputError(f"fit.steps {fit.steps}: weights are averaged every keep.average {self.average} steps")
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe(Strict):
+class TrainingRecipe(Strict):
     """Everything that decides a run; the same recipe, versions and machine give the same weights."""
 
     name: str
-    data: Data
-    denoiser: DenoiserRecipe
-    autoencoder: AutoencoderRecipe | None = None
-    keep: Keep = field(default_factory=Keep)
+    data: DataOptions
+    denoiser: DenoiserOptions
+    autoencoder: AutoencoderOptions | None = None
+    keep: CheckpointOptions = field(default_factory=CheckpointOptions)
     advice: Advice = field(default_factory=Advice)
     prompts: tuple[str, ...] = ()
     seed: int = 1
@@ -170,10 +170,10 @@ class Recipe(Strict):
         self.keep.check(self.denoiser.fit, *(() if self.autoencoder is None else (self.autoencoder.fit,)))
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a TOML recipe. Raises Refusal that names the file, the field, its value and what is allowed."""
+def read_recipe(path: Path) -> TrainingRecipe:
+    """Read a TOML recipe. Raises InputError that names the file, the field, its value and what is allowed."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refusal(f"recipe {str(path)!r}: {error}") from error
-    return parse(Recipe, json.dumps(table), f"recipe {str(path)!r}")
+        raise InputError(f"recipe {str(path)!r}: {error}") from error
+    return parse(TrainingRecipe, json.dumps(table), f"recipe {str(path)!r}")

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.model import Denoise
-from unnoise.sampling.choose import default
-from unnoise.sampling.fit import Ask, search, stepping
+from unnoise.diffusion.denoiser import Denoise
+from unnoise.sampling.defaults import default
 from unnoise.sampling.grid import flow_shift
+from unnoise.sampling.schedule_search import Ask, search, stepping
 from unnoise.sampling.state import Sampler
-from unnoise.tune.refine import Fit, calls, refine, walk
-from unnoise.tune.teacher import FINE, STRIDE, Teacher, apart, asking
-from unnoise.tune.weigh import classical, weighed
+from unnoise.tune.gauss_newton import FittedWeights, calls, refine, walk
+from unnoise.tune.reference import FINE, STRIDE, Teacher, apart, asking
+from unnoise.tune.step_weights import classical, weighed
 
 ORDER = 3  # flows that are weighed at least; on the embedded model at 8 steps more of them bring other seeds no nearer
 SHIFTS = 2.0, 2.5  # of grids to begin from, beside the default's: where levels end depends on where they begin
@@ -32,11 +32,11 @@ STEPS = FINE // STRIDE  # at most: the steps between the candidates
 
 
 @torch.no_grad()
-def fit(denoise: Denoise, teacher: Teacher, steps: int, sampler: Sampler[Any, Any] | None = None) -> Fit:
+def fit(denoise: Denoise, teacher: Teacher, steps: int, sampler: Sampler[Any, Any] | None = None) -> FittedWeights:
     """Find the grid of `steps` steps, 1 to STEPS, on which runs end nearest to the teacher, which `trace` made.
 
     sampler: the one whose levels are fitted; None fits the weights of the steps as well, which comes much nearer.
-    Raises Refusal for a sampler that draws noise or asks twice a step, NotFinite where the denoiser fails.
+    Raises InputError for a sampler that draws noise or asks twice a step, NonFiniteError where the denoiser fails.
     """
     ask = asking(denoise)
     ends = teacher.levels[0], teacher.levels[-2]
@@ -44,10 +44,10 @@ def fit(denoise: Denoise, teacher: Teacher, steps: int, sampler: Sampler[Any, An
     if sampler is None:
         order = max(ORDER, usual.order)
         grids = [grid, *(flow_shift(steps, shift, 2.0, *ends) for shift in SHIFTS)]
-        rivals = [Fit(weighed(ask, teacher, each, order), each) for each in grids]
-        rivals.append(Fit(classical(grid, order), grid))
+        rivals = [FittedWeights(weighed(ask, teacher, each, order), each) for each in grids]
+        rivals.append(FittedWeights(classical(grid, order), grid))
     else:
-        rivals = [Fit(sampler, _searched(ask, teacher, steps, sampler)), Fit(sampler, grid)]
+        rivals = [FittedWeights(sampler, _searched(ask, teacher, steps, sampler)), FittedWeights(sampler, grid)]
     runs = [walk(rival, ask, teacher, []) for rival in rivals]
     return refine(min(runs, key=lambda run: run.error), ask, teacher).fit
 

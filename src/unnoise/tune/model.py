@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.draw import START, draw
-from unnoise.diffusion.model import Cond, Denoise
-from unnoise.files.card import Card, Part, Setting
-from unnoise.files.plan import decide
-from unnoise.files.request import Request
+from unnoise.card import Card, Part, Setting
+from unnoise.diffusion.denoiser import Conditioning, Denoise
+from unnoise.diffusion.noise import START, draw
+from unnoise.generation.options import Request
+from unnoise.generation.resolve import decide
 from unnoise.pipeline import BATCH_AREA, Pipeline
-from unnoise.sampling.choose import default
+from unnoise.sampling.defaults import default
 from unnoise.sampling.state import Sampler, run, start
+from unnoise.tune.gauss_newton import FittedWeights
 from unnoise.tune.grid import expected, fit
-from unnoise.tune.refine import Fit
-from unnoise.tune.teacher import FINE, Teacher, Watch, apart, asking, counted, trace
+from unnoise.tune.reference import FINE, Teacher, Watch, apart, asking, counted, trace
 
 AT_ONCE = 32  # pictures, where they are small
 
@@ -38,7 +38,7 @@ class Tuned:
     after: their distance to the converged data, in x0 and in data: means over seeds of root mean squares.
     """
 
-    fit: Fit
+    fit: FittedWeights
     default: Tensor
     fitted: Tensor
     before: tuple[float, float]
@@ -50,7 +50,7 @@ def denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
     plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.model.process, pipeline.factor)
     at_once = max(1, min(AT_ONCE, BATCH_AREA // (plan.size[0] * plan.size[1])))
     with torch.no_grad():
-        conds = [Cond() for _ in prompts] if pipeline.text is None else pipeline.text(prompts)
+        conds = [Conditioning() for _ in prompts] if pipeline.text is None else pipeline.text(prompts)
         null = pipeline.text([plan.negative])[0] if pipeline.text and plan.weight != 1 else None
     parts = [pipeline.denoise(plan, conds[at : at + at_once], null) for at in range(0, len(conds), at_once)]
 
@@ -78,7 +78,7 @@ def tune(
     """Fit a grid to one group and measure it on another. steps and sampler are as `tune.grid.fit` has them."""
     found = fit(counted(learn.denoise, expected(steps, sampler is not None), watch), learn.teacher, steps, sampler)
     process, noise = pipeline.model.process, left_out.teacher.states[0]
-    plain = Fit(*default(steps, process.sigma_max, process.sigma_min))
+    plain = FittedWeights(*default(steps, process.sigma_max, process.sigma_min))
     ask = asking(left_out.denoise)
     made = [run(how.sampler, ask, start(noise, how.grid)) for how in (plain, found)]
     data = [pictures(pipeline, x0) for x0 in (left_out.teacher.x0, *made)]

@@ -11,10 +11,10 @@ from typing import Any
 from unnoise.check.index import INDEX
 from unnoise.check.subject import Config, Fault, Model, Place, Said, Subject, Trouble, Weights
 from unnoise.check.tables import effective
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_class, by_name
-from unnoise.files.families.table import VARIANTS
-from unnoise.files.header import Header
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_class, by_name
+from unnoise.families.table import VARIANTS
+from unnoise.formats.header import Header
 
 CONFIGS = ("config.json", "scheduler_config.json")
 SHARDS = ".safetensors.index.json"

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Tool, Use
-from unnoise.files.families.names import by_name
+from unnoise.families.names import by_name
 
 T = TypeVar("T")
 LONGEST = 1 << 20  # letters

@@ -9,8 +9,8 @@ from typing import Any
 
 from unnoise.check.subject import Fault, Kind, Model, Place, Run, Said, Subject, Use
 from unnoise.check.typed import number, text, whole
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_name
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_name
 
 BASES: Mapping[str, tuple[str, str]] = {
     "sd-1": ("sd1", ""), "sd-2": ("sd2", ""), "sd-3": ("sd3", ""), "sdxl": ("sdxl", ""),

@@ -9,8 +9,8 @@ from typing import Any
 
 from unnoise.check.read.dataset import datasets_of
 from unnoise.check.subject import Fault, Model, Place, Said, Subject, Tool, Training
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_name
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_name
 
 BASE = "pretrained_model_name_or_path"
 LONGEST = 1 << 18  # letters of a shell text that are read

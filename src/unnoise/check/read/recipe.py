@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Literal
 
+from unnoise.card import KEY, OWN, Advice, Card, from_json as card_from_json, read_card as card_of
 from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Training, Use
-from unnoise.errors import Refusal
-from unnoise.files.card import KEY, OWN, Advice, Card, from_json as card_from_json, read_card as card_of
-from unnoise.files.families.facts import Facts, facts
-from unnoise.files.families.identity import Identity
-from unnoise.files.header import Header
-from unnoise.files.recipe import Recipe, Worn, from_json
-from unnoise.files.request import Request
-from unnoise.files.zoo import ZOO, find
+from unnoise.embedded import ZOO, find
+from unnoise.errors import InputError
+from unnoise.families.facts import Facts, facts
+from unnoise.families.identity import Identity
+from unnoise.formats.header import Header
+from unnoise.generation.metadata import AppliedAdapter, Metadata, from_json
+from unnoise.generation.options import Request
 
 PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "VP": "ddpm",
@@ -35,7 +35,7 @@ def read_card(header: Header, path: str) -> Model:
     """Describe a model of this program by its card; without facts where the card is not sound."""
     try:
         card = card_from_json(header.metadata.get(KEY, ""), path)
-    except Refusal:
+    except InputError:
         return Model(PurePath(path).name, Place(path), Identity("unnoise", known_by="its card, which is not sound"))
     return model_of(card, path)
 
@@ -82,7 +82,7 @@ def read_recipe(text: str, path: str) -> Subject:
     """Read the recipe of a picture, or those of a sheet."""
     try:
         runs = tuple(_run(from_json(one, "recipe"), path) for one in _texts(text))
-    except (Refusal, ValueError, RecursionError) as error:
+    except (InputError, ValueError, RecursionError) as error:
         says = f"carries a recipe of unnoise that is not sound: {str(error)[:200]}"
         return Subject(path=path, tool="unnoise", faults=(Fault("broken", Place(path), says),))
     return Subject(path=path, tool="unnoise", runs=runs)
@@ -95,7 +95,7 @@ def _texts(text: str) -> list[str]:
     return [json.dumps(one) for one in listed[:MOST]]
 
 
-def _run(recipe: Recipe, path: str) -> Run:
+def _run(recipe: Metadata, path: str) -> Run:
     def said(value: Any, *keys: str) -> Said[Any]:
         return Said(value, Place(path, keys))
 
@@ -117,17 +117,17 @@ def _run(recipe: Recipe, path: str) -> Run:
         width=said(recipe.size[0], "size"),
         height=said(recipe.size[1], "size"),
         seed=said(recipe.seed, "seed"),
-        seed_device=said("cpu", "seed"),  # always: unnoise.diffusion.draw
+        seed_device=said("cpu", "seed"),  # always: unnoise.diffusion.noise
         dtype=said(recipe.dtype, "dtype"),
         others=others,
     )
 
 
-def _use(worn: Worn, base: Model, place: Place) -> Use:
+def _use(worn: AppliedAdapter, base: Model, place: Place) -> Use:
     return Use(place, Model(worn.name, place), base, Said(worn.weight, place))
 
 
-def _shipped(recipe: Recipe) -> Facts | None:
+def _shipped(recipe: Metadata) -> Facts | None:
     """Give the facts of a model that is part of this package, where the recipe is of its very weights."""
     if recipe.model not in ZOO:
         return None

@@ -9,8 +9,8 @@ from unnoise.check.index import INDEX
 from unnoise.check.read.dispatch import LONGEST, PICKLES, SHELLS
 from unnoise.check.read.folder import read_folder
 from unnoise.check.subject import Subject
-from unnoise.errors import Refusal
-from unnoise.files.header import Header, read_header
+from unnoise.errors import InputError
+from unnoise.formats.header import Header, read_header
 
 MOST = 100_000  # entries of a folder that are looked at
 KINDS = {".safetensors", ".sft", ".gguf", ".json", ".ipynb", ".png", ".webp", ".jpg", ".jpeg", ".py", ".toml", ".txt"}
@@ -40,7 +40,7 @@ def open_folder(path: Path) -> Subject:
         elif file.suffix == ".safetensors":
             try:
                 headers[name] = read_header(file)
-            except Refusal as error:
+            except InputError as error:
                 broken[str(file)] = str(error).removeprefix(f"{file}: ")
                 others.append(name)
         else:

@@ -9,15 +9,15 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from unnoise.check.subject import Fault, Model, Place, Role, Said, Subject, Training, Trouble, Weights
-from unnoise.errors import Refusal
-from unnoise.files.families import own
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.lora import Lora, base_of, read_lora
-from unnoise.files.families.names import by_name
-from unnoise.files.families.tensors import recognise, refined
-from unnoise.files.gguf import MAGIC, read_gguf
-from unnoise.files.header import LONGEST, Entry, Header, read_header
-from unnoise.files.peek import peek
+from unnoise.errors import InputError
+from unnoise.families import own
+from unnoise.families.identity import Identity
+from unnoise.families.lora import Lora, base_of, read_lora
+from unnoise.families.names import by_name
+from unnoise.families.tensors import recognise, refined
+from unnoise.formats.gguf import MAGIC, read_gguf
+from unnoise.formats.header import LONGEST, Entry, Header, read_header
+from unnoise.formats.read_values import peek
 
 Tensors = Mapping[str, Entry]
 Values = Mapping[str, tuple[float, ...]]
@@ -57,7 +57,7 @@ def read_weights(path: str) -> Subject:
         return _describe(header, path, values, "gguf" if is_gguf else "safetensors", lora)
     except OSError as error:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
-    except Refusal as error:
+    except InputError as error:
         says = str(error).removeprefix(f"{path}: ")
         if "its header claims" in says or "outside the" in says:
             says = _cut(path) or says

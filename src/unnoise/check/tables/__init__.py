@@ -9,7 +9,7 @@ from unnoise.check.tables.calls import STEP
 from unnoise.check.tables.classes import CLASSES
 from unnoise.check.tables.pipelines import PIPELINES
 from unnoise.check.tables.tasks import TASKS
-from unnoise.files.families.identity import Identity
+from unnoise.families.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)

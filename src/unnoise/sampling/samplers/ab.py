@@ -24,10 +24,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from unnoise.errors import Refusal, check_whole
+from unnoise.errors import InputError, check_whole
 from unnoise.sampling.level import V, blend, place, signal, spread
+from unnoise.sampling.multistep import combined
 from unnoise.sampling.state import State, finite, land, unused
-from unnoise.sampling.weights import combined
 
 PANELS = 4  # of the quadrature over a step
 SIDES = 0.5 - 12**-0.5, 0.5 + 12**-0.5  # the two Gauss-Legendre nodes of a panel
@@ -46,14 +46,14 @@ class AB:
     def __post_init__(self) -> None:
         check_whole("order", self.order, 1, 4)
         if not 1 <= self.rho <= 16:
-            raise Refusal(f"rho {self.rho!r}: from 1 to 16, about log(sigma)")
+            raise InputError(f"rho {self.rho!r}: from 1 to 16, about log(sigma)")
         if self.of not in WAYS:
-            raise Refusal(f"of {self.of!r}: flow or eps")
+            raise InputError(f"of {self.of!r}: flow or eps")
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds spread·answer of each step before.
 
-        Raises Refusal for eps in a step from or to sigma = inf.
+        Raises InputError for eps in a step from or to sigma = inf.
         """
         unused(noise, self)
         here, there = state.step

@@ -26,7 +26,7 @@ class Consistency:
     stochastic: ClassVar[bool] = True
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Take one step from the prediction of x0 at state.x and fresh noise; raises Refusal when it is missing."""
+        """Take one step from the prediction of x0 at state.x and fresh noise; raises InputError when it is missing."""
         return land(state, renew(state.x, prediction, needed(noise, self), *state.step, share=1.0))
 
 

@@ -13,7 +13,7 @@ Source: Song et al. 2021a (DDIM), eq. 12 and 16; Ho et al. 2020 (DDPM), eq. 7.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.level import V, move, renew, renewal
 from unnoise.sampling.state import State, fitting, land
 
@@ -28,7 +28,7 @@ class DDIM:
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
-            raise Refusal(f"eta {self.eta!r}: from 0 (deterministic) to 1 (ancestral)")
+            raise InputError(f"eta {self.eta!r}: from 0 (deterministic) to 1 (ancestral)")
 
     @property
     def stochastic(self) -> bool:
@@ -36,7 +36,7 @@ class DDIM:
         return self.eta > 0
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Take one step from the prediction of x0 at state.x; raises Refusal when noise is missing or not wanted."""
+        """Take one step from the prediction of x0 at state.x; raises InputError when noise is missing or not wanted."""
         fresh, (here, there) = fitting(noise, self), state.step
         if fresh is None:
             return land(state, move(state.x, prediction, here, there))

@@ -17,8 +17,8 @@ from typing import ClassVar
 
 from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, eps_of, gap, move, signal
+from unnoise.sampling.multistep import exponential
 from unnoise.sampling.state import State, land, unused
-from unnoise.sampling.weights import exponential
 
 
 @dataclass(frozen=True, slots=True)

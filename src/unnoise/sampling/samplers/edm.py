@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.level import V, descends, drift, eps_of, move, signal
 from unnoise.sampling.state import State, finite, fitting, land
 
@@ -33,11 +33,11 @@ class EDMHeun:
 
     def __post_init__(self) -> None:
         if not 0 <= self.churn < math.inf:
-            raise Refusal(f"churn {self.churn!r}: a finite number from 0 (deterministic) up")
+            raise InputError(f"churn {self.churn!r}: a finite number from 0 (deterministic) up")
         if not 0 <= self.between[0] < self.between[1]:
-            raise Refusal(f"between {self.between!r}: a lower and a higher level, 0 to inf")
+            raise InputError(f"between {self.between!r}: a lower and a higher level, 0 to inf")
         if not 0.9 <= self.inflate <= 1.1:
-            raise Refusal(f"inflate {self.inflate!r}: from 0.9 to 1.1, 1 being the noise that the level asks for")
+            raise InputError(f"inflate {self.inflate!r}: from 0.9 to 1.1, 1 being the noise that the level asks for")
 
     @property
     def stochastic(self) -> bool:
@@ -47,7 +47,7 @@ class EDMHeun:
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Go on with the prediction of x0 at state.x; fresh noise goes in where a step ends; memory: x and eps-hat.
 
-        Raises Refusal for a step from or to sigma = inf, and with churn for one that rises.
+        Raises InputError for a step from or to sigma = inf, and with churn for one that rises.
         """
         fresh, (here, there) = fitting(noise, self), state.step
         finite(max(here, there), self)

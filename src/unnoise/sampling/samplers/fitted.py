@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.level import V, blend, flow_of, glide
 from unnoise.sampling.state import State, land, unused
 
@@ -32,24 +32,26 @@ class Fitted:
         try:
             rows = tuple(tuple(float(weight) for weight in row) for row in self.weights)
         except (TypeError, ValueError):
-            raise Refusal(f"weights {self.weights!r}: a list of numbers for each step") from None
+            raise InputError(f"weights {self.weights!r}: a list of numbers for each step") from None
         if not rows:
-            raise Refusal(f"weights {self.weights!r}: at least one row, each for a step")
+            raise InputError(f"weights {self.weights!r}: at least one row, each for a step")
         for i, row in enumerate(rows):
             if not 1 <= len(row) <= i + 1:
-                raise Refusal(f"weights[{i}] has {len(row)} numbers: 1 to {i + 1}, for the flows that are known then")
+                raise InputError(
+                    f"weights[{i}] has {len(row)} numbers: 1 to {i + 1}, for the flows that are known then"
+                )
             if not all(isfinite(weight) and abs(weight) <= LARGEST for weight in row):
-                raise Refusal(f"weights[{i}] is {list(row)}: numbers from -{LARGEST:g} to {LARGEST:g}")
+                raise InputError(f"weights[{i}] is {list(row)}: numbers from -{LARGEST:g} to {LARGEST:g}")
         object.__setattr__(self, "weights", rows)
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the flow of each step before.
 
-        Raises Refusal on a grid of another number of steps.
+        Raises InputError on a grid of another number of steps.
         """
         unused(noise, self)
         if len(state.grid) - 1 != len(self.weights):
-            raise Refusal(f"grid of {len(state.grid) - 1} steps: these weights were fitted to {len(self.weights)}")
+            raise InputError(f"grid of {len(state.grid) - 1} steps: these weights were fitted to {len(self.weights)}")
         here, there = state.step
         flows = (flow_of(state.x, prediction, here), *state.memory)
         flow = blend(self.weights[state.i], flows[: len(self.weights[state.i])])

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.errors import Refusal
+from unnoise.errors import InputError
 from unnoise.sampling.level import V, drift, eps_of, move
 from unnoise.sampling.state import State, land, unused
 
@@ -29,7 +29,7 @@ class GradientEstimation:
 
     def __post_init__(self) -> None:
         if not 1 <= self.gamma <= 3:
-            raise Refusal(f"gamma {self.gamma!r}: from 1 (DDIM) to 3")
+            raise InputError(f"gamma {self.gamma!r}: from 1 (DDIM) to 3")
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the eps-hat before."""

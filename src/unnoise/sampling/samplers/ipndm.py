@@ -17,8 +17,8 @@ from typing import ClassVar
 
 from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, flow_of, glide, move, place
+from unnoise.sampling.multistep import adams
 from unnoise.sampling.state import State, land, unused
-from unnoise.sampling.weights import adams
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, drift, eps_of, move
+from unnoise.sampling.multistep import adams
 from unnoise.sampling.state import State, finite, land, unused
-from unnoise.sampling.weights import adams
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class LMS:
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the eps-hat of each step before.
 
-        Raises Refusal for a step from or to sigma = inf.
+        Raises InputError for a step from or to sigma = inf.
         """
         unused(noise, self)
         here, there = state.step

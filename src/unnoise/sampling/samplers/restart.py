@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from unnoise.errors import Refusal, check_whole
+from unnoise.errors import InputError, check_whole
 from unnoise.sampling.level import V, renew, renewal, signal, spread
 from unnoise.sampling.samplers.heun import Heun
 from unnoise.sampling.state import Sampler, State, land, needed
@@ -31,7 +31,9 @@ class Restart:
 
     def __post_init__(self) -> None:
         if self.descent.stochastic:
-            raise Refusal(f"descent {self.descent!r}: a deterministic sampler; RePaint rises between ancestral steps")
+            raise InputError(
+                f"descent {self.descent!r}: a deterministic sampler; RePaint rises between ancestral steps"
+            )
 
     @property
     def order(self) -> int:
@@ -81,25 +83,27 @@ class RePaint:
 
 
 def rising(state: State[Any]) -> None:
-    """Raise Refusal where a run begins with a rise, or rises twice in a row: a rise is one step."""
+    """Raise InputError where a run begins with a rise, or rises twice in a row: a rise is one step."""
     here, there = state.step
     if there > here:
-        raise Refusal(f"grid rises from {here:g} to {there:g} before it descends: a rise is one step, after a descent")
+        raise InputError(
+            f"grid rises from {here:g} to {there:g} before it descends: a rise is one step, after a descent"
+        )
 
 
 def restarts(grid: Sequence[float], low: float, high: float, times: int = 1) -> tuple[float, ...]:
     """Return a grid that passes `times` more over its levels between low and high, rising from low to high in one step.
 
-    The levels of the grid next to low and high are taken. Raises Refusal where they are one, or at its end.
+    The levels of the grid next to low and high are taken. Raises InputError where they are one, or at its end.
     """
     check_whole("times", times, 1, 1000)
     inner = range(len(grid) - 1)
     if not 0 < low < high < math.inf:
-        raise Refusal(f"low {low!r}, high {high!r}: 0 < low < high < inf, levels between which to pass again")
+        raise InputError(f"low {low!r}, high {high!r}: 0 < low < high < inf, levels between which to pass again")
     top = min(inner, key=lambda i: abs(math.log(grid[i]) - math.log(high)))
     bottom = min(inner, key=lambda i: abs(math.log(grid[i]) - math.log(low)))
     if top >= bottom:
-        raise Refusal(f"low {low:g}, high {high:g}: no step of the grid lies between them")
+        raise InputError(f"low {low:g}, high {high:g}: no step of the grid lies between them")
     return (*grid[: bottom + 1], *(tuple(grid[top : bottom + 1]) * times), *grid[bottom + 1 :])
 
 

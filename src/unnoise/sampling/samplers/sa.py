@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.errors import Refusal, check_whole
+from unnoise.errors import InputError, check_whole
 from unnoise.sampling.exponential import follow
 from unnoise.sampling.level import V
 from unnoise.sampling.state import State, fitting, land
@@ -36,7 +36,7 @@ class SASolver:
         check_whole("predictor", self.predictor, 1, 4)
         check_whole("corrector", self.corrector, 0, 4)
         if not 0 <= self.tau <= 2:
-            raise Refusal(f"tau {self.tau!r}: from 0 (deterministic) to 2")
+            raise InputError(f"tau {self.tau!r}: from 0 (deterministic) to 2")
 
     @property
     def order(self) -> int:

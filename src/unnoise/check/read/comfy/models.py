@@ -9,8 +9,8 @@ from unnoise.check.read.comfy import chains
 from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
 from unnoise.check.subject import Model, Said, Use
 from unnoise.check.typed import number, text
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_name
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_name
 
 NAMES = ("ckpt_name", "unet_name", "model_path", "model_name", "gguf_name")  # inputs by which a loader names its file
 # What a loader of text encoders is told it is for, where only one family is loaded so.

@@ -24,8 +24,8 @@ from unnoise.check.read.python.values import (
 )
 from unnoise.check.subject import Config, Model, Place, Said
 from unnoise.check.tables import accepts, defaults, fits_any, shipped
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_class
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_class
 
 LOADERS = ("from_pretrained", "from_single_file", "from_ckpt", "from_config", "load_config")
 KEEPERS = frozenset({"compile", "unwrap_model", "prepare_model"})

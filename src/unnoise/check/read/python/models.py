@@ -3,8 +3,8 @@
 from unnoise.check.read.python.places import Places
 from unnoise.check.read.python.values import Name, Value
 from unnoise.check.subject import Said
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_name
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_name
 
 TYPES = {"float16": "float16", "half": "float16", "bfloat16": "bfloat16", "float32": "float32", "float": "float32"}
 HUBS = ("https://huggingface.co/", "https://hf.co/", "http://huggingface.co/")

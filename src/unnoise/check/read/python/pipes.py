@@ -9,8 +9,8 @@ from unnoise.check.read.python.models import identify, number_type
 from unnoise.check.read.python.state import Arguments, State
 from unnoise.check.read.python.values import UNREAD, Part, Pipe, Schedule, Thing, Value, Worn, plain
 from unnoise.check.subject import Config, Model, Place, Said, Use
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_class
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_class
 
 COMPONENTS = frozenset(
     {"unet", "transformer", "transformer_2", "vae", "vqvae", "vqgan", "movq", "text_encoder", "text_encoder_2",

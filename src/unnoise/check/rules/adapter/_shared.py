@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from unnoise.check.subject import Subject, Tool, Use, Weights
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.lora import Lora
+from unnoise.families.identity import Identity
+from unnoise.families.lora import Lora
 
 SAME = ({"flux1", "chroma"},)  # families whose layers are alike, so that the LoRA of one works on the other
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya, lora_files
 from unnoise.check.subject import Subject
-from unnoise.files.families.lora import target
+from unnoise.families.lora import target
 
 RULE = Rule(id="UN605", name="key-dialect", severity=WARN)
 PAIRS = (

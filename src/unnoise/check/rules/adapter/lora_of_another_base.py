@@ -13,13 +13,13 @@ Source: kohya-ss/sd-scripts, library/train_util.py, calculate_sha256; AUTOMATIC1
 import re
 from collections.abc import Iterator
 
+from unnoise.card import KEY, from_json as card_from_json
 from unnoise.check.examples import infotext, together
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Run, Subject, Weights
-from unnoise.errors import Refusal
-from unnoise.files.card import KEY, from_json as card_from_json
-from unnoise.files.families.own import base_said
+from unnoise.errors import InputError
+from unnoise.families.own import base_said
 
 RULE = Rule(id="UN613", name="lora-of-another-base", severity=NOTE)
 
@@ -71,7 +71,7 @@ def _card(weights: Weights) -> str:
     """Give the fingerprint that a model of unnoise carries, "" where it has none that is sound."""
     try:
         return card_from_json(weights.header.metadata.get(KEY, ""), "card").fingerprint
-    except Refusal:
+    except InputError:
         return ""
 
 

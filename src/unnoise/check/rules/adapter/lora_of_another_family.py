@@ -14,7 +14,7 @@ from unnoise.check.examples import checkpoint, together
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.rules.adapter._shared import Loaded, are_other_families, kohya, loaded
 from unnoise.check.subject import Subject
-from unnoise.files.families.lora import target
+from unnoise.families.lora import target
 
 RULE = Rule(id="UN601", name="lora-of-another-family", severity=ERROR)
 STARTS = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")

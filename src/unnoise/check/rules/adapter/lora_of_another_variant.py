@@ -16,8 +16,8 @@ from unnoise.check.examples import together, weights
 from unnoise.check.rule import ERROR, WARN, Finding, Rule
 from unnoise.check.rules.adapter._shared import Loaded, kohya, loaded
 from unnoise.check.subject import Subject
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.lora import target
+from unnoise.families.identity import Identity
+from unnoise.families.lora import target
 
 RULE = Rule(id="UN602", name="lora-of-another-variant", severity=ERROR)
 # What in the name of a variant says its size; families of one size are not here.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.adapter._shared import are_other_families, kohya, lora_files
 from unnoise.check.subject import Place, Subject
-from unnoise.files.families.lora import by_metadata, by_shapes
+from unnoise.families.lora import by_metadata, by_shapes
 
 RULE = Rule(id="UN609", name="metadata-against-shapes", severity=WARN)
 

@@ -18,7 +18,7 @@ from unnoise.check.methods import method
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, defaults
-from unnoise.files.families.facts import facts
+from unnoise.families.facts import facts
 
 RULE = Rule(id="UN111", name="diffusion-sampler-on-flow-model", severity=ERROR)
 BOTH = ("wan", "sana", "hidream", "cosmos")  # some of their models are published with UniPC or DPM-Solver

@@ -14,7 +14,7 @@ from unnoise.check.acting import acting
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
 from unnoise.check.subject import Subject
-from unnoise.files.families.facts import facts
+from unnoise.families.facts import facts
 
 RULE = Rule(id="UN116", name="multistep-without-final-zero", severity=WARN)
 KEY = "final_sigmas_type"

@@ -15,7 +15,7 @@ from unnoise.check.acting import may_be_distilled
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
 from unnoise.check.subject import Run, Subject
-from unnoise.files.families.facts import facts
+from unnoise.families.facts import facts
 
 RULE = Rule(id="UN122", name="steps-outside-range", severity=WARN)
 TRAINED = 1000  # from here it is another mistake, UN101

@@ -17,7 +17,7 @@ from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts
-from unnoise.files.families.facts import facts
+from unnoise.families.facts import facts
 
 RULE = Rule(id="UN102", name="wrong-betas", severity=WARN)
 KEYS = ("beta_schedule", "beta_start", "beta_end")

@@ -18,7 +18,7 @@ from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
 from unnoise.check.subject import Said, Subject
 from unnoise.check.tables import shipped
-from unnoise.files.families.facts import Facts, facts
+from unnoise.families.facts import Facts, facts
 
 RULE = Rule(id="UN112", name="wrong-flow-shift", severity=WARN)
 EXPONENT, HIGHEST = 1.15, 2.5  # e^2.5 = 12, above every family's multiplier

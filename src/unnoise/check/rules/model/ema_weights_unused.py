@@ -16,7 +16,7 @@ from unnoise.check.examples import weights
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.smallest import SMALLEST
 from unnoise.check.subject import Place, Subject, Weights
-from unnoise.files.families.tensors import ema
+from unnoise.families.tensors import ema
 
 RULE = Rule(id="UN205", name="ema-weights-unused", severity=WARN)
 FEWEST = 100  # averaged tensors; a network has 600 and more

@@ -15,9 +15,9 @@ from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.subject import Run, Subject
 from unnoise.check.tables import GENERIC, fits_any
-from unnoise.files.families.facts import facts
-from unnoise.files.families.identity import Identity
-from unnoise.files.families.names import by_class, by_name
+from unnoise.families.facts import facts
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_class, by_name
 
 RULE = Rule(id="UN207", name="pipeline-of-another-family", severity=ERROR)
 # These are for Stable Diffusion 1 and 2 alike.

@@ -17,7 +17,7 @@ from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
 from unnoise.check.rules.model._shared import folder_networks, folder_schedule, is_file, predicts
 from unnoise.check.subject import Model, Place, Subject
 from unnoise.check.tables import effective
-from unnoise.files.families.names import by_name
+from unnoise.families.names import by_name
 
 RULE = Rule(id="UN203", name="prediction-lost-in-conversion", severity=ERROR)
 ORIGIN = "_name_or_path"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from unnoise.check.read.python.places import Places
 from unnoise.check.subject import Place, Subject
-from unnoise.files.families.facts import Facts
+from unnoise.families.facts import Facts
 
 SCALES = (0.18215, 0.13025, 1.5305, 0.3611)
 SAME = frozenset(

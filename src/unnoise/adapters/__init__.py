@@ -1,0 +1,1 @@
+"""Adapters: LoRA and controls; each takes `Components`."""

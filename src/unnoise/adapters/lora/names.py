@@ -1,0 +1,104 @@
+"""From the names that files give to layers to the layers of a network, whoever wrote the file.
+
+All names are compared with underscores for dots: kohya writes them so, and the names of a network stay distinct.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from unnoise.adapters.lora.layouts import fused, unet
+from unnoise.adapters.lora.targets import layers
+from unnoise.errors import InputError
+
+DENOISERS = ("unet", "transformer", "net")
+WRAPPED = "base_model.model."  # how PEFT names what it wrapped
+# How names begin, and of which networks they then are, the first that the model has.
+# Source: kohya-ss/sd-scripts, networks/lora*.py; Nerogar/OneTrainer; comfyanonymous/ComfyUI, comfy/lora.py
+STARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("lora_te1_", ("text_encoder", "text")),
+    ("lora_te2_", ("text_encoder_2",)),
+    ("lora_te3_", ("text_encoder_3", "text_encoder_2")),
+    ("lora_te_", ("text_encoder", "text", "text_encoder_2")),
+    ("lycoris_text_model_", ("text_encoder", "text_encoder_2")),
+    ("lora_unet_", DENOISERS),
+    ("lora_transformer_", DENOISERS),
+    ("lycoris_", DENOISERS),
+    ("text_encoder_2.", ("text_encoder_2",)),
+    ("text_encoder_3.", ("text_encoder_3",)),
+    ("text_encoder.", ("text_encoder",)),
+    ("text_encoders.clip_l.transformer.", ("text_encoder",)),
+    ("text_encoders.clip_g.transformer.", ("text_encoder_2",)),
+    ("text_encoders.t5xxl.transformer.", ("text_encoder_3", "text_encoder_2")),
+    ("model.diffusion_model.", DENOISERS),
+    ("diffusion_model.", DENOISERS),
+    ("transformer_2.", ("transformer_2",)),
+    ("transformer.", ("transformer",)),
+    ("unet.", ("unet",)),
+    ("net.", ("net",)),
+    ("text.", ("text",)),
+)
+WORDS = "text_model_"  # which the names of CLIP's layers have in files, and not in newer networks, or the reverse
+
+
+@dataclass(frozen=True, slots=True)
+class LoraTarget:
+    """One layer of a network, or some rows of it.
+
+    root: key of the networks; layer: path of the module in it; rows: (first, last, of), which rows of a wider weight in
+    the file are this layer's, last above `of` where they go on at its first row; None = all.
+    """
+
+    root: str
+    layer: str
+    rows: tuple[int, int, int] | None = None
+
+
+class Names:
+    """The names of every layer of some networks.
+
+    roots: networks under diffusers' names, or "net" and "text"; family: whose makers' names are known too. Raises
+    InputError for a network in which two layers have one name.
+    """
+
+    def __init__(self, roots: Mapping[str, nn.Module], family: str) -> None:
+        self.roots = tuple(roots)
+        self.known = {root: _own(root, net) for root, net in roots.items()}
+        for root, net in roots.items():
+            if root in ("unet", "transformer", "transformer_2"):
+                makers = unet(net) if root == "unet" else fused(net, family)
+                for name, parts in makers:
+                    self.known[root].setdefault(
+                        name.replace(".", "_"), tuple(LoraTarget(root, *part) for part in parts)
+                    )
+
+    def places(self, module: str) -> tuple[LoraTarget, ...]:
+        """Find the layers that a module of a file changes, () where there are none.
+
+        module: its name in the file, without what says which of its tensors one is.
+        """
+        plain = module.replace(WRAPPED, "").replace(".processor.", ".")
+        for start, roots in STARTS:
+            if plain.startswith(start):
+                root = next((root for root in roots if root in self.roots), None)
+                return () if root is None else self._among(root, plain[len(start) :])
+        root = next((root for root in DENOISERS if root in self.roots), None)
+        return () if root is None else self._among(root, plain)
+
+    def _among(self, root: str, name: str) -> tuple[LoraTarget, ...]:
+        known, plain = self.known[root], name.replace(".", "_")
+        for one in (plain, plain.removeprefix(WORDS), WORDS + plain, f"{plain}_0"):
+            if one in known:
+                return known[one]
+        return ()
+
+
+def _own(root: str, net: nn.Module) -> dict[str, tuple[LoraTarget, ...]]:
+    found: dict[str, tuple[LoraTarget, ...]] = {}
+    for path, _ in layers(net):
+        name = path.replace(".", "_")
+        if name in found:
+            raise InputError(f"{root}: two layers have the name {name}")
+        found[name] = (LoraTarget(root, path),)
+    return found

@@ -1,0 +1,149 @@
+"""Write an adapter: in the layout of PEFT and diffusers, or of kohya.
+
+Scales are written into B, so that alpha is the rank, or one for all modules, and no reader can mistake it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from unnoise.adapters.lora.delta import Delta, Dora, FullDelta, LoHa, LoKr, LowRank
+from unnoise.adapters.lora.read import METADATA, Adapter
+from unnoise.errors import InputError, nearest
+from unnoise.families.own import LORA
+from unnoise.formats.strict_json import dump
+from unnoise.formats.tensors import write_tensors
+
+Layout = Literal["peft", "kohya"]
+LAYOUTS = ("peft", "kohya")
+KOHYA = {  # how kohya's names begin; transformers 5 names CLIP's layers without text_model, files have it
+    "unet": "lora_unet_",
+    "transformer": "lora_unet_",
+    "net": "lora_unet_",
+    "text": "lora_te_",
+    "text_encoder": "lora_te1_",
+    "text_encoder_2": "lora_te2_",
+    "text_encoder_3": "lora_te3_",
+}
+CLIPS = ("text_encoder.", "text_encoder_2.")
+WORDS = "text_model."
+
+
+def write(
+    path: str | os.PathLike[str], adapter: Adapter, layout: Layout = "peft", dtype: torch.dtype = torch.float16
+) -> None:
+    """Write an adapter atomically.
+
+    layout: "peft", for LoRA and DoRA, which diffusers and PEFT open; "kohya", for LoRA, LoHa, LoKr and differences.
+    Raises InputError for another layout, for a kind of change that it has no names for, and where a number is not finite
+    in the dtype.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r}: {nearest(layout, LAYOUTS)}")
+    tensors: dict[str, Tensor] = {}
+    one_text = not any(name.startswith("text_encoder_2.") for name in adapter.deltas)
+    alpha = max((part.rank for part in map(_inner, adapter.deltas.values()) if isinstance(part, LowRank)), default=1)
+    for name, delta in adapter.deltas.items():
+        tensors |= _peft(name, delta) if layout == "peft" else _kohya(name, delta, one_text, alpha)
+    stored = {name: value.to(dtype) if value.ndim else value.float() for name, value in tensors.items()}
+    for name, value in stored.items():
+        if not bool(value.isfinite().all()):
+            raise InputError(f"tensor {name!r} is not finite in {dtype}")
+    metadata = {"format": "pt"}
+    if adapter.about is not None:
+        metadata[LORA] = dump(adapter.about)
+    if layout == "peft":
+        metadata[METADATA] = json.dumps(_configs(adapter.deltas), sort_keys=True)
+    write_tensors(path, {name: value.contiguous() for name, value in stored.items()}, metadata)
+
+
+def low(delta: Delta, name: str) -> LowRank:
+    """Give A and B with their scale in B. Raises InputError for another kind of change."""
+    inner = _inner(delta)
+    if not isinstance(inner, LowRank):
+        raise InputError(f"{name}: a {type(inner).__name__}, which this layout has no names for; extract a LoRA of it")
+    return replace(inner, up=inner.up * inner.scale, scale=1.0)
+
+
+def _inner(delta: Delta) -> Delta:
+    return delta.inner if isinstance(delta, Dora) else delta
+
+
+def _peft(name: str, delta: Delta) -> dict[str, Tensor]:
+    part = low(delta, name)
+    plain = named(name)
+    behind = [1] * (part.down.ndim - 2)
+    found = {f"{plain}.lora_A.weight": part.down, f"{plain}.lora_B.weight": part.up.reshape(*part.up.shape, *behind)}
+    if isinstance(delta, Dora):
+        found[f"{plain}.lora_magnitude_vector"] = delta.magnitude
+    return found
+
+
+def named(layer: str) -> str:
+    """Give the name that files have for a layer of a CLIP text network, which newer transformers shorten."""
+    root, _, path = layer.partition(".")
+    return f"{root}.{WORDS}{path}" if f"{root}." in CLIPS and path.startswith("encoder.layers") else layer
+
+
+def _kohya(name: str, delta: Delta, one_text: bool, alpha: int) -> dict[str, Tensor]:
+    """Name the tensors of a change. alpha: one for all modules, as readers take the commonest for every one."""
+    root, _, path = named(name).partition(".")
+    start = "lora_te_" if one_text and root == "text_encoder" else KOHYA.get(root)
+    if start is None:
+        raise InputError(f"{name}: kohya has no name for the layers of {root}")
+    plain = start + path.replace(".", "_")
+    found: dict[str, Tensor] = {}
+    inner = _inner(delta)
+    if isinstance(delta, Dora):
+        found[f"{plain}.dora_scale"] = delta.magnitude.reshape(-1, 1)
+    if isinstance(inner, LowRank):
+        part = low(inner, name)
+        behind = [1] * (part.down.ndim - 2)
+        found |= {
+            f"{plain}.lora_down.weight": part.down,
+            f"{plain}.lora_up.weight": (part.up * (part.rank / alpha)).reshape(*part.up.shape, *behind),
+            f"{plain}.alpha": torch.tensor(float(alpha)),
+        }
+    elif isinstance(inner, LoHa):
+        found |= {f"{plain}.hada_w{k + 1}_a": left for k, left in enumerate(inner.left)}
+        found |= {f"{plain}.hada_w{k + 1}_b": right for k, right in enumerate(inner.right)}
+        found |= {f"{plain}.hada_t{k + 1}": core for k, core in enumerate(inner.cores or ())}
+        found[f"{plain}.alpha"] = torch.tensor(inner.scale * len(inner.right[0]))
+    elif isinstance(inner, LoKr):
+        found |= {f"{plain}.lokr_w1": inner.first * inner.scale, f"{plain}.lokr_w2": inner.second}
+    elif isinstance(inner, FullDelta):
+        found[f"{plain}.diff"] = inner.difference
+    else:
+        raise InputError(f"{name}: a {type(inner).__name__}, which kohya has no names for")
+    return found
+
+
+def _configs(deltas: Mapping[str, Delta]) -> dict[str, Any]:
+    """Write PEFT's configuration of each root, as diffusers puts it into a header: rank and alpha of every layer.
+
+    PEFT compares the ends of names, so the short ones of CLIP's layers fit older and newer transformers.
+    """
+    found: dict[str, Any] = {}
+    for root in dict.fromkeys(name.partition(".")[0] for name in deltas):
+        ranks = {
+            name.partition(".")[2].removeprefix(WORDS): low(delta, name).rank
+            for name, delta in deltas.items()
+            if name.startswith(f"{root}.")
+        }
+        first = next(iter(ranks.values()))
+        others = {path: rank for path, rank in ranks.items() if rank != first}
+        settings = {
+            "r": first,
+            "lora_alpha": first,
+            "rank_pattern": others,
+            "alpha_pattern": others,
+            "target_modules": sorted(ranks),
+            "use_dora": any(isinstance(delta, Dora) for name, delta in deltas.items() if name.startswith(f"{root}.")),
+        }
+        found |= {f"{root}.{key}": value for key, value in settings.items()}
+    return found

@@ -1,0 +1,154 @@
+"""What a model file says about itself: the parts it is built from, how it was trained, how it is best used.
+
+A card is data. It names classes of the closed table below and their constructors' arguments, and can name nothing else.
+"""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from unnoise.errors import InputError, nearest
+from unnoise.formats.header import Header, read_header
+from unnoise.formats.strict_json import Strict, dump, parse
+
+OWN = "unnoise"  # the family of models that are made here
+KEY = "unnoise"  # under which the free text of a file's header holds the card
+Kind = Literal["x0", "eps", "v", "flow"]
+CLASSES: dict[str, dict[str, str]] = {
+    "net": {"UNet": "unnoise.nets.unet:UNet", "DiT": "unnoise.nets.dit:DiT"},
+    "process": {name: f"unnoise.diffusion.process:{name}" for name in ("VP", "Table", "VE", "EDM", "Flow", "Angle")},
+    "space": {"Pixels": "unnoise.spaces.pixels:Pixels", "Latent": "unnoise.spaces.latent:Latent"},
+    "autoencoder": {"Autoencoder": "unnoise.nets.autoencoder:Autoencoder"},
+    "text": {"TextEncoder": "unnoise.nets.text:TextEncoder"},
+    "tokenizer": {"Tokenizer": "unnoise.text.tokenizer:Tokenizer"},
+}
+LARGEST = 1 << 20  # of any number among the arguments of a part
+LONGEST = 100_000  # of any list among them; a table of noise levels has about 1,000, a tokenizer up to 100,000 merges
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Strict):
+    """Name one class of the closed table and the arguments of its constructor, in plain JSON types."""
+
+    class_: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Strict):
+    """Say how the model is best run in one number of steps, as `unnoise tune grid` found it.
+
+    sampler: its class and fields; levels: every level after the noisiest that the model knows, the last is 0; guidance:
+    the weight that it was fitted at; distances: in x0 from converged pictures, of the library's choice and of this.
+    """
+
+    sampler: Part
+    levels: tuple[float, ...]
+    guidance: float
+    distances: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice(Strict):
+    """Say what was measured to work best; `None` leaves the choice to the library.
+
+    steps: 1 ... 1000; guidance: the weight, 1 = off; guidance_range: weights that still give sound pictures; between:
+    the levels between which guidance acts, the upper one `None` for all; sizes: (width, height), the best first;
+    shift: of the grids in flow time; embedded: the guidance that a distilled net takes as an input,
+    image_weight: the guidance towards a picture that a net sees, None where it takes none; frames, seconds: of a film
+    and of a sound, None where it is neither; stride: frames are stride*k + 1; fps: frames a second;
+    fitted: at most one for each number of steps, for who asks for so many and chooses neither sampler nor grid.
+    """
+
+    sampler: str | None = None
+    grid: str | tuple[float, ...] | None = None
+    steps: int = 20
+    guidance: float = 1.0
+    guidance_range: tuple[float, float] = (1.0, 1.0)
+    between: tuple[float, float | None] = (0.0, None)
+    rescale: float = 0.0
+    sizes: tuple[tuple[int, int], ...] = ()
+    shift: float | None = None
+    embedded: float | None = None
+    image_weight: float | None = None
+    frames: int | None = None
+    stride: int = 1
+    fps: float = 16.0
+    seconds: float | None = None
+    fitted: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Card(Strict):
+    """Describe a model completely, so that its file alone suffices to use it.
+
+    fingerprint: sha256 of the weights as they lie in the file, in hexadecimal; empty until they are written; family,
+    variant: whose model it is, keys of `families.table`. Only cards of this program's own family are ever in a file;
+    those of other makers' models are made when one is loaded, and name classes that `foreign.table` lists.
+    """
+
+    name: str
+    net: Part
+    process: Part
+    kind: Kind
+    space: Part
+    advice: Advice
+    licence: str
+    autoencoder: Part | None = None
+    text: Part | None = None
+    tokenizer: Part | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    family: str = OWN
+    variant: str = ""
+    modality: Literal["image", "video", "audio"] = "image"
+    version: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        if self.family != OWN:
+            return
+        for role, known in CLASSES.items():
+            part = getattr(self, role)
+            if part is not None and part.class_ not in known:
+                raise InputError(f"the card names an unknown {role} {part.class_!r}: {nearest(part.class_, known)}")
+            if part is not None:
+                _sane(part.args, f"{role}.args")
+        for setting in self.advice.fitted:
+            _sane(setting.sampler.args, "advice.fitted.sampler.args")
+        if (self.text is None) != (self.tokenizer is None):
+            raise InputError("the card has a text encoder or a tokenizer, but not both")
+        if (self.space.class_ == "Latent") != (self.autoencoder is not None):
+            raise InputError(f"the card joins the space {self.space.class_} and autoencoder {self.autoencoder}")
+
+
+def to_json(card: Card) -> str:
+    """Write a card as one line of JSON."""
+    return dump(card)
+
+
+def from_json(text: str, where: str) -> Card:
+    """Read a card. Raises InputError, starting with `where`, for anything that a card cannot say."""
+    return parse(Card, text, where)
+
+
+def read_card(path: str | os.PathLike[str], header: Header | None = None) -> Card:
+    """Read the card of a model's file, and none of its tensors. Raises InputError where there is no sound one."""
+    text = (header or read_header(path)).metadata.get(KEY)
+    if text is None:
+        raise InputError(f"{path}: holds no card: it is not a model of this program")
+    card = from_json(text, f"{path}: card")
+    if card.family != OWN:
+        raise InputError(f"{path}: card: family {card.family!r}: only {OWN!r} has cards in files")
+    return card
+
+
+def _sane(value: Any, place: str, depth: int = 0) -> None:
+    if isinstance(value, dict | list | tuple):
+        if len(value) > LONGEST or depth > 4:
+            raise InputError(f"the card's {place} is too long or nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            _sane(item, place, depth + 1)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST:  # also what is not a number
+        raise InputError(f"the card's {place} holds {value}, numbers to {LARGEST} are allowed")
+    elif isinstance(value, str) and len(value) > LONGEST:
+        raise InputError(f"the card's {place} holds a text of {len(value)} letters")

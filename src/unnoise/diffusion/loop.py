@@ -1,0 +1,53 @@
+"""The loop that asks a denoiser what a sampler wants to know. Whether gradients are kept is up to the caller."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from unnoise.diffusion.denoiser import Denoise
+from unnoise.diffusion.noise import Draw
+from unnoise.errors import InputError, NonFiniteError
+from unnoise.sampling.state import Sampler, State, query
+
+LoopCallback = Callable[[State[Tensor], Tensor], None]
+
+
+def run(
+    sampler: Sampler[Tensor, Tensor],
+    denoise: Denoise,
+    state: State[Tensor],
+    draw: Draw,
+    seeds: Sequence[int],
+    watch: LoopCallback | None = None,
+) -> Tensor:
+    """Advance a state to its end and return x: (B, *d). The state may be new, or one that was paused.
+
+    seeds: one for each row. Noise is drawn for each query, only for a sampler that wants it. watch(state, x0) is
+    called after each query with the state that asked and the answer, for progress and previews.
+    Raises NonFiniteError at the first answer with NaN or infinity, and InputError unless seeds fit the rows.
+    """
+    if len(seeds) != len(state.x):
+        raise InputError(f"{len(seeds)} seeds: one for each of the {len(state.x)} rows")
+    while not state.done:
+        x0 = denoise(state.x, levels(state))
+        if not x0.isfinite().all():
+            raise NonFiniteError(
+                f"step {state.i} of {len(state.grid) - 1}, sigma {state.level:g}, dtype {x0.dtype}: "
+                f"NaN or infinity in the samples of seeds {_broken(x0, seeds)}"
+            )
+        if watch is not None:
+            watch(state, x0)
+        noise = draw(tuple(seeds), query(sampler, state), state.x) if sampler.stochastic else None
+        state = sampler.advance(state, x0, noise)
+    return state.x
+
+
+def levels(state: State[Tensor]) -> Tensor:
+    """Give the level of a state to each of its rows: (B,), in float32 at least."""
+    dtype = torch.promote_types(state.x.dtype, torch.float32)
+    return torch.full((len(state.x),), state.level, dtype=dtype, device=state.x.device)
+
+
+def _broken(x0: Tensor, seeds: Sequence[int]) -> list[int]:
+    return [seed for seed, row in zip(seeds, x0, strict=True) if not row.isfinite().all()]

@@ -1,0 +1,162 @@
+"""What a request takes of a machine, told before any weight is read: memory, stage by stage, and work."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.card import OWN
+from unnoise.devices import available
+from unnoise.diffusion.denoiser import Conditioning
+from unnoise.estimate.cost_model import Cost, Kernels, cost, kept
+from unnoise.generation.engine import ImageConditioning
+from unnoise.generation.resolve import Plan
+from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, PackedLinear, release
+from unnoise.pipeline import Pipeline
+
+ROOM = 0.8  # of the free memory that weights and their copies may take, as `foreign.load` has it
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStage:
+    """Say what one stage takes. calls: how often it runs for a request; copies: bytes of weights kept from then on."""
+
+    name: str
+    cost: Cost
+    calls: int
+    copies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Say what a request takes, in bytes. weights: by network; stages: in the order in which they run.
+
+    batch: samples computed at once; dtype: of the weights; program: of the process without any model.
+    """
+
+    weights: Mapping[str, int]
+    stages: tuple[MemoryStage, ...]
+    batch: int
+    dtype: str
+    program: int = 0
+
+    @property
+    def needed(self) -> int:
+        """Give the most bytes that are held at one time."""
+        copies = accumulate(stage.copies for stage in self.stages)
+        peaks = (held + stage.cost.peak for held, stage in zip(copies, self.stages, strict=True))
+        return self.program + sum(self.weights.values()) + max(peaks)
+
+    def fits(self, free: int | None) -> bool:
+        """Say whether it fits into so many bytes, beside the program that runs already; None is without end."""
+        return free is None or self.needed - self.program <= free
+
+
+def budget(pipeline: Pipeline, plan: Plan, samples: int, batch: int, device: str = "cpu") -> MemoryEstimate:
+    """Measure what a plan takes of a device. pipeline: on the meta device; samples: in all; batch: at once.
+
+    Raises InputError where it cannot be told without the weights.
+    """
+    nets = pipeline.networks()
+    weights = {role: sum(map(_bytes, (*net.parameters(), *net.buffers()))) for role, net in nets.items()}
+    copies = {role: list(_copied(net)) if device == "cpu" else [] for role, net in nets.items()}
+    free = available(torch.device(device))
+    wanted = sum(weights.values()) + sum(_bytes(weight) for role in copies for weight in copies[role])
+    if free is not None and wanted >= ROOM * free:
+        copies = {role: [] for role in nets}
+    if plan.dtype != pipeline.dtype:
+        copies["net"] = []  # under autocast layers work on weights that are narrowed at each call
+    kernels = Kernels(device, kept(weight for role in copies for weight in copies[role]))
+    stages = _stages(pipeline, plan, min(batch, samples), kernels)
+    batches = -(-samples // batch)
+    calls = {"text": 1 + plan.guided, "picture": 1, "step": batches * _queries(plan), "decoding": batches}
+    after = {"step": "net", "decoding": "autoencoder"}
+    found = tuple(
+        MemoryStage(name, one, calls[name], sum(map(_bytes, copies.get(after.get(name, ""), []))))
+        for name, one in stages
+    )
+    return MemoryEstimate(weights, found, min(batch, samples), pipeline.dtype, resident() if device == "cpu" else 0)
+
+
+def narrowed(pipeline: Pipeline, dtype: torch.dtype) -> None:
+    """Bring the networks of another maker's model on the meta device to a dtype, as loading them in it would."""
+    for net in pipeline.networks().values():
+        net.to(dtype)
+
+
+def smaller(
+    pipeline: Pipeline, plan: Plan, asked: MemoryEstimate, samples: int, device: str = "cpu"
+) -> Iterator[MemoryEstimate]:
+    """Give what takes less than a budget: half as many at once, and so on, then the same in half the numbers."""
+    for dtype in ("", "bfloat16"):
+        if dtype and (pipeline.card.family == OWN or pipeline.dtype != "float32"):
+            return
+        if dtype:
+            narrowed(pipeline, torch.bfloat16)
+            plan = replace(plan, dtype="bfloat16")
+        batch = asked.batch if dtype else asked.batch // 2
+        while batch:
+            yield budget(pipeline, plan, samples, batch, device)
+            batch //= 2
+
+
+def resident() -> int:
+    """Give the bytes of memory that this process holds, 0 where nothing says it."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0
+
+
+def _stages(pipeline: Pipeline, plan: Plan, batch: int, kernels: Kernels) -> Iterator[tuple[str, Cost]]:
+    """Run each stage on the meta device, with what the one before has made."""
+    cond, seen = Conditioning(), None
+    with torch.device("meta"):
+        if pipeline.text is not None:
+            reader, read = pipeline.text, list[Conditioning]()
+            yield "text", cost(lambda: read.extend(reader([""])), kernels)
+            cond = read[0]
+        if pipeline.sight is not None:
+            see, (width, height) = pipeline.sight.see, plan.size
+            picture, mask = torch.empty(1, 3, height, width), torch.empty(1, 1, height, width)
+            shown = list[Tensor]()
+            yield "picture", cost(lambda: shown.append(see(picture, mask)), kernels)
+            seen = shown[0]
+        shape, rows = pipeline.shape(plan), batch * _asked(plan)
+        narrow = None if plan.dtype == pipeline.dtype else getattr(torch, plan.dtype)
+        plain = replace(plan, dtype=pipeline.dtype, weight=1.0, image_weight=None)
+
+        def step() -> Tensor:
+            denoise = pipeline.denoise(plain, [cond] * rows, None, ImageConditioning(seen))
+            return denoise(torch.empty(rows, *shape), torch.ones(rows))
+
+        for net in pipeline.networks().values():
+            release(net)
+        yield "step", cost(step, replace(kernels, narrow=narrow))
+        yield "decoding", cost(lambda: pipeline.space.decode(torch.empty(batch, *shape)), kernels)
+
+
+def _asked(plan: Plan) -> int:
+    """Say about how many conditions the network is asked in one call."""
+    return 1 if not plan.guided else 2 if plan.image_weight is None else 3
+
+
+def _queries(plan: Plan) -> int:
+    """Say how many calls of the network a sampler makes, all rows of guidance in one call."""
+    return (len(plan.grid) - 1) * plan.sampler.queries
+
+
+def _copied(net: nn.Module) -> Iterator[Tensor]:
+    """List the weights of which a network's layers keep copies in oneDNN's layout."""
+    packed = (module for module in net.modules() if isinstance(module, PackedLinear | PackedConv2d))
+    for module in packed:
+        if module.weight.numel() >= LEAST and module.weight.dtype in DTYPES:
+            yield module.weight
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,265 @@
+"""What a LoRA file holds: its layout, its modules with rank and alpha, and the base that its shapes fit."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from unnoise.families.bases import BaseShape, fitting, named
+from unnoise.families.identity import Identity
+from unnoise.families.own import LORA, base_told
+from unnoise.formats.header import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """Describe the adapter of one layer.
+
+    part: "denoiser", "text", "text_2" or "text_3"; kind: "lora", "loha", "lokr", "oft", "glora", "ia3", "full", "norm",
+    "dora"; rank: None where the kind has none; alpha: name of the tensor that holds it, "" where there is none; width:
+    what goes in and comes out, None where the shapes do not tell; conv: it adapts a convolution of more than one pixel;
+    missing: the half that the file lacks, "down" or "up".
+    """
+
+    part: str
+    kind: str
+    rank: int | None
+    alpha: str
+    width: tuple[int | None, int | None]
+    conv: bool = False
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Describe a LoRA file. layout: "kohya", "peft", "diffusers", "lycoris"; modules: by name in the file.
+
+    dialect: how the layers of the denoiser are named, "diffusers" (down_blocks), "ldm" (input_blocks), "transformer"
+    for what has no such blocks, "" where there are none; strange: how many of the file's tensors belong to no module.
+    """
+
+    layout: str
+    modules: Mapping[str, Module]
+    dialect: str = ""
+    strange: int = 0
+
+
+PARTS = {
+    "lora_te1_": "text",
+    "lora_te2_": "text_2",
+    "lora_te3_": "text_3",
+    "lora_te_": "text",
+    "lora_prior_te_": "text",
+    "lora_unet_": "denoiser",
+    "lora_prior_unet_": "denoiser",
+    "lora_transformer_": "denoiser",
+    "lycoris_text_model_": "text",
+    "lycoris_": "denoiser",
+    "text_encoder_2.": "text_2",
+    "text_encoder_3.": "text_3",
+    "text_encoder.": "text",
+    "text_encoders.clip_l.transformer.": "text",
+    "text_encoders.clip_g.transformer.": "text_2",
+    "text_encoders.t5xxl.transformer.": "text_3",
+    "text_model.": "text",
+    "unet.": "denoiser",
+    "transformer.": "denoiser",
+    "transformer_2.": "denoiser",
+    "prior.": "denoiser",
+    "diffusion_model.": "denoiser",
+    "model.diffusion_model.": "denoiser",
+}
+START = re.compile("|".join(re.escape(start) for start in sorted(PARTS, key=len, reverse=True)))
+WRAPPED = "base_model.model."  # how peft names a model that it wrapped
+MODULES = 20_000  # that are read; the largest real files have about 3,000
+LONGEST = 250  # letters of a tensor's name; real ones have at most about 150
+# How the last part of a tensor's name says what it is of its module.   Source: kohya-ss/sd-scripts, networks/lora.py;
+# huggingface/diffusers, loaders/lora_conversion_utils.py; KohakuBlueleaf/LyCORIS, lycoris/modules
+END = re.compile(
+    r"[._](lora_(?:down|up|mid)\.weight|lora_[AB](?:\.[\w-]{1,64})?\.(?:weight|bias)|lora\d?\.(?:down|up)\.weight"
+    r"|lora_linear_layer\.(?:down|up)\.weight|lora_magnitude_vector(?:\.[\w-]{1,64}){0,2}|dora_scale|alpha"
+    r"|hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|oft_blocks|oft_diag|rescale|[ab][12]\.weight|on_input"
+    r"|diff|diff_b|w_norm|b_norm)$"
+)
+KINDS = {"hada": "loha", "lokr": "lokr", "oft_": "oft", "resc": "oft", "on_i": "ia3", "diff": "full", "w_no": "norm"}
+KINDS |= {"b_no": "norm", "down": "lora", "up": "lora", "mid": "lora"}
+KINDS |= dict.fromkeys(("a1", "a2", "b1", "b2"), "glora")
+SURE = {"lora", "loha", "lokr", "oft", "ia3", "dora"}  # kinds whose names nothing but an adapter has
+PAIRS = {"down": "up", "up": "down"}
+DIALECTS = (
+    ("diffusers", re.compile(r"(?:down|up)_blocks_\d|mid_block_")),
+    ("ldm", re.compile(r"(?:input|output)_blocks_\d|middle_block_")),
+)
+
+
+def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora | None:
+    """Read the modules of a LoRA file from its header; None where it is none."""
+    groups = grouped(tensors)
+    layouts = Counter(_layout(END.search(key)[1]) for halves in groups.values() for key in halves.values())  # type: ignore[index]
+    modules = {name: _module(name, halves, tensors) for name, halves in groups.items() if set(halves) != {"alpha"}}
+    claimed = sum(len(groups[name]) + (modules[name].kind == "ia3") for name in modules)
+    if not tensors and metadata.get("ss_network_module"):
+        return Lora("kohya", {})
+    if claimed * 2 < max(len(tensors), 1) or not any(_is_sure(name, one) for name, one in modules.items()):
+        return None
+    layout = layouts.most_common(1)[0][0]
+    if {one.kind for one in modules.values()} & {"loha", "lokr", "oft", "glora", "ia3"}:
+        layout = "lycoris"
+    counts = dialects(modules)
+    return Lora(layout, modules, max(counts, key=lambda key: counts[key]) if counts else "", len(tensors) - claimed)
+
+
+def grouped(tensors: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Gather the tensors of each module: what a tensor is of its module, and its name.
+
+    "down", "mid" and "up" of a LoRA, "alpha", "scale" of DoRA, "bias", and else as LyCORIS names them.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for key in tensors:
+        if len(key) <= LONGEST and len(groups) < MODULES and (found := END.search(key)):
+            groups.setdefault(key[: found.start()], {})[_half(found[1])] = key
+    return groups
+
+
+def dialects(modules: Mapping[str, Module]) -> dict[str, int]:
+    """Count the modules of the denoiser by how their layers are named."""
+    counts: Counter[str] = Counter()
+    for name, module in modules.items():
+        if module.part == "denoiser":
+            layer = target(name)
+            counts[next((dialect for dialect, marks in DIALECTS if marks.match(layer)), "transformer")] += 1
+    return dict(counts)
+
+
+def target(name: str) -> str:
+    """Give the layer that a module adapts, with underscores for dots and without what says which part it is of."""
+    plain = name.removeprefix(WRAPPED)
+    start = START.match(plain)
+    return plain[start.end() if start else 0 :].replace(".", "_")
+
+
+def base_of(lora: Lora, metadata: Mapping[str, str]) -> Identity:
+    """Tell the base that a LoRA was made for: by its shapes, and only where they do not tell, by what its file says."""
+    shown, said = by_shapes(lora), by_metadata(metadata)
+    if not shown.known:
+        return said
+    if said.family == "chroma" and shown.family == "flux1":  # the same layers: only the file's word tells them apart
+        return said
+    if said.family != shown.family:
+        return shown
+    return replace(shown, variant=shown.variant or said.variant, prediction=said.prediction)
+
+
+def by_shapes(lora: Lora) -> Identity:
+    """Tell the base by the widths and the numbers of the layers that are adapted."""
+    return fitting(list(_shapes(lora)))
+
+
+def by_metadata(metadata: Mapping[str, str]) -> Identity:
+    """Tell the base by what the trainer wrote of it."""
+    if LORA in metadata:
+        return base_told(metadata)
+    for key in ("ss_base_model_version", "modelspec.architecture"):
+        value = metadata.get(key, "")
+        found = named(value)
+        if found.known:
+            kind = {"epsilon": "eps", "v": "v"}.get(metadata.get("modelspec.prediction_type", "").lower(), "")
+            if value.endswith("_v") and found.family in ("sd1", "sd2"):
+                kind = "v"
+            return replace(found, prediction=kind, known_by=f"the metadata {key} = {value[:60]!r}")
+    return Identity()
+
+
+def _shapes(lora: Lora) -> Iterator[BaseShape]:
+    for name, module in lora.modules.items():
+        prefix = "lora_te_" if name.startswith("lora_te_") else ""
+        yield BaseShape(name, target(name), module.part, module.width, prefix)
+
+
+def _half(ending: str) -> str:
+    if ending.startswith("lora_magnitude_vector") or ending == "dora_scale":
+        return "scale"
+    if ending.endswith(".bias"):
+        return "bias"
+    if ending.startswith("lora"):
+        if "lora_A" in ending or ".down" in ending or "_down" in ending:
+            return "down"
+        return "mid" if "_mid" in ending else "up"
+    return ending.removesuffix(".weight")
+
+
+def _layout(ending: str) -> str:
+    if ending.startswith(("lora_A", "lora_B", "lora_magnitude")):
+        return "peft"
+    if ending.startswith(("lora.", "lora1.", "lora2.", "lora_linear_layer")):
+        return "diffusers"
+    return "kohya"
+
+
+def _is_sure(name: str, module: Module) -> bool:
+    return module.kind in SURE or name.startswith(("lora_", "lycoris_"))
+
+
+def _module(name: str, halves: Mapping[str, str], tensors: Mapping[str, Entry]) -> Module:
+    start = START.match(name.removeprefix(WRAPPED))
+    part = PARTS[start[0]] if start else "denoiser"
+    kinds = sorted(KINDS[half[:4]] for half in halves if half[:4] in KINDS)
+    kind = "lora" if "lora" in kinds or not kinds else kinds[0]
+    shapes = {half: tensors[key].shape for half, key in halves.items()}
+    if kind == "ia3" and f"{name}.weight" in tensors:
+        shapes["weight"] = tensors[f"{name}.weight"].shape
+    rank, width, conv = _measure(kind, shapes)
+    missing = next((other for half, other in PAIRS.items() if half in halves and other not in halves), "")
+    if kind == "lora" and "scale" in halves:
+        kind = "dora"
+    return Module(part, kind, rank, halves.get("alpha", ""), width, conv, missing)
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+Size = tuple[int | None, tuple[int | None, int | None], bool]  # rank, width in and out, whether it is a convolution
+
+
+def _measure(kind: str, shapes: Shapes) -> Size:
+    if kind == "lora":
+        down, up = shapes.get("down", ()), shapes.get("up", ())
+        wide = next((shape for shape in (shapes.get("mid", ()), down) if len(shape) > 2), ())
+        return _at(down, 0, _at(up, 1)), (_at(down, 1), _at(up, 0)), any(side > 1 for side in wide[2:])
+    if kind == "loha":
+        first, second = shapes.get("hada_w1_a", ()), shapes.get("hada_w1_b", ())
+        core = shapes.get("hada_t1", ())
+        out = _at(first, 1) if core else _at(first, 0)
+        return _at(second, 0), (_at(second, 1), out), any(side > 1 for side in core[2:])
+    if kind == "lokr":
+        return _lokr(shapes)
+    if kind == "glora":
+        return _at(shapes.get("b1", ()), 1), (None, _at(shapes.get("b1", ()), 0)), False
+    if kind == "full":
+        diff = shapes.get("diff", ())
+        return None, (_at(diff, 1), _at(diff, 0, _at(shapes.get("diff_b", ()), 0))), any(side > 1 for side in diff[2:])
+    if kind == "oft":
+        blocks = shapes.get("oft_blocks", shapes.get("oft_diag", ()))
+        return None, (None, blocks[-3] * blocks[-2] if len(blocks) == 3 else None), False
+    return None, (None, _at(shapes.get("w_norm", shapes.get("weight", ())), 0)), False
+
+
+def _lokr(shapes: Shapes) -> Size:
+    """Multiply the sides of both factors: a Kronecker product is as wide as the product of theirs."""
+    rank = None
+    sides: list[tuple[int | None, int | None]] = []
+    conv = any(side > 1 for side in (*shapes.get("lokr_w2", ())[2:], *shapes.get("lokr_t2", ())[2:]))
+    for factor in ("lokr_w1", "lokr_w2"):
+        whole, left, right = (shapes.get(factor + half, ()) for half in ("", "_a", "_b"))
+        tucker = factor == "lokr_w2" and "lokr_t2" in shapes
+        if not whole:
+            rank = _at(right, 0, rank)
+        sides.append((_at(whole or right, 1), _at(whole, 0) if whole else _at(left, 1 if tucker else 0)))
+    (first_in, first_out), (second_in, second_out) = sides
+    return rank, (_times(first_in, second_in), _times(first_out, second_out)), conv
+
+
+def _times(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first * second
+
+
+def _at(shape: tuple[int, ...], index: int, default: int | None = None) -> int | None:
+    return shape[index] if index < len(shape) else default

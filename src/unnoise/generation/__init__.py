@@ -1,0 +1,1 @@
+"""From options to samples: resolve, prepare, the engine, decoding, metadata."""

@@ -1,0 +1,54 @@
+"""The limits of what may be asked for, and the checks that hold to them."""
+
+from math import inf, isfinite
+from typing import Any, Final
+
+from unnoise.errors import InputError, check_whole
+
+STEPS: Final = 1000
+GUIDANCE: Final = 100.0
+SEEDS: Final = 2**63  # seeds are below this; sample k has seed + k
+SIDE: Final = 4096  # pixels
+AREA: Final = 1 << 22  # pixels computed at once
+TOTAL: Final = 1 << 28  # pixels of all pictures of one request, which are held in memory together
+PICTURES: Final = 4096  # samples of one prompt, and rows of one batch
+ALL: Final = 1 << 16  # pictures of one request
+LETTERS: Final = 10_000  # of a prompt
+DTYPES: Final = ("float32", "bfloat16", "float16")
+FRAMES: Final = 1024  # of a film
+SECONDS: Final = 600.0  # of a sound
+LORA: Final = 4.0  # the largest weight of an adapter, either way
+STRENGTH: Final = 0.6  # of a change to an image, where the caller does not say
+
+
+def check_text(name: str, text: object) -> None:
+    """Raise InputError unless `text` is Unicode of at most LETTERS letters."""
+    if not isinstance(text, str):
+        raise InputError(f"{name} {text!r}: a text")
+    if len(text) > LETTERS:
+        raise InputError(f"{name} of {len(text)} letters: at most {LETTERS}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{name} {text!r}: not Unicode, it holds half a character") from None
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Raise InputError unless `value` is a number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and low <= value <= high):
+        raise InputError(f"{name} {value!r}: a number from {low:g} to {high:g}")
+
+
+def check_size(size: Any) -> None:
+    """Raise InputError unless `size` is a width and a height, each from 1 to SIDE."""
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise InputError(f"size {size!r}: a width and a height")
+    for name, side in zip(("width", "height"), size, strict=True):
+        check_whole(name, side, 1, SIDE)
+
+
+def check_levels(name: str, ends: Any) -> None:
+    """Raise InputError unless `ends` is a lower and an upper level, 0 <= lower < upper <= inf."""
+    numbers = isinstance(ends, tuple | list) and all(isinstance(end, int | float) for end in ends)
+    if not numbers or len(ends) != 2 or not 0 <= ends[0] < ends[1] <= inf:
+        raise InputError(f"{name} {ends!r}: a lower and a higher level, 0 to inf")

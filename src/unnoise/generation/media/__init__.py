@@ -1,0 +1,1 @@
+"""Samples as files: images, videos, audio, contact sheets."""

@@ -1,0 +1,1 @@
+"""Models, files and pipelines of other programs."""

@@ -1,0 +1,22 @@
+"""Networks that follow an instruction: 8 channels, of x and of the latents of the picture that is to be changed.
+
+Those latents are as the autoencoder gives them, without the scale that x has.
+Source: Brooks et al. 2023 (InstructPix2Pix), section 3.2; timothybrooks/instruct-pix2pix, edit_cli.py and
+configs/generate.yaml (guidance 7.5, towards the picture 1.5).
+"""
+
+from torch import Tensor
+
+from unnoise.generation.prepare import ImageConditioner
+from unnoise.spaces.latent import Latent
+
+IMAGE_WEIGHT = 1.5
+
+
+def sight(space: Latent) -> ImageConditioner:
+    """Show a picture on the cells of a space."""
+
+    def see(picture: Tensor, _: Tensor | None) -> Tensor:
+        return space.affine.to_code(space.encode(picture))
+
+    return ImageConditioner(see, masked=False)

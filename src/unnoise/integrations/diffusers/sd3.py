@@ -1,0 +1,110 @@
+"""Stable Diffusion 3 and 3.5: two CLIPs side by side, T5 behind them, their pooled vectors, one transformer for all.
+
+Source: Esser et al. 2024, arXiv:2403.03206; diffusers, pipelines/stable_diffusion_3.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.process import Flow
+from unnoise.errors import InputError
+from unnoise.families.facts import facts
+from unnoise.integrations.diffusers.advice import advise
+from unnoise.integrations.diffusers.autoencoder_kl import latent_space
+from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
+from unnoise.text.clip import Clip
+from unnoise.text.emphasis import Emphasis
+from unnoise.text.t5 import Stack
+
+TOKENS = 256  # of T5
+CLOCK = 1000.0  # the network counts time to this
+LAYER = -2  # of CLIP: the last hidden states but one, without a norm
+STEPS, GUIDANCE, SHIFT = 28, 7.0, 3.0  # Source: diffusers, pipeline_stable_diffusion_3.py, defaults
+
+
+class Sd3Net(nn.Module):
+    """Call the transformer. It knows no mask: rows whose texts differ in length are asked one by one."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+        self.factor = int(net.config.patch_size)
+
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
+        """Ask it. x: (B, c, h, w) in the native frame; time: (B,) in [0, 1]."""
+        if cond.tokens is None or cond.vector is None:
+            raise InputError("cond: this network needs text and its pooled vector")
+        if cond.mask is None:
+            return self._ask(x, time, cond.tokens, cond.vector)
+        rows = (slice(k, k + 1) for k in range(len(x)))
+        lengths = cond.mask.sum(1).tolist()
+        asked = zip(rows, lengths, strict=True)
+        return torch.cat([self._ask(x[k], time[k], cond.tokens[k, :n], cond.vector[k]) for k, n in asked])
+
+    def _ask(self, x: Tensor, time: Tensor, tokens: Tensor, vector: Tensor) -> Tensor:
+        dtype = weights_dtype(self.net)
+        out: Tensor = self.net(x.to(dtype), tokens.to(dtype), vector.to(dtype), time * CLOCK, return_dict=False)[0]
+        return out.to(x.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipsAndT5:
+    """Features of two CLIPs in the width of T5, those of T5 behind them; zeros where the model is without T5."""
+
+    clips: Sequence[Clip]
+    stack: Stack | None
+    width: int
+
+    @property
+    def net(self) -> nn.Module:
+        """The text networks."""
+        nets = [clip.net for clip in self.clips] + ([] if self.stack is None else [self.stack.net])
+        return nn.ModuleList(nets)
+
+    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+        """Read prompts. Raises InputError for one that is too long, or weighs words, which T5 cannot."""
+        return [self._read(prompt, emphasis) for prompt in prompts]
+
+    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+        """Read a negative prompt."""
+        return self._read(prompt, emphasis)
+
+    def _read(self, prompt: str, emphasis: Emphasis) -> Conditioning:
+        read = [clip.read(prompt, emphasis) for clip in self.clips]
+        features = torch.cat([one for one, _ in read], 2)
+        features = nn.functional.pad(features, (0, self.width - features.shape[2]))
+        behind = features.new_zeros(1, TOKENS, self.width)
+        if self.stack is not None:
+            behind = self.stack.read(prompt, emphasis)[0]
+        pooled = torch.cat([one for _, one in read], 1)
+        return Conditioning(tokens=torch.cat([features, behind], 1).float(), vector=pooled.float())
+
+
+def adapt(parts: ForeignComponents) -> Adapted:
+    """Make the pieces of a pipeline."""
+    net = parts.net("transformer")
+    numbers = ("", "_2")
+    clips = [Clip(parts.tokenizer(f"tokenizer{k}"), parts.net(f"text_encoder{k}"), LAYER) for k in numbers]
+    t5 = parts.nets.get("text_encoder_3")
+    stack = None if t5 is None else Stack(parts.tokenizer("tokenizer_3"), t5, TOKENS, masked=False)
+    known = facts(parts.identity)
+    return Adapted(
+        net=Sd3Net(net),
+        process=Flow(),
+        kind="flow",
+        space=latent_space(parts.net("vae")),
+        text=ClipsAndT5(clips, stack, int(net.config.joint_attention_dim)),
+        advice=advise(
+            parts,
+            guidance=GUIDANCE,
+            steps=STEPS,
+            size=int(net.config.sample_size),
+            grid="flow",
+            shift=float(parts.config("scheduler").get("shift") or (known and known.flow_shift) or SHIFT),
+        ),
+    )

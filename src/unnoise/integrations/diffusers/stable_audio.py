@@ -1,0 +1,126 @@
+"""Stable Audio Open, text to sound: T5 text, the seconds where a sound begins and ends, a transformer in one dimension.
+
+Source: Evans et al. 2024, arXiv:2407.14358; diffusers, pipeline_stable_audio.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.process import Angle
+from unnoise.errors import InputError
+from unnoise.integrations.diffusers.advice import advise
+from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
+from unnoise.spaces.audio import AudioLatent
+from unnoise.text.emphasis import Emphasis
+from unnoise.text.t5 import Stack
+
+TOKENS = 128
+STEPS, GUIDANCE, SECONDS = 100, 7.0, 10.0  # Source: diffusers, pipeline_stable_audio.py, defaults
+LOWEST, HIGHEST = 0.3, 500.0  # levels. Source: the same, CosineDPMSolverMultistepScheduler
+
+
+class StableAudioNet(nn.Module):
+    """Call the transformer with text and seconds. `cond.vector` is the seconds of begin and end, (B, 2).
+
+    Where the mask of `cond` has no real token, text and seconds are zeros: that is what it was trained to do without.
+    """
+
+    def __init__(self, net: Any, projection: Any) -> None:
+        super().__init__()
+        self.net, self.projection = net, projection
+
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
+        """Ask it. x: (B, c, l) in the native frame; time: (B,) in [0, 1]."""
+        if cond.tokens is None or cond.mask is None or cond.vector is None:
+            raise InputError("cond: this network needs text and seconds")
+        from diffusers.models.embeddings import get_1d_rotary_pos_embed
+
+        dtype = weights_dtype(self.net)
+        begin = self.projection(start_seconds=cond.vector[:, 0]).seconds_start_hidden_states
+        end = self.projection(end_seconds=cond.vector[:, 1]).seconds_end_hidden_states
+        told = cond.mask.any(1)[:, None, None]
+        rotary = get_1d_rotary_pos_embed(
+            self.net.config.attention_head_dim // 2, x.shape[2] + 1, use_real=True, repeat_interleave_real=False
+        )
+        out: Tensor = self.net(
+            x.to(dtype),
+            time.to(dtype),
+            encoder_hidden_states=torch.cat([cond.tokens.to(dtype), begin * told, end * told], 1),
+            global_hidden_states=torch.cat([begin, end], 2),
+            rotary_embedding=tuple(one.to(x.device) for one in rotary),
+            return_dict=False,
+        )[0]
+        return out.to(x.dtype)
+
+
+class Oobleck(nn.Module):
+    """AutoencoderOobleck: sound to latents and back."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+        self.factor, self.rate = prod(vae.config.downsampling_ratios), int(vae.config.sampling_rate)
+        self.latents = int(vae.config.decoder_input_channels)
+
+    def encode(self, data: Tensor) -> Tensor:
+        """Give the mean (B, latents, l). data: (B, C, n) in [-1, 1]."""
+        found: Tensor = self.vae.encode(data.to(weights_dtype(self.vae))).latent_dist.mean
+        return found.to(data.dtype)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Give data (B, C, n). latents: (B, latents, l)."""
+        found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
+        return found.to(latents.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projected:
+    """Features of one text network in the width of the transformer, with zeros behind the prompt."""
+
+    stack: Stack
+    projection: Any
+
+    @property
+    def net(self) -> nn.Module:
+        """The text network."""
+        return nn.ModuleDict({"text_encoder": self.stack.net})
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+        """Read prompts. Raises InputError for one that is too long or weighs words."""
+        return [self._read(prompt, emphasis) for prompt in prompts]
+
+    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+        """Read a negative prompt; the empty one is no text at all, which the mask says."""
+        read = self._read(prompt, emphasis)
+        if prompt or read.tokens is None or read.mask is None:
+            return read
+        return Conditioning(tokens=torch.zeros_like(read.tokens), mask=torch.zeros_like(read.mask))
+
+    def _read(self, prompt: str, emphasis: Emphasis) -> Conditioning:
+        features, mask = self.stack.read(prompt, emphasis)
+        inner: Tensor = self.projection(text_hidden_states=features * mask[..., None]).text_hidden_states
+        return Conditioning(tokens=(inner * mask[..., None]).float(), mask=mask)
+
+
+def adapt(parts: ForeignComponents) -> Adapted:
+    """Make the pieces of a pipeline."""
+    net, projection = parts.net("transformer"), parts.net("projection_model")
+    config = parts.config("scheduler")
+    space = AudioLatent(Oobleck(parts.net("vae")), int(net.config.sample_size))
+    text = Stack(parts.tokenizer("tokenizer"), parts.net("text_encoder"), TOKENS, masked=True)
+    return Adapted(
+        net=StableAudioNet(net, projection),
+        process=Angle(float(config.get("sigma_min", LOWEST)), float(config.get("sigma_max", HIGHEST))),
+        kind="v",
+        space=space,
+        text=Projected(text, projection),
+        advice=advise(parts, guidance=GUIDANCE, steps=STEPS, grid="exponential", seconds=min(SECONDS, space.seconds)),
+        modality="audio",
+    )

@@ -1,0 +1,136 @@
+"""Wan 2.1 and 2.2, text to video: UMT5 text whose filling is zeros, one transformer or one for each half of the noise.
+
+Source: Wan Team 2025, arXiv:2503.20314; diffusers, pipeline_wan.py.
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.process import Flow
+from unnoise.errors import InputError
+from unnoise.families.facts import facts
+from unnoise.integrations.diffusers.advice import advise
+from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
+from unnoise.spaces.video import VideoLatent
+from unnoise.text.emphasis import Emphasis
+from unnoise.text.t5 import Stack
+
+TOKENS = 512
+CLOCK = 1000.0  # the network counts time to this
+FRAMES, FPS, STEPS, GUIDANCE, SHIFT = 81, 16.0, 50, 5.0, 5.0  # Source: diffusers, docs/source/en/api/pipelines/wan.md
+TILED = 640 * 640  # pixels of a frame above which films are decoded tile by tile
+
+
+class WanNet(nn.Module):
+    """Ask the transformer of a level: the first at time `boundary` and above, the second below it."""
+
+    def __init__(self, high: Any, low: Any | None, boundary: float) -> None:
+        super().__init__()
+        self.high, self.low, self.boundary = high, low, boundary
+        self.factor = int(high.config.patch_size[1])
+
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
+        """Ask it. x: (B, c, t, h, w) in the native frame; time: (B,) in [0, 1]."""
+        if cond.tokens is None:
+            raise InputError("cond: this network needs text")
+        above = time >= self.boundary
+        if self.low is None or above.all():
+            return _ask(self.high, x, time, cond.tokens)
+        if not above.any():
+            return _ask(self.low, x, time, cond.tokens)
+        out = torch.empty_like(x)
+        out[above] = _ask(self.high, x[above], time[above], cond.tokens[above])
+        out[~above] = _ask(self.low, x[~above], time[~above], cond.tokens[~above])
+        return out
+
+
+def _ask(net: Any, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+    dtype = weights_dtype(net)
+    out: Tensor = net(x.to(dtype), time * CLOCK, tokens.to(dtype), return_dict=False)[0]
+    return out.to(x.dtype)
+
+
+class WanCodec(nn.Module):
+    """AutoencoderKLWan: `stride` frames a cell after the first."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+        self.factor, self.stride = int(vae.config.scale_factor_spatial), int(vae.config.scale_factor_temporal)
+        self.latents = int(vae.config.z_dim)
+
+    def encode(self, data: Tensor) -> Tensor:
+        """Give the mean (B, latents, t, h, w). data: (B, 3, T, H, W) in [-1, 1]."""
+        self.vae.use_tiling = data.shape[-2] * data.shape[-1] > TILED
+        found: Tensor = self.vae.encode(data.to(weights_dtype(self.vae))).latent_dist.mean
+        return found.to(data.dtype)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Give data (B, 3, T, H, W). latents: (B, latents, t, h, w)."""
+        self.vae.use_tiling = latents.shape[-2] * latents.shape[-1] * self.factor**2 > TILED
+        found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
+        return found.to(latents.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZeroFilled:
+    """Features of one text network, with zeros behind the prompt, which the transformer attends to as well."""
+
+    stack: Stack
+
+    @property
+    def net(self) -> nn.Module:
+        """The text network."""
+        return nn.ModuleDict({"text_encoder": self.stack.net})
+
+    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+        """Read prompts. Raises InputError for one that is too long or weighs words."""
+        read = (self.stack.read(cleaned(prompt), emphasis) for prompt in prompts)
+        return [Conditioning(tokens=(features * mask[..., None]).float()) for features, mask in read]
+
+    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+        """Read a negative prompt."""
+        return self([prompt], emphasis)[0]
+
+
+def cleaned(prompt: str) -> str:
+    """Resolve HTML entities and join white space, as the training texts were."""
+    return " ".join(html.unescape(html.unescape(prompt)).split())
+
+
+def adapt(parts: ForeignComponents) -> Adapted:
+    """Make the pieces of a pipeline. Raises InputError for a transformer that needs a picture to start from."""
+    high, low = parts.net("transformer"), parts.nets.get("transformer_2")
+    vae = parts.net("vae")
+    if high.config.in_channels != vae.config.z_dim:
+        raise InputError(
+            f"{parts.where}: its transformer sees {high.config.in_channels} channels, {vae.config.z_dim} of them noise:"
+            f" it continues a picture, and only text to video can be run"
+        )
+    boundary = parts.config("").get("boundary_ratio")
+    known = facts(parts.identity)
+    own = parts.config("scheduler")
+    return Adapted(
+        net=WanNet(high, low, 0.0 if boundary is None else float(boundary)),
+        process=Flow(),
+        kind="flow",
+        space=VideoLatent(WanCodec(vae), tuple(vae.config.latents_mean), tuple(vae.config.latents_std)),
+        text=ZeroFilled(Stack(parts.tokenizer("tokenizer"), parts.net("text_encoder"), TOKENS, masked=True)),
+        advice=advise(
+            parts,
+            guidance=GUIDANCE,
+            steps=STEPS,
+            grid="flow",
+            shift=float(own.get("flow_shift") or own.get("shift") or (known and known.flow_shift) or SHIFT),
+            frames=FRAMES,
+            fps=FPS,
+            stride=int(vae.config.scale_factor_temporal),
+        ),
+        modality="video",
+    )

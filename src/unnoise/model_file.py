@@ -1,0 +1,210 @@
+"""One file is one model: the card in the header; the tensors of net, autoencoder and text under their prefixes."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+
+from unnoise.card import CLASSES, KEY, Card, Part, read_card, to_json
+from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.embedded import find
+from unnoise.errors import InputError
+from unnoise.formats.header import Header, read_header
+from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
+from unnoise.pipeline import Pipeline
+from unnoise.text.encode import PromptEncoder
+
+WEIGHTS = ("F16", "BF16", "F32", "F64")  # what a floating tensor may be stored as
+UNSOUND = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError)
+
+
+def load(model: str | os.PathLike[str], device: str | torch.device = "cpu") -> Pipeline:
+    """Load a model by its name in the zoo or from its file, with float32 weights.
+
+    Raises InputError for an unknown name, for a file that is not a sound model, and for weights that the card's
+    fingerprint does not match.
+    """
+    path, place = find(model), known_device(device)
+    header = read_header(path)
+    pipeline = meta(path, header)
+    _fill(pipeline, path, header, place)
+    _try(pipeline, place, str(path))
+    return pipeline
+
+
+def meta(path: Path, header: Header | None = None) -> Pipeline:
+    """Make the pipeline of a model's file on the meta device: what it is and costs, without weights.
+
+    Raises InputError for a file that is not a sound model.
+    """
+    header = header or read_header(path)
+    card = read_card(path, header)
+    with _at_most(len(header.tensors)):
+        pipeline = _make(card, str(path), "meta")
+    _match(pipeline, header, str(path))
+    for net in pipeline.networks().values():
+        net.requires_grad_(False).eval()
+    return pipeline
+
+
+def save(path: str | os.PathLike[str], pipeline: Pipeline, dtype: torch.dtype = torch.float16) -> Card:
+    """Write a model's file atomically, its weights as `dtype`, and give the card with the fingerprint of those weights.
+
+    Raises InputError where a weight is not finite in `dtype`, or the file cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    for role, module in pipeline.networks().items():
+        for name, tensor in module.state_dict().items():
+            stored = tensor.detach().cpu().to(dtype) if tensor.is_floating_point() else tensor.detach().cpu()
+            if stored.is_floating_point() and not stored.isfinite().all():
+                raise InputError(f"tensor {role}.{name} is not finite in {dtype}")
+            tensors[f"{role}.{name}"] = stored
+    fingerprint = Fingerprint()
+    for name in sorted(tensors):
+        fingerprint.add(name, tensors[name])
+    card = replace(pipeline.card, fingerprint=fingerprint.hex())
+    write_tensors(path, tensors, {"format": "pt", KEY: to_json(card)})
+    return card
+
+
+def build(card: Card, device: str = "cpu") -> Pipeline:
+    """Make the pipeline that a card describes, with fresh weights. Raises InputError where it cannot be made."""
+    return _make(card, "card", device)
+
+
+def known_device(device: str | torch.device) -> torch.device:
+    """Give a device that works on this machine. Raises InputError for another."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
+    return found
+
+
+def _make(card: Card, where: str, device: str) -> Pipeline:
+    process = _part("process", card.process, where)
+    tokenizer = _part("tokenizer", card.tokenizer, where) if card.tokenizer else None
+    with torch.device(device), _Blank() if device == "meta" else nullcontext():
+        net = _part("net", card.net, where)
+        extra = {"autoencoder": _part("autoencoder", card.autoencoder, where)} if card.autoencoder else {}
+        text = PromptEncoder(tokenizer, _part("text", card.text, where)) if card.text and tokenizer else None
+    return Pipeline(card, Denoiser(net, process, card.kind), _part("space", card.space, where, extra), text)
+
+
+class _Blank(TorchFunctionMode):
+    """Leave out values when networks are made on the meta device, where torch would import its compiler for them.
+
+    Random numbers are not drawn, and scaling by a number is nothing: what is left is `torch.empty`, which is light.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.randn, torch.rand):
+            return torch.empty(*args, **kwargs)
+        fills = getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_)
+        if fills or (func is Tensor.mul and isinstance(args[1], int | float)):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _part(role: str, part: Part, where: str, extra: Mapping[str, object] | None = None) -> Any:
+    module, name = CLASSES[role][part.class_].split(":")
+    make = getattr(import_module(module), name)
+    with _explained(where, f"{role} {part.class_}"):
+        return make(**{name: _tuples(value) for name, value in part.args.items()}, **(extra or {}))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+@contextmanager
+def _explained(where: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except UNSOUND as error:
+        raise InputError(f"{where}: {what} of the card: {str(error).partition(chr(10))[0]}") from None
+
+
+@contextmanager
+def _at_most(tensors: int) -> Iterator[None]:
+    """Stop the making of networks with far more parameters than the file has tensors, before they fill the memory."""
+    made = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal made
+        made += parameter is not None
+        if made > 1000 + 2 * tensors:
+            raise InputError(f"the networks need more than {made} tensors, the file has {tensors}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _match(pipeline: Pipeline, header: Header, where: str) -> None:
+    """Raise InputError unless the file has exactly the tensors that the networks need."""
+    needed = {
+        f"{role}.{name}": value for role, net in pipeline.networks().items() for name, value in net.state_dict().items()
+    }
+    for fault, names in (
+        ("lacks", needed.keys() - header.tensors),
+        ("has beyond need", header.tensors.keys() - needed),
+    ):
+        if names:
+            few = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            raise InputError(f"{where}: {fault} {len(names)} tensors of the card's networks: {few}")
+    for name, value in needed.items():
+        entry = header.tensors[name]
+        if entry.shape != tuple(value.shape):
+            raise InputError(f"{where}: tensor {name!r} is {list(entry.shape)}, the network needs {list(value.shape)}")
+        if value.is_floating_point() and entry.dtype not in WEIGHTS:
+            raise InputError(f"{where}: tensor {name!r} is {entry.dtype}, weights are one of {', '.join(WEIGHTS)}")
+
+
+def _fill(pipeline: Pipeline, path: Path, header: Header, device: torch.device) -> None:
+    """Read the weights one by one into the networks as float32; whole numbers stay what they are."""
+    states: dict[str, dict[str, Tensor]] = {role: {} for role in pipeline.networks()}
+    fingerprint = Fingerprint()
+    for name, stored in read_tensors(path, header):
+        fingerprint.add(name, stored)
+        role, _, inner = name.partition(".")
+        wanted = torch.float32 if stored.is_floating_point() else stored.dtype
+        states[role][inner] = stored.to(device, wanted, copy=True)
+    if fingerprint.hex() != pipeline.card.fingerprint:
+        raise InputError(
+            f"{path}: its weights, {fingerprint.hex()[:12]}, are not those that its card names, "
+            f"{pipeline.card.fingerprint[:12] or 'none'}"
+        )
+    for role, net in pipeline.networks().items():
+        net.load_state_dict(states.pop(role), assign=True)
+        net.requires_grad_(False).eval()
+
+
+def _try(pipeline: Pipeline, device: torch.device, where: str) -> None:
+    """Raise InputError unless the parts fit together: one small call of each."""
+    side = 2 * pipeline.factor
+    with _explained(where, "the parts"), torch.no_grad():
+        x = torch.zeros(1, *pipeline.space.shape(side, side), device=device)
+        cond = Conditioning()
+        if isinstance(pipeline.text, PromptEncoder):
+            cond = pipeline.text(["", "ab"])[0]
+            last = torch.tensor([[pipeline.text.tokenizer.size - 1]], device=device)
+            pipeline.text.net(last, last >= 0)
+        x0 = pipeline.model(x, torch.ones(1, device=device), cond)
+        data = pipeline.space.decode(x0)
+    if x0.shape != x.shape or data.shape[2:] != (side, side) or data.shape[1] not in (1, 3):
+        raise InputError(f"{where}: the card's parts do not fit together: {list(x.shape)} becomes {list(data.shape)}")

@@ -1,0 +1,206 @@
+"""An adapter is tied to its base: what does not belong is refused, what is doubtful is said, nothing is half read."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from adapters.test_lora_hooks import adapter
+from integrations import peers, test_foreign_sd, test_foreign_sdxl
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import unnoise
+from unnoise.adapters.lora.compatibility import Base, LoraCard, base_from
+from unnoise.adapters.lora.read import read
+from unnoise.adapters.lora.write import write
+from unnoise.card import Part
+from unnoise.errors import InputError
+from unnoise.families.own import LORA
+from unnoise.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    return tiny.saved(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture
+def file(base: Pipeline, tmp_path: Path) -> Path:
+    """A sound adapter of the base."""
+    path = tmp_path / "style.safetensors"
+    write(path, replace(adapter(base), about=LoraCard(base_from(base.card))), dtype=torch.float32)
+    return path
+
+
+def kohya(path: Path, width: int, layer: str = "down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k") -> Path:
+    tensors = {
+        f"lora_unet_{layer}.lora_down.weight": torch.randn(4, width),
+        f"lora_unet_{layer}.lora_up.weight": torch.randn(320, 4),
+        f"lora_unet_{layer}.alpha": torch.tensor(4.0),
+    }
+    save_file(tensors, path)
+    return path
+
+
+def test_a_sound_one_is_read_whole(base: Pipeline, file: Path) -> None:
+    found = read(file, base)
+    assert found.notes == ()
+    assert found.deltas.keys() == adapter(base).deltas.keys()
+
+
+# Six kinds of a wrong base.
+def test_another_family_is_refused(base: Pipeline, tmp_path: Path) -> None:
+    for width, family in ((768, "sd1"), (2048, "sdxl")):
+        with pytest.raises(InputError, match=f"a LoRA for {family}, told by .*{width} in; 'tiny' is unnoise"):
+            read(kohya(tmp_path / "other.safetensors", width), base)
+
+
+def test_another_foreign_family_is_refused(tmp_path: Path) -> None:
+    model = unnoise.load(peers.saved(test_foreign_sdxl.pipe(tmp_path), tmp_path / "model"))
+    with pytest.raises(InputError, match=r"a LoRA for sd1, .*; 'model' is sdxl"):
+        read(kohya(tmp_path / "other.safetensors", 768), model)
+
+
+def test_ours_for_another_family_is_refused(file: Path, tmp_path: Path) -> None:
+    model = unnoise.load(peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model"))
+    with pytest.raises(InputError, match="a LoRA for 'tiny', unnoise, told by its own words; 'model' is sd1"):
+        read(file, model)
+
+
+def test_another_architecture_is_refused(file: Path, tmp_path: Path) -> None:
+    args = tiny.CARD.net.args | {"widths": [32, 64]}
+    wider = tiny.saved(tmp_path / "wider.safetensors", net=Part("UNet", args))
+    with pytest.raises(InputError, match=r"does not fit net.* made for another architecture"):
+        read(file, wider)
+
+
+def test_another_base_of_the_family_is_said(base: Pipeline, file: Path, tmp_path: Path) -> None:
+    trained = tiny.pipeline(replace(tiny.CARD, name="other"), seed=1)
+    from unnoise.model_file import load, save
+
+    save(tmp_path / "other.safetensors", trained)
+    (note,) = read(file, load(tmp_path / "other.safetensors")).notes
+    assert f"trained on 'tiny' of weights {base.card.fingerprint[:12]}" in note
+    assert "is used on 'other' of weights" in note
+
+
+def test_another_variant_is_said(base: Pipeline, tmp_path: Path) -> None:
+    made = replace(adapter(base), about=LoraCard(Base("tiny turbo", "unnoise", "turbo")))
+    write(tmp_path / "turbo.safetensors", made, dtype=torch.float32)
+    here = replace(base, card=replace(base.card, variant="plain"))
+    (note,) = read(tmp_path / "turbo.safetensors", here).notes
+    assert "made for 'tiny turbo', unnoise turbo, and 'tiny' is unnoise plain" in note
+
+
+def test_an_adapter_given_by_file_warns_as_it_is_read(base: Pipeline, file: Path, tmp_path: Path) -> None:
+    from unnoise.model_file import load, save
+
+    save(tmp_path / "other.safetensors", tiny.pipeline(replace(tiny.CARD, name="other"), seed=1))
+    with pytest.warns(UserWarning, match="trained on 'tiny' of weights .* is used on 'other' of weights"):
+        load(tmp_path / "other.safetensors").generate("a dog", seed=1, lora=file)
+
+
+# Bad input.
+@pytest.mark.parametrize("weight", [5, -4.1, float("nan"), float("inf"), True])
+def test_a_weight_out_of_range_is_refused(base: Pipeline, file: Path, weight: float) -> None:
+    with pytest.raises(InputError, match="lora weight"):
+        base.generate("a dog", seed=1, lora={file: weight})
+
+
+def changed(file: Path, **changes: Tensor | None) -> Path:
+    tensors = load_file(file)
+    for name, value in changes.items():
+        key = next(key for key in tensors if key.endswith(name.replace("__", ".")))
+        if value is None:
+            del tensors[key]
+        else:
+            tensors[key] = value
+    save_file(tensors, file.parent / "changed.safetensors")
+    return file.parent / "changed.safetensors"
+
+
+def test_nan_is_refused(base: Pipeline, file: Path) -> None:
+    bad = load_file(file)
+    name = next(iter(bad))
+    with pytest.raises(InputError, match=f"tensor '{name}' holds NaN or infinity"):
+        read(changed(file, **{name.replace(".", "__"): torch.full_like(bad[name], float("nan"))}), base)
+
+
+def test_rank_zero_is_refused(base: Pipeline, tmp_path: Path) -> None:
+    save_file({"net.enter.lora_A.weight": torch.zeros(0, 6, 3, 3), "net.enter.lora_B.weight": torch.zeros(32, 0, 1, 1)},
+              tmp_path / "zero.safetensors")  # fmt: skip
+    with pytest.raises(InputError, match=r"net.enter: rank 0"):
+        read(tmp_path / "zero.safetensors", base)
+
+
+def test_a_missing_half_is_refused(base: Pipeline, file: Path) -> None:
+    with pytest.raises(InputError, match="holds down, which is not LoRA"):
+        read(changed(file, lora_B__weight=None), base)
+
+
+def test_halves_that_do_not_fit_are_refused(base: Pipeline, tmp_path: Path) -> None:
+    file = {"net.enter.lora_A.weight": torch.zeros(2, 6, 3, 3), "net.enter.lora_B.weight": torch.zeros(32, 5, 1, 1)}
+    save_file(file, tmp_path / "odd.safetensors")
+    with pytest.raises(InputError, match=r"net\.enter: its tensors do not fit together"):
+        read(tmp_path / "odd.safetensors", base)
+
+
+def test_foreign_keys_are_counted_and_named(base: Pipeline, file: Path, tmp_path: Path) -> None:
+    more = load_file(file)
+    more |= {"net.nothing.lora_A.weight": torch.ones(2, 4), "net.nothing.lora_B.weight": torch.ones(4, 2)}
+    save_file(more | {"extra": torch.ones(1)}, tmp_path / "more.safetensors")
+    total = len(load_file(file)) // 2 + 2
+    with pytest.raises(InputError, match=f"2 of {total} fit nothing in 'tiny': extra, net.nothing; --partial"):
+        read(tmp_path / "more.safetensors", base)
+    found = read(tmp_path / "more.safetensors", base, partial=True)
+    assert found.deltas.keys() == read(file, base).deltas.keys()
+    assert "2 modules fit nothing and are left out: extra, net.nothing" in found.notes[1]
+
+
+def test_without_alpha_is_said(base: Pipeline, tmp_path: Path) -> None:
+    file = {"lora_unet_enter.lora_down.weight": torch.ones(2, 6, 3, 3)}
+    file["lora_unet_enter.lora_up.weight"] = torch.ones(32, 2, 1, 1)
+    save_file(file, tmp_path / "none.safetensors")
+    (note,) = read(tmp_path / "none.safetensors", base).notes
+    assert "1 modules without an alpha, taken to be their rank" in note
+
+
+def test_larger_than_its_base_is_said(base: Pipeline, tmp_path: Path) -> None:
+    file = {"net.enter.lora_A.weight": torch.ones(64, 6, 3, 3), "net.enter.lora_B.weight": torch.ones(32, 64, 1, 1)}
+    save_file(file, tmp_path / "large.safetensors")
+    found = read(tmp_path / "large.safetensors", base)
+    assert any("holds 5,504 numbers to change 1,728: larger than what it changes" in note for note in found.notes)
+
+
+def test_what_is_no_adapter_is_refused(base: Pipeline, tmp_path: Path) -> None:
+    save_file({"weight": torch.ones(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match="no LoRA: none of its 1 tensors"):
+        read(tmp_path / "x.safetensors", base)
+    (tmp_path / "y.safetensors").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"y.safetensors"):
+        read(tmp_path / "y.safetensors", base)
+
+
+@pytest.mark.parametrize("said", ["{", '{"base": 1}', '{"base": {"name": "a", "family": "unnoise"}, "more": 1}'])
+def test_words_that_are_not_sound_are_refused(base: Pipeline, file: Path, tmp_path: Path, said: str) -> None:
+    save_file(load_file(file), tmp_path / "bad.safetensors", {LORA: said})
+    with pytest.raises(InputError, match=r"bad.safetensors: unnoise.adapters.lora"):
+        read(tmp_path / "bad.safetensors", base)
+
+
+@pytest.mark.parametrize("said", ["{", "[1]", json.dumps({"net.alpha_pattern": {"(": 1.0}})])
+def test_a_configuration_that_is_not_sound_is_refused(base: Pipeline, file: Path, tmp_path: Path, said: str) -> None:
+    save_file(load_file(file), tmp_path / "bad.safetensors", {"lora_adapter_metadata": said})
+    with pytest.raises(InputError, match=r"configuration|alpha_pattern"):
+        read(tmp_path / "bad.safetensors", base)
+
+
+def test_a_model_is_no_adapter_and_an_adapter_no_model(base: Pipeline, file: Path, tmp_path: Path) -> None:
+    tiny.saved(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="no LoRA"):
+        read(tmp_path / "model.safetensors", base)
+    with pytest.raises(InputError):
+        unnoise.load(file)

@@ -1,0 +1,126 @@
+"""Films and sounds as files: what other readers find in them, their recipes, and what is refused."""
+
+import sys
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from unnoise.card import Part
+from unnoise.errors import InputError
+from unnoise.generation.media.files import look, read_recipe, suffixes, write_sample
+from unnoise.generation.metadata import Metadata
+from unnoise.generation.sample import Audio, Sample, Video
+
+RECIPE = Metadata(
+    model="m", fingerprint="f" * 64, prompt='"ünï", a cat 猫', negative="", seed=1, size=(16, 12), sampler=Part("DDIM"),
+    grid=("inf", 1.0, 0.0), weight=1.0, between=(0.0, "inf"), rescale=0.0, dtype="float32", device="cpu", row=0, rows=1,
+    versions={"torch": "2"}, frames=5,
+)  # fmt: skip
+
+
+def film(size: tuple[int, int] = (16, 12)) -> Sample:
+    rows, columns = np.arange(size[1])[:, None, None], np.arange(size[0])[None, :, None]
+    pixels = [rows + columns + k * 10 + [0, 30, 60] for k in range(5)]
+    return Sample(Video([Image.fromarray(one.astype(np.uint8)) for one in pixels], 8.0), torch.zeros(1), RECIPE)
+
+
+def sound(waves: torch.Tensor | None = None) -> Sample:
+    made = torch.stack([torch.linspace(-1, 1, 100), torch.sin(torch.arange(100) / 5)]) if waves is None else waves
+    return Sample(Audio(made, 8000), torch.zeros(1), RECIPE)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_film_without_loss(tmp_path: Path, suffix: str) -> None:
+    made = film((15, 11))
+    write_sample(tmp_path / f"x{suffix}", made)
+    with Image.open(tmp_path / f"x{suffix}") as found:
+        frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(found)]
+        assert found.info["duration"] == 125
+    assert [one.tobytes() for one in frames] == [one.tobytes() for one in made.video.frames]
+    if suffix == ".webp":
+        assert read_recipe(tmp_path / "x.webp") == RECIPE
+
+
+def test_a_film_as_mp4(tmp_path: Path) -> None:
+    made = film((64, 48))
+    for name in "ab":
+        write_sample(tmp_path / f"{name}.mp4", made)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].average_rate == 8
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 5
+    for one, other in zip(frames, made.video.frames, strict=True):
+        assert np.abs(one.astype(int) - np.asarray(other).astype(int)).mean() < 4
+    assert read_recipe(tmp_path / "a.mp4") == RECIPE
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    with pytest.raises(InputError, match="even sides only"):
+        write_sample(tmp_path / "c.mp4", film((15, 12)))
+    assert not (tmp_path / "c.mp4").exists()
+
+
+def test_without_pyav_the_pip_line_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError, match=r"pip install 'unnoise\[video\]'"):
+        write_sample(tmp_path / "x.mp4", film())
+
+
+def test_a_sound(tmp_path: Path) -> None:
+    made = sound()
+    write_sample(tmp_path / "x.wav", made)
+    with wave.open(str(tmp_path / "x.wav")) as found:
+        assert (found.getnchannels(), found.getsampwidth(), found.getframerate()) == (2, 2, 8000)
+        numbers = np.frombuffer(found.readframes(100), dtype="<i2").reshape(100, 2)
+    assert np.abs(numbers.T / 32767 - made.audio.waves.numpy()).max() <= 0.5 / 32767 + 1e-6
+    assert int.from_bytes((tmp_path / "x.wav").read_bytes()[4:8], "little") == (tmp_path / "x.wav").stat().st_size - 8
+    assert read_recipe(tmp_path / "x.wav") == RECIPE
+    with pytest.raises(InputError, match="NaN or infinity"):
+        write_sample(tmp_path / "y.wav", sound(torch.full((1, 4), float("nan"))))
+    assert not (tmp_path / "y.wav").exists()
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.webp", "x.mp4"])
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\xff\xff\xff\xffWAVELIST\xff\xff\xff\x7fINFO", b"\x00" * 64])
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name) as caught:
+        read_recipe(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_truncation_of_a_sound_is_refused_or_read(tmp_path: Path) -> None:
+    write_sample(tmp_path / "x.wav", sound())
+    whole = (tmp_path / "x.wav").read_bytes()
+    for length in range(0, len(whole), 7):
+        (tmp_path / "y.wav").write_bytes(whole[:length])
+        with pytest.raises(InputError):
+            read_recipe(tmp_path / "y.wav")
+
+
+def test_files_of_others_carry_no_recipe(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "x.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(b"\0\0" * 10)
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.webp")
+    for name in ("x.wav", "x.webp"):
+        with pytest.raises(InputError, match="carries no recipe"):
+            read_recipe(tmp_path / name)
+
+
+def test_looks_and_endings() -> None:
+    assert look(film()).size == (48, 12)
+    page = np.asarray(look(sound()).convert("L"))
+    assert page.std() > 15
+    assert suffixes("image") == (".png",)
+    assert suffixes("video")[0] == ".mp4"
+    assert suffixes("audio") == (".wav",)
+    with pytest.raises(AttributeError, match="this sample is a film"):
+        _ = film().image
+    with pytest.raises(AttributeError, match="no sound"):
+        _ = film().audio

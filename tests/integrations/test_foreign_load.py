@@ -1,0 +1,239 @@
+"""Loading what is damaged, incomplete, foreign to the family or hostile: one line that names it, and nothing runs."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+
+import unnoise
+from integrations import peers, test_foreign_sd
+from unnoise.errors import InputError
+from unnoise.generation.prepare import RawInputs
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+SCHEDULER = "scheduler/scheduler_config.json"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    return peers.saved(test_foreign_sd.pipe(folder), folder / "model")
+
+
+@pytest.fixture
+def model(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "model"))
+
+
+def change(path: Path, edit: Callable[[dict[str, object]], object]) -> None:
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_weights_are_those_of_the_files(model: Path) -> None:
+    ours = unnoise.load(model)
+    state = ours.model.net.state_dict()
+    for name, value in load_file(model / UNET).items():
+        assert torch.equal(state[f"unet.{name}"], value), name
+    assert ours.card.family == "sd1"
+    assert ours.dtype == "float32"
+    assert len(ours.card.fingerprint) == 64
+
+
+def test_weights_in_another_dtype(model: Path) -> None:
+    ours = unnoise.load(model, dtype="bfloat16")
+    assert ours.dtype == "bfloat16"
+    for net in ours.networks().values():
+        assert {value.dtype for value in net.parameters()} == {torch.bfloat16}
+    full = unnoise.load(model)
+    assert ours.card.fingerprint == full.card.fingerprint
+    one, other = (each.generate("a cat", seed=1, steps=3, size=64, weight=3)[0] for each in (ours, full))
+    assert one.recipe.dtype == "bfloat16"
+    assert one.x0.dtype == torch.float32
+    assert 0 < (one.x0 - other.x0).abs().mean() < 0.1 * other.x0.abs().mean()
+
+
+def test_a_sample_is_the_same_alone_and_among_others(model: Path) -> None:
+    ours = unnoise.load(model)
+    together = ours.generate("a cat", seed=5, n=3, steps=3, size=64)
+    alone = ours.generate("a cat", seed=6, steps=3, size=64)[0]
+    peers.assert_close(together[1].x0, alone.x0)
+    assert (together[0].x0 - alone.x0).abs().max() > 0.1
+
+
+def test_prompts_of_different_lengths_do_not_touch_each_other(model: Path) -> None:
+    ours = unnoise.load(model)
+    long = "a cat in a hat " * 8
+    both = ours.generate(["a cat", long], seed=5, steps=3, size=64)
+    for prompt, found in zip(("a cat", long), both, strict=True):
+        peers.assert_close(found.x0, ours.generate(prompt, seed=5, steps=3, size=64)[0].x0, 1e-5)
+
+
+def test_an_image_is_changed_as_far_as_is_said(model: Path) -> None:
+    ours = unnoise.load(model)
+    image = ours.generate("a cat", seed=1, steps=3, size=64)[0].image
+    near, far = (ours.generate("a dog", image=image, strength=s, seed=2, steps=3)[0] for s in (0.1, 0.9))
+    assert near.recipe.strength == 0.1
+    assert near.recipe.image is not None
+    assert max(level for level in near.recipe.grid if level != "inf") < max(far.recipe.grid)
+    with pytest.raises(InputError, match=r"strength 0\.1: acts on an image, and none is given"):
+        ours.replay(near.recipe)
+    with pytest.raises(InputError, match=r"image: the picture began with one of sha256 .*, and another is given"):
+        ours.replay(near.recipe, RawInputs(image=far.image))
+    assert ours.replay(near.recipe, RawInputs(image=image)).image.tobytes() == near.image.tobytes()
+
+
+def wider(place: Path) -> None:
+    """Put the autoencoder of a family with 16 channels in place."""
+    torch.manual_seed(0)
+    how = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    AutoencoderKL(block_out_channels=[8] * 4, latent_channels=16, norm_num_groups=4, **how).save_pretrained(place)
+
+
+FAULTS: list[tuple[Callable[[Path], object], str]] = [
+    (lambda m: (m / "model_index.json").unlink(), "a folder without model_index.json is no model"),
+    (lambda m: (m / "model_index.json").write_text("{"), "model_index.json: not JSON"),
+    (lambda m: (m / "model_index.json").write_text("[" * 100_000), "model_index.json: not JSON"),
+    (lambda m: (m / "model_index.json").write_text("[]"), "not a JSON object"),
+    (lambda m: (m / "model_index.json").write_text(" " * (5 << 20)), "larger than"),
+    (lambda m: shutil.rmtree(m / "text_encoder"), "component 'text_encoder', a CLIPTextModel, is named in"),
+    (lambda m: (m / UNET).unlink(), "unet: has no weights"),
+    (lambda m: (m / UNET).rename(m / "unet/model.bin"), "a pickle, which can run code.*unnoise convert"),
+    (lambda m: (m / UNET).write_bytes(b"12345678901234567890"), "not a sound safetensors file"),
+    (lambda m: (m / "unet/config.json").unlink(), "config.json: cannot be read"),
+    (lambda m: change(m / "unet/config.json", lambda c: c.update(block_out_channels=[7, 9])), "unet: config of UNet2D"),
+    (lambda m: change(m / "unet/config.json", lambda c: c.update(down_block_types=["X"] * 2)), "unet: config of UNet"),
+    (lambda m: change(m / "model_index.json", lambda c: c.update(unet=["os", "system"])), "class 'system'"),
+    (lambda m: change(m / "model_index.json", lambda c: c.update(unet=["my", "MyUNet"])), "class 'MyUNet'.*not known"),
+    (lambda m: change(m / "model_index.json", lambda c: c.pop("unet")), "has neither of unet and transformer"),
+    (lambda m: change(m / "model_index.json", lambda c: c.pop("vae")), "has no vae, which sd1 needs; it has"),
+    (lambda m: change(m / SCHEDULER, lambda c: c.update(prediction_type="x")), "prediction_type 'x'"),
+    (lambda m: change(m / SCHEDULER, lambda c: c.update(beta_schedule="x")), "beta_schedule 'x'"),
+    (lambda m: shutil.copytree(m / "vae", m / "unet", dirs_exist_ok=True), "unet"),
+    (lambda m: wider(m / "vae"), "unet answers with 4 channels, which latents of 16 channels do not fit"),
+]
+
+
+@pytest.mark.parametrize(("damage", "says"), FAULTS, ids=[says[:30] for _, says in FAULTS])
+def test_damage_is_named_in_one_line(model: Path, damage: Callable[[Path], object], says: str) -> None:
+    damage(model)
+    with pytest.raises(InputError, match=says) as caught:
+        unnoise.load(model)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_tensors_are_counted_and_the_first_are_named(model: Path) -> None:
+    tensors = load_file(model / UNET)
+    total, lost = len(tensors), sorted(tensors)[:7]
+    save_file({name: value for name, value in tensors.items() if name not in lost}, model / UNET)
+    with pytest.raises(InputError, match=rf"unet: lacks 7 of {total} tensors: {', '.join(lost[:5])}, \.\.\."):
+        unnoise.load(model)
+    save_file(tensors | {"more.weight": torch.ones(2)}, model / UNET)
+    with pytest.raises(InputError, match=rf"unet: has beyond need 1 of {total + 1} tensors: more\.weight"):
+        unnoise.load(model)
+    save_file(tensors | {"conv_in.weight": torch.ones(32, 5, 3, 3)}, model / UNET)
+    with pytest.raises(InputError, match=r"of another shape are 1 of .*conv_in\.weight is \[32, 5, 3, 3\], needed is"):
+        unnoise.load(model)
+
+
+@pytest.mark.parametrize("shard", ["../../secret.safetensors", "/etc/passwd", "a/b.safetensors", "x.bin", ""])
+def test_shards_stay_in_the_folder(model: Path, shard: str) -> None:
+    (model / UNET).unlink()
+    index = {"weight_map": {"conv_in.weight": shard}}
+    (model / f"{UNET}.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"weight_map must name \.safetensors files beside it"):
+        unnoise.load(model)
+
+
+def test_shards_are_joined(model: Path) -> None:
+    tensors = load_file(model / UNET)
+    (model / UNET).unlink()
+    halves = [dict(list(tensors.items())[k::2]) for k in range(2)]
+    names = [f"diffusion_pytorch_model-0000{k}-of-00002.safetensors" for k in (1, 2)]
+    for half, name in zip(halves, names, strict=True):
+        save_file(half, model / "unet" / name)
+    table = {key: name for half, name in zip(halves, names, strict=True) for key in half}
+    (model / f"{UNET}.index.json").write_text(json.dumps({"weight_map": table}))
+    state = unnoise.load(model).model.net.state_dict()
+    assert all(torch.equal(state[f"unet.{name}"], value) for name, value in tensors.items())
+
+
+def test_a_variant_is_taken_where_it_is_the_only_one(model: Path) -> None:
+    (model / UNET).rename(model / "unet/diffusion_pytorch_model.fp16.safetensors")
+    assert unnoise.load(model).card.family == "sd1"
+
+
+def test_names_of_older_versions_are_understood(model: Path) -> None:
+    path = model / "vae/diffusion_pytorch_model.safetensors"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    renamed = {}
+    for name, value in load_file(path).items():
+        for new, before in old.items():
+            name = name.replace(f"attentions.0.{new}.", f"attentions.0.{before}.")
+        renamed[name] = value
+    assert any(".query." in name for name in renamed)
+    before = unnoise.load(model).networks()["autoencoder"].state_dict()
+    save_file(renamed, path)
+    after = unnoise.load(model).networks()["autoencoder"].state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    text = model / "text_encoder/model.safetensors"
+    published = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(text).items()}
+    save_file(published, text)
+    assert unnoise.load(model).generate("a cat", size=64, steps=2, seed=1)
+
+
+def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
+    with pytest.raises(InputError, match="dtype 'float8'"):
+        unnoise.load(model, dtype="float8")
+    with pytest.raises(InputError, match="for a single file, and"):
+        unnoise.load(model, parts=model)
+    with pytest.raises(InputError, match="for models of other makers"):
+        unnoise.load("emoji", dtype="bfloat16")
+    with pytest.raises(InputError, match="embedded guidance 3: 'model' takes none"):
+        unnoise.load(model).generate("a cat", embedded=3, size=64)
+    with pytest.raises(InputError, match="frames 5: 'model' makes no films"):
+        unnoise.load(model).generate("a cat", frames=5, size=64)
+    with pytest.raises(InputError, match=r"strength 0\.5: acts on an image"):
+        unnoise.load(model).generate("a cat", strength=0.5, size=64)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method. is deprecated:DeprecationWarning")  # of torch itself
+def test_only_the_repeated_block_is_compiled(model: Path) -> None:
+    ours = unnoise.load(model, compiled=True)
+    found = {type(module).__name__ for module in ours.model.modules() if module._compiled_call_impl is not None}
+    assert found == {"BasicTransformerBlock"}
+    with pytest.raises(InputError, match="compiled 'True': for models of other makers"):
+        unnoise.load("emoji", compiled=True)
+
+
+def test_what_it_predicts_can_be_said(model: Path) -> None:
+    assert unnoise.load(model).model.kind == "eps"
+    assert unnoise.load(model, predicts="v").model.kind == "v"
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ({"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": (4, 8),
+          "lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": (8, 4)}, "it is a LoRA of 1 layers"),
+        ({"some.weight": (2, 2)}, "not recognised among 1 tensors; the first are some.weight"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_model(tmp_path: Path, names: dict[str, tuple[int, ...]], says: str) -> None:
+    save_file({name: torch.zeros(shape) for name, shape in names.items()}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=says):
+        unnoise.load(tmp_path / "x.safetensors")
+
+
+def test_without_the_extra_the_pip_line_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(InputError, match=r"pip install 'unnoise\[diffusers\]'"):
+        unnoise.load(model)

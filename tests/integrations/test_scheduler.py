@@ -1,0 +1,173 @@
+"""Our samplers within diffusers' own pipelines: the same pictures as its own where the method is the same."""
+
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+)
+from PIL import Image
+
+from integrations import (
+    peers,
+    test_foreign_flux,
+    test_foreign_sd,
+    test_foreign_sd3,
+    test_foreign_sdxl,
+    test_foreign_wan,
+)
+from unnoise.errors import InputError
+from unnoise.integrations.diffusers.scheduler import calls, diffusers_scheduler
+from unnoise.sampling.registry import SAMPLERS, sampler
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+STEPS, SIZE = 5, 64
+HOW: dict[str, Any] = {"prompt": "a cat", "negative_prompt": "a dog", "guidance_scale": 5.0}
+HOW["num_inference_steps"] = STEPS
+
+
+def drawn(pipe: Any, **more: Any) -> torch.Tensor:
+    return pipe(**{**HOW, "output_type": "latent", **more}).images
+
+
+def noise(channels: int = 4, side: int = SIZE // 8) -> torch.Tensor:
+    return torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(("peer_class", "name"), [(DDIMScheduler, "ddim"), (DPMSolverMultistepScheduler, "dpmpp-2m")])
+def test_text_to_image_equals_the_peers(tmp_path: Path, peer_class: Any, name: str, prediction: str) -> None:
+    pipe = test_foreign_sd.pipe(tmp_path, prediction)
+    more = {"clip_sample": False, "set_alpha_to_one": False} if peer_class is DDIMScheduler else {}
+    pipe.scheduler = peer_class.from_config(pipe.scheduler.config, **more)
+    start = noise()
+    theirs = drawn(pipe, height=SIZE, width=SIZE, latents=start)
+    own = peer_class is DDIMScheduler
+    grid = test_foreign_sd.levels(pipe) if own else [float(sigma) for sigma in pipe.scheduler.sigmas]
+    pipe.scheduler = diffusers_scheduler(name, grid, like=pipe.scheduler)
+    peers.assert_close(drawn(pipe, height=SIZE, width=SIZE, latents=start), theirs)
+
+
+def test_sdxl_equals_the_peer(tmp_path: Path) -> None:
+    pipe = test_foreign_sdxl.pipe(tmp_path)
+    own = pipe.scheduler
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(own.config)
+    theirs = drawn(pipe, height=SIZE, width=SIZE, latents=noise())
+    grid = [float(sigma) for sigma in pipe.scheduler.sigmas]
+    pipe.scheduler = diffusers_scheduler("dpmpp-2m", grid, like=own)
+    peers.assert_close(drawn(pipe, height=SIZE, width=SIZE, latents=noise()), theirs)
+
+
+@pytest.mark.parametrize("family", ["sd3", "flux", "wan"])
+def test_flow_equals_the_peers(tmp_path: Path, family: str) -> None:
+    side, more = 32, {}
+    start = noise(16, 4)
+    if family == "sd3":
+        pipe = test_foreign_sd3.pipe(tmp_path)
+    elif family == "flux":
+        pipe = test_foreign_flux.pipe(tmp_path)
+        start, more = test_foreign_flux.packed(start), {"true_cfg_scale": 3.0}
+    else:
+        pipe = test_foreign_wan.pipe()
+        start, more = torch.randn(1, 16, 2, 4, 4, generator=torch.Generator().manual_seed(3)), {"num_frames": 5}
+    how = {**HOW, "height": side, "width": side, "latents": start, "output_type": "latent", **more}
+    theirs = pipe(**how)[0]
+    pipe.scheduler = diffusers_scheduler("euler", peers.flow_levels(pipe), like=pipe.scheduler)
+    peers.assert_close(pipe(**how)[0], theirs)
+
+
+def test_flux_hands_over_its_own_levels(tmp_path: Path) -> None:
+    pipe = test_foreign_flux.pipe(tmp_path)
+    how = {**HOW, "height": 32, "width": 32, "latents": test_foreign_flux.packed(noise(16, 4)), "output_type": "latent"}
+    theirs = pipe(**how)[0]
+    pipe.scheduler = diffusers_scheduler("euler", like=pipe.scheduler)
+    peers.assert_close(pipe(**how)[0], theirs)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_draws(tmp_path: Path, name: str) -> None:
+    pipe = test_foreign_sd.pipe(tmp_path)
+    grid = [14.6 * 0.6**k for k in range(10)] + [0.0]
+    more = {"height": 32, "width": 32, "latents": noise(side=4), "num_inference_steps": 10}
+    pipe.scheduler = diffusers_scheduler(name, grid, like=pipe.scheduler)
+    first, second = (drawn(pipe, generator=torch.Generator().manual_seed(7), **more) for _ in range(2))
+    assert first.isfinite().all()
+    assert torch.equal(first, second)
+    assert len(pipe.scheduler.timesteps) == len(calls(sampler(name), tuple(grid)))
+
+
+def test_better_than_its_own_for_few_steps(tmp_path: Path) -> None:
+    pipe = test_foreign_sd.pipe(tmp_path)
+    own = pipe.scheduler
+    how = {"height": SIZE, "width": SIZE, "latents": noise()}
+    pipe.scheduler = diffusers_scheduler("dpmpp-2m", "uniform", like=own)
+    exact = drawn(pipe, num_inference_steps=400, **how)
+    pipe.scheduler = diffusers_scheduler(like=own)
+    ours = drawn(pipe, num_inference_steps=10, **how)
+    pipe.scheduler = own
+    theirs = drawn(pipe, num_inference_steps=10, **how)
+    assert (ours - exact).abs().mean() < 0.5 * (theirs - exact).abs().mean()
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmpp-2m", "heun", "ancestral"])
+def test_image_to_image_and_inpainting(tmp_path: Path, name: str) -> None:
+    parts = test_foreign_sd.pipe(tmp_path).components
+    image = Image.effect_noise((SIZE, SIZE), 90).convert("RGB")
+    how = {**HOW, "image": image, "num_inference_steps": 10}
+    for made, more in (
+        (StableDiffusionImg2ImgPipeline, {}),
+        (StableDiffusionInpaintPipeline, {"mask_image": Image.new("L", (SIZE, SIZE), 255)}),
+    ):
+        pipe = made(**parts, requires_safety_checker=False)
+        pipe.set_progress_bar_config(disable=True)
+        pipe.scheduler = diffusers_scheduler(name, "uniform", like=pipe.scheduler)
+        near, far = (
+            pipe(**how, **more, strength=s, generator=torch.Generator().manual_seed(1), output_type="np").images[0]
+            for s in (0.2, 0.9)
+        )
+        assert near.shape == far.shape == (SIZE, SIZE, 3)
+        assert abs(near - far).max() > 0.01
+
+
+def test_image_to_image_equals_the_peer(tmp_path: Path) -> None:
+    parts = test_foreign_sd.pipe(tmp_path).components
+    pipe = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    image = Image.effect_noise((SIZE, SIZE), 90).convert("RGB")
+    how = {**HOW, "image": image, "num_inference_steps": 10, "strength": 0.5}
+    theirs = pipe(**how, generator=torch.Generator().manual_seed(1), output_type="latent").images
+    pipe.scheduler = diffusers_scheduler("ddim", test_foreign_sd.levels(pipe), like=pipe.scheduler)
+    ours = pipe(**how, generator=torch.Generator().manual_seed(1), output_type="latent").images
+    peers.assert_close(ours, theirs)
+
+
+def test_what_cannot_be_known_is_refused() -> None:
+    with pytest.raises(InputError, match="like EDMEulerScheduler: neither of flow nor with a table of levels"):
+        diffusers_scheduler("ddim", like=EDMEulerScheduler())
+    with pytest.raises(InputError, match="sampler 'ddmi' is unknown: did you mean"):
+        diffusers_scheduler("ddmi", like=DDIMScheduler())
+    with pytest.raises(InputError, match="grid 'karas' is unknown"):
+        diffusers_scheduler("ddim", "karas", like=DDIMScheduler())
+    made = diffusers_scheduler("ddim", (10.0, 1.0, 0.0), like=EulerDiscreteScheduler())
+    with pytest.raises(InputError, match="num_inference_steps 5: the grid that was given has 2 steps"):
+        made.set_timesteps(5)
+    with pytest.raises(InputError, match=r"eta 1\.0: noise is part of a sampler here"):
+        made.step(torch.zeros(1), 0, torch.zeros(1), eta=1.0)
+
+
+def test_the_grid_of_flow_is_shifted_as_its_own() -> None:
+    like = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    made = diffusers_scheduler("euler", like=like)
+    made.set_timesteps(4)
+    assert made.levels[0] == inf
+    assert made.levels[1:] == pytest.approx([9.0, 3.0, 1.0, 0.0])
+    assert made.timesteps.tolist() == pytest.approx([1000, 900, 750, 500])

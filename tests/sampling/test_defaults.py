@@ -1,0 +1,59 @@
+"""The default: it fits the budget, stays in the range, and beats the other samplers."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sampling.bench import Case, errors, mixtures
+from unnoise.errors import InputError
+from unnoise.sampling import DDIM, DPMpp2M, Heun, calls, default
+from unnoise.sampling.defaults import measured
+from unnoise.sampling.grid import flow_shift
+
+
+@pytest.mark.parametrize(("high", "low"), [(math.inf, 0.0), (math.inf, 0.001), (80.0, 0.002), (14.6, 0.03), (1.0, 0.0)])
+def test_it_makes_exactly_the_calls_and_stays_in_the_range(high: float, low: float) -> None:
+    for budget in range(1, 60):
+        sampler, grid = default(budget, high, low)
+        assert calls(sampler, grid) == budget
+        assert not sampler.stochastic
+        assert (grid[0], grid[-1]) == (high, 0.0)
+        assert budget == 1 or grid[-2] >= low * (1 - 1e-9)
+
+
+@pytest.fixture(scope="module", params=[math.inf, 80.0])
+def field(request: Any) -> tuple[float, list[Case]]:
+    """Return where runs start, and six of the mixtures of the bench with noise and exact solutions."""
+    cases = []
+    for cloud in [mixtures()[k] for k in (0, 1, 2, 5, 10, 11)]:
+        noise = np.random.default_rng(3).normal(size=(16, *cloud.means.shape[1:]))
+        cases.append((cloud, noise, cloud.solve(noise, request.param, 0.0, steps=80)))
+    return request.param, cases
+
+
+@pytest.mark.parametrize("budget", [3, 4, 5, 8, 12, 20])
+def test_it_beats_the_others(budget: int, field: tuple[float, list[Case]]) -> None:
+    """Each rival on the better of two grids, in the measure of the bench."""
+    high, cases = field
+    best = errors(*default(budget, high, 0.0), cases, wrong=0.0)
+    for sampler in (DDIM(), Heun(), DPMpp2M()):
+        steps = (budget + 1) // 2 if sampler.queries == 2 else budget
+        for grid in (measured(steps, high), flow_shift(steps, sigma_max=high)):
+            assert best < 0.9 * errors(sampler, grid, cases, wrong=0.0)
+
+
+def test_the_grid_is_as_its_docstring_says() -> None:
+    said = "inf 12.8 5.33 2.88 1.69 1.00 0.57 0.30 0.12 0.030"
+    assert said in (measured.__doc__ or "")
+    assert [float(level) for level in said.split()] == pytest.approx(measured(10)[:-1], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0, 80.0, 0.1), "calls"), ((2.5, 80.0, 0.1), "calls"), ((5, 1.0, 2.0), "sigma_min")],
+)
+def test_nonsense_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        default(*arguments)
