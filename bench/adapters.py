@@ -36,18 +36,18 @@ import sys, torch
 from itertools import pairwise
 from pathlib import Path
 from unnoise.data.dataset import open_source
-from unnoise.diffusion.denoiser import collate
-from unnoise.load import load
+from unnoise.diffusion.conditioning import collate
+from unnoise.loading import load
 from unnoise.train.adapter_recipe import read_adapter_recipe
 recipe = read_adapter_recipe(Path(sys.argv[1]))
 source, pipeline = open_source(recipe.data.source, recipe.data.size), load(recipe.base)
 batch = recipe.fit.batch
 with torch.no_grad():
-    cond = collate(pipeline.text([source.captions[0][0]] * batch, "literal"))
+    cond = collate(pipeline.text_encoder([source.captions[0][0]] * batch, "literal"))
 x = torch.randn(batch, *pipeline.space.shape(recipe.data.size, recipe.data.size), requires_grad=True)
-pipeline.model.requires_grad_(True)
+pipeline.denoiser.requires_grad_(True)
 with torch.autocast("cpu", torch.bfloat16, enabled=recipe.fit.bf16):
-    error = pipeline.model(x, torch.ones(batch), cond).square().mean()
+    error = pipeline.denoiser(x, torch.ones(batch), cond).square().mean()
 torch.autograd.grad(error, x)
 """
 
@@ -55,7 +55,7 @@ torch.autograd.grad(error, x)
 def random_adapter(pipeline: Pipeline) -> Adapter:
     """Make an adapter of every attention layer of the denoiser."""
     torch.manual_seed(0)
-    learned = TrainableLora(pipeline.roots(), chosen(pipeline.roots(), ("attention",)), RANK, RANK)
+    learned = TrainableLora(pipeline.adaptable(), chosen(pipeline.adaptable(), ("attention",)), RANK, RANK)
     for up in learned.up:
         torch.nn.init.normal_(up, std=1e-3)
     return Adapter("random", learned.deltas())

@@ -35,8 +35,8 @@ def drawn(pipeline: Pipeline, names: list[str], lines: Tensor | None) -> Tensor:
     """Draw each name, along its lines if there are any."""
     made = []
     for k, name in enumerate(names):
-        hint = None if lines is None else pictures(lines[k : k + 1].expand(-1, 3, -1, -1) * 2 - 1)[0]
-        made.append(picture_data(pipeline.generate(name, seed=SEED + k, hint=hint)[0].image))
+        control_image = None if lines is None else pictures(lines[k : k + 1].expand(-1, 3, -1, -1) * 2 - 1)[0]
+        made.append(picture_data(pipeline.generate(name, seed=SEED + k, control_image=control_image)[0].image))
     return torch.cat(made)
 
 

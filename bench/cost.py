@@ -96,7 +96,7 @@ def network_seconds() -> float:
     from unnoise import load
 
     pipeline = load("emoji")
-    calls = clocked(pipeline.model.net)
+    calls = clocked(pipeline.denoiser.net)
 
     def once() -> float:
         calls.clear()
@@ -139,7 +139,7 @@ def loop() -> tuple[str, str, str]:
     from unnoise import load
 
     pipeline = load("emoji")
-    calls = clocked(pipeline.model.net)
+    calls = clocked(pipeline.denoiser.net)
     marks: list[float] = []
 
     def once() -> float:

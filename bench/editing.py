@@ -59,7 +59,7 @@ class Task:
 
     def denoise(self, plan: Plan) -> Denoise:
         """Ask the net for these captions, guided."""
-        text = self.pipeline.text
+        text = self.pipeline.text_encoder
         assert text is not None
         return self.pipeline.denoise(plan, text(self.captions), text.negative(""))
 

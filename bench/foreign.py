@@ -58,7 +58,7 @@ def compare(place: Path, dtype: str, steps: int, rounds: int) -> None:
         return ours.generate("a", weight=GUIDANCE, sampler="ddim", grid=grid, noise=noise, size=SIZE)[0]
 
     found = [mine().x0, theirs(output_type="latent").float()]
-    own = [ours.model.net.unet, ours.space.autoencoder.vae.decoder, ours.text.clip.net]
+    own = [ours.denoiser.net.unet, ours.space.autoencoder.vae.decoder, ours.text.clip.net]
     slow, quick = Clock([peer.unet]), Clock(own)
     runs = [(slow.time(theirs), quick.time(mine)) for _ in range(rounds)]
     exact = peer.to(torch.float32)(**how, latents=noise, output_type="latent").images[0]

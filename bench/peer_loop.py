@@ -44,7 +44,7 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> I
     accelerator = Accelerator(mixed_precision=precision, cpu=True)
     whole = FullDelta(task).to(memory_format=torch.channels_last if tuned else torch.contiguous_format)
     if tuned:
-        task.model.net.compile()
+        task.denoiser.net.compile()
     fit, latents = task.own.fit, task.latents
     data = TensorDataset(latents.x0[:, 0].float(), latents.ids[:, 0], latents.lengths[:, 0])
     loader = DataLoader(data, fit.batch, shuffle=True, drop_last=True)

@@ -100,8 +100,12 @@ def _call(name: str, node: Any, text: str) -> dict[str, Any]:
     row = {key: value for key, value in known.items() if isinstance(value, int | float)}
     named = {key for key, _ in pairs}
     handed = any(f"guidance = torch.{made}" in text for made in ("full", "tensor([guidance_scale]"))
-    embedded = "true_cfg_scale" in named or handed or name.startswith("LatentConsistencyModel")
-    return {**row, "task": _task(name, named), "embedded": embedded and not name.startswith(("Chroma", "HunyuanImage"))}
+    distilled_guidance = "true_cfg_scale" in named or handed or name.startswith("LatentConsistencyModel")
+    return {
+        **row,
+        "task": _task(name, named),
+        "embedded": distilled_guidance and not name.startswith(("Chroma", "HunyuanImage")),
+    }
 
 
 def _task(name: str, named: set[str]) -> str:

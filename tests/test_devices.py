@@ -9,7 +9,7 @@ from integrations import peers, test_foreign_sd
 from unnoise import devices as memory
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers import load as foreign
-from unnoise.load import load
+from unnoise.loading import load
 
 CPU = torch.device("cpu")
 

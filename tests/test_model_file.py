@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from unnoise.card import KEY, Part, to_json
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.devices import known_device
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
 from unnoise.formats.header import read_header
 from unnoise.formats.tensors import read_tensors, write_tensors
-from unnoise.model_file import known_device, load, save
+from unnoise.model_file import load, save
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,8 @@ def test_gives_the_same_model_back(path: Path) -> None:
             assert found.dtype == torch.float32
             assert torch.equal(found, value.half().float())
     assert not any(value.requires_grad for net in loaded.networks().values() for value in net.parameters())
-    assert loaded.text is not None
-    assert not loaded.text.net.training
+    assert loaded.text_encoder is not None
+    assert not loaded.text_encoder.net.training
 
 
 def test_float32_is_kept_where_asked(tmp_path: Path) -> None:

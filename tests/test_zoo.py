@@ -103,9 +103,9 @@ def test_the_control_follows_outlines(emoji: Pipeline) -> None:
     following = unnoise.load("emoji", control="outline")
     shape = picture_data(emoji.generate("red heart", seed=7)[0].image)
     lines = outlines(shape)
-    hint = Image.fromarray((lines[0, 0] * 255).byte().numpy()).convert("RGB")
+    control_image = Image.fromarray((lines[0, 0] * 255).byte().numpy()).convert("RGB")
     names = ["green apple", "sunflower", "cat face"]
-    free, followed = emoji.generate(names, seed=3), following.generate(names, seed=3, hint=hint)
+    free, followed = emoji.generate(names, seed=3), following.generate(names, seed=3, control_image=control_image)
 
     def apart(samples: list[Sample]) -> float:
         return float(torch.cat([outlines(picture_data(one.image)) - lines for one in samples]).square().mean())

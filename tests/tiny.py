@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from unnoise.card import Advice, Card, Part
-from unnoise.model_file import build, load, save
+from unnoise.loading import load
+from unnoise.model_file import build, save
 from unnoise.pipeline import Pipeline
 
 CARD = Card(
@@ -20,7 +21,7 @@ CARD = Card(
     autoencoder=Part("Autoencoder", {"width": 32, "encode": 1, "decode": 1}),
     text=Part("TextEncoder", {"vocab": 258, "width": 16, "depth": 1, "heads": 2, "length": 16}),
     tokenizer=Part("Tokenizer", {"merges": [[98, 99]]}),
-    advice=Advice(steps=3, guidance=2.0, guidance_range=(1.0, 4.0), sizes=((16, 16), (24, 16))),
+    advice=Advice(steps=3, guidance_scale=2.0, guidance_range=(1.0, 4.0), sizes=((16, 16), (24, 16))),
     licence="Apache-2.0",
     training={"steps": 0},
 )
@@ -34,7 +35,7 @@ def pipeline(card: Card = CARD, seed: int = 0) -> Pipeline:
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
         net.requires_grad_(False).eval()
-    return made
+    return Pipeline.of(made)
 
 
 def saved(path: Path, **changes: object) -> Pipeline:

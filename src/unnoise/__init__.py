@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unnoise.generation.metadata import Metadata
     from unnoise.generation.sample import Sample
     from unnoise.integrations.diffusers.scheduler import diffusers_scheduler
-    from unnoise.load import load
+    from unnoise.loading import load
     from unnoise.pipeline import Pipeline
 
 __version__ = "0.1.0"
@@ -32,7 +32,7 @@ _HOME = {
     "InputError": "unnoise.errors",
     "Sample": "unnoise.generation.sample",
     "diffusers_scheduler": "unnoise.integrations.diffusers.scheduler",
-    "load": "unnoise.load",
+    "load": "unnoise.loading",
 }
 _PACKAGES = ("check", "sampling")  # the first is also a call, docs/decisions/0007-check-is-a-call.md
 

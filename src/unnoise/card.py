@@ -22,6 +22,16 @@ CLASSES: dict[str, dict[str, str]] = {
     "text": {"TextEncoder": "unnoise.nets.text:TextEncoder"},
     "tokenizer": {"Tokenizer": "unnoise.text.tokenizer:Tokenizer"},
 }
+# Fields of cards that were written before 0.2, and their names today.
+FORMER_NAMES = {
+    "advice.grid": "schedule",
+    "advice.guidance": "guidance_scale",
+    "advice.between": "guidance_interval",
+    "advice.rescale": "guidance_rescale",
+    "advice.embedded": "distilled_guidance",
+    "advice.image_weight": "image_guidance",
+    "advice.fitted.guidance": "guidance_scale",
+}
 LARGEST = 1 << 20  # of any number among the arguments of a part
 LONGEST = 100_000  # of any list among them; a table of noise levels has about 1,000, a tokenizer up to 100,000 merges
 
@@ -38,39 +48,48 @@ class Part(Strict):
 class Setting(Strict):
     """Say how the model is best run in one number of steps, as `unnoise tune grid` found it.
 
-    sampler: its class and fields; levels: every level after the noisiest that the model knows, the last is 0; guidance:
-    the weight that it was fitted at; distances: in x0 from converged pictures, of the library's choice and of this.
+    sampler: its class and fields; levels: every level after the noisiest that the model knows, the last is 0;
+    guidance_scale: that it was fitted at; distances: in x0 from converged pictures, of the library's choice and of this.
     """
 
     sampler: Part
     levels: tuple[float, ...]
-    guidance: float
+    guidance_scale: float
     distances: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Advice(Strict):
-    """Say what was measured to work best; `None` leaves the choice to the library.
+    """Say what was measured to work best; None leaves the choice to the library.
 
-    steps: 1 ... 1000; guidance: the weight, 1 = off; guidance_range: weights that still give sound pictures; between:
-    the levels between which guidance acts, the upper one `None` for all; sizes: (width, height), the best first;
-    shift: of the grids in flow time; embedded: the guidance that a distilled net takes as an input,
-    image_weight: the guidance towards a picture that a net sees, None where it takes none; frames, seconds: of a film
-    and of a sound, None where it is neither; stride: frames are stride*k + 1; fps: frames a second;
-    fitted: at most one for each number of steps, for who asks for so many and chooses neither sampler nor grid.
+    Args:
+        sampler, schedule: as the options of generation.
+        steps: 1 to 1000.
+        guidance_scale: 1 is off.
+        guidance_range: the guidance scales that still give sound images.
+        guidance_interval: the levels between which guidance acts; None for the upper one is infinity.
+        guidance_rescale: 0 to 1.
+        sizes: (width, height) in pixels, the best first.
+        shift: of schedules in flow time.
+        distilled_guidance: the guidance scale that a distilled network takes as an input; None where it takes none.
+        image_guidance: the guidance scale of an image that the network reads; None where it reads none.
+        frames, seconds: of a video and of audio; None for other models.
+        stride: frames are stride*k + 1.
+        fps: frames a second.
+        fitted: at most one for each number of steps; used when neither sampler nor schedule is asked for.
     """
 
     sampler: str | None = None
-    grid: str | tuple[float, ...] | None = None
+    schedule: str | tuple[float, ...] | None = None
     steps: int = 20
-    guidance: float = 1.0
+    guidance_scale: float = 1.0
     guidance_range: tuple[float, float] = (1.0, 1.0)
-    between: tuple[float, float | None] = (0.0, None)
-    rescale: float = 0.0
+    guidance_interval: tuple[float, float | None] = (0.0, None)
+    guidance_rescale: float = 0.0
     sizes: tuple[tuple[int, int], ...] = ()
     shift: float | None = None
-    embedded: float | None = None
-    image_weight: float | None = None
+    distilled_guidance: float | None = None
+    image_guidance: float | None = None
     frames: int | None = None
     stride: int = 1
     fps: float = 16.0
@@ -128,7 +147,7 @@ def to_json(card: Card) -> str:
 
 def from_json(text: str, where: str) -> Card:
     """Read a card. Raises InputError, starting with `where`, for anything that a card cannot say."""
-    return parse(Card, text, where)
+    return parse(Card, text, where, FORMER_NAMES)
 
 
 def read_card(path: str | os.PathLike[str], header: Header | None = None) -> Card:

@@ -1,4 +1,4 @@
-"""How much memory is free, and whether what is needed fits, said before anything is allocated."""
+"""Devices: whether one works here, and how much memory is free on it."""
 
 import os
 from pathlib import Path
@@ -12,6 +12,16 @@ LIMITS = (  # files of the limit and of what is used, of control groups 2 and 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
+
+
+def known_device(device: str | torch.device) -> torch.device:
+    """Give a device that works on this machine. Raises InputError for another."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
+    return found
 
 
 def available(device: torch.device) -> int | None:

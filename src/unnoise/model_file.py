@@ -14,19 +14,21 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from unnoise.card import CLASSES, KEY, Card, Part, read_card, to_json
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.components import Components
+from unnoise.devices import known_device
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.embedded import find
 from unnoise.errors import InputError
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
-from unnoise.pipeline import Pipeline
 from unnoise.text.encode import PromptEncoder
 
 WEIGHTS = ("F16", "BF16", "F32", "F64")  # what a floating tensor may be stored as
 UNSOUND = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError)
 
 
-def load(model: str | os.PathLike[str], device: str | torch.device = "cpu") -> Pipeline:
+def load(model: str | os.PathLike[str], device: str | torch.device = "cpu") -> Components:
     """Load a model by its name in the zoo or from its file, with float32 weights.
 
     Raises InputError for an unknown name, for a file that is not a sound model, and for weights that the card's
@@ -34,34 +36,34 @@ def load(model: str | os.PathLike[str], device: str | torch.device = "cpu") -> P
     """
     path, place = find(model), known_device(device)
     header = read_header(path)
-    pipeline = meta(path, header)
-    _fill(pipeline, path, header, place)
-    _try(pipeline, place, str(path))
-    return pipeline
+    components = meta(path, header)
+    _fill(components, path, header, place)
+    _try(components, place, str(path))
+    return components
 
 
-def meta(path: Path, header: Header | None = None) -> Pipeline:
-    """Make the pipeline of a model's file on the meta device: what it is and costs, without weights.
+def meta(path: Path, header: Header | None = None) -> Components:
+    """Make the components of a model's file on the meta device: what it is and costs, without weights.
 
     Raises InputError for a file that is not a sound model.
     """
     header = header or read_header(path)
     card = read_card(path, header)
     with _at_most(len(header.tensors)):
-        pipeline = _make(card, str(path), "meta")
-    _match(pipeline, header, str(path))
-    for net in pipeline.networks().values():
+        components = _make(card, str(path), "meta")
+    _match(components, header, str(path))
+    for net in components.networks().values():
         net.requires_grad_(False).eval()
-    return pipeline
+    return components
 
 
-def save(path: str | os.PathLike[str], pipeline: Pipeline, dtype: torch.dtype = torch.float16) -> Card:
+def save(path: str | os.PathLike[str], components: Components, dtype: torch.dtype = torch.float16) -> Card:
     """Write a model's file atomically, its weights as `dtype`, and give the card with the fingerprint of those weights.
 
     Raises InputError where a weight is not finite in `dtype`, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
-    for role, module in pipeline.networks().items():
+    for role, module in components.networks().items():
         for name, tensor in module.state_dict().items():
             stored = tensor.detach().cpu().to(dtype) if tensor.is_floating_point() else tensor.detach().cpu()
             if stored.is_floating_point() and not stored.isfinite().all():
@@ -70,34 +72,24 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, dtype: torch.dtype = 
     fingerprint = Fingerprint()
     for name in sorted(tensors):
         fingerprint.add(name, tensors[name])
-    card = replace(pipeline.card, fingerprint=fingerprint.hex())
+    card = replace(components.card, fingerprint=fingerprint.hex())
     write_tensors(path, tensors, {"format": "pt", KEY: to_json(card)})
     return card
 
 
-def build(card: Card, device: str = "cpu") -> Pipeline:
-    """Make the pipeline that a card describes, with fresh weights. Raises InputError where it cannot be made."""
+def build(card: Card, device: str = "cpu") -> Components:
+    """Make the components that a card describes, with fresh weights. Raises InputError where it cannot be made."""
     return _make(card, "card", device)
 
 
-def known_device(device: str | torch.device) -> torch.device:
-    """Give a device that works on this machine. Raises InputError for another."""
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
-    return found
-
-
-def _make(card: Card, where: str, device: str) -> Pipeline:
+def _make(card: Card, where: str, device: str) -> Components:
     process = _part("process", card.process, where)
     tokenizer = _part("tokenizer", card.tokenizer, where) if card.tokenizer else None
     with torch.device(device), _Blank() if device == "meta" else nullcontext():
         net = _part("net", card.net, where)
         extra = {"autoencoder": _part("autoencoder", card.autoencoder, where)} if card.autoencoder else {}
         text = PromptEncoder(tokenizer, _part("text", card.text, where)) if card.text and tokenizer else None
-    return Pipeline(card, Denoiser(net, process, card.kind), _part("space", card.space, where, extra), text)
+    return Components(card, Denoiser(net, process, card.kind), _part("space", card.space, where, extra), text)
 
 
 class _Blank(TorchFunctionMode):
@@ -155,10 +147,12 @@ def _at_most(tensors: int) -> Iterator[None]:
         hook.remove()
 
 
-def _match(pipeline: Pipeline, header: Header, where: str) -> None:
+def _match(components: Components, header: Header, where: str) -> None:
     """Raise InputError unless the file has exactly the tensors that the networks need."""
     needed = {
-        f"{role}.{name}": value for role, net in pipeline.networks().items() for name, value in net.state_dict().items()
+        f"{role}.{name}": value
+        for role, net in components.networks().items()
+        for name, value in net.state_dict().items()
     }
     for fault, names in (
         ("lacks", needed.keys() - header.tensors),
@@ -175,36 +169,36 @@ def _match(pipeline: Pipeline, header: Header, where: str) -> None:
             raise InputError(f"{where}: tensor {name!r} is {entry.dtype}, weights are one of {', '.join(WEIGHTS)}")
 
 
-def _fill(pipeline: Pipeline, path: Path, header: Header, device: torch.device) -> None:
+def _fill(components: Components, path: Path, header: Header, device: torch.device) -> None:
     """Read the weights one by one into the networks as float32; whole numbers stay what they are."""
-    states: dict[str, dict[str, Tensor]] = {role: {} for role in pipeline.networks()}
+    states: dict[str, dict[str, Tensor]] = {role: {} for role in components.networks()}
     fingerprint = Fingerprint()
     for name, stored in read_tensors(path, header):
         fingerprint.add(name, stored)
         role, _, inner = name.partition(".")
         wanted = torch.float32 if stored.is_floating_point() else stored.dtype
         states[role][inner] = stored.to(device, wanted, copy=True)
-    if fingerprint.hex() != pipeline.card.fingerprint:
+    if fingerprint.hex() != components.card.fingerprint:
         raise InputError(
             f"{path}: its weights, {fingerprint.hex()[:12]}, are not those that its card names, "
-            f"{pipeline.card.fingerprint[:12] or 'none'}"
+            f"{components.card.fingerprint[:12] or 'none'}"
         )
-    for role, net in pipeline.networks().items():
+    for role, net in components.networks().items():
         net.load_state_dict(states.pop(role), assign=True)
         net.requires_grad_(False).eval()
 
 
-def _try(pipeline: Pipeline, device: torch.device, where: str) -> None:
+def _try(components: Components, device: torch.device, where: str) -> None:
     """Raise InputError unless the parts fit together: one small call of each."""
-    side = 2 * pipeline.factor
+    side = 2 * components.factor
     with _explained(where, "the parts"), torch.no_grad():
-        x = torch.zeros(1, *pipeline.space.shape(side, side), device=device)
+        x = torch.zeros(1, *components.space.shape(side, side), device=device)
         cond = Conditioning()
-        if isinstance(pipeline.text, PromptEncoder):
-            cond = pipeline.text(["", "ab"])[0]
-            last = torch.tensor([[pipeline.text.tokenizer.size - 1]], device=device)
-            pipeline.text.net(last, last >= 0)
-        x0 = pipeline.model(x, torch.ones(1, device=device), cond)
-        data = pipeline.space.decode(x0)
+        if isinstance(components.text_encoder, PromptEncoder):
+            cond = components.text_encoder(["", "ab"])[0]
+            last = torch.tensor([[components.text_encoder.tokenizer.size - 1]], device=device)
+            components.text_encoder.net(last, last >= 0)
+        x0 = components.denoiser(x, torch.ones(1, device=device), cond)
+        data = components.space.decode(x0)
     if x0.shape != x.shape or data.shape[2:] != (side, side) or data.shape[1] not in (1, 3):
         raise InputError(f"{where}: the card's parts do not fit together: {list(x.shape)} becomes {list(data.shape)}")

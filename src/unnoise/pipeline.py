@@ -1,29 +1,27 @@
 """From words to pictures, films and sounds: card, model, space and text encoder, and the one call that uses them."""
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from unnoise.card import Card
-from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.components import Components
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoise
 from unnoise.errors import InputError
 from unnoise.generation.edit_options import Change, Soft
 from unnoise.generation.engine import ImageConditioning, Row, bound, render
 from unnoise.generation.limits import STRENGTH
 from unnoise.generation.metadata import Metadata, from_level
 from unnoise.generation.options import Request
-from unnoise.generation.prepare import ImageConditioner, Mask, PreparedInputs, RawInputs, given
-from unnoise.generation.resolve import Dtype, Plan, decide, sampler_of
+from unnoise.generation.prepare import Mask, PreparedInputs, RawInputs, given
+from unnoise.generation.resolve import Plan, decide, sampler_of
 from unnoise.generation.sample import Callback, Sample
 from unnoise.sampling.state import Sampler
-from unnoise.spaces.space import Space
-from unnoise.text.emphasis import Emphasis
-from unnoise.text.encode import TextConditioner
+from unnoise.text.prompt_weighting import PromptWeighting
 
 if TYPE_CHECKING:
     from unnoise.adapters.lora.read import Adapter, Loras
@@ -34,50 +32,13 @@ NO_PICTURES = RawInputs()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pipeline:
-    """A model with all that is needed to use it; `unnoise.load` makes one, `generate` uses it.
+class Pipeline(Components):
+    """A model that draws; `unnoise.load` makes one."""
 
-    sight: what its network sees of a picture beside x, which such a model cannot do without; parts: the networks of a
-    model of another maker by the names that diffusers gives them.
-    """
-
-    card: Card
-    model: Denoiser
-    space: Space
-    text: TextConditioner | None = None
-    sight: ImageConditioner | None = None
-    parts: Mapping[str, nn.Module] = field(default_factory=dict)
-
-    @property
-    def device(self) -> torch.device:
-        """Say where the weights are."""
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> Dtype:
-        """Say in which numbers the network is held."""
-        found = next(parameter.dtype for parameter in self.model.parameters() if parameter.is_floating_point())
-        return str(found).removeprefix("torch.")  # type: ignore[return-value]
-
-    @property
-    def factor(self) -> int:
-        """Give the number of pixels that both sides of a picture must be a multiple of."""
-        return self.space.factor * int(getattr(self.model.net, "factor", 1))
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Name the networks, as their tensors are named in a file."""
-        found: dict[str, nn.Module] = {"net": self.model.net}
-        autoencoder = getattr(self.space, "autoencoder", None)
-        if isinstance(autoencoder, nn.Module):
-            found["autoencoder"] = autoencoder
-        if self.text is not None:
-            found["text"] = self.text.net
-        return found
-
-    def roots(self) -> dict[str, nn.Module]:
-        """Name the networks that adapters change, as files of adapters name them."""
-        named = self.parts or self.networks()
-        return {name: net for name, net in named.items() if name not in ("vae", "autoencoder")}
+    @classmethod
+    def of(cls, components: Components) -> "Pipeline":
+        """Make a pipeline of the components of a model."""
+        return cls(**{field.name: getattr(components, field.name) for field in fields(components)})
 
     def generate(
         self,
@@ -97,9 +58,9 @@ class Pipeline:
         strength: float | None = None,
         between: tuple[float, float] | None = None,
         rescale: float | None = None,
-        embedded: float | None = None,
-        image_weight: float | None = None,
-        emphasis: Emphasis = "refuse",
+        distilled_guidance: float | None = None,
+        image_guidance: float | None = None,
+        prompt_weighting: PromptWeighting = "refuse",
         frames: int | None = None,
         seconds: float | None = None,
         feather: int | None = None,
@@ -112,10 +73,10 @@ class Pipeline:
         variation_seed: int | None = None,
         toward: str | None = None,
         toward_share: float | None = None,
-        hint: Image.Image | None = None,
-        hint_weight: float | None = None,
+        control_image: Image.Image | None = None,
+        control_scale: float | None = None,
         look: Image.Image | None = None,
-        look_weight: float | None = None,
+        ip_adapter_scale: float | None = None,
         lora: "Loras" = (),
         batch: int | None = None,
         dtype: str | None = None,
@@ -154,9 +115,9 @@ class Pipeline:
             rescale=rescale,
             batch=batch,
             dtype=dtype,
-            embedded=embedded,
-            image_weight=image_weight,
-            emphasis=emphasis,
+            distilled_guidance=distilled_guidance,
+            image_guidance=image_guidance,
+            prompt_weighting=prompt_weighting,
             strength=strength,
             frames=frames,
             seconds=seconds,
@@ -171,12 +132,12 @@ class Pipeline:
                 variation_seed=variation_seed,
                 toward=toward,
                 toward_share=toward_share,
-                hint_weight=hint_weight,
-                look_weight=look_weight,
+                control_scale=control_scale,
+                ip_adapter_scale=ip_adapter_scale,
             ),
         )
         worn = _weighed(lora, self) if lora else ()
-        return self.fulfil(request, RawInputs(noise, image, mask, hint, look, worn), watch)
+        return self.fulfil(request, RawInputs(noise, image, mask, control_image, look, worn), watch)
 
     def fulfil(self, request: Request, handed: RawInputs = NO_PICTURES, watch: Callback | None = None) -> list[Sample]:
         """Draw what a request asks for, as `generate` does. Raises InputError and NonFiniteError as it does."""
@@ -203,7 +164,7 @@ class Pipeline:
                     f"size {request.size}: the image is {sides[0]}x{sides[1]}; bring it to that size before"
                 )
             request = replace(request, size=size)
-        begins = image is not None and self.sight is None
+        begins = image is not None and self.image_conditioner is None
         if begins and request.strength is None and not isinstance(request.grid, tuple):
             whole = handed.mask is not None or change.expand is not None or change.origin is not None
             request = replace(request, strength=1.0 if whole else STRENGTH)
@@ -211,7 +172,7 @@ class Pipeline:
 
     def plan(self, request: Request) -> Plan:
         """Decide how a request is fulfilled, and do nothing yet. Raises InputError where it cannot be."""
-        return decide(request, self.card, self.model.process, self.factor, self.dtype)
+        return decide(request, self.card, self.denoiser.process, self.factor, self.dtype)
 
     def replay(self, recipe: Metadata, handed: RawInputs = NO_PICTURES) -> Sample:
         """Make a sample again: on the same machine and versions, equal to the bit.
@@ -228,7 +189,7 @@ class Pipeline:
             raise InputError("recipe: the picture began with a noise that was handed in, which it does not hold")
         if not 0 <= recipe.row < recipe.rows:
             raise InputError(f"recipe: row {recipe.row} of {recipe.rows}")
-        guided = recipe.weight != 1 or recipe.image_weight not in (None, 1)
+        guided = recipe.weight != 1 or recipe.image_guidance not in (None, 1)
         request = Request(
             (recipe.prompt,),
             recipe.negative,
@@ -241,9 +202,9 @@ class Pipeline:
             rescale=recipe.rescale if guided else None,
             batch=recipe.rows,
             dtype=recipe.dtype,
-            embedded=recipe.embedded,
-            image_weight=recipe.image_weight,
-            emphasis=recipe.emphasis,
+            distilled_guidance=recipe.distilled_guidance,
+            image_guidance=recipe.image_guidance,
+            prompt_weighting=recipe.prompt_weighting,
             frames=recipe.frames,
             seconds=recipe.seconds,
             change=recipe.change,
@@ -262,15 +223,15 @@ class Pipeline:
         return render(self, plan, rows, recipe.rows, began, None)[recipe.row]
 
     def _given(self, handed: RawInputs, plan: Plan, rows: int) -> PreparedInputs:
-        net = self.model.net
-        for name, reads in (("hint", "control"), ("look", "look")):
+        net = self.denoiser.net
+        for name, reads in (("control_image", "control"), ("look", "image_encoder")):
             if getattr(handed, name) is not None and getattr(net, reads, None) is None:
                 raise InputError(
                     f"{name}: {self.card.name!r} reads none; load it with a {reads}: load(..., {reads}=FILE)"
                 )
             if getattr(handed, name) is None and getattr(net, reads, None) is not None:
                 raise InputError(f"{name}: this model was loaded with a {reads}, and no picture for it is given")
-        return given(handed, (rows, *self.shape(plan)), plan, self.sight, self.device)
+        return given(handed, (rows, *self.shape(plan)), plan, self.image_conditioner, self.device)
 
     def shape(self, plan: Plan) -> tuple[int, ...]:
         """Give the shape of one x0."""

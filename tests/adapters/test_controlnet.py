@@ -54,7 +54,7 @@ def test_it_follows_and_the_base_stays(base: tuple[Pipeline, Path], file: Path) 
     pipeline, path = base
     following = unnoise.load(path, control=file)
     before = pipeline.generate("a dog", seed=1)[0]
-    followed, unheard = (following.generate("a dog", seed=1, hint=HINT, hint_weight=w)[0] for w in (1, 0))
+    followed, unheard = (following.generate("a dog", seed=1, control_image=HINT, control_scale=w)[0] for w in (1, 0))
     assert not torch.allclose(followed.x0, before.x0, atol=1e-2)
     assert torch.allclose(unheard.x0, before.x0, atol=1e-6)
     assert pipeline.generate("a dog", seed=1)[0].image.tobytes() == before.image.tobytes()
@@ -62,7 +62,7 @@ def test_it_follows_and_the_base_stays(base: tuple[Pipeline, Path], file: Path) 
 
 def test_a_hint_needs_a_control_and_a_control_a_hint(base: tuple[Pipeline, Path], file: Path) -> None:
     with pytest.raises(InputError, match="hint: 'tiny' reads none; load it with a control"):
-        base[0].generate("a dog", hint=HINT)
+        base[0].generate("a dog", control_image=HINT)
     with pytest.raises(InputError, match="no picture for it is given"):
         unnoise.load(base[1], control=file).generate("a dog")
 

@@ -79,7 +79,8 @@ def test_another_architecture_is_refused(file: Path, tmp_path: Path) -> None:
 
 def test_another_base_of_the_family_is_said(base: Pipeline, file: Path, tmp_path: Path) -> None:
     trained = tiny.pipeline(replace(tiny.CARD, name="other"), seed=1)
-    from unnoise.model_file import load, save
+    from unnoise.loading import load
+    from unnoise.model_file import save
 
     save(tmp_path / "other.safetensors", trained)
     (note,) = read(file, load(tmp_path / "other.safetensors")).notes
@@ -96,7 +97,8 @@ def test_another_variant_is_said(base: Pipeline, tmp_path: Path) -> None:
 
 
 def test_an_adapter_given_by_file_warns_as_it_is_read(base: Pipeline, file: Path, tmp_path: Path) -> None:
-    from unnoise.model_file import load, save
+    from unnoise.loading import load
+    from unnoise.model_file import save
 
     save(tmp_path / "other.safetensors", tiny.pipeline(replace(tiny.CARD, name="other"), seed=1))
     with pytest.warns(UserWarning, match="trained on 'tiny' of weights .* is used on 'other' of weights"):

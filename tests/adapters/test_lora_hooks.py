@@ -17,7 +17,8 @@ from unnoise.adapters.lora.read import Adapter, layers_of, read
 from unnoise.adapters.lora.targets import chosen, layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.adapters.lora.write import write
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.errors import InputError
 from unnoise.generation.prepare import RawInputs
 from unnoise.pipeline import Pipeline
@@ -48,7 +49,7 @@ def adapter(pipeline: Pipeline, kind: str = "low", seed: int = 0, roots: tuple[s
     generator = torch.Generator().manual_seed(seed)
     found = {
         f"{root}.{path}": delta(kind, module.weight, generator)  # type: ignore[arg-type]
-        for root, net in pipeline.roots().items()
+        for root, net in pipeline.adaptable().items()
         for path, module in layers(net)
         if root in roots
     }
@@ -106,9 +107,9 @@ def test_rows_of_one_call_wear_their_own(base: Pipeline) -> None:
     """What a server needs: one call, and each row as if it were alone with its adapters."""
     first, second = adapter(base, "low", 5, ("net",)), adapter(base, "loha", 6, ("net",))
     wardrobe = ActiveAdapters(base, [(first, 1.0), (second, 1.0)])
-    model = Denoiser(PerSampleLora(base.model.net, wardrobe), base.model.process, base.model.kind)
-    assert base.text is not None
-    cond = base.text(["a cat"])[0]
+    model = Denoiser(PerSampleLora(base.denoiser.net, wardrobe), base.denoiser.process, base.denoiser.kind)
+    assert base.text_encoder is not None
+    cond = base.text_encoder(["a cat"])[0]
     x, sigma = torch.randn(4, *base.space.shape(16, 16), generator=torch.Generator().manual_seed(1)), torch.ones(4)
     amounts = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 0.5], [0.3, -0.7]])
     given = cond.rows([0] * 4)
@@ -118,7 +119,7 @@ def test_rows_of_one_call_wear_their_own(base: Pipeline) -> None:
             together = model(x, sigma, told)
         for row, (one, other) in enumerate(amounts.tolist()):
             with ActiveAdapters(base, [(first, one), (second, other)]).on():
-                alone = base.model(x[row : row + 1], sigma[:1], cond)
+                alone = base.denoiser(x[row : row + 1], sigma[:1], cond)
             assert (together[row] - alone[0]).abs().max() < 1e-4
 
 
@@ -163,9 +164,9 @@ def test_an_image_says_what_it_wore_and_is_drawn_again(base: Pipeline, tmp_path:
 @pytest.mark.parametrize("dora", [False, True])
 def test_what_is_learned_is_what_is_written(base: Pipeline, tmp_path: Path, dora: bool) -> None:
     """The branches of training, the file, and what is read of it answer alike."""
-    names = chosen(base.roots(), ["attention", "convolution", "text"])
+    names = chosen(base.adaptable(), ["attention", "convolution", "text"])
     torch.manual_seed(1)
-    learned = TrainableLora(base.roots(), names, rank=4, alpha=2.0, dora=dora).eval()
+    learned = TrainableLora(base.adaptable(), names, rank=4, alpha=2.0, dora=dora).eval()
     plain = drawn(base)
     with learned.on(), torch.no_grad():
         assert (drawn(base) - plain).abs().max() < 1e-4, "B begins at zero, and magnitudes at the base's"

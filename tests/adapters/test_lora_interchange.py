@@ -148,7 +148,7 @@ def test_makers_names_mean_the_makers_layers(tmp_path: Path, family: str, start:
     with torch.no_grad():
         for name, delta in adapter.deltas.items():
             held[name].weight.add_(delta.change(held[name].weight))
-    merged = MAKERS[family](pipeline.parts[root])
+    merged = MAKERS[family](pipeline.diffusers_networks[root])
     for name, change in expected.items():
         assert torch.allclose(merged[name], whole[name] + change, atol=1e-4), name
 
@@ -185,9 +185,9 @@ def test_what_peft_saves_is_read(tmp_path: Path, kind: str) -> None:
         assert_same_changes(pipeline, adapter, "unet", changes(wrapped))
     with torch.no_grad():
         theirs = wrapped(x, t, h).sample
-        plain = pipeline.parts["unet"](x, t, h).sample
+        plain = pipeline.diffusers_networks["unet"](x, t, h).sample
         with ActiveAdapters(pipeline, [(adapter, 1.0)]).on():
-            ours = pipeline.parts["unet"](x, t, h).sample
+            ours = pipeline.diffusers_networks["unet"](x, t, h).sample
     peers.assert_close(ours, theirs)
     assert (ours - plain).abs().max() > 0.01
 
@@ -248,7 +248,7 @@ def test_fused_layers_of_lycoris_are_cut(tmp_path: Path, pipe: Any) -> None:
     peer = pipe(tmp_path)
     pipeline = unnoise.load(peers.saved(peer, tmp_path / "model"))
     name = "double_blocks_0_img_attn_qkv" if pipeline.card.family == "flux1" else "joint_blocks_0_x_block_attn_qkv"
-    layer = pipeline.parts["transformer"].get_submodule("transformer_blocks.0.attn.to_q").weight
+    layer = pipeline.diffusers_networks["transformer"].get_submodule("transformer_blocks.0.attn.to_q").weight
     width, into = 3 * len(layer), layer.shape[1]
     parts = [torch.randn(width, 2), torch.randn(2, into), torch.randn(width, 2), torch.randn(2, into)]
     halves = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")

@@ -136,8 +136,8 @@ def test_makers_names_are_those_that_the_peer_converts(tmp_path: Path, family: s
 
 def test_own_models() -> None:
     pipeline = tiny.pipeline()
-    names = Names(pipeline.roots(), "unnoise")
-    for root, net in pipeline.roots().items():
+    names = Names(pipeline.adaptable(), "unnoise")
+    for root, net in pipeline.adaptable().items():
         for path, _ in layers(net):
             kohya = ("lora_unet_" if root == "net" else "lora_te_") + path.replace(".", "_")
             for name in (f"{root}.{path}", kohya):

@@ -16,7 +16,8 @@ from unnoise.check.engine import judge
 from unnoise.check.probe import probe
 from unnoise.check.subject import Subject
 from unnoise.data.emoji import open_emoji
-from unnoise.diffusion.denoiser import Conditioning, Denoiser, collate
+from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.guidance import cfg
 from unnoise.diffusion.noise import START, draw
 from unnoise.errors import InputError
@@ -93,7 +94,7 @@ def test_scale_halved_or_doubled(emoji: Pipeline, pictures: Tensor, by: float) -
 
 
 def test_wrong_kind_and_doubled_scale_in_a_pipeline(emoji: Pipeline) -> None:
-    model = Denoiser(emoji.model.net, emoji.model.process, "eps")
+    model = Denoiser(emoji.denoiser.net, emoji.denoiser.process, "eps")
     small = replace(emoji.card, advice=replace(emoji.card.advice, sizes=((32, 32),)))
     found = unnoise.check(scaled(replace(emoji, model=model, card=small), 2.0))
     assert {"UN250", "UN310"} <= {finding.rule.id for finding in found}
@@ -142,11 +143,11 @@ class Coupled(torch.nn.Module):
 
 def test_batch_that_is_coupled() -> None:
     pipeline = tiny.pipeline()
-    assert pipeline.text is not None
-    cond, noise = collate(pipeline.text(PROMPTS)), draw(range(4), START, torch.empty(4, 4, 8, 8))
+    assert pipeline.text_encoder is not None
+    cond, noise = collate(pipeline.text_encoder(PROMPTS)), draw(range(4), START, torch.empty(4, 4, 8, 8))
     sigma = torch.full((4,), 2.0)
-    for net, wanted in ((pipeline.model.net, set()), (Coupled(pipeline.model.net), {"UN251"})):
-        model = Denoiser(net, pipeline.model.process, "flow")
+    for net, wanted in ((pipeline.denoiser.net, set()), (Coupled(pipeline.denoiser.net), {"UN251"})):
+        model = Denoiser(net, pipeline.denoiser.process, "flow")
         found = measure.coupling(lambda x, s, m=model: m(x, s, cond.rows(slice(len(x)))), noise, sigma)
         assert ids(found) == wanted
 

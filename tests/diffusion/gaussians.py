@@ -4,7 +4,8 @@ import torch
 from diffusion.mixture import Mixture, MixtureNet
 from torch import Tensor
 
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.process import Flow, Process
 
 DATA, NULL, NEGATIVE = 0, 1, 2

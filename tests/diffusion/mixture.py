@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.prediction import Kind, expand, from_x0, signal, spread
 from unnoise.diffusion.process import Process
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from diffusion.mixture import Mixture, MixtureNet, mixture
 
-from unnoise.diffusion.denoiser import Conditioning, Denoiser, collate
+from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import KINDS, Kind, mix
 from unnoise.diffusion.process import EDM, VE, VP, Flow, Process
 from unnoise.errors import InputError

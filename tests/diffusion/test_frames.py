@@ -8,7 +8,8 @@ import torch
 from diffusion.mixture import MixtureNet, mixture
 from torch import Tensor
 
-from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.prediction import KINDS, Kind, from_x0, mix, target, to_x0

@@ -7,7 +7,8 @@ import torch
 from diffusion.gaussians import DATA, NEGATIVE, NULL, ask, gaussian, labels, means, model
 from torch import Tensor
 
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.guidance import autoguide, cfg, instruct
 from unnoise.diffusion.process import VP, Flow, Process
 from unnoise.errors import InputError

@@ -10,7 +10,8 @@ from diffusion.gaussians import DATA, NULL, STD, gaussian, labels, means, model
 from diffusion.mixture import MixtureNet, mixture
 from torch import Tensor
 
-from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.guidance import autoguide, cfg, cfgpp
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.loss import WEIGHTS, factor, loss, sigma_lognormal, sigma_uniform
 from unnoise.diffusion.prediction import KINDS, Kind, expand, from_x0, mix, target
 from unnoise.diffusion.process import EDM, VE, VP, Flow

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from unnoise.card import CLASSES
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.loss import sigma_uniform
 from unnoise.diffusion.prediction import mix
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Angle, Flow, Process, Schedule, Table

@@ -8,7 +8,8 @@ import torch
 from diffusion.gaussians import DATA, NEGATIVE, NULL, ask, gaussian, labels, means, model
 from torch import Tensor
 
-from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.guidance import apg, autoguide, cfg, cfgpp, perpneg, threshold
 from unnoise.errors import InputError
 

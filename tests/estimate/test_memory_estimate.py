@@ -17,7 +17,7 @@ from unnoise.estimate.memory import MemoryEstimate, MemoryStage, budget
 from unnoise.generation.options import Request
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.onednn import LEAST, PackedConv2d, PackedLinear, TextLinear, pack, release
-from unnoise.load import load, meta
+from unnoise.loading import load, meta
 from unnoise.pipeline import Pipeline
 
 TIMES, CONTEXT = 17, 64  # of tokens

@@ -137,7 +137,7 @@ def test_strength_is_a_level_for_every_sampler_and_number_of_steps(pipeline: Pip
 
 def test_inversion_finds_the_noise_of_a_picture(tmp_path: Path) -> None:
     """With the same words and a fine grid, what is drawn again is the picture; with others, it is not."""
-    advice = Advice(steps=3, guidance=1.0, sizes=((16, 16),))
+    advice = Advice(steps=3, guidance_scale=1.0, sizes=((16, 16),))
     pipeline = tiny.saved(tmp_path / "smooth.safetensors", advice=advice)
     drawn = pipeline.generate("a cat", seed=1, size=32, steps=20)[0]
     same = pipeline.generate("a cat", image=drawn.image, origin="a cat", sampler="ddim", steps=200, strength=0.5)[0]

@@ -111,13 +111,13 @@ def test_advice_is_followed_and_overruled() -> None:
     "advice",
     [
         Advice(steps=10**6),
-        Advice(guidance=1e300),
-        Advice(rescale=-1.0),
-        Advice(between=(3.0, 1.0)),
+        Advice(guidance_scale=1e300),
+        Advice(guidance_rescale=-1.0),
+        Advice(guidance_interval=(3.0, 1.0)),
         Advice(sizes=((0, 8),)),
         Advice(sampler="none"),
-        Advice(grid="none"),
-        Advice(grid=(1.0, 5.0)),
+        Advice(schedule="none"),
+        Advice(schedule=(1.0, 5.0)),
     ],
 )
 def test_absurd_advice_is_refused(advice: Advice) -> None:

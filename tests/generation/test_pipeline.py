@@ -175,9 +175,9 @@ def test_watch_sees_the_work_grow_to_its_end(pipeline: Pipeline) -> None:
 
 
 def test_text_is_read_once_a_prompt(pipeline: Pipeline) -> None:
-    assert pipeline.text is not None
+    assert pipeline.text_encoder is not None
     calls: list[int] = []
-    hook = pipeline.text.net.register_forward_hook(lambda *_: calls.append(1))
+    hook = pipeline.text_encoder.net.register_forward_hook(lambda *_: calls.append(1))
     try:
         pipeline.generate(["a", "b", "a"], seed=1, n=4, batch=2)
     finally:

@@ -65,15 +65,15 @@ def test_the_shift_of_a_model_is_that_of_its_grid() -> None:
 
 
 def test_guidance_that_is_an_input_is_not_taken_for_the_other() -> None:
-    distilled = card(embedded=3.5, guidance=1.0)
-    assert decide(Request(("a",)), distilled, Flow(), 2).embedded == 3.5
-    assert decide(Request(("a",), embedded=2.0), distilled, Flow(), 2).embedded == 2.0
+    distilled = card(distilled_guidance=3.5, guidance=1.0)
+    assert decide(Request(("a",)), distilled, Flow(), 2).distilled_guidance == 3.5
+    assert decide(Request(("a",), distilled_guidance=2.0), distilled, Flow(), 2).distilled_guidance == 2.0
     with pytest.raises(InputError, match="guidance 4: 'tiny' takes its guidance as an input: embedded 4"):
         decide(Request(("a",), weight=4.0), distilled, Flow(), 2)
     both = decide(Request(("a",), weight=4.0, negative="b"), distilled, Flow(), 2)
-    assert (both.weight, both.embedded) == (4.0, 3.5)
+    assert (both.weight, both.distilled_guidance) == (4.0, 3.5)
     with pytest.raises(InputError, match="embedded guidance 2: 'tiny' takes none"):
-        decide(Request(("a",), embedded=2.0), card(), Flow(), 2)
+        decide(Request(("a",), distilled_guidance=2.0), card(), Flow(), 2)
 
 
 def test_films_and_sounds() -> None:

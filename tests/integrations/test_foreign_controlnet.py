@@ -14,13 +14,13 @@ from torch import Tensor
 import unnoise
 from integrations import peers
 from integrations.test_foreign_sd import HOW, SIZE, STEPS, levels, pipe
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.controlnet import controlled
 from unnoise.pipeline import Pipeline
 
 
-def hint(seed: int = 0) -> Image.Image:
+def control_picture(seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
 
 
@@ -42,7 +42,7 @@ def drawn(peer: Any, control: Path, weight: float, noise: Tensor) -> Tensor:
     )  # fmt: skip
     made.set_progress_bar_config(disable=True)
     how = {**HOW, "num_inference_steps": STEPS, "latents": noise, "controlnet_conditioning_scale": weight}
-    return made(**how, image=hint(), output_type="latent").images  # type: ignore[no-any-return]
+    return made(**how, image=control_picture(), output_type="latent").images  # type: ignore[no-any-return]
 
 
 def ours(pipeline: Pipeline, peer: Any, noise: Tensor, **more: Any) -> Tensor:
@@ -58,7 +58,9 @@ def noise() -> Tensor:
 @pytest.mark.parametrize("weight", [1.0, 0.5])
 def test_it_draws_what_the_peer_draws(held: tuple[Any, Path, Path], weight: float) -> None:
     peer, model, control = held
-    found = ours(unnoise.load(model, control=control), peer, noise(), hint=hint(), hint_weight=weight)
+    found = ours(
+        unnoise.load(model, control=control), peer, noise(), control_image=control_picture(), control_scale=weight
+    )
     peers.assert_close(found, drawn(peer, control, weight, noise()))
     plain = ours(unnoise.load(model), peer, noise())
     assert (found - plain).abs().max() > 0.05, "a control that changes nothing compares nothing"
@@ -67,11 +69,11 @@ def test_it_draws_what_the_peer_draws(held: tuple[Any, Path, Path], weight: floa
 def test_the_base_stays_as_it_was(held: tuple[Any, Path, Path]) -> None:
     peer, model, control = held
     base = unnoise.load(model)
-    before = {name: value.clone() for name, value in base.model.net.state_dict().items()}
+    before = {name: value.clone() for name, value in base.denoiser.net.state_dict().items()}
     first = ours(base, peer, noise())
-    ours(controlled(base, control), peer, noise(), hint=hint())
+    ours(controlled(base, control), peer, noise(), control_image=control_picture())
     assert torch.equal(ours(base, peer, noise()), first)
-    after = base.model.net.state_dict()
+    after = base.denoiser.net.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -79,7 +81,7 @@ def test_the_base_stays_as_it_was(held: tuple[Any, Path, Path]) -> None:
 def test_rows_have_their_own_weights(held: tuple[Any, Path, Path]) -> None:
     _, model, control = held
     pipeline = unnoise.load(model, control=control)
-    text = pipeline.text
+    text = pipeline.text_encoder
     assert text is not None
     tokens = text([peers.PROMPT])[0].tokens
     assert tokens is not None
@@ -87,18 +89,20 @@ def test_rows_have_their_own_weights(held: tuple[Any, Path, Path]) -> None:
     shown = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2)).expand(2, -1, -1, -1)
     weights = torch.tensor([0.3, 1.2])
     with torch.no_grad():
-        both = pipeline.model(x, sigma, Conditioning(tokens=tokens.expand(2, -1, -1), hint=shown, hint_weight=weights))
+        both = pipeline.denoiser(
+            x, sigma, Conditioning(tokens=tokens.expand(2, -1, -1), control_image=shown, control_scale=weights)
+        )
         for row in range(2):
             one = slice(row, row + 1)
-            alone = Conditioning(tokens=tokens, hint=shown[one], hint_weight=weights[one])
-            peers.assert_close(both[one], pipeline.model(x[one], sigma[one], alone), 1e-5)
+            alone = Conditioning(tokens=tokens, control_image=shown[one], control_scale=weights[one])
+            peers.assert_close(both[one], pipeline.denoiser(x[one], sigma[one], alone), 1e-5)
 
 
 def test_a_single_file_is_the_folder(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
     peer, model, control = held
     save_file(load_file(control / "diffusion_pytorch_model.safetensors"), tmp_path / "control.safetensors")
     folder, file = (unnoise.load(model, control=path) for path in (control, tmp_path / "control.safetensors"))
-    assert torch.equal(*(ours(made, peer, noise(), hint=hint()) for made in (folder, file)))
+    assert torch.equal(*(ours(made, peer, noise(), control_image=control_picture()) for made in (folder, file)))
 
 
 def test_another_family_is_refused(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
@@ -115,12 +119,12 @@ def test_another_family_is_refused(held: tuple[Any, Path, Path], tmp_path: Path)
 def test_what_does_not_belong_is_refused(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
     _, model, control = held
     with pytest.raises(InputError, match="hint: 'model' reads none; load it with a control"):
-        unnoise.load(model).generate(peers.PROMPT, size=SIZE, hint=hint())
+        unnoise.load(model).generate(peers.PROMPT, size=SIZE, control_image=control_picture())
     pipeline = unnoise.load(model, control=control)
     with pytest.raises(InputError, match="no picture for it is given"):
         pipeline.generate(peers.PROMPT, size=SIZE)
     with pytest.raises(InputError, match="hint of 32x32: 64x64 is drawn"):
-        pipeline.generate(peers.PROMPT, size=SIZE, hint=hint().resize((32, 32)))
+        pipeline.generate(peers.PROMPT, size=SIZE, control_image=control_picture().resize((32, 32)))
     save_file({"weight": torch.zeros(1)}, tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="no control"):
         unnoise.load(model, control=tmp_path / "none.safetensors")

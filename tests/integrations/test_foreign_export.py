@@ -30,9 +30,9 @@ def test_diffusers_draws_from_the_folder_what_we_draw_from_the_file(tmp_path: Pa
     folder = peers.saved(pipe, tmp_path / "model")
     file = single.written(name(pipe), tmp_path / "model.safetensors")
     export(file, tmp_path / "out", folder, more.get("predicts"))
-    ours, again = unnoise.load(file, parts=folder, **more), unnoise.load(tmp_path / "out")
+    ours, again = unnoise.load(file, components=folder, **more), unnoise.load(tmp_path / "out")
     assert again.card.fingerprint == ours.card.fingerprint
-    assert (again.model.process, again.model.kind) == (ours.model.process, ours.model.kind)
+    assert (again.denoiser.process, again.denoiser.kind) == (ours.denoiser.process, ours.denoiser.kind)
     peer = DiffusionPipeline.from_pretrained(tmp_path / "out")
     peer.set_progress_bar_config(disable=True)
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))

@@ -44,7 +44,7 @@ def pipe(folder: Path, dev: bool = True) -> FluxPipeline:
 def test_flux_equals_the_peer(tmp_path: Path, dev: bool, guided: bool) -> None:
     peer = pipe(tmp_path, dev)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
-    assert (ours.card.family, ours.card.advice.embedded) == ("flux1", 3.5 if dev else None)
+    assert (ours.card.family, ours.card.advice.distilled_guidance) == ("flux1", 3.5 if dev else None)
     noise = torch.randn(1, 16, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     how: dict[str, Any] = {"prompt": peers.PROMPT, "height": SIZE, "width": SIZE, "num_inference_steps": STEPS}
     how |= {"latents": packed(noise), "max_sequence_length": 512 if dev else 256, "guidance_scale": 2.5}

@@ -101,7 +101,7 @@ def test_kept_pixels_come_back_bit_for_bit(request: pytest.FixtureRequest, kind:
 
 def test_the_network_sees_hard_masks_only(inpaint: tuple[StableDiffusionInpaintPipeline, Pipeline]) -> None:
     seen: list[Tensor] = []
-    hook = inpaint[1].model.net.unet.register_forward_pre_hook(lambda _, asked: seen.append(asked[0]))  # type: ignore[union-attr, operator]
+    hook = inpaint[1].denoiser.net.unet.register_forward_pre_hook(lambda _, asked: seen.append(asked[0]))  # type: ignore[union-attr, operator]
     try:
         soft = torch.ones(SIZE, SIZE)
         soft[20, :] = 0.9

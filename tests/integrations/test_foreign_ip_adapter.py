@@ -18,7 +18,7 @@ from integrations.test_foreign_controlnet import noise, ours
 from integrations.test_foreign_sd import HOW, SIZE, STEPS, pipe
 from unnoise.errors import InputError
 from unnoise.generation.prepare import picture_data
-from unnoise.integrations.diffusers.ip_adapter import looking, prepared
+from unnoise.integrations.diffusers.ip_adapter import prepared, with_ip_adapter
 
 SIDE, WIDTH, TOKENS = 32, 24, 4
 VISION = {
@@ -98,8 +98,8 @@ def drawn(peer: Any, folder: Path, kind: str, weight: float) -> Tensor:
 def test_it_draws_what_the_peer_draws(held: tuple[Any, Path], kind: str, weight: float) -> None:
     peer, folder = held
     peers_own = drawn(peer, folder, kind, weight)
-    pipeline = unnoise.load(folder / "model", look=(folder / f"{kind}.safetensors", folder / "encoder"))
-    found = ours(pipeline, peer, noise(), look=picture(), look_weight=weight)
+    pipeline = unnoise.load(folder / "model", ip_adapter=(folder / f"{kind}.safetensors", folder / "encoder"))
+    found = ours(pipeline, peer, noise(), ip_adapter_tokens=picture(), ip_adapter_scale=weight)
     peers.assert_close(found, peers_own)
     without = ours(unnoise.load(folder / "model"), peer, noise())
     assert (found - without).abs().max() > 0.05, "a look that changes nothing compares nothing"
@@ -108,11 +108,16 @@ def test_it_draws_what_the_peer_draws(held: tuple[Any, Path], kind: str, weight:
 def test_the_base_stays_as_it_was(held: tuple[Any, Path]) -> None:
     peer, folder = held
     base = unnoise.load(folder / "model")
-    before = {name: value.clone() for name, value in base.model.net.state_dict().items()}
+    before = {name: value.clone() for name, value in base.denoiser.net.state_dict().items()}
     first = ours(base, peer, noise())
-    ours(looking(base, folder / "plain.safetensors", folder / "encoder"), peer, noise(), look=picture())
+    ours(
+        with_ip_adapter(base, folder / "plain.safetensors", folder / "encoder"),
+        peer,
+        noise(),
+        ip_adapter_tokens=picture(),
+    )
     assert torch.equal(ours(base, peer, noise()), first)
-    after = base.model.net.state_dict()
+    after = base.denoiser.net.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -130,14 +135,14 @@ def test_another_family_is_refused(held: tuple[Any, Path], tmp_path: Path) -> No
     wide = {f"image_proj.{name}": value for name, value in plain(768).items()}
     save_file(wide | {"ip_adapter.1.to_k_ip.weight": torch.zeros(320, 768)}, tmp_path / "wide.safetensors")
     with pytest.raises(InputError, match=r"an IP-Adapter for another family: 'model' is sd1, where that is \[64, 32\]"):
-        unnoise.load(folder / "model", look=(tmp_path / "wide.safetensors", folder / "encoder"))
+        unnoise.load(folder / "model", ip_adapter=(tmp_path / "wide.safetensors", folder / "encoder"))
     save_file({"weight": torch.zeros(1)}, tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="no IP-Adapter"):
-        unnoise.load(folder / "model", look=(tmp_path / "none.safetensors", folder / "encoder"))
+        unnoise.load(folder / "model", ip_adapter=(tmp_path / "none.safetensors", folder / "encoder"))
     with pytest.raises(InputError, match="look: 'model' reads none"):
-        unnoise.load(folder / "model").generate(peers.PROMPT, size=SIZE, look=picture())
+        unnoise.load(folder / "model").generate(peers.PROMPT, size=SIZE, ip_adapter=picture())
     with pytest.raises(InputError, match="image encoder"):
-        unnoise.load(folder / "model", look=("one.safetensors",))
+        unnoise.load(folder / "model", ip_adapter=("one.safetensors",))
 
 
 def test_the_resampler_of_the_test_is_the_peers(held: tuple[Any, Path]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 import unnoise
 from integrations import peers
 from integrations.test_foreign_sd import SIZE, pipe
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.process import VP
 from unnoise.errors import InputError
@@ -56,7 +56,9 @@ def test_multistep_equals_the_peer(pair: Pair, steps: int, monkeypatch: pytest.M
     }  # fmt: skip
     latents = peer(**asked, latents=same_noise(monkeypatch), output_type="latent").images
     pictures = peer(**asked, latents=same_noise(monkeypatch)).images
-    found = ours.generate(peers.PROMPT, embedded=4.0, steps=steps, seed=SEED, size=SIZE)  # all else as advised
+    found = ours.generate(
+        peers.PROMPT, distilled_guidance=4.0, steps=steps, seed=SEED, size=SIZE
+    )  # all else as advised
     peers.assert_close(found[0].x0[None], latents)
     peers.assert_same_pictures([found[0].image], pictures)
 
@@ -82,11 +84,16 @@ def test_the_boundary_is_the_peers(kind: str, time: int) -> None:
 
 def test_advice_is_four_steps_of_its_own(pair: Pair) -> None:
     recipe = pair[1].generate("a", seed=1)[0].recipe
-    assert (recipe.sampler.class_, len(recipe.grid), recipe.weight, recipe.embedded) == ("Consistency", 5, 1.0, 8.0)
+    assert (recipe.sampler.class_, len(recipe.grid), recipe.weight, recipe.distilled_guidance) == (
+        "Consistency",
+        5,
+        1.0,
+        8.0,
+    )
 
 
 def test_the_weight_acts_as_an_input(pair: Pair) -> None:
-    one, other = (pair[1].generate("a", seed=1, embedded=weight)[0] for weight in (1.0, 8.0))
+    one, other = (pair[1].generate("a", seed=1, distilled_guidance=weight)[0] for weight in (1.0, 8.0))
     assert (one.x0 - other.x0).abs().max() > 1e-2
     assert torch.equal(pair[1].replay(other.recipe).x0, other.x0)
     for fault, how in (("embedded 3", {"weight": 3.0}), ("act through guidance", {"negative": "a dog"})):
@@ -104,9 +111,9 @@ def test_without_the_input_it_takes_no_embedded_weight(tmp_path: Path, monkeypat
     ).images  # fmt: skip
     found = ours.generate(peers.PROMPT, seed=SEED, size=SIZE)[0]
     peers.assert_close(found.x0[None], latents)
-    assert found.recipe.embedded is None
+    assert found.recipe.distilled_guidance is None
     with pytest.raises(InputError, match="takes none as an input"):
-        ours.generate("a", embedded=8.0)
+        ours.generate("a", distilled_guidance=8.0)
 
 
 def test_half_precision_runs(tmp_path: Path) -> None:

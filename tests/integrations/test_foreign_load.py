@@ -39,7 +39,7 @@ def change(path: Path, edit: Callable[[dict[str, object]], object]) -> None:
 
 def test_weights_are_those_of_the_files(model: Path) -> None:
     ours = unnoise.load(model)
-    state = ours.model.net.state_dict()
+    state = ours.denoiser.net.state_dict()
     for name, value in load_file(model / UNET).items():
         assert torch.equal(state[f"unet.{name}"], value), name
     assert ours.card.family == "sd1"
@@ -162,7 +162,7 @@ def test_shards_are_joined(model: Path) -> None:
         save_file(half, model / "unet" / name)
     table = {key: name for half, name in zip(halves, names, strict=True) for key in half}
     (model / f"{UNET}.index.json").write_text(json.dumps({"weight_map": table}))
-    state = unnoise.load(model).model.net.state_dict()
+    state = unnoise.load(model).denoiser.net.state_dict()
     assert all(torch.equal(state[f"unet.{name}"], value) for name, value in tensors.items())
 
 
@@ -194,11 +194,11 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
     with pytest.raises(InputError, match="dtype 'float8'"):
         unnoise.load(model, dtype="float8")
     with pytest.raises(InputError, match="for a single file, and"):
-        unnoise.load(model, parts=model)
+        unnoise.load(model, components=model)
     with pytest.raises(InputError, match="for models of other makers"):
         unnoise.load("emoji", dtype="bfloat16")
     with pytest.raises(InputError, match="embedded guidance 3: 'model' takes none"):
-        unnoise.load(model).generate("a cat", embedded=3, size=64)
+        unnoise.load(model).generate("a cat", distilled_guidance=3, size=64)
     with pytest.raises(InputError, match="frames 5: 'model' makes no films"):
         unnoise.load(model).generate("a cat", frames=5, size=64)
     with pytest.raises(InputError, match=r"strength 0\.5: acts on an image"):
@@ -207,16 +207,16 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method. is deprecated:DeprecationWarning")  # of torch itself
 def test_only_the_repeated_block_is_compiled(model: Path) -> None:
-    ours = unnoise.load(model, compiled=True)
+    ours = unnoise.load(model, compile=True)
     found = {type(module).__name__ for module in ours.model.modules() if module._compiled_call_impl is not None}
     assert found == {"BasicTransformerBlock"}
     with pytest.raises(InputError, match="compiled 'True': for models of other makers"):
-        unnoise.load("emoji", compiled=True)
+        unnoise.load("emoji", compile=True)
 
 
 def test_what_it_predicts_can_be_said(model: Path) -> None:
-    assert unnoise.load(model).model.kind == "eps"
-    assert unnoise.load(model, predicts="v").model.kind == "v"
+    assert unnoise.load(model).denoiser.kind == "eps"
+    assert unnoise.load(model, prediction_type="v").denoiser.kind == "v"
 
 
 @pytest.mark.parametrize(

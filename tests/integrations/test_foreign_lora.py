@@ -75,9 +75,9 @@ def test_a_layer_that_keeps_its_answer_keeps_it(tmp_path: Path, monkeypatch: pyt
     """What layers keep of the text from step to step is not what adapters write to: worn is injected, base is base."""
     monkeypatch.setattr(packed, "LEAST", 1)  # tiny layers keep their answers too
     pipeline = unnoise.load(peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model"))
-    pack(pipeline.roots()["unet"])
+    pack(pipeline.adaptable()["unet"])
     torch.manual_seed(0)
-    learned = TrainableLora(pipeline.roots(), chosen(pipeline.roots(), ("attention",)), 4, 4.0)
+    learned = TrainableLora(pipeline.adaptable(), chosen(pipeline.adaptable(), ("attention",)), 4, 4.0)
     for up in learned.up:
         torch.nn.init.normal_(up, std=0.1)
     adapter = Adapter("random", learned.deltas())

@@ -67,7 +67,7 @@ def test_one_file_equals_the_folder(tmp_path: Path) -> None:
             name = name.replace(ours, theirs)
         makers[f"model.diffusion_model.{name.replace('norm_k', 'k_norm')}"] = value.contiguous()
     save_file(makers, tmp_path / "ltx.safetensors")
-    one = unnoise.load(tmp_path / "ltx.safetensors", parts=folder)
+    one = unnoise.load(tmp_path / "ltx.safetensors", components=folder)
     whole = unnoise.load(folder)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(one.model.state_dict()[name], value), name

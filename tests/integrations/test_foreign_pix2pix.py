@@ -32,18 +32,18 @@ def edit(model: Pipeline, **how: Any) -> unnoise.Sample:
 
 
 @pytest.mark.parametrize("sampler", PEERS)
-@pytest.mark.parametrize(("weight", "image_weight"), [(7.5, 1.5), (3.0, 1.0)])
-def test_both_guidances_equal_the_peer(pair: Pair, sampler: str, weight: float, image_weight: float) -> None:
+@pytest.mark.parametrize(("weight", "image_guidance"), [(7.5, 1.5), (3.0, 1.0)])
+def test_both_guidances_equal_the_peer(pair: Pair, sampler: str, weight: float, image_guidance: float) -> None:
     peer, ours = pair
     grid, start = same_steps(peer, sampler, NOISE)
     asked: dict[str, Any] = {
         "prompt": peers.PROMPT, "negative_prompt": peers.NEGATIVE, "guidance_scale": weight, "image": photo(),
-        "image_guidance_scale": image_weight, "num_inference_steps": STEPS, "latents": NOISE,
+        "image_guidance_scale": image_guidance, "num_inference_steps": STEPS, "latents": NOISE,
     }  # fmt: skip
     latents = peer(**asked, output_type="latent").images
     pictures = peer(**asked).images
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=weight, image_weight=image_weight, sampler=sampler,
+        peers.PROMPT, negative=peers.NEGATIVE, weight=weight, image_guidance=image_guidance, sampler=sampler,
         grid=grid, noise=start, image=photo(),
     )  # fmt: skip
     peers.assert_close(found[0].x0[None], latents)
@@ -56,14 +56,16 @@ def test_no_guidance_equals_the_peer(pair: Pair) -> None:
     latents = peer(
         peers.PROMPT, image=photo(), guidance_scale=1.0, num_inference_steps=STEPS, latents=NOISE, output_type="latent"
     ).images
-    found = ours.generate(peers.PROMPT, weight=1, image_weight=1, sampler="ddim", grid=grid, noise=start, image=photo())
+    found = ours.generate(
+        peers.PROMPT, weight=1, image_guidance=1, sampler="ddim", grid=grid, noise=start, image=photo()
+    )
     peers.assert_close(found[0].x0[None], latents)
 
 
 def test_both_weights_act_and_are_on_record(pair: Pair) -> None:
     first = edit(pair[1])
-    assert (first.recipe.weight, first.recipe.image_weight) == (7.5, 1.5)
-    for how in ({"image_weight": 2.0}, {"weight": 5.0}, {"weight": 1.0}, {"image": photo().rotate(90)}):
+    assert (first.recipe.weight, first.recipe.image_guidance) == (7.5, 1.5)
+    for how in ({"image_guidance": 2.0}, {"weight": 5.0}, {"weight": 1.0}, {"image": photo().rotate(90)}):
         assert (edit(pair[1], **how).x0 - first.x0).abs().max() > 1e-3, how
     towards = edit(pair[1], weight=1, negative="blue")
     assert (towards.x0 - edit(pair[1], weight=1).x0).abs().max() > 1e-3, "the picture is guided from the negative"
@@ -94,8 +96,8 @@ def test_a_sample_is_made_alone_as_in_its_batch(pair: Pair) -> None:
     ("how", "fault"),
     [
         ({"image": None, "size": SIZE}, "image: this model changes a picture that it is shown, and none is given"),
-        ({"image_weight": -1.0}, "image_weight -1.0: a number from 0 to 100"),
-        ({"image_weight": 1.0, "weight": 1.0, "negative": "blue"}, "act through guidance"),
+        ({"image_guidance": -1.0}, "image_weight -1.0: a number from 0 to 100"),
+        ({"image_guidance": 1.0, "weight": 1.0, "negative": "blue"}, "act through guidance"),
     ],
 )
 def test_refuses(pair: Pair, how: dict[str, Any], fault: str) -> None:

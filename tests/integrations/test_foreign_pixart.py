@@ -67,7 +67,7 @@ def test_sigma_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str) ->
 def test_alpha_is_told_the_size_as_the_peer_tells_it(tmp_path: Path) -> None:
     peer = pipe(alpha=True)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
-    assert ours.model.net.sized
+    assert ours.denoiser.net.sized
     # The peer tells the size only where its sample_size is the published 128.
     peer.transformer.register_to_config(sample_size=128)
     peer.scheduler.set_timesteps(STEPS)
@@ -98,7 +98,7 @@ def test_older_folders_name_another_class(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace("PixArtTransformer2DModel", "Transformer2DModel"))
     old = unnoise.load(folder)
     assert old.card.fingerprint == new.card.fingerprint
-    assert type(old.model.net) is type(new.model.net)
+    assert type(old.denoiser.net) is type(new.denoiser.net)
 
 
 def test_real_sizes() -> None:

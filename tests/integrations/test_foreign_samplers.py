@@ -30,7 +30,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     pipe = test_foreign_sd.pipe(folder) if request.param == "sd1" else test_foreign_wan.pipe()
     model = unnoise.load(peers.saved(pipe, folder / "model"))
     how = HOW | ({"frames": 1} if model.card.modality == "video" else {})
-    top = min(model.model.process.sigma_max, 80.0)
+    top = min(model.denoiser.process.sigma_max, 80.0)
     fine = [top * 0.6 ** (k / 8) for k in range(96)] + [0.0]
     return Case(model, how, top, model.generate(sampler="dpmpp-2m", grid=fine, **how)[0].x0)
 

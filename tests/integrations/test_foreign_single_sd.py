@@ -61,8 +61,8 @@ def test_one_file_equals_the_folder(tmp_path: Path, case: str) -> None:
     pipe = make(tmp_path)
     folder = peers.saved(pipe, tmp_path / "model")
     file = written(name(pipe), tmp_path / "model.safetensors")
-    one, whole = unnoise.load(file, parts=folder, **more), unnoise.load(folder)
-    assert (one.card.family, one.model.kind) == (whole.card.family, whole.model.kind)
+    one, whole = unnoise.load(file, components=folder, **more), unnoise.load(folder)
+    assert (one.card.family, one.denoiser.kind) == (whole.card.family, whole.denoiser.kind)
     for role, net in whole.networks().items():
         state = one.networks()[role].state_dict()
         assert state.keys() == net.state_dict().keys()
@@ -77,7 +77,7 @@ def test_one_file_is_enough_for_the_networks(tmp_path: Path, case: str) -> None:
     pipe = make(tmp_path)
     ours = unnoise.load(written(name(pipe), tmp_path / "model.safetensors"), **more)
     for tensor, value in pipe.unet.state_dict().items():
-        assert torch.equal(ours.model.net.state_dict()[f"unet.{tensor}"], value), tensor
+        assert torch.equal(ours.denoiser.net.state_dict()[f"unet.{tensor}"], value), tensor
     assert ours.space.affine.scale == (pytest.approx(1 / {"sd1": 0.18215, "sdxl": 0.13025}[case]),)
     with pytest.raises(InputError, match=r"no tokenizer, and none was found on this machine.*--parts FOLDER"):
         ours.generate("a cat", size=64)
@@ -87,8 +87,8 @@ def test_a_file_says_how_it_predicts(tmp_path: Path) -> None:
     pipe = test_foreign_sdxl.pipe(tmp_path)
     tensors = sdxl(pipe) | {"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}
     ours = unnoise.load(written(tensors, tmp_path / "model.safetensors"))
-    assert ours.model.kind == "v"
-    assert ours.model.process.sigma_max == float("inf")
+    assert ours.denoiser.kind == "v"
+    assert ours.denoiser.process.sigma_max == float("inf")
 
 
 def test_what_nothing_says_is_asked_for(tmp_path: Path) -> None:
@@ -118,14 +118,14 @@ def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
     file = written(no_text | {"cond_stage_model.transformer.x": torch.ones(1)}, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="has no text_encoder, which sd1 needs; it has unet, vae"):
         unnoise.load(file)
-    assert unnoise.load(file, parts=folder).generate("a cat", size=64, steps=2, seed=1)
+    assert unnoise.load(file, components=folder).generate("a cat", size=64, steps=2, seed=1)
     missing = "model.diffusion_model.middle_block.0.in_layers.2.weight"
     file = written({name: value for name, value in tensors.items() if name != missing}, tmp_path / "y.safetensors")
     with pytest.raises(InputError, match=r"unet: lacks 1 of \d+ tensors: mid_block\.resnets\.0\.conv1\.weight"):
-        unnoise.load(file, parts=folder)
+        unnoise.load(file, components=folder)
     other = peers.saved(test_foreign_sdxl.pipe(tmp_path), tmp_path / "xl")
     with pytest.raises(InputError, match=r"parts .*: of sdxl base, and .* is of sd1"):
-        unnoise.load(file, parts=other)
+        unnoise.load(file, components=other)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_one_file_equals_the_folder(tmp_path: Path, case: str) -> None:
     pipe = make(tmp_path)
     folder = peers.saved(pipe, tmp_path / "model")
     file = written(name(pipe.transformer.state_dict()), tmp_path / f"{case}.safetensors")
-    one, whole = unnoise.load(file, parts=folder), unnoise.load(folder)
+    one, whole = unnoise.load(file, components=folder), unnoise.load(folder)
     assert one.card.family == whole.card.family
     for tensor, value in whole.model.state_dict().items():
         assert torch.equal(one.model.state_dict()[tensor], value), tensor
@@ -91,7 +91,7 @@ def test_text_networks_and_autoencoder_within_a_file(tmp_path: Path) -> None:
     tensors |= ldm_names.clip(pipe.text_encoder_2, "text_encoders.clip_g.transformer.")
     t5 = {name: value for name, value in pipe.text_encoder_3.state_dict().items() if "embed_tokens" not in name}
     tensors |= {f"text_encoders.t5xxl.transformer.{name}": value for name, value in t5.items()}
-    one, whole = unnoise.load(written(tensors, tmp_path / "x.safetensors"), parts=folder), unnoise.load(folder)
+    one, whole = unnoise.load(written(tensors, tmp_path / "x.safetensors"), components=folder), unnoise.load(folder)
     for role, net in whole.networks().items():
         state = one.networks()[role].state_dict()
         assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())

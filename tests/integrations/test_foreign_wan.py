@@ -88,7 +88,7 @@ def test_one_file_equals_the_folder(tmp_path: Path) -> None:
             key = key.replace(ours, theirs)
         makers[f"model.diffusion_model.{key}"] = value.contiguous()
     save_file(makers, tmp_path / "wan.safetensors")
-    one = unnoise.load(tmp_path / "wan.safetensors", parts=folder)
+    one = unnoise.load(tmp_path / "wan.safetensors", components=folder)
     whole = unnoise.load(folder)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(one.model.state_dict()[name], value), name

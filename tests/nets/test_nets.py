@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.nets.blocks import time_features
 from unnoise.nets.dit import DiT

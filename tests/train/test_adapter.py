@@ -22,11 +22,12 @@ from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.card import Part
 from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset, open_source
-from unnoise.diffusion.denoiser import collate
+from unnoise.diffusion.conditioning import collate
 from unnoise.errors import InputError
 from unnoise.formats.header import read_header
 from unnoise.generation.prepare import RawInputs
-from unnoise.model_file import load, save
+from unnoise.loading import load
+from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import features, latents_key
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions, read_adapter_recipe
@@ -155,7 +156,7 @@ def test_every_shape_is_learned_and_its_base_stays(
     assert {name.partition(".")[0].rstrip("0123456789_") for name in found.deltas} == roots
     assert found.notes == ()
     assert {type(delta) for delta in found.deltas.values()} == {Dora if shape.dora else LowRank}
-    for root, net in base.roots().items():
+    for root, net in base.adaptable().items():
         own = {name: delta for name, delta in found.deltas.items() if name.startswith(f"{root}.")}
         weights = (net.get_submodule(name.partition(".")[2]).weight for name in own)
         moved = [bool(delta.change(weight).any()) for delta, weight in zip(own.values(), weights, strict=True)]
@@ -198,9 +199,9 @@ def test_what_the_base_keeps_is_drawn_by_it_and_learned(recipe: AdapterRecipe, b
 
 def test_checkpointing_gives_the_same_gradients_with_fewer_activations(base: Pipeline) -> None:
     torch.manual_seed(0)
-    learned = TrainableLora(base.roots(), chosen(base.roots(), ("attention", "convolution")), 4, 4.0)
+    learned = TrainableLora(base.adaptable(), chosen(base.adaptable(), ("attention", "convolution")), 4, 4.0)
     torch.nn.init.normal_(learned.up[0])
-    cond = collate(base.text(["a red square"], "literal"))  # type: ignore[misc]
+    cond = collate(base.text_encoder(["a red square"], "literal"))  # type: ignore[misc]
     x = torch.randn(1, 4, 8, 8)
     found: list[list[Tensor]] = []
     kept: list[int] = []
@@ -209,19 +210,19 @@ def test_checkpointing_gives_the_same_gradients_with_fewer_activations(base: Pip
         learned.zero_grad()
         with learned.on(), checkpointed(base, wanted):
             with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: (s.append(t.numel()), t)[1], lambda t: t):
-                answer = base.model(x, torch.ones(1), cond).square().mean()
+                answer = base.denoiser(x, torch.ones(1), cond).square().mean()
             answer.backward()  # type: ignore[no-untyped-call]
         kept.append(sum(sizes))
         found.append([parameter.grad.clone() for parameter in learned.parameters() if parameter.grad is not None])
     assert len(found[0]) == len(list(learned.parameters()))
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
     assert kept[1] < 0.7 * kept[0]
-    assert "forward" not in vars(base.model.net.get_submodule("down.0"))
+    assert "forward" not in vars(base.denoiser.net.get_submodule("down.0"))
 
 
 def test_captions_are_read_once(base: Pipeline, tmp_path: Path) -> None:
     captions, path = ["", "a dog"], tmp_path / "features.safetensors"
-    first = features(base.text, captions, path, "base")
+    first = features(base.text_encoder, captions, path, "base")
     again = features(None, captions, path, "base")
     assert all(torch.equal(first.given()[name], value) for name, value in again.given().items())
     for other, fingerprint in ((["", "a cat"], "base"), (captions, "another")):
@@ -251,11 +252,11 @@ def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_
     plain = base.generate("a red square", seed=1)[0]
     with Image.open(folder / "data/0.png") as opened:
         picture = opened.convert("RGB")
-    followed = following.generate("a red square", seed=1, hint=picture)[0]
-    weak = following.generate("a red square", seed=1, hint=picture, hint_weight=0)[0]
+    followed = following.generate("a red square", seed=1, control_image=picture)[0]
+    weak = following.generate("a red square", seed=1, control_image=picture, control_scale=0)[0]
     assert followed.image.tobytes() != plain.image.tobytes()
     assert torch.allclose(weak.x0, plain.x0, atol=1e-5)
-    again = following.replay(followed.recipe, RawInputs(hint=picture))
+    again = following.replay(followed.recipe, RawInputs(control_image=picture))
     assert again.image.tobytes() == followed.image.tobytes()
     with pytest.raises(InputError, match="hint"):
         following.replay(followed.recipe)
@@ -361,17 +362,17 @@ def test_peft_opens_what_was_trained(recipe: AdapterRecipe, folder: Path, tmp_pa
     path = fit(replace(recipe, lora=LoraOptions(4, 2.0, ("attention", "convolution"))), tmp_path / "run")
     config = json.loads(read_header(path).metadata["lora_adapter_metadata"])
     told = {name.removeprefix("net."): value for name, value in config.items()}
-    cond = collate(base.text(["flat a red square"], "literal"))  # type: ignore[misc]
+    cond = collate(base.text_encoder(["flat a red square"], "literal"))  # type: ignore[misc]
     x, sigma = torch.randn(1, 4, 8, 8), torch.ones(1)
     with ActiveAdapters(base, [(read(path, base), 1.0)]).on(), torch.no_grad():
-        ours = base.model(x, sigma, cond)
-    plain = base.model(x, sigma, cond)
-    peft.inject_adapter_in_model(peft.LoraConfig(**told), base.model.net)
+        ours = base.denoiser(x, sigma, cond)
+    plain = base.denoiser(x, sigma, cond)
+    peft.inject_adapter_in_model(peft.LoraConfig(**told), base.denoiser.net)
     state = {name.removeprefix("net."): value.float() for name, value in load_file(path).items()}
-    loaded = peft.set_peft_model_state_dict(base.model.net, state)
+    loaded = peft.set_peft_model_state_dict(base.denoiser.net, state)
     assert not loaded.unexpected_keys
     assert not [name for name in loaded.missing_keys if "lora_" in name]
     with torch.no_grad():
-        theirs = base.model(x, sigma, cond)
+        theirs = base.denoiser(x, sigma, cond)
     assert torch.allclose(ours, theirs, atol=1e-5)
     assert not torch.allclose(ours, plain, atol=1e-4)

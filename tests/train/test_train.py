@@ -19,7 +19,7 @@ from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.formats.header import read_header
-from unnoise.model_file import load
+from unnoise.loading import load
 from unnoise.train.loop import Progress
 from unnoise.train.recipe import TrainingRecipe, read_recipe
 from unnoise.train.train_recipe import train_recipe

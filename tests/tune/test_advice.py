@@ -14,7 +14,8 @@ from unnoise.errors import InputError
 from unnoise.generation.media.image import png, read_recipe, write_picture
 from unnoise.generation.options import Request
 from unnoise.generation.resolve import route
-from unnoise.model_file import load, save
+from unnoise.loading import load
+from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import IPNDM
 from unnoise.sampling.defaults import default

@@ -4,12 +4,13 @@ import os
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unnoise.adapters.lora.compatibility import Base
+from unnoise.components import Components
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.errors import InputError
 from unnoise.families.own import CONTROL
@@ -18,9 +19,6 @@ from unnoise.formats.strict_json import Strict, dump, parse
 from unnoise.formats.tensors import read_tensors, write_tensors
 from unnoise.nets.controlnet import Control, Controlled
 from unnoise.nets.unet import UNet
-
-if TYPE_CHECKING:
-    from unnoise.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,8 @@ def save_control(path: str | os.PathLike[str], control: Control, about: ControlC
     write_tensors(path, tensors, {"format": "pt", CONTROL: dump(about)})
 
 
-def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
-    """Give a pipeline that follows hints as well: it shares the networks of the one given, which stays as it is.
+def controlled(components: Components, path: Path) -> Components:
+    """Give a model that follows hints as well: it shares the networks of the one given, which stays as it is.
 
     Raises InputError for a file that is no control of this program, is damaged, or is for another model. Warns where the
     shapes are those of its base and the weights are not.
@@ -60,17 +58,17 @@ def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
     if CONTROL not in header.metadata:
         raise InputError(f"{path}: no control of this program, its header has no {CONTROL}")
     about = parse(ControlCard, header.metadata[CONTROL], f"{path}: {CONTROL}")
-    widths = widths_of(pipeline)
-    if widths != about.widths or pipeline.space.factor != about.factor:
+    widths = widths_of(components)
+    if widths != about.widths or components.space.factor != about.factor:
         raise InputError(
             f"{path}: follows {about.reads} beside {about.base.name!r}, of widths {list(about.widths)}; "
-            f"{pipeline.card.name!r} is {pipeline.card.family} of widths {list(widths)}"
+            f"{components.card.name!r} is {components.card.family} of widths {list(widths)}"
         )
-    trained, here = about.base.fingerprint, pipeline.card.fingerprint
+    trained, here = about.base.fingerprint, components.card.fingerprint
     if trained and here and trained != here:
         warnings.warn(
             f"{path}: was trained beside {about.base.name!r} of weights {trained[:12]}, and is used beside "
-            f"{pipeline.card.name!r} of weights {here[:12]}: what it does there was not measured",
+            f"{components.card.name!r} of weights {here[:12]}: what it does there was not measured",
             stacklevel=3,
         )
     control = about.made()
@@ -81,27 +79,29 @@ def controlled(pipeline: "Pipeline", path: Path) -> "Pipeline":
         raise InputError(f"{path}: {str(error).splitlines()[-1].strip()}") from None
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise InputError(f"{path}: holds NaN or infinity")
-    control.requires_grad_(False).eval().to(pipeline.device)
-    return following(pipeline, control)
+    control.requires_grad_(False).eval().to(components.device)
+    return following(components, control)
 
 
-def widths_of(pipeline: "Pipeline") -> tuple[int, ...]:
-    """Give the channels of each level of a pipeline's U-Net, finest first. Raises InputError for another network."""
-    net = _unet(pipeline)
+def widths_of(components: Components) -> tuple[int, ...]:
+    """Give the channels of each level of a model's U-Net, finest first. Raises InputError for another network."""
+    net = _unet(components)
     stages: Any = (*net.down, net.middle)
     return tuple(stage.blocks[-1].conv2.out_channels for stage in stages)
 
 
-def following(pipeline: "Pipeline", control: Control) -> "Pipeline":
-    """Put a control beside the U-Net of a pipeline. Raises InputError for another network than a U-Net of this program."""
-    model = Denoiser(Controlled(_unet(pipeline), control), pipeline.model.process, pipeline.model.kind)
-    return replace(pipeline, model=model, parts=pipeline.parts or pipeline.networks())
+def following(components: Components, control: Control) -> Components:
+    """Put a control beside the U-Net of a model. Raises InputError for another network than a U-Net of this program."""
+    model = Denoiser(Controlled(_unet(components), control), components.denoiser.process, components.denoiser.kind)
+    return replace(
+        components, denoiser=model, diffusers_networks=components.diffusers_networks or components.networks()
+    )
 
 
-def _unet(pipeline: "Pipeline") -> UNet:
-    net = pipeline.model.net
+def _unet(components: Components) -> UNet:
+    net = components.denoiser.net
     if not isinstance(net, UNet):
         raise InputError(
-            f"control: beside a U-Net of this program, and {pipeline.card.name!r} is a {type(net).__name__}"
+            f"control: beside a U-Net of this program, and {components.card.name!r} is a {type(net).__name__}"
         )
     return net

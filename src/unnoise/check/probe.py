@@ -10,7 +10,8 @@ from unnoise.check import measure
 from unnoise.check.measure import Numbers
 from unnoise.check.read.recipe import model_of
 from unnoise.check.subject import Subject
-from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser, collate
+from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.guidance import cfg
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
@@ -50,7 +51,7 @@ def probe(pipeline: Pipeline, seed: int = 0) -> Subject:
     trial = _trial(pipeline, seed)
     found: list[Numbers] = []
     try:
-        found += [_kind(pipeline.model, trial), _coupling(pipeline.model, trial)]
+        found += [_kind(pipeline.denoiser, trial), _coupling(pipeline.denoiser, trial)]
         found += _pictures(pipeline, trial)
         found += _guidance(pipeline, trial)
     except NonFiniteError:
@@ -68,20 +69,23 @@ def _trial(pipeline: Pipeline, seed: int) -> Trial:
     width, height = min(pipeline.card.advice.sizes, key=lambda sides: sides[0] * sides[1], default=SIZE)
     seeds = [seed + row for row in range(len(PROMPTS))]
     noise = torch.empty(len(seeds), *pipeline.space.shape(height, width), device=pipeline.device)
-    text = pipeline.text
+    text = pipeline.text_encoder
     cond, empty = (collate(text(words)) if text else Conditioning() for words in (PROMPTS, [""] * len(PROMPTS)))
     return Trial(cond, empty, draw(seeds, START, noise), seeds)
 
 
 def _pictures(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
     """Measure pictures without guidance, and with it where the card advises it."""
-    model, space, advice = pipeline.model, pipeline.space, pipeline.card.advice
+    model, space, advice = pipeline.denoiser, pipeline.space, pipeline.card.advice
     plain = trial.draw(model.bind(trial.cond), model, STEPS)
     pixels = space.decode(plain)
     found = [measure.picture(pixels), measure.round_trip(plain, space.encode(pixels))]
-    if len(trial.empty) and advice.guidance != 1:
-        between = (advice.between[0], inf if advice.between[1] is None else advice.between[1])
-        guided = cfg(model, trial.cond, trial.empty, advice.guidance, between, advice.rescale)
+    if len(trial.empty) and advice.guidance_scale != 1:
+        between = (
+            advice.guidance_interval[0],
+            inf if advice.guidance_interval[1] is None else advice.guidance_interval[1],
+        )
+        guided = cfg(model, trial.cond, trial.empty, advice.guidance_scale, between, advice.guidance_rescale)
         x0 = trial.draw(guided, model, STEPS)
         found += [measure.guided(x0, plain), measure.clipped(space.decode(x0), pixels)]
     return found
@@ -91,8 +95,8 @@ def _guidance(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
     """Measure whether prompts act, where the model takes them."""
     if not len(trial.empty):
         return []
-    sigma = _levels(trial, highest(pipeline.model))
-    answers = [pipeline.model(trial.noise, sigma, cond) for cond in (trial.cond, trial.empty)]
+    sigma = _levels(trial, highest(pipeline.denoiser))
+    answers = [pipeline.denoiser(trial.noise, sigma, cond) for cond in (trial.cond, trial.empty)]
     return [measure.null(*answers)]
 
 

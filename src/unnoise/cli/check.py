@@ -129,7 +129,7 @@ def _probed(paths: Sequence[Path]) -> Iterator[Subject]:
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
-    from unnoise.model_file import load
+    from unnoise.loading import load
 
     yield from (probe(load(path)) for path in paths if path.suffix == ".safetensors")
 

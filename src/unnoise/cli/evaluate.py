@@ -70,6 +70,7 @@ def evaluate(
     from unnoise import model_file
     from unnoise.data.dataset import open_source
     from unnoise.embedded import find
+    from unnoise.pipeline import Pipeline
 
     check_whole("n", question.n, 1, 4096)
     settings = (question.steps, question.guidance, question.sampler)
@@ -77,7 +78,7 @@ def evaluate(
         raise InputError(
             "record: the card holds what its own advice gives; leave out --steps, --guidance and --sampler"
         )
-    pipeline = model_file.load(model, device)
+    pipeline = Pipeline.of(model_file.load(model, device))
     sizes = pipeline.card.advice.sizes
     source = open_source(question.data, sizes[0][0] if sizes else SIZE)
     found = {"n": question.n, "seed": question.seed} | _figures(pipeline, source, question, out)

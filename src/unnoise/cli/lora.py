@@ -138,8 +138,10 @@ def convert(
         import_torch()
         from unnoise.adapters.lora.read import read
         from unnoise.adapters.lora.write import write
-        from unnoise.load import meta
+        from unnoise.loading import meta
 
-        adapter = read(find(file, ADAPTERS), meta(source.model, parts=source.parts, predicts=source.predicts))
+        adapter = read(
+            find(file, ADAPTERS), meta(source.model, components=source.parts, prediction_type=source.predicts)
+        )
     write(out, adapter, layout)
     print(f"{out}  {len(adapter.deltas)} layers")

@@ -48,9 +48,16 @@ def load_source(source: ModelOptions, dtype: str | None = None) -> "Pipeline":
     """Load the model, saying so. dtype: of the weights, for a model of another maker. Raises InputError as `load` does."""
     with saying(f"loading {source.model}"):
         import_torch()
-        from unnoise.load import load
+        from unnoise.loading import load
 
         narrow = "float32" if dtype is None or own_card(source) is not None else dtype
-        how: dict[str, object] = {"parts": source.parts, "predicts": source.predicts, "compiled": source.compiled}
-        how |= {"control": source.control, "look": None if source.look_model is None else source.look_model.split(",")}
+        how: dict[str, object] = {
+            "components": source.parts,
+            "prediction_type": source.predicts,
+            "compile": source.compiled,
+        }
+        how |= {
+            "control": source.control,
+            "ip_adapter": None if source.look_model is None else source.look_model.split(","),
+        }
         return load(source.model, source.device, dtype=narrow, **how)  # type: ignore[arg-type]

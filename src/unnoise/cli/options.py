@@ -13,7 +13,7 @@ from unnoise.errors import InputError
 from unnoise.generation.edit_options import Change, Soft
 from unnoise.generation.limits import LORA, check_number
 from unnoise.generation.options import Request, parse_levels
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 
 if TYPE_CHECKING:
     from unnoise.adapters.lora.read import Adapter
@@ -38,16 +38,17 @@ class How:
     size: Annotated[str | None, Parameter(help="Size in pixels: WIDTHxHEIGHT, or one number for both.")] = None
     between: Annotated[str | None, Parameter(help="Guide only between two levels of sigma: LOW,HIGH.")] = None
     rescale: Annotated[float | None, Parameter(help="Keep contrast under strong guidance, 0 to 1.")] = None
-    embedded: Annotated[
+    distilled_guidance: Annotated[
         float | None, Parameter(help="Guidance that a distilled model, such as FLUX, takes as an input.")
     ] = None
-    emphasis: Annotated[
-        Emphasis, Parameter(help='What "(word:1.3)" in a prompt is: an error, a weight, or letters as they stand.')
+    prompt_weighting: Annotated[
+        PromptWeighting,
+        Parameter(help='What "(word:1.3)" in a prompt is: an error, a weight, or letters as they stand.'),
     ] = "refuse"
     strength: Annotated[
         float | None, Parameter(help="How far --image is changed, above 0 to 1: the share of the way back to noise.")
     ] = None
-    image_weight: Annotated[
+    image_guidance: Annotated[
         float | None, Parameter(help="How much --image counts, for a model that follows an instruction: 1 is off.")
     ] = None
     frames: Annotated[int | None, Parameter(help="Frames of a film.")] = None
@@ -69,8 +70,8 @@ class Ways:
     toward: Annotated[str | None, Parameter(help="Another prompt, towards which PROMPT goes.")] = None
     toward_share: Annotated[float | None, Parameter(help="How far towards it, 0 to 1.")] = None
     tile: Annotated[int | None, Parameter(help="Draw in windows of so many pixels, if the picture is larger.")] = None
-    hint_weight: Annotated[float | None, Parameter(help="How much --hint counts, 0 to 2, 1 as trained.")] = None
-    look_weight: Annotated[float | None, Parameter(help="How much --look counts, 0 to 2, 1 as trained.")] = None
+    control_scale: Annotated[float | None, Parameter(help="How much --hint counts, 0 to 2, 1 as trained.")] = None
+    ip_adapter_scale: Annotated[float | None, Parameter(help="How much --look counts, 0 to 2, 1 as trained.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Start:
     """What of a picture is kept, what is followed, and what the model wears."""
 
     mask: Annotated[str | None, Parameter(help="Grey picture: white keeps of the picture, black is painted.")] = None
-    hint: Annotated[str | None, Parameter(help="Picture whose shapes are followed, for --control.")] = None
+    control_image: Annotated[str | None, Parameter(help="Picture whose shapes are followed, for --control.")] = None
     look: Annotated[str | None, Parameter(help="Picture that the result resembles, for --look-model.")] = None
     lora: Annotated[
         tuple[str, ...],
@@ -117,13 +118,17 @@ class Start:
         from unnoise.generation.media.image import fitted, inverted, open_image, open_mask
         from unnoise.generation.prepare import RawInputs
 
-        picture, hint, look = (None if path is None else open_image(path) for path in (image, self.hint, self.look))
+        picture, control_image, look = (
+            None if path is None else open_image(path) for path in (image, self.control_image, self.look)
+        )
         mask = None if self.mask is None else open_mask(self.mask)
         if mask is not None and invert:
             mask = inverted(mask)
         if fit is not None:
             picture, mask = (None if one is None else fitted(one, fit) for one in (picture, mask))
-        return RawInputs(image=picture, mask=mask, hint=hint, look=look, adapters=self._worn(pipeline))
+        return RawInputs(
+            image=picture, mask=mask, control_image=control_image, look=look, adapters=self._worn(pipeline)
+        )
 
     def _worn(self, pipeline: "Pipeline") -> "tuple[tuple[Adapter, float], ...]":
         """Read the adapters, each with its weight."""
@@ -163,10 +168,10 @@ def request_of(texts: tuple[str, ...], how: How, ways: Ways = STRAIGHT, kept: Ke
         rescale=how.rescale,
         batch=how.batch,
         dtype=how.dtype,
-        embedded=how.embedded,
-        emphasis=how.emphasis,
+        distilled_guidance=how.distilled_guidance,
+        prompt_weighting=how.prompt_weighting,
         strength=how.strength,
-        image_weight=how.image_weight,
+        image_guidance=how.image_guidance,
         frames=how.frames,
         seconds=how.seconds,
         change=_change(ways, kept),
@@ -188,8 +193,8 @@ def _change(ways: Ways, kept: Kept) -> Change:
         variation_seed=second,
         toward=ways.toward,
         toward_share=0.5 if ways.toward is not None and ways.toward_share is None else ways.toward_share,
-        hint_weight=ways.hint_weight,
-        look_weight=ways.look_weight,
+        control_scale=ways.control_scale,
+        ip_adapter_scale=ways.ip_adapter_scale,
     )
 
 

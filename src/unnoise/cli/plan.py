@@ -74,14 +74,13 @@ def plan(
         import_torch()
         import torch
 
-        from unnoise.devices import available
+        from unnoise.devices import available, known_device
         from unnoise.estimate.memory import budget, narrowed, smaller
-        from unnoise.load import meta
-        from unnoise.model_file import known_device
+        from unnoise.loading import meta
         from unnoise.pipeline import batch_of
 
         place = known_device(device)
-        pipeline = meta(model, parts=parts, predicts=predicts)
+        pipeline = meta(model, components=parts, prediction_type=predicts)
         if pipeline.card.family != "unnoise" and wanted.dtype is not None:
             narrowed(pipeline, getattr(torch, wanted.dtype))
         made = pipeline.plan(request)

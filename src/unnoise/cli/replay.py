@@ -59,8 +59,8 @@ def replay(
                 made = recipe.versions.get(name, "an unknown version")
                 print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
         found = start.opened(pipeline, began.image, invert=began.keep_outside)
-        if found.hint is not None:
-            found = replace(found, hint=fitted(found.hint, recipe.size))
+        if found.control_image is not None:
+            found = replace(found, control_image=fitted(found.control_image, recipe.size))
         sample = pipeline.replay(recipe, found)
     write_sample(path, sample)
     print(path)

@@ -55,8 +55,8 @@ def draw(request: Request, source: ModelOptions, opened: "Callable[[Pipeline], R
     handed = opened(pipeline)
     request = pipeline.completed(request, handed)
     size = pipeline.plan(request).size
-    if handed.hint is not None:
-        handed = replace(handed, hint=fitted(handed.hint, size))
+    if handed.control_image is not None:
+        handed = replace(handed, control_image=fitted(handed.control_image, size))
     warn(read_request(request, pipeline.card, source.model), output.strict, *RULES)
     for note in (*notes(request, pipeline.card), *_notes(handed, pipeline)):
         print(f"unnoise: {note}", file=sys.stderr)

@@ -46,7 +46,7 @@ class TrainOptions:
         """Train with a bar, and say where the file is."""
         import torch
 
-        from unnoise.model_file import known_device
+        from unnoise.devices import known_device
 
         if self.threads is not None:
             check_whole("threads", self.threads, 1, 1024)

@@ -87,10 +87,11 @@ def grid(
 
     import_torch()
     from unnoise import model_file
+    from unnoise.pipeline import Pipeline
     from unnoise.tune.model import advised
 
     prompts = _prompts(question, card)
-    pipeline = model_file.load(model, device)
+    pipeline = Pipeline.of(model_file.load(model, device))
     found, converged = _tuned(pipeline, question, prompts)
     _report(found, as_json)
     if sheet is not None:

@@ -1,13 +1,11 @@
 """The only place where frames meet: a raw net in its native clock becomes a denoiser in the unit frame."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import chain
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.prediction import Kind, expand, known_kind, to_x0
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError
@@ -18,90 +16,6 @@ class Denoise(Protocol):
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Give the expected x0. x: (B, *d) in the unit frame; sigma: (B,) in [0, inf] -> x0: (B, *d)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Conditioning:
-    """The conditions of a batch; what a net does not use stays None. All None: length 0, fits any batch.
-
-    tokens: (B, L, C); mask: (B, L) bool, True = a real token; vector: (B, C); label: (B,) int64; weight: (B,), guidance
-    that a distilled net takes as an input; image: (B, c, *d), what a net sees beside x, on its cells; hint: (B, c, *D),
-    a picture whose shapes a control follows, and hint_weight: (B,); look: (B, L, C), features of a picture that the
-    result is to resemble, and look_weight: (B,); adapters: (B, K), how much each row wears of each of K adapters.
-    """
-
-    tokens: Tensor | None = None
-    mask: Tensor | None = None
-    vector: Tensor | None = None
-    label: Tensor | None = None
-    weight: Tensor | None = None
-    image: Tensor | None = None
-    hint: Tensor | None = None
-    hint_weight: Tensor | None = None
-    look: Tensor | None = None
-    look_weight: Tensor | None = None
-    adapters: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        sizes = {name: len(value) for name, value in self.given().items()}
-        if len(set(sizes.values())) > 1:
-            raise InputError(f"cond: rows differ: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
-        if self.mask is not None and (self.tokens is None or self.mask.shape != self.tokens.shape[:2]):
-            raise InputError(f"mask {tuple(self.mask.shape)}: (B, L) of tokens: (B, L, C)")
-
-    def __len__(self) -> int:
-        return next((len(value) for value in self.given().values()), 0)
-
-    def given(self) -> dict[str, Tensor]:
-        """Name the fields that are not None."""
-        every = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in every if value is not None}
-
-    def rows(self, index: Tensor | slice | Sequence[int]) -> "Conditioning":
-        """Pick rows, also repeatedly: rows([0] * 4) makes a batch of four from the first."""
-        pick = index if isinstance(index, Tensor | slice) else list(index)
-        return Conditioning(**{name: value[pick] for name, value in self.given().items()})
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Conditioning":
-        """Move to a device; dtype acts on floating numbers only."""
-        return Conditioning(
-            **{
-                name: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
-                for name, value in self.given().items()
-            }
-        )
-
-
-def collate(conds: Sequence[Conditioning]) -> Conditioning:
-    """Stack the rows of several conds; tokens are padded with zeros to the longest, with a mask that says so.
-
-    Raises InputError where a field is given in one cond and missing in another, or its widths differ.
-    """
-    names = {frozenset(cond.given()) - {"mask"} for cond in conds}
-    if len(names) > 1:
-        raise InputError(f"cond: all or none of a batch have {', '.join(sorted(frozenset.union(*names)))}")
-    if "tokens" in next(iter(names), frozenset()):
-        conds = _padded(conds)
-    parts = [cond.given() for cond in conds]
-    try:
-        return Conditioning(**{name: torch.cat([part[name] for part in parts]) for name in chain(*parts[:1])})
-    except RuntimeError as error:
-        raise InputError(f"cond: widths differ within a batch ({error})") from error
-
-
-def _padded(conds: Sequence[Conditioning]) -> list[Conditioning]:
-    """Bring tokens to one length and give all a mask, unless all have one length and none has a mask."""
-    tokens = [cond.tokens for cond in conds if cond.tokens is not None]
-    lengths = {part.shape[1] for part in tokens}
-    if len(lengths) == 1 and all(cond.mask is None for cond in conds):
-        return list(conds)
-    padded = []
-    for cond, part in zip(conds, tokens, strict=True):
-        real = part.new_ones(part.shape[:2], dtype=torch.bool) if cond.mask is None else cond.mask
-        more = max(lengths) - part.shape[1]
-        longer = nn.functional.pad(part, (0, 0, 0, more))
-        padded.append(replace(cond, tokens=longer, mask=nn.functional.pad(real, (0, more))))
-    return padded
 
 
 class Denoiser(nn.Module):

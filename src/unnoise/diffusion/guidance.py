@@ -13,7 +13,8 @@ from math import inf
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.denoiser import Conditioning, Denoise, Denoiser, collate
+from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.guidance_math import along, bound, clip, push, rescale as rescaled
 from unnoise.diffusion.prediction import expand
 from unnoise.errors import InputError
@@ -146,7 +147,7 @@ def instruct(
     image: Conditioning,
     null: Conditioning,
     weight: Value,
-    image_weight: Value,
+    image_guidance: Value,
     between: tuple[Value, Value] = ALL_LEVELS,
     rescale: Value = 0.0,
 ) -> Denoise:
@@ -158,7 +159,7 @@ def instruct(
     Source: Brooks et al. 2023 (InstructPix2Pix), eq. 3.
     """
     _share("rescale", rescale)
-    text, seen = fixed(weight), fixed(image_weight)
+    text, seen = fixed(weight), fixed(image_guidance)
     plain, ask, acts = model.bind(cond), together(model, cond, {"image": image, "null": null}), within(between)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import Kind, mix, ratio, target
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError, nearest

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from unnoise.card import OWN
 from unnoise.devices import available
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.estimate.cost_model import Cost, Kernels, cost, kept
-from unnoise.generation.engine import ImageConditioning
+from unnoise.generation.engine import ImageConditioning, bound
 from unnoise.generation.resolve import Plan
 from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, PackedLinear, release
 from unnoise.pipeline import Pipeline
@@ -116,22 +116,22 @@ def _stages(pipeline: Pipeline, plan: Plan, batch: int, kernels: Kernels) -> Ite
     """Run each stage on the meta device, with what the one before has made."""
     cond, seen = Conditioning(), None
     with torch.device("meta"):
-        if pipeline.text is not None:
-            reader, read = pipeline.text, list[Conditioning]()
+        if pipeline.text_encoder is not None:
+            reader, read = pipeline.text_encoder, list[Conditioning]()
             yield "text", cost(lambda: read.extend(reader([""])), kernels)
             cond = read[0]
-        if pipeline.sight is not None:
-            see, (width, height) = pipeline.sight.see, plan.size
+        if pipeline.image_conditioner is not None:
+            see, (width, height) = pipeline.image_conditioner.encode, plan.size
             picture, mask = torch.empty(1, 3, height, width), torch.empty(1, 1, height, width)
             shown = list[Tensor]()
             yield "picture", cost(lambda: shown.append(see(picture, mask)), kernels)
             seen = shown[0]
         shape, rows = pipeline.shape(plan), batch * _asked(plan)
         narrow = None if plan.dtype == pipeline.dtype else getattr(torch, plan.dtype)
-        plain = replace(plan, dtype=pipeline.dtype, weight=1.0, image_weight=None)
+        plain = replace(plan, dtype=pipeline.dtype, weight=1.0, image_guidance=None)
 
         def step() -> Tensor:
-            denoise = pipeline.denoise(plain, [cond] * rows, None, ImageConditioning(seen))
+            denoise = bound(pipeline, plain, [cond] * rows, None, ImageConditioning(seen))
             return denoise(torch.empty(rows, *shape), torch.ones(rows))
 
         for net in pipeline.networks().values():
@@ -142,7 +142,7 @@ def _stages(pipeline: Pipeline, plan: Plan, batch: int, kernels: Kernels) -> Ite
 
 def _asked(plan: Plan) -> int:
     """Say about how many conditions the network is asked in one call."""
-    return 1 if not plan.guided else 2 if plan.image_weight is None else 3
+    return 1 if not plan.guided else 2 if plan.image_guidance is None else 3
 
 
 def _queries(plan: Plan) -> int:

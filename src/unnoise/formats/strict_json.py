@@ -5,16 +5,18 @@ Written out here because the library for it costs 8 MB and 0.1 s of every comman
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import lru_cache
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from unnoise.errors import InputError, nearest
 
 T = TypeVar("T")
 WORDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", NoneType: "null"}
+NO_NAMES: Final[Mapping[str, str]] = {}
 
 
 class Strict:
@@ -23,14 +25,15 @@ class Strict:
     __slots__ = ()
 
 
-def parse(kind: type[T], text: str, where: str) -> T:
+def parse(kind: type[T], text: str, where: str, former: Mapping[str, str] = NO_NAMES) -> T:
     """Read `text` as one `kind`: a Strict dataclass of texts, numbers, tuples, unions, tables and Strict dataclasses.
 
+    former: names today of fields that were renamed, by their old path without indices, such as "advice.grid".
     Raises InputError that starts with `where` and names the field, its value and what is allowed.
     """
     try:
         content = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        made: T = _read(kind, content, "")
+        made: T = _read(kind, _renamed(content, former, "") if former else content, "")
     except RecursionError:
         raise InputError(f"{where}: nested too deeply") from None
     except ValueError as error:
@@ -46,6 +49,20 @@ def dump(value: Any) -> str:
 def plain(value: Any) -> dict[str, Any]:
     """Turn a dataclass into the table that stands for it in JSON."""
     return asdict(value, dict_factory=lambda pairs: {name.rstrip("_"): item for name, item in pairs})
+
+
+def _renamed(value: Any, former: Mapping[str, str], place: str) -> Any:
+    """Give fields that were renamed their names of today; a field under both names keeps both, and is refused."""
+    if isinstance(value, list):
+        return [_renamed(item, former, place) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for name, item in value.items():
+        path = _join(place, name)
+        today = former.get(path, name)
+        found[name if today in value else today] = _renamed(item, former, path)
+    return found
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:

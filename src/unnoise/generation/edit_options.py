@@ -37,8 +37,8 @@ class Change(Strict):
     variation_seed: int | None = None
     toward: str | None = None
     toward_share: float | None = None
-    hint_weight: float | None = None
-    look_weight: float | None = None
+    control_scale: float | None = None
+    ip_adapter_scale: float | None = None
 
     def __post_init__(self) -> None:
         if self.feather is not None:
@@ -63,7 +63,7 @@ class Change(Strict):
                 raise InputError(f"{first} and {second}: act together, and one of them is missing")
         if self.variation_seed is not None:
             check_whole("variation_seed", self.variation_seed, 0, SEEDS - 1)
-        for name, weight in (("hint_weight", self.hint_weight), ("look_weight", self.look_weight)):
+        for name, weight in (("hint_weight", self.control_scale), ("look_weight", self.ip_adapter_scale)):
             if weight is not None:
                 check_number(name, weight, 0, HINT)
 

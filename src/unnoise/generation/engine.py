@@ -12,7 +12,8 @@ from torch import Tensor
 
 from unnoise import __version__
 from unnoise.card import Part
-from unnoise.diffusion.denoiser import Conditioning, Denoise, collate
+from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.guidance import cfg, instruct
 from unnoise.diffusion.inpainting import keep, keep_by_level
 from unnoise.diffusion.inversion import invert
@@ -55,7 +56,7 @@ def render(
     """Draw rows, `batch` at once. Raises NonFiniteError where the network or the decoder fails."""
     with wearing(pipeline, handed):
         conds, negative = _read(pipeline, plan, rows)
-        known = encoded(handed, plan, pipeline.space, pipeline.sight)
+        known = encoded(handed, plan, pipeline.space, pipeline.image_conditioner)
         begun = known.begun if plan.change.origin is None else _inverted(pipeline, plan, known, handed)
         found: list[Sample] = []
         for at in range(0, len(rows), batch):
@@ -65,8 +66,8 @@ def render(
                 x = begun.expand_as(x)
             elif begun is not None:
                 x = mix(begun.expand_as(x), x, torch.full((len(x),), plan.grid[0], device=x.device))
-            denoise = _kept(pipeline, plan, known, pipeline.denoise(
-                plan, [conds[row.prompt] for row in part], negative, ImageConditioning(known.seen, handed.hint, handed.look)
+            denoise = _kept(pipeline, plan, known, bound(pipeline, 
+                plan, [conds[row.prompt] for row in part], negative, ImageConditioning(known.seen, handed.control_image, handed.look)
             ))  # fmt: skip
             looked = share(watch, at / len(rows), len(part) / len(rows), plan)
             x0 = run(plan.sampler, denoise, start(x, walked(plan)), draw, [row.seed for row in part], looked)
@@ -95,13 +96,13 @@ def walked(plan: Plan) -> tuple[float, ...]:
 def _read(pipeline: "Pipeline", plan: Plan, rows: Sequence[Row]) -> tuple[dict[str, Conditioning], Conditioning | None]:
     """Read each prompt once, and the negative one where it is asked for."""
     texts = list(dict.fromkeys(row.prompt for row in rows))
-    if pipeline.text is None:
+    if pipeline.text_encoder is None:
         return dict.fromkeys(texts, Conditioning()), None
-    conds = dict(zip(texts, pipeline.text(texts, plan.emphasis), strict=True))
+    conds = dict(zip(texts, pipeline.text_encoder(texts, plan.prompt_weighting), strict=True))
     if plan.change.toward is not None and plan.change.toward_share is not None:
-        end = pipeline.text([plan.change.toward], plan.emphasis)[0]
+        end = pipeline.text_encoder([plan.change.toward], plan.prompt_weighting)[0]
         conds = {text: between(cond, end, plan.change.toward_share) for text, cond in conds.items()}
-    return conds, pipeline.text.negative(plan.negative, plan.emphasis) if plan.guided else None
+    return conds, pipeline.text_encoder.negative(plan.negative, plan.prompt_weighting) if plan.guided else None
 
 
 def between(first: Conditioning, second: Conditioning, share: float) -> Conditioning:
@@ -126,12 +127,12 @@ def _noise(pipeline: "Pipeline", plan: Plan, part: Sequence[Row], noise: Tensor 
 
 def _inverted(pipeline: "Pipeline", plan: Plan, known: EncodedInputs, handed: PreparedInputs) -> Tensor:
     """Find the noise that a picture comes from, with what it shows as the prompt and without guidance."""
-    text = pipeline.text
+    text = pipeline.text_encoder
     if known.begun is None or plan.change.origin is None:
         raise InputError("origin: acts on an image, and none is given")
-    cond = Conditioning() if text is None else text([plan.change.origin], plan.emphasis)[0]
-    plain = replace(plan, weight=1.0, image_weight=None)
-    denoise = pipeline.denoise(plain, [cond], None, ImageConditioning(None, handed.hint, handed.look))
+    cond = Conditioning() if text is None else text([plan.change.origin], plan.prompt_weighting)[0]
+    plain = replace(plan, weight=1.0, image_guidance=None)
+    denoise = bound(pipeline, plain, [cond], None, ImageConditioning(None, handed.control_image, handed.look))
     return invert(DDIM(), denoise, known.begun, plan.grid)
 
 
@@ -143,7 +144,7 @@ def _kept(pipeline: "Pipeline", plan: Plan, known: EncodedInputs, denoise: Denoi
         denoise = tiled(denoise, (side, side), (side // OVERLAP, side // OVERLAP))
     if known.known is None or known.mask is None:
         return denoise
-    kept, mask, process = known.known, known.mask, pipeline.model.process
+    kept, mask, process = known.known, known.mask, pipeline.denoiser.process
 
     def asked(x: Tensor, sigma: Tensor) -> Tensor:
         whole = kept.expand_as(x)
@@ -171,7 +172,7 @@ class ImageConditioning:
     """
 
     seen: Tensor | None = None
-    hint: Tensor | None = None
+    control_image: Tensor | None = None
     look: Tensor | None = None
 
 
@@ -183,16 +184,16 @@ def bound(
     beside: ImageConditioning,
 ) -> Denoise:
     """Bind the conditions of a batch, one a row, guided and in the precision that a plan says."""
-    model, dtype = pipeline.model, getattr(torch, pipeline.dtype)
+    model, dtype = pipeline.denoiser, getattr(torch, pipeline.dtype)
     cond = _told(collate(conds), plan, beside, dtype)
     negative = negative and _told(negative, plan, beside, dtype)
     if beside.look is not None:
         cond, negative = _resembling(pipeline, plan, beside.look, cond, negative)
     if not plan.guided or negative is None:
         guided = model.bind(cond)
-    elif plan.image_weight is not None and negative.image is not None:
+    elif plan.image_guidance is not None and negative.image is not None:
         null = replace(negative, image=torch.zeros_like(negative.image))
-        weights = plan.weight, plan.image_weight
+        weights = plan.weight, plan.image_guidance
         guided = instruct(model, cond, negative, null, *weights, plan.between, plan.rescale)
     else:
         guided = cfg(model, cond, negative, plan.weight, plan.between, plan.rescale)
@@ -214,16 +215,16 @@ def _told(cond: Conditioning, plan: Plan, beside: ImageConditioning, dtype: torc
     rows, device = len(cond), next((value.device for value in cond.given().values()), None)
     if cond.tokens is not None:
         cond = replace(cond, tokens=cond.tokens.to(dtype))
-    if plan.embedded is not None:
-        cond = replace(cond, weight=torch.full((rows,), plan.embedded, device=device))
+    if plan.distilled_guidance is not None:
+        cond = replace(cond, distilled_guidance=torch.full((rows,), plan.distilled_guidance, device=device))
     if plan.seconds is not None:
         cond = replace(cond, vector=torch.tensor([[0.0, plan.seconds]], device=device).expand(rows, 2))
     if beside.seen is not None:
         cond = replace(cond, image=beside.seen.expand(rows, *beside.seen.shape[1:]))
-    if beside.hint is not None:
-        weight = 1.0 if plan.change.hint_weight is None else plan.change.hint_weight
-        hint = beside.hint.expand(rows, *beside.hint.shape[1:])
-        cond = replace(cond, hint=hint, hint_weight=torch.full((rows,), weight, device=device))
+    if beside.control_image is not None:
+        weight = 1.0 if plan.change.control_scale is None else plan.change.control_scale
+        control_image = beside.control_image.expand(rows, *beside.control_image.shape[1:])
+        cond = replace(cond, control_image=control_image, control_scale=torch.full((rows,), weight, device=device))
     return cond
 
 
@@ -231,12 +232,12 @@ def _resembling(
     pipeline: "Pipeline", plan: Plan, look: Tensor, cond: Conditioning, negative: Conditioning | None
 ) -> tuple[Conditioning, Conditioning | None]:
     """Add the features of a picture to be resembled, and to the negative prompt those of none."""
-    weight = 1.0 if plan.change.look_weight is None else plan.change.look_weight
-    eye: Any = pipeline.model.net.look
+    weight = 1.0 if plan.change.ip_adapter_scale is None else plan.change.ip_adapter_scale
+    eye: Any = pipeline.denoiser.net.image_encoder
 
     def told(one: Conditioning, features: Tensor) -> Conditioning:
         wide = features.expand(len(one), *features.shape[1:])
-        return replace(one, look=wide, look_weight=wide.new_full((len(one),), weight))
+        return replace(one, ip_adapter_tokens=wide, ip_adapter_scale=wide.new_full((len(one),), weight))
 
     return told(cond, eye.features(look)), negative and told(negative, eye.nothing(look))
 
@@ -263,9 +264,9 @@ def _recipe(
         versions=versions(),
         **asdict(sums),
         strength=plan.strength,
-        embedded=plan.embedded,
-        image_weight=plan.image_weight,
-        emphasis=plan.emphasis,
+        distilled_guidance=plan.distilled_guidance,
+        image_guidance=plan.image_guidance,
+        prompt_weighting=plan.prompt_weighting,
         frames=plan.frames,
         seconds=plan.seconds,
         change=plan.change if row.other is None else replace(plan.change, variation_seed=row.other),

@@ -53,13 +53,13 @@ class Metadata(Strict):
     image: str | None = None
     mask: str | None = None
     strength: float | None = None
-    embedded: float | None = None
-    image_weight: float | None = None
-    emphasis: Literal["refuse", "weigh", "literal"] = "refuse"
+    distilled_guidance: float | None = None
+    image_guidance: float | None = None
+    prompt_weighting: Literal["refuse", "apply", "literal"] = "refuse"
     frames: int | None = None
     seconds: float | None = None
     change: Change = NOTHING
-    hint: str | None = None
+    control_image: str | None = None
     look: str | None = None
     adapters: tuple[AppliedAdapter, ...] = ()
 

@@ -23,7 +23,7 @@ from unnoise.generation.limits import (
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.registry import GRIDS, SAMPLERS, known
 from unnoise.sampling.state import Sampler
-from unnoise.text.emphasis import EMPHASES, Emphasis
+from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Request:
     rescale: float | None = None
     batch: int | None = None
     dtype: str | None = None
-    embedded: float | None = None
-    image_weight: float | None = None
-    emphasis: Emphasis = "refuse"
+    distilled_guidance: float | None = None
+    image_guidance: float | None = None
+    prompt_weighting: PromptWeighting = "refuse"
     strength: float | None = None
     frames: int | None = None
     seconds: float | None = None
@@ -70,7 +70,7 @@ class Request:
             raise InputError(f"{len(self.prompts)} prompts of n {self.n}: at most {ALL} pictures in all")
         if self.steps is not None:
             check_whole("steps", self.steps, 1, STEPS)
-        for name, weight in (("guidance weight", self.weight), ("image_weight", self.image_weight)):
+        for name, weight in (("guidance weight", self.weight), ("image_weight", self.image_guidance)):
             if weight is not None:
                 check_number(name, weight, 0, GUIDANCE)
         if self.rescale is not None:
@@ -83,7 +83,10 @@ class Request:
             check_size(self.size)
         if self.between is not None:
             check_levels("between", self.between)
-        for name, value, known_ones in (("dtype", self.dtype, DTYPES), ("emphasis", self.emphasis, EMPHASES)):
+        for name, value, known_ones in (
+            ("dtype", self.dtype, DTYPES),
+            ("emphasis", self.prompt_weighting, PROMPT_WEIGHTINGS),
+        ):
             if value is not None and value not in known_ones:
                 raise InputError(f"{name} {value!r}: {nearest(str(value), known_ones)}")
         self._check_extent()
@@ -94,8 +97,8 @@ class Request:
         self._check_grid()
 
     def _check_extent(self) -> None:
-        if self.embedded is not None:
-            check_number("embedded guidance", self.embedded, 0, GUIDANCE)
+        if self.distilled_guidance is not None:
+            check_number("embedded guidance", self.distilled_guidance, 0, GUIDANCE)
         if self.strength is not None:
             check_number("strength", self.strength, 1e-3, 1)
             if self.grid is not None and not isinstance(self.grid, str):

@@ -1,7 +1,7 @@
 """What a caller hands in: a noise in place of what is drawn, a picture to be changed, a mask of what to keep of it."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from unnoise.components import ImageConditioner
 from unnoise.diffusion.inpainting import blend, cells, feathered, filled
 from unnoise.errors import InputError
 from unnoise.generation.limits import LORA, check_number
@@ -24,18 +25,6 @@ Mask = Image.Image | Tensor
 SHADES = ("1", "L", "P", "RGB")  # modes of a picture that is read as a mask
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConditioner:
-    """Say what a network sees of a picture, beside x.
-
-    see(picture, mask): (1, 3, H, W) in [-1, 1], (1, 1, H, W) -> (1, c, h, w) on the cells of x; masked: it is also told
-    what to paint, so that it needs a mask and makes the picture fit what is kept.
-    """
-
-    see: Callable[[Tensor, Tensor | None], Tensor]
-    masked: bool
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RawInputs:
     """Hold what a caller hands in, as `generate` describes it; adapters: what is worn, each with its weight."""
@@ -43,7 +32,7 @@ class RawInputs:
     noise: Tensor | None = None
     image: Image.Image | None = None
     mask: Mask | None = None
-    hint: Image.Image | None = None
+    control_image: Image.Image | None = None
     look: Image.Image | None = None
     adapters: "Sequence[tuple[Adapter, float]]" = ()
 
@@ -55,7 +44,7 @@ class InputHashes:
     noise: str | None = None
     image: str | None = None
     mask: str | None = None
-    hint: str | None = None
+    control_image: str | None = None
     look: str | None = None
 
 
@@ -71,7 +60,7 @@ class PreparedInputs:
     noise: Tensor | None = None
     image: Tensor | None = None
     mask: Tensor | None = None
-    hint: Tensor | None = None
+    control_image: Tensor | None = None
     look: Tensor | None = None
     crop: tuple[int, int] | None = None
     adapters: "Sequence[tuple[Adapter, float]]" = ()
@@ -79,7 +68,7 @@ class PreparedInputs:
     def sums(self, row: int) -> InputHashes:
         """Give the sums of what one row began with."""
         first = None if self.noise is None else self.noise[row]
-        return InputHashes(*(_sha256(one) for one in (first, self.image, self.mask, self.hint, self.look)))
+        return InputHashes(*(_sha256(one) for one in (first, self.image, self.mask, self.control_image, self.look)))
 
     def pasted(self, data: Tensor, soft: bool, feather: int) -> Tensor:
         """Put kept pixels back, bit for bit, with a seam of `feather` pixels in what is painted, and cut to size.
@@ -110,7 +99,7 @@ def encoded(handed: PreparedInputs, plan: Plan, space: Space, sight: ImageCondit
     image, mask = handed.image, handed.mask
     if image is None:
         return EncodedInputs()
-    seen = None if sight is None else sight.see(image, mask)
+    seen = None if sight is None else sight.encode(image, mask)
     begins = sight is None or plan.strength not in (None, 1)
     keeps = mask is not None and (sight is None or not sight.masked)
     known = space.encode(filled(image, mask)) if keeps and mask is not None else None
@@ -129,10 +118,10 @@ def given(
     _check_together(handed, plan, sight)
     for _, weight in handed.adapters:
         check_number("lora weight", weight, -LORA, LORA)
-    hint = None if handed.hint is None else (_sized("hint", handed.hint, plan.size) + 1) / 2
+    control_image = None if handed.control_image is None else (_sized("hint", handed.control_image, plan.size) + 1) / 2
     found = PreparedInputs(
         noise=_starts(handed.noise, shape, device),
-        hint=None if hint is None else hint.to(device),
+        control_image=None if control_image is None else control_image.to(device),
         look=None if handed.look is None else picture_data(handed.look).to(device),
         adapters=handed.adapters,
     )
@@ -179,7 +168,7 @@ def _check_together(handed: RawInputs, plan: Plan, sight: ImageConditioner | Non
         raise InputError(
             "origin: the noise of a picture is found for a deterministic sampler, and a model that sees only x"
         )
-    if change.tile is not None and (sight is not None or handed.hint is not None):
+    if change.tile is not None and (sight is not None or handed.control_image is not None):
         raise InputError("tile: windows do not cut what the network sees beside x; draw without tiles")
     for name, value in (("origin", change.origin), ("variation", change.variation)):
         if handed.noise is not None and value is not None:

@@ -17,7 +17,7 @@ from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.samplers.restart import RePaint
 from unnoise.sampling.state import Sampler
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 
 AnySampler = Sampler[Any, Any]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -35,9 +35,9 @@ class Plan:
     negative: str
     size: tuple[int, int]
     dtype: Dtype
-    embedded: float | None = None
-    image_weight: float | None = None
-    emphasis: Emphasis = "refuse"
+    distilled_guidance: float | None = None
+    image_guidance: float | None = None
+    prompt_weighting: PromptWeighting = "refuse"
     strength: float | None = None
     frames: int | None = None
     seconds: float | None = None
@@ -46,7 +46,7 @@ class Plan:
     @property
     def guided(self) -> bool:
         """Say whether the unconditional model is asked."""
-        return self.weight != 1 or self.image_weight not in (None, 1)
+        return self.weight != 1 or self.image_guidance not in (None, 1)
 
 
 def decide(request: Request, card: Card, process: Process, factor: int, dtype: Dtype = "float32") -> Plan:
@@ -57,22 +57,22 @@ def decide(request: Request, card: Card, process: Process, factor: int, dtype: D
     """
     advice = card.advice
     _check(advice)
-    weight = advice.guidance if request.weight is None else request.weight
+    weight = advice.guidance_scale if request.weight is None else request.weight
     if card.text is None:
         if any(request.prompts) or request.weight not in (None, 1):
             raise InputError(
                 f"prompt: {card.name!r} is a model without text, which takes an empty prompt and no guidance"
             )
         weight = 1.0
-    image_weight = _image_weight(request, card)
+    image_guidance = _image_weight(request, card)
     between, rescale = (0.0, inf), 0.0
-    if weight != 1 or image_weight not in (None, 1):
-        low, high = advice.between
+    if weight != 1 or image_guidance not in (None, 1):
+        low, high = advice.guidance_interval
         between = request.between or (low, inf if high is None else high)
-        rescale = advice.rescale if request.rescale is None else request.rescale
+        rescale = advice.guidance_rescale if request.rescale is None else request.rescale
     elif request.negative or request.between or request.rescale:
         raise InputError("negative, between and rescale act through guidance, and its weight is 1, which is off")
-    embedded = _embedded(request, card, weight)
+    distilled_guidance = _distilled_guidance(request, card, weight)
     sampler, grid = route(request, card, process)
     if request.change.repaint is not None:
         sampler = RePaint()
@@ -85,9 +85,9 @@ def decide(request: Request, card: Card, process: Process, factor: int, dtype: D
         negative=request.negative,
         size=_size(request, card, factor),
         dtype=dtype if request.dtype is None else request.dtype,  # type: ignore[arg-type]
-        embedded=embedded,
-        image_weight=image_weight,
-        emphasis=request.emphasis,
+        distilled_guidance=distilled_guidance,
+        image_guidance=image_guidance,
+        prompt_weighting=request.prompt_weighting,
         strength=request.strength,
         frames=_frames(request, card),
         seconds=_seconds(request, card),
@@ -105,7 +105,7 @@ def route(request: Request, card: Card, process: Process) -> tuple[AnySampler, t
     if setting is not None:
         return sampler_of(setting.sampler, "card"), names.within(explicit((ends[0], *setting.levels)), *ends)
     wanted = card.advice.sampler if request.sampler is None else request.sampler
-    asked = card.advice.grid if request.grid is None else request.grid
+    asked = card.advice.schedule if request.grid is None else request.grid
     if isinstance(asked, tuple) and request.steps in (None, len(asked) - 1):
         best, grid = choose.default(len(asked) - 1, *ends)[0], names.within(explicit(asked), *ends)
     else:
@@ -195,11 +195,11 @@ def _change(request: Request, card: Card, factor: int) -> Change:
 
 def _check(advice: Advice) -> None:
     """Raise InputError where a card advises what nobody may ask for."""
-    low, high = advice.between
+    low, high = advice.guidance_interval
     try:
         check_whole("steps", advice.steps, 1, STEPS)
-        check_number("guidance", advice.guidance, 0, GUIDANCE)
-        check_number("rescale", advice.rescale, 0, 1)
+        check_number("guidance", advice.guidance_scale, 0, GUIDANCE)
+        check_number("rescale", advice.guidance_rescale, 0, 1)
         check_levels("between", (low, inf if high is None else high))
         for size in advice.sizes:
             check_size(size)
@@ -216,25 +216,27 @@ def _own(request: Request, card: Card) -> dict[str, Any]:
     return own
 
 
-def _embedded(request: Request, card: Card, weight: float) -> float | None:
+def _distilled_guidance(request: Request, card: Card, weight: float) -> float | None:
     """Settle the guidance that a distilled network takes as an input, which is not to be taken for the other."""
-    own = card.advice.embedded
-    if own is None and request.embedded is not None:
-        raise InputError(f"embedded guidance {request.embedded:g}: {card.name!r} takes none as an input; use guidance")
+    own = card.advice.distilled_guidance
+    if own is None and request.distilled_guidance is not None:
+        raise InputError(
+            f"embedded guidance {request.distilled_guidance:g}: {card.name!r} takes none as an input; use guidance"
+        )
     if own is not None and request.weight not in (None, 1) and not request.negative:
         raise InputError(
             f"guidance {weight:g}: {card.name!r} takes its guidance as an input: embedded {weight:g}; guidance proper "
             f"asks it twice a step, and acts on it only against a negative prompt"
         )
-    return own if request.embedded is None else request.embedded
+    return own if request.distilled_guidance is None else request.distilled_guidance
 
 
 def _image_weight(request: Request, card: Card) -> float | None:
     """Settle the guidance towards a picture that a network sees."""
-    own = card.advice.image_weight
-    if own is None and request.image_weight is not None:
-        raise InputError(f"image_weight {request.image_weight:g}: {card.name!r} has no guidance towards a picture")
-    return own if request.image_weight is None else float(request.image_weight)
+    own = card.advice.image_guidance
+    if own is None and request.image_guidance is not None:
+        raise InputError(f"image_weight {request.image_guidance:g}: {card.name!r} has no guidance towards a picture")
+    return own if request.image_guidance is None else float(request.image_guidance)
 
 
 def _frames(request: Request, card: Card) -> int | None:

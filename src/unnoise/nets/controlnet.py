@@ -8,7 +8,7 @@ section 3.3, for an encoder of the picture alone in place of a copy of the U-Net
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
 from unnoise.nets.blocks import Embed, ResBlock, zeroed
 from unnoise.nets.unet import UNet
@@ -33,10 +33,10 @@ class Control(nn.Module):
         )
         self.leave = nn.ModuleList(zeroed(nn.Conv2d(here, width, 1)) for here, width in zip(own, widths, strict=True))
 
-    def forward(self, hint: Tensor, time: Tensor) -> list[Tensor]:
+    def forward(self, control_image: Tensor, time: Tensor) -> list[Tensor]:
         """Give the features, finest first."""
         emb = self.embed(time, Conditioning())
-        h = self.enter(F.pixel_unshuffle(hint, self.factor))
+        h = self.enter(F.pixel_unshuffle(control_image, self.factor))
         found = []
         for level, (pair, leave) in enumerate(zip(self.blocks, self.leave, strict=True)):
             h = h if level == 0 else F.avg_pool2d(h, 2)
@@ -56,8 +56,10 @@ class Controlled(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         """Ask it. x: (B, c, h, w); time: (B,). Raises InputError where there is no hint."""
-        if cond.hint is None or cond.hint_weight is None:
+        if cond.control_image is None or cond.control_scale is None:
             raise InputError("cond: this network follows a hint, and none is given")
-        scale = cond.hint_weight.to(x.dtype)[:, None, None, None]
-        out: Tensor = self.net(x, time, cond, [scale * part for part in self.control(cond.hint.to(x.dtype), time)])
+        scale = cond.control_scale.to(x.dtype)[:, None, None, None]
+        out: Tensor = self.net(
+            x, time, cond, [scale * part for part in self.control(cond.control_image.to(x.dtype), time)]
+        )
         return out

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.nets.blocks import Attention, Embed, RMSNorm, zeroed
 
 HEAD = 64  # features of one attention head

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.nets.blocks import CONV, POOL, Attention, Embed, ResBlock, zeroed
 
 

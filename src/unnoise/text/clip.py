@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.text.emphasis import Emphasis, refuse, weighted
+from unnoise.text.prompt_weighting import PromptWeighting, refuse, weighted
 
 CHUNKS = 16  # of a prompt, 1200 tokens
 
@@ -34,11 +34,11 @@ class Clip:
         """Tokens of a chunk, with its start and end."""
         return int(self.net.config.max_position_embeddings)
 
-    def tokens(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[list[int], list[float]]:
+    def tokens(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> tuple[list[int], list[float]]:
         """Give the tokens of a prompt, without start and end, and a weight for each. Raises InputError for a weight."""
-        if emphasis == "refuse":
+        if prompt_weighting == "refuse":
             refuse(prompt)
-        pieces = weighted(prompt) if emphasis == "weigh" else [(prompt, 1.0)]
+        pieces = weighted(prompt) if prompt_weighting == "apply" else [(prompt, 1.0)]
         tokenizer = self.tokenizer()
         ids: list[int] = []
         weights: list[float] = []
@@ -53,9 +53,9 @@ class Clip:
             )
         return ids, weights
 
-    def read(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[Tensor, Tensor]:
+    def read(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> tuple[Tensor, Tensor]:
         """Give features (1, 77*chunks, C) and the pooled vector (1, P). Raises InputError for too long a prompt."""
-        ids, weights = self.tokens(prompt, emphasis)
+        ids, weights = self.tokens(prompt, prompt_weighting)
         inside = self.length - 2
         starts = range(0, max(1, len(ids)), inside)
         if len(starts) > CHUNKS:

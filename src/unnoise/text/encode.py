@@ -6,9 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
-from unnoise.text.emphasis import Emphasis, refuse
+from unnoise.text.prompt_weighting import PromptWeighting, refuse
 
 
 class Tokens(Protocol):
@@ -28,13 +28,13 @@ class TextConditioner(Protocol):
     def net(self) -> nn.Module:
         """The text network, or several by name."""
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Give one Cond of one row for each prompt, which depends on no other prompt.
 
         emphasis: what "(word:1.3)" is. Raises InputError for a prompt that cannot be read.
         """
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Give the Cond of a negative prompt; that of an empty one is the unconditional model."""
 
 
@@ -50,20 +50,20 @@ class PromptEncoder:
         self.net = net
         self.length = int(net.length)  # type: ignore[arg-type]
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Give one Cond of one row for each prompt. Raises InputError for a prompt of too many tokens."""
-        if emphasis == "weigh":
+        if prompt_weighting == "apply":
             raise InputError(
                 "emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'"
             )
-        if emphasis == "refuse":
+        if prompt_weighting == "refuse":
             for prompt in prompts:
                 refuse(prompt)
         return [self._read(prompt) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Give the Cond of a negative prompt."""
-        return self([prompt], emphasis)[0]
+        return self([prompt], prompt_weighting)[0]
 
     def _read(self, prompt: str) -> Conditioning:
         tokens = cut(self.tokenizer, prompt, self.length)

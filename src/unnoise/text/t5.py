@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.text.emphasis import Emphasis, refuse
+from unnoise.text.prompt_weighting import PromptWeighting, refuse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,16 +24,16 @@ class Stack:
     length: int
     masked: bool
 
-    def read(self, prompt: str, emphasis: Emphasis = "refuse") -> tuple[Tensor, Tensor]:
+    def read(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> tuple[Tensor, Tensor]:
         """Give features (1, length, C) and the mask (1, length) bool of what is no filling.
 
         Raises InputError for too long a prompt, and for weights of words, which such a network cannot apply.
         """
-        if emphasis == "weigh":
+        if prompt_weighting == "apply":
             raise InputError(
                 "emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'"
             )
-        if emphasis == "refuse":
+        if prompt_weighting == "refuse":
             refuse(prompt)
         tokenizer = self.tokenizer()
         ids = tokenizer(prompt, add_special_tokens=True, verbose=False).input_ids

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, picture
-from unnoise.diffusion.denoiser import Conditioning, collate
+from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.loss import loss, sigma_lognormal, sigma_uniform
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
@@ -48,7 +48,7 @@ class Examples:
     x0: Tensor
     captions: Sequence[str]
     prior: PriorImages | None = None
-    hints: Tensor | None = None
+    control_images: Tensor | None = None
 
 
 class AdapterTask:
@@ -69,7 +69,7 @@ class AdapterTask:
         self.parts = nn.ModuleDict({"adapter": learned})
         self.rates: dict[str, float] = {}
         self.device = pipeline.device
-        self.text = pipeline.text
+        self.text = pipeline.text_encoder
         self.reads = reads
         if not reads:
             prompts = examples.prior.prompts if examples.prior else ()
@@ -81,20 +81,22 @@ class AdapterTask:
         recipe, batch = self.recipe, self.recipe.fit.batch
         views = self.examples.x0.shape[1]
         noise = np.empty((batch, *self.examples.x0.shape[2:]), np.float32)
-        u, x0, captions, hints = torch.empty(batch), [], [], []
+        u, x0, captions, control_images = torch.empty(batch), [], [], []
         for row, n in enumerate(range(step * batch, (step + 1) * batch)):
             stream = numbers(recipe.seed, SAMPLE, n)
-            clean, caption, hint = self._example(n, row, views, stream)
+            clean, caption, control_image = self._example(n, row, views, stream)
             captions.append("" if stream.random() < recipe.dropout else caption)
             u[row] = stream.random()
             stream.standard_normal(dtype=np.float32, out=noise[row])
             x0.append(clean)
-            hints.append(hint)
+            control_images.append(control_image)
         sigma = self._levels(u).to(self.device)
         clean, noisy = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
-        weighting = recipe.weighting or self.pipeline.model.kind
+        weighting = recipe.weighting or self.pipeline.denoiser.kind
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.fit.bf16):
-            return loss(self.pipeline.model, clean, noisy, sigma, self._cond(captions, hints), weighting).mean()
+            return loss(
+                self.pipeline.denoiser, clean, noisy, sigma, self._cond(captions, control_images), weighting
+            ).mean()
 
     def _example(self, n: int, row: int, views: int, stream: np.random.Generator) -> tuple[Tensor, str, Tensor | None]:
         kept = self.examples.prior
@@ -102,23 +104,23 @@ class AdapterTask:
             at = int(stream.integers(len(kept.x0)))
             return kept.x0[at], kept.prompts[at], None
         chosen, view = picture(self.examples.source, self.recipe.seed, n), int(stream.integers(views))
-        hint = None if self.examples.hints is None else self.examples.hints[chosen, view]
-        return self.examples.x0[chosen, view], self.examples.captions[chosen * views + view], hint
+        control_image = None if self.examples.control_images is None else self.examples.control_images[chosen, view]
+        return self.examples.x0[chosen, view], self.examples.captions[chosen * views + view], control_image
 
     def _levels(self, u: Tensor) -> Tensor:
         if self.recipe.level_mean is None or self.recipe.level_std is None:
-            return sigma_uniform(u.double(), self.pipeline.model.process).float()
+            return sigma_uniform(u.double(), self.pipeline.denoiser.process).float()
         return sigma_lognormal(u, self.recipe.level_mean, self.recipe.level_std)
 
-    def _cond(self, captions: Sequence[str], hints: Sequence[Tensor | None]) -> Conditioning:
+    def _cond(self, captions: Sequence[str], control_images: Sequence[Tensor | None]) -> Conditioning:
         if self.reads:
             return collate([_read(self.text, caption) for caption in captions])
         cond = self.features.rows([self.rows[caption] for caption in captions]).to(self.device)
-        given = [hint for hint in hints if hint is not None]
+        given = [control_image for control_image in control_images if control_image is not None]
         if len(given) < len(captions):
             return cond
         shown = (torch.stack(given).float() / 255).expand(-1, 3, -1, -1).to(self.device)
-        return replace(cond, hint=shown, hint_weight=torch.ones(len(given), device=self.device))
+        return replace(cond, control_image=shown, control_scale=torch.ones(len(given), device=self.device))
 
     @torch.no_grad()
     def sheet(self) -> Image.Image:
@@ -127,16 +129,20 @@ class AdapterTask:
         prompts = recipe.prompts or tuple(names[0] for names in self.examples.source.captions[:count])
         asked = [triggered(recipe.trigger, prompt) for prompt in prompts]
         self.learned.eval()
-        if self.examples.hints is None:
+        if self.examples.control_images is None:
             rows = [*self._drawn(asked), *(self._drawn(prompts) if recipe.trigger else ())]
         else:
-            followed = [_picture(self.examples.hints[self._shown(prompt), 0]) for prompt in prompts]
-            rows = [self._drawn([one], hint)[0] for one, hint in zip(asked, followed, strict=True)] + followed
+            followed = [_picture(self.examples.control_images[self._shown(prompt), 0]) for prompt in prompts]
+            rows = [
+                self._drawn([one], control_image)[0] for one, control_image in zip(asked, followed, strict=True)
+            ] + followed
         self.learned.train()
         return grid_of(torch.cat([picture_data(row) for row in rows]), count)
 
-    def _drawn(self, prompts: Sequence[str], hint: Image.Image | None = None) -> list[Image.Image]:
-        samples = self.pipeline.generate(prompts, seed=SHEET_SEED, size=self.recipe.data.size, hint=hint)
+    def _drawn(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
+        samples = self.pipeline.generate(
+            prompts, seed=SHEET_SEED, size=self.recipe.data.size, control_image=control_image
+        )
         return [sample.image for sample in samples]
 
     def _shown(self, prompt: str) -> int:
@@ -144,8 +150,8 @@ class AdapterTask:
         return next((i for i, names in enumerate(self.examples.source.captions) if prompt in names), 0)
 
 
-def _picture(hint: Tensor) -> Image.Image:
-    return Image.fromarray(hint[0].numpy()).convert("RGB")
+def _picture(control_image: Tensor) -> Image.Image:
+    return Image.fromarray(control_image[0].numpy()).convert("RGB")
 
 
 def triggered(trigger: str, caption: str) -> str:

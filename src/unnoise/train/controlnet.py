@@ -45,8 +45,10 @@ def train_control(
     shape = (len(source), recipe.data.views)
     torch.manual_seed(recipe.seed)
     control = about.made().to(device)
-    examples = Examples(source, x0.unflatten(0, shape), captions, hints=hints(source, views).unflatten(0, shape))
-    task = AdapterTask(recipe, following(base, control), examples, control, folder, reads=False)
+    examples = Examples(
+        source, x0.unflatten(0, shape), captions, control_images=control_images(source, views).unflatten(0, shape)
+    )
+    task = AdapterTask(recipe, Pipeline.of(following(base, control)), examples, control, folder, reads=False)
     report.stage("control", recipe.fit.steps)
     with checkpointed(task.pipeline, recipe.checkpointing):
         averaged = train(task, recipe.fit, recipe.keep, folder / "adapter", report.step)
@@ -56,7 +58,7 @@ def train_control(
     return path
 
 
-def hints(source: ImageDataset, views: list[View]) -> Tensor:
+def control_images(source: ImageDataset, views: list[View]) -> Tensor:
     """Draw the outlines of every view: (N*V, 1, H, W) uint8."""
     parts = (views[at : at + BATCH] for at in range(0, len(views), BATCH))
     return torch.cat([(outlines(pixels_of(source, part)) * 255).round().to(torch.uint8) for part in parts])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, picture
-from unnoise.diffusion.denoiser import Conditioning, collate
+from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.guidance import cfg
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.loss import loss, sigma_lognormal
@@ -30,10 +30,10 @@ class DenoiserTask:
     name = "denoiser"
 
     def __init__(self, recipe: TrainingRecipe, source: ImageDataset, latents: Latents, pipeline: Pipeline) -> None:
-        if pipeline.text is None:
+        if pipeline.text_encoder is None:
             raise InputError("the card has no text encoder: captions need one")
         self.recipe, self.own, self.source, self.latents = recipe, recipe.denoiser, source, latents
-        self.model, self.text, self.space = pipeline.model, pipeline.text, pipeline.space
+        self.model, self.text, self.space = pipeline.denoiser, pipeline.text_encoder, pipeline.space
         self.parts = nn.ModuleDict({"net": self.model.net, "text": self.text.net})
         self.rates = {"text.embed.weight": self.own.text.rate}
         self.device = next(self.model.parameters()).device

@@ -21,7 +21,7 @@ BLOCKS = (unet.Stage, dit.Layer)  # of the networks that are made here
 def checkpointed(pipeline: Pipeline, wanted: bool) -> Iterator[None]:
     """Keep only what goes into each block of the denoiser, for as long as the block lasts; nothing unless wanted."""
     with ExitStack() as undo:
-        for module in pipeline.model.net.modules() if wanted else ():
+        for module in pipeline.denoiser.net.modules() if wanted else ():
             if isinstance(module, BLOCKS):
                 undo.callback(_wrap(module))
             elif hasattr(module, "enable_gradient_checkpointing"):

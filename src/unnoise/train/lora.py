@@ -13,7 +13,7 @@ from unnoise.adapters.lora.write import write
 from unnoise.data.dataset import ImageDataset, open_source
 from unnoise.errors import InputError
 from unnoise.formats.strict_json import dump
-from unnoise.load import load
+from unnoise.loading import load
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import AdapterTask, Examples, drawn_prior, latents_key, triggered
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
@@ -34,7 +34,7 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
         raise InputError(f"{recipe.name!r}: a recipe of a control; unnoise control train")
     pipeline = base_of(recipe, device)
     source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
-    names = chosen(pipeline.roots(), shape.targets)
+    names = chosen(pipeline.adaptable(), shape.targets)
     claim(dump(recipe), folder, resume)
     report.opened(source)
     views = views_of(source, recipe.data, recipe.seed)
@@ -44,7 +44,7 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
                       latents_key(recipe, source, pipeline), report.encoded, device)  # fmt: skip
     prior = drawn_prior(recipe.prior, pipeline, recipe, folder)
     torch.manual_seed(recipe.seed)
-    learned = TrainableLora(pipeline.roots(), names, shape.rank, shape.alpha, shape.dropout, shape.dora)
+    learned = TrainableLora(pipeline.adaptable(), names, shape.rank, shape.alpha, shape.dropout, shape.dora)
     examples = Examples(source, x0.unflatten(0, (len(source), recipe.data.views)), captions, prior)
     task = AdapterTask(recipe, pipeline, examples, learned, folder, reads=any(name.startswith(TEXT) for name in names))
     report.stage("adapter", recipe.fit.steps)
@@ -59,7 +59,7 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
 def base_of(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
     """Load the base of a recipe. Raises InputError for one that does not draw pictures from words alone."""
     pipeline = load(recipe.base, device, dtype=recipe.dtype)
-    if pipeline.text is None or pipeline.sight is not None or pipeline.card.modality != "image":
+    if pipeline.text_encoder is None or pipeline.image_conditioner is not None or pipeline.card.modality != "image":
         raise InputError(f"base {recipe.base!r}: adapters are trained on models that draw pictures from words alone")
     return pipeline
 

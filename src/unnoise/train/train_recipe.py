@@ -71,7 +71,7 @@ def train_recipe(
     shape = (len(source), recipe.data.views)
     latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))
     torch.manual_seed(recipe.seed)
-    pipeline = model_file.build(card_of(recipe, source, space, tokenizer))
+    pipeline = Pipeline.of(model_file.build(card_of(recipe, source, space, tokenizer)))
     if coder is not None:
         pipeline.networks()["autoencoder"].load_state_dict(coder.state_dict())
     return _train_denoiser(recipe, source, latents, pipeline, folder, device, report)

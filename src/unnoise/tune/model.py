@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from unnoise.card import Card, Part, Setting
-from unnoise.diffusion.denoiser import Conditioning, Denoise
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.noise import START, draw
+from unnoise.generation.engine import ImageConditioning, bound
 from unnoise.generation.options import Request
 from unnoise.generation.resolve import decide
 from unnoise.pipeline import BATCH_AREA, Pipeline
@@ -47,12 +49,15 @@ class Tuned:
 
 def denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
     """Bind a row to each prompt, guided as the card advises; rows are asked a few at a time."""
-    plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.model.process, pipeline.factor)
+    plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.denoiser.process, pipeline.factor)
     at_once = max(1, min(AT_ONCE, BATCH_AREA // (plan.size[0] * plan.size[1])))
     with torch.no_grad():
-        conds = [Conditioning() for _ in prompts] if pipeline.text is None else pipeline.text(prompts)
-        null = pipeline.text([plan.negative])[0] if pipeline.text and plan.weight != 1 else None
-    parts = [pipeline.denoise(plan, conds[at : at + at_once], null) for at in range(0, len(conds), at_once)]
+        conds = [Conditioning() for _ in prompts] if pipeline.text_encoder is None else pipeline.text_encoder(prompts)
+        null = pipeline.text_encoder([plan.negative])[0] if pipeline.text_encoder and plan.weight != 1 else None
+    parts = [
+        bound(pipeline, plan, conds[at : at + at_once], null, ImageConditioning())
+        for at in range(0, len(conds), at_once)
+    ]
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         split = zip(parts, x.split(at_once), sigma.split(at_once), strict=True)
@@ -63,10 +68,10 @@ def denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
 
 def group(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int], watch: Watch) -> Group:
     """Follow seeds in fine steps, each with its prompt, at the size that the card advises first."""
-    plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.model.process, pipeline.factor)
+    plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.denoiser.process, pipeline.factor)
     shape = pipeline.space.shape(plan.size[1], plan.size[0])
     noise = draw(seeds, START, torch.empty(len(seeds), *shape, device=pipeline.device))
-    denoise, process = denoiser(pipeline, prompts), pipeline.model.process
+    denoise, process = denoiser(pipeline, prompts), pipeline.denoiser.process
     teacher = trace(counted(denoise, FINE, watch), noise, process.sigma_max, process.sigma_min)
     return Group(denoise, teacher)
 
@@ -77,7 +82,7 @@ def tune(
 ) -> Tuned:
     """Fit a grid to one group and measure it on another. steps and sampler are as `tune.grid.fit` has them."""
     found = fit(counted(learn.denoise, expected(steps, sampler is not None), watch), learn.teacher, steps, sampler)
-    process, noise = pipeline.model.process, left_out.teacher.states[0]
+    process, noise = pipeline.denoiser.process, left_out.teacher.states[0]
     plain = FittedWeights(*default(steps, process.sigma_max, process.sigma_min))
     ask = asking(left_out.denoise)
     made = [run(how.sampler, ask, start(noise, how.grid)) for how in (plain, found)]
@@ -101,7 +106,7 @@ def advised(card: Card, found: Sequence[Tuned]) -> Card:
         Setting(
             sampler=Part(type(one.fit.sampler).__name__, asdict(one.fit.sampler)),  # type: ignore[call-overload]
             levels=one.fit.grid[1:],
-            guidance=card.advice.guidance,
+            guidance_scale=card.advice.guidance_scale,
             distances=(round(one.before[0], 5), round(one.after[0], 5)),
         )
         for one in found

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +18,9 @@ from torch import Tensor, nn
 
 from unnoise.adapters.lora.delta import LowRank
 from unnoise.adapters.lora.read import Adapter, layers_of
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.components import Components
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
-
-if TYPE_CHECKING:
-    from unnoise.pipeline import Pipeline
-
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _ON: ContextVar["tuple[ActiveAdapters, Tensor | None] | None"] = ContextVar("worn", default=None)
@@ -32,11 +29,11 @@ _ON: ContextVar["tuple[ActiveAdapters, Tensor | None] | None"] = ContextVar("wor
 class ActiveAdapters:
     """Adapters with their weights, ready to be worn by a model."""
 
-    def __init__(self, pipeline: "Pipeline", worn: Sequence[tuple[Adapter, float]]) -> None:
+    def __init__(self, components: Components, worn: Sequence[tuple[Adapter, float]]) -> None:
         names = dict.fromkeys(name for adapter, _ in worn for name in adapter.deltas)
         self._layers = {
             module: _Branch(module, [(adapter.deltas.get(name), weight) for adapter, weight in worn])
-            for name, module in layers_of(pipeline, names).items()
+            for name, module in layers_of(components, names).items()
         }
 
     @contextmanager
@@ -60,9 +57,9 @@ class ActiveAdapters:
 
 
 class PerSampleLora(nn.Module):
-    """A net whose rows wear different amounts: adapter k counts cond.adapters[row, k] times in a row.
+    """A net whose rows wear different amounts: adapter k counts cond.adapter_scales[row, k] times in a row.
 
-    Call it within the wardrobe's `on()`. Without cond.adapters every row wears them as the wardrobe says.
+    Call it within the wardrobe's `on()`. Without cond.adapter_scales every row wears them as the wardrobe says.
     """
 
     def __init__(self, net: nn.Module, wardrobe: ActiveAdapters) -> None:
@@ -71,9 +68,9 @@ class PerSampleLora(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         """Ask the net, each row with its own amounts."""
-        token = _ON.set((self.wardrobe, cond.adapters))
+        token = _ON.set((self.wardrobe, cond.adapter_scales))
         try:
-            out: Tensor = self.net(x, time, replace(cond, adapters=None))
+            out: Tensor = self.net(x, time, replace(cond, adapter_scales=None))
         finally:
             _ON.reset(token)
         return out

@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from unnoise.adapters.lora.read import Adapter, layers_of
-
-if TYPE_CHECKING:
-    from unnoise.pipeline import Pipeline
+from unnoise.components import Components
 
 
-def inject(pipeline: "Pipeline", worn: Sequence[tuple[Adapter, float]]) -> dict[nn.Module, nn.Parameter]:
+def inject(components: Components, worn: Sequence[tuple[Adapter, float]]) -> dict[nn.Module, nn.Parameter]:
     """Add the changes to the weights, in float32, and give what was there. A run then costs what it did without.
 
     All requests of the model see the change, unlike with `wear`. Raises InputError for a change that does not fit.
     """
     names = dict.fromkeys(name for adapter, _ in worn for name in adapter.deltas)
-    layers = layers_of(pipeline, names)
+    layers = layers_of(components, names)
     changed = {name: _changed(module.weight, name, worn) for name, module in layers.items()}
     before: dict[nn.Module, nn.Parameter] = {module: module.weight for module in layers.values()}
     for name, module in layers.items():
@@ -33,9 +30,9 @@ def eject(before: dict[nn.Module, nn.Parameter]) -> None:
 
 
 @contextmanager
-def injected(pipeline: "Pipeline", worn: Sequence[tuple[Adapter, float]]) -> Iterator[None]:
+def injected(components: Components, worn: Sequence[tuple[Adapter, float]]) -> Iterator[None]:
     """Keep adapters in the weights for as long as the block lasts."""
-    before = inject(pipeline, worn)
+    before = inject(components, worn)
     try:
         yield
     finally:

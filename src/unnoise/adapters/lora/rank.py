@@ -5,7 +5,6 @@ The best matrix of rank r is the first r singular values and vectors of a matrix
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,10 +13,8 @@ from unnoise.adapters.lora.compatibility import LoraCard, base_from
 from unnoise.adapters.lora.delta import Delta, LowRank
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.adapters.lora.targets import layers
+from unnoise.components import Components
 from unnoise.errors import InputError, check_whole
-
-if TYPE_CHECKING:
-    from unnoise.pipeline import Pipeline
 
 NOTHING = 1e-7  # of a weight's norm: a change below that is rounding
 
@@ -30,16 +27,16 @@ class Extraction:
     share: float
 
 
-def resized(adapter: Adapter, pipeline: "Pipeline", rank: int) -> Extraction:
+def resized(adapter: Adapter, components: Components, rank: int) -> Extraction:
     """Give the nearest LoRA of a rank, 1 ... 1024, also of LoHa, LoKr, DoRA and differences."""
-    held = layers_of(pipeline, adapter.deltas)
+    held = layers_of(components, adapter.deltas)
     changes = {name: delta.change(held[name].weight) for name, delta in adapter.deltas.items()}
     return _found(changes, rank, replace(adapter, file="", fingerprint=""))
 
 
-def extracted(base: "Pipeline", tuned: "Pipeline", rank: int, name: str = "extracted") -> Extraction:
+def extracted(base: Components, tuned: Components, rank: int, name: str = "extracted") -> Extraction:
     """Give the nearest LoRA of a rank to what makes one model of another. Raises InputError where their layers differ."""
-    roots, others = base.roots(), tuned.roots()
+    roots, others = base.adaptable(), tuned.adaptable()
     changes: dict[str, Tensor] = {}
     for root, net in roots.items():
         theirs = dict(layers(others[root])) if root in others else {}

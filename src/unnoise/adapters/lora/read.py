@@ -8,22 +8,19 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from unnoise.adapters.lora.compatibility import LoraCard, about, tie
 from unnoise.adapters.lora.delta import Delta, Dora, FullDelta, LoHa, LoKr, LowRank, rows
 from unnoise.adapters.lora.names import Names
+from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError
 from unnoise.families.lora import Lora, grouped, read_lora
 from unnoise.formats.header import read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors
-
-if TYPE_CHECKING:
-    from unnoise.pipeline import Pipeline
-
 
 METADATA = "lora_adapter_metadata"  # under which diffusers writes PEFT's configuration
 CONFIG = "adapter_config.json"  # which PEFT writes beside the file
@@ -59,7 +56,7 @@ One = str | os.PathLike[str] | Adapter
 Loras = One | Mapping[Any, float] | Sequence[One]  # one, several, or several with their weights
 
 
-def read(path: str | os.PathLike[str], pipeline: "Pipeline", *, partial: bool = False) -> Adapter:
+def read(path: str | os.PathLike[str], components: Components, *, partial: bool = False) -> Adapter:
     """Read an adapter for a model.
 
     partial: take what fits, where not all does. Raises InputError for a file that is no LoRA, is of another family, holds
@@ -70,7 +67,7 @@ def read(path: str | os.PathLike[str], pipeline: "Pipeline", *, partial: bool = 
     lora = read_lora(header.tensors, header.metadata)
     if lora is None or not lora.modules:
         raise InputError(f"{path}: no LoRA: none of its {len(header.tensors)} tensors is of a module that is known")
-    notes = tie(name, lora, dict(header.metadata), pipeline.card)
+    notes = tie(name, lora, dict(header.metadata), components.card)
     tensors: dict[str, Tensor] = {}
     digest = Fingerprint()
     for key, stored in read_tensors(path, header):
@@ -79,9 +76,9 @@ def read(path: str | os.PathLike[str], pipeline: "Pipeline", *, partial: bool = 
         digest.add(key, stored)
         tensors[key] = stored.clone()
     scales = Scales(_configs(Path(path), dict(header.metadata)))
-    deltas, ranks, unmatched, silent = _match(str(path), tensors, pipeline, scales)
-    _check_all(str(path), deltas, unmatched, lora, pipeline, partial)
-    notes += _notes(name, deltas, silent, unmatched, pipeline)
+    deltas, ranks, unmatched, silent = _match(str(path), tensors, components, scales)
+    _check_all(str(path), deltas, unmatched, lora, components, partial)
+    notes += _notes(name, deltas, silent, unmatched, components)
     own = about(dict(header.metadata), name)
     return Adapter(name, deltas, digest.hex(), own, tuple(notes), str(path), ranks)
 
@@ -138,7 +135,7 @@ def _configs(path: Path, metadata: dict[str, str]) -> dict[str, dict[str, Any]]:
 Matched = tuple[dict[str, Delta], dict[str, int], list[str], list[str]]
 
 
-def weighed(lora: Loras, pipeline: "Pipeline") -> tuple[tuple[Adapter, float], ...]:
+def weighed(lora: Loras, components: Components) -> tuple[tuple[Adapter, float], ...]:
     """Give each adapter its weight, 1 where none is given. What is a name or a file is read, as `read` does.
 
     Warns of what is allowed but seldom meant in a file that is read here.
@@ -147,17 +144,17 @@ def weighed(lora: Loras, pipeline: "Pipeline") -> tuple[tuple[Adapter, float], .
     items = every.items() if isinstance(every, Mapping) else ((one, 1.0) for one in every)
     found = []
     for one, weight in items:
-        adapter = one if isinstance(one, Adapter) else read(find(one, ADAPTERS), pipeline)
+        adapter = one if isinstance(one, Adapter) else read(find(one, ADAPTERS), components)
         for note in () if isinstance(one, Adapter) else adapter.notes:
             warnings.warn(note, stacklevel=3)
         found.append((adapter, weight))
     return tuple(found)
 
 
-def _match(where: str, tensors: Mapping[str, Tensor], pipeline: "Pipeline", scales: Scales) -> Matched:
+def _match(where: str, tensors: Mapping[str, Tensor], components: Components, scales: Scales) -> Matched:
     """Make the delta of each module and find its layer. Gives deltas, ranks, what fits nothing, what has no alpha."""
-    roots = pipeline.roots()
-    names = Names(roots, pipeline.card.family)
+    roots = components.adaptable()
+    names = Names(roots, components.card.family)
     deltas: dict[str, Delta] = {}
     ranks: dict[str, int] = {}
     unmatched: list[str] = []
@@ -264,20 +261,20 @@ def _check_shape(where: str, layer: str, delta: Delta, module: nn.Module) -> Non
 
 
 def _check_all(
-    where: str, deltas: Mapping[str, Delta], unmatched: list[str], lora: Lora, pipeline: "Pipeline", partial: bool
+    where: str, deltas: Mapping[str, Delta], unmatched: list[str], lora: Lora, components: Components, partial: bool
 ) -> None:
     total = len(lora.modules)
     if not deltas:
-        raise InputError(f"{where}: none of its {total} modules fits {pipeline.card.name!r}: {few(unmatched)}")
+        raise InputError(f"{where}: none of its {total} modules fits {components.card.name!r}: {few(unmatched)}")
     if unmatched and not partial:
         raise InputError(
-            f"{where}: {len(unmatched)} of {total + lora.strange} fit nothing in {pipeline.card.name!r}: "
+            f"{where}: {len(unmatched)} of {total + lora.strange} fit nothing in {components.card.name!r}: "
             f"{few(unmatched)}; --partial (partial=True) takes the rest"
         )
 
 
 def _notes(
-    name: str, deltas: Mapping[str, Delta], silent: list[str], unmatched: list[str], pipeline: "Pipeline"
+    name: str, deltas: Mapping[str, Delta], silent: list[str], unmatched: list[str], components: Components
 ) -> list[str]:
     """Say what is allowed but seldom meant."""
     found = []
@@ -285,7 +282,7 @@ def _notes(
         found.append(f"{name}: {len(silent)} modules without an alpha, taken to be their rank: scale 1")
     if unmatched:
         found.append(f"{name}: {len(unmatched)} modules fit nothing and are left out: {few(unmatched)}")
-    layers = layers_of(pipeline, deltas)
+    layers = layers_of(components, deltas)
     base = sum(layer.weight.numel() for layer in layers.values())
     held = sum(delta.count() for delta in deltas.values())
     if held > base:
@@ -293,9 +290,9 @@ def _notes(
     return found
 
 
-def layers_of(pipeline: "Pipeline", layers: Iterable[str]) -> dict[str, Any]:
+def layers_of(components: Components, layers: Iterable[str]) -> dict[str, Any]:
     """Give the modules that are named "root.path"."""
-    roots = pipeline.roots()
+    roots = components.adaptable()
     found = {}
     for layer in layers:
         root, _, path = layer.partition(".")

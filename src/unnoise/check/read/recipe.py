@@ -143,8 +143,8 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
         return None if value is None else Said(value, Place(path, (option,)))
 
     size = request.size or next(iter(advice.sizes), None)
-    guidance = advice.guidance if request.weight is None else request.weight
-    grid = advice.grid if request.grid is None else request.grid
+    guidance = advice.guidance_scale if request.weight is None else request.weight
+    grid = advice.schedule if request.grid is None else request.grid
     named = request.sampler if request.sampler is not None else advice.sampler
     steps = len(grid) - 1 if isinstance(grid, tuple) and request.steps is None else request.steps or advice.steps
     run = Run(

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from unnoise.card import Advice
+from unnoise.components import ImageConditioner
 from unnoise.diffusion.prediction import Kind
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError
 from unnoise.families.identity import Identity
-from unnoise.generation.prepare import ImageConditioner
 from unnoise.spaces.space import Space
 from unnoise.text.encode import TextConditioner
 
@@ -65,7 +65,7 @@ class ForeignComponents:
         def missing() -> Any:
             raise InputError(
                 f"{self.where}: has no {name}, and words cannot be read without; give a folder that has one: "
-                f"--parts FOLDER, or load(..., parts=FOLDER)"
+                f"--parts FOLDER, or load(..., components=FOLDER)"
             )
 
         return self.tokenizers.get(name, missing)
@@ -73,9 +73,9 @@ class ForeignComponents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapted:
-    """Say what a family makes of its parts: everything that `Pipeline` needs.
+    """Say what a family makes of its parts: everything that `Components` needs.
 
-    net: in its native clock and frame, as `Model` calls it; sight: of a picture that it cannot do without.
+    net: in its native clock and frame, as `Model` calls it; image_conditioner: of an image that it cannot run without.
     """
 
     net: nn.Module
@@ -85,7 +85,7 @@ class Adapted:
     text: TextConditioner | None
     advice: Advice
     modality: Literal["image", "video", "audio"] = "image"
-    sight: ImageConditioner | None = None
+    image_conditioner: ImageConditioner | None = None
 
 
 Adapt = Callable[[ForeignComponents], Adapted]

@@ -13,12 +13,12 @@ from typing import Any
 from unnoise.adapters.lora.inject import inject
 from unnoise.adapters.lora.read import read
 from unnoise.card import Card
+from unnoise.components import Components
 from unnoise.diffusion.process import VP, Flow, Table
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.components import ForeignComponents
 from unnoise.integrations.diffusers.folder import INDEX
 from unnoise.integrations.diffusers.load import components
-from unnoise.pipeline import Pipeline
 
 # Why a class of ours has no counterpart in diffusers.
 WITHOUT: Mapping[str, str] = {
@@ -90,21 +90,23 @@ def export(
         raise InputError(f"{out}: diffusers wrote no {INDEX}")
 
 
-def _scheduler(held: ForeignComponents, pipeline: Pipeline) -> Any:
+def _scheduler(held: ForeignComponents, pipeline: Components) -> Any:
     """Make diffusers' scheduler of a model's process: that of its folder, or the plainest of its kind."""
     import diffusers
 
-    config, process = held.config("scheduler"), pipeline.model.process
+    config, process = held.config("scheduler"), pipeline.denoiser.process
     if "_class_name" in config:
-        more = {} if config.get("prediction_type", "") is not None else {"prediction_type": KINDS[pipeline.model.kind]}
+        more = (
+            {} if config.get("prediction_type", "") is not None else {"prediction_type": KINDS[pipeline.denoiser.kind]}
+        )
         return getattr(diffusers, str(config["_class_name"])).from_config(config, **more)
     if isinstance(process, Flow):
-        moving = pipeline.card.advice.grid == "flux"
+        moving = pipeline.card.advice.schedule == "flux"
         shift = pipeline.card.advice.shift or 1.0
         return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift, use_dynamic_shifting=moving)
     return diffusers.DDIMScheduler(
         **_betas(process),
-        prediction_type=KINDS[held.identity.prediction or pipeline.model.kind],
+        prediction_type=KINDS[held.identity.prediction or pipeline.denoiser.kind],
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,

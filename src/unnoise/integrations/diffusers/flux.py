@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
 from unnoise.text.clip import Clip
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 from unnoise.text.t5 import Stack
 
 TOKENS, FEW_TOKENS = 512, 256  # of T5, in dev and in schnell
 PATCH = 2  # cells of a token along each side
 # Source: the model cards of black-forest-labs/FLUX.1-dev and FLUX.1-schnell.
-DEV: Mapping[str, Any] = {"steps": 28, "embedded": 3.5, "grid": "flux"}
-SCHNELL: Mapping[str, Any] = {"steps": 4, "sampler": "euler", "grid": "flow", "shift": 1.0}
+DEV: Mapping[str, Any] = {"steps": 28, "distilled_guidance": 3.5, "schedule": "flux"}
+SCHNELL: Mapping[str, Any] = {"steps": 4, "sampler": "euler", "schedule": "flow", "shift": 1.0}
 
 
 class FluxNet(nn.Module):
@@ -44,7 +44,7 @@ class FluxNet(nn.Module):
         out: Tensor = self.net(
             hidden_states=packed(x).to(dtype),
             timestep=time,
-            guidance=cond.weight,
+            guidance=cond.distilled_guidance,
             pooled_projections=cond.vector.to(dtype),
             encoder_hidden_states=cond.tokens.to(dtype),
             txt_ids=x.new_zeros(cond.tokens.shape[1], 3),
@@ -85,18 +85,18 @@ class T5AndPooled:
         """The text networks."""
         return nn.ModuleDict({"text_encoder": self.clip.net, "text_encoder_2": self.stack.net})
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long, or weighs words, which T5 cannot."""
-        return [self.negative(prompt, emphasis) for prompt in prompts]
+        return [self.negative(prompt, prompt_weighting) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a prompt, negative or not."""
-        tokens = self.stack.read(prompt, emphasis)[0]
-        return Conditioning(tokens=tokens.float(), vector=self.clip.read(prompt, emphasis)[1].float())
+        tokens = self.stack.read(prompt, prompt_weighting)[0]
+        return Conditioning(tokens=tokens.float(), vector=self.clip.read(prompt, prompt_weighting)[1].float())
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline."""
+    """Make the pieces of a model."""
     net = parts.net("transformer")
     guided = bool(net.config.guidance_embeds)
     length = TOKENS if guided else FEW_TOKENS
@@ -109,5 +109,5 @@ def adapt(parts: ForeignComponents) -> Adapted:
             Clip(parts.tokenizer("tokenizer"), parts.net("text_encoder")),
             Stack(parts.tokenizer("tokenizer_2"), parts.net("text_encoder_2"), length, masked=False),
         ),
-        advice=advise(parts, guidance=1.0, **(DEV if guided else SCHNELL)),
+        advice=advise(parts, guidance_scale=1.0, **(DEV if guided else SCHNELL)),
     )

@@ -7,19 +7,19 @@ Source: runwayml/stable-diffusion, inpaint_st.py, make_batch_sd, and its model c
 import torch
 from torch import Tensor
 
+from unnoise.components import ImageConditioner
 from unnoise.diffusion.inpainting import cells
 from unnoise.errors import InputError
-from unnoise.generation.prepare import ImageConditioner
 from unnoise.spaces.latent import Latent
 
 
-def sight(space: Latent) -> ImageConditioner:
+def image_conditioner(space: Latent) -> ImageConditioner:
     """Show mask and masked picture on the cells of a space."""
 
-    def see(picture: Tensor, mask: Tensor | None) -> Tensor:
+    def encode(picture: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
             raise InputError("mask: this network is shown one")
         kept = (mask == 1).to(picture)
         return torch.cat([1 - cells(kept, space.factor), space.encode(picture * kept)], 1)
 
-    return ImageConditioner(see, masked=True)
+    return ImageConditioner(encode, masked=True)

@@ -9,13 +9,15 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning, Denoiser
+from unnoise.components import Components
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.errors import InputError
 from unnoise.formats.mmap import map_tensors
 from unnoise.integrations.diffusers.classes import empty
@@ -23,9 +25,6 @@ from unnoise.integrations.diffusers.components import weights_dtype
 from unnoise.integrations.diffusers.folder import read_json, weight_files
 from unnoise.integrations.diffusers.unet import ConditionUNet
 from unnoise.integrations.diffusers.weights import fill
-
-if TYPE_CHECKING:
-    from unnoise.pipeline import Pipeline
 
 ENCODER = "CLIPVisionModelWithProjection"
 # What CLIP's pictures are brought to.   Source: Radford et al. 2021; openai/clip-vit-large-patch14, preprocessor_config
@@ -49,24 +48,24 @@ class IPAdapterUNet(nn.Module):
     """
 
     def __init__(
-        self, net: ConditionUNet, keys: nn.ModuleDict, values: nn.ModuleDict, look: IPAdapterImageEncoder
+        self, net: ConditionUNet, keys: nn.ModuleDict, values: nn.ModuleDict, image_encoder: IPAdapterImageEncoder
     ) -> None:
         super().__init__()
-        self.net, self.keys, self.values, self.look = net, keys, values, look
+        self.net, self.keys, self.values, self.image_encoder = net, keys, values, image_encoder
         self.control = net.control
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         """Ask it. x: (B, c, h, w); time: (B,). Raises InputError where there is no look."""
-        if cond.look is None or cond.look_weight is None:
+        if cond.ip_adapter_tokens is None or cond.ip_adapter_scale is None:
             raise InputError("cond: this network resembles a picture, and none is given")
-        token = _NOW.set((self, cond.look, cond.look_weight, {}))
+        token = _NOW.set((self, cond.ip_adapter_tokens, cond.ip_adapter_scale, {}))
         try:
             with ExitStack() as hooks:
                 for name in self.keys:
                     attention = self.net.unet.get_submodule(path_of(name))
                     hooks.callback(attention.to_q.register_forward_hook(self._keep(name)).remove)
                     hooks.callback(attention.to_out[0].register_forward_pre_hook(self._add(name, attention)).remove)
-                return self.net(x, time, replace(cond, look=None, look_weight=None))
+                return self.net(x, time, replace(cond, ip_adapter_tokens=None, ip_adapter_scale=None))
         finally:
             _NOW.reset(token)
 
@@ -94,31 +93,33 @@ class IPAdapterUNet(nn.Module):
         return add
 
 
-def looking(pipeline: "Pipeline", path: Path, encoder: Path) -> "Pipeline":
-    """Give a pipeline that resembles a picture as well: it shares the networks of the one given, which stays as it is.
+def with_ip_adapter(components: Components, path: Path, encoder: Path) -> Components:
+    """Give a model that resembles a picture as well: it shares the networks of the one given, which stays as it is.
 
     path: the file of an IP-Adapter; encoder: the folder of its image encoder. Raises InputError for another base than a
     U-Net of Stable Diffusion, for an adapter of another family, and for what is damaged or incomplete.
     """
-    net = pipeline.model.net
+    net = components.denoiser.net
     if not isinstance(net, ConditionUNet):
-        raise InputError(f"{path}: an IP-Adapter, for a U-Net; {pipeline.card.name!r} is {pipeline.card.family}")
+        raise InputError(f"{path}: an IP-Adapter, for a U-Net; {components.card.name!r} is {components.card.family}")
     tensors = map_tensors([path]).tensors
     projection = {name.removeprefix(PROJECTION): t for name, t in tensors.items() if name.startswith(PROJECTION)}
     if not projection or not any(name.startswith(LAYERS) for name in tensors):
         raise InputError(f"{path}: no IP-Adapter: it has no {PROJECTION}* and {LAYERS}* among {len(tensors)} tensors")
-    dtype, device = weights_dtype(net.unet), pipeline.device
-    keys, values = (_layers(path, tensors, half, net.unet, pipeline) for half in ("to_k_ip", "to_v_ip"))
+    dtype, device = weights_dtype(net.unet), components.device
+    keys, values = (_layers(path, tensors, half, net.unet, components) for half in ("to_k_ip", "to_v_ip"))
     reads: Any = net.unet._convert_ip_adapter_image_proj_to_diffusers(projection, low_cpu_mem_usage=False)
     reads = reads.to(device, dtype).requires_grad_(False).eval()
     sees = _encoder(encoder, dtype, device)
     deep = "latents" in projection  # "plus": it reads the hidden states of every patch, not the pooled picture
-    look = IPAdapterImageEncoder(*(_reader(sees, reads, deep, shown) for shown in (True, False)))
-    model = Denoiser(IPAdapterUNet(net, keys, values, look), pipeline.model.process, pipeline.model.kind)
-    return replace(pipeline, model=model)
+    image_encoder = IPAdapterImageEncoder(*(_reader(sees, reads, deep, shown) for shown in (True, False)))
+    model = Denoiser(
+        IPAdapterUNet(net, keys, values, image_encoder), components.denoiser.process, components.denoiser.kind
+    )
+    return replace(components, denoiser=model)
 
 
-def _layers(path: Path, tensors: Mapping[str, Tensor], half: str, unet: Any, pipeline: "Pipeline") -> nn.ModuleDict:
+def _layers(path: Path, tensors: Mapping[str, Tensor], half: str, unet: Any, components: Components) -> nn.ModuleDict:
     """Take the layers of all cross-attentions, which the file numbers by the order of the U-Net's processors."""
     found = nn.ModuleDict()
     crossed = [name.removesuffix(".processor") for name in unet.attn_processors if name.endswith("attn2.processor")]
@@ -129,15 +130,15 @@ def _layers(path: Path, tensors: Mapping[str, Tensor], half: str, unet: Any, pip
         weight, own = tensors[name], unet.get_submodule(place).to_k.weight
         if weight.shape != own.shape:
             raise InputError(
-                f"{path}: {name} is {list(weight.shape)}, an IP-Adapter for another family: {pipeline.card.name!r} is "
-                f"{pipeline.card.family}, where that is {list(own.shape)}"
+                f"{path}: {name} is {list(weight.shape)}, an IP-Adapter for another family: {components.card.name!r} is "
+                f"{components.card.family}, where that is {list(own.shape)}"
             )
         layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
         layer.weight = nn.Parameter(weight.to(own.device, own.dtype), requires_grad=False)
         found[place.replace(".", "/")] = layer
     if _count(tensors) != len(crossed):
         raise InputError(
-            f"{path}: for a U-Net of {_count(tensors)} cross-attentions, {pipeline.card.name!r} has {len(crossed)}"
+            f"{path}: for a U-Net of {_count(tensors)} cross-attentions, {components.card.name!r} has {len(crossed)}"
         )
     return found
 

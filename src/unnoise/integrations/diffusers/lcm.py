@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.prediction import Kind, expand, to_x0
 from unnoise.diffusion.process import Process
 from unnoise.integrations.diffusers.components import ForeignComponents
@@ -50,8 +50,14 @@ def clock(parts: ForeignComponents) -> float:
 
 def advice(parts: ForeignComponents) -> Mapping[str, Any]:
     """Advise its own sampler and levels, four steps, no guidance but what it takes as an input."""
-    embedded = EMBEDDED if _weighs(parts) else None
-    return {"sampler": "lcm", "grid": "lcm", "steps": 4, "guidance": 1.0, "embedded": embedded}
+    distilled_guidance = EMBEDDED if _weighs(parts) else None
+    return {
+        "sampler": "lcm",
+        "schedule": "lcm",
+        "steps": 4,
+        "guidance_scale": 1.0,
+        "distilled_guidance": distilled_guidance,
+    }
 
 
 def _weighs(parts: ForeignComponents) -> bool:

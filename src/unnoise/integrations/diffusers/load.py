@@ -1,4 +1,4 @@
-"""Make a pipeline of a foreign model: networks without weights, then room for them, then the weights, then the rest."""
+"""Make a model of a foreign model: networks without weights, then room for them, then the weights, then the rest."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from unnoise.card import Card, Part
+from unnoise.components import Components
 from unnoise.devices import available, check_room, size
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import Kind
@@ -22,7 +23,6 @@ from unnoise.integrations.diffusers.probe import asked
 from unnoise.integrations.diffusers.source import CheckpointSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, DENOISERS
 from unnoise.integrations.diffusers.weights import fill
-from unnoise.pipeline import Pipeline
 from unnoise.spaces.space import Space
 
 QUICK = (*DENOISERS, "transformer_2", "vae")  # networks that keep blocked copies of their weights where there is room
@@ -39,7 +39,7 @@ def load(
     parts: Path | None = None,
     predicts: Kind | None = None,
     compiled: bool = False,
-) -> Pipeline:
+) -> Components:
     """Load a diffusers folder or a single file of a foreign model.
 
     dtype: of all weights; parts: a folder that has what a single file lacks; predicts: what the network answers with,
@@ -61,8 +61,8 @@ def load(
 
 def components(
     path: Path, parts: Path | None = None, predicts: Kind | None = None
-) -> tuple[ForeignComponents, Pipeline]:
-    """Load the parts of a model in the dtype in which they are stored, and the pipeline that they make."""
+) -> tuple[ForeignComponents, Components]:
+    """Load the parts of a model in the dtype in which they are stored, and the components that they make."""
     source = _source(path, parts, predicts)
     nets = _empty(source)
     fingerprint = _filled(source, nets, None, torch.device("cpu"))
@@ -76,8 +76,8 @@ def _probed(source: CheckpointSource, nets: Mapping[str, nn.Module]) -> Checkpoi
     return replace(source, identity=replace(source.identity, prediction=found))
 
 
-def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Pipeline:
-    """Make the pipeline of a foreign model on the meta device: what it is and costs, without weights."""
+def meta(path: Path, parts: Path | None = None, predicts: Kind | None = None) -> Components:
+    """Make the components of a foreign model on the meta device: what it is and costs, without weights."""
     source = _source(path, parts, predicts, shapes=True)
     source = replace(source, tokenizers=dict.fromkeys(TOKENIZED, EmptyTokenizer))
     nets = {name: net.to("meta") for name, net in _empty(source).items()}
@@ -131,12 +131,14 @@ def _room(source: CheckpointSource, nets: Mapping[str, nn.Module], device: torch
     return free is None or needed + copies < ROOM * free
 
 
-def _pipeline(source: CheckpointSource, nets: Mapping[str, nn.Module], fingerprint: str) -> Pipeline:
+def _pipeline(source: CheckpointSource, nets: Mapping[str, nn.Module], fingerprint: str) -> Components:
     adapt = import_module(f"unnoise.integrations.diffusers.{ADAPTERS[source.identity.family]}").adapt
     _check_channels(source)
     made: Adapted = adapt(_parts(source, nets))
     card = _card(source, made, fingerprint)
-    return Pipeline(card, Denoiser(made.net, made.process, made.kind), made.space, made.text, made.sight, nets)
+    return Components(
+        card, Denoiser(made.net, made.process, made.kind), made.space, made.text, made.image_conditioner, nets
+    )
 
 
 def _check_channels(source: CheckpointSource) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
 from unnoise.spaces.video import VideoLatent
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 from unnoise.text.t5 import Stack
 
 TOKENS = 128
@@ -85,18 +85,18 @@ class Masked:
         """The text network."""
         return nn.ModuleDict({"text_encoder": self.stack.net})
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long or weighs words."""
-        read = (self.stack.read(prompt, emphasis) for prompt in prompts)
+        read = (self.stack.read(prompt, prompt_weighting) for prompt in prompts)
         return [Conditioning(tokens=features.float(), mask=mask) for features, mask in read]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a negative prompt."""
-        return self([prompt], emphasis)[0]
+        return self([prompt], prompt_weighting)[0]
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline."""
+    """Make the pieces of a model."""
     net, vae = parts.net("transformer"), parts.net("vae")
     codec = LtxCodec(vae)
     scale = float(vae.config.scaling_factor)
@@ -111,9 +111,9 @@ def adapt(parts: ForeignComponents) -> Adapted:
         text=Masked(Stack(parts.tokenizer("tokenizer"), parts.net("text_encoder"), TOKENS, masked=False)),
         advice=advise(
             parts,
-            guidance=GUIDANCE,
+            guidance_scale=GUIDANCE,
             steps=STEPS,
-            grid="flow",
+            schedule="flow",
             shift=SHIFT,
             frames=FRAMES,
             fps=FPS,

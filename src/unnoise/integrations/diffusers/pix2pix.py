@@ -7,16 +7,16 @@ configs/generate.yaml (guidance 7.5, towards the picture 1.5).
 
 from torch import Tensor
 
-from unnoise.generation.prepare import ImageConditioner
+from unnoise.components import ImageConditioner
 from unnoise.spaces.latent import Latent
 
-IMAGE_WEIGHT = 1.5
+IMAGE_GUIDANCE = 1.5
 
 
-def sight(space: Latent) -> ImageConditioner:
+def image_conditioner(space: Latent) -> ImageConditioner:
     """Show a picture on the cells of a space."""
 
-    def see(picture: Tensor, _: Tensor | None) -> Tensor:
+    def encode(picture: Tensor, _: Tensor | None) -> Tensor:
         return space.affine.to_code(space.encode(picture))
 
-    return ImageConditioner(see, masked=False)
+    return ImageConditioner(encode, masked=False)

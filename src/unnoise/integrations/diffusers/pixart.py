@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
 from unnoise.integrations.diffusers.noise_schedule import kind_of, process_of
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 from unnoise.text.t5 import Stack
 
 CELL = 8  # pixels of one latent
@@ -68,18 +68,18 @@ class LowerCase:
         """The text network."""
         return nn.ModuleDict({"text_encoder": self.stack.net})
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long or weighs words."""
-        return [self.negative(prompt, emphasis) for prompt in prompts]
+        return [self.negative(prompt, prompt_weighting) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a prompt, negative or not."""
-        features, mask = self.stack.read(prompt.lower().strip(), emphasis)
+        features, mask = self.stack.read(prompt.lower().strip(), prompt_weighting)
         return Conditioning(tokens=features.float(), mask=mask)
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline."""
+    """Make the pieces of a model."""
     net = parts.net("transformer")
     alpha = "alpha" in (parts.identity.variant, str(parts.config("").get("_class_name", ""))[6:11].lower())
     stack = Stack(
@@ -91,5 +91,5 @@ def adapt(parts: ForeignComponents) -> Adapted:
         kind=kind_of(parts),
         space=latent_space(parts.net("vae")),
         text=LowerCase(stack),
-        advice=advise(parts, guidance=GUIDANCE, steps=STEPS, size=int(net.config.sample_size)),
+        advice=advise(parts, guidance_scale=GUIDANCE, steps=STEPS, size=int(net.config.sample_size)),
     )

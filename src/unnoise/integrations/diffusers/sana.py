@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
 from unnoise.families.facts import facts
@@ -19,7 +19,7 @@ from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import DeterministicVAE
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
 from unnoise.spaces.latent import Latent
-from unnoise.text.emphasis import Emphasis, refuse
+from unnoise.text.prompt_weighting import PromptWeighting, refuse
 from unnoise.text.t5 import Stack
 
 TOKENS = 300
@@ -62,21 +62,23 @@ class Instructed:
         """The text network."""
         return nn.ModuleDict({"text_encoder": self.stack.net})
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long or weighs words."""
         told = instruction()
         more = len(self.stack.tokenizer().encode(told)) - 2
-        return [self._read(prompt, emphasis, told, more) for prompt in prompts]
+        return [self._read(prompt, prompt_weighting, told, more) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a negative prompt."""
-        return self._read(prompt, emphasis, "", 0)
+        return self._read(prompt, prompt_weighting, "", 0)
 
-    def _read(self, prompt: str, emphasis: Emphasis, told: str, more: int) -> Conditioning:
-        if emphasis == "refuse":
+    def _read(self, prompt: str, prompt_weighting: PromptWeighting, told: str, more: int) -> Conditioning:
+        if prompt_weighting == "refuse":
             refuse(prompt)
         whole = replace(self.stack, length=self.stack.length + more)
-        features, mask = whole.read(told + prompt.lower().strip(), "weigh" if emphasis == "weigh" else "literal")
+        features, mask = whole.read(
+            told + prompt.lower().strip(), "apply" if prompt_weighting == "apply" else "literal"
+        )
         chosen = [0, *range(1 - self.stack.length, 0)]
         return Conditioning(tokens=features[:, chosen].float(), mask=mask[:, chosen])
 
@@ -90,7 +92,7 @@ def instruction() -> str:
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline. Raises InputError for Sana-Sprint, whose process is another."""
+    """Make the pieces of a model. Raises InputError for Sana-Sprint, whose process is another."""
     net, vae = parts.net("transformer"), parts.net("vae")
     if net.config.guidance_embeds:
         raise InputError(f"{parts.where}: Sana-Sprint has guidance as an input and its own process, and cannot be run")
@@ -104,9 +106,9 @@ def adapt(parts: ForeignComponents) -> Adapted:
         text=Instructed(Stack(parts.tokenizer("tokenizer"), parts.net("text_encoder"), TOKENS, masked=True)),
         advice=advise(
             parts,
-            guidance=GUIDANCE,
+            guidance_scale=GUIDANCE,
             steps=STEPS,
-            grid="flow",
+            schedule="flow",
             shift=float(parts.config("scheduler").get("flow_shift") or (known and known.flow_shift) or SHIFT),
             sizes=((int(net.config.sample_size) * codec.factor,) * 2,),
         ),

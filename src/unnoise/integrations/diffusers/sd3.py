@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
 from unnoise.families.facts import facts
@@ -18,7 +18,7 @@ from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
 from unnoise.text.clip import Clip
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 from unnoise.text.t5 import Stack
 
 TOKENS = 256  # of T5
@@ -66,27 +66,27 @@ class ClipsAndT5:
         nets = [clip.net for clip in self.clips] + ([] if self.stack is None else [self.stack.net])
         return nn.ModuleList(nets)
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long, or weighs words, which T5 cannot."""
-        return [self._read(prompt, emphasis) for prompt in prompts]
+        return [self._read(prompt, prompt_weighting) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a negative prompt."""
-        return self._read(prompt, emphasis)
+        return self._read(prompt, prompt_weighting)
 
-    def _read(self, prompt: str, emphasis: Emphasis) -> Conditioning:
-        read = [clip.read(prompt, emphasis) for clip in self.clips]
+    def _read(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
+        read = [clip.read(prompt, prompt_weighting) for clip in self.clips]
         features = torch.cat([one for one, _ in read], 2)
         features = nn.functional.pad(features, (0, self.width - features.shape[2]))
         behind = features.new_zeros(1, TOKENS, self.width)
         if self.stack is not None:
-            behind = self.stack.read(prompt, emphasis)[0]
+            behind = self.stack.read(prompt, prompt_weighting)[0]
         pooled = torch.cat([one for _, one in read], 1)
         return Conditioning(tokens=torch.cat([features, behind], 1).float(), vector=pooled.float())
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline."""
+    """Make the pieces of a model."""
     net = parts.net("transformer")
     numbers = ("", "_2")
     clips = [Clip(parts.tokenizer(f"tokenizer{k}"), parts.net(f"text_encoder{k}"), LAYER) for k in numbers]
@@ -101,7 +101,7 @@ def adapt(parts: ForeignComponents) -> Adapted:
         text=ClipsAndT5(clips, stack, int(net.config.joint_attention_dim)),
         advice=advise(
             parts,
-            guidance=GUIDANCE,
+            guidance_scale=GUIDANCE,
             steps=STEPS,
             size=int(net.config.sample_size),
             grid="flow",

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents
 from unnoise.integrations.diffusers.sd import adapted
 from unnoise.text.clip import Clip
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 
 LAYER = -2  # the last hidden states but one, without a norm
 SCORE, LOW_SCORE = 6.0, 2.5  # of a prompt and of a negative one, for the refiner
@@ -36,20 +36,20 @@ class PooledClips:
         """The text networks."""
         return nn.ModuleDict({name: clip.net for name, clip in self.clips.items()})
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long, or weighs words where that is not asked for."""
-        return [self._read(prompt, emphasis, SCORE) for prompt in prompts]
+        return [self._read(prompt, prompt_weighting, SCORE) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a negative prompt; the empty one is the unconditional model, as its folder says."""
-        read = self._read(prompt, emphasis, LOW_SCORE)
+        read = self._read(prompt, prompt_weighting, LOW_SCORE)
         if prompt or not self.zeros or read.tokens is None or read.vector is None:
             return read
         vector = self._scored(torch.zeros_like(read.vector[:, : -1 if self.scored else None]), LOW_SCORE)
         return Conditioning(tokens=torch.zeros_like(read.tokens), vector=vector)
 
-    def _read(self, prompt: str, emphasis: Emphasis, score: float) -> Conditioning:
-        read = [clip.read(prompt, emphasis) for clip in self.clips.values()]
+    def _read(self, prompt: str, prompt_weighting: PromptWeighting, score: float) -> Conditioning:
+        read = [clip.read(prompt, prompt_weighting) for clip in self.clips.values()]
         features = torch.cat([features for features, _ in read], 2)
         return Conditioning(tokens=features.float(), vector=self._scored(read[-1][1].float(), score))
 
@@ -58,7 +58,7 @@ class PooledClips:
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline. Raises InputError for a network that sees what none of these does."""
+    """Make the pieces of a model. Raises InputError for a network that sees what none of these does."""
     parts.net("text_encoder_2")
     numbers = [number for number in ("", "_2") if f"text_encoder{number}" in parts.nets]
     clips = {f"text_encoder{k}": _clip(parts, k) for k in numbers}

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Angle
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
 from unnoise.spaces.audio import AudioLatent
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 from unnoise.text.t5 import Stack
 
 TOKENS = 128
@@ -92,25 +92,25 @@ class Projected:
         return nn.ModuleDict({"text_encoder": self.stack.net})
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long or weighs words."""
-        return [self._read(prompt, emphasis) for prompt in prompts]
+        return [self._read(prompt, prompt_weighting) for prompt in prompts]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a negative prompt; the empty one is no text at all, which the mask says."""
-        read = self._read(prompt, emphasis)
+        read = self._read(prompt, prompt_weighting)
         if prompt or read.tokens is None or read.mask is None:
             return read
         return Conditioning(tokens=torch.zeros_like(read.tokens), mask=torch.zeros_like(read.mask))
 
-    def _read(self, prompt: str, emphasis: Emphasis) -> Conditioning:
-        features, mask = self.stack.read(prompt, emphasis)
+    def _read(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
+        features, mask = self.stack.read(prompt, prompt_weighting)
         inner: Tensor = self.projection(text_hidden_states=features * mask[..., None]).text_hidden_states
         return Conditioning(tokens=(inner * mask[..., None]).float(), mask=mask)
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline."""
+    """Make the pieces of a model."""
     net, projection = parts.net("transformer"), parts.net("projection_model")
     config = parts.config("scheduler")
     space = AudioLatent(Oobleck(parts.net("vae")), int(net.config.sample_size))
@@ -121,6 +121,8 @@ def adapt(parts: ForeignComponents) -> Adapted:
         kind="v",
         space=space,
         text=Projected(text, projection),
-        advice=advise(parts, guidance=GUIDANCE, steps=STEPS, grid="exponential", seconds=min(SECONDS, space.seconds)),
+        advice=advise(
+            parts, guidance_scale=GUIDANCE, steps=STEPS, schedule="exponential", seconds=min(SECONDS, space.seconds)
+        ),
         modality="audio",
     )

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.components import weights_dtype
 
@@ -36,7 +36,9 @@ class ConditionUNet(nn.Module):
             raise InputError(f"cond: this network sees {self.unet.config.in_channels} channels, not {inner.shape[1]}")
         told: dict[str, Any] = {
             "added_cond_kwargs": self._sizes(x, cond, dtype) if self.sized else None,
-            "timestep_cond": None if cond.weight is None else waves(cond.weight, self.weighs).to(dtype),
+            "timestep_cond": None
+            if cond.distilled_guidance is None
+            else waves(cond.distilled_guidance, self.weighs).to(dtype),
             "return_dict": False,
         }
         asked = inner.to(dtype), time, cond.tokens.to(dtype)
@@ -48,12 +50,12 @@ class ConditionUNet(nn.Module):
         self, asked: tuple[Tensor, Tensor, Tensor], cond: Conditioning, told: dict[str, Any]
     ) -> dict[str, Any]:
         """Give what the control adds, as the U-Net takes it."""
-        if (cond.hint is None or cond.hint_weight is None) != (self.control is None):
+        if (cond.control_image is None or cond.control_scale is None) != (self.control is None):
             raise InputError("cond: a hint is read by a control, and one of them is missing")
-        if self.control is None or cond.hint is None or cond.hint_weight is None:
+        if self.control is None or cond.control_image is None or cond.control_scale is None:
             return {}
-        down, middle = self.control(*asked, controlnet_cond=cond.hint.to(asked[0].dtype), **told)
-        weight = cond.hint_weight.to(middle.dtype)[:, None, None, None]
+        down, middle = self.control(*asked, controlnet_cond=cond.control_image.to(asked[0].dtype), **told)
+        weight = cond.control_scale.to(middle.dtype)[:, None, None, None]
         return {
             "down_block_additional_residuals": tuple(weight * part for part in down),
             "mid_block_additional_residual": weight * middle,

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.denoiser import Conditioning
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
 from unnoise.families.facts import facts
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
 from unnoise.spaces.video import VideoLatent
-from unnoise.text.emphasis import Emphasis
+from unnoise.text.prompt_weighting import PromptWeighting
 from unnoise.text.t5 import Stack
 
 TOKENS = 512
@@ -89,14 +89,14 @@ class ZeroFilled:
         """The text network."""
         return nn.ModuleDict({"text_encoder": self.stack.net})
 
-    def __call__(self, prompts: Sequence[str], emphasis: Emphasis = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
         """Read prompts. Raises InputError for one that is too long or weighs words."""
-        read = (self.stack.read(cleaned(prompt), emphasis) for prompt in prompts)
+        read = (self.stack.read(cleaned(prompt), prompt_weighting) for prompt in prompts)
         return [Conditioning(tokens=(features * mask[..., None]).float()) for features, mask in read]
 
-    def negative(self, prompt: str, emphasis: Emphasis = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
         """Read a negative prompt."""
-        return self([prompt], emphasis)[0]
+        return self([prompt], prompt_weighting)[0]
 
 
 def cleaned(prompt: str) -> str:
@@ -105,7 +105,7 @@ def cleaned(prompt: str) -> str:
 
 
 def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a pipeline. Raises InputError for a transformer that needs a picture to start from."""
+    """Make the pieces of a model. Raises InputError for a transformer that needs a picture to start from."""
     high, low = parts.net("transformer"), parts.nets.get("transformer_2")
     vae = parts.net("vae")
     if high.config.in_channels != vae.config.z_dim:
@@ -124,9 +124,9 @@ def adapt(parts: ForeignComponents) -> Adapted:
         text=ZeroFilled(Stack(parts.tokenizer("tokenizer"), parts.net("text_encoder"), TOKENS, masked=True)),
         advice=advise(
             parts,
-            guidance=GUIDANCE,
+            guidance_scale=GUIDANCE,
             steps=STEPS,
-            grid="flow",
+            schedule="flow",
             shift=float(own.get("flow_shift") or own.get("shift") or (known and known.flow_shift) or SHIFT),
             frames=FRAMES,
             fps=FPS,

@@ -49,7 +49,7 @@ def _kept(path: Path, identity: Identity, name: str, made: str) -> Callable[[], 
         if found is None:
             raise InputError(
                 f"{path}: a single file has no tokenizer, and none was found on this machine: give a folder of its"
-                f" family, --parts FOLDER or load(..., parts=FOLDER), or put its folder {name!r} beside the file"
+                f" family, --parts FOLDER or load(..., components=FOLDER), or put its folder {name!r} beside the file"
             )
         return found
 

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 from unnoise.errors import InputError
 
-Emphasis = Literal["refuse", "weigh", "literal"]
-EMPHASES: Final[tuple[Emphasis, ...]] = ("refuse", "weigh", "literal")
+PromptWeighting = Literal["refuse", "apply", "literal"]
+PROMPT_WEIGHTINGS: Final[tuple[PromptWeighting, ...]] = ("refuse", "apply", "literal")
 WEIGHTED = re.compile(r"\(([^()\[\]]*?):\s*([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)\s*\)")
 LEAST, MOST = 0.0, 3.0  # weights beyond which a prompt's features are nothing that an encoder gives
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from unnoise.errors import InputError
-from unnoise.text.emphasis import refuse, weighted
+from unnoise.text.prompt_weighting import refuse, weighted
 
 
 def test_pieces_and_their_weights() -> None:

@@ -1,0 +1,82 @@
+"""What a model is made of: its card, denoiser, space and text encoder, and its networks by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.card import Card
+from unnoise.diffusion.denoiser import Denoiser
+from unnoise.spaces.space import Space
+from unnoise.text.encode import TextConditioner
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+CODERS = ("vae", "autoencoder")  # networks that adapters never change
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConditioner:
+    """Make the extra input channels of a network that reads an image beside x, as inpainting networks do.
+
+    Args:
+        encode: (image (1, 3, H, W) in [-1, 1], mask (1, 1, H, W) or None) -> channels (1, c, h, w) on the cells of x.
+            The mask is 1 where the image is painted.
+        masked: whether the network needs a mask, and fits what it paints to what is kept.
+    """
+
+    encode: Callable[[Tensor, Tensor | None], Tensor]
+    masked: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Components:
+    """Hold everything that a model is made of.
+
+    Args:
+        card: what the model is, how it was trained, its measured defaults.
+        denoiser: network, process and kind of prediction.
+        space: encodes data into x0 and decodes x0 into data.
+        text_encoder: turns prompts into conditioning; None for a model without text.
+        image_conditioner: the image input of a network that cannot run without one.
+        diffusers_networks: the networks of a foreign model under diffusers' names; empty for a model of our own.
+    """
+
+    card: Card
+    denoiser: Denoiser
+    space: Space
+    text_encoder: TextConditioner | None = None
+    image_conditioner: ImageConditioner | None = None
+    diffusers_networks: Mapping[str, nn.Module] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.denoiser.parameters()).device
+
+    @property
+    def dtype(self) -> Dtype:
+        """The dtype of the denoiser's weights."""
+        found = next(parameter.dtype for parameter in self.denoiser.parameters() if parameter.is_floating_point())
+        return str(found).removeprefix("torch.")  # type: ignore[return-value]
+
+    @property
+    def factor(self) -> int:
+        """The number of pixels that both sides of an image must be a multiple of."""
+        return self.space.factor * int(getattr(self.denoiser.net, "factor", 1))
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Name the networks as the prefixes of their tensors in a model file."""
+        found: dict[str, nn.Module] = {"net": self.denoiser.net}
+        autoencoder = getattr(self.space, "autoencoder", None)
+        if isinstance(autoencoder, nn.Module):
+            found["autoencoder"] = autoencoder
+        if self.text_encoder is not None:
+            found["text"] = self.text_encoder.net
+        return found
+
+    def adaptable(self) -> dict[str, nn.Module]:
+        """Name the networks that an adapter can change, as adapter files name them."""
+        named = self.diffusers_networks or self.networks()
+        return {name: net for name, net in named.items() if name not in CODERS}

@@ -1,0 +1,116 @@
+"""Load a model: an embedded one by its name, a file of this program, a diffusers folder or a foreign single file."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from unnoise import model_file
+from unnoise.card import KEY, OWN
+from unnoise.components import Components
+from unnoise.devices import known_device
+from unnoise.embedded import CONTROLS, find
+from unnoise.errors import InputError, nearest
+from unnoise.formats.header import read_header
+from unnoise.generation.limits import DTYPES
+from unnoise.pipeline import Pipeline
+
+PathLike = str | os.PathLike[str]
+
+
+def load(
+    model: PathLike,
+    device: str | torch.device = "cpu",
+    *,
+    dtype: str = "float32",
+    components: PathLike | None = None,
+    prediction_type: Literal["eps", "v"] | None = None,
+    compile: bool = False,
+    control: PathLike | None = None,
+    ip_adapter: Sequence[PathLike] | None = None,
+) -> Pipeline:
+    """Load a model.
+
+    Args:
+        model: the name of an embedded model, the path of a .safetensors file, or a diffusers folder.
+        device: "cpu", "cuda", "cuda:1", "mps", ...
+        dtype: of the weights of a foreign model: "float32", "bfloat16" or "float16".
+        components: a diffusers folder with what a foreign single file lacks, such as text encoders and tokenizers.
+        prediction_type: what a foreign network predicts, where its files do not say.
+        compile: compile the repeated block of a foreign network; its first call then takes about a minute.
+        control: name or file of a control, for `control_image`.
+        ip_adapter: file of an IP-Adapter and folder of its image encoder, for `ip_adapter_image`.
+
+    Returns:
+        The pipeline, with weights on the device.
+
+    Raises:
+        InputError: the model is unknown, damaged or incomplete, or an argument cannot act.
+    """
+    path, place = find(model), known_device(device)
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r}: {nearest(dtype, DTYPES)}")
+    if _is_own(path):
+        foreign = {"dtype": dtype, "components": components, "prediction_type": prediction_type, "compile": compile}
+        for name, value in foreign.items():
+            if value not in ("float32", None, False):
+                raise InputError(
+                    f"{name} {str(value)!r}: only for foreign models; {path} is complete and loads as float32"
+                )
+        if ip_adapter is not None:
+            raise InputError(f"ip_adapter: only for foreign models, and {path} was trained by unnoise")
+        loaded = model_file.load(path, place)
+    else:
+        from unnoise.integrations.diffusers.load import load as load_foreign
+
+        folder = None if components is None else Path(components)
+        loaded = load_foreign(path, place, getattr(torch, dtype), folder, prediction_type, compile)
+    return Pipeline.of(_with_adapters(loaded, control, ip_adapter))
+
+
+def meta(
+    model: PathLike, *, components: PathLike | None = None, prediction_type: Literal["eps", "v"] | None = None
+) -> Pipeline:
+    """Make the pipeline of a model on the meta device: its shapes and costs, without weights.
+
+    Args:
+        model, components, prediction_type: as for `load`.
+
+    Raises:
+        InputError: the model is unknown, incomplete or not sound.
+    """
+    path = find(model)
+    if _is_own(path):
+        if components is not None or prediction_type is not None:
+            raise InputError(f"components and prediction_type: only for foreign models; {path} is complete")
+        return Pipeline.of(model_file.meta(path))
+    from unnoise.integrations.diffusers.load import meta as foreign_meta
+
+    return Pipeline.of(foreign_meta(path, None if components is None else Path(components), prediction_type))
+
+
+def _is_own(path: Path) -> bool:
+    return not path.is_dir() and KEY in read_header(path).metadata
+
+
+def _with_adapters(loaded: Components, control: PathLike | None, ip_adapter: Sequence[PathLike] | None) -> Components:
+    """Add a control, an IP-Adapter or both to the denoiser."""
+    if control is not None and loaded.card.family == OWN:
+        from unnoise.adapters.controlnet import controlled
+
+        return controlled(loaded, find(control, CONTROLS))
+    if control is not None:
+        from unnoise.integrations.diffusers.controlnet import controlled as foreign_controlled
+
+        loaded = foreign_controlled(loaded, Path(control))
+    if ip_adapter is None:
+        return loaded
+    from unnoise.integrations.diffusers.ip_adapter import with_ip_adapter
+
+    if len(ip_adapter) != 2:
+        raise InputError(
+            f"ip_adapter {list(map(str, ip_adapter))}: two paths, the IP-Adapter's file and the folder of its encoder"
+        )
+    return with_ip_adapter(loaded, Path(ip_adapter[0]), Path(ip_adapter[1]))
