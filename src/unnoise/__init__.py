@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unnoise.loading import load
     from unnoise.pipeline import Pipeline
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["InputError", "Metadata", "NonFiniteError", "Pipeline", "Sample", "__version__"]
 __all__ += ["check", "diffusers_scheduler", "load", "sampling"]
 

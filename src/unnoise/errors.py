@@ -12,6 +12,10 @@ class NonFiniteError(ArithmeticError):
     """Report NaN or infinity in a run, with the step, the level and the dtype where it appeared."""
 
 
+class InputWarning(UserWarning):
+    """Say in one line what was changed in an input; the command line prints it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is meant, if one is close, and list them all."""
     names = sorted(known)

@@ -1,114 +1,145 @@
-"""Inpainting: what is kept is known, so the denoiser may as well say so."""
+"""Inpainting: x0 is replaced with the known image where nothing is painted.
+
+Masks are 1 where the image is painted and 0 where it is kept, as in the files of the field.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Tensor, lerp, maximum, minimum, where
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.prediction import expand
 from unnoise.errors import InputError
 
+Share = Callable[[Tensor], Tensor]  # levels (B,) -> share of the process's clock, 0 clean to 1 noise
 
-def keep(denoise: Denoise, known: Tensor, mask: Tensor) -> Denoise:
-    """Put what is known into every answer: known*mask + x0*(1 - mask), bit for bit known where mask is 1.
 
-    known: (B, *d) in Space coordinates; mask: broadcasts to (B, *d), in [0, 1], 1 = keep, 0 = paint.
-    Raises InputError for a mask out of range or of another shape, and for a known that is not finite.
+def inpaint(denoise: Denoise, known: Tensor, mask: Tensor) -> Denoise:
+    """Replace every x0 with the known one outside the mask: x0*mask + known*(1 - mask).
+
+    Args:
+        denoise: the denoiser to wrap.
+        known: (B, *d) in Space coordinates, finite.
+        mask: broadcasts to (B, *d), in [0, 1]; 1 is painted, 0 is kept bit for bit.
+
+    Raises:
+        InputError: the mask is out of range or of another shape, or `known` is not finite.
     """
-    if not bool(((mask >= 0) & (mask <= 1)).all()):
-        raise InputError("mask: numbers in [0, 1]; 1 keeps, 0 paints")
-    if not bool(known.isfinite().all()):
-        raise InputError("known: holds NaN or infinity")
-    try:
-        mask = mask.to(known).expand_as(known)
-    except RuntimeError as error:
-        raise InputError(f"mask {tuple(mask.shape)}: broadcasts to known, {tuple(known.shape)}") from error
-
-    def kept(x: Tensor, sigma: Tensor) -> Tensor:
-        return blend(denoise(x, sigma), known, mask)
-
-    return kept
+    mask = checked(known, mask)
+    return lambda x, sigma: composite(denoise(x, sigma), known, mask)
 
 
-def blend(made: Tensor, known: Tensor, mask: Tensor) -> Tensor:
-    """Give known*mask + made*(1 - mask), bit for bit known where mask is 1. made, known, mask: broadcast."""
-    return torch.where(mask == 1, known, torch.lerp(made, known, mask))
+def inpaint_by_level(denoise: Denoise, known: Tensor, mask: Tensor, share: Share) -> Denoise:
+    """Paint each place only below a level of its own: the mask is the strength of its place (differential diffusion).
 
+    Args:
+        denoise, known: as for `inpaint`.
+        mask: the strength, in [0, 1]; 0 is kept bit for bit, 1 is painted at every level.
+        share: the share of the clock at a level.
 
-def keep_by_level(denoise: Denoise, known: Tensor, mask: Tensor, share: Callable[[Tensor], Tensor]) -> Denoise:
-    """Keep each place until the level down to which it may change: the mask is 1 - the strength of its place.
-
-    A place of mask m says known while share(sigma) > 1 - m, and is free below; 1 is kept always, bit for bit, 0 never.
-    share: how far a level is on the model's clock, 0 clean to 1 noise, (B,) -> (B,). Raises InputError as `keep` does.
     Source: Levin & Fried 2023, "Differential diffusion: giving each pixel its strength", arXiv 2306.00950, algorithm 1,
-    which puts the known back with noise where here x0 is replaced.
+    which puts the known image back with noise; here x0 is replaced.
     """
-    keep(denoise, known, mask)
-
-    def kept(x: Tensor, sigma: Tensor) -> Tensor:
-        far = expand(share(sigma), x)
-        return blend(denoise(x, sigma), known, ((mask == 1) | ((mask > 0) & (far > 1 - mask))).to(known))
-
-    return kept
+    mask = checked(known, mask)
+    return lambda x, sigma: composite(denoise(x, sigma), known, painted_at(mask, expand(share(sigma), x)))
 
 
-def cells(mask: Tensor, factor: int) -> Tensor:
-    """Reduce a mask of pixels to cells of factor x factor, each kept as the least kept pixel of its area is.
+def painted_at(mask: Tensor, share: Tensor) -> Tensor:
+    """Return the places of a differential mask that are painted at a share of the clock: 1 or 0."""
+    return ((mask == 1) | ((mask > 0) & (share <= mask))).to(mask)
 
-    So everything that is to be painted is, be it one pixel wide; what is kept in those cells has to be put back in
-    pixels. mask: (B, 1, H, W), 1 = keep, sides multiples of factor -> (B, 1, H/factor, W/factor).
+
+def checked(known: Tensor, mask: Tensor) -> Tensor:
+    """Return the mask in the shape of `known`. Raises InputError where the two do not fit or are out of range."""
+    if not bool(((mask >= 0) & (mask <= 1)).all()):
+        raise InputError("mask: numbers in [0, 1]; 1 is painted, 0 is kept")
+    if not bool(known.isfinite().all()):
+        raise InputError("known: contains NaN or infinity")
+    try:
+        return mask.to(known).expand_as(known)
+    except RuntimeError as error:
+        raise InputError(f"mask {tuple(mask.shape)}: must broadcast to known, {tuple(known.shape)}") from error
+
+
+def composite(painted: Tensor, known: Tensor, mask: Tensor) -> Tensor:
+    """Return painted*mask + known*(1 - mask), bit for bit known where the mask is 0. The arguments broadcast."""
+    return where(mask == 0, known, lerp(known, painted, mask))
+
+
+def to_cells(mask: Tensor, factor: int) -> Tensor:
+    """Reduce a mask of pixels to latent cells. Each cell takes the largest value of its pixels.
+
+    So a line of one pixel is painted. The kept pixels of painted cells must be put back after decoding.
+
+    Args:
+        mask: (B, 1, H, W), 1 = painted; the sides are multiples of `factor`.
+        factor: pixels of a cell's side.
+
+    Returns:
+        (B, 1, H/factor, W/factor).
     """
-    return -max_pool2d(-mask, factor)
+    return max_pool2d(mask, factor)
 
 
-def filled(picture: Tensor, mask: Tensor) -> Tensor:
-    """Fill what is painted outright with the colours around it, the nearer the more.
+def fill(image: Tensor, mask: Tensor) -> Tensor:
+    """Fill what is painted outright (mask 1) with the colours around it; nearer pixels count more.
 
-    An encoder sees further than one cell: what is to be painted over would leak into the cells that are kept beside it.
-    picture: (B, c, H, W); mask: (1, 1, H, W), 1 = keep; only places of 0 are filled -> (B, c, H, W).
+    The receptive field of an encoder is wider than a cell, so old content under the mask would reach kept cells.
+
+    Args:
+        image: (B, c, H, W).
+        mask: (1, 1, H, W), 1 = painted.
+
     Source: Gortler et al. 1996, "The lumigraph", section 3.4.2 (pull-push).
     """
-    held = mask > 0
+    held = mask < 1
     if bool(held.all()) or not bool(held.any()):
-        return torch.where(held, picture, 0.0)
-    share = avg_pool2d(held.to(picture), 2, ceil_mode=True)
-    mean = avg_pool2d(picture * held, 2, ceil_mode=True) / share.clamp(min=0.25)
-    coarse = interpolate(filled(mean, share), size=picture.shape[2:], mode="bilinear")
-    return torch.where(held, picture, coarse)
+        return where(held, image, 0.0)
+    share = avg_pool2d(held.to(image), 2, ceil_mode=True)
+    mean = avg_pool2d(image * held, 2, ceil_mode=True) / share.clamp(min=0.25)
+    coarse = interpolate(fill(mean, 1 - share), size=image.shape[2:], mode="bilinear")
+    return where(held, image, coarse)
 
 
 def feathered(mask: Tensor, pixels: int) -> Tensor:
-    """Let what is kept fade into what is painted over some pixels. mask: (B, 1, H, W), 1 = keep -> the same.
+    """Fade the mask in over some pixels beside what is kept. It is never above the mask itself.
 
-    It is 1 where the mask is, and falls with the distance from there along a line that is 0 `pixels` + 1 further. What
-    is too thin to hold that seam has none, as it would not be painted at all. Never below the mask.
+    The mask grows from 0 along a line that reaches 1 at `pixels` + 1 from the nearest kept pixel. A part too thin for
+    that seam stays hard, as it would not be painted at all.
+
+    Args:
+        mask: (B, 1, H, W), 1 = painted.
+        pixels: width of the seam; 0 returns the mask.
     """
     if pixels == 0:
         return mask
-    outright = (mask == 1).to(mask)
-    ramp, reached = outright, outright
+    kept = (mask == 0).to(mask)
+    ramp, reached = kept, kept
     for distance in range(1, pixels + 1):
         reached = max_pool2d(reached, 3, 1, 1)
-        ramp = torch.maximum(ramp, reached * (1 - distance / (pixels + 1)))
+        ramp = maximum(ramp, reached * (1 - distance / (pixels + 1)))
     wide = 2 * pixels + 1
-    inner = -max_pool2d(-(1 - outright), wide, 1, pixels)  # what is that far from all that is kept
+    inner = 1 - max_pool2d(kept, wide, 1, pixels)  # 1 where no kept pixel is that near
     deep = max_pool2d(inner, wide, 1, pixels)
-    return torch.maximum(mask, torch.where((deep == 1) | (outright == 1), ramp, mask))
+    return minimum(mask, where((deep == 1) | (kept == 1), 1 - ramp, mask))
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Say what a mask comes to on a grid of cells.
+    """What a mask covers on the latent grid.
 
-    factor: pixels of a cell's side; asked: pixels to be painted; drawn: pixels of the cells that are drawn for them;
-    total: of the picture; box: left, top, right, bottom of those cells, in pixels.
+    Args:
+        factor: pixels of a cell's side.
+        painted: pixels that the mask paints.
+        drawn: pixels of the cells that are drawn for them.
+        total: pixels of the image.
+        box: left, top, right, bottom of those cells, in pixels.
     """
 
     factor: int
-    asked: int
+    painted: int
     drawn: int
     total: int
     box: tuple[int, int, int, int]
@@ -116,18 +147,18 @@ class Region:
     def __str__(self) -> str:
         where = "({}, {}) to ({}, {})".format(*self.box)
         return (
-            f"the mask paints {self.asked} of {self.total} pixels; on cells of {self.factor} x {self.factor} that is "
-            f"{self.drawn} pixels from {where}, of which {self.drawn - self.asked} are put back"
+            f"mask: paints {self.painted} of {self.total} pixels; the latent cells of {self.factor}x{self.factor} pixels "
+            f"that cover them have {self.drawn} pixels, {where}; the {self.drawn - self.painted} kept ones are put back"
         )
 
 
 def region(mask: Tensor, factor: int) -> Region:
-    """Measure a mask (1, 1, H, W), 1 = keep, on cells of factor x factor pixels."""
-    free = cells(mask, factor)[0, 0] < 1
+    """Measure a mask (1, 1, H, W), 1 = painted, on cells of factor x factor pixels."""
+    free = to_cells(mask, factor)[0, 0] > 0
     rows, columns = free.any(1).nonzero().flatten(), free.any(0).nonzero().flatten()
     box = (0, 0, 0, 0)
     if len(rows):
         ends = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         left, top, right, bottom = (factor * int(end) for end in ends)
         box = left, top, right, bottom
-    return Region(factor, int((mask < 1).sum()), int(free.sum()) * factor**2, mask.numel(), box)
+    return Region(factor, int((mask > 0).sum()), int(free.sum()) * factor**2, mask.numel(), box)

@@ -1,279 +1,265 @@
-"""Draw the samples of a plan: read the prompts, begin with noise or a picture, run the sampler, look at the result."""
+"""The only way to draw: the engine admits jobs, runs the network for many samples at once, and advances each.
+
+A step takes the states of all admitted samples, groups those that can share a network call, makes one call, and hands
+each sample its x0. Samples of one call may differ in prompt, level, sampler, number of steps, guidance scale and
+adapters. Memory and time are the caller's: `step` returns after one call, so that a server or a loop stays in charge.
+"""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
 
-import numpy as np
-import PIL
 import torch
 from torch import Tensor
 
-from unnoise import __version__
-from unnoise.card import Part
-from unnoise.diffusion.conditioning import Conditioning, collate
-from unnoise.diffusion.denoiser import Denoise
-from unnoise.diffusion.guidance import cfg, instruct
-from unnoise.diffusion.inpainting import keep, keep_by_level
-from unnoise.diffusion.inversion import invert
-from unnoise.diffusion.loop import run
-from unnoise.diffusion.noise import START, draw
-from unnoise.diffusion.prediction import mix
-from unnoise.diffusion.process import share as share_of
-from unnoise.diffusion.slerp import slerp
-from unnoise.diffusion.tiling import tiled
+from unnoise.components import Components
+from unnoise.diffusion.inpainting import composite, painted_at
+from unnoise.diffusion.noise import draw
+from unnoise.diffusion.prediction import expand
+from unnoise.diffusion.process import share
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.generation.metadata import AppliedAdapter, Metadata, to_level
-from unnoise.generation.prepare import EncodedInputs, InputHashes, PreparedInputs, encoded
-from unnoise.generation.resolve import Plan
-from unnoise.generation.sample import Callback, Made, Sample, made_of, share
-from unnoise.sampling.samplers.ddim import DDIM
-from unnoise.sampling.samplers.restart import repaints
-from unnoise.sampling.state import start
-
-if TYPE_CHECKING:
-    from unnoise.pipeline import Pipeline
-
-NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-OVERLAP = 4  # windows of tiles overlap by a share of 1/OVERLAP of their side
-JUMPS = 10  # stretches of steps that RePaint takes again
+from unnoise.generation.batch import Batch, Row, compatible
+from unnoise.generation.decode import decode
+from unnoise.generation.metadata import CallShape
+from unnoise.generation.prepare import Prepared, first_state, prepare
+from unnoise.generation.record import metadata_of
+from unnoise.generation.resolve import Job
+from unnoise.generation.sample import Sample
+from unnoise.sampling.state import State, query
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One sample of a batch, before it is one. other: seed of the noise that a variation goes towards."""
+class Ticket:
+    """Name one sample: the job that it belongs to, and its place in it."""
 
-    prompt: str
-    seed: int
-    other: int | None = None
-
-
-@torch.no_grad()
-def render(
-    pipeline: "Pipeline", plan: Plan, rows: Sequence[Row], batch: int, handed: PreparedInputs, watch: Callback | None
-) -> list[Sample]:
-    """Draw rows, `batch` at once. Raises NonFiniteError where the network or the decoder fails."""
-    with wearing(pipeline, handed):
-        conds, negative = _read(pipeline, plan, rows)
-        known = encoded(handed, plan, pipeline.space, pipeline.image_conditioner)
-        begun = known.begun if plan.change.origin is None else _inverted(pipeline, plan, known, handed)
-        found: list[Sample] = []
-        for at in range(0, len(rows), batch):
-            part = rows[at : at + batch]
-            x = _noise(pipeline, plan, part, handed.noise if handed.noise is None else handed.noise[at : at + batch])
-            if plan.change.origin is not None and begun is not None:
-                x = begun.expand_as(x)
-            elif begun is not None:
-                x = mix(begun.expand_as(x), x, torch.full((len(x),), plan.grid[0], device=x.device))
-            denoise = _kept(pipeline, plan, known, bound(pipeline, 
-                plan, [conds[row.prompt] for row in part], negative, ImageConditioning(known.seen, handed.control_image, handed.look)
-            ))  # fmt: skip
-            looked = share(watch, at / len(rows), len(part) / len(rows), plan)
-            x0 = run(plan.sampler, denoise, start(x, walked(plan)), draw, [row.seed for row in part], looked)
-            made = _made(pipeline, plan, x0, handed, soft=known.known is None)
-            for k, (row, one) in enumerate(zip(part, made, strict=True)):
-                recipe = _recipe(pipeline, plan, row, (k, len(part)), handed.sums(at + k), handed)
-                found.append(Sample(one, x0[k], recipe))
-    return found
-
-
-def wearing(pipeline: "Pipeline", handed: PreparedInputs) -> AbstractContextManager[None]:
-    """Wear the adapters that were handed in."""
-    if not handed.adapters:
-        return nullcontext()
-    from unnoise.adapters.lora.hooks import ActiveAdapters
-
-    return ActiveAdapters(pipeline, handed.adapters).on()
-
-
-def walked(plan: Plan) -> tuple[float, ...]:
-    """Give the levels that a run passes: those of the plan, some of them again where the painted is to agree."""
-    times = plan.change.repaint
-    return plan.grid if times is None else repaints(plan.grid, max(1, (len(plan.grid) - 1) // JUMPS), times)
-
-
-def _read(pipeline: "Pipeline", plan: Plan, rows: Sequence[Row]) -> tuple[dict[str, Conditioning], Conditioning | None]:
-    """Read each prompt once, and the negative one where it is asked for."""
-    texts = list(dict.fromkeys(row.prompt for row in rows))
-    if pipeline.text_encoder is None:
-        return dict.fromkeys(texts, Conditioning()), None
-    conds = dict(zip(texts, pipeline.text_encoder(texts, plan.prompt_weighting), strict=True))
-    if plan.change.toward is not None and plan.change.toward_share is not None:
-        end = pipeline.text_encoder([plan.change.toward], plan.prompt_weighting)[0]
-        conds = {text: between(cond, end, plan.change.toward_share) for text, cond in conds.items()}
-    return conds, pipeline.text_encoder.negative(plan.negative, plan.prompt_weighting) if plan.guided else None
-
-
-def between(first: Conditioning, second: Conditioning, share: float) -> Conditioning:
-    """Go from the features of one prompt to those of another, by a share of the way. Raises InputError if they differ."""
-    pair = collate([first, second])
-    mixed = {
-        name: value.any(0, keepdim=True) if value.dtype == torch.bool else torch.lerp(value[:1], value[1:], share)
-        for name, value in pair.given().items()
-    }
-    return Conditioning(**mixed)
-
-
-def _noise(pipeline: "Pipeline", plan: Plan, part: Sequence[Row], noise: Tensor | None) -> Tensor:
-    """Give the starting noise of a batch."""
-    if noise is not None:
-        return noise
-    like = torch.empty(len(part), *pipeline.shape(plan), device=pipeline.device)
-    x = draw([row.seed for row in part], START, like)
-    others = [row.other for row in part if row.other is not None]
-    return x if plan.change.variation is None else slerp(x, draw(others, START, like), plan.change.variation)
-
-
-def _inverted(pipeline: "Pipeline", plan: Plan, known: EncodedInputs, handed: PreparedInputs) -> Tensor:
-    """Find the noise that a picture comes from, with what it shows as the prompt and without guidance."""
-    text = pipeline.text_encoder
-    if known.begun is None or plan.change.origin is None:
-        raise InputError("origin: acts on an image, and none is given")
-    cond = Conditioning() if text is None else text([plan.change.origin], plan.prompt_weighting)[0]
-    plain = replace(plan, weight=1.0, image_guidance=None)
-    denoise = bound(pipeline, plain, [cond], None, ImageConditioning(None, handed.control_image, handed.look))
-    return invert(DDIM(), denoise, known.begun, plan.grid)
-
-
-def _kept(pipeline: "Pipeline", plan: Plan, known: EncodedInputs, denoise: Denoise) -> Denoise:
-    """Cut what is too large into windows, and keep what is known."""
-    change = plan.change
-    if change.tile is not None:
-        side = change.tile // pipeline.space.factor
-        denoise = tiled(denoise, (side, side), (side // OVERLAP, side // OVERLAP))
-    if known.known is None or known.mask is None:
-        return denoise
-    kept, mask, process = known.known, known.mask, pipeline.denoiser.process
-
-    def asked(x: Tensor, sigma: Tensor) -> Tensor:
-        whole = kept.expand_as(x)
-        if change.soft == "levels":
-            return keep_by_level(denoise, whole, mask, lambda level: share_of(process, level))(x, sigma)
-        return keep(denoise, whole, mask)(x, sigma)
-
-    return asked
-
-
-def _made(pipeline: "Pipeline", plan: Plan, x0: Tensor, handed: PreparedInputs, soft: bool) -> Sequence[Made]:
-    data = pipeline.space.decode(x0)
-    if not data.isfinite().all():
-        raise NonFiniteError(f"decoding: NaN or infinity in {data.dtype}, from a finite x0")
-    feather = pipeline.space.factor // 2 if plan.change.feather is None else plan.change.feather
-    data = handed.pasted(data, soft, feather)
-    return made_of(data, plan, pipeline.card.advice.fps, getattr(pipeline.space, "rate", 0))
+    job: int
+    index: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageConditioning:
-    """Hold what a network is told beside text: pictures of one row, None where it is not.
+class Live:
+    """A sample that is being drawn.
 
-    seen: (1, c, h, w) on the cells of x; hint: (1, 3, H, W) in [0, 1]; look: (1, 3, h, w) in [-1, 1].
+    Args:
+        ticket: its name.
+        prepared: its job with conditioning.
+        row: what its network calls need.
+        state: where it stands; None before its first call.
+        calls: the shapes of its calls so far.
     """
 
-    seen: Tensor | None = None
-    control_image: Tensor | None = None
-    look: Tensor | None = None
+    ticket: Ticket
+    prepared: Prepared
+    row: Row
+    state: State[Tensor] | None = None
+    calls: tuple[CallShape, ...] = ()
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.prepared.job
+
+    @property
+    def done(self) -> float:
+        """The share of its steps that are done."""
+        if self.state is None:
+            return 0.0
+        return (self.state.i + self.state.stage / self.job.sampler.queries) / (len(self.state.grid) - 1)
+
+    @property
+    def repeated(self) -> CallShape | None:
+        """The shape that its next call repeats, of a replay."""
+        past = sum(shape.calls for shape in self.calls)
+        for shape in self.job.repeats:
+            past -= shape.calls
+            if past < 0:
+                return shape
+        if self.job.repeats:
+            raise InputError("metadata: calls: fewer network calls than the sampler makes")
+        return None
 
 
-def bound(
-    pipeline: "Pipeline",
-    plan: Plan,
-    conds: Sequence[Conditioning],
-    negative: Conditioning | None,
-    beside: ImageConditioning,
-) -> Denoise:
-    """Bind the conditions of a batch, one a row, guided and in the precision that a plan says."""
-    model, dtype = pipeline.denoiser, getattr(torch, pipeline.dtype)
-    cond = _told(collate(conds), plan, beside, dtype)
-    negative = negative and _told(negative, plan, beside, dtype)
-    if beside.look is not None:
-        cond, negative = _resembling(pipeline, plan, beside.look, cond, negative)
-    if not plan.guided or negative is None:
-        guided = model.bind(cond)
-    elif plan.image_guidance is not None and negative.image is not None:
-        null = replace(negative, image=torch.zeros_like(negative.image))
-        weights = plan.weight, plan.image_guidance
-        guided = instruct(model, cond, negative, null, *weights, plan.between, plan.rescale)
-    else:
-        guided = cfg(model, cond, negative, plan.weight, plan.between, plan.rescale)
-    if plan.dtype == pipeline.dtype:
-        return guided
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What one step did.
 
-    def narrow(x: Tensor, sigma: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, NARROW[plan.dtype]):
-            return guided(x, sigma)
-
-    return narrow
-
-
-def _told(cond: Conditioning, plan: Plan, beside: ImageConditioning, dtype: torch.dtype) -> Conditioning:
-    """Add to conditions what is told beside text: guidance that is an input, the ends of a sound, pictures.
-
-    dtype: of the network, to which text is brought once, and not at every step.
+    Args:
+        tickets: the samples of the network call.
+        x0: their current guesses (B, *d).
+        finished: samples that are complete, by ticket.
+        failed: the error of each sample that cannot go on, by ticket.
     """
-    rows, device = len(cond), next((value.device for value in cond.given().values()), None)
-    if cond.tokens is not None:
-        cond = replace(cond, tokens=cond.tokens.to(dtype))
-    if plan.distilled_guidance is not None:
-        cond = replace(cond, distilled_guidance=torch.full((rows,), plan.distilled_guidance, device=device))
-    if plan.seconds is not None:
-        cond = replace(cond, vector=torch.tensor([[0.0, plan.seconds]], device=device).expand(rows, 2))
-    if beside.seen is not None:
-        cond = replace(cond, image=beside.seen.expand(rows, *beside.seen.shape[1:]))
-    if beside.control_image is not None:
-        weight = 1.0 if plan.change.control_scale is None else plan.change.control_scale
-        control_image = beside.control_image.expand(rows, *beside.control_image.shape[1:])
-        cond = replace(cond, control_image=control_image, control_scale=torch.full((rows,), weight, device=device))
-    return cond
+
+    tickets: tuple[Ticket, ...] = ()
+    x0: Tensor | None = None
+    finished: dict[Ticket, Sample] = field(default_factory=dict)
+    failed: dict[Ticket, NonFiniteError] = field(default_factory=dict)
 
 
-def _resembling(
-    pipeline: "Pipeline", plan: Plan, look: Tensor, cond: Conditioning, negative: Conditioning | None
-) -> tuple[Conditioning, Conditioning | None]:
-    """Add the features of a picture to be resembled, and to the negative prompt those of none."""
-    weight = 1.0 if plan.change.ip_adapter_scale is None else plan.change.ip_adapter_scale
-    eye: Any = pipeline.denoiser.net.image_encoder
+class Engine:
+    """Draw the samples of any number of jobs on one model. Nothing runs but in `step`."""
 
-    def told(one: Conditioning, features: Tensor) -> Conditioning:
-        wide = features.expand(len(one), *features.shape[1:])
-        return replace(one, ip_adapter_tokens=wide, ip_adapter_scale=wide.new_full((len(one),), weight))
+    def __init__(self, components: Components) -> None:
+        self.components = components
+        self._live: dict[Ticket, Live] = {}
+        self._numbers = count()
+        self._batch: tuple[tuple[Any, ...], Batch] | None = None
+        self._served: dict[Any, int] = {}
+        self._steps = 0
 
-    return told(cond, eye.features(look)), negative and told(negative, eye.nothing(look))
+    @property
+    def idle(self) -> bool:
+        """Whether no sample is left to draw."""
+        return not self._live
+
+    def admit(self, job: Job) -> tuple[Ticket, ...]:
+        """Take a job. Its prompts and images are encoded now; its samples are drawn by `step`.
+
+        Raises:
+            InputError: an input is missing, does not fit, or cannot act.
+        """
+        prepared, number = prepare(self.components, job), next(self._numbers)
+        tickets = tuple(Ticket(number, index) for index in range(len(job.draws)))
+        for ticket in tickets:
+            row = Row(job.settings, prepared.conditioning[job.draws[ticket.index].prompt], job.adapters)
+            self._live[ticket] = Live(ticket, prepared, row)
+        return tickets
+
+    def progress(self, ticket: Ticket) -> float:
+        """Return the share of a sample's steps that are done; 1 for one that has left the engine."""
+        return self._live[ticket].done if ticket in self._live else 1.0
+
+    def cancel(self, *tickets: Ticket) -> None:
+        """Drop samples; the others go on."""
+        for ticket in tickets:
+            self._live.pop(ticket, None)
+
+    def pause(self, ticket: Ticket) -> Live:
+        """Take a sample out, as a value that `resume` takes, in this engine or another of the same model.
+
+        Raises:
+            InputError: the engine has no such sample.
+        """
+        if ticket not in self._live:
+            raise InputError(f"{ticket}: is not being drawn")
+        return self._live.pop(ticket)
+
+    def resume(self, live: Live) -> Ticket:
+        """Take a paused sample back, and return its new ticket."""
+        ticket = Ticket(next(self._numbers), live.ticket.index)
+        self._live[ticket] = replace(live, ticket=ticket)
+        return ticket
+
+    def step(self) -> Step:
+        """Make one network call for as many samples as can share it, and advance each.
+
+        Returns:
+            What was done; nothing where no sample is left.
+        """
+        chosen = self._choose()
+        if not chosen:
+            return Step()
+        started = [self._started(live) for live in chosen]
+        states = [live.state for live in started if live.state is not None]
+        batch = self._batch_of(started)
+        answers, shapes = batch(torch.cat([state.x for state in states]), [state.level for state in states])
+        step = Step(tuple(live.ticket for live in started), answers)
+        ended: list[Live] = []
+        for live, state, x0, shape in zip(started, states, answers.split(1), shapes, strict=True):
+            try:
+                after = self._advanced(live, state, x0, shape)
+            except NonFiniteError as error:
+                step.failed[live.ticket] = error
+                del self._live[live.ticket]
+                continue
+            self._live[live.ticket] = after
+            if after.state is not None and after.state.done:
+                ended.append(after)
+        self._finish(ended, step)
+        return step
+
+    def _choose(self) -> list[Live]:
+        """Choose samples that can share a call: of the kind that has waited longest, the oldest first."""
+        groups: dict[Any, list[Live]] = {}
+        for live in self._live.values():
+            key = live.ticket if live.job.repeats else compatible(live.row, live.prepared.shape)
+            groups.setdefault(key, []).append(live)
+        if not groups:
+            return []
+        self._steps += 1
+        key = min(groups, key=lambda one: self._served.get(one, 0))
+        self._served = {one: self._served.get(one, 0) for one in groups} | {key: self._steps}
+        limit = min(live.job.batch for live in groups[key])
+        return groups[key][:limit]
+
+    def _started(self, live: Live) -> Live:
+        if live.state is not None:
+            return live
+        return replace(live, state=first_state(self.components, live.prepared, live.ticket.index))
+
+    def _batch_of(self, started: Sequence[Live]) -> Batch:
+        """Return the batch of these samples: the last one, where it had the same."""
+        repeated = started[0].repeated
+        key = (tuple(live.ticket for live in started), repeated)
+        if self._batch is None or self._batch[0] != key:
+            self._batch = key, Batch(self.components, [live.row for live in started], repeated)
+        return self._batch[1]
+
+    def _advanced(self, live: Live, state: State[Tensor], x0: Tensor, shape: CallShape) -> Live:
+        """Advance one sample by its x0. Raises NonFiniteError for NaN or infinity."""
+        x0 = self._inpainted(live.prepared, x0, state)
+        one = live.job.draws[live.ticket.index]
+        if not x0.isfinite().all():
+            raise NonFiniteError(
+                f"step {state.i} of {len(state.grid) - 1}, sigma {state.level:g}, dtype {live.job.settings.dtype}: "
+                f"NaN or infinity in the sample of seed {one.seed}"
+            )
+        sampler = live.job.sampler
+        noise = draw([one.seed], query(sampler, state), state.x) if sampler.stochastic else None
+        return replace(live, state=sampler.advance(state, x0, noise), calls=_joined(live.calls, shape))
+
+    def _inpainted(self, prepared: Prepared, x0: Tensor, state: State[Tensor]) -> Tensor:
+        """Put the known image into x0 where nothing is painted."""
+        known, mask = prepared.known, prepared.mask
+        if known is None or mask is None:
+            return x0
+        if prepared.job.settings.mask_mode == "differential":
+            level = torch.full((1,), state.level, device=x0.device)
+            mask = painted_at(mask, expand(share(self.components.denoiser.process, level), x0))
+        return composite(x0, known, mask)
+
+    def _finish(self, ended: Sequence[Live], step: Step) -> None:
+        """Decode samples of the same job together, and let them go."""
+        for live in ended:
+            del self._live[live.ticket]
+        for number in dict.fromkeys(live.ticket.job for live in ended):
+            together = [live for live in ended if live.ticket.job == number]
+            try:
+                step.finished.update(self._decoded(together))
+            except NonFiniteError as error:
+                step.failed.update(dict.fromkeys((live.ticket for live in together), error))
+
+    def _decoded(self, together: Sequence[Live]) -> dict[Ticket, Sample]:
+        prepared = together[0].prepared
+        rows = torch.cat([live.state.x for live in together if live.state is not None])
+        places = [(len(rows), k) for k in range(len(rows))]
+        if prepared.job.repeats and prepared.job.replay is not None:
+            places = [prepared.job.replay.decoded]
+            rows = rows.expand(places[0][0], *rows.shape[1:])
+        media = decode(self.components, prepared.job.settings, rows, prepared.images)
+        return {
+            live.ticket: Sample(
+                media[place[1]],
+                rows[place[1]],
+                metadata_of(self.components, prepared, live.ticket.index, live.calls, place),
+            )
+            for live, place in zip(together, places, strict=True)
+        }
 
 
-def _recipe(
-    pipeline: "Pipeline", plan: Plan, row: Row, place: tuple[int, int], sums: InputHashes, handed: PreparedInputs
-) -> Metadata:
-    return Metadata(
-        model=pipeline.card.name,
-        fingerprint=pipeline.card.fingerprint,
-        prompt=row.prompt,
-        negative=plan.negative,
-        seed=row.seed,
-        size=plan.size,
-        sampler=Part(type(plan.sampler).__name__, asdict(plan.sampler)),  # type: ignore[call-overload]
-        grid=tuple(to_level(sigma) for sigma in plan.grid),
-        weight=plan.weight,
-        between=(to_level(plan.between[0]), to_level(plan.between[1])),
-        rescale=plan.rescale,
-        dtype=plan.dtype,
-        device=pipeline.device.type,
-        row=place[0],
-        rows=place[1],
-        versions=versions(),
-        **asdict(sums),
-        strength=plan.strength,
-        distilled_guidance=plan.distilled_guidance,
-        image_guidance=plan.image_guidance,
-        prompt_weighting=plan.prompt_weighting,
-        frames=plan.frames,
-        seconds=plan.seconds,
-        change=plan.change if row.other is None else replace(plan.change, variation_seed=row.other),
-        adapters=tuple(AppliedAdapter(one.name, one.fingerprint, float(weight)) for one, weight in handed.adapters),
-    )
-
-
-def versions() -> dict[str, str]:
-    """Name what decides the bits of a picture."""
-    return {"unnoise": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "pillow": PIL.__version__}
+def _joined(calls: tuple[CallShape, ...], shape: CallShape) -> tuple[CallShape, ...]:
+    """Add a call to a history, in which equal shapes in a row are counted."""
+    if calls and replace(calls[-1], calls=1) == shape:
+        return (*calls[:-1], replace(shape, calls=calls[-1].calls + 1))
+    return (*calls, shape)

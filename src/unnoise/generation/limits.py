@@ -1,4 +1,4 @@
-"""The limits of what may be asked for, and the checks that hold to them."""
+"""The ranges of options, and the checks that enforce them."""
 
 from math import inf, isfinite
 from typing import Any, Final
@@ -10,27 +10,29 @@ GUIDANCE: Final = 100.0
 SEEDS: Final = 2**63  # seeds are below this; sample k has seed + k
 SIDE: Final = 4096  # pixels
 AREA: Final = 1 << 22  # pixels computed at once
-TOTAL: Final = 1 << 28  # pixels of all pictures of one request, which are held in memory together
-PICTURES: Final = 4096  # samples of one prompt, and rows of one batch
-ALL: Final = 1 << 16  # pictures of one request
+TOTAL: Final = 1 << 28  # pixels of all images of one request, which memory holds together
+SAMPLES: Final = 4096  # of one prompt, and in one network call
+ALL: Final = 1 << 16  # samples of one request
 LETTERS: Final = 10_000  # of a prompt
 DTYPES: Final = ("float32", "bfloat16", "float16")
-FRAMES: Final = 1024  # of a film
-SECONDS: Final = 600.0  # of a sound
-LORA: Final = 4.0  # the largest weight of an adapter, either way
-STRENGTH: Final = 0.6  # of a change to an image, where the caller does not say
+FRAMES: Final = 1024  # of a video
+SECONDS: Final = 600.0  # of audio
+LORA: Final = 4.0  # the largest weight of a LoRA, positive or negative
+SCALE: Final = 2.0  # the largest weight of a control or an IP-Adapter
+RESAMPLES: Final = 100  # times that a stretch of steps is taken
+STRENGTH: Final = 0.6  # the default of an image without a mask
 
 
 def check_text(name: str, text: object) -> None:
     """Raise InputError unless `text` is Unicode of at most LETTERS letters."""
     if not isinstance(text, str):
-        raise InputError(f"{name} {text!r}: a text")
+        raise InputError(f"{name} {text!r}: must be text")
     if len(text) > LETTERS:
-        raise InputError(f"{name} of {len(text)} letters: at most {LETTERS}")
+        raise InputError(f"{name} of {len(text)} letters: at most {LETTERS} are allowed")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{name} {text!r}: not Unicode, it holds half a character") from None
+        raise InputError(f"{name} {text!r}: not Unicode: it contains an unpaired surrogate") from None
 
 
 def check_number(name: str, value: object, low: float, high: float) -> None:

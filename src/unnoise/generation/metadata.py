@@ -1,19 +1,81 @@
-"""What made a picture, complete enough to make it again, as one line of JSON in the picture itself."""
+"""Metadata of an output: everything that it takes to draw it again, as one line of JSON in the file itself."""
 
+import json
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
+from unnoise import __version__
 from unnoise.card import Part
+from unnoise.errors import InputError
 from unnoise.formats.strict_json import Strict, dump, parse
-from unnoise.generation.edit_options import NOTHING, Change
+from unnoise.generation.options import MaskMode
+from unnoise.text.prompt_weighting import PromptWeighting
 
 Level = float | Literal["inf"]
+SINCE = "0.2.0"  # the version that first wrote metadata of this form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Strict):
+    """Every choice behind a sample, defaults filled in; fields that are not described here are as in the options.
+
+    Args:
+        size: (width, height) in pixels; (0, 0) for audio.
+        sampler: class and fields.
+        levels: every noise level; the first may be "inf".
+    """
+
+    negative_prompt: str
+    size: tuple[int, int]
+    sampler: Part
+    levels: tuple[Level, ...]
+    guidance_scale: float
+    guidance_interval: tuple[Level, Level]
+    guidance_rescale: float
+    dtype: Literal["float32", "bfloat16", "float16"]
+    distilled_guidance: float | None = None
+    image_guidance: float | None = None
+    prompt_weighting: PromptWeighting = "refuse"
+    frames: int | None = None
+    seconds: float | None = None
+    variation: float | None = None
+    blend_prompt: str | None = None
+    blend_share: float | None = None
+    tile: int | None = None
+    strength: float | None = None
+    outpaint: tuple[int, int, int, int] | None = None
+    source_prompt: str | None = None
+    feather: int | None = None
+    mask_mode: MaskMode = "blend"
+    resample: int | None = None
+    control_scale: float | None = None
+    ip_adapter_scale: float | None = None
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """Every noise level as a number."""
+        return tuple(map(from_level, self.levels))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The levels between which guidance acts, as numbers."""
+        return from_level(self.guidance_interval[0]), from_level(self.guidance_interval[1])
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        return len(self.levels) - 1
+
+    @property
+    def guided(self) -> bool:
+        """Whether the network runs without the prompt, too."""
+        return self.guidance_scale != 1 or self.image_guidance not in (None, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedAdapter(Strict):
-    """Name an adapter by its file, the fingerprint of its tensors, and how much of it was worn."""
+    """An adapter: the name of its file, the fingerprint of its tensors, its weight."""
 
     name: str
     fingerprint: str
@@ -21,51 +83,62 @@ class AppliedAdapter(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata(Strict):
-    """Say how one picture was made.
+class CallShape(Strict):
+    """The shape of consecutive network calls. The last bits of an answer depend on it, so a replay repeats it.
 
-    model, fingerprint: the card's; sampler: its class and fields; grid: every level, the first may be "inf"; weight:
-    null + weight*(cond - null); between: the levels where that acted; size: (width, height) in pixels; row, rows: the
-    place in the batch, because the last bits of a network's answer depend on the shape of what it is asked; noise:
-    sha256 of a starting noise that was handed in, which no recipe can make again; image: sha256 of a picture that was
-    handed in, likewise, and mask of the mask that went with it; strength, embedded, image_weight, emphasis, frames,
-    seconds, change: as `Request` has them; hint, look: sha256 of pictures that were handed in likewise; adapters: what
-    the model wore; versions: of what computed it.
+    Args:
+        calls: how many calls had this shape.
+        rows, row: samples in the call, and the place of this one.
+        guided, place: samples that were guided, and the place of this one among them; -1 where it was not.
+        tokens: length to which the prompts were padded, 0 without text.
+        mixed: whether the samples had different adapters.
+    """
+
+    calls: int
+    rows: int
+    row: int
+    guided: int
+    place: int
+    tokens: int = 0
+    mixed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata(Settings):
+    """How one sample was made.
+
+    Args:
+        model, fingerprint: name and weights, from the card.
+        seed: of the starting noise; variation_seed: of the noise that a variation goes towards.
+        adapters: LoRA adapters that were applied.
+        calls: the shapes of the network calls, in order.
+        decoded: samples that were decoded together, and the place of this one.
+        noise, image, mask, control_image, ip_adapter_image: sha256 of inputs, None where there was none.
+        versions: of the programs that decide the bits.
     """
 
     model: str
     fingerprint: str
     prompt: str
-    negative: str
     seed: int
-    size: tuple[int, int]
-    sampler: Part
-    grid: tuple[Level, ...]
-    weight: float
-    between: tuple[Level, Level]
-    rescale: float
-    dtype: Literal["float32", "bfloat16", "float16"]
     device: str
-    row: int
-    rows: int
     versions: dict[str, str]
+    calls: tuple[CallShape, ...]
+    decoded: tuple[int, int] = (1, 0)
+    variation_seed: int | None = None
+    adapters: tuple[AppliedAdapter, ...] = ()
     noise: str | None = None
     image: str | None = None
     mask: str | None = None
-    strength: float | None = None
-    distilled_guidance: float | None = None
-    image_guidance: float | None = None
-    prompt_weighting: Literal["refuse", "apply", "literal"] = "refuse"
-    frames: int | None = None
-    seconds: float | None = None
-    change: Change = NOTHING
     control_image: str | None = None
-    look: str | None = None
-    adapters: tuple[AppliedAdapter, ...] = ()
+    ip_adapter_image: str | None = None
+
+
+INPUTS = ("noise", "image", "mask", "control_image", "ip_adapter_image")  # of which metadata has the sha256
 
 
 def to_level(sigma: float) -> Level:
-    """Write a level as JSON can: infinity, which it lacks, as "inf"."""
+    """Write a level as JSON can: infinity, which JSON lacks, as "inf"."""
     return "inf" if sigma == inf else float(sigma)
 
 
@@ -74,11 +147,30 @@ def from_level(level: Level) -> float:
     return inf if level == "inf" else level
 
 
-def to_json(recipe: Metadata) -> str:
-    """Write a recipe as one line of JSON in ASCII, always the same for the same recipe."""
-    return dump(recipe)
+def to_json(metadata: Metadata) -> str:
+    """Write metadata as one line of JSON in ASCII; equal metadata gives equal text."""
+    return dump(metadata)
 
 
 def from_json(text: str, where: str) -> Metadata:
-    """Read a recipe. Raises InputError, starting with `where`, for anything that a recipe cannot say."""
+    """Read metadata. Raises InputError, starting with `where`, for a former version and for anything not sound."""
+    former = _former_version(text)
+    if former is not None:
+        raise InputError(
+            f"{where}: written by unnoise {former}, whose metadata has another form; replay it with that version, "
+            f"this is {__version__}"
+        )
     return parse(Metadata, text, where)
+
+
+def _former_version(text: str) -> str | None:
+    """Return the version that wrote metadata of a former form, None for any other text."""
+    try:
+        content: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    versions = content.get("versions") if isinstance(content, dict) else None
+    version = versions.get("unnoise") if isinstance(versions, dict) else None
+    if not isinstance(version, str) or "levels" in content or len(version) > 20:
+        return None
+    return version

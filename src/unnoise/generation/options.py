@@ -1,136 +1,363 @@
-"""What `generate` is asked for, checked before anything heavy is loaded or computed."""
+"""What a person can ask of `generate` and `edit`, declared once.
 
-from dataclasses import dataclass
-from typing import Any
+The command line, the keywords of Python, the metadata of an output and `unnoise check` all read these dataclasses. A field
+carries its name, type and default; its `Option` carries range, group and help.
+"""
 
-from unnoise.card import Card
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal, get_type_hints
+
 from unnoise.errors import InputError, check_whole, nearest
-from unnoise.generation.edit_options import NOTHING, Change
-from unnoise.generation.limits import (
-    ALL,
-    DTYPES,
-    FRAMES,
-    GUIDANCE,
-    PICTURES,
-    SECONDS,
-    SEEDS,
-    STEPS,
-    check_levels,
-    check_number,
-    check_size,
-    check_text,
-)
+from unnoise.generation import limits
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.registry import GRIDS, SAMPLERS, known
 from unnoise.sampling.state import Sampler
 from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
+Kind = Literal[
+    "whole", "number", "text", "choice", "levels", "size", "sides", "image", "lora", "flag", "sampler", "schedule"
+]
+Group = Literal["basic", "guidance", "image input", "control", "adapters", "output", "advanced"]
+MaskMode = Literal["blend", "differential"]
+MASK_MODES: Final[tuple[MaskMode, ...]] = ("blend", "differential")
+SIDES: Final = ("left", "top", "right", "bottom")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Describe one option.
+
+    Args:
+        kind: how a value is checked, and read on the command line.
+        group: the heading of `--help` under which it stands.
+        help: one line for people.
+        low, high: the range of a number.
+        choices: the allowed words.
+        card: the field of the card's advice that is the default.
+        spelling: on the command line, where it is not the field's name.
+        python_only: the option has no form on the command line.
+    """
+
+    kind: Kind
+    group: Group
+    help: str
+    low: float = 0
+    high: float = 0
+    choices: tuple[str, ...] = ()
+    card: str = ""
+    spelling: tuple[str, ...] = ()
+    python_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """How samples are drawn; None is the default of the model's card."""
+
+    negative_prompt: Annotated[str, Option("text", "guidance", "What guidance leads away from.")] = ""
+    steps: Annotated[int | None, Option("whole", "basic", "Steps of the sampler.", 1, limits.STEPS, card="steps")] = (
+        None
+    )
+    guidance_scale: Annotated[
+        float | None,
+        Option(
+            "number", "basic", "Classifier-free guidance; 1 is off.", 0, limits.GUIDANCE,
+            card="guidance_scale", spelling=("--guidance-scale", "--guidance"),
+        ),
+    ] = None  # fmt: skip
+    sampler: Annotated[
+        str | Sampler[Any, Any] | None, Option("sampler", "basic", "Update rule, by any of its names.", card="sampler")
+    ] = None
+    schedule: Annotated[
+        str | tuple[float, ...] | None,
+        Option("schedule", "basic", "Spacing of the noise levels, or every level: inf,8,1,0.", card="schedule"),
+    ] = None
+    seed: Annotated[
+        int | None, Option("whole", "basic", "Seed of the first sample; sample k has seed + k.", 0, limits.SEEDS - 1)
+    ] = None
+    n: Annotated[
+        int, Option("whole", "basic", "Samples of each prompt.", 1, limits.SAMPLES, spelling=("--n", "-n"))
+    ] = 1
+    size: Annotated[
+        tuple[int, int] | None, Option("size", "basic", "WIDTHxHEIGHT in pixels, or one number.", 1, card="sizes")
+    ] = None
+    frames: Annotated[
+        int | None, Option("whole", "advanced", "Frames of a video.", 1, limits.FRAMES, card="frames")
+    ] = None
+    seconds: Annotated[
+        float | None, Option("number", "advanced", "Seconds of audio.", 1e-3, limits.SECONDS, card="seconds")
+    ] = None
+    guidance_interval: Annotated[
+        tuple[float, float] | None,
+        Option("levels", "guidance", "Levels LOW,HIGH between which guidance acts.", card="guidance_interval"),
+    ] = None
+    guidance_rescale: Annotated[
+        float | None,
+        Option("number", "guidance", "Share of the contrast of strong guidance that is taken back.", 0, 1,
+               card="guidance_rescale"),
+    ] = None  # fmt: skip
+    distilled_guidance: Annotated[
+        float | None,
+        Option("number", "guidance", "Guidance scale that a distilled network takes as an input.", 0, limits.GUIDANCE,
+               card="distilled_guidance"),
+    ] = None  # fmt: skip
+    image_guidance: Annotated[
+        float | None,
+        Option("number", "guidance", "Guidance scale of the image, for a model that follows instructions.", 0,
+               limits.GUIDANCE, card="image_guidance"),
+    ] = None  # fmt: skip
+    prompt_weighting: Annotated[
+        PromptWeighting,
+        Option(
+            "choice", "advanced", 'What "(word:1.3)" is: an error, a weight, plain text.', choices=PROMPT_WEIGHTINGS
+        ),
+    ] = "refuse"
+    variation: Annotated[
+        float | None, Option("number", "advanced", "Share of the way to the noise of --variation-seed.", 0, 1)
+    ] = None
+    variation_seed: Annotated[
+        int | None,
+        Option("whole", "advanced", "Seed of the first variation; variation k has + k.", 0, limits.SEEDS - 1),
+    ] = None
+    blend_prompt: Annotated[str | None, Option("text", "advanced", "Second prompt, blended with PROMPT.")] = None
+    blend_share: Annotated[
+        float | None, Option("number", "advanced", "Share of --blend-prompt, 0.5 unless given.", 0, 1)
+    ] = None
+    tile: Annotated[
+        int | None, Option("whole", "advanced", "Tiled: side of the windows in pixels.", 1, limits.SIDE)
+    ] = None
+    batch: Annotated[int | None, Option("whole", "advanced", "Samples in one network call.", 1, limits.SAMPLES)] = None
+    dtype: Annotated[
+        str | None, Option("choice", "advanced", "Numbers that the network computes with.", choices=limits.DTYPES)
+    ] = None
+    noise: Annotated[
+        Any, Option("image", "advanced", "Starting noise, (samples, *x0) or one of them.", python_only=True)
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.seed is not None:
+            check_whole("seed", self.seed, 0, limits.SEEDS - self.n)
+        if isinstance(self.schedule, tuple):
+            steps = len(explicit(self.schedule)) - 1
+            check_whole("steps of the schedule", steps, 1, limits.STEPS)
+            if self.steps not in (None, steps):
+                raise InputError(f"steps {self.steps}: the schedule has {steps} steps; give one of the two")
+        for first, second in (("variation", "variation_seed"), ("blend_share", "blend_prompt")):
+            if getattr(self, first) is not None and getattr(self, second) is None:
+                raise InputError(f"{first} {getattr(self, first)!r}: needs {second}")
+        if self.variation is None and self.variation_seed is not None:
+            raise InputError(f"variation_seed {self.variation_seed}: needs variation, 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class EditOptions:
+    """The image that is changed, and how (img2img, inpaint, outpaint)."""
+
+    image: Annotated[Any, Option("image", "image input", "Image to start from (img2img).")] = None
+    mask: Annotated[
+        Any, Option("image", "image input", "Mask: white or transparent is painted (inpaint), black is kept.")
+    ] = None
+    invert_mask: Annotated[bool, Option("flag", "image input", "Paint what is black in the mask.")] = False
+    strength: Annotated[
+        float | None, Option("number", "image input", "How far the image is changed; 1 ignores it.", 1e-3, 1)
+    ] = None
+    outpaint: Annotated[
+        tuple[int, int, int, int] | None,
+        Option("sides", "image input", "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", 0, limits.SIDE),
+    ] = None
+    source_prompt: Annotated[
+        str | None, Option("text", "image input", "What the image shows; it is inverted to its noise first.")
+    ] = None
+    feather: Annotated[
+        int | None,
+        Option("whole", "image input", "Pixels of the seam, half a latent cell unless given.", 0, limits.SIDE),
+    ] = None
+    mask_mode: Annotated[
+        MaskMode,
+        Option("choice", "image input", "What a grey of the mask is: a mixture, or a strength (differential).",
+               choices=MASK_MODES),
+    ] = "blend"  # fmt: skip
+    resample: Annotated[
+        int | None,
+        Option("whole", "image input", "RePaint: times that each stretch of steps is taken.", 1, limits.RESAMPLES),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.outpaint is not None and not any(self.outpaint):
+            raise InputError("outpaint 0,0,0,0: adds no pixels; give a positive number for one side")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOptions:
+    """Images that guide what is drawn: of a ControlNet, of an IP-Adapter."""
+
+    control_image: Annotated[Any, Option("image", "control", "Image whose shapes the control follows.")] = None
+    control_scale: Annotated[
+        float | None, Option("number", "control", "Weight of the control, 1 as trained.", 0, limits.SCALE)
+    ] = None
+    ip_adapter_image: Annotated[Any, Option("image", "control", "Image that the IP-Adapter imitates.")] = None
+    ip_adapter_scale: Annotated[
+        float | None, Option("number", "control", "Weight of the IP-Adapter, 1 as trained.", 0, limits.SCALE)
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterOptions:
+    """LoRA adapters that are applied."""
+
+    lora: Annotated[
+        Any, Option("lora", "adapters", "LoRA as FILE or FILE:WEIGHT, weight -4 to 4; may be repeated.")
+    ] = ()
+    partial: Annotated[bool, Option("flag", "adapters", "Apply a LoRA of which only some layers fit.")] = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How work is shown while it runs."""
+
+    progress: Annotated[bool, Option("flag", "output", "Show a bar for anything over a second.", python_only=True)] = (
+        True
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+OPTIONS: Final = (SamplingOptions, EditOptions, ControlOptions, AdapterOptions, OutputOptions)
+# Keywords of other tools, and of unnoise before 0.2, with the option that takes their place.
+OTHER_NAMES: Final = {
+    "num_inference_steps": "steps", "num_steps": "steps", "sampling_steps": "steps", "ddim_steps": "steps",
+    "cfg_scale": "guidance_scale", "cfg": "guidance_scale", "guidance": "guidance_scale", "scale": "guidance_scale",
+    "weight": "guidance_scale", "true_cfg_scale": "guidance_scale", "image_guidance_scale": "image_guidance",
+    "image_weight": "image_guidance", "embedded": "distilled_guidance", "guidance_embed": "distilled_guidance",
+    "denoising_strength": "strength", "denoise": "strength", "num_images_per_prompt": "n", "n_iter": "n",
+    "num_images": "n", "batch_count": "n", "batch_size": "batch", "generator": "seed", "width": "size",
+    "height": "size", "negative": "negative_prompt", "mask_image": "mask", "init_image": "image",
+    "sampler_name": "sampler", "scheduler": "schedule", "grid": "schedule", "sigmas": "schedule",
+    "timesteps": "schedule", "between": "guidance_interval", "rescale": "guidance_rescale",
+    "emphasis": "prompt_weighting", "expand": "outpaint", "repaint": "resample", "soft": "mask_mode",
+    "origin": "source_prompt", "toward": "blend_prompt", "toward_share": "blend_share", "hint": "control_image",
+    "hint_weight": "control_scale", "controlnet_conditioning_scale": "control_scale", "look": "ip_adapter_image",
+    "look_weight": "ip_adapter_scale", "num_frames": "frames", "audio_end_in_s": "seconds", "latents": "noise",
+    "watch": "callback", "callback_on_step_end": "callback", "loras": "lora", "keep_outside": "invert_mask",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Hold what was asked; None leaves the choice to the model's card.
-
-    weight: 0 ... 100, 1 = off; steps: 1 ... 1000; sampler: a name, or one itself; grid: a name, or every level; seed:
-    0 ... 2**63 - n; size: (width, height) in pixels; between: the levels between which guidance acts; rescale: 0 ... 1;
-    batch: pictures computed at once; dtype: of the network, None = as it was loaded; embedded: guidance that is an
-    input; image_weight: guidance towards a picture that a net sees, 0 ... 100; emphasis: what "(word:1.3)" is;
-    strength: how far an image is taken back to noise, as a share of the model's clock, above 0 to 1; frames, seconds:
-    of a film, of a sound; change: how a picture is changed.
-    Raises InputError that names the first argument that is out of its range, or that could not act.
-    """
+    """Everything that one call asks for. Raises InputError for the first option that is out of range."""
 
     prompts: tuple[str, ...]
-    negative: str = ""
-    steps: int | None = None
-    weight: float | None = None
-    sampler: str | Sampler[Any, Any] | None = None
-    grid: str | tuple[float, ...] | None = None
-    seed: int | None = None
-    size: tuple[int, int] | None = None
-    n: int = 1
-    between: tuple[float, float] | None = None
-    rescale: float | None = None
-    batch: int | None = None
-    dtype: str | None = None
-    distilled_guidance: float | None = None
-    image_guidance: float | None = None
-    prompt_weighting: PromptWeighting = "refuse"
-    strength: float | None = None
-    frames: int | None = None
-    seconds: float | None = None
-    change: Change = NOTHING
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    edit: EditOptions = field(default_factory=EditOptions)
+    control: ControlOptions = field(default_factory=ControlOptions)
+    adapters: AdapterOptions = field(default_factory=AdapterOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
 
     def __post_init__(self) -> None:
         if not self.prompts:
-            raise InputError("prompt: there is none; an empty text is the unconditional model")
-        for name, text in (("negative", self.negative), *(("prompt", prompt) for prompt in self.prompts)):
-            check_text(name, text)
-        check_whole("n", self.n, 1, PICTURES)
-        if len(self.prompts) * self.n > ALL:
-            raise InputError(f"{len(self.prompts)} prompts of n {self.n}: at most {ALL} pictures in all")
-        if self.steps is not None:
-            check_whole("steps", self.steps, 1, STEPS)
-        for name, weight in (("guidance weight", self.weight), ("image_weight", self.image_guidance)):
-            if weight is not None:
-                check_number(name, weight, 0, GUIDANCE)
-        if self.rescale is not None:
-            check_number("rescale", self.rescale, 0, 1)
-        if self.seed is not None:
-            check_whole("seed", self.seed, 0, SEEDS - self.n)
-        if self.batch is not None:
-            check_whole("batch", self.batch, 1, PICTURES)
-        if self.size is not None:
-            check_size(self.size)
-        if self.between is not None:
-            check_levels("between", self.between)
-        for name, value, known_ones in (
-            ("dtype", self.dtype, DTYPES),
-            ("emphasis", self.prompt_weighting, PROMPT_WEIGHTINGS),
-        ):
-            if value is not None and value not in known_ones:
-                raise InputError(f"{name} {value!r}: {nearest(str(value), known_ones)}")
-        self._check_extent()
-        if isinstance(self.sampler, str):
-            known("sampler", self.sampler, SAMPLERS)
-        elif self.sampler is not None and not hasattr(self.sampler, "advance"):
-            raise InputError(f"sampler {self.sampler!r}: a name, or an object with `advance`")
-        self._check_grid()
-
-    def _check_extent(self) -> None:
-        if self.distilled_guidance is not None:
-            check_number("embedded guidance", self.distilled_guidance, 0, GUIDANCE)
-        if self.strength is not None:
-            check_number("strength", self.strength, 1e-3, 1)
-            if self.grid is not None and not isinstance(self.grid, str):
-                raise InputError("strength: the grid that is given starts where it starts; leave one of them out")
-        if self.frames is not None:
-            check_whole("frames", self.frames, 1, FRAMES)
-        if self.seconds is not None:
-            check_number("seconds", self.seconds, 1e-3, SECONDS)
-        if self.change.repaint is not None and isinstance(self.sampler, str):
-            raise InputError(f"sampler {self.sampler!r}: repaint has one of its own; leave one of them out")
-
-    def _check_grid(self) -> None:
-        if isinstance(self.grid, str):
-            known("grid", self.grid, GRIDS)
-        elif self.grid is not None:
-            steps = len(explicit(self.grid)) - 1
-            check_whole("steps of the grid", steps, 1, STEPS)
-            if self.steps not in (None, steps):
-                raise InputError(f"steps {self.steps}: the grid that is given has {steps}; leave one of them out")
+            raise InputError("prompt: none is given; an empty text draws from the unconditional model")
+        for prompt in self.prompts:
+            limits.check_text("prompt", prompt)
+        if len(self.prompts) * self.sampling.n > limits.ALL:
+            raise InputError(
+                f"{len(self.prompts)} prompts of n {self.sampling.n}: at most {limits.ALL} samples in one request"
+            )
+        if self.edit.strength is not None and isinstance(self.sampling.schedule, tuple):
+            raise InputError("strength: cannot be combined with explicit levels of a schedule; leave one of them out")
+        if self.edit.resample is not None and self.sampling.sampler is not None:
+            raise InputError(f"sampler {self.sampling.sampler!r}: resample has its own sampler; leave one of them out")
 
 
-def parse_levels(text: str) -> tuple[float, ...] | None:
-    """Read levels such as "inf,10,2.5,0"; None where the text is not a list of numbers."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        return None
+def request_of(prompts: str | tuple[str, ...] | list[str], **options: Any) -> Request:
+    """Make a request of flat keywords.
+
+    Args:
+        prompts: one prompt or several.
+        options: fields of the five option classes, by name.
+
+    Raises:
+        InputError: an option is unknown, out of range, or cannot act.
+    """
+    homes = home_of_options()
+    for name in options:
+        if name not in homes:
+            raise InputError(unknown_option(name))
+    found: dict[str, Any] = {}
+    for name, kind in (("sampling", SamplingOptions), ("edit", EditOptions), ("control", ControlOptions),
+                       ("adapters", AdapterOptions), ("output", OutputOptions)):  # fmt: skip
+        found[name] = kind(**{key: _plain(key, value) for key, value in options.items() if homes[key] is kind})
+    return Request((prompts,) if isinstance(prompts, str) else tuple(prompts), **found)
 
 
-def notes(request: Request, card: Card) -> list[str]:
-    """Say what is allowed but seldom meant."""
-    found = []
-    if card.text and not all(prompt.strip() for prompt in request.prompts):
-        found.append("an empty prompt: this draws from the unconditional model")
-    return found
+def unknown_option(name: str) -> str:
+    """Say what an unknown keyword may have meant."""
+    if name in OTHER_NAMES:
+        return f"{name}: unknown here; the option is called {OTHER_NAMES[name]}"
+    return f"{name}: unknown option: {nearest(name, home_of_options())}"
+
+
+@lru_cache
+def home_of_options() -> dict[str, Any]:
+    """Name the class of every option."""
+    return {one.name: kind for kind in OPTIONS for one in fields(kind)}
+
+
+@lru_cache
+def described(kind: Any) -> dict[str, Option]:
+    """Give the `Option` of every field of an option class."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {one.name: hints[one.name].__metadata__[0] for one in fields(kind)}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Bring what people write in Python to the type of the field: one number for both sides, lists for tuples."""
+    if name == "size" and isinstance(value, int) and not isinstance(value, bool):
+        return value, value
+    return tuple(value) if isinstance(value, list) and name != "lora" else value
+
+
+def check_fields(options: Any) -> None:
+    """Raise InputError for the first field that is out of its range."""
+    kind: Any = type(options)
+    for name, option in described(kind).items():
+        value = getattr(options, name)
+        if value is not None:
+            _check(name, value, option)
+
+
+def _check(name: str, value: Any, option: Option) -> None:
+    if option.kind == "whole":
+        check_whole(name, value, int(option.low), int(option.high))
+    elif option.kind == "number":
+        limits.check_number(name, value, option.low, option.high)
+    elif option.kind == "text":
+        limits.check_text(name, value)
+    elif option.kind == "choice" and value not in option.choices:
+        raise InputError(f"{name} {value!r}: {nearest(str(value), option.choices)}")
+    elif option.kind == "flag" and not isinstance(value, bool):
+        raise InputError(f"{name} {value!r}: true or false")
+    elif option.kind == "size":
+        limits.check_size(value)
+    elif option.kind == "levels":
+        limits.check_levels(name, value)
+    elif option.kind == "sides":
+        if not isinstance(value, tuple | list) or len(value) != len(SIDES):
+            raise InputError(f"{name} {value!r}: four whole numbers, pixels at {', '.join(SIDES)}")
+        for side, pixels in zip(SIDES, value, strict=True):
+            check_whole(f"{name} {side}", pixels, int(option.low), int(option.high))
+    elif option.kind == "sampler":
+        if isinstance(value, str):
+            known("sampler", value, SAMPLERS)
+        elif not hasattr(value, "advance"):
+            raise InputError(f"sampler {value!r}: a name, or an object with the method `advance`")
+    elif option.kind == "schedule" and isinstance(value, str):
+        known("schedule", value, GRIDS)

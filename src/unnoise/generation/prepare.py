@@ -1,235 +1,285 @@
-"""What a caller hands in: a noise in place of what is drawn, a picture to be changed, a mask of what to keep of it."""
+"""From a job to what its network calls need: prompts, images and adapters become conditioning; noise becomes states."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from unnoise.components import ImageConditioner
-from unnoise.diffusion.inpainting import blend, cells, feathered, filled
+from unnoise.adapters.lora.hooks import ActiveAdapters
+from unnoise.components import Components
+from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.denoiser import Denoise
+from unnoise.diffusion.inpainting import fill, to_cells
+from unnoise.diffusion.inversion import invert
+from unnoise.diffusion.noise import START, draw
+from unnoise.diffusion.prediction import mix
+from unnoise.diffusion.slerp import slerp
 from unnoise.errors import InputError
-from unnoise.generation.limits import LORA, check_number
-from unnoise.generation.resolve import Plan
-from unnoise.spaces.space import Space
+from unnoise.generation.images import PreparedImages, prepare_images, sha256
+from unnoise.generation.metadata import Settings
+from unnoise.generation.resolve import Job
+from unnoise.sampling.samplers.ddim import DDIM
+from unnoise.sampling.samplers.restart import repaints
+from unnoise.sampling.state import State, start
 
-if TYPE_CHECKING:
-    from unnoise.adapters.lora.read import Adapter
-
-Mask = Image.Image | Tensor
-SHADES = ("1", "L", "P", "RGB")  # modes of a picture that is read as a mask
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RawInputs:
-    """Hold what a caller hands in, as `generate` describes it; adapters: what is worn, each with its weight."""
-
-    noise: Tensor | None = None
-    image: Image.Image | None = None
-    mask: Mask | None = None
-    control_image: Image.Image | None = None
-    look: Image.Image | None = None
-    adapters: "Sequence[tuple[Adapter, float]]" = ()
-
-
-@dataclass(frozen=True, slots=True)
-class InputHashes:
-    """Name what was handed in by its sha256, as a recipe does."""
-
-    noise: str | None = None
-    image: str | None = None
-    mask: str | None = None
-    control_image: str | None = None
-    look: str | None = None
+STRETCHES = 10  # into which RePaint divides the steps that it takes again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PreparedInputs:
-    """Hold what was handed in, checked.
+class Prepared:
+    """A job with everything that its network calls need.
 
-    noise: (rows, *d) in the unit frame; image: (1, 3, H, W) in [-1, 1], with what was added at its sides; mask:
-    (1, 1, H, W), 1 = keep, 0 = paint; hint: (1, 3, H, W) in [0, 1]; look: (1, 3, h, w) in [-1, 1], of its own size;
-    crop: (width, height) that is cut out of what is drawn, where the image's sides are no multiples of the model's.
+    Args:
+        job: the job.
+        shape: of one x0.
+        conditioning: of each prompt one row with the prompt, then the rows that guidance compares it with.
+        images: the image inputs.
+        known, mask: x0 (1, *d) that is kept, and where it is painted (1), on latent cells.
+        begin: x (1, *d) at which an edit begins, before noise is added or after inversion.
+        noise: starting noise (draws, *d) that the caller gave.
     """
 
-    noise: Tensor | None = None
-    image: Tensor | None = None
-    mask: Tensor | None = None
-    control_image: Tensor | None = None
-    look: Tensor | None = None
-    crop: tuple[int, int] | None = None
-    adapters: "Sequence[tuple[Adapter, float]]" = ()
-
-    def sums(self, row: int) -> InputHashes:
-        """Give the sums of what one row began with."""
-        first = None if self.noise is None else self.noise[row]
-        return InputHashes(*(_sha256(one) for one in (first, self.image, self.mask, self.control_image, self.look)))
-
-    def pasted(self, data: Tensor, soft: bool, feather: int) -> Tensor:
-        """Put kept pixels back, bit for bit, with a seam of `feather` pixels in what is painted, and cut to size.
-
-        data: (B, 3, H, W); soft: blend where the mask is between 0 and 1.
-        """
-        if self.image is not None and self.mask is not None:
-            shares = feathered(self.mask if soft else (self.mask == 1).float(), feather)
-            data = blend(data, self.image.to(data), shares.to(data))
-        return data if self.crop is None else data[..., : self.crop[1], : self.crop[0]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedInputs:
-    """Hold what a run makes of a picture: each (1, c, h, w), None where it has no part in it.
-
-    begun: x0 from which noise is begun; known: x0 that is kept, where mask, on its cells, says so; seen: beside x.
-    """
-
-    begun: Tensor | None = None
+    job: Job
+    shape: tuple[int, ...]
+    conditioning: Mapping[str, tuple[Conditioning, ...]]
+    images: PreparedImages
     known: Tensor | None = None
     mask: Tensor | None = None
-    seen: Tensor | None = None
+    begin: Tensor | None = None
+    noise: Tensor | None = None
+
+    def hashes(self, index: int) -> dict[str, str | None]:
+        """Return the sha256 of the inputs of one sample."""
+        return {**self.images.hashes(), "noise": None if self.noise is None else sha256(self.noise[index])}
 
 
-def encoded(handed: PreparedInputs, plan: Plan, space: Space, sight: ImageConditioner | None) -> EncodedInputs:
-    """Encode a picture once, for all that is made of it."""
-    image, mask = handed.image, handed.mask
-    if image is None:
-        return EncodedInputs()
-    seen = None if sight is None else sight.encode(image, mask)
-    begins = sight is None or plan.strength not in (None, 1)
-    keeps = mask is not None and (sight is None or not sight.masked)
-    known = space.encode(filled(image, mask)) if keeps and mask is not None else None
-    return EncodedInputs(
-        begun=space.encode(image) if begins else None,
-        known=known,
-        mask=cells(mask, space.factor) if keeps and mask is not None else None,
-        seen=seen,
-    )
+@torch.no_grad()
+def prepare(components: Components, job: Job) -> Prepared:
+    """Encode prompts and images of a job.
+
+    Raises:
+        InputError: an input is missing, does not fit, or cannot act.
+    """
+    settings, conditioner = job.settings, components.image_conditioner
+    _check(components, job)
+    inpaints = conditioner is None or not conditioner.masked
+    images = prepare_images(job.images, settings.size, conditioner, not inpaints, components.device)
+    shape = shape_of(components, settings)
+    noise = _noise(job, (len(job.draws), *shape), components.device)
+    known = mask = begin = None
+    if images.image is not None:
+        if images.mask is not None and inpaints:
+            known = components.space.encode(fill(images.image, images.mask))
+            mask = to_cells(images.mask, components.space.factor)
+        if conditioner is None or settings.strength not in (None, 1):
+            begin = components.space.encode(images.image)
+    with text_adapters(components, job):
+        conditioning = _conditioning(components, job, images)
+        prepared = Prepared(job, shape, conditioning, images, known, mask, begin, noise)
+        if settings.source_prompt is not None:
+            prepared = replace(prepared, begin=_inverted(components, prepared))
+    _check_hashes(prepared)
+    return prepared
 
 
-def given(
-    handed: RawInputs, shape: tuple[int, ...], plan: Plan, sight: ImageConditioner | None, device: torch.device
-) -> PreparedInputs:
-    """Check what is handed in. shape: (rows, *d) of x0. Raises InputError for what does not fit the plan or is missing."""
-    _check_together(handed, plan, sight)
-    for _, weight in handed.adapters:
-        check_number("lora weight", weight, -LORA, LORA)
-    control_image = None if handed.control_image is None else (_sized("hint", handed.control_image, plan.size) + 1) / 2
-    found = PreparedInputs(
-        noise=_starts(handed.noise, shape, device),
-        control_image=None if control_image is None else control_image.to(device),
-        look=None if handed.look is None else picture_data(handed.look).to(device),
-        adapters=handed.adapters,
-    )
-    if handed.image is None:
-        return found
-    image = picture_data(handed.image)
-    kept = None if handed.mask is None else mask_data(handed.mask, handed.image.size)
-    if plan.change.expand is not None:
-        image, kept = expanded(image, kept, plan.change.expand)
-    height, width = image.shape[-2:]
-    more = plan.size[0] - width, plan.size[1] - height
-    if not (more[0] >= 0 and more[1] >= 0):
-        raise InputError(f"image of {width}x{height}: the size asked for is {plan.size[0]}x{plan.size[1]}")
-    if more != (0, 0):
-        image, kept = (
-            padded(image, (0, 0, *more)),
-            None if kept is None else F.pad(kept, (0, more[0], 0, more[1]), value=1.0),
-        )
-    if kept is not None and not (sight is not None and sight.masked) and bool((kept == 0).all()):
-        raise InputError("mask: paints every pixel (0, black), so nothing of the image is kept; leave the mask out")
-    crop = None if more == (0, 0) else (width, height)
-    return replace(found, image=image.to(device), mask=None if kept is None else kept.to(device), crop=crop)
+def _check_hashes(prepared: Prepared) -> None:
+    """Raise InputError where a replay is given other inputs than its metadata names."""
+    if prepared.job.replay is None:
+        return
+    found = prepared.hashes(0)
+    for name, wanted in prepared.job.replay.hashes.items():
+        if wanted != found[name]:
+            given = "none" if found[name] is None else "another"
+            raise InputError(f"{name}: the metadata names one of sha256 {str(wanted)[:12]}, and {given} is given")
 
 
-def _check_together(handed: RawInputs, plan: Plan, sight: ImageConditioner | None) -> None:
-    """Raise InputError for what acts only beside something else that is not there, or that the model cannot take."""
-    change, image = plan.change, handed.image
-    for name, value in (("strength", plan.strength), ("expand", change.expand), ("origin", change.origin)):
-        if image is None and value is not None:
-            raise InputError(f"{name} {value!r}: acts on an image, and none is given")
-    if image is None and sight is not None:
-        raise InputError("image: this model changes a picture that it is shown, and none is given")
-    if image is None and handed.mask is not None:
-        raise InputError("mask: says what to keep of an image, and none is given")
-    masked = handed.mask is not None or change.expand is not None
-    if not masked and sight is not None and sight.masked:
-        raise InputError("mask: this model is told what to keep of the image (1, white) and what to paint (0, black)")
-    for name, acts in (("repaint", change.repaint), ("feather", change.feather), ("soft", change.soft != "blend")):
-        if acts and not masked:
-            raise InputError(f"{name}: acts along a mask, and none is given")
-    if image is not None and (plan.frames is not None or plan.seconds is not None):
-        raise InputError("image: this model makes no pictures")
-    if change.origin is not None and (sight is not None or plan.sampler.stochastic):
-        raise InputError(
-            "origin: the noise of a picture is found for a deterministic sampler, and a model that sees only x"
-        )
-    if change.tile is not None and (sight is not None or handed.control_image is not None):
-        raise InputError("tile: windows do not cut what the network sees beside x; draw without tiles")
-    for name, value in (("origin", change.origin), ("variation", change.variation)):
-        if handed.noise is not None and value is not None:
-            raise InputError(f"{name}: decides the noise, and one is handed in")
-    if change.variation is not None and change.origin is not None:
-        raise InputError("variation: decides the noise, and origin does too")
+def text_adapters(components: Components, job: Job) -> AbstractContextManager[None]:
+    """Apply the job's adapters to every network that runs within the block."""
+    return ActiveAdapters(components, job.adapters).on() if job.adapters else nullcontext()
 
 
-def _starts(noise: Tensor | None, shape: tuple[int, ...], device: torch.device) -> Tensor | None:
+def shape_of(components: Components, settings: Settings) -> tuple[int, ...]:
+    """Return the shape of one x0."""
+    width, height = settings.size
+    if settings.seconds is not None:
+        return components.space.shape(settings.seconds)
+    if settings.frames is not None:
+        return components.space.shape(height, width, settings.frames)
+    return components.space.shape(height, width)
+
+
+@torch.no_grad()
+def first_state(components: Components, prepared: Prepared, index: int) -> State[Tensor]:
+    """Return the state in which a sample starts."""
+    settings = prepared.job.settings
+    grid = settings.grid
+    if settings.source_prompt is not None and prepared.begin is not None:
+        x = prepared.begin
+    else:
+        x = _start_noise(components, prepared, index)
+        if prepared.begin is not None:
+            x = mix(prepared.begin, x, torch.full((1,), grid[0], device=x.device))
+    if settings.resample is not None:
+        grid = repaints(grid, max(1, settings.steps // STRETCHES), settings.resample)
+    return start(x, grid)
+
+
+def _start_noise(components: Components, prepared: Prepared, index: int) -> Tensor:
+    one = prepared.job.draws[index]
+    if prepared.noise is not None:
+        return prepared.noise[index : index + 1]
+    like = torch.empty(1, *prepared.shape, device=components.device)
+    x = draw([one.seed], START, like)
+    share = prepared.job.settings.variation
+    if share is None or one.variation_seed is None:
+        return x
+    return slerp(x, draw([one.variation_seed], START, like), share)
+
+
+def _conditioning(components: Components, job: Job, images: PreparedImages) -> dict[str, tuple[Conditioning, ...]]:
+    """Encode each prompt once, and the negative prompt where it acts."""
+    settings, encoder = job.settings, components.text_encoder
+    prompts = list(dict.fromkeys(one.prompt for one in job.draws))
+    null: Conditioning | None = None
+    if encoder is None:
+        rows = {prompt: Conditioning() for prompt in prompts}
+    else:
+        rows = dict(zip(prompts, encoder(prompts, settings.prompt_weighting), strict=True))
+        if settings.blend_prompt is not None and settings.blend_share is not None:
+            end = encoder([settings.blend_prompt], settings.prompt_weighting)[0]
+            rows = {prompt: _blended(row, end, settings.blend_share) for prompt, row in rows.items()}
+        null = encoder.negative(settings.negative_prompt, settings.prompt_weighting) if settings.guided else None
+    extra = _Extra(components, settings, images)
+    others: tuple[Conditioning, ...] = ()
+    if null is not None:
+        others = (extra.added(null, prompted=False),)
+        if settings.image_guidance is not None and others[0].image is not None:
+            others = (*others, replace(others[0], image=torch.zeros_like(others[0].image)))
+    return {prompt: (extra.added(row, prompted=True), *others) for prompt, row in rows.items()}
+
+
+class _Extra:
+    """What a job adds to the conditioning of every prompt."""
+
+    def __init__(self, components: Components, settings: Settings, images: PreparedImages) -> None:
+        self.settings, self.images, self.device = settings, images, components.device
+        self.dtype: torch.dtype = getattr(torch, components.dtype)
+        conditioner = components.image_conditioner
+        self.image = None
+        if conditioner is not None and images.image is not None:
+            self.image = conditioner.encode(images.image, images.mask)
+        self.ip_adapter: tuple[Tensor, Tensor] | None = None
+        if images.ip_adapter_image is not None:
+            encoder: Any = components.denoiser.net.image_encoder
+            self.ip_adapter = encoder.features(images.ip_adapter_image), encoder.nothing(images.ip_adapter_image)
+
+    def added(self, row: Conditioning, prompted: bool) -> Conditioning:
+        """Add to one row. prompted: whether the row has the prompt; without it, no IP-Adapter image acts."""
+        settings, one = self.settings, torch.ones(1, device=self.device)
+        if row.tokens is not None:
+            row = replace(row, tokens=row.tokens.to(self.dtype))  # once, not at every step
+        if settings.distilled_guidance is not None:
+            row = replace(row, distilled_guidance=one * settings.distilled_guidance)
+        if settings.seconds is not None:
+            row = replace(row, vector=torch.tensor([[0.0, settings.seconds]], device=self.device))
+        if self.image is not None:
+            row = replace(row, image=self.image)
+        if self.images.control_image is not None:
+            scale = 1.0 if settings.control_scale is None else settings.control_scale
+            row = replace(row, control_image=self.images.control_image, control_scale=one * scale)
+        if self.ip_adapter is not None:
+            scale = 1.0 if settings.ip_adapter_scale is None else settings.ip_adapter_scale
+            tokens = self.ip_adapter[0 if prompted else 1]
+            row = replace(row, ip_adapter_tokens=tokens, ip_adapter_scale=tokens.new_full((1,), scale))
+        return row
+
+
+def _blended(first: Conditioning, second: Conditioning, share: float) -> Conditioning:
+    """Blend the features of two prompts. Raises InputError where their shapes differ."""
+    pair = collate([first, second])
+    mixed = {
+        name: value.any(0, keepdim=True) if value.dtype == torch.bool else torch.lerp(value[:1], value[1:], share)
+        for name, value in pair.given().items()
+    }
+    return Conditioning(**mixed)
+
+
+def _inverted(components: Components, prepared: Prepared) -> Tensor:
+    """Find the noise that the image comes from, with its source prompt and without guidance."""
+    settings, encoder = prepared.job.settings, components.text_encoder
+    if prepared.begin is None or settings.source_prompt is None:
+        raise InputError("source_prompt: acts on an image, and none is given")
+    row = Conditioning() if encoder is None else encoder([settings.source_prompt], settings.prompt_weighting)[0]
+    extra = _Extra(components, settings, replace(prepared.images, image=None))
+    denoise: Denoise = components.denoiser.bind(extra.added(row, prompted=True))
+    return invert(DDIM(), denoise, prepared.begin, settings.grid)
+
+
+def _noise(job: Job, shape: tuple[int, ...], device: torch.device) -> Tensor | None:
+    noise = job.noise
     if noise is None:
         return None
+    if not isinstance(noise, Tensor):
+        raise InputError(f"noise {type(noise).__name__}: a tensor of shape {list(shape)}")
     starts = noise[None] if noise.ndim == len(shape) - 1 else noise
     if starts.shape != shape or not starts.isfinite().all():
-        raise InputError(f"noise {list(noise.shape)}: finite, and {list(shape)} for this size and number of pictures")
+        raise InputError(f"noise {list(noise.shape)}: must be finite and of shape {list(shape)} for this request")
     return starts.to(device, torch.float32)
 
 
-def _sized(name: str, image: Image.Image, size: tuple[int, int]) -> Tensor:
-    if image.size != size:
-        raise InputError(f"{name} of {image.size[0]}x{image.size[1]}: {size[0]}x{size[1]} is drawn, and it fits that")
-    return picture_data(image)
-
-
-def expanded(image: Tensor, kept: Tensor | None, sides: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Add pixels left, above, right and below: to be painted, with the colour of the border until they are."""
-    left, above, right, below = sides
-    kept = torch.ones_like(image[:, :1]) if kept is None else kept
-    return padded(image, sides), F.pad(kept, (left, right, above, below))
-
-
-def padded(image: Tensor, sides: Sequence[int]) -> Tensor:
-    """Repeat the border left, above, right and below."""
-    left, above, right, below = sides
-    return F.pad(image, (left, right, above, below), mode="replicate")
-
-
-def picture_data(image: Image.Image) -> Tensor:
-    """Turn a picture into data (1, 3, H, W) in [-1, 1]."""
-    values = torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32))
-    return (values / 127.5 - 1).permute(2, 0, 1)[None]
-
-
-def mask_data(mask: Mask, size: tuple[int, int]) -> Tensor:
-    """Turn a mask into (1, 1, H, W) in [0, 1]: white or 1 keeps, black or 0 paints. size: (width, height).
-
-    A tensor is (H, W), or that behind ones. Raises InputError for another size, values out of range, a picture with
-    transparency or of more than 8 bits, and a mask that keeps everything.
-    """
-    if isinstance(mask, Image.Image):
-        if mask.mode not in SHADES or mask.has_transparency_data:
-            raise InputError(f"mask of mode {mask.mode}: 8 bits without transparency; white keeps, black paints")
-        mask = torch.from_numpy(np.array(mask.convert("L"), dtype=np.float32)) / 255
-    found = mask.detach().float()
-    if found.shape[-2:] != size[::-1] or found.numel() != size[0] * size[1]:
-        raise InputError(f"mask {list(mask.shape)}: height {size[1]} and width {size[0]}, as the image has")
-    if not bool(((found >= 0) & (found <= 1)).all()):
-        raise InputError("mask: numbers in [0, 1]; 1 keeps, 0 paints")
-    if bool((found == 1).all()):
-        raise InputError("mask: keeps every pixel (1, white), so there is nothing to paint (0, black)")
-    return found.reshape(1, 1, size[1], size[0])
-
-
-def _sha256(values: Tensor | None) -> str | None:
-    return None if values is None else hashlib.sha256(values.cpu().contiguous().numpy().tobytes()).hexdigest()
+def _check(components: Components, job: Job) -> None:
+    """Raise InputError for what acts only with an input that is missing, or that the model cannot use."""
+    settings, images, conditioner = job.settings, job.images, components.image_conditioner
+    net, name = components.denoiser.net, components.card.name
+    for option, attribute, argument in (("control_image", "control", "control"),
+                                        ("ip_adapter_image", "image_encoder", "ip_adapter")):  # fmt: skip
+        given, loaded = getattr(images, option) is not None, getattr(net, attribute, None) is not None
+        if given and not loaded:
+            raise InputError(f"{option}: {name!r} was loaded without {argument}; use load(..., {argument}=...)")
+        if loaded and not given:
+            raise InputError(f"{option}: none is given, and {name!r} was loaded with {argument}")
+    for option, image in (("control_scale", images.control_image), ("ip_adapter_scale", images.ip_adapter_image)):
+        if getattr(settings, option) is not None and image is None:
+            raise InputError(
+                f"{option} {getattr(settings, option):g}: acts on {option.replace('scale', 'image')}, which is not given"
+            )
+    edits = ("strength", "outpaint", "source_prompt")
+    if images.image is None:
+        for option in edits:
+            if getattr(settings, option) is not None:
+                raise InputError(f"{option} {getattr(settings, option)!r}: acts on an image, and none is given")
+        if conditioner is not None:
+            raise InputError(f"image: {name!r} edits images, and none is given")
+        if images.mask is not None:
+            raise InputError("mask: acts on an image, and none is given")
+    elif components.card.modality != "image":
+        raise InputError(f"image: {name!r} makes {components.card.modality}, and edits no images")
+    masked = images.mask is not None or settings.outpaint is not None
+    if conditioner is not None and conditioner.masked and not masked:
+        raise InputError(
+            f"mask: {name!r} is an inpainting model and needs one; white (1) is painted, black (0) is kept"
+        )
+    acting = (
+        ("resample", settings.resample),
+        ("feather", settings.feather),
+        ("mask_mode", settings.mask_mode != "blend"),
+    )
+    for option, acts in acting:
+        if acts and not masked:
+            raise InputError(f"{option}: acts along a mask, and none is given")
+    if images.invert_mask and images.mask is None:
+        raise InputError("invert_mask: acts on a mask, and none is given")
+    if settings.source_prompt is not None and (conditioner is not None or job.sampler.stochastic):
+        raise InputError("source_prompt: inversion needs a deterministic sampler and a model without image channels")
+    if settings.tile is not None and (conditioner is not None or images.control_image is not None):
+        raise InputError("tile: tiles do not cut image channels or a control_image; leave tile out")
+    if settings.blend_prompt is not None and components.text_encoder is None:
+        raise InputError(f"blend_prompt: {name!r} has no text encoder")
+    for option in ("source_prompt", "variation"):
+        if job.noise is not None and getattr(settings, option) is not None:
+            raise InputError(f"{option}: determines the noise, which is given; leave one of them out")
+    if settings.variation is not None and settings.source_prompt is not None:
+        raise InputError("variation: determines the noise, and so does source_prompt; leave one of them out")

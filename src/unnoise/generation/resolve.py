@@ -1,279 +1,357 @@
-"""What a request comes to on one model: each choice that was left open is made, by the card or by the library."""
+"""From options and card to a job: every default is filled in, and nothing is computed yet."""
 
-from dataclasses import dataclass
-from math import inf, sqrt
-from typing import Any, Literal
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any
 
-import torch
+from torch import Tensor
 
 from unnoise.card import Advice, Card, Part, Setting
-from unnoise.diffusion.process import VP, Process, Table
-from unnoise.errors import InputError, check_whole, nearest
-from unnoise.generation.edit_options import NOTHING, Change
-from unnoise.generation.limits import AREA, GUIDANCE, STEPS, TOTAL, check_levels, check_number, check_size
+from unnoise.components import Components
+from unnoise.diffusion.levels import named_schedule, start_level
+from unnoise.diffusion.process import Process
+from unnoise.errors import InputError, nearest
+from unnoise.generation import limits
+from unnoise.generation.images import RawImages, drawn_size, opened, resized
+from unnoise.generation.loras import Loras, read_loras
+from unnoise.generation.metadata import CallShape, Settings, to_level
 from unnoise.generation.options import Request
-from unnoise.sampling import defaults as choose, registry as names
+from unnoise.sampling import defaults, registry
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.samplers.restart import RePaint
 from unnoise.sampling.state import Sampler
-from unnoise.text.prompt_weighting import PromptWeighting
 
 AnySampler = Sampler[Any, Any]
-Dtype = Literal["float32", "bfloat16", "float16"]
+BATCH = 8  # samples in one network call, where the caller does not say how many
+BATCH_AREA = 1 << 20  # pixels of all samples of a call, likewise
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Hold every choice, as `Request` describes them. Both weights 1 leave the unconditional model unasked."""
+class Draw:
+    """One sample of a job: its prompt, the seed of its noise, the seed of the noise that a variation goes towards."""
 
+    prompt: str
+    seed: int
+    variation_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What former metadata demands of a job that draws one sample again.
+
+    Args:
+        calls: the shapes of the network calls; empty to compute freely, as for a sample that was stored half-way.
+        decoded: samples that were decoded together, and the place of this one.
+        hashes: sha256 of each input.
+    """
+
+    calls: tuple[CallShape, ...]
+    decoded: tuple[int, int]
+    hashes: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """What the engine draws.
+
+    Args:
+        settings: every choice that the samples share.
+        sampler: the object that `settings.sampler` names.
+        draws: the samples.
+        batch: samples in one network call, at most.
+        images: the opened image inputs.
+        noise: starting noise (draws, *x0) or (*x0), as the caller gave it.
+        adapters: LoRA adapters with their weights.
+        replay: of a job that draws a former sample again.
+    """
+
+    settings: Settings
     sampler: AnySampler
-    grid: tuple[float, ...]
-    weight: float
-    between: tuple[float, float]
-    rescale: float
-    negative: str
-    size: tuple[int, int]
-    dtype: Dtype
-    distilled_guidance: float | None = None
-    image_guidance: float | None = None
-    prompt_weighting: PromptWeighting = "refuse"
-    strength: float | None = None
-    frames: int | None = None
-    seconds: float | None = None
-    change: Change = NOTHING
+    draws: tuple[Draw, ...]
+    batch: int
+    images: RawImages
+    noise: Tensor | None = None
+    adapters: Loras = ()
+    replay: Replay | None = None
 
     @property
-    def guided(self) -> bool:
-        """Say whether the unconditional model is asked."""
-        return self.weight != 1 or self.image_guidance not in (None, 1)
+    def repeats(self) -> tuple[CallShape, ...]:
+        """The shapes of network calls that are repeated, none for a job that is computed freely."""
+        return () if self.replay is None else self.replay.calls
 
 
-def decide(request: Request, card: Card, process: Process, factor: int, dtype: Dtype = "float32") -> Plan:
-    """Make every choice: what was asked, else what the card advises, else the library's best.
+def resolve(request: Request, components: Components) -> Job:
+    """Fill every default of a request: what was asked for, else the card's advice, else the library's best.
 
-    factor: pixels that both sides must be a multiple of; dtype: of the weights. Raises InputError where the model cannot
-    do what is asked.
+    Raises:
+        InputError: the model cannot do what is asked for.
     """
-    advice = card.advice
-    _check(advice)
-    weight = advice.guidance_scale if request.weight is None else request.weight
-    if card.text is None:
-        if any(request.prompts) or request.weight not in (None, 1):
-            raise InputError(
-                f"prompt: {card.name!r} is a model without text, which takes an empty prompt and no guidance"
-            )
-        weight = 1.0
-    image_guidance = _image_weight(request, card)
-    between, rescale = (0.0, inf), 0.0
-    if weight != 1 or image_guidance not in (None, 1):
-        low, high = advice.guidance_interval
-        between = request.between or (low, inf if high is None else high)
-        rescale = advice.guidance_rescale if request.rescale is None else request.rescale
-    elif request.negative or request.between or request.rescale:
-        raise InputError("negative, between and rescale act through guidance, and its weight is 1, which is off")
-    distilled_guidance = _distilled_guidance(request, card, weight)
-    sampler, grid = route(request, card, process)
-    if request.change.repaint is not None:
-        sampler = RePaint()
-    return Plan(
+    raw = request.edit
+    images = RawImages(
+        raw.image,
+        raw.mask,
+        request.control.control_image,
+        request.control.ip_adapter_image,
+        raw.invert_mask,
+        raw.outpaint,
+    )
+    images = resized(opened(images), request.sampling.size)
+    size = drawn_size(images, components.factor) or request.sampling.size
+    adapters = read_loras(request.adapters.lora, components, request.adapters.partial)
+    sampler, settings = settle(request, components, size, images.image is not None)
+    return Job(
+        settings=settings,
         sampler=sampler,
-        grid=grid,
-        weight=float(weight),
-        between=between,
-        rescale=float(rescale),
-        negative=request.negative,
-        size=_size(request, card, factor),
-        dtype=dtype if request.dtype is None else request.dtype,  # type: ignore[arg-type]
-        distilled_guidance=distilled_guidance,
-        image_guidance=image_guidance,
-        prompt_weighting=request.prompt_weighting,
-        strength=request.strength,
-        frames=_frames(request, card),
-        seconds=_seconds(request, card),
-        change=_change(request, card, factor),
+        draws=_draws(request),
+        batch=request.sampling.batch or default_batch(settings.size),
+        images=images,
+        noise=request.sampling.noise,
+        adapters=adapters,
     )
 
 
-def route(request: Request, card: Card, process: Process) -> tuple[AnySampler, tuple[float, ...]]:
-    """Choose sampler and grid. A list of levels that the card advises gives way to another number of steps.
-
-    What was fitted to this number of steps goes before all else that was not asked for.
-    """
-    ends = start_level(request.strength, process), process.sigma_min
-    setting = _fitted(request, card.advice)
-    if setting is not None:
-        return sampler_of(setting.sampler, "card"), names.within(explicit((ends[0], *setting.levels)), *ends)
-    wanted = card.advice.sampler if request.sampler is None else request.sampler
-    asked = card.advice.schedule if request.grid is None else request.grid
-    if isinstance(asked, tuple) and request.steps in (None, len(asked) - 1):
-        best, grid = choose.default(len(asked) - 1, *ends)[0], names.within(explicit(asked), *ends)
-    else:
-        steps = request.steps or card.advice.steps
-        best, grid = choose.default(steps, *ends)
-        if isinstance(asked, str) or wanted is not None:
-            name = asked if isinstance(asked, str) else "default"
-            grid = named_grid(name, steps, process, ends[0], **_own(request, card))
-    return (best if wanted is None else names.sampler(wanted) if isinstance(wanted, str) else wanted), grid
+def default_batch(size: tuple[int, int]) -> int:
+    """Return how many samples go into one network call, where the caller does not say."""
+    return max(1, min(BATCH, BATCH_AREA // max(1, size[0] * size[1])))
 
 
-def start_level(strength: float | None, process: Process) -> float:
-    """Say from which level a request starts: the noisiest, or where a share of the model's clock leads.
-
-    So a strength means the same noise with every sampler and number of steps. Raises InputError where that is no noise.
-    """
-    if strength is None or strength == 1:
-        return process.sigma_max
-    ends = torch.tensor([process.sigma_min, process.sigma_max], dtype=torch.float64)
-    low, high = process.time(ends).tolist()
-    level = float(process.sigma(torch.tensor(low + strength * (high - low), dtype=torch.float64)))
-    if level <= process.sigma_min:
-        raise InputError(f"strength {strength:g}: leads to level {level:g}, where there is no noise to take away")
-    return level
+def _draws(request: Request) -> tuple[Draw, ...]:
+    """List the samples: sample k has seed + k; variations share the seed and differ in where they go."""
+    options = request.sampling
+    first = secrets.randbits(32) if options.seed is None else options.seed
+    towards = options.variation_seed
+    if towards is not None:
+        return tuple(Draw(prompt, first, towards + k) for prompt in request.prompts for k in range(options.n))
+    return tuple(Draw(prompt, first + k) for prompt in request.prompts for k in range(options.n))
 
 
-def named_grid(
-    name: str, steps: int, process: Process, sigma_max: float | None = None, **own: Any
-) -> tuple[float, ...]:
-    """Build a grid by name, with what it needs of a process. Raises InputError where the two do not go together.
-
-    sigma_max: the first level, where that is below the process's; own: options that are the model's, such as its shift,
-    which act where the grid has them.
-    """
-    top = process.sigma_max if sigma_max is None else sigma_max
-    options: dict[str, Any] = {}
-    wanted = names.GRIDS[names.known("grid", name, names.GRIDS)].options
-    if "sigma_at" in wanted:
-        ends = process.time(torch.tensor([top, process.sigma_min], dtype=torch.float64)).tolist()
-        options = {"first": ends[0], "last": ends[1]}
-        options["sigma_at"] = lambda time: process.sigma(torch.tensor(time, dtype=torch.float64)).item()
-    options |= {option: value for option, value in own.items() if option in wanted}
-    if "table" in wanted:
-        if not isinstance(process, VP | Table):
-            raise InputError(
-                f"grid {name!r}: strides through a table of levels, which {type(process).__name__} has not; "
-                f"'uniform' and 'beta' take any clock, 'flow' and 'angle' any range"
-            )
-        if top != process.sigma_max:
-            raise InputError(
-                f"grid {name!r}: strides through the whole table, also above a strength; 'uniform' does not"
-            )
-        options = {"table": [sqrt((1 - a) / a) if a else inf for a in process.table()]}
-    return names.grid(name, steps, top, process.sigma_min, **options)
-
-
-def _fitted(request: Request, advice: Advice) -> Setting | None:
-    """Find what the card has for as many steps, where sampler and grid are left open."""
-    steps = request.steps or advice.steps
-    open_ = all(one is None for one in (request.sampler, request.grid, request.strength, request.change.repaint))
-    return next((setting for setting in advice.fitted if open_ and len(setting.levels) == steps), None)
-
-
-def sampler_of(part: Part, where: str = "recipe") -> AnySampler:
-    """Build the sampler that a recipe or a card names. Raises InputError for a class that the program has not."""
-    known = {type(made).__name__: type(made) for made in (entry.make() for entry in names.SAMPLERS.values())}
-    known |= {made.__name__: made for made in (Fitted, RePaint)}
-    if part.class_ not in known:
-        raise InputError(f"{where}: sampler {part.class_!r}: {nearest(part.class_, known)}")
-    try:
-        return known[part.class_](**part.args)
-    except TypeError as error:
-        raise InputError(f"{where}: sampler {part.class_}: {error}") from None
-
-
-def _change(request: Request, card: Card, factor: int) -> Change:
-    """Settle how a picture is changed."""
-    change = request.change
-    if change.tile is not None and change.tile % factor:
-        raise InputError(f"tile {change.tile}: a multiple of {factor} for {card.name!r}")
-    if card.modality != "image" and change != NOTHING:
-        raise InputError(f"{card.name!r} makes no pictures, so there is none to change")
-    if change.toward is not None and card.text is None:
-        raise InputError(f"toward: {card.name!r} is a model without text")
-    return change
-
-
-def _check(advice: Advice) -> None:
-    """Raise InputError where a card advises what nobody may ask for."""
+def settle(
+    request: Request, components: Components, size: tuple[int, int] | None, has_image: bool
+) -> tuple[AnySampler, Settings]:
+    """Make every choice. size: that is drawn, None for the card's."""
+    options, card, process = request.sampling, components.card, components.denoiser.process
+    advice = card.advice
+    _check_advice(advice)
+    scale = advice.guidance_scale if options.guidance_scale is None else options.guidance_scale
+    if card.text is None:
+        if any(request.prompts) or options.guidance_scale not in (None, 1):
+            raise InputError(f"prompt: {card.name!r} has no text encoder; use an empty prompt and no guidance_scale")
+        scale = 1.0
+    image_guidance = _image_guidance(options.image_guidance, card)
+    guided = scale != 1 or image_guidance not in (None, 1)
+    if not guided and (options.negative_prompt or options.guidance_interval or options.guidance_rescale):
+        raise InputError(
+            "negative_prompt, guidance_interval and guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
+        )
     low, high = advice.guidance_interval
-    try:
-        check_whole("steps", advice.steps, 1, STEPS)
-        check_number("guidance", advice.guidance_scale, 0, GUIDANCE)
-        check_number("rescale", advice.guidance_rescale, 0, 1)
-        check_levels("between", (low, inf if high is None else high))
-        for size in advice.sizes:
-            check_size(size)
-    except InputError as error:
-        raise InputError(f"the card's advice: {error}") from None
+    interval = options.guidance_interval or (low, inf if high is None else high)
+    rescale = advice.guidance_rescale if options.guidance_rescale is None else options.guidance_rescale
+    strength = _strength(request, has_image and components.image_conditioner is None)
+    sampler, grid = route(request, card, process, strength, size)
+    if request.edit.resample is not None:
+        sampler = RePaint()
+    settings = Settings(
+        negative_prompt=options.negative_prompt,
+        size=_size(request, card, components.factor, size),
+        sampler=Part(type(sampler).__name__, asdict(sampler)),  # type: ignore[call-overload]
+        levels=tuple(map(to_level, grid)),
+        guidance_scale=float(scale),
+        guidance_interval=(to_level(interval[0]), to_level(interval[1])) if guided else (0.0, "inf"),
+        guidance_rescale=float(rescale) if guided else 0.0,
+        dtype=options.dtype or components.dtype,  # type: ignore[arg-type]
+        distilled_guidance=_distilled_guidance(request, card, scale),
+        image_guidance=image_guidance,
+        prompt_weighting=options.prompt_weighting,
+        frames=_frames(options.frames, card),
+        seconds=_seconds(options.seconds, card),
+        variation=options.variation,
+        blend_prompt=options.blend_prompt,
+        blend_share=_blend_share(request),
+        tile=_tile(options.tile, card, components.factor),
+        strength=strength,
+        outpaint=request.edit.outpaint,
+        source_prompt=request.edit.source_prompt,
+        feather=request.edit.feather,
+        mask_mode=request.edit.mask_mode,
+        resample=request.edit.resample,
+        control_scale=request.control.control_scale,
+        ip_adapter_scale=request.control.ip_adapter_scale,
+    )
+    return sampler, settings
 
 
-def _own(request: Request, card: Card) -> dict[str, Any]:
-    """Give the options of grids that a model sets: its shift, and of FLUX the tokens, one for 16 x 16 pixels."""
+def route(
+    request: Request, card: Card, process: Process, strength: float | None = None, size: tuple[int, int] | None = None
+) -> tuple[AnySampler, tuple[float, ...]]:
+    """Choose sampler and levels.
+
+    A schedule fitted to this number of steps comes first, unless a sampler or schedule is asked for. Explicit levels of
+    the card give way to another number of steps.
+    """
+    options, advice = request.sampling, card.advice
+    ends = start_level(strength, process), process.sigma_min
+    setting = _fitted(request, advice, strength)
+    if setting is not None:
+        return sampler_of(setting.sampler, "card"), registry.within(explicit((ends[0], *setting.levels)), *ends)
+    named, spacing = named_sampler(options.sampler, options.schedule)
+    wanted = advice.sampler if named is None else named
+    schedule = advice.schedule if spacing is None else spacing
+    if isinstance(schedule, tuple) and options.steps in (None, len(schedule) - 1):
+        best, grid = defaults.default(len(schedule) - 1, *ends)[0], registry.within(explicit(schedule), *ends)
+    else:
+        steps = options.steps or advice.steps
+        best, grid = defaults.default(steps, *ends)
+        if isinstance(schedule, str) or wanted is not None:
+            name = schedule if isinstance(schedule, str) else "default"
+            grid = named_schedule(name, steps, process, ends[0], **own_options(card, size))
+    return (best if wanted is None else registry.sampler(wanted) if isinstance(wanted, str) else wanted), grid
+
+
+def own_options(card: Card, size: tuple[int, int] | None) -> dict[str, Any]:
+    """Return the options of schedules that a model sets: its shift, and the tokens of FLUX (16x16 pixels each)."""
     own: dict[str, Any] = {} if card.advice.shift is None else {"shift": card.advice.shift}
-    size = request.size or next(iter(card.advice.sizes), None)
+    size = size or next(iter(card.advice.sizes), None)
     if card.family == "flux1" and size is not None:
         own["tokens"] = max(1, size[0] * size[1] // 256)
     return own
 
 
-def _distilled_guidance(request: Request, card: Card, weight: float) -> float | None:
-    """Settle the guidance that a distilled network takes as an input, which is not to be taken for the other."""
-    own = card.advice.distilled_guidance
-    if own is None and request.distilled_guidance is not None:
-        raise InputError(
-            f"embedded guidance {request.distilled_guidance:g}: {card.name!r} takes none as an input; use guidance"
-        )
-    if own is not None and request.weight not in (None, 1) and not request.negative:
-        raise InputError(
-            f"guidance {weight:g}: {card.name!r} takes its guidance as an input: embedded {weight:g}; guidance proper "
-            f"asks it twice a step, and acts on it only against a negative prompt"
-        )
-    return own if request.distilled_guidance is None else request.distilled_guidance
+def named_sampler(
+    sampler: str | AnySampler | None, schedule: str | tuple[float, ...] | None
+) -> tuple[str | AnySampler | None, str | tuple[float, ...] | None]:
+    """Read a sampler's name of another tool, which may name a schedule, too. Raises InputError for two schedules."""
+    return sampler, schedule
 
 
-def _image_weight(request: Request, card: Card) -> float | None:
-    """Settle the guidance towards a picture that a network sees."""
+def sampler_of(part: Part, where: str = "metadata") -> AnySampler:
+    """Build the sampler that metadata or a card names. Raises InputError for an unknown class or its arguments."""
+    classes = {type(made).__name__: type(made) for made in (entry.make() for entry in registry.SAMPLERS.values())}
+    classes |= {made.__name__: made for made in (Fitted, RePaint)}
+    if part.class_ not in classes:
+        raise InputError(f"{where}: sampler {part.class_!r}: {nearest(part.class_, classes)}")
+    try:
+        return classes[part.class_](**part.args)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: sampler {part.class_}: {error}") from None
+
+
+def _fitted(request: Request, advice: Advice, strength: float | None) -> Setting | None:
+    """Find the card's schedule for this number of steps, where sampler and schedule are left open."""
+    options = request.sampling
+    chosen = (options.sampler, options.schedule, strength, request.edit.resample)
+    if any(one is not None for one in chosen):
+        return None
+    steps = options.steps or advice.steps
+    return next((setting for setting in advice.fitted if len(setting.levels) == steps), None)
+
+
+def _strength(request: Request, starts_from_image: bool) -> float | None:
+    """Settle the strength: 1 where a mask, an outpaint or a source prompt already says what changes."""
+    edit = request.edit
+    if edit.strength is not None or not starts_from_image or isinstance(request.sampling.schedule, tuple):
+        return edit.strength
+    return 1.0 if (edit.mask, edit.outpaint, edit.source_prompt) != (None, None, None) else limits.STRENGTH
+
+
+def _blend_share(request: Request) -> float | None:
+    if request.sampling.blend_prompt is None:
+        return None
+    return 0.5 if request.sampling.blend_share is None else request.sampling.blend_share
+
+
+def _check_advice(advice: Advice) -> None:
+    """Raise InputError for a card whose advice is out of range."""
+    low, high = advice.guidance_interval
+    try:
+        limits.check_number("steps", advice.steps, 1, limits.STEPS)
+        limits.check_number("guidance_scale", advice.guidance_scale, 0, limits.GUIDANCE)
+        limits.check_number("guidance_rescale", advice.guidance_rescale, 0, 1)
+        limits.check_levels("guidance_interval", (low, inf if high is None else high))
+        for size in advice.sizes:
+            limits.check_size(size)
+    except InputError as error:
+        raise InputError(f"the card's advice: {error}") from None
+
+
+def _distilled_guidance(request: Request, card: Card, scale: float) -> float | None:
+    """Settle the guidance that is an input of a distilled network; classifier-free guidance is another thing."""
+    own, given = card.advice.distilled_guidance, request.sampling.distilled_guidance
+    if own is None and given is not None:
+        raise InputError(f"distilled_guidance {given:g}: {card.name!r} has no such input; use guidance_scale")
+    if own is not None and request.sampling.guidance_scale not in (None, 1) and not request.sampling.negative_prompt:
+        raise InputError(
+            f"guidance_scale {scale:g}: {card.name!r} takes its guidance as an input; use distilled_guidance {scale:g}. "
+            f"Classifier-free guidance runs it twice a step, and acts only with a negative_prompt"
+        )
+    return own if given is None else float(given)
+
+
+def _image_guidance(given: float | None, card: Card) -> float | None:
     own = card.advice.image_guidance
-    if own is None and request.image_guidance is not None:
-        raise InputError(f"image_weight {request.image_guidance:g}: {card.name!r} has no guidance towards a picture")
-    return own if request.image_guidance is None else float(request.image_guidance)
+    if own is None and given is not None:
+        raise InputError(f"image_guidance {given:g}: {card.name!r} has no guidance towards an image")
+    return own if given is None else float(given)
 
 
-def _frames(request: Request, card: Card) -> int | None:
-    """Settle the frames of a film, which are stride*k + 1."""
+def _frames(given: int | None, card: Card) -> int | None:
+    """Settle the frames of a video, which are stride*k + 1."""
     own, stride = card.advice.frames, card.advice.stride
-    if own is None and request.frames is not None:
-        raise InputError(f"frames {request.frames}: {card.name!r} makes no films")
-    frames = own if request.frames is None else request.frames
+    if own is None and given is not None:
+        raise InputError(f"frames {given}: {card.name!r} makes no video")
+    frames = own if given is None else given
     if frames is not None and (frames - 1) % stride:
         near = (frames - 1) // stride * stride + 1
         raise InputError(
-            f"frames {frames}: {card.name!r} makes {stride}*k + 1 of them, such as {near} or {near + stride}"
+            f"frames {frames}: {card.name!r} makes {stride}*k + 1 frames, such as {near} or {near + stride}"
         )
     return frames
 
 
-def _seconds(request: Request, card: Card) -> float | None:
-    """Settle the seconds of a sound."""
+def _seconds(given: float | None, card: Card) -> float | None:
     own = card.advice.seconds
-    if own is None and request.seconds is not None:
-        raise InputError(f"seconds {request.seconds:g}: {card.name!r} makes no sounds")
-    return own if request.seconds is None else float(request.seconds)
+    if own is None and given is not None:
+        raise InputError(f"seconds {given:g}: {card.name!r} makes no audio")
+    return own if given is None else float(given)
 
 
-def _size(request: Request, card: Card, factor: int) -> tuple[int, int]:
+def _tile(tile: int | None, card: Card, factor: int) -> int | None:
+    if tile is not None and (card.modality != "image" or tile % factor):
+        raise InputError(f"tile {tile}: a multiple of {factor}, for a model of images")
+    return tile
+
+
+def _size(request: Request, card: Card, factor: int, size: tuple[int, int] | None) -> tuple[int, int]:
     if card.modality == "audio":
-        if request.size is not None:
-            raise InputError(f"size {request.size[0]}x{request.size[1]}: {card.name!r} makes sounds; give seconds")
+        if size is not None:
+            raise InputError(f"size {size[0]}x{size[1]}: {card.name!r} makes audio; use seconds")
         return 0, 0
-    if request.size is None and not card.advice.sizes:
-        raise InputError(f"size: the card of {card.name!r} advises none; give one")
-    width, height = request.size or card.advice.sizes[0]
+    if size is None and not card.advice.sizes:
+        raise InputError(f"size: the card of {card.name!r} has no default; give one")
+    width, height = size or card.advice.sizes[0]
     if width % factor or height % factor or not width * height:
-        raise InputError(f"size {width}x{height}: both must be multiples of {factor} for {card.name!r}")
-    at_once, count = request.batch or 1, len(request.prompts) * request.n
-    if at_once * width * height > AREA:
-        raise InputError(f"{at_once} pictures of {width}x{height} at once: at most {AREA} pixels in all")
-    if count * width * height > TOTAL:
-        raise InputError(f"{count} pictures of {width}x{height}: at most {TOTAL // (width * height)} in one request")
+        raise InputError(f"size {width}x{height}: both sides must be multiples of {factor} for {card.name!r}")
+    together, count = request.sampling.batch or 1, len(request.prompts) * request.sampling.n
+    if together * width * height > limits.AREA:
+        raise InputError(f"batch {together} of {width}x{height}: at most {limits.AREA} pixels in one network call")
+    if count * width * height > limits.TOTAL:
+        most = limits.TOTAL // (width * height)
+        raise InputError(f"{count} samples of {width}x{height}: at most {most} in one request")
     return width, height
+
+
+def parse_levels(text: str) -> tuple[float, ...] | None:
+    """Read levels such as "inf,10,2.5,0"; None where the text is not a list of numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return None
+
+
+def notes(prompts: Sequence[str], card: Card) -> list[str]:
+    """Say what is allowed but seldom meant."""
+    if card.text and not all(prompt.strip() for prompt in prompts):
+        return ["an empty prompt: draws from the unconditional model"]
+    return []

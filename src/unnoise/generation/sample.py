@@ -1,23 +1,21 @@
-"""What is made: a picture, a film or a sound, with its x0 and the recipe that makes it again."""
+"""What is generated: an image, a video or audio, with its x0 and the metadata that reproduces it."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from unnoise.generation.metadata import Metadata
-from unnoise.generation.resolve import Plan
-from unnoise.sampling.state import State
 
-Callback = Callable[[float, Tensor], None]  # (share of the work done in 0 ... 1, the current guess of x0)
+Callback = Callable[[int, Tensor], bool | None]  # (network calls so far, x0 (B, *d) of the last); False cancels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Video:
-    """Pictures of one size, `fps` a second."""
+    """Images of one size, `fps` a second."""
 
     frames: Sequence[Image.Image]
     fps: float
@@ -25,69 +23,81 @@ class Video:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """Waves (channels, n) in [-1, 1], `rate` a second."""
+    """Waves (channels, n) in [-1, 1], `rate` samples a second."""
 
     waves: Tensor
     rate: int
 
 
-Made = Image.Image | Video | Audio
+Media = Image.Image | Video | Audio
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Sample:
-    """What was made, its x0 (*d) in coordinates of the model's space, and the recipe that makes it again."""
+    """One generated sample.
 
-    made: Made
+    Args:
+        media: an image, a video or audio.
+        x0: (*d), in the coordinates of the model's space.
+        metadata: everything that reproduces it.
+    """
+
+    media: Media
     x0: Tensor
-    recipe: Metadata
+    metadata: Metadata
+
+    def __repr__(self) -> str:
+        width, height = self.metadata.size
+        what = f"{width}x{height} " if width else ""
+        return (
+            f"Sample({what}{type(self.media).__name__.lower()}, prompt={self.metadata.prompt!r}, "
+            f"seed={self.metadata.seed}, model={self.metadata.model!r})"
+        )
 
     @property
     def image(self) -> Image.Image:
-        """Give the picture. Raises AttributeError where the sample is none."""
-        if not isinstance(self.made, Image.Image):
-            raise AttributeError(f"image: this sample is a {type(self.made).__name__.lower()}")
-        return self.made
+        """The image. Raises AttributeError where the sample is something else."""
+        if not isinstance(self.media, Image.Image):
+            raise AttributeError(
+                f"image: this sample is {_named(self.media)}; use .{type(self.media).__name__.lower()}"
+            )
+        return self.media
 
     @property
     def video(self) -> Video:
-        """Give the film. Raises AttributeError where the sample is none."""
-        if not isinstance(self.made, Video):
-            raise AttributeError("video: this sample is no film")
-        return self.made
+        """The video. Raises AttributeError where the sample is something else."""
+        if not isinstance(self.media, Video):
+            raise AttributeError(f"video: this sample is {_named(self.media)}")
+        return self.media
 
     @property
     def audio(self) -> Audio:
-        """Give the sound. Raises AttributeError where the sample is none."""
-        if not isinstance(self.made, Audio):
-            raise AttributeError("audio: this sample is no sound")
-        return self.made
+        """The audio. Raises AttributeError where the sample is something else."""
+        if not isinstance(self.media, Audio):
+            raise AttributeError(f"audio: this sample is {_named(self.media)}")
+        return self.media
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the sample with its metadata, atomically; `unnoise replay` draws it again from the file.
+
+        Args:
+            path: ends in .png, .webp or .jpg for an image, .webp, .png or .mp4 for a video, .wav for audio.
+
+        Raises:
+            InputError: the ending is another, or the file cannot be written.
+        """
+        from unnoise.generation.media.files import write_sample
+
+        write_sample(path, self)
+
+    def _repr_png_(self) -> bytes:
+        """Show the sample in a notebook."""
+        from unnoise.generation.media.files import preview
+
+        out = BytesIO()
+        preview(self).save(out, "PNG")
+        return out.getvalue()
 
 
-def made_of(data: Tensor, plan: Plan, fps: float, rate: int) -> Sequence[Made]:
-    """Make what people look at or listen to of data in [-1, 1]: (B, C, H, W), (B, C, T, H, W), (B, C, n)."""
-    if plan.seconds is not None:
-        return [Audio(row[:, : round(plan.seconds * rate)].float().cpu(), rate) for row in data]
-    if plan.frames is not None:
-        return [Video(pictures(row.transpose(0, 1)), fps) for row in data]
-    return pictures(data)
-
-
-def pictures(data: Tensor) -> list[Image.Image]:
-    """Turn data (B, 1 or 3, H, W) in [-1, 1] into pictures of 8 bits."""
-    whole = ((data.float() + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(np.ascontiguousarray(one.squeeze(2) if one.shape[2] == 1 else one)) for one in whole]
-
-
-def share(
-    watch: Callback | None, done: float, part: float, plan: Plan
-) -> Callable[[State[Tensor], Tensor], None] | None:
-    """Tell a watcher the share of the whole work that is done, where `part` of it is this batch."""
-    if watch is None:
-        return None
-
-    def looked(state: State[Tensor], x0: Tensor) -> None:
-        within = (state.i + (state.stage + 1) / plan.sampler.queries) / (len(plan.grid) - 1)
-        watch(done + part * within, x0)
-
-    return looked
+def _named(media: Media) -> str:
+    return "an image" if isinstance(media, Image.Image) else "a video" if isinstance(media, Video) else "audio"

@@ -1,4 +1,4 @@
-"""Sounds as WAV files of 16 bits that carry their recipes in a comment.
+"""Audio as WAV files of 16 bits that carry metadata in a comment.
 
 Source: IBM and Microsoft 1991, "Multimedia programming interface and data specifications 1.0", WAVE and INFO chunks.
 """
@@ -7,29 +7,30 @@ import io
 import os
 import struct
 import wave
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
-from unnoise.generation.metadata import Metadata, from_json, to_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from unnoise.generation.metadata import Metadata, to_json
 
 SUFFIXES = (".wav",)
 FULL = 32767  # the largest number of 16 bits
 LONGEST = 1 << 20  # bytes of a comment
 
 
-def write_sound(path: str | os.PathLike[str], waves: "Tensor", rate: int, recipe: Metadata) -> None:
-    """Write waves (channels, n) in [-1, 1] atomically. Raises InputError where they are not finite, or cannot be written.
+def write_audio(path: str | os.PathLike[str], waves: Tensor, rate: int, metadata: Metadata) -> None:
+    """Write waves (channels, n) in [-1, 1] atomically, `rate` samples a second.
 
-    rate: samples a second.
+    Raises:
+        InputError: the waves are not finite, or the file cannot be written.
     """
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: audio is written as {', '.join(SUFFIXES)}")
     if not bool(waves.isfinite().all()):
-        raise InputError(f"{path}: the sound holds NaN or infinity")
+        raise InputError(f"{path}: the audio contains NaN or infinity")
     numbers = np.rint(waves.clamp(-1, 1).numpy().T * FULL).astype("<i2")
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
@@ -37,23 +38,18 @@ def write_sound(path: str | os.PathLike[str], waves: "Tensor", rate: int, recipe
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(np.ascontiguousarray(numbers).tobytes())
-    whole = out.getvalue() + _comment(to_json(recipe))
+    whole = out.getvalue() + _comment(to_json(metadata))
     with replacing(path) as target:
         target.write(whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:])
 
 
-def read_sound_recipe(path: str | os.PathLike[str]) -> Metadata:
-    """Read the recipe of a sound. Raises InputError where the file is none, or has no sound recipe."""
-    try:
-        with open(path, "rb") as file:
-            text = _find(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (struct.error, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path}: not a sound WAV file: {error}") from None
-    if not text:
-        raise InputError(f"{path}: carries no recipe: it was not made by this program, or its texts were stripped")
-    return from_json(text, f"{path}: recipe")
+def read_text(path: str | os.PathLike[str]) -> str | None:
+    """Read the metadata of a .wav as text, None where it has none. Raises ValueError where it is no WAV file."""
+    with open(path, "rb") as file:
+        try:
+            return _find(file)
+        except (struct.error, UnicodeDecodeError) as error:
+            raise ValueError(str(error)) from None
 
 
 def _comment(text: str) -> bytes:

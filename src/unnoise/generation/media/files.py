@@ -1,60 +1,72 @@
-"""Samples as files: pictures, films and sounds, each with its recipe; and a picture of what they look like."""
+"""Samples as files, by the ending of the name; and an image that shows any sample."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from unnoise.generation.media import audio as sound, image as picture, video as film
-from unnoise.generation.metadata import Metadata
-
-if TYPE_CHECKING:
-    from unnoise.generation.sample import Audio, Sample
+from unnoise.errors import InputError
+from unnoise.generation.media import audio, image, video
+from unnoise.generation.metadata import Metadata, from_json
+from unnoise.generation.sample import Audio, Sample, Video
 
 Modality = Literal["image", "video", "audio"]
-SUFFIXES = {"image": (".png",), "video": film.SUFFIXES, "audio": sound.SUFFIXES}
-WIDE, HIGH, INK, PAPER = 480, 160, "#2b5c8a", "white"  # of the picture of a sound
+SUFFIXES = {"image": image.SUFFIXES, "video": video.SUFFIXES, "audio": audio.SUFFIXES}
+WIDE, HIGH, INK, PAPER = 480, 160, "#2b5c8a", "white"  # of the image of a sound
 
 
 def suffixes(modality: Modality) -> tuple[str, ...]:
-    """Give the endings that files of a modality may have, the one that is taken unasked first."""
-    if modality == "video" and film.has_pyav():
-        return (".mp4", *(suffix for suffix in film.SUFFIXES if suffix != ".mp4"))
+    """Return the endings that files of a modality may have, the default first."""
+    if modality == "video" and video.has_pyav():
+        return (".mp4", *(suffix for suffix in video.SUFFIXES if suffix != ".mp4"))
     return SUFFIXES[modality]
 
 
-def write_sample(path: str | os.PathLike[str], sample: "Sample") -> None:
-    """Write what a sample is, with its recipe, atomically. Raises InputError where it cannot be written."""
-    from unnoise.generation.sample import Audio, Video
-
-    if isinstance(sample.made, Video):
-        film.write_film(path, sample.made.frames, sample.made.fps, sample.recipe)
-    elif isinstance(sample.made, Audio):
-        sound.write_sound(path, sample.made.waves, sample.made.rate, sample.recipe)
+def write_sample(path: str | os.PathLike[str], sample: Sample) -> None:
+    """Write a sample with its metadata, atomically. Raises InputError where it cannot be written."""
+    if isinstance(sample.media, Video):
+        video.write_video(path, sample.media.frames, sample.media.fps, sample.metadata)
+    elif isinstance(sample.media, Audio):
+        audio.write_audio(path, sample.media.waves, sample.media.rate, sample.metadata)
     else:
-        picture.write_picture(path, sample.made, sample.recipe)
+        image.write_image(path, sample.media, sample.metadata)
 
 
-def read_recipe(path: str | os.PathLike[str]) -> Metadata:
-    """Read the recipe of a file that `write_sample` wrote. Raises InputError where it has none that is sound."""
+def read_metadata(path: str | os.PathLike[str]) -> Metadata:
+    """Read the metadata of a file that `write_sample` wrote.
+
+    Raises:
+        InputError: the file cannot be read, has no metadata, or its metadata is not sound.
+    """
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"{path}: not a regular file")
     suffix = Path(path).suffix.lower()
-    if suffix in sound.SUFFIXES:
-        return sound.read_sound_recipe(path)
-    return film.read_film_recipe(path) if suffix in (".webp", ".mp4") else picture.read_recipe(path)
+    read = {".wav": audio.read_text, ".mp4": video.read_text}.get(suffix, image.read_text)
+    try:
+        text = read(path)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a valid {suffix or 'image'} file: {error}") from None
+    if not text:
+        raise InputError(f"{path}: has no metadata: another program wrote it, or the metadata was stripped")
+    if text.startswith("["):
+        raise InputError(f"{path}: a sheet of several samples; replay the file of one sample")
+    return from_json(text, f"{path}: metadata")
 
 
-def look(sample: "Sample") -> Image.Image:
-    """Give a picture of a sample: itself, a film's first, middle and last frame, the waves of a sound."""
-    from unnoise.generation.sample import Audio, Video
-
-    if isinstance(sample.made, Video):
-        frames = sample.made.frames
-        return _beside([frames[0], frames[len(frames) // 2], frames[-1]])
-    return _waves(sample.made) if isinstance(sample.made, Audio) else sample.made
+def preview(sample: Sample) -> Image.Image:
+    """Return an image of a sample: itself; the first, middle and last frame of a video; the waves of audio."""
+    if isinstance(sample.media, Video):
+        frames = sample.media.frames
+        return _side_by_side([frames[0], frames[len(frames) // 2], frames[-1]])
+    return _waves(sample.media) if isinstance(sample.media, Audio) else sample.media
 
 
-def _beside(frames: list[Image.Image]) -> Image.Image:
+def _side_by_side(frames: list[Image.Image]) -> Image.Image:
     width, height = frames[0].size
     strip = Image.new("RGB", (width * len(frames), height))
     for number, frame in enumerate(frames):
@@ -62,16 +74,16 @@ def _beside(frames: list[Image.Image]) -> Image.Image:
     return strip
 
 
-def _waves(made: "Audio") -> Image.Image:
-    """Draw the range of the waves over time, a column for each stretch of it, a band for each channel."""
-    channels, length = made.waves.shape
+def _waves(audio: Audio) -> Image.Image:
+    """Draw the range of the waves over time, one column for each stretch, one band for each channel."""
+    channels, length = audio.waves.shape
     page = Image.new("RGB", (WIDE, HIGH), PAPER)
     pen = ImageDraw.Draw(page)
     band = HIGH / channels
     for channel in range(channels):
         middle = (channel + 0.5) * band
         for column in range(WIDE):
-            part = made.waves[channel, column * length // WIDE : (column + 1) * length // WIDE + 2]
+            part = audio.waves[channel, column * length // WIDE : (column + 1) * length // WIDE + 2]
             if part.numel():
                 high, low = float(part.max()), float(part.min())
                 ends = (middle - high * band * 0.47, middle - low * band * 0.47)

@@ -1,4 +1,4 @@
-"""Pictures as PNG files that carry their recipes."""
+"""Images as files that carry metadata: PNG, WebP without loss, JPEG; and images that people give."""
 
 import os
 import warnings
@@ -10,82 +10,77 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
-from unnoise.generation.metadata import Metadata, from_json, to_json
+from unnoise.generation.metadata import Metadata, to_json
 
-KEY = "unnoise"  # keyword of the text chunk that holds a recipe, or a list of them in a sheet
-
-PIXELS = 16_000_000  # of a picture that is opened to be changed
+KEY = "unnoise"  # keyword of the text chunk of a PNG with metadata, of one sample or of those on a sheet
+SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
+QUALITY = 95  # of a JPEG
+PIXELS = 16_000_000  # of an image that is opened
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-LONGEST = 1 << 20  # letters of a text chunk: what Pillow reads, PngImagePlugin.MAX_TEXT_CHUNK
+LONGEST = 1 << 20  # letters of a text chunk that Pillow reads, PngImagePlugin.MAX_TEXT_CHUNK
+LONGEST_COMMENT = 65_533  # bytes of a comment of a JPEG
 
 
-def write_picture(path: str | os.PathLike[str], image: Image.Image, recipes: Metadata | Sequence[Metadata]) -> None:
-    """Write a PNG that carries its recipe, or those of the pictures on a sheet, atomically.
+def write_image(path: str | os.PathLike[str], image: Image.Image, metadata: Metadata | Sequence[Metadata]) -> None:
+    """Write an image with its metadata, or with that of the samples on a sheet, atomically.
 
-    Raises InputError where the file cannot be written.
+    Args:
+        path: ends in one of SUFFIXES.
+        image: the image.
+        metadata: of a sample, or of several.
+
+    Raises:
+        InputError: the ending is another, or the file cannot be written.
     """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path}: images are written as {', '.join(SUFFIXES)}")
+    content = encode(image, metadata, suffix)
     with replacing(path) as file:
-        file.write(png(image, recipes))
+        file.write(content)
 
 
-def png(image: Image.Image, recipes: Metadata | Sequence[Metadata]) -> bytes:
-    """Encode a picture; equal pictures and recipes give equal bytes. A sheet too large for its recipes has none."""
-    if isinstance(recipes, Metadata):
-        text = to_json(recipes)
+def encode(image: Image.Image, metadata: Metadata | Sequence[Metadata], suffix: str = ".png") -> bytes:
+    """Encode an image; equal images and metadata give equal bytes. A sheet of too many samples has no metadata."""
+    if isinstance(metadata, Metadata):
+        text = to_json(metadata)
     else:
-        text = f"[{', '.join(to_json(one) for one in recipes)}]"
-        text = text if len(text) < LONGEST else "[]"
-    info = PngImagePlugin.PngInfo()
-    info.add_text(KEY, text, zip=len(text) > 4096)
+        text = f"[{', '.join(map(to_json, metadata))}]"
+        text = text if len(text) < (LONGEST_COMMENT if suffix.startswith(".j") else LONGEST) else "[]"
     out = BytesIO()
-    image.save(out, "PNG", pnginfo=info, compress_level=6)
+    if suffix == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_text(KEY, text, zip=len(text) > 4096)
+        image.save(out, "PNG", pnginfo=info, compress_level=6)
+    elif suffix == ".webp":
+        image.save(out, "WEBP", lossless=True, xmp=text.encode())
+    else:
+        if len(text) > LONGEST_COMMENT:
+            raise InputError(f"metadata of {len(text)} letters: a JPEG takes {LONGEST_COMMENT}; write a .png")
+        image.convert("RGB").save(out, "JPEG", quality=QUALITY, comment=text.encode())
     return out.getvalue()
 
 
-def read_recipe(path: str | os.PathLike[str]) -> Metadata:
-    """Read the recipe of a picture. Raises InputError where the file is no PNG, or has no recipe, or not a sound one."""
-    if Path(path).exists() and not Path(path).is_file():
-        raise InputError(f"{path}: cannot be read: it is not a file")
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            text = image.info.get(KEY)
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a sound PNG picture: {error}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a PNG picture: {error.strerror or error}") from None
-    if not isinstance(text, str):
-        raise InputError(f"{path}: carries no recipe: it was not made by this program, or its texts were stripped")
-    if text.startswith("["):
-        raise InputError(f"{path}: is a sheet of several pictures; replay the pictures themselves")
-    return from_json(text, f"{path}: recipe")
+def read_text(path: str | os.PathLike[str]) -> str | None:
+    """Read the metadata of an image as text, None where it has none. Raises what Pillow does."""
+    with Image.open(path, formats=["PNG", "WEBP", "JPEG"]) as image:
+        found = image.info.get(KEY) or image.info.get("xmp") or image.info.get("comment")
+    return found.decode("utf-8") if isinstance(found, bytes) else found
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Open a picture that a user made, upright and in colour, over white where it is transparent.
+    """Open an image, upright and in colour, over white where it is transparent.
 
-    Raises InputError where it cannot be read, and above PIXELS, which its header says before anything is decoded.
+    Raises:
+        InputError: it cannot be read, or has more than PIXELS pixels, which its header says before it is decoded.
     """
     upright = _opened(path, "image").convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
 
 
 def open_mask(path: str | os.PathLike[str]) -> Image.Image:
-    """Open a picture that says what to keep, as it is: white keeps, black paints. Raises as `open_image` does."""
+    """Open a mask as it is. Raises InputError as `open_image` does."""
     return _opened(path, "mask")
-
-
-def fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Bring a picture to a size, by the mean of what it covers or, for more, by Lanczos's filter."""
-    if picture.size == size:
-        return picture
-    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-
-
-def inverted(mask: Image.Image) -> Image.Image:
-    """Turn a mask whose white is painted into one whose white is kept. Raises InputError for one with transparency."""
-    if mask.has_transparency_data:
-        raise InputError(f"mask of mode {mask.mode}: 8 bits without transparency; with keep_outside, white paints")
-    return ImageOps.invert(mask.convert("L"))
 
 
 def _opened(path: str | os.PathLike[str], what: str) -> Image.Image:

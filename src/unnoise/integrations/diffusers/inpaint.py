@@ -1,6 +1,6 @@
-"""Networks that are shown what to keep: 9 channels, of x, of a mask and of the picture without what is to be painted.
+"""Inpainting networks of 9 input channels: x, the mask, and the encoded image without what is painted.
 
-The mask is 1 where they paint. They were trained on masks of 0 and 1, so a cell that holds anything to be painted is 1.
+They were trained on masks of 0 and 1, so a cell is 1 where any of its pixels is painted.
 Source: runwayml/stable-diffusion, inpaint_st.py, make_batch_sd, and its model card.
 """
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from unnoise.components import ImageConditioner
-from unnoise.diffusion.inpainting import cells
+from unnoise.diffusion.inpainting import to_cells
 from unnoise.errors import InputError
 from unnoise.spaces.latent import Latent
 
 
 def image_conditioner(space: Latent) -> ImageConditioner:
-    """Show mask and masked picture on the cells of a space."""
+    """Encode mask and masked image into the extra input channels."""
 
-    def encode(picture: Tensor, mask: Tensor | None) -> Tensor:
+    def encode(image: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
-            raise InputError("mask: this network is shown one")
-        kept = (mask == 1).to(picture)
-        return torch.cat([1 - cells(kept, space.factor), space.encode(picture * kept)], 1)
+            raise InputError("mask: this network needs one")
+        painted = (mask > 0).to(image)
+        return torch.cat([to_cells(painted, space.factor), space.encode(image * (1 - painted))], 1)
 
     return ImageConditioner(encode, masked=True)

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unnoise.diffusion.levels import named_schedule
 from unnoise.diffusion.prediction import Kind, expand, to_x0
 from unnoise.diffusion.process import Flow, Process, Table
 from unnoise.errors import InputError, nearest
-from unnoise.generation.resolve import named_grid
 from unnoise.sampling import defaults as choose, registry as names
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.state import Sampler, State, start
@@ -185,7 +185,7 @@ class UnnoiseScheduler(SchedulerMixin, ConfigMixin):
         flow = isinstance(self.process, Flow)
         if self.grid is not None or listed is None:
             own = {"shift": shift} if flow else {}
-            return named_grid(self.grid or ("flow" if flow else "default"), count, self.process, **own)
+            return named_schedule(self.grid or ("flow" if flow else "default"), count, self.process, **own)
         if shares is not None and flow:
             return (*(inf if share >= 1 else shift * share / (1 - share) for share in map(float, shares)), 0.0)
         if shares is not None:

@@ -1,0 +1,197 @@
+"""One network call for samples of any prompt, level, sampler, guidance and adapter weight."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unnoise.adapters.lora.hooks import ActiveAdapters, PerSampleLora
+from unnoise.adapters.lora.read import Adapter
+from unnoise.components import Components
+from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.denoiser import Denoiser
+from unnoise.diffusion.guidance_math import push, rescale
+from unnoise.diffusion.prediction import expand
+from unnoise.diffusion.tiling import tiled
+from unnoise.generation.loras import Loras
+from unnoise.generation.metadata import CallShape, Settings
+
+NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+OVERLAP = 4  # tiles overlap by 1/OVERLAP of their side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """What a network call needs of one sample, apart from x and its level.
+
+    Args:
+        settings: of the sample.
+        conditioning: one row with the prompt, then the rows that guidance compares it with.
+        adapters: LoRA adapters with their weights.
+    """
+
+    settings: Settings
+    conditioning: tuple[Conditioning, ...]
+    adapters: Loras = ()
+
+    def is_guided(self, sigma: float) -> bool:
+        """Whether the network also runs without the prompt at this level."""
+        low, high = self.settings.interval
+        return len(self.conditioning) > 1 and self.settings.guided and low <= sigma <= high
+
+
+def compatible(row: Row, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return what two samples must have in common to share a network call."""
+    fields = frozenset(row.conditioning[0].given()) - {"mask"}
+    return shape, row.settings.dtype, row.settings.tile, fields, len(row.conditioning) > 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The rows of one network call.
+
+    Args:
+        rows: sample and role of each row; role 0 has the prompt, the others are what guidance compares it with.
+        best: the row of each sample that has the prompt.
+        others: by role from 1, the row of each guided sample.
+    """
+
+    rows: tuple[tuple[int, int], ...]
+    best: tuple[int, ...]
+    others: tuple[tuple[int, ...], ...]
+
+
+def plan_call(samples: int, guided: Sequence[int], roles: int, repeated: CallShape | None = None) -> Plan:
+    """Lay out a call.
+
+    Args:
+        samples: how many samples take part.
+        guided: those that guidance acts on.
+        roles: rows of each guided sample beside the one with the prompt.
+        repeated: the shape of a former call, whose every row is filled with sample 0.
+    """
+    if repeated is not None:
+        rows, again = repeated.rows, repeated.guided
+        others = tuple((rows + role * again + repeated.place,) for role in range(roles) if guided)
+        filled = ((0, 0),) * rows + tuple((0, role + 1) for role in range(roles) for _ in range(again))
+        return Plan(filled, (repeated.row,), others)
+    again = len(guided)
+    rows_of = tuple((k, 0) for k in range(samples)) + tuple((k, role + 1) for role in range(roles) for k in guided)
+    compared = [tuple(samples + role * again + i for i in range(again)) for role in range(roles) if again]
+    return Plan(rows_of, tuple(range(samples)), tuple(compared))
+
+
+class Batch:
+    """Samples that share their network calls for as long as none of them ends.
+
+    Args:
+        components: the model.
+        rows: the samples.
+        repeated: the shape of a former call that is repeated for one sample; None to compute freely.
+    """
+
+    def __init__(self, components: Components, rows: Sequence[Row], repeated: CallShape | None = None) -> None:
+        self.components, self.rows, self.repeated = components, rows, repeated
+        sets = {tuple((adapter.fingerprint, weight) for adapter, weight in row.adapters) for row in rows}
+        self.mixed = len(sets) > 1 if repeated is None else repeated.mixed
+        self._adapters = _union(rows) if self.mixed else rows[0].adapters
+        self._active = ActiveAdapters(components, self._adapters) if self._adapters else None
+        self._bound: dict[tuple[int, ...], tuple[Plan, Conditioning]] = {}
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, sigma: Sequence[float]) -> tuple[Tensor, list[CallShape]]:
+        """Run the network once.
+
+        Args:
+            x: (B, *d), a row for each sample.
+            sigma: the level of each sample.
+
+        Returns:
+            x0 (B, *d), guided, and the shape of the call as the metadata of each sample records it.
+        """
+        guided = [k for k, (row, level) in enumerate(zip(self.rows, sigma, strict=True)) if row.is_guided(level)]
+        plan, cond = self._planned(tuple(guided))
+        index = [sample for sample, _ in plan.rows]
+        levels = torch.tensor(
+            [sigma[k] for k in index], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device
+        )
+        answers = self._run(x[index], levels, cond)
+        x0 = answers[list(plan.best)]
+        if guided:
+            settings = [self.rows[k].settings for k in guided]
+            x0[guided] = _guide(settings, x0[guided], [answers[list(rows)] for rows in plan.others])
+        tokens = 0 if cond.tokens is None else cond.tokens.shape[1]
+        return x0, [self._shape(k, guided, tokens) for k in range(len(self.rows))]
+
+    def _planned(self, guided: tuple[int, ...]) -> tuple[Plan, Conditioning]:
+        """Return the layout of a call and its conditioning, which change only where the guided samples do."""
+        if guided not in self._bound:
+            roles = max(len(row.conditioning) for row in self.rows) - 1
+            plan = plan_call(len(self.rows), guided, roles, self.repeated)
+            cond = collate([self._conditioning(*row) for row in plan.rows])
+            if self.repeated is not None:
+                cond = _padded(cond, self.repeated.tokens)
+            self._bound = {guided: (plan, cond)}
+        return self._bound[guided]
+
+    def _conditioning(self, sample: int, role: int) -> Conditioning:
+        row = self.rows[sample]
+        cond = row.conditioning[role]
+        if not self.mixed or not self._adapters:
+            return cond
+        weights = {adapter.fingerprint: weight for adapter, weight in row.adapters}
+        scales = [weights.get(adapter.fingerprint, 0.0) for adapter, _ in self._adapters]
+        return replace(cond, adapter_scales=torch.tensor([scales], device=self.components.device))
+
+    def _run(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+        """Run the network on all rows of a call, in tiles where the samples ask for them."""
+        settings, denoiser = self.rows[0].settings, self.components.denoiser
+        if self.mixed and self._active is not None:
+            denoiser = Denoiser(PerSampleLora(denoiser.net, self._active), denoiser.process, denoiser.kind)
+        denoise = denoiser.bind(cond)
+        if settings.tile is not None:
+            side = settings.tile // self.components.space.factor
+            denoise = tiled(denoise, (side, side), (side // OVERLAP, side // OVERLAP))
+        narrow = None if settings.dtype == self.components.dtype else NARROW[settings.dtype]
+        applied = nullcontext() if self._active is None else self._active.on()
+        with applied, torch.autocast(x.device.type, narrow, enabled=narrow is not None):
+            return denoise(x, sigma)
+
+    def _shape(self, sample: int, guided: Sequence[int], tokens: int) -> CallShape:
+        if self.repeated is not None:
+            return replace(self.repeated, calls=1)
+        place = guided.index(sample) if sample in guided else -1
+        return CallShape(1, len(self.rows), sample, len(guided), place, tokens, self.mixed)
+
+
+def _guide(settings: Sequence[Settings], best: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """Apply classifier-free guidance: null + scale*(best - null), or InstructPix2Pix's with an image, then rescale."""
+
+    def values(name: str) -> Tensor:
+        return expand(torch.tensor([getattr(one, name) or 0.0 for one in settings], device=best.device), best)
+
+    if len(others) == 1:
+        pushed = push(values("guidance_scale"), best, others[0])
+    else:
+        near, base = others
+        pushed = push(values("image_guidance"), near, base) + values("guidance_scale") * (best - near)
+    return rescale(pushed, best, values("guidance_rescale"))
+
+
+def _union(rows: Sequence[Row]) -> tuple[tuple[Adapter, float], ...]:
+    """List the adapters of all samples once, each with weight 1."""
+    found = {adapter.fingerprint: adapter for row in rows for adapter, _ in row.adapters}
+    return tuple((adapter, 1.0) for adapter in found.values())
+
+
+def _padded(cond: Conditioning, length: int) -> Conditioning:
+    """Pad tokens with zeros to a length, with a mask that marks them."""
+    if cond.tokens is None or cond.tokens.shape[1] >= length:
+        return cond
+    more = length - cond.tokens.shape[1]
+    mask = cond.tokens.new_ones(cond.tokens.shape[:2], dtype=torch.bool) if cond.mask is None else cond.mask
+    return replace(cond, tokens=F.pad(cond.tokens, (0, 0, 0, more)), mask=F.pad(mask, (0, more)))

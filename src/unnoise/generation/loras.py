@@ -1,0 +1,49 @@
+"""The LoRA adapters of a request: names, files, "FILE:WEIGHT", adapters that were read before."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from unnoise.adapters.lora.read import Adapter, read
+from unnoise.components import Components
+from unnoise.embedded import ADAPTERS, find
+from unnoise.errors import InputError, InputWarning
+from unnoise.generation.limits import LORA, check_number
+
+Loras = tuple[tuple[Adapter, float], ...]
+
+
+def read_loras(value: Any, components: Components, partial: bool) -> Loras:
+    """Read the adapters of a request, each with its weight.
+
+    Args:
+        value: one adapter or several, or a mapping to weights; each is a name, a path, "FILE:WEIGHT" or an `Adapter`.
+        components: the model they are applied to.
+        partial: apply what fits, where not all does.
+
+    Raises:
+        InputError: a file cannot be read or does not fit, or a weight is out of range.
+    """
+    every = (value,) if isinstance(value, (str, os.PathLike, Adapter)) else value
+    items = every.items() if isinstance(every, Mapping) else (split_weight(one) for one in every)
+    found = []
+    for one, weight in items:
+        check_number("lora weight", weight, -LORA, LORA)
+        adapter = one if isinstance(one, Adapter) else read(find(one, ADAPTERS), components, partial=partial)
+        for note in () if isinstance(one, Adapter) else adapter.notes:
+            warnings.warn(note, InputWarning, stacklevel=3)
+        found.append((adapter, float(weight)))
+    names = [adapter.name for adapter, _ in found]
+    if len({adapter.fingerprint for adapter, _ in found}) < len(found):
+        raise InputError(f"lora {', '.join(names)}: one adapter is given twice; add its weights")
+    return tuple(found)
+
+
+def split_weight(one: Any) -> tuple[Any, float]:
+    """Split "FILE:WEIGHT"; anything else has weight 1."""
+    name, colon, number = one.rpartition(":") if isinstance(one, str) else ("", "", "")
+    try:
+        return (name, float(number)) if colon and name else (one, 1.0)
+    except ValueError:
+        return one, 1.0

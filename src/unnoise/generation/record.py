@@ -1,0 +1,135 @@
+"""From a drawn sample to its metadata, and from metadata to the job that draws it again."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+
+from unnoise import __version__
+from unnoise.adapters.lora.read import Adapter
+from unnoise.components import Components
+from unnoise.errors import InputError, check_whole
+from unnoise.generation import limits
+from unnoise.generation.images import RawImages, opened
+from unnoise.generation.loras import Loras
+from unnoise.generation.metadata import INPUTS, AppliedAdapter, CallShape, Metadata, Settings
+from unnoise.generation.options import ControlOptions, EditOptions, Request, SamplingOptions
+from unnoise.generation.prepare import Prepared
+from unnoise.generation.resolve import Draw, Job, Replay, sampler_of, settle
+
+SAME = (  # options that metadata has under the same name
+    "distilled_guidance", "image_guidance", "prompt_weighting", "frames", "seconds", "variation", "variation_seed",
+    "blend_prompt", "blend_share", "tile", "dtype",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides the bits of a sample."""
+    return {"unnoise": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "pillow": PIL.__version__}
+
+
+def metadata_of(
+    components: Components, prepared: Prepared, index: int, calls: tuple[CallShape, ...], decoded: tuple[int, int]
+) -> Metadata:
+    """Write down how a sample was made."""
+    job, one = prepared.job, prepared.job.draws[index]
+    shared: dict[str, Any] = {field.name: getattr(job.settings, field.name) for field in fields(Settings)}
+    shared |= prepared.hashes(index)
+    return Metadata(
+        **shared,
+        model=components.card.name,
+        fingerprint=components.card.fingerprint,
+        prompt=one.prompt,
+        seed=one.seed,
+        variation_seed=one.variation_seed,
+        device=components.device.type,
+        versions=versions(),
+        calls=calls,
+        decoded=decoded,
+        adapters=tuple(AppliedAdapter(adapter.name, adapter.fingerprint, weight) for adapter, weight in job.adapters),
+    )
+
+
+def job_again(metadata: Metadata, components: Components, images: RawImages, adapters: Loras, repeat: bool) -> Job:
+    """Make the job that draws one sample again.
+
+    Args:
+        metadata: of the sample.
+        components: the model that drew it.
+        images: the image inputs of the sample, as a person gave them.
+        adapters: the adapters of the sample, in any order; their weights are the metadata's.
+        repeat: whether network calls have the shapes of the former ones, which makes the result equal to the bit.
+
+    Raises:
+        InputError: the model or an adapter is another one, the noise was given by a caller, or a field is out of range.
+    """
+    if metadata.fingerprint != components.card.fingerprint:
+        raise InputError(
+            f"metadata: drawn by {metadata.model!r} with weights {metadata.fingerprint[:12]}; these are "
+            f"{components.card.fingerprint[:12] or 'unsaved'} of {components.card.name!r}"
+        )
+    if metadata.noise is not None:
+        raise InputError("metadata: the starting noise was given by a caller, and metadata does not contain it")
+    sampler = sampler_of(metadata.sampler)
+    _check(metadata, components)
+    return Job(
+        settings=Settings(**{field.name: getattr(metadata, field.name) for field in fields(Settings)}),
+        sampler=sampler,
+        draws=(Draw(metadata.prompt, metadata.seed, metadata.variation_seed),),
+        batch=1,
+        images=opened(replace(images, outpaint=metadata.outpaint)),
+        adapters=_matched(metadata, adapters),
+        replay=Replay(
+            calls=metadata.calls if repeat else (),
+            decoded=metadata.decoded,
+            hashes={name: getattr(metadata, name) for name in INPUTS},
+        ),
+    )
+
+
+def _check(metadata: Metadata, components: Components) -> None:
+    """Raise InputError for a field that no request could have."""
+    guided = metadata.guided
+    request = Request(
+        (metadata.prompt,),
+        SamplingOptions(
+            negative_prompt=metadata.negative_prompt,
+            guidance_scale=metadata.guidance_scale,
+            schedule=metadata.grid,
+            sampler=sampler_of(metadata.sampler),
+            seed=metadata.seed,
+            size=metadata.size if components.card.modality != "audio" else None,
+            guidance_interval=metadata.interval if guided else None,
+            guidance_rescale=metadata.guidance_rescale if guided else None,
+            **{name: getattr(metadata, name) for name in SAME},
+        ),
+        EditOptions(**{name: getattr(metadata, name) for name in ("outpaint", "source_prompt", "feather", "mask_mode")}),
+        ControlOptions(control_scale=metadata.control_scale, ip_adapter_scale=metadata.ip_adapter_scale),
+    )
+    EditOptions(strength=metadata.strength, resample=metadata.resample)
+    settle(request, components, request.sampling.size, has_image=False)
+    width, height = metadata.size
+    for shape in metadata.calls:
+        check_whole("calls", shape.calls, 1, limits.STEPS * limits.RESAMPLES)
+        check_whole("calls.rows", shape.rows, 1, max(1, limits.AREA // max(1, width * height)))
+        check_whole("calls.row", shape.row, 0, shape.rows - 1)
+        check_whole("calls.guided", shape.guided, 0, shape.rows)
+        check_whole("calls.place", shape.place, -1, shape.guided - 1)
+        check_whole("calls.tokens", shape.tokens, 0, limits.LETTERS)
+    if not metadata.calls:
+        raise InputError("metadata: calls: empty; one shape at least is needed")
+    check_whole("decoded", metadata.decoded[0], 1, max(shape.rows for shape in metadata.calls))
+    check_whole("decoded", metadata.decoded[1], 0, metadata.decoded[0] - 1)
+
+
+def _matched(metadata: Metadata, adapters: Loras) -> Loras:
+    """Give each adapter of the metadata that is given its weight. Raises InputError where they are others."""
+    given: dict[str, Adapter] = {adapter.fingerprint: adapter for adapter, _ in adapters}
+    for one in metadata.adapters:
+        if one.fingerprint not in given:
+            raise InputError(f"lora: the sample was drawn with {one.name!r} of {one.fingerprint[:12]}; give that file")
+    if len(given) != len(metadata.adapters):
+        raise InputError(f"lora: {len(given)} given, and the sample was drawn with {len(metadata.adapters)}")
+    return tuple((given[one.fingerprint], one.weight) for one in metadata.adapters)
