@@ -10,6 +10,7 @@ import torch
 
 from unnoise.components import Components
 from unnoise.errors import InputError
+from unnoise.generation.axes import combinations
 from unnoise.generation.engine import Engine, Step, Ticket
 from unnoise.generation.images import RawImages
 from unnoise.generation.loras import read_loras
@@ -18,7 +19,7 @@ from unnoise.generation.options import OPTIONS, Request, described, request_of
 from unnoise.generation.record import job_again
 from unnoise.generation.resolve import Job, resolve
 from unnoise.generation.sample import Callback, Sample
-from unnoise.generation.sweep import Sweep, combinations
+from unnoise.generation.sweep import Sweep
 from unnoise.progress import ProgressBar
 
 Watch = Callable[[Step, float], bool | None]  # (what the engine did, share of the whole work); False cancels
@@ -50,7 +51,9 @@ class Pipeline(Components):
             net.to(place)
         return self
 
-    def generate(self, prompt: str | Sequence[str], *, callback: Callback | None = None, **options: Any) -> list[Sample]:
+    def generate(
+        self, prompt: str | Sequence[str], *, callback: Callback | None = None, **options: Any
+    ) -> list[Sample]:
         """Draw n samples of each prompt, prompt by prompt; sample k of a prompt has seed + k.
 
         Args:
@@ -111,7 +114,12 @@ class Pipeline(Components):
         return resolve(request_of(_listed(prompt), **options), self)
 
     def replay(
-        self, sample: Metadata | Sample | str | os.PathLike[str], *, lora: Any = (), partial: bool = False, **images: Any
+        self,
+        sample: Metadata | Sample | str | os.PathLike[str],
+        *,
+        lora: Any = (),
+        partial: bool = False,
+        **images: Any,
     ) -> Sample:
         """Draw a sample again: on the same machine and versions, equal to the bit.
 

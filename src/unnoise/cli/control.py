@@ -49,10 +49,10 @@ def outline(
     picture = open_image(image)
     import_torch()
     from unnoise.data.outline import outlines
-    from unnoise.generation.prepare import picture_data
-    from unnoise.generation.sample import pictures
+    from unnoise.generation.decode import to_images
+    from unnoise.generation.images import image_tensor
 
-    drawn = pictures(outlines(picture_data(picture)) * 2 - 1)[0]
+    drawn = to_images(outlines(image_tensor(picture)) * 2 - 1)[0]
     with replacing(out) as file:
         drawn.save(file, "PNG")
     print(out)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from unnoise.cli.progress import saying
+from unnoise.cli.busy import busy
 from unnoise.cli.torch_import import import_torch
 from unnoise.errors import InputError
 
@@ -25,7 +25,7 @@ def convert(
     target = file.with_suffix(".safetensors") if out is None else out
     if target.exists() and not force:
         raise InputError(f"{target}: is there already; --force writes over it")
-    with saying(f"reading {file}"):
+    with busy(f"reading {file}"):
         import_torch()
         from unnoise.formats.unpickle import convert as converted
 

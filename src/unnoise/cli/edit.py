@@ -1,46 +1,59 @@
-"""`unnoise edit`: a picture is changed: as a whole, where a mask paints, at its borders, or from its own noise."""
+"""`unnoise edit`: change an image as a whole, where a mask paints, around it, or from its own noise."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from unnoise.cli.generate import model_card, names
 from unnoise.cli.model_options import ModelOptions
-from unnoise.cli.options import How, Kept, Start, Ways, request_of
-from unnoise.cli.run_generation import Output, draw
-from unnoise.errors import InputError
+from unnoise.cli.options import Shown, arguments, values
+from unnoise.cli.run_generation import OutputArguments, draw
+from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
 
-EPILOGUE = """Examples:
-  unnoise edit cat.png "a tiger face"                             change all of it
-  unnoise edit cat.png "a tiger face" --strength 0.4              change it less
-  unnoise edit cat.png "a red hat" --mask hat.png                 black is painted
-  unnoise edit cat.png "a red hat" --mask hat.png --keep-outside  white is painted
-  unnoise edit cat.png "a cat" --expand 0,0,32,0                  more on the right
-  unnoise edit cat.png "a dog face" --from "a cat face"           keep its pose
+EXAMPLES = """Examples:
+  unnoise edit cat.png "a tiger face"                    img2img: change all of it
+  unnoise edit cat.png "a tiger face" --strength 0.4     change it less
+  unnoise edit cat.png "a red hat" --mask hat.png        inpaint: white is painted
+  unnoise edit cat.png "a cat" --outpaint 0,0,32,0       outpaint: add 32 pixels on the right
+  unnoise edit cat.png "a dog face" --source-prompt "a cat face"   keep the pose
   unnoise edit photo.png "a fox" --size 64 --lora ink
 
-What is kept comes back bit for bit. A mask is grey: white keeps, black paints,
-or the other way round with --keep-outside; a grey is a mixture, or with
---soft levels the strength of its place. docs/editing.md shows each."""
-
-app = App(name="edit", help="Change a picture.", help_format="plaintext", help_epilogue=EPILOGUE)
-DEFAULT, EMOJI, NOTHING, STRAIGHT, PLAIN, HERE = How(), ModelOptions(), Start(), Ways(), Kept(), Output()
+Kept pixels come back bit for bit. docs/editing.md shows each way."""
+HIDDEN = ("advanced", "control", "guidance")
 
 
-@app.default
-def edit(
-    image: Annotated[str, Parameter(help="Picture that is changed.")],
-    prompt: Annotated[str, Parameter(help="What it is to show.")] = "",
-    /,
-    *,
-    kept: Annotated[Kept, Parameter(name="*")] = PLAIN,
-    how: Annotated[How, Parameter(name="*")] = DEFAULT,
-    ways: Annotated[Ways, Parameter(name="*")] = STRAIGHT,
-    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
-    start: Annotated[Start, Parameter(name="*")] = NOTHING,
-    output: Annotated[Output, Parameter(name="*")] = HERE,
-) -> None:
-    """Change a picture, and say where the new one is."""
-    if kept.keep_outside and start.mask is None:
-        raise InputError("keep-outside: says how a mask is read, and none is given")
-    request = request_of((prompt,), how, ways, kept)
-    draw(request, source, lambda model: start.opened(model, image, request.size, kept.keep_outside), output)
+def app(tokens: Sequence[str]) -> App:
+    """Make the command. tokens: of the command line; `--help-all` shows every option."""
+    everything = "--help-all" in tokens
+    shown = Shown(model_card(tokens), () if everything else HIDDEN)
+    sampling, edit = arguments(SamplingOptions, shown), arguments(EditOptions, shown, leave_out=("image",))
+    control, adapters = arguments(ControlOptions, shown), arguments(AdapterOptions, shown)
+    made = App(
+        name="edit",
+        help="Change an image.",
+        help_format="plaintext",
+        help_flags=["--help", "-h", "--help-all"],
+        help_epilogue=f"{EXAMPLES}\n\n{names()}" if everything else f"{EXAMPLES}\n--help-all shows more.",
+    )
+
+    def edit_image(
+        image: Annotated[str, Parameter(help="Image to change.")],
+        prompt: Annotated[str, Parameter(help="What it shows afterwards.")] = "",
+        /,
+        *,
+        edit: Any = edit(),
+        sampling: Any = sampling(),
+        control: Any = control(),
+        adapters: Any = adapters(),
+        model: Annotated[ModelOptions, Parameter(name="*")] = ModelOptions(),
+        output: Annotated[OutputArguments, Parameter(name="*")] = OutputArguments(),
+    ) -> None:
+        """Change an image, and print where the new one is."""
+        draw((prompt,), {"image": image, **values(sampling, edit, control, adapters)}, model, output)
+
+    flat = Parameter(name="*")
+    for name, kind in (("sampling", sampling), ("edit", edit), ("control", control), ("adapters", adapters)):
+        edit_image.__annotations__[name] = Annotated[kind, flat]
+    made.default(edit_image)
+    return made

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.progress import Bar
 from unnoise.errors import InputError, check_whole
+from unnoise.progress import ProgressBar as Bar
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from unnoise.cli.busy import busy
 from unnoise.cli.model_options import ModelOptions, own_card
-from unnoise.cli.progress import saying
 from unnoise.cli.torch_import import import_torch
 from unnoise.embedded import find
 
@@ -24,7 +24,7 @@ def export(
     A model that was made here is refused, with the parts that diffusers has no class for.
     """
     card = own_card(ModelOptions(model))
-    with saying(f"writing {out}"):
+    with busy(f"writing {out}"):
         import_torch()
         from unnoise.integrations.diffusers.export import export as exported, refuse
 

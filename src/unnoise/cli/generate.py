@@ -1,83 +1,115 @@
-"""`unnoise generate`: from words to PNG files."""
+"""`unnoise generate`: draw samples of prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.model_options import ModelOptions
-from unnoise.cli.options import How, Image, Start, Ways, request_of
-from unnoise.cli.run_generation import Output, draw
+from unnoise.card import Card
+from unnoise.cli.model_options import ModelOptions, own_card
+from unnoise.cli.options import LONG, Shown, arguments, values
+from unnoise.cli.run_generation import OutputArguments, draw
 from unnoise.errors import InputError
+from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
 from unnoise.sampling.registry import GRIDS, SAMPLERS, GridEntry, SamplerEntry
 
 LONGEST = 10_000_000  # bytes of a file of prompts
+EXAMPLES = """Examples:
+  unnoise generate "a red heart on a blue background" --seed 7 -o heart.png
+  unnoise generate "a cat face" -n 8 --guidance-scale 3 --steps 20 -o cats/
+  unnoise generate "a cat face" --guidance-scale 1,3,7 --steps 8,20 -o sweep.png
+  unnoise generate "a red heart" --lora ink:0.8
+
+A comma sweeps an option: every combination is drawn from one seed, on one sheet."""
+MORE_EXAMPLES = """
+  unnoise generate "a red heart" --lora ink:0,0.5,1 --seed 7
+  unnoise generate "a red heart" --seed 7 --variation 0.3 --variation-seed 1 -n 4
+  unnoise generate "a cat face" --blend-prompt "a tiger face"
+  unnoise generate "a red fish" --control outline --control-image outline.png
+  unnoise generate --prompts prompts.txt --model my.safetensors --json"""
+
+
+def app(tokens: Sequence[str]) -> App:
+    """Make the command. tokens: of the command line; `--help-all` shows every option, `--model` decides defaults."""
+    everything = "--help-all" in tokens
+    shown = Shown(model_card(tokens), () if everything else LONG)
+    sampling, edit = arguments(SamplingOptions, shown), arguments(EditOptions, shown)
+    control, adapters = arguments(ControlOptions, shown), arguments(AdapterOptions, shown)
+    made = App(
+        name="generate",
+        help="Draw images, videos or audio from words.",
+        help_format="plaintext",
+        help_flags=["--help", "-h", "--help-all"],
+        help_epilogue=f"{EXAMPLES}{MORE_EXAMPLES}\n\n{names()}"
+        if everything
+        else f"{EXAMPLES}\n--help-all shows more.",
+    )
+
+    def generate(
+        prompt: Annotated[str | None, Parameter(help="What to draw; '' is the unconditional model.")] = None,
+        /,
+        *,
+        sampling: Any = sampling(),
+        edit: Any = edit(),
+        control: Any = control(),
+        adapters: Any = adapters(),
+        prompts: Annotated[str | None, Parameter(help="File with one prompt a line, in place of PROMPT.")] = None,
+        model: Annotated[ModelOptions, Parameter(name="*")] = ModelOptions(),
+        output: Annotated[OutputArguments, Parameter(name="*")] = OutputArguments(),
+    ) -> None:
+        """Draw samples, and print where they are."""
+        draw(_prompts(prompt, prompts), values(sampling, edit, control, adapters), model, output)
+
+    flat = Parameter(name="*")
+    for name, kind in (("sampling", sampling), ("edit", edit), ("control", control), ("adapters", adapters)):
+        generate.__annotations__[name] = Annotated[kind, flat]
+    made.default(generate)
+    return made
+
+
+def model_card(tokens: Sequence[str]) -> Card | None:
+    """Read the card of the model that the command line names; None where it has none or cannot be read."""
+    model = "emoji"
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        if token in ("--model", "-m"):
+            model = following
+        elif token.startswith("--model="):
+            model = token.partition("=")[2]
+    try:
+        return own_card(ModelOptions(model))
+    except InputError:
+        return None
+
+
+def names() -> str:
+    """List the samplers and schedules, one a line."""
+    schedules = f"Schedules:\n{_table(GRIDS)}\n  inf,8,1,0.2,0  or every level of sigma, descending"
+    return f"Samplers, also by the names of diffusers, A1111 and ComfyUI:\n{_table(SAMPLERS)}\n\n{schedules}"
 
 
 def _table(table: Mapping[str, SamplerEntry] | Mapping[str, GridEntry]) -> str:
     width = max(map(len, table)) + 4
     lines = (f"  {name}".ljust(width) + entry.means for name, entry in table.items())
-    return "\n".join(fill(line, 80, subsequent_indent=" " * width) for line in lines)
-
-
-EPILOGUE = f"""Examples:
-  unnoise generate "a red heart"
-  unnoise generate "a red heart on a blue background" --seed 7 -o heart.png
-  unnoise generate "a cat face" -n 8 --guidance 3 --steps 20 -o cats/
-  unnoise generate "a red heart" --lora ink:0.8
-  unnoise generate "a red heart" --seed 7 --variation 0.3 --variation-seed 1 -n 4
-  unnoise generate "a cat face" --toward "a tiger face" --toward-share 0.5
-  unnoise generate "a red fish" --control outline --hint outline.png
-  unnoise generate --prompts prompts.txt --model my.safetensors --json
-
-Samplers:
-{_table(SAMPLERS)}
-
-Grids:
-{_table(GRIDS)}
-  inf,8,1,0.2,0  or every level of sigma yourself, descending"""
-
-app = App(help="Draw pictures from words.", help_format="plaintext", help_epilogue=EPILOGUE)
-
-
-DEFAULT, EMOJI, NOTHING, STRAIGHT, HERE = How(), ModelOptions(), Start(), Ways(), Output()
-
-
-@app.default
-def generate(
-    prompt: Annotated[str | None, Parameter(help="What to draw; '' is the unconditional model.")] = None,
-    /,
-    *,
-    how: Annotated[How, Parameter(name="*")] = DEFAULT,
-    ways: Annotated[Ways, Parameter(name="*")] = STRAIGHT,
-    source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
-    image: Image = None,
-    start: Annotated[Start, Parameter(name="*")] = NOTHING,
-    prompts: Annotated[str | None, Parameter(help="File with a prompt a line, in place of PROMPT.")] = None,
-    output: Annotated[Output, Parameter(name="*")] = HERE,
-) -> None:
-    """Draw pictures and say where they are."""
-    request = request_of(_prompts(prompt, prompts), how, ways=ways)
-    draw(request, source, lambda model: start.opened(model, image), output)
+    return "\n".join(fill(line, 98, subsequent_indent=" " * width) for line in lines)
 
 
 def _prompts(prompt: str | None, file: str | None) -> tuple[str, ...]:
     if (prompt is None) == (file is None):
-        raise InputError('one of PROMPT and --prompts FILE is needed: unnoise generate "a red heart"')
+        raise InputError('prompt: give one of PROMPT and --prompts FILE, such as unnoise generate "a red heart"')
     return (prompt,) if prompt is not None else read_prompts(str(file))
 
 
 def read_prompts(file: str) -> tuple[str, ...]:
-    """Read a prompt a line, without empty lines. Raises InputError where there is none."""
+    """Read one prompt a line, without empty lines. Raises InputError where there is none."""
     try:
         with open(file, encoding="utf-8-sig") as source:
             text = source.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"prompts {file!r}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(text) > LONGEST:
-        raise InputError(f"prompts {file!r}: more than {LONGEST} letters")
+        raise InputError(f"prompts {file!r}: at most {LONGEST} letters are allowed")
     found = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not found:
-        raise InputError(f"prompts {file!r}: holds no prompt, only empty lines")
+        raise InputError(f"prompts {file!r}: contains only empty lines; write one prompt a line")
     return found

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.model_options import ModelOptions, load_source, own_card
-from unnoise.cli.options import worn
-from unnoise.cli.progress import saying
+from unnoise.cli.busy import busy
+from unnoise.cli.model_options import ModelOptions, load_model, own_card
+from unnoise.cli.options import lora_file
 from unnoise.cli.torch_import import import_torch
 from unnoise.cli.train import HERE, TrainOptions
 from unnoise.embedded import ADAPTERS, find
@@ -58,19 +58,19 @@ def merge(
     """Add adapters to the weights of a model, and write the model: a run then costs what it does without them."""
     check_writable(out)
     if own_card(source) is None:
-        with saying(f"merging into {source.model}"):
+        with busy(f"merging into {source.model}"):
             import_torch()
             from unnoise.integrations.diffusers.export import export
 
-            folder = None if source.parts is None else Path(source.parts)
-            export(find(source.model), out, folder, source.predicts, tuple(map(worn, lora)))
+            folder = None if source.components is None else Path(source.components)
+            export(find(source.model), out, folder, source.prediction_type, tuple(map(lora_file, lora)))
     else:
-        pipeline = load_source(source)
+        pipeline = load_model(source)
         from unnoise.adapters.lora.inject import inject
         from unnoise.adapters.lora.read import read
         from unnoise.model_file import save
 
-        adapters = [(read(path, pipeline), weight) for path, weight in map(worn, lora)]
+        adapters = [(read(path, pipeline), weight) for path, weight in map(lora_file, lora)]
         inject(pipeline, adapters)
         said = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
         card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": said})
@@ -89,12 +89,12 @@ def extract(
 ) -> None:
     """Write as an adapter what makes one model of another."""
     check_writable(out)
-    base = load_source(source)
-    other = load_source(replace(source, model=tuned))
+    base = load_model(source)
+    other = load_model(replace(source, model=tuned))
     from unnoise.adapters.lora.rank import extracted
     from unnoise.adapters.lora.write import write
 
-    with saying("decomposing"):
+    with busy("decomposing"):
         found = extracted(base, other, rank, out.name)
     write(out, found.adapter)
     print(f"{out}  rank {rank} of {len(found.adapter.deltas)} layers holds {found.share:.1%} of the change")
@@ -112,12 +112,12 @@ def resize(
 ) -> None:
     """Write the nearest adapter of another rank; of LoHa, LoKr and DoRA, the nearest LoRA."""
     check_writable(out)
-    pipeline = load_source(source)
+    pipeline = load_model(source)
     from unnoise.adapters.lora.rank import resized
     from unnoise.adapters.lora.read import read
     from unnoise.adapters.lora.write import write
 
-    with saying("decomposing"):
+    with busy("decomposing"):
         found = resized(read(find(file, ADAPTERS), pipeline), pipeline, rank)
     write(out, found.adapter, layout)
     print(f"{out}  rank {rank} of {len(found.adapter.deltas)} layers holds {found.share:.1%} of the change")
@@ -134,14 +134,15 @@ def convert(
 ) -> None:
     """Write an adapter with the names of another layout; what it does stays the same."""
     check_writable(out)
-    with saying(f"reading {source.model}"):
+    with busy(f"reading {source.model}"):
         import_torch()
         from unnoise.adapters.lora.read import read
         from unnoise.adapters.lora.write import write
         from unnoise.loading import meta
 
         adapter = read(
-            find(file, ADAPTERS), meta(source.model, components=source.parts, prediction_type=source.predicts)
+            find(file, ADAPTERS),
+            meta(source.model, components=source.components, prediction_type=source.prediction_type),
         )
     write(out, adapter, layout)
     print(f"{out}  {len(adapter.deltas)} layers")

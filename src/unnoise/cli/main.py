@@ -2,8 +2,10 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import unnoise
 from unnoise.errors import InputError, NonFiniteError
@@ -12,27 +14,29 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 COMMANDS = {
-    "generate": ("unnoise.cli.generate:app", "Draw pictures from words."),
-    "edit": ("unnoise.cli.edit:app", "Change a picture: as a whole, where a mask paints, at its borders."),
-    "replay": ("unnoise.cli.replay:replay", "Make a picture again from the recipe that it carries."),
-    "plan": ("unnoise.cli.plan:plan", "Say what a request takes of this machine, before any weight is read."),
-    "models": ("unnoise.cli.models:models", "List the models that can be loaded, or show the card of one."),
+    "generate": ("unnoise.cli.generate:app", "Draw images, videos or audio from words; sweep options."),
+    "edit": ("unnoise.cli.edit:app", "Change an image: img2img, inpaint, outpaint, inversion."),
+    "replay": ("unnoise.cli.replay:replay", "Draw a sample again from the metadata in its file."),
+    "plan": ("unnoise.cli.plan:plan", "Estimate memory and time of a request before any weight is read."),
+    "models": ("unnoise.cli.models:models", "List models, adapters and controls, or show the card of one."),
     "train": ("unnoise.cli.train:app", "Train a model from a recipe."),
-    "control": ("unnoise.cli.control:app", "Follow the outlines of a picture."),
-    "lora": ("unnoise.cli.lora:app", "Train adapters of low rank, and change them."),
-    "tune": ("unnoise.cli.tune:app", "Fit to a model what is otherwise taken from a table."),
+    "control": ("unnoise.cli.control:app", "Train a control, or draw the outlines of an image."),
+    "lora": ("unnoise.cli.lora:app", "Train, merge, extract, resize and convert LoRA adapters."),
+    "tune": ("unnoise.cli.tune:app", "Fit a schedule to a model."),
     "check": ("unnoise.cli.check:app", "Find what is silently wrong in the files of any diffusion tool."),
     "rule": ("unnoise.cli.rule:rule", "Explain a rule of `check`, or list them."),
-    "inspect": ("unnoise.cli.inspect:inspect", "Say what a file of weights is, and how that is known."),
+    "inspect": ("unnoise.cli.inspect:inspect", "Identify a file of weights, and show the evidence."),
     "export": ("unnoise.cli.export:export", "Write a model as a folder that diffusers opens."),
-    "convert": ("unnoise.cli.convert:convert", "Turn a pickle of weights into safetensors."),
+    "convert": ("unnoise.cli.convert:convert", "Convert a pickle of weights to safetensors."),
     "evaluate": ("unnoise.cli.evaluate:app", "Measure a model: the figures of its card."),
 }
-REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: what was asked is wrong; it went wrong; Ctrl-C
+OPTION_COMMANDS = ("generate", "edit")  # whose module makes the command from what is on the command line
+REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: wrong input, a failure while running, Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit code; an error is one line on stderr."""
+    """Run the command line and return its exit code; an error is one line on stderr."""
+    warnings.showwarning = _show_warning
     try:
         done = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
@@ -48,31 +52,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return done if isinstance(done, int) else 0
 
 
-def app() -> "App":
-    """Make the command line; commands are imported when they are called."""
+def app(tokens: Sequence[str] = ()) -> "App":
+    """Make the command line; a command is imported when it is called. tokens: the arguments."""
     from cyclopts import App
 
     made = App(
         name="unnoise",
-        help="Draw pictures from words with diffusion models.",
+        help="A diffusion toolkit: draw, edit, train, check. `unnoise COMMAND --help` explains a command.",
         version=unnoise.__version__,
         suppress_keyboard_interrupt=False,
     )
-    for name, (place, help) in COMMANDS.items():
-        made.command(place, name=name, help=help)
+    for order, (name, (place, help)) in enumerate(COMMANDS.items()):
+        if name in OPTION_COMMANDS and list(tokens[:1]) == [name]:
+            module, _, function = place.partition(":")
+            make: Any = getattr(import_module(module), function)
+            made.command(make(tokens), name=name)
+        else:
+            made.command(place, name=name, help=help, sort_key=order)
+    made.register_install_completion_command(name="--install-completion")
     return made
 
 
 def _run(arguments: list[str]) -> object:
     from cyclopts import CycloptsError
 
+    from unnoise.cli.options import refuse_other_names
+
+    refuse_other_names(arguments, COMMANDS)
     try:
-        return app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return app(arguments)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise InputError(str(error)) from None
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+    """Print a warning as one line."""
+    print(f"unnoise: {_line(str(message))}", file=sys.stderr)
+
+
 def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"unnoise: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)}", file=sys.stderr)
+    print(f"unnoise: {_line(message)}", file=sys.stderr)
     return code
+
+
+def _line(message: str) -> str:
+    """Bring a message to one line without control characters."""
+    line = " ".join(message.split())
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)

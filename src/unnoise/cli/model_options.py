@@ -1,12 +1,12 @@
-"""Which model: the options that name one and say how it is loaded, for every command that runs a model."""
+"""Which model, and how it is loaded: options of every command that runs one."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from unnoise.card import KEY, Card, read_card
-from unnoise.cli.progress import saying
+from unnoise.cli.busy import busy
 from unnoise.cli.torch_import import import_torch
 from unnoise.embedded import find
 from unnoise.formats.header import read_header
@@ -15,49 +15,59 @@ if TYPE_CHECKING:
     from unnoise.pipeline import Pipeline
 
 
+MODEL: Final = Group("Model", sort_key=2.5)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
     """Which model, and how it is loaded."""
 
     model: Annotated[
-        str, Parameter(name=["--model", "-m"], help="Name, .safetensors file, or folder in the layout of diffusers.")
+        str,
+        Parameter(
+            name=["--model", "-m"], group=MODEL, help="Name, .safetensors file, or folder in the layout of diffusers."
+        ),
     ] = "emoji"
-    parts: Annotated[
-        str | None, Parameter(help="Folder of diffusers that has what a single file lacks, such as text networks.")
+    components: Annotated[
+        str | None,
+        Parameter(group=MODEL, help="Diffusers folder with what a single file lacks, such as text encoders."),
     ] = None
-    predicts: Annotated[
-        Literal["eps", "v"] | None, Parameter(help="What a model of another maker answers with, if nothing says it.")
+    prediction_type: Annotated[
+        Literal["eps", "v"] | None,
+        Parameter(group=MODEL, help="What a foreign network predicts, where its files do not say."),
     ] = None
-    compiled: Annotated[
-        bool, Parameter(name="--compile", negative="", help="Compile the block that the network repeats.")
+    compile: Annotated[
+        bool, Parameter(group=MODEL, show_default=False, negative="", help="Compile the repeated block of the network.")
     ] = False
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
-    control: Annotated[str | None, Parameter(help="Name or file of a control, which follows --hint.")] = None
-    look_model: Annotated[
-        str | None, Parameter(help="IP-Adapter as FILE,FOLDER of its image encoder, which resembles --look.")
+    device: Annotated[str, Parameter(group=MODEL, help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
+    control: Annotated[str | None, Parameter(group=MODEL, help="Name or file of a control, for --control-image.")] = (
+        None
+    )
+    ip_adapter: Annotated[
+        str | None,
+        Parameter(group=MODEL, help="IP-Adapter as FILE,FOLDER of its image encoder, for --ip-adapter-image."),
     ] = None
 
 
-def own_card(source: ModelOptions) -> Card | None:
-    """Read the card of a model that was made here, None for another maker's. Raises InputError where there is no model."""
-    path = find(source.model)
+def own_card(options: ModelOptions) -> Card | None:
+    """Read the card of a model of unnoise, None for a foreign one. Raises InputError where there is no such model."""
+    path = find(options.model)
     return None if path.is_dir() or KEY not in read_header(path).metadata else read_card(path)
 
 
-def load_source(source: ModelOptions, dtype: str | None = None) -> "Pipeline":
-    """Load the model, saying so. dtype: of the weights, for a model of another maker. Raises InputError as `load` does."""
-    with saying(f"loading {source.model}"):
+def load_model(options: ModelOptions, dtype: str | None = None) -> "Pipeline":
+    """Load the model. dtype: of the weights of a foreign one. Raises InputError as `load` does."""
+    with busy(f"loading {options.model}"):
         import_torch()
         from unnoise.loading import load
 
-        narrow = "float32" if dtype is None or own_card(source) is not None else dtype
-        how: dict[str, object] = {
-            "components": source.parts,
-            "prediction_type": source.predicts,
-            "compile": source.compiled,
-        }
-        how |= {
-            "control": source.control,
-            "ip_adapter": None if source.look_model is None else source.look_model.split(","),
-        }
-        return load(source.model, source.device, dtype=narrow, **how)  # type: ignore[arg-type]
+        return load(
+            options.model,
+            options.device,
+            dtype="float32" if dtype is None or own_card(options) is not None else dtype,
+            components=options.components,
+            prediction_type=options.prediction_type,
+            compile=options.compile,
+            control=options.control,
+            ip_adapter=None if options.ip_adapter is None else options.ip_adapter.split(","),
+        )

@@ -1,227 +1,208 @@
-"""How to draw: the options of `generate` and `edit`, and the request that they come to."""
+"""The options of `generate` and `edit` on the command line, made from their declarations in `generation.options`."""
 
-import re
-import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, make_dataclass
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Final
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
+from unnoise.card import Card
 from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError
-from unnoise.generation.edit_options import Change, Soft
 from unnoise.generation.limits import LORA, check_number
-from unnoise.generation.options import Request, parse_levels
-from unnoise.text.prompt_weighting import PromptWeighting
+from unnoise.generation.options import OTHER_NAMES, SIDES, Option, described, home_of_options, split_weight
 
-if TYPE_CHECKING:
-    from unnoise.adapters.lora.read import Adapter
-    from unnoise.generation.prepare import RawInputs
-    from unnoise.pipeline import Pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """How to draw; what is left out is as the model's card advises."""
-
-    steps: Annotated[int | None, Parameter(help="Steps, 1 to 1000.")] = None
-    guidance: Annotated[
-        float | None,
-        Parameter(help="How much the prompt counts: 1 is off, 0 to 100; negative + G*(prompt - negative)."),
-    ] = None
-    sampler: Annotated[str | None, Parameter(help="Name of a sampler, see below.")] = None
-    grid: Annotated[str | None, Parameter(help="Name of a grid of noise levels, or the levels, see below.")] = None
-    negative: Annotated[str, Parameter(help="What to keep away from.")] = ""
-    seed: Annotated[int | None, Parameter(help="Seed of the first picture; picture k has seed + k.")] = None
-    n: Annotated[int, Parameter(name="-n", help="Pictures of each prompt.")] = 1
-    size: Annotated[str | None, Parameter(help="Size in pixels: WIDTHxHEIGHT, or one number for both.")] = None
-    between: Annotated[str | None, Parameter(help="Guide only between two levels of sigma: LOW,HIGH.")] = None
-    rescale: Annotated[float | None, Parameter(help="Keep contrast under strong guidance, 0 to 1.")] = None
-    distilled_guidance: Annotated[
-        float | None, Parameter(help="Guidance that a distilled model, such as FLUX, takes as an input.")
-    ] = None
-    prompt_weighting: Annotated[
-        PromptWeighting,
-        Parameter(help='What "(word:1.3)" in a prompt is: an error, a weight, or letters as they stand.'),
-    ] = "refuse"
-    strength: Annotated[
-        float | None, Parameter(help="How far --image is changed, above 0 to 1: the share of the way back to noise.")
-    ] = None
-    image_guidance: Annotated[
-        float | None, Parameter(help="How much --image counts, for a model that follows an instruction: 1 is off.")
-    ] = None
-    frames: Annotated[int | None, Parameter(help="Frames of a film.")] = None
-    seconds: Annotated[float | None, Parameter(help="Seconds of a sound.")] = None
-    batch: Annotated[int | None, Parameter(help="Pictures computed at once.")] = None
-    dtype: Annotated[str | None, Parameter(help="Numbers the network computes in: float32, bfloat16 or float16.")] = (
-        None
-    )
+GROUPS: Final = ("basic", "guidance", "image input", "control", "adapters", "output", "advanced")
+HELP_GROUPS: Final = {name: Group(name.capitalize(), sort_key=place) for place, name in enumerate(GROUPS)}
+METAVARS: Final = {
+    "whole": "N", "number": "X", "text": "TEXT", "choice": "WORD", "sampler": "NAME", "schedule": "NAME", "size": "SIZE",
+    "levels": "LOW,HIGH", "sides": "L,T,R,B", "image": "FILE", "lora": "FILE:X",
+}  # fmt: skip
+SWEPT: Final = ("whole", "number", "choice", "sampler", "schedule", "size")  # kinds of which "a,b" is a sweep
+LONG: Final = ("advanced", "image input", "control")  # groups of `generate` that only `--help-all` shows
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """Where to go from a picture or a prompt."""
+class Shown:
+    """What `--help` shows.
 
-    variation: Annotated[
-        float | None, Parameter(help="Share of the way to the noise of --variation-seed, 0 to 1: -n gives several.")
-    ] = None
-    variation_seed: Annotated[int | None, Parameter(help="Seed of the first variation, + k of the k-th.")] = None
-    toward: Annotated[str | None, Parameter(help="Another prompt, towards which PROMPT goes.")] = None
-    toward_share: Annotated[float | None, Parameter(help="How far towards it, 0 to 1.")] = None
-    tile: Annotated[int | None, Parameter(help="Draw in windows of so many pixels, if the picture is larger.")] = None
-    control_scale: Annotated[float | None, Parameter(help="How much --hint counts, 0 to 2, 1 as trained.")] = None
-    ip_adapter_scale: Annotated[float | None, Parameter(help="How much --look counts, 0 to 2, 1 as trained.")] = None
+    Args:
+        card: of the model, for the defaults; None where it is not known.
+        hidden: groups that are left out.
+    """
+
+    card: Card | None = None
+    hidden: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of a picture, and how what is painted goes over into it."""
+def arguments(kind: Any, shown: Shown, leave_out: Sequence[str] = ()) -> Any:
+    """Make the command-line form of an option class: the same names, as text.
 
-    keep_outside: Annotated[bool, Parameter(negative="", help="White of the mask is painted, black is kept.")] = False
-    feather: Annotated[int | None, Parameter(help="Pixels of the seam, half a latent cell unless given.")] = None
-    soft: Annotated[Soft, Parameter(help="What a grey of the mask is: a mixture, or the strength of its place.")] = (
-        "blend"
-    )
-    repaint: Annotated[int | None, Parameter(help="Take each stretch of steps so often, so that all agrees.")] = None
-    expand: Annotated[str | None, Parameter(help="Pixels to add: LEFT,TOP,RIGHT,BOTTOM.")] = None
-    origin: Annotated[
-        str | None, Parameter(name="--from", help="What the picture shows: it is drawn again from its own noise.")
-    ] = None
-
-
-PLAIN, STRAIGHT = Kept(), Ways()
-Image = Annotated[str | None, Parameter(help="Picture to be changed, see --strength.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What of a picture is kept, what is followed, and what the model wears."""
-
-    mask: Annotated[str | None, Parameter(help="Grey picture: white keeps of the picture, black is painted.")] = None
-    control_image: Annotated[str | None, Parameter(help="Picture whose shapes are followed, for --control.")] = None
-    look: Annotated[str | None, Parameter(help="Picture that the result resembles, for --look-model.")] = None
-    lora: Annotated[
-        tuple[str, ...],
-        Parameter(negative="", help="Adapter as FILE or FILE:WEIGHT, 1 unless given; may be said several times."),
-    ] = ()
-    partial: Annotated[bool, Parameter(negative="", help="Take what fits of an adapter, where not all does.")] = False
-
-    def opened(
-        self, pipeline: "Pipeline", image: str | None, fit: tuple[int, int] | None = None, invert: bool = False
-    ) -> "RawInputs":
-        """Open all. image: file of the picture to be changed; fit: size to which it and the mask are brought; invert:
-        white of the mask paints, black keeps.
-
-        Raises InputError for what cannot be read.
-        """
-        from unnoise.generation.media.image import fitted, inverted, open_image, open_mask
-        from unnoise.generation.prepare import RawInputs
-
-        picture, control_image, look = (
-            None if path is None else open_image(path) for path in (image, self.control_image, self.look)
+    Args:
+        kind: one of `generation.options.OPTIONS`.
+        shown: what `--help` shows.
+        leave_out: fields that the command takes in another way.
+    """
+    made: list[tuple[str, Any, Any]] = []
+    for name, option in described(kind).items():
+        if option.python_only or name in leave_out:
+            continue
+        parameter = Parameter(
+            name=list(option.spelling) or [f"--{name.replace('_', '-')}"],
+            help=_help(option, shown.card),
+            group=HELP_GROUPS[option.group],
+            show=option.group not in shown.hidden,
+            show_default=False,
+            metavar=METAVARS.get(option.kind),
+            negative="",
         )
-        mask = None if self.mask is None else open_mask(self.mask)
-        if mask is not None and invert:
-            mask = inverted(mask)
-        if fit is not None:
-            picture, mask = (None if one is None else fitted(one, fit) for one in (picture, mask))
-        return RawInputs(
-            image=picture, mask=mask, control_image=control_image, look=look, adapters=self._worn(pipeline)
-        )
-
-    def _worn(self, pipeline: "Pipeline") -> "tuple[tuple[Adapter, float], ...]":
-        """Read the adapters, each with its weight."""
-        if not self.lora:
-            return ()
-        from unnoise.adapters.lora.read import read
-
-        named = [worn(text) for text in self.lora]
-        return tuple((read(path, pipeline, partial=self.partial), weight) for path, weight in named)
+        value_type: Any = bool if option.kind == "flag" else tuple[str, ...] if option.kind == "lora" else str | None
+        default: Any = False if option.kind == "flag" else () if option.kind == "lora" else None
+        made.append((name, Annotated[value_type, parameter], default))
+    return make_dataclass(f"{kind.__name__}Arguments", made, frozen=True, namespace={"__module__": __name__})
 
 
-def worn(text: str) -> tuple[Path, float]:
-    """Read "FILE:WEIGHT", or "FILE", which weighs 1. Raises InputError for a weight beyond -4 ... 4, or no such file."""
-    name, colon, number = text.rpartition(":")
+def _help(option: Option, card: Card | None) -> str:
+    """Write the help of an option: what it is, its range or choices, its default."""
+    extra = []
+    if option.kind in ("whole", "number") and option.high:
+        high = f"{option.high:g}" if option.high < 1e6 else "2^63"
+        extra.append(f"{option.low:g} to {high}")
+    if option.choices:
+        extra.append("|".join(option.choices))
+    if option.card and card is not None:
+        default = _default(option.card, card)
+        if default:
+            extra.append(f"default {default}")
+    return option.help + (f" [{'; '.join(extra)}]" if extra else "")
+
+
+def _default(name: str, card: Card) -> str:
+    """Write the card's default of an option; nothing where the library chooses or the model has no such option."""
+    value = getattr(card.advice, name)
+    if name == "sizes":
+        return "x".join(map(str, value[0])) if value else ""
+    if name == "guidance_interval":
+        return "all levels" if value == (0.0, None) else f"{value[0]:g},{'inf' if value[1] is None else value[1]}"
+    if value is None:
+        return "automatic" if name in ("sampler", "schedule") else ""
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def values(*parsed: Any) -> dict[str, Any]:
+    """Read what was given: for each option its value, or the list of its values where it is swept.
+
+    Raises:
+        InputError: a text cannot be read as the option's kind.
+    """
+    found: dict[str, Any] = {}
+    homes = home_of_options()
+    for one in parsed:
+        for field in fields(one):
+            text = getattr(one, field.name)
+            if text is None or text is False or text == ():
+                continue
+            option = described(homes[field.name])[field.name]
+            found[field.name] = True if text is True else _read(field.name, text, option)
+    return found
+
+
+def _read(name: str, text: Any, option: Option) -> Any:
+    if option.kind == "lora":
+        return _loras(text)
+    if option.kind == "schedule" and "," in text and _levels(text) is not None:
+        return _levels(text)
+    if option.kind in SWEPT and "," in text:
+        several = [_one(name, part.strip(), option) for part in text.split(",")]
+        return several if len(several) > 1 else several[0]
+    return _one(name, text, option)
+
+
+def _one(name: str, text: str, option: Option) -> Any:
+    if option.kind == "whole":
+        return _number(name, text, int, "a whole number")
+    if option.kind == "number":
+        return _number(name, text, float, "a number")
+    if option.kind == "size":
+        return size_of(text)
+    if option.kind == "levels":
+        levels = _levels(text)
+        if levels is None or len(levels) != 2:
+            raise InputError(f"{name} {text!r}: LOW,HIGH, two levels of sigma such as 0.2,10")
+        return levels
+    if option.kind == "sides":
+        sides = text.split(",")
+        if len(sides) != len(SIDES) or not all(side.strip().isdigit() for side in sides):
+            raise InputError(f"{name} {text!r}: LEFT,TOP,RIGHT,BOTTOM in pixels, such as 0,0,32,0")
+        return tuple(int(side) for side in sides)
+    return text
+
+
+def _number(name: str, text: str, read: Any, what: str) -> Any:
     try:
-        weight = float(number) if colon else 1.0
+        if len(text) > 30:
+            raise ValueError
+        return read(text)
     except ValueError:
-        name, weight = text, 1.0
+        raise InputError(f"{name} {text[:40]!r}: must be {what}") from None
+
+
+def _levels(text: str) -> tuple[float, ...] | None:
+    """Read levels such as "inf,10,2.5,0"; None where the text is not a list of numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return None
+
+
+def _loras(given: Sequence[str]) -> Any:
+    """Read adapters; "FILE:0,0.5,1" sweeps a weight, and then each value of the sweep is a tuple of all adapters."""
+    choices = []
+    for one in given:
+        name, colon, weights = one.rpartition(":")
+        several = weights.split(",") if colon and _levels(weights) is not None else []
+        choices.append([f"{name}:{weight}" for weight in several] if len(several) > 1 else [one])
+    combined = list(product(*choices))
+    return combined if len(combined) > 1 else combined[0]
+
+
+def lora_file(text: str) -> tuple[Path, float]:
+    """Read "FILE:WEIGHT", or "FILE" for weight 1. Raises InputError for a weight out of range, or no such file."""
+    name, weight = split_weight(text)
     check_number("lora weight", weight, -LORA, LORA)
-    return find(name if colon and name else text, ADAPTERS), weight
+    return find(name, ADAPTERS), weight
 
 
-def request_of(texts: tuple[str, ...], how: How, ways: Ways = STRAIGHT, kept: Kept = PLAIN) -> Request:
-    """Make the request. Raises InputError for an option that is out of range or cannot be read."""
-    levels = parse_levels(how.grid) if how.grid and "," in how.grid else None
-    return Request(
-        prompts=texts,
-        negative=how.negative,
-        steps=how.steps,
-        weight=how.guidance,
-        sampler=how.sampler,
-        grid=levels or how.grid,
-        seed=secrets.randbits(32) if how.seed is None else how.seed,
-        size=size_of(how.size),
-        n=how.n,
-        between=_between(how.between),
-        rescale=how.rescale,
-        batch=how.batch,
-        dtype=how.dtype,
-        distilled_guidance=how.distilled_guidance,
-        prompt_weighting=how.prompt_weighting,
-        strength=how.strength,
-        image_guidance=how.image_guidance,
-        frames=how.frames,
-        seconds=how.seconds,
-        change=_change(ways, kept),
-    )
-
-
-def _change(ways: Ways, kept: Kept) -> Change:
-    second = ways.variation_seed
-    if ways.variation is not None and second is None:
-        second = secrets.randbits(32)
-    return Change(
-        feather=kept.feather,
-        soft=kept.soft,
-        repaint=kept.repaint,
-        expand=_sides(kept.expand),
-        origin=kept.origin,
-        tile=ways.tile,
-        variation=ways.variation,
-        variation_seed=second,
-        toward=ways.toward,
-        toward_share=0.5 if ways.toward is not None and ways.toward_share is None else ways.toward_share,
-        control_scale=ways.control_scale,
-        ip_adapter_scale=ways.ip_adapter_scale,
-    )
-
-
-def _sides(text: str | None) -> tuple[int, int, int, int] | None:
-    if text is None:
-        return None
-    sides = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", text)
-    if sides is None:
-        raise InputError(f"expand {text!r}: LEFT,TOP,RIGHT,BOTTOM in pixels, such as 0,0,32,0")
-    left, top, right, bottom = map(int, sides.groups())
-    return left, top, right, bottom
-
-
-def size_of(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str) -> tuple[int, int]:
     """Read "640x480", or one number for both sides. Raises InputError for anything else."""
-    if text is None:
-        return None
-    sides = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text.lower())
-    if sides is None:
+    sides = text.lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides):
         raise InputError(f"size {text!r}: WIDTHxHEIGHT in pixels, or one number for both")
-    return int(sides[1]), int(sides[2] or sides[1])
+    return int(sides[0]), int(sides[-1])
 
 
-def _between(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    levels = parse_levels(text)
-    if levels is None or len(levels) != 2:
-        raise InputError(f"between {text!r}: LOW,HIGH, two levels of sigma")
-    return levels[0], levels[1]
+def refuse_other_names(tokens: Sequence[str], commands: Mapping[str, object]) -> None:
+    """Raise InputError for an option of another tool, or of unnoise before 0.2, with ours named."""
+    if not tokens or tokens[0] not in commands:
+        return
+    for token in tokens:
+        name = token.partition("=")[0].removeprefix("--").replace("-", "_")
+        if token.startswith("--") and name in COMMAND_NAMES:
+            raise InputError(f"{token.partition('=')[0]}: unknown here; use {COMMAND_NAMES[name]}")
+
+
+# Options of other tools and of unnoise before 0.2, with ours.
+COMMAND_NAMES: Final = {
+    **{
+        name: f"--{ours.replace('_', '-')}"
+        for name, ours in OTHER_NAMES.items()
+        if name not in ("guidance", "callback")
+    },
+    "parts": "--components",
+    "predicts": "--prediction-type",
+    "look_model": "--ip-adapter",
+    "from": "--source-prompt",
+    "keep_outside": "no option: white is painted by default, and --invert-mask paints black",
+}

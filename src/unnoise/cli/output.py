@@ -1,4 +1,4 @@
-"""Where pictures go: their names are settled, and known to be writable, before anything is computed."""
+"""Where samples go: files are named, and known to be writable, before anything is computed."""
 
 import os
 import re
@@ -10,42 +10,47 @@ from unnoise.errors import InputError
 from unnoise.formats.atomic import check_writable
 
 HOME = Path("out")
+Names = Sequence[tuple[str, int, str]]  # prompt, seed and label of each sample
 LETTERS = 48  # of a prompt in the name of a file
 
 
-def places(
-    out: str | None, prompts: Sequence[str], seeds: Sequence[int], suffixes: Sequence[str] = (".png",)
-) -> tuple[list[Path], Path | None]:
-    """Name a file for each sample, prompt by prompt and seed by seed, and one for the sheet where there are several.
+def places(out: str | None, samples: Names, suffixes: Sequence[str] = (".png",)) -> tuple[list[Path], Path | None]:
+    """Choose a file for each sample, and one for the sheet where there are several.
 
-    out: a file; a folder; or None, which is the folder `out`. With several samples a file names the sheet, and they lie
-    beside it. suffixes: that a file of one sample may have, the first unless another is asked for; a sheet is a .png.
-    Raises InputError where it cannot be written.
+    Args:
+        out: a file; a folder; None for the folder `out`. With several samples a file is the sheet, and the samples go
+            beside it.
+        samples: prompt, seed and label of each.
+        suffixes: that a file of one sample may have, the default first; a sheet is a .png.
+
+    Raises:
+        InputError: a file cannot be written there.
     """
-    several = len(prompts) * len(seeds) > 1
+    several = len(samples) > 1
     folder_asked = out is None or _is_folder(out, (".png",) if several else suffixes)
-    names = _names(prompts, seeds, suffixes[0] if folder_asked or several else Path(str(out)).suffix)
+    names = _names(samples, suffixes[0] if folder_asked or several else Path(str(out)).suffix)
     if folder_asked:
         folder = HOME if out is None else Path(out)
-        together = Path(names[0]).stem if len(prompts) == 1 else f"{len(prompts)}-prompts-{seeds[0]}"
+        prompts = dict.fromkeys(prompt for prompt, _, _ in samples)
+        together = Path(names[0]).stem if len(prompts) == 1 else f"{len(prompts)}-prompts-{samples[0][1]}"
         single, sheet = folder / names[0], folder / f"{together}-sheet.png"
     else:
         single = sheet = Path(str(out))
         folder = single.parent
         names = [f"{single.stem}-{name}" for name in names]
-    if len(names) == 1:
+    if not several:
         check_writable(single)
         return [single], None
-    pictures = [folder / name for name in names]
-    for path in (sheet, max(pictures, key=lambda path: len(os.fsencode(path.name)))):
+    files = [folder / name for name in names]
+    for path in (sheet, max(files, key=lambda path: len(os.fsencode(path.name)))):
         check_writable(path)
-    return pictures, sheet
+    return files, sheet
 
 
 def _is_folder(out: str, suffixes: Sequence[str]) -> bool:
     listed = " or ".join(suffixes)
     if not out:
-        raise InputError(f"out '': a {listed} file or a folder")
+        raise InputError(f"out '': must be a {listed} file or a folder")
     suffix = Path(out).suffix.lower()
     if out.endswith(os.sep) or os.path.isdir(out) or not suffix:
         return True
@@ -54,13 +59,13 @@ def _is_folder(out: str, suffixes: Sequence[str]) -> bool:
     return False
 
 
-def _names(prompts: Sequence[str], seeds: Sequence[int], suffix: str) -> list[str]:
-    """Name samples by prompt and seed; a name that is taken gets a number behind it."""
+def _names(samples: Names, suffix: str) -> list[str]:
+    """Name samples by prompt, label and seed; a name that occurs again gets a number."""
     found: list[str] = []
     taken: Counter[str] = Counter()
-    for prompt in prompts:
+    for prompt, seed, label in samples:
         slug = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")[:LETTERS].rstrip("-") or "unconditional"
-        taken[slug] += 1
-        again = f".{taken[slug]}" if taken[slug] > 1 else ""
-        found += [f"{slug}-{seed}{again}{suffix}" for seed in seeds]
+        name = f"{slug}{label and '-'}{label}-{seed}"
+        taken[name] += 1
+        found.append(f"{name}{f'.{taken[name]}' if taken[name] > 1 else ''}{suffix}")
     return found

@@ -1,93 +1,70 @@
-"""`unnoise plan`: what a request takes of this machine, before any weight is read."""
+"""`unnoise plan`: memory and time of a request, before any weight is read."""
 
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from unnoise.cli.options import size_of
-from unnoise.cli.progress import saying
+from unnoise.cli.busy import busy
+from unnoise.cli.options import Shown, arguments, values
 from unnoise.cli.torch_import import import_torch
-from unnoise.generation.options import Request
+from unnoise.generation.options import SamplingOptions, described, request_of
 
 if TYPE_CHECKING:
     import torch
 
     from unnoise.estimate.memory import MemoryEstimate
-    from unnoise.generation.resolve import Plan
+    from unnoise.generation.metadata import Settings
     from unnoise.pipeline import Pipeline
 
 SIDE, ROUNDS = 1024, 3  # of the products of matrices that tell how fast this machine is
 REACHED = 0.6  # of that speed that a U-Net of Stable Diffusion 1.5 reaches on two cores, bench/foreign.py
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
-    """What would be drawn."""
-
-    size: Annotated[str | None, Parameter(help="Size in pixels: WIDTHxHEIGHT, or one number for both.")] = None
-    n: Annotated[int, Parameter(name="-n", help="Samples.")] = 1
-    batch: Annotated[int | None, Parameter(help="Samples computed at once.")] = None
-    steps: Annotated[int | None, Parameter(help="Steps, 1 to 1000.")] = None
-    guidance: Annotated[float | None, Parameter(help="Guidance, 1 is off; it doubles the rows of a step.")] = None
-    frames: Annotated[int | None, Parameter(help="Frames of a film.")] = None
-    seconds: Annotated[float | None, Parameter(help="Seconds of a sound.")] = None
-    dtype: Annotated[str | None, Parameter(help="Numbers of the weights: float32, bfloat16 or float16.")] = None
-
-    def request(self) -> Request:
-        """Make the request. Raises InputError for an option out of range."""
-        return Request(
-            ("",),
-            steps=self.steps,
-            weight=self.guidance,
-            size=size_of(self.size),
-            n=self.n,
-            batch=self.batch,
-            frames=self.frames,
-            seconds=self.seconds,
-            dtype=self.dtype,
-        )
-
-
-ONE = PlanOptions()
+PLANNED = (  # options of `generate` that decide memory or time
+    "size", "n", "batch", "steps", "guidance_scale", "frames", "seconds", "dtype", "sampler", "schedule",
+)  # fmt: skip
+UNPLANNED = tuple(name for name in described(SamplingOptions) if name not in PLANNED)
+PlanArguments = arguments(SamplingOptions, Shown(), leave_out=UNPLANNED)
 
 
 def plan(
     model: Annotated[str, Parameter(help="Name, .safetensors file, or folder in the layout of diffusers.")],
     /,
     *,
-    wanted: Annotated[PlanOptions, Parameter(name="*")] = ONE,
-    parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks.")] = None,
-    predicts: Annotated[Literal["eps", "v"] | None, Parameter(help="What it answers with, if nothing says it.")] = None,
+    wanted: Annotated[Any, Parameter(name="*")] = PlanArguments(),
+    components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
+    prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="What the network predicts.")] = None,
     device: Annotated[str, Parameter(help="cpu, cuda, ...")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
 ) -> int:
-    """Say what a request takes: weights, activations at their peak, operations of a step, and whether it fits.
+    """Estimate a request: weights, activations at their peak, operations of a step, and whether it fits.
 
-    Headers and shapes are enough; no weight is read. Where it does not fit, what would is said, and the exit code is 1.
+    Only headers and shapes are read. Where the request does not fit, a smaller one is named, and the exit code is 1.
     """
-    request = wanted.request()
-    with saying(f"measuring {model}"):
+    request = request_of("", **values(wanted))
+    with busy(f"measuring {model}"):
         import_torch()
         import torch
 
         from unnoise.devices import available, known_device
         from unnoise.estimate.memory import budget, narrowed, smaller
+        from unnoise.generation.resolve import resolve
         from unnoise.loading import meta
-        from unnoise.pipeline import batch_of
 
         place = known_device(device)
-        pipeline = meta(model, components=parts, prediction_type=predicts)
-        if pipeline.card.family != "unnoise" and wanted.dtype is not None:
-            narrowed(pipeline, getattr(torch, wanted.dtype))
-        made = pipeline.plan(request)
-        asked = budget(pipeline, made, request.n, batch_of(request, made), place.type)
+        pipeline = meta(model, components=components, prediction_type=prediction_type)
+        if pipeline.card.family != "unnoise" and request.sampling.dtype is not None:
+            narrowed(pipeline, getattr(torch, request.sampling.dtype))
+        job = resolve(request, pipeline)
+        made, samples = job.settings, len(job.draws)
+        asked = budget(pipeline, made, samples, job.batch, place.type)
         free = available(place)
         fits = asked.fits(free)
-        others = () if fits else smaller(pipeline, made, asked, request.n, place.type)
+        others = () if fits else smaller(pipeline, made, asked, samples, place.type)
         instead = next((one for one in others if one.fits(free)), None)
         rate = speed(place, getattr(torch, made.dtype))
     found = PlanReport(asked, free, fits, instead, rate)
@@ -105,7 +82,7 @@ class PlanReport:
     instead: "MemoryEstimate | None"
     rate: float
 
-    def lines(self, pipeline: "Pipeline", plan: "Plan") -> Iterator[str]:
+    def lines(self, pipeline: "Pipeline", plan: "Settings") -> Iterator[str]:
         """Write it for people."""
         from unnoise.devices import size
 

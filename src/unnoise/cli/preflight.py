@@ -1,6 +1,7 @@
-"""Check a request before anything heavy is loaded: what `unnoise check` would warn of is said, or refused."""
+"""Check a request before anything heavy is loaded: what `unnoise check` warns of is printed, or refused."""
 
 import sys
+from collections.abc import Sequence
 
 from unnoise.check.catalogue import chosen
 from unnoise.check.engine import judge
@@ -10,17 +11,23 @@ from unnoise.check.subject import Subject
 from unnoise.errors import InputError
 
 
-def warn(subject: Subject, strict: bool, *families: str) -> None:
-    """Say on stderr what is probably not meant, a line each. Raises InputError with the first of it where strict.
+def preflight(subjects: Sequence[Subject], strict: bool, quiet: bool, *families: str) -> None:
+    """Print on stderr what is probably not meant, one line each.
 
-    families: beginnings of the ids of rules that such a request can be wrong by; no others are imported.
+    Args:
+        subjects: the requests.
+        strict: raise InputError with the first finding.
+        quiet: print nothing.
+        families: beginnings of the ids of the rules; no others are imported.
     """
-    found = [finding for finding in judge(subject, chosen(families)) if finding.grade >= WARN]
-    if strict and found:
-        more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
-        raise InputError(f"strict: {_line(found[0])}{more}")
-    for finding in found:
-        print(f"unnoise: {_line(finding)}", file=sys.stderr)
+    rules = chosen(families)
+    found = [finding for subject in subjects for finding in judge(subject, rules) if finding.grade >= WARN]
+    lines = list(dict.fromkeys(map(_line, found)))
+    if strict and lines:
+        more = f" ({len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise InputError(f"strict: {lines[0]}{more}")
+    for line in [] if quiet else lines:
+        print(f"unnoise: {line}", file=sys.stderr)
 
 
 def _line(finding: Finding) -> str:

@@ -1,83 +1,99 @@
-"""`unnoise replay`: a picture again, from the recipe that it carries."""
+"""`unnoise replay`: draw a sample again from the metadata in its file."""
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from unnoise.cli.model_options import ModelOptions, load_source, own_card
-from unnoise.cli.options import Start
+from unnoise.cli.busy import busy
+from unnoise.cli.model_options import ModelOptions, load_model, own_card
 from unnoise.cli.output import places
-from unnoise.cli.progress import saying
 from unnoise.embedded import ZOO
 from unnoise.errors import InputError
-from unnoise.generation.media.files import read_recipe, suffixes, write_sample
-from unnoise.generation.metadata import Metadata
+
+if TYPE_CHECKING:
+    from unnoise.generation.metadata import Metadata
 
 
 @dataclass(frozen=True, slots=True)
-class Began:
-    """What was changed, and how its mask was read."""
+class Inputs:
+    """What the metadata names and cannot contain."""
 
-    image: Annotated[str | None, Parameter(help="Picture that was changed, where it began with one.")] = None
-    keep_outside: Annotated[bool, Parameter(negative="", help="The mask was one whose white is painted.")] = False
-
-
-NOTHING, PLAIN = Start(), Began()
+    image: Annotated[str | None, Parameter(help="Image that was changed.")] = None
+    mask: Annotated[str | None, Parameter(help="Mask that went with it.")] = None
+    invert_mask: Annotated[bool, Parameter(negative="", help="The mask was inverted.")] = False
+    control_image: Annotated[str | None, Parameter(help="Image of the control.")] = None
+    ip_adapter_image: Annotated[str | None, Parameter(help="Image of the IP-Adapter.")] = None
+    lora: Annotated[tuple[str, ...], Parameter(negative="", help="LoRA that was applied; may be repeated.")] = ()
+    partial: Annotated[bool, Parameter(negative="", help="Only some layers of the LoRA fitted.")] = False
 
 
 def replay(
-    file: Annotated[str, Parameter(help="Picture that `unnoise generate` wrote.")],
+    file: Annotated[str, Parameter(help="File that `unnoise generate` or `unnoise edit` wrote.")],
     /,
     *,
-    out: Annotated[str | None, Parameter(name=["--out", "-o"], help="PNG file or folder.")] = None,
+    out: Annotated[str | None, Parameter(name=["--out", "-o"], help="File or folder.")] = None,
     model: Annotated[
-        str | None, Parameter(name=["--model", "-m"], help="File or folder of the model, where it has no name.")
+        str | None, Parameter(name=["--model", "-m"], help="File or folder of a model that has no name.")
     ] = None,
-    began: Annotated[Began, Parameter(name="*")] = PLAIN,
-    start: Annotated[Start, Parameter(name="*")] = NOTHING,
-    parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks, as it was drawn.")] = None,
-    predicts: Annotated[Literal["eps", "v"] | None, Parameter(help="What was said when it was drawn.")] = None,
-    device: Annotated[str | None, Parameter(help="Another device than the recipe's; bits may differ.")] = None,
+    inputs: Annotated[Inputs, Parameter(name="*")] = Inputs(),
+    components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
+    prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="As it was drawn.")] = None,
+    control: Annotated[str | None, Parameter(help="Control that was loaded.")] = None,
+    ip_adapter: Annotated[str | None, Parameter(help="IP-Adapter that was loaded: FILE,FOLDER.")] = None,
+    device: Annotated[str | None, Parameter(help="Another device than the metadata's; bits may differ.")] = None,
 ) -> None:
-    """Make a picture again from its recipe: on the same machine and versions, equal to the byte."""
-    recipe = read_recipe(file)
-    if recipe.model not in ZOO and model is None:
-        raise InputError(f"{file}: made by {recipe.model!r}, which has no name here; give its file with --model")
-    source = ModelOptions(model or recipe.model, parts, predicts, device=device or recipe.device)
-    _check_weights(recipe, source)
-    path = places(out, [recipe.prompt], [recipe.seed], _endings(recipe, file))[0][0]
-    pipeline = load_source(source, recipe.dtype)
-    with saying("drawing again"):
-        from unnoise.generation.engine import versions
-        from unnoise.generation.media.image import fitted
+    """Draw a sample again: on the same machine and versions, equal to the byte."""
+    from unnoise.generation.media.files import read_metadata
 
-        for name, used in versions().items():
-            if recipe.versions.get(name) != used:
-                made = recipe.versions.get(name, "an unknown version")
-                print(f"unnoise: made with {name} {made}, this is {used}: bytes may differ", file=sys.stderr)
-        found = start.opened(pipeline, began.image, invert=began.keep_outside)
-        if found.control_image is not None:
-            found = replace(found, control_image=fitted(found.control_image, recipe.size))
-        sample = pipeline.replay(recipe, found)
-    write_sample(path, sample)
+    metadata = read_metadata(file)
+    if metadata.model not in ZOO and model is None:
+        raise InputError(f"{file}: drawn by {metadata.model!r}, which is not embedded; name its file with --model")
+    options = ModelOptions(
+        model or metadata.model, components, prediction_type, False, device or metadata.device, control, ip_adapter
+    )
+    _check_weights(metadata, options)
+    path = places(out, [(metadata.prompt, metadata.seed, "")], _endings(metadata, file))[0][0]
+    pipeline = load_model(options, metadata.dtype)
+    with busy("drawing again"):
+        _warn_of_versions(metadata)
+        images = {
+            name: value
+            for name in ("image", "mask", "invert_mask", "control_image", "ip_adapter_image")
+            if (value := getattr(inputs, name))
+        }
+        sample = pipeline.replay(metadata, lora=inputs.lora, partial=inputs.partial, **images)
+    if path.exists():
+        print(f"unnoise: overwrites {path}", file=sys.stderr)
+    sample.save(path)
     print(path)
 
 
-def _endings(recipe: Metadata, file: str) -> tuple[str, ...]:
-    """Give the endings that the file may have, that of the one it is made from first."""
-    allowed = suffixes("audio" if recipe.seconds is not None else "image" if recipe.frames is None else "video")
+def _warn_of_versions(metadata: "Metadata") -> None:
+    from unnoise.generation.record import versions
+
+    for name, here in versions().items():
+        there = metadata.versions.get(name, "an unknown version")
+        if there != here:
+            print(f"unnoise: drawn with {name} {there}, this is {here}: bytes may differ", file=sys.stderr)
+
+
+def _endings(metadata: "Metadata", file: str) -> tuple[str, ...]:
+    """Return the endings that the file may have, that of the original first."""
+    from unnoise.generation.media.files import suffixes
+
+    allowed = suffixes("audio" if metadata.seconds is not None else "image" if metadata.frames is None else "video")
     own = Path(file).suffix.lower()
     return (own, *(suffix for suffix in allowed if suffix != own))
 
 
-def _check_weights(recipe: Metadata, source: ModelOptions) -> None:
-    """Refuse other weights before torch is imported, where a card names them."""
-    card = own_card(source)
-    if card is not None and card.fingerprint != recipe.fingerprint:
+def _check_weights(metadata: "Metadata", options: ModelOptions) -> None:
+    """Raise InputError for other weights before they are read, where a card names them."""
+    card = own_card(options)
+    if card is not None and card.fingerprint != metadata.fingerprint:
         raise InputError(
-            f"made with the weights {recipe.fingerprint[:12]}; those of {source.model!r} are "
-            f"{card.fingerprint[:12] or 'none'}"
+            f"model {options.model!r}: has the weights {card.fingerprint[:12] or 'none'}, and the sample was drawn with "
+            f"{metadata.fingerprint[:12]}"
         )

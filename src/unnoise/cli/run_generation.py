@@ -1,141 +1,210 @@
-"""What `generate` and `edit` share: check a request, draw, write the files with their sheet, say where they are."""
+"""What `generate` and `edit` share: make requests, check them, draw, write the files and their sheet, report."""
 
 import json
+import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from unnoise.card import Card
 from unnoise.check.read.recipe import read_request
-from unnoise.cli.model_options import ModelOptions, load_source, own_card
-from unnoise.cli.output import places
-from unnoise.cli.preflight import warn
-from unnoise.cli.progress import Bar
+from unnoise.cli.model_options import ModelOptions, load_model, own_card
+from unnoise.cli.options import HELP_GROUPS
+from unnoise.cli.output import Names, places
+from unnoise.cli.preflight import preflight
 from unnoise.formats.strict_json import plain
-from unnoise.generation.options import Request, notes
+from unnoise.generation.axes import Axis, combinations, places as places_of
+from unnoise.generation.options import Request, request_of
 
 if TYPE_CHECKING:
-    from unnoise.generation.metadata import Metadata
-    from unnoise.generation.prepare import RawInputs
+    from unnoise.generation.resolve import Job
     from unnoise.generation.sample import Sample
     from unnoise.pipeline import Pipeline
 
-WORDS = {"Image": "picture", "Film": "film", "Sound": "sound"}
-RULES = ("UN1", "UN3", "UN4")  # by which a request can be wrong
+WORDS = {"Image": "image", "Video": "video", "Audio": "audio file"}
+RULES = ("UN1", "UN3", "UN4")  # rules that a request can break
+OUTPUT = HELP_GROUPS["output"]
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """Where to, and how it is said."""
+class OutputArguments:
+    """Where files go, and what is printed."""
 
     out: Annotated[
-        str | None, Parameter(name=["--out", "-o"], help="File or folder; of several samples, FILE is the sheet.")
+        str | None,
+        Parameter(name=["--out", "-o"], group=OUTPUT, help="File or folder; of several samples, FILE is the sheet."),
     ] = None
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False
-    strict: Annotated[bool, Parameter(negative="", help="Refuse what `unnoise check` warns of; else say it.")] = False
-
-
-def draw(request: Request, source: ModelOptions, opened: "Callable[[Pipeline], RawInputs]", output: Output) -> None:
-    """Draw what is asked for, and say where it is. Raises InputError before anything is computed that cannot be.
-
-    opened: gives what is handed in, for the model.
-    """
-    texts = request.prompts
-    if own_card(source) is not None:
-        places(output.out, texts, _seeds(request))
-    pipeline = load_source(source, request.dtype)
-    from unnoise.generation.media.files import suffixes
-    from unnoise.generation.media.image import fitted
-
-    files, sheet = places(output.out, texts, _seeds(request), suffixes(pipeline.card.modality))
-    handed = opened(pipeline)
-    request = pipeline.completed(request, handed)
-    size = pipeline.plan(request).size
-    if handed.control_image is not None:
-        handed = replace(handed, control_image=fitted(handed.control_image, size))
-    warn(read_request(request, pipeline.card, source.model), output.strict, *RULES)
-    for note in (*notes(request, pipeline.card), *_notes(handed, pipeline)):
-        print(f"unnoise: {note}", file=sys.stderr)
-    began = perf_counter()
-    with Bar(f"drawing {len(files)}") as bar:
-        samples = pipeline.fulfil(request, handed, bar)
-    seconds = perf_counter() - began
-    _write(samples, files, sheet, request.n)
-    _report(Report(samples, files, sheet, seconds), output.as_json)
-
-
-def _notes(handed: "RawInputs", pipeline: "Pipeline") -> Iterator[str]:
-    """Say what of a mask the latent grid can resolve, and what is unusual of adapters."""
-    from unnoise.diffusion.inpainting import region
-    from unnoise.generation.prepare import mask_data
-
-    if handed.mask is not None and handed.image is not None and pipeline.space.factor > 1:
-        factor = pipeline.space.factor
-        width, height = (side // factor * factor for side in handed.image.size)
-        kept = mask_data(handed.mask, handed.image.size)[..., :height, :width]
-        if bool(kept.any()):
-            yield str(region(kept, factor))
-    for adapter, _ in handed.adapters:
-        yield from adapter.notes
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative="", show_default=False, group=OUTPUT, help="Print one JSON object.")
+    ] = False
+    strict: Annotated[
+        bool, Parameter(negative="", show_default=False, group=OUTPUT, help="Refuse what `unnoise check` warns of.")
+    ] = False
+    verbose: Annotated[
+        bool,
+        Parameter(
+            name=["--verbose", "-v"],
+            negative="",
+            show_default=False,
+            group=OUTPUT,
+            help="Print every choice before drawing.",
+        ),
+    ] = False
+    quiet: Annotated[
+        bool,
+        Parameter(
+            name=["--quiet", "-q"], negative="", show_default=False, group=OUTPUT, help="Print neither notes nor a bar."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What was made, where it is, and the seconds that the drawing took."""
+class Work:
+    """Requests with the names of their samples. axes: of a sweep, else none."""
 
-    samples: "list[Sample]"
-    pictures: list[Path]
-    sheet: Path | None
-    seconds: float
-
-
-def _seeds(request: Request) -> range:
-    """Give the seeds that name the files: of variations, which share theirs, those of what they vary towards."""
-    first = (request.change.variation_seed if request.change.variation_seed is not None else request.seed) or 0
-    return range(first, first + request.n)
+    requests: tuple[Request, ...]
+    names: Names
+    axes: tuple[Axis, ...] = ()
 
 
-def _write(samples: "Sequence[Sample]", pictures: Sequence[Path], sheet: Path | None, n: int) -> None:
-    from unnoise.generation.media.files import look, write_sample
+def draw(prompts: Sequence[str], values: Mapping[str, Any], model: ModelOptions, output: OutputArguments) -> None:
+    """Draw what is asked for, and print where it is.
 
-    for sample, path in zip(samples, pictures, strict=True):
-        write_sample(path, sample)
-    if sheet is not None:
-        from unnoise.generation.media.contact_sheet import sheet as laid_out
-        from unnoise.generation.media.image import write_picture
+    Args:
+        prompts: of the samples.
+        values: options by name; a list sweeps one.
+        model: which model.
+        output: where files go.
 
-        recipes = [sample.recipe for sample in samples]
-        alone = len({recipe.prompt for recipe in recipes}) == 1
-        captions = [f"seed {recipe.seed}" if alone else recipe.prompt for recipe in recipes]
-        page = laid_out([look(sample) for sample in samples], captions, _title(recipes), None if alone or n == 1 else n)
-        write_picture(sheet, page, recipes)
+    Raises:
+        InputError: before anything is computed, where that is possible.
+    """
+    work = _work(prompts, values)
+    card = own_card(model)
+    if card is not None:
+        places(output.out, work.names)
+        _preflight(work, card, model, output)
+    pipeline = load_model(model, work.requests[0].sampling.dtype)
+    from unnoise.generation.media.files import suffixes
+
+    files, sheet = places(output.out, work.names, suffixes(pipeline.card.modality))
+    if card is None:
+        _preflight(work, pipeline.card, model, output)
+    began = perf_counter()
+    samples = _drawn(pipeline, work.requests, output)
+    seconds = perf_counter() - began
+    for path in (*files, *(() if sheet is None else (sheet,))):
+        if path.exists() and not output.quiet:
+            print(f"unnoise: overwrites {path}", file=sys.stderr)
+    _write(samples, files, sheet, work)
+    _report(samples, files, sheet, seconds, output.as_json)
 
 
-def _title(recipes: "Sequence[Metadata]") -> str:
-    first = recipes[0]
-    alone = len({recipe.prompt for recipe in recipes}) == 1
-    facts = [first.model, f"{len(first.grid) - 1} steps", f"guidance {first.weight:g}"]
+def _work(prompts: Sequence[str], values: Mapping[str, Any]) -> Work:
+    """Make the requests, and name their samples."""
+    if any(isinstance(value, list) for value in values.values()):
+        axes, requests = combinations(prompts, values)
+        names = [
+            (request.prompts[0], request.sampling.seed or 0, "-".join(filter(None, map(Axis.slug, axes, place))))
+            for request, place in zip(requests, places_of(axes), strict=True)
+        ]
+        return Work(tuple(requests), tuple(names), axes)
+    given = {"seed": secrets.randbits(32), **values}
+    if "variation" in given:
+        given = {"variation_seed": secrets.randbits(32), **given}
+    request = request_of(tuple(prompts), **given)
+    first = given.get("variation_seed", given["seed"])
+    return Work((request,), tuple((prompt, first + k, "") for prompt in prompts for k in range(request.sampling.n)))
+
+
+def _preflight(work: Work, card: Card, model: ModelOptions, output: OutputArguments) -> None:
+    """Print, or refuse under --strict, what `unnoise check` warns of."""
+    subjects = [read_request(request, card, model.model) for request in work.requests]
+    preflight(subjects, output.strict, output.quiet, *RULES)
+    if card.text and not output.quiet and not all(prompt.strip() for prompt, _, _ in work.names):
+        print("unnoise: an empty prompt draws from the unconditional model", file=sys.stderr)
+
+
+def _drawn(pipeline: "Pipeline", requests: Sequence[Request], output: OutputArguments) -> "list[Sample]":
+    from unnoise.generation.resolve import resolve
+
+    jobs = [resolve(request, pipeline) for request in requests]
+    if output.verbose:
+        for job in jobs:
+            print(f"unnoise: {_choices(job)}", file=sys.stderr)
+    return pipeline.draw(jobs, progress=not output.quiet)
+
+
+def _choices(job: "Job") -> str:
+    """Write the choices of a job as one line."""
+    settings = job.settings
+    levels = " ".join(f"{level:.3g}" for level in settings.grid)
+    parts = [f"sampler {settings.sampler.class_} {settings.sampler.args or ''}".strip(), f"levels {levels}"]
+    parts += [f"guidance scale {settings.guidance_scale:g}", f"size {settings.size[0]}x{settings.size[1]}"]
+    parts += [f"{settings.dtype}", f"{len(job.draws)} samples, {job.batch} at once"]
+    return "; ".join(parts)
+
+
+def _write(samples: "Sequence[Sample]", files: Sequence[Path], sheet: Path | None, work: Work) -> None:
+    from unnoise.generation.media.contact_sheet import contact_sheet
+    from unnoise.generation.media.files import preview
+    from unnoise.generation.media.image import write_image
+    from unnoise.generation.sweep import Sweep
+
+    for sample, path in zip(samples, files, strict=True):
+        sample.save(path)
+    if sheet is None:
+        return
+    if work.axes:
+        page = Sweep(work.axes, tuple(samples)).sheet()
+    else:
+        columns = work.requests[0].sampling.n if len(work.requests[0].prompts) > 1 else 0
+        page = contact_sheet(
+            [preview(sample) for sample in samples],
+            _captions(samples),
+            _title(samples),
+            columns if columns > 1 else None,
+        )
+    write_image(sheet, page, [sample.metadata for sample in samples])
+
+
+def _captions(samples: "Sequence[Sample]") -> list[str]:
+    """Name what differs between samples: the prompt, the seed of a variation, the seed."""
+    every = [sample.metadata for sample in samples]
+    if len({one.prompt for one in every}) > 1:
+        return [one.prompt for one in every]
+    if any(one.variation_seed is not None for one in every):
+        return [f"variation {one.variation:g}, seed {one.variation_seed}" for one in every]
+    return [f"seed {one.seed}" for one in every]
+
+
+def _title(samples: "Sequence[Sample]") -> str:
+    first = samples[0].metadata
+    alone = len({sample.metadata.prompt for sample in samples}) == 1
+    facts = [first.model, f"{first.steps} steps", f"guidance scale {first.guidance_scale:g}"]
+    facts += [f"LoRA {one.name}:{one.weight:g}" for one in first.adapters]
     return " · ".join([first.prompt, *facts] if alone and first.prompt else [*facts, f"seed {first.seed}"])
 
 
-def _report(report: Report, as_json: bool) -> None:
-    each = report.seconds / len(report.pictures)
+def _report(
+    samples: "Sequence[Sample]", files: Sequence[Path], sheet: Path | None, seconds: float, as_json: bool
+) -> None:
     if as_json:
-        made = zip(report.pictures, report.samples, strict=True)
+        made = zip(files, samples, strict=True)
         facts = {
-            "pictures": [{"path": str(path), "recipe": plain(sample.recipe)} for path, sample in made],
-            "sheet": str(report.sheet) if report.sheet else None,
-            "seconds": round(report.seconds, 3),
-            "seconds_per_picture": round(each, 4),
+            "samples": [{"path": str(path), "metadata": plain(sample.metadata)} for path, sample in made],
+            "sheet": None if sheet is None else str(sheet),
+            "seconds": round(seconds, 3),
+            "seconds_per_sample": round(seconds / len(files), 4),
         }
         print(json.dumps(facts))
         return
-    for path in [*report.pictures, *([report.sheet] if report.sheet else [])]:
+    for path in (*files, *(() if sheet is None else (sheet,))):
         print(path)
-    count = len(report.pictures)
-    what = WORDS[type(report.samples[0].made).__name__]
-    print(f"{count} {what}{'s' if count > 1 else ''} in {report.seconds:.2f} s, {each:.3f} s each")
+    what = WORDS[type(samples[0].media).__name__]
+    print(f"{len(files)} {what}{'s' if len(files) > 1 else ''} in {seconds:.2f} s, {seconds / len(files):.3f} s each")

@@ -72,12 +72,12 @@ def train(
 
     import_torch()
     from unnoise.check.read.dispatch import read
-    from unnoise.cli.preflight import warn
+    from unnoise.cli.preflight import preflight
     from unnoise.train.recipe import read_recipe
     from unnoise.train.train_recipe import train_recipe
 
     plan = read_recipe(recipe)
-    warn(read(recipe), strict, "UN5")
+    preflight([read(recipe)], strict, False, "UN5")
     if strict:
         plan = replace(plan, data=replace(plan.data, strict=True))
     run.through(plan.name, partial(train_recipe, plan))

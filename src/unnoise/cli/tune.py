@@ -9,11 +9,11 @@ from cyclopts import App, Parameter
 
 from unnoise.card import Card, read_card
 from unnoise.cli.generate import read_prompts
-from unnoise.cli.progress import Bar
 from unnoise.embedded import find
 from unnoise.errors import InputError, check_whole
 from unnoise.formats.atomic import check_writable, replacing
 from unnoise.generation.metadata import to_level
+from unnoise.progress import ProgressBar as Bar
 from unnoise.sampling import registry as names, schedule_search as fit
 
 if TYPE_CHECKING:

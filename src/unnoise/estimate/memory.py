@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from unnoise.card import OWN
 from unnoise.devices import available
-from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.estimate.cost_model import Cost, Kernels, cost, kept
-from unnoise.generation.engine import ImageConditioning, bound
-from unnoise.generation.resolve import Plan
+from unnoise.generation.images import PreparedImages
+from unnoise.generation.metadata import Settings
+from unnoise.generation.prepare import JobConditioning, shape_of
+from unnoise.generation.resolve import sampler_of
 from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, PackedLinear, release
 from unnoise.pipeline import Pipeline
 
@@ -56,7 +58,7 @@ class MemoryEstimate:
         return free is None or self.needed - self.program <= free
 
 
-def budget(pipeline: Pipeline, plan: Plan, samples: int, batch: int, device: str = "cpu") -> MemoryEstimate:
+def budget(pipeline: Pipeline, settings: Settings, samples: int, batch: int, device: str = "cpu") -> MemoryEstimate:
     """Measure what a plan takes of a device. pipeline: on the meta device; samples: in all; batch: at once.
 
     Raises InputError where it cannot be told without the weights.
@@ -68,12 +70,12 @@ def budget(pipeline: Pipeline, plan: Plan, samples: int, batch: int, device: str
     wanted = sum(weights.values()) + sum(_bytes(weight) for role in copies for weight in copies[role])
     if free is not None and wanted >= ROOM * free:
         copies = {role: [] for role in nets}
-    if plan.dtype != pipeline.dtype:
+    if settings.dtype != pipeline.dtype:
         copies["net"] = []  # under autocast layers work on weights that are narrowed at each call
     kernels = Kernels(device, kept(weight for role in copies for weight in copies[role]))
-    stages = _stages(pipeline, plan, min(batch, samples), kernels)
+    stages = _stages(pipeline, settings, min(batch, samples), kernels)
     batches = -(-samples // batch)
-    calls = {"text": 1 + plan.guided, "picture": 1, "step": batches * _queries(plan), "decoding": batches}
+    calls = {"text": 1 + settings.guided, "image": 1, "step": batches * _queries(settings), "decoding": batches}
     after = {"step": "net", "decoding": "autoencoder"}
     found = tuple(
         MemoryStage(name, one, calls[name], sum(map(_bytes, copies.get(after.get(name, ""), []))))
@@ -89,7 +91,7 @@ def narrowed(pipeline: Pipeline, dtype: torch.dtype) -> None:
 
 
 def smaller(
-    pipeline: Pipeline, plan: Plan, asked: MemoryEstimate, samples: int, device: str = "cpu"
+    pipeline: Pipeline, settings: Settings, asked: MemoryEstimate, samples: int, device: str = "cpu"
 ) -> Iterator[MemoryEstimate]:
     """Give what takes less than a budget: half as many at once, and so on, then the same in half the numbers."""
     for dtype in ("", "bfloat16"):
@@ -97,10 +99,10 @@ def smaller(
             return
         if dtype:
             narrowed(pipeline, torch.bfloat16)
-            plan = replace(plan, dtype="bfloat16")
+            settings = replace(settings, dtype="bfloat16")
         batch = asked.batch if dtype else asked.batch // 2
         while batch:
-            yield budget(pipeline, plan, samples, batch, device)
+            yield budget(pipeline, settings, samples, batch, device)
             batch //= 2
 
 
@@ -112,27 +114,25 @@ def resident() -> int:
         return 0
 
 
-def _stages(pipeline: Pipeline, plan: Plan, batch: int, kernels: Kernels) -> Iterator[tuple[str, Cost]]:
-    """Run each stage on the meta device, with what the one before has made."""
-    cond, seen = Conditioning(), None
+def _stages(pipeline: Pipeline, settings: Settings, batch: int, kernels: Kernels) -> Iterator[tuple[str, Cost]]:
+    """Run each stage on the meta device, with the result of the one before."""
+    cond = Conditioning()
     with torch.device("meta"):
         if pipeline.text_encoder is not None:
-            reader, read = pipeline.text_encoder, list[Conditioning]()
-            yield "text", cost(lambda: read.extend(reader([""])), kernels)
+            encoder, read = pipeline.text_encoder, list[Conditioning]()
+            yield "text", cost(lambda: read.extend(encoder([""])), kernels)
             cond = read[0]
+        images = PreparedImages()
         if pipeline.image_conditioner is not None:
-            see, (width, height) = pipeline.image_conditioner.encode, plan.size
-            picture, mask = torch.empty(1, 3, height, width), torch.empty(1, 1, height, width)
-            shown = list[Tensor]()
-            yield "picture", cost(lambda: shown.append(see(picture, mask)), kernels)
-            seen = shown[0]
-        shape, rows = pipeline.shape(plan), batch * _asked(plan)
-        narrow = None if plan.dtype == pipeline.dtype else getattr(torch, plan.dtype)
-        plain = replace(plan, dtype=pipeline.dtype, weight=1.0, image_guidance=None)
+            encode, (width, height) = pipeline.image_conditioner.encode, settings.size
+            images = PreparedImages(torch.empty(1, 3, height, width), torch.empty(1, 1, height, width))
+            yield "image", cost(lambda: encode(torch.empty(1, 3, height, width), images.mask), kernels)
+        row = JobConditioning(pipeline, settings, images).added(cond, prompted=True)
+        shape, rows = shape_of(pipeline, settings), batch * _rows(settings)
+        narrow = None if settings.dtype == pipeline.dtype else getattr(torch, settings.dtype)
 
         def step() -> Tensor:
-            denoise = bound(pipeline, plain, [cond] * rows, None, ImageConditioning(seen))
-            return denoise(torch.empty(rows, *shape), torch.ones(rows))
+            return pipeline.denoiser(torch.empty(rows, *shape), torch.ones(rows), collate([row] * rows))
 
         for net in pipeline.networks().values():
             release(net)
@@ -140,14 +140,14 @@ def _stages(pipeline: Pipeline, plan: Plan, batch: int, kernels: Kernels) -> Ite
         yield "decoding", cost(lambda: pipeline.space.decode(torch.empty(batch, *shape)), kernels)
 
 
-def _asked(plan: Plan) -> int:
-    """Say about how many conditions the network is asked in one call."""
-    return 1 if not plan.guided else 2 if plan.image_guidance is None else 3
+def _rows(settings: Settings) -> int:
+    """Return how many rows of a network call one sample has."""
+    return 1 if not settings.guided else 2 if settings.image_guidance is None else 3
 
 
-def _queries(plan: Plan) -> int:
+def _queries(settings: Settings) -> int:
     """Say how many calls of the network a sampler makes, all rows of guidance in one call."""
-    return (len(plan.grid) - 1) * plan.sampler.queries
+    return settings.steps * sampler_of(settings.sampler).queries
 
 
 def _copied(net: nn.Module) -> Iterator[Tensor]:

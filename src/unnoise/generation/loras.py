@@ -10,6 +10,7 @@ from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError, InputWarning
 from unnoise.generation.limits import LORA, check_number
+from unnoise.generation.options import split_weight
 
 Loras = tuple[tuple[Adapter, float], ...]
 
@@ -38,12 +39,3 @@ def read_loras(value: Any, components: Components, partial: bool) -> Loras:
     if len({adapter.fingerprint for adapter, _ in found}) < len(found):
         raise InputError(f"lora {', '.join(names)}: one adapter is given twice; add its weights")
     return tuple(found)
-
-
-def split_weight(one: Any) -> tuple[Any, float]:
-    """Split "FILE:WEIGHT"; anything else has weight 1."""
-    name, colon, number = one.rpartition(":") if isinstance(one, str) else ("", "", "")
-    try:
-        return (name, float(number)) if colon and name else (one, 1.0)
-    except ValueError:
-        return one, 1.0

@@ -93,17 +93,17 @@ class SamplingOptions:
     ] = None
     guidance_rescale: Annotated[
         float | None,
-        Option("number", "guidance", "Share of the contrast of strong guidance that is taken back.", 0, 1,
+        Option("number", "guidance", "Take contrast of strong guidance back.", 0, 1,
                card="guidance_rescale"),
     ] = None  # fmt: skip
     distilled_guidance: Annotated[
         float | None,
-        Option("number", "guidance", "Guidance scale that a distilled network takes as an input.", 0, limits.GUIDANCE,
+        Option("number", "guidance", "Guidance that is an input of a distilled network.", 0, limits.GUIDANCE,
                card="distilled_guidance"),
     ] = None  # fmt: skip
     image_guidance: Annotated[
         float | None,
-        Option("number", "guidance", "Guidance scale of the image, for a model that follows instructions.", 0,
+        Option("number", "guidance", "Guidance of the image, of instruction models.", 0,
                limits.GUIDANCE, card="image_guidance"),
     ] = None  # fmt: skip
     prompt_weighting: Annotated[
@@ -301,7 +301,7 @@ def request_of(prompts: str | tuple[str, ...] | list[str], **options: Any) -> Re
 def unknown_option(name: str) -> str:
     """Say what an unknown keyword may have meant."""
     if name in OTHER_NAMES:
-        return f"{name}: unknown here; the option is called {OTHER_NAMES[name]}"
+        return f"{name}: unknown here; use {OTHER_NAMES[name]}"
     return f"{name}: unknown option: {nearest(name, home_of_options())}"
 
 
@@ -323,6 +323,15 @@ def _plain(name: str, value: Any) -> Any:
     if name == "size" and isinstance(value, int) and not isinstance(value, bool):
         return value, value
     return tuple(value) if isinstance(value, list) and name != "lora" else value
+
+
+def split_weight(one: Any) -> tuple[Any, float]:
+    """Split "FILE:WEIGHT"; anything else has weight 1."""
+    name, colon, number = one.rpartition(":") if isinstance(one, str) else ("", "", "")
+    try:
+        return (name, float(number)) if colon and name else (one, 1.0)
+    except ValueError:
+        return one, 1.0
 
 
 def check_fields(options: Any) -> None:

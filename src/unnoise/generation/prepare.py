@@ -152,7 +152,7 @@ def _conditioning(components: Components, job: Job, images: PreparedImages) -> d
             end = encoder([settings.blend_prompt], settings.prompt_weighting)[0]
             rows = {prompt: _blended(row, end, settings.blend_share) for prompt, row in rows.items()}
         null = encoder.negative(settings.negative_prompt, settings.prompt_weighting) if settings.guided else None
-    extra = _Extra(components, settings, images)
+    extra = JobConditioning(components, settings, images)
     others: tuple[Conditioning, ...] = ()
     if null is not None:
         others = (extra.added(null, prompted=False),)
@@ -161,8 +161,8 @@ def _conditioning(components: Components, job: Job, images: PreparedImages) -> d
     return {prompt: (extra.added(row, prompted=True), *others) for prompt, row in rows.items()}
 
 
-class _Extra:
-    """What a job adds to the conditioning of every prompt."""
+class JobConditioning:
+    """What a job adds to the conditioning of every prompt: image channels, controls, guidance that is an input."""
 
     def __init__(self, components: Components, settings: Settings, images: PreparedImages) -> None:
         self.settings, self.images, self.device = settings, images, components.device
@@ -213,7 +213,7 @@ def _inverted(components: Components, prepared: Prepared) -> Tensor:
     if prepared.begin is None or settings.source_prompt is None:
         raise InputError("source_prompt: acts on an image, and none is given")
     row = Conditioning() if encoder is None else encoder([settings.source_prompt], settings.prompt_weighting)[0]
-    extra = _Extra(components, settings, replace(prepared.images, image=None))
+    extra = JobConditioning(components, settings, replace(prepared.images, image=None))
     denoise: Denoise = components.denoiser.bind(extra.added(row, prompted=True))
     return invert(DDIM(), denoise, prepared.begin, settings.grid)
 

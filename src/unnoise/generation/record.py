@@ -105,7 +105,9 @@ def _check(metadata: Metadata, components: Components) -> None:
             guidance_rescale=metadata.guidance_rescale if guided else None,
             **{name: getattr(metadata, name) for name in SAME},
         ),
-        EditOptions(**{name: getattr(metadata, name) for name in ("outpaint", "source_prompt", "feather", "mask_mode")}),
+        EditOptions(
+            **{name: getattr(metadata, name) for name in ("outpaint", "source_prompt", "feather", "mask_mode")}
+        ),
         ControlOptions(control_scale=metadata.control_scale, ip_adapter_scale=metadata.ip_adapter_scale),
     )
     EditOptions(strength=metadata.strength, resample=metadata.resample)

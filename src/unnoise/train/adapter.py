@@ -18,7 +18,7 @@ from unnoise.diffusion.loss import loss, sigma_lognormal, sigma_uniform
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
 from unnoise.formats.strict_json import dump
-from unnoise.generation.prepare import picture_data
+from unnoise.generation.images import image_tensor
 from unnoise.pipeline import Pipeline
 from unnoise.text.encode import TextConditioner
 from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
@@ -137,7 +137,7 @@ class AdapterTask:
                 self._drawn([one], control_image)[0] for one, control_image in zip(asked, followed, strict=True)
             ] + followed
         self.learned.train()
-        return grid_of(torch.cat([picture_data(row) for row in rows]), count)
+        return grid_of(torch.cat([image_tensor(row) for row in rows]), count)
 
     def _drawn(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
         samples = self.pipeline.generate(

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from unnoise.card import Card, Part, Setting
-from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoise
+from unnoise.diffusion.guidance import cfg
 from unnoise.diffusion.noise import START, draw
-from unnoise.generation.engine import ImageConditioning, bound
-from unnoise.generation.options import Request
-from unnoise.generation.resolve import decide
-from unnoise.pipeline import BATCH_AREA, Pipeline
+from unnoise.generation.metadata import Settings
+from unnoise.generation.prepare import shape_of
+from unnoise.generation.resolve import BATCH_AREA
+from unnoise.pipeline import Pipeline
 from unnoise.sampling.defaults import default
 from unnoise.sampling.state import Sampler, run, start
 from unnoise.tune.gauss_newton import FittedWeights
@@ -47,17 +48,19 @@ class Tuned:
     after: tuple[float, float]
 
 
-def denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
-    """Bind a row to each prompt, guided as the card advises; rows are asked a few at a time."""
-    plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.denoiser.process, pipeline.factor)
-    at_once = max(1, min(AT_ONCE, BATCH_AREA // (plan.size[0] * plan.size[1])))
+def guided_denoiser(pipeline: Pipeline, prompts: Sequence[str], settings: Settings) -> Denoise:
+    """Bind a row to each prompt, guided as the card advises; the network runs on a few rows at a time."""
+    at_once = max(1, min(AT_ONCE, BATCH_AREA // (settings.size[0] * settings.size[1])))
+    encoder, model = pipeline.text_encoder, pipeline.denoiser
     with torch.no_grad():
-        conds = [Conditioning() for _ in prompts] if pipeline.text_encoder is None else pipeline.text_encoder(prompts)
-        null = pipeline.text_encoder([plan.negative])[0] if pipeline.text_encoder and plan.weight != 1 else None
-    parts = [
-        bound(pipeline, plan, conds[at : at + at_once], null, ImageConditioning())
-        for at in range(0, len(conds), at_once)
-    ]
+        conds = [Conditioning() for _ in prompts] if encoder is None else encoder(prompts)
+        null = encoder.negative("") if encoder is not None and settings.guided else None
+    parts = []
+    for at in range(0, len(conds), at_once):
+        cond = collate(conds[at : at + at_once])
+        scale, interval = settings.guidance_scale, settings.interval
+        rescale = settings.guidance_rescale
+        parts.append(model.bind(cond) if null is None else cfg(model, cond, null, scale, interval, rescale))
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         split = zip(parts, x.split(at_once), sigma.split(at_once), strict=True)
@@ -68,10 +71,10 @@ def denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
 
 def group(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int], watch: Watch) -> Group:
     """Follow seeds in fine steps, each with its prompt, at the size that the card advises first."""
-    plan = decide(Request(tuple(prompts)), pipeline.card, pipeline.denoiser.process, pipeline.factor)
-    shape = pipeline.space.shape(plan.size[1], plan.size[0])
+    settings = pipeline.plan(prompts).settings
+    shape = shape_of(pipeline, settings)
     noise = draw(seeds, START, torch.empty(len(seeds), *shape, device=pipeline.device))
-    denoise, process = denoiser(pipeline, prompts), pipeline.denoiser.process
+    denoise, process = guided_denoiser(pipeline, prompts, settings), pipeline.denoiser.process
     teacher = trace(counted(denoise, FINE, watch), noise, process.sigma_max, process.sigma_min)
     return Group(denoise, teacher)
 

@@ -100,8 +100,11 @@ def _run(recipe: Metadata, path: str) -> Run:
         return Said(value, Place(path, keys))
 
     identity = Identity("unnoise", known_by=f"fingerprint {recipe.fingerprint[:12]}")
-    others = {"grid": said(recipe.grid, "grid"), "between": said(recipe.between, "between")}
-    others |= {"rescale": said(recipe.rescale, "rescale"), "versions": said(recipe.versions, "versions")}
+    others = {"grid": said(recipe.levels, "levels"), "between": said(recipe.guidance_interval, "guidance_interval")}
+    others |= {
+        "rescale": said(recipe.guidance_rescale, "guidance_rescale"),
+        "versions": said(recipe.versions, "versions"),
+    }
     others["fingerprint"] = said(recipe.fingerprint, "fingerprint")
     model = Model(recipe.model, Place(path, ("model",)), identity, known=_shipped(recipe))
     return Run(
@@ -110,10 +113,10 @@ def _run(recipe: Metadata, path: str) -> Run:
         model=model,
         adapters=tuple(_use(worn, model, Place(path, ("adapters", k))) for k, worn in enumerate(recipe.adapters)),
         sampler=said(recipe.sampler.class_, "sampler"),
-        steps=said(len(recipe.grid) - 1, "grid"),
-        guidance=said(recipe.weight, "weight"),
+        steps=said(recipe.steps, "levels"),
+        guidance=said(recipe.guidance_scale, "guidance_scale"),
         prompt=said(recipe.prompt, "prompt"),
-        negative=said(recipe.negative, "negative"),
+        negative=said(recipe.negative_prompt, "negative_prompt"),
         width=said(recipe.size[0], "size"),
         height=said(recipe.size[1], "size"),
         seed=said(recipe.seed, "seed"),
@@ -142,27 +145,29 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
     def said(value: Any, option: str) -> Said[Any] | None:
         return None if value is None else Said(value, Place(path, (option,)))
 
-    size = request.size or next(iter(advice.sizes), None)
-    guidance = advice.guidance_scale if request.weight is None else request.weight
-    grid = advice.schedule if request.grid is None else request.grid
-    named = request.sampler if request.sampler is not None else advice.sampler
-    steps = len(grid) - 1 if isinstance(grid, tuple) and request.steps is None else request.steps or advice.steps
+    options = request.sampling
+    size = options.size or next(iter(advice.sizes), None)
+    guidance = advice.guidance_scale if options.guidance_scale is None else options.guidance_scale
+    schedule = advice.schedule if options.schedule is None else options.schedule
+    named = options.sampler if options.sampler is not None else advice.sampler
+    explicit = isinstance(schedule, tuple) and options.steps is None
+    steps = len(schedule) - 1 if explicit and schedule is not None else options.steps or advice.steps
     run = Run(
         place=Place(path),
         tool="unnoise",
         model=model_of(card, path),
         sampler=said(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
-        grid=said(grid, "grid") if isinstance(grid, str) else None,
+        grid=said(schedule, "schedule") if isinstance(schedule, str) else None,
         steps=said(steps, "steps"),
-        guidance=said(guidance if card.text else 1.0, "guidance"),
+        guidance=said(guidance if card.text else 1.0, "guidance_scale"),
         prompt=said(request.prompts[0], "prompt"),
-        negative=said(request.negative, "negative"),
+        negative=said(options.negative_prompt, "negative_prompt"),
         width=said(size[0] if size else None, "size"),
         height=said(size[1] if size else None, "size"),
-        batch=said(request.batch, "batch"),
-        seed=said(request.seed, "seed"),
+        batch=said(options.batch, "batch"),
+        seed=said(options.seed, "seed"),
         seed_device=said("cpu", "seed"),
-        dtype=said(request.dtype, "dtype"),
+        dtype=said(options.dtype, "dtype"),
     )
     return Subject(path=path, tool="unnoise", runs=(run,))
 
