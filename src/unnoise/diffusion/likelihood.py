@@ -36,7 +36,7 @@ from torch import Tensor
 from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.sampling.grid import counted
+from unnoise.sampling.grid import check_steps
 from unnoise.sampling.level import signal, spread
 
 PROBE = 6  # the first coordinate of the streams of this file
@@ -72,7 +72,7 @@ class Way:
     sigma_max: float
 
     def __post_init__(self) -> None:
-        counted(self.steps)
+        check_steps(self.steps)
         if not 0 < self.sigma_min < self.sigma_max:
             raise InputError(
                 f"sigma_min {self.sigma_min!r}, sigma_max {self.sigma_max!r}: 0 < sigma_min < sigma_max <= inf"
