@@ -30,7 +30,7 @@ def curve_betas(curve: Callable[[float], float], steps: int) -> list[float]:
     Source: Nichol & Dhariwal 2021, eq. 17 and the text below it.
     """
     values = [curve(i / steps) for i in range(steps + 1)]
-    return [min(1 - after / before, 0.999) for before, after in zip(values, values[1:], strict=False)]
+    return [min(1 - values[i + 1] / values[i], 0.999) for i in range(steps)]
 
 
 def cosine(t: float) -> float:
