@@ -184,9 +184,7 @@ def test_skipping_is_as_published() -> None:
     assert skipping(TABLE, 50) == (*(float(i) for i in range(1000, 0, -20)), 0.0)
     assert skipping(TABLE, 2, 100) == (1000.0, 500.0, 0.0)
     for steps, distilled in ((51, 50), (4, 3), (4, 1001), (4, 50.0)):
-        with pytest.raises(
-            InputError, match=f"steps {steps}: .* levels of the distillation, {distilled} of 1000"
-        ):
+        with pytest.raises(InputError, match=f"steps {steps}: .* levels of the distillation, {distilled} of 1000"):
             skipping(TABLE, steps, distilled)  # type: ignore[arg-type]
 
 
