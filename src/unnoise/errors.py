@@ -13,7 +13,7 @@ class NonFiniteError(ArithmeticError):
 
 
 class InputWarning(UserWarning):
-    """Say in one line what was changed in an input; the command line prints it."""
+    """One line on a change made to an input; the command line prints it."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

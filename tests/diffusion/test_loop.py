@@ -9,7 +9,7 @@ import torch
 from diffusion.mixture import mixture
 from torch import Tensor
 
-from unnoise.diffusion.inpainting import keep
+from unnoise.diffusion.inpainting import inpaint
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
 from unnoise.errors import InputError, NonFiniteError
@@ -111,8 +111,8 @@ def test_kept_elements_come_back_bit_for_bit() -> None:
     exact = mixture((3, 4), torch.float32)
     known, mask = torch.randn(3, 3, 4), (torch.rand(3, 3, 4) > 0.5).float()
     for sampler in (Plain(), Renoise()):
-        x = run(sampler, keep(exact.denoise, known, mask), begin((3, 4)), draw, SEEDS)
-        assert torch.equal(x[mask == 1], known[mask == 1])
+        x = run(sampler, inpaint(exact.denoise, known, mask), begin((3, 4)), draw, SEEDS)
+        assert torch.equal(x[mask == 0], known[mask == 0])
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])

@@ -8,7 +8,7 @@ import tiny
 
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Flow, Process, Table
 from unnoise.errors import InputError
-from unnoise.generation.options import Request
+from unnoise.generation.options import Request, SamplingOptions
 from unnoise.generation.resolve import route
 from unnoise.sampling.registry import GRIDS
 
@@ -25,9 +25,10 @@ each = pytest.mark.parametrize("process", PROCESSES, ids=repr)
 HIGHEST = 1e15
 
 
-def levels_of(process: Process, grid: str | tuple[float, ...]) -> tuple[float, ...]:
+def levels_of(process: Process, schedule: str | tuple[float, ...]) -> tuple[float, ...]:
     """Return the levels of a request for a schedule."""
-    return route(Request(("a heart",), grid=grid, steps=5 if isinstance(grid, str) else None), tiny.CARD, process)[1]
+    options = SamplingOptions(schedule=schedule, steps=5 if isinstance(schedule, str) else None)
+    return route(Request(("a heart",), options), tiny.CARD, process)[1]
 
 
 def bounds(process: Process) -> str:
@@ -71,6 +72,6 @@ def test_a_named_schedule_is_in_the_range_or_refused(process: Process, name: str
     try:
         grid = levels_of(process, name)
     except InputError as refusal:
-        assert re.match(r"grid |steps ", str(refusal))  # noqa: PT017
+        assert re.match(r"grid |schedule |steps ", str(refusal))  # noqa: PT017
         grid = (process.sigma_max, 0.0)
     assert fits(grid, process)

@@ -51,7 +51,7 @@ def cfg(
     _check_share("rescale", rescale)
 
     def rule(scale: Tensor, plain: Tensor, base: Tensor) -> Tensor:
-        return _rescaled(_extrapolated(scale, plain, base), plain, per_sample(rescale, plain))
+        return rescaled(extrapolate(scale, plain, base), plain, per_sample(rescale, plain))
 
     return guided(
         denoiser.bind(cond), batched(denoiser, cond, {"null": null}), _constant(guidance_scale), rule, interval
@@ -93,7 +93,7 @@ def cfgpp(
             raise InputError(f"sigma {sigma.min():g}: cfgpp needs a next level, and its grid ends at {levels[0]:g}")
         return per_sample(scale, sigma) / (1 - levels[below] / sigma)
 
-    return guided(denoiser.bind(cond), batched(denoiser, cond, {"null": null}), scale_at, _extrapolated, interval)
+    return guided(denoiser.bind(cond), batched(denoiser, cond, {"null": null}), scale_at, extrapolate, interval)
 
 
 def apg(
@@ -124,7 +124,7 @@ def apg(
     def rule(scale: Tensor, plain: Tensor, base: Tensor) -> Tensor:
         change = _limited(plain - base, per_sample(norm, plain))
         across = change - (1 - per_sample(eta, plain)) * _parallel(change, plain)
-        return _extrapolated(scale, plain, plain - across)
+        return extrapolate(scale, plain, plain - across)
 
     return guided(
         denoiser.bind(cond), batched(denoiser, cond, {"null": null}), _constant(guidance_scale), rule, interval
@@ -158,7 +158,7 @@ def perpneg(
 
     def rule(scale: Tensor, plain: Tensor, base: Tensor, bad: Tensor) -> Tensor:
         side = bad - base - _parallel(bad - base, plain - base)
-        return _extrapolated(scale, plain, base + per_sample(negative_scale, plain) * side)
+        return extrapolate(scale, plain, base + per_sample(negative_scale, plain) * side)
 
     predict = batched(denoiser, cond, {"null": null, "negative": negative})
     return guided(denoiser.bind(cond), predict, _constant(guidance_scale), rule, interval)
@@ -199,8 +199,8 @@ def instruct(
         if not inside.any():
             return plain(x, sigma)
         best, near, base = predict(x, sigma)
-        x0 = _extrapolated(expand(by_image, x), near, base) + expand(by_text, x) * (best - near)
-        x0 = _rescaled(x0, best, per_sample(rescale, x))
+        x0 = extrapolate(expand(by_image, x), near, base) + expand(by_text, x) * (best - near)
+        x0 = rescaled(x0, best, per_sample(rescale, x))
         return torch.where(expand(inside, x) == 1, x0, best)
 
     return denoise
@@ -211,7 +211,7 @@ def autoguide(good: Denoise, weak: Denoise, guidance_scale: Value) -> Denoise:
 
     Source: Karras et al. 2024, "Guiding a diffusion model with a bad version of itself", section 4.
     """
-    return guided(good, lambda x, sigma: (good(x, sigma), weak(x, sigma)), _constant(guidance_scale), _extrapolated)
+    return guided(good, lambda x, sigma: (good(x, sigma), weak(x, sigma)), _constant(guidance_scale), extrapolate)
 
 
 def threshold(denoise: Denoise, limit: Value, quantile: Value = 0.995) -> Denoise:
@@ -306,11 +306,12 @@ def _constant(scale: Value, name: str = "guidance_scale") -> Callable[[Tensor], 
 # The formulas. x0 is (B, *d) in Space coordinates; scale, share, limit and quantile are (B, 1, ..., 1).
 
 
-def _extrapolated(scale: Tensor, plain: Tensor, base: Tensor) -> Tensor:
+def extrapolate(scale: Tensor, plain: Tensor, base: Tensor) -> Tensor:
+    """Return base + scale*(plain - base)."""
     return base + scale * (plain - base)
 
 
-def _rescaled(x0: Tensor, plain: Tensor, share: Tensor) -> Tensor:
+def rescaled(x0: Tensor, plain: Tensor, share: Tensor) -> Tensor:
     """Return x0 with its deviation changed by a share of the way to that of plain."""
     own, other = (expand(each.flatten(1).std(1, correction=0), each) for each in (x0, plain))
     return torch.lerp(x0, x0 * torch.where(own > 0, other / own, 1.0), share)
