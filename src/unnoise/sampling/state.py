@@ -45,7 +45,7 @@ class State(Generic[X]):
 class Sampler(Protocol[X, P]):
     """An update rule: `advance` takes a state and the prediction at it, and returns the next state. It is pure.
 
-    order: errors fall as steps^-order, in distribution if stochastic; the module of each sampler says where that holds.
+    order: errors fall as steps^-order, in distribution if stochastic; each module states where that holds.
     queries: network calls a step. stochastic: whether `advance` takes noise.
     """
 

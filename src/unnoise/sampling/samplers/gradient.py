@@ -38,5 +38,5 @@ class GradientEstimation:
         eps = eps_of(state.x, prediction, here)
         if not state.memory or math.isinf(here) or there in (0, math.inf):
             return finish_step(state, move(state.x, prediction, here, there), memory=(eps,))
-        leaned = self.gamma * eps + (1.0 - self.gamma) * state.memory[0]
-        return finish_step(state, drift(state.x, leaned, here, there), memory=(eps,))
+        extrapolated = self.gamma * eps + (1.0 - self.gamma) * state.memory[0]
+        return finish_step(state, drift(state.x, extrapolated, here, there), memory=(eps,))
