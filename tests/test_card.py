@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from unnoise.card import CLASSES, Card, Part, from_json, read_card, to_json
-from unnoise.diffusion.prediction import KINDS
 from unnoise.embedded import ZOO, find
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS
 
 
 def text(**changes: object) -> str:

@@ -10,10 +10,10 @@ from typing import Any, Literal
 from unnoise.errors import InputError, nearest
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.strict_json import Strict, dump, parse
+from unnoise.sampling.kinds import Kind
 
 OWN = "unnoise"  # the family of models that are made here
 KEY = "unnoise"  # under which the free text of a file's header holds the card
-Kind = Literal["x0", "eps", "v", "flow"]
 CLASSES: dict[str, dict[str, str]] = {
     "net": {"UNet": "unnoise.nets.unet:UNet", "DiT": "unnoise.nets.dit:DiT"},
     "process": {name: f"unnoise.diffusion.process:{name}" for name in ("VP", "Table", "VE", "EDM", "Flow", "Angle")},

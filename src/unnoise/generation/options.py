@@ -16,7 +16,7 @@ from unnoise.sampling.registry import GRIDS, SAMPLERS, known
 from unnoise.sampling.state import Sampler
 from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
-Kind = Literal[
+ValueKind = Literal[
     "whole", "number", "text", "choice", "levels", "size", "sides", "image", "lora", "flag", "sampler", "schedule"
 ]
 Group = Literal["basic", "guidance", "image input", "control", "adapters", "output", "advanced"]
@@ -40,7 +40,7 @@ class Option:
         python_only: the option has no form on the command line.
     """
 
-    kind: Kind
+    kind: ValueKind
     group: Group
     help: str
     low: float = 0
@@ -56,9 +56,7 @@ class SamplingOptions:
     """How samples are drawn; None is the default of the model's card."""
 
     negative_prompt: Annotated[str, Option("text", "guidance", "What guidance leads away from.")] = ""
-    steps: Annotated[int | None, Option("whole", "basic", "Steps of the sampler.", 1, limits.STEPS, card="steps")] = (
-        None
-    )
+    steps: Annotated[int | None, Option("whole", "basic", "Sampler steps.", 1, limits.STEPS, card="steps")] = None
     guidance_scale: Annotated[
         float | None,
         Option(
@@ -275,7 +273,7 @@ def request_of(prompts: str | tuple[str, ...] | list[str], **options: Any) -> Re
     for name in options:
         if name not in homes:
             raise InputError(unknown_option(name))
-    made = [
+    made: list[Any] = [
         kind(**{key: _plain(key, value) for key, value in options.items() if homes[key] is kind}) for kind in OPTIONS
     ]
     return Request((prompts,) if isinstance(prompts, str) else tuple(prompts), *made)

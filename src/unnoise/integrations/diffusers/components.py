@@ -10,10 +10,10 @@ from torch import nn
 
 from unnoise.card import Advice
 from unnoise.components import ImageConditioner
-from unnoise.diffusion.prediction import Kind
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError
 from unnoise.families.identity import Identity
+from unnoise.sampling.kinds import Kind
 from unnoise.spaces.space import Space
 from unnoise.text.encode import TextConditioner
 

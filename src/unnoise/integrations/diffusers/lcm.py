@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.diffusion.prediction import Kind, expand, to_x0
+from unnoise.diffusion.prediction import expand, to_x0
 from unnoise.diffusion.process import Process
 from unnoise.integrations.diffusers.components import ForeignComponents
+from unnoise.sampling.kinds import Kind
 
 SIGMA_DATA = 0.5
 CLOCK = 10.0  # k where a config does not say it

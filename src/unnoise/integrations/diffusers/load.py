@@ -14,7 +14,6 @@ from unnoise.card import Card, Part
 from unnoise.components import Components
 from unnoise.devices import available, check_room, size
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.prediction import Kind
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.components import TOKENIZED, Adapted, EmptyTokenizer, ForeignComponents
@@ -23,6 +22,7 @@ from unnoise.integrations.diffusers.probe import asked
 from unnoise.integrations.diffusers.source import CheckpointSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, DENOISERS
 from unnoise.integrations.diffusers.weights import fill
+from unnoise.sampling.kinds import Kind
 from unnoise.spaces.space import Space
 
 QUICK = (*DENOISERS, "transformer_2", "vae")  # networks that keep blocked copies of their weights where there is room

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from unnoise.diffusion.levels import named_schedule
-from unnoise.diffusion.prediction import Kind, expand, to_x0
+from unnoise.diffusion.prediction import expand, to_x0
 from unnoise.diffusion.process import Flow, Process, Table
 from unnoise.errors import InputError, nearest
 from unnoise.sampling import defaults as choose, registry as names
 from unnoise.sampling.grid import explicit
+from unnoise.sampling.kinds import Kind
 from unnoise.sampling.state import Sampler, State, start
 
 try:
