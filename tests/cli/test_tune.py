@@ -76,7 +76,7 @@ def test_equal_commands_give_equal_fits(model: str, capsys: Said) -> None:
         (["--steps", "3", "--steps", "3"], "each number once"),
         (["--seeds", "0"], "seeds 0"),
         (["--seed", "-1"], "seed -1"),
-        (["--sampler", "heun"], "asks once a step"),
+        (["--sampler", "heun"], "one network call a step"),
         (["--sampler", "ipmdn"], "did you mean 'ipndm'"),
         (["--record", "-o", "b.safetensors"], "give one of them"),
         (["-o", "b.png"], "written as .safetensors"),

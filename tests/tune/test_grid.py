@@ -136,7 +136,7 @@ def test_calls_are_counted(teacher: Teacher, sampler: IPNDM | None) -> None:
 
 
 def test_refuses(teacher: Teacher) -> None:
-    with pytest.raises(InputError, match="asks once a step"):
+    with pytest.raises(InputError, match="one network call a step"):
         fit(CLOUD.denoise, teacher, 4, Heun())
     with pytest.raises(NonFiniteError, match=r"sigma inf"):
         trace(lambda x, sigma: x * torch.nan, noises(0))

@@ -17,13 +17,13 @@ from unnoise.families.own import CONTROL
 from unnoise.formats.header import read_header
 from unnoise.formats.strict_json import Strict, dump, parse
 from unnoise.formats.tensors import read_tensors, write_tensors
-from unnoise.nets.controlnet import Control, Controlled
+from unnoise.nets.controlnet import ControlledUNet, ControlNet
 from unnoise.nets.unet import UNet
 
 
 @dataclass(frozen=True, slots=True)
 class ControlCard(Strict):
-    """Say what a control is. widths, factor, width: as `Control` takes them; reads: what its hints show."""
+    """Say what a control is. widths, factor, width: as `ControlNet` takes them; reads: what its hints show."""
 
     base: Base
     widths: tuple[int, ...]
@@ -33,12 +33,12 @@ class ControlCard(Strict):
     licence: str = "unknown"
     training: dict[str, Any] = field(default_factory=dict)
 
-    def made(self) -> Control:
+    def made(self) -> ControlNet:
         """Make it, with fresh weights."""
-        return Control(list(self.widths), self.factor, self.width)
+        return ControlNet(list(self.widths), self.factor, self.width)
 
 
-def save_control(path: str | os.PathLike[str], control: Control, about: ControlCard) -> None:
+def save_control(path: str | os.PathLike[str], control: ControlNet, about: ControlCard) -> None:
     """Write a control atomically, its weights in float16. Raises InputError where one is not finite there."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in control.state_dict().items():
@@ -90,9 +90,9 @@ def widths_of(components: Components) -> tuple[int, ...]:
     return tuple(stage.blocks[-1].conv2.out_channels for stage in stages)
 
 
-def following(components: Components, control: Control) -> Components:
+def following(components: Components, control: ControlNet) -> Components:
     """Put a control beside the U-Net of a model. Raises InputError for another network than a U-Net of this program."""
-    model = Denoiser(Controlled(_unet(components), control), components.denoiser.process, components.denoiser.kind)
+    model = Denoiser(ControlledUNet(_unet(components), control), components.denoiser.process, components.denoiser.kind)
     return replace(
         components, denoiser=model, diffusers_networks=components.diffusers_networks or components.networks()
     )

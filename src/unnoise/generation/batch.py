@@ -14,7 +14,7 @@ from unnoise.adapters.lora.read import Adapter
 from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.guidance_math import push, rescale
+from unnoise.diffusion.guidance import extrapolate, rescaled
 from unnoise.diffusion.prediction import expand
 from unnoise.diffusion.tiling import tiled
 from unnoise.generation.loras import Loras, key_of
@@ -177,11 +177,11 @@ def _guide(settings: Sequence[Settings], best: Tensor, others: Sequence[Tensor])
         return expand(torch.tensor([getattr(one, name) or 0.0 for one in settings], device=best.device), best)
 
     if len(others) == 1:
-        pushed = push(values("guidance_scale"), best, others[0])
+        pushed = extrapolate(values("guidance_scale"), best, others[0])
     else:
         near, base = others
-        pushed = push(values("image_guidance"), near, base) + values("guidance_scale") * (best - near)
-    return rescale(pushed, best, values("guidance_rescale"))
+        pushed = extrapolate(values("image_guidance"), near, base) + values("guidance_scale") * (best - near)
+    return rescaled(pushed, best, values("guidance_rescale"))
 
 
 def _union(rows: Sequence[Row]) -> tuple[tuple[Adapter, float], ...]:

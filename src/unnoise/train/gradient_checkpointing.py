@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from unnoise.nets import dit, unet
 from unnoise.pipeline import Pipeline
 
-BLOCKS = (unet.Stage, dit.Layer)  # of the networks that are made here
+BLOCKS = (unet.UNetStage, dit.Layer)  # of the networks that are made here
 
 
 @contextmanager

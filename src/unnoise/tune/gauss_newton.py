@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from unnoise.sampling.samplers.fitted import Fitted
-from unnoise.sampling.schedule_search import Ask
+from unnoise.sampling.schedule_search import Predict
 from unnoise.sampling.state import Sampler, State, start
 from unnoise.tune.reference import Teacher, apart
 
@@ -47,7 +47,9 @@ class FitRun:
     error: float
 
 
-def walk(fit: FittedWeights, ask: Ask[Tensor], teacher: Teacher, known: list[tuple[State[Tensor], Tensor]]) -> FitRun:
+def walk(
+    fit: FittedWeights, ask: Predict[Tensor], teacher: Teacher, known: list[tuple[State[Tensor], Tensor]]
+) -> FitRun:
     """Make a run, from the states and predictions that are known already, if any."""
     visited = list(known)
     state = visited.pop()[0] if visited else start(teacher.states[0], fit.grid)
@@ -60,7 +62,7 @@ def walk(fit: FittedWeights, ask: Ask[Tensor], teacher: Teacher, known: list[tup
     return FitRun(fit, visited, state.x, float(apart(state.x, teacher.x0).mean()))
 
 
-def refine(best: FitRun, ask: Ask[Tensor], teacher: Teacher) -> FitRun:
+def refine(best: FitRun, ask: Predict[Tensor], teacher: Teacher) -> FitRun:
     """Return a run that ends nearer, with as many steps, the first and the last level the same."""
     damping = 1e-3
     movable = len(best.fit.grid) > 2 or isinstance(best.fit.sampler, Fitted)
@@ -85,7 +87,7 @@ def calls(steps: int) -> int:
     return ROUNDS * ((steps + 1) * (5 * steps + 2) // 2 + TRIES * steps)
 
 
-def _model(run: FitRun, ask: Ask[Tensor], teacher: Teacher) -> tuple[Tensor, Tensor]:
+def _model(run: FitRun, ask: Predict[Tensor], teacher: Teacher) -> tuple[Tensor, Tensor]:
     """Give J^T·J and -J^T·e, seeds weighed."""
     share = apart(run.end, teacher.x0).clamp(min=1e-8).rsqrt()[:, None]
     columns = []

@@ -20,7 +20,7 @@ from torch import Tensor
 from unnoise.diffusion.denoiser import Denoise
 from unnoise.sampling.defaults import default
 from unnoise.sampling.grid import flow_shift
-from unnoise.sampling.schedule_search import Ask, search, stepping
+from unnoise.sampling.schedule_search import Predict, search, stepping
 from unnoise.sampling.state import Sampler
 from unnoise.tune.gauss_newton import FittedWeights, calls, refine, walk
 from unnoise.tune.reference import FINE, STRIDE, Teacher, apart, asking
@@ -57,7 +57,7 @@ def expected(steps: int, searches: bool) -> int:
     return (3 + 2 * len(SHIFTS)) * steps + searches * steps * (STEPS - steps + 1) + calls(steps)
 
 
-def _searched(ask: Ask[Tensor], teacher: Teacher, steps: int, sampler: Sampler[Any, Any]) -> tuple[float, ...]:
+def _searched(ask: Predict[Tensor], teacher: Teacher, steps: int, sampler: Sampler[Any, Any]) -> tuple[float, ...]:
     def away(x: Tensor, i: int) -> float:
         return float(apart(x, teacher.states[i * STRIDE]).mean())
 

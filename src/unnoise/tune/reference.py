@@ -14,7 +14,7 @@ from unnoise.sampling.defaults import measured
 from unnoise.sampling.level import blend, place, signal, spread
 from unnoise.sampling.multistep import lagrange
 from unnoise.sampling.samplers.ipndm import IPNDM
-from unnoise.sampling.schedule_search import Ask
+from unnoise.sampling.schedule_search import Predict
 from unnoise.sampling.state import start
 
 Watch = Callable[[float], None]  # the share that is done, 0 ... 1
@@ -61,7 +61,7 @@ def counted(denoise: Denoise, calls: int, watch: Watch) -> Denoise:
     return told
 
 
-def asking(denoise: Denoise) -> Ask[Tensor]:
+def asking(denoise: Denoise) -> Predict[Tensor]:
     """Turn a denoiser into one that takes a level for all rows. It raises NonFiniteError at an answer that is not."""
 
     def ask(x: Tensor, level: float) -> Tensor:

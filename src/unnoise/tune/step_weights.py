@@ -15,13 +15,13 @@ from torch import Tensor
 from unnoise.sampling.level import blend, flow_of, glide, place, signal, spread
 from unnoise.sampling.multistep import adams
 from unnoise.sampling.samplers.fitted import Fitted
-from unnoise.sampling.schedule_search import Ask
+from unnoise.sampling.schedule_search import Predict
 from unnoise.tune.reference import Teacher
 
 RIDGE = 1e-6  # of the mean square of a flow: what holds the weights where flows are nearly alike
 
 
-def weighed(ask: Ask[Tensor], teacher: Teacher, grid: Sequence[float], order: int) -> Fitted:
+def weighed(ask: Predict[Tensor], teacher: Teacher, grid: Sequence[float], order: int) -> Fitted:
     """Return the sampler of the grid whose every step lands as near to the teacher as `order` flows can bring it."""
     flows: tuple[Tensor, ...] = ()
     x, rows = teacher.states[0], []

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Final
 
-from unnoise.diffusion.noise_schedules import products, zero_snr
 from unnoise.diffusion.prediction import Kind
 from unnoise.diffusion.process import VP, Schedule, Table
 from unnoise.errors import InputError, nearest
 from unnoise.families.facts import facts
 from unnoise.integrations.diffusers.components import ForeignComponents
+from unnoise.sampling.noise_schedules import products, zero_snr
 
 KINDS: Final[Mapping[str, Kind]] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 SCHEDULES: Final[Mapping[str, Schedule]] = {
