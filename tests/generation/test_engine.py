@@ -1,4 +1,4 @@
-"""The engine: samples of one call do not depend on each other, can leave and return, and are drawn again bit for bit."""
+"""The engine: samples of one call do not depend on each other, leave and return, and are drawn again bit for bit."""
 
 import pickle
 import subprocess
