@@ -29,7 +29,7 @@ def test_diffusers_draws_from_the_folder_what_we_draw_from_the_file(tmp_path: Pa
     pipe = make(tmp_path)
     folder = peers.saved(pipe, tmp_path / "model")
     file = single.written(name(pipe), tmp_path / "model.safetensors")
-    export(file, tmp_path / "out", folder, more.get("predicts"))
+    export(file, tmp_path / "out", folder, more.get("prediction_type"))
     ours, again = unnoise.load(file, components=folder, **more), unnoise.load(tmp_path / "out")
     assert again.card.fingerprint == ours.card.fingerprint
     assert (again.denoiser.process, again.denoiser.kind) == (ours.denoiser.process, ours.denoiser.kind)

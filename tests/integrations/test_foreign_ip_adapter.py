@@ -141,7 +141,7 @@ def test_another_family_is_refused(held: tuple[Any, Path], tmp_path: Path) -> No
         unnoise.load(folder / "model", ip_adapter=(tmp_path / "none.safetensors", folder / "encoder"))
     with pytest.raises(InputError, match="ip_adapter_image: 'model' was loaded without ip_adapter"):
         unnoise.load(folder / "model").generate(peers.PROMPT, size=SIZE, ip_adapter_image=picture())
-    with pytest.raises(InputError, match="image encoder"):
+    with pytest.raises(InputError, match="two paths, the IP-Adapter's file and the folder of its encoder"):
         unnoise.load(folder / "model", ip_adapter=("one.safetensors",))
 
 

@@ -194,11 +194,11 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
         unnoise.load(model, dtype="float8")
     with pytest.raises(InputError, match="for a single file, and"):
         unnoise.load(model, components=model)
-    with pytest.raises(InputError, match="for models of other makers"):
+    with pytest.raises(InputError, match="dtype 'bfloat16': only for foreign models"):
         unnoise.load("emoji", dtype="bfloat16")
-    with pytest.raises(InputError, match="embedded guidance 3: 'model' takes none"):
+    with pytest.raises(InputError, match="distilled_guidance 3: 'model' has no such input"):
         unnoise.load(model).generate("a cat", distilled_guidance=3, size=64)
-    with pytest.raises(InputError, match="frames 5: 'model' makes no films"):
+    with pytest.raises(InputError, match="frames 5: 'model' makes no video"):
         unnoise.load(model).generate("a cat", frames=5, size=64)
     with pytest.raises(InputError, match=r"strength 0\.5: acts on an image"):
         unnoise.load(model).generate("a cat", strength=0.5, size=64)
@@ -207,9 +207,9 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method. is deprecated:DeprecationWarning")  # of torch itself
 def test_only_the_repeated_block_is_compiled(model: Path) -> None:
     ours = unnoise.load(model, compile=True)
-    found = {type(module).__name__ for module in ours.model.modules() if module._compiled_call_impl is not None}
+    found = {type(module).__name__ for module in ours.denoiser.modules() if module._compiled_call_impl is not None}
     assert found == {"BasicTransformerBlock"}
-    with pytest.raises(InputError, match="compiled 'True': for models of other makers"):
+    with pytest.raises(InputError, match="compile 'True': only for foreign models"):
         unnoise.load("emoji", compile=True)
 
 
