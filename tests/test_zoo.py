@@ -12,7 +12,7 @@ from unnoise.cli.main import main
 from unnoise.data.dataset import open_source
 from unnoise.data.outline import outlines
 from unnoise.embedded import ADAPTERS, find
-from unnoise.generation.prepare import picture_data
+from unnoise.generation.images import image_tensor
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 from unnoise.train import evaluate as figures
@@ -101,13 +101,13 @@ def test_the_adapter_is_the_models_and_draws_in_its_style(emoji: Pipeline) -> No
 def test_the_control_follows_outlines(emoji: Pipeline) -> None:
     """What is drawn along outlines has them where they are, far more than what is drawn without."""
     following = unnoise.load("emoji", control="outline")
-    shape = picture_data(emoji.generate("red heart", seed=7)[0].image)
+    shape = image_tensor(emoji.generate("red heart", seed=7)[0].image)
     lines = outlines(shape)
     control_image = Image.fromarray((lines[0, 0] * 255).byte().numpy()).convert("RGB")
     names = ["green apple", "sunflower", "cat face"]
     free, followed = emoji.generate(names, seed=3), following.generate(names, seed=3, control_image=control_image)
 
     def apart(samples: list[Sample]) -> float:
-        return float(torch.cat([outlines(picture_data(one.image)) - lines for one in samples]).square().mean())
+        return float(torch.cat([outlines(image_tensor(one.image)) - lines for one in samples]).square().mean())
 
     assert apart(followed) < 0.8 * apart(free)

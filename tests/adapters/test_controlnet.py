@@ -18,7 +18,7 @@ from unnoise.formats.header import read_header
 from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
 
-HINT = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
+CONTROL_IMAGE = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +54,20 @@ def test_it_follows_and_the_base_stays(base: tuple[Pipeline, Path], file: Path) 
     pipeline, path = base
     following = unnoise.load(path, control=file)
     before = pipeline.generate("a dog", seed=1)[0]
-    followed, unheard = (following.generate("a dog", seed=1, control_image=HINT, control_scale=w)[0] for w in (1, 0))
+    followed, without = (
+        following.generate("a dog", seed=1, control_image=CONTROL_IMAGE, control_scale=w)[0] for w in (1, 0)
+    )
     assert not torch.allclose(followed.x0, before.x0, atol=1e-2)
-    assert torch.allclose(unheard.x0, before.x0, atol=1e-6)
+    assert torch.allclose(without.x0, before.x0, atol=1e-6)
     assert pipeline.generate("a dog", seed=1)[0].image.tobytes() == before.image.tobytes()
 
 
-def test_a_hint_needs_a_control_and_a_control_a_hint(base: tuple[Pipeline, Path], file: Path) -> None:
-    with pytest.raises(InputError, match="hint: 'tiny' reads none; load it with a control"):
-        base[0].generate("a dog", control_image=HINT)
-    with pytest.raises(InputError, match="no picture for it is given"):
+def test_a_control_image_needs_a_control_and_a_control_an_image(base: tuple[Pipeline, Path], file: Path) -> None:
+    with pytest.raises(
+        InputError, match="control_image: 'tiny' was loaded without control; use load\\(..., control=...\\)"
+    ):
+        base[0].generate("a dog", control_image=CONTROL_IMAGE)
+    with pytest.raises(InputError, match="control_image: none is given, and 'tiny' was loaded with control"):
         unnoise.load(base[1], control=file).generate("a dog")
 
 

@@ -20,7 +20,6 @@ from unnoise.adapters.lora.write import write
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.errors import InputError
-from unnoise.generation.prepare import RawInputs
 from unnoise.pipeline import Pipeline
 
 KINDS = ("low", "loha", "tucker", "lokr", "whole", "dora")
@@ -113,7 +112,7 @@ def test_rows_of_one_call_wear_their_own(base: Pipeline) -> None:
     x, sigma = torch.randn(4, *base.space.shape(16, 16), generator=torch.Generator().manual_seed(1)), torch.ones(4)
     amounts = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 0.5], [0.3, -0.7]])
     given = cond.rows([0] * 4)
-    told = Conditioning(tokens=given.tokens, mask=given.mask, vector=given.vector, adapters=amounts)
+    told = Conditioning(tokens=given.tokens, mask=given.mask, vector=given.vector, adapter_scales=amounts)
     with torch.no_grad():
         with wardrobe.on():
             together = model(x, sigma, told)
@@ -143,22 +142,21 @@ def test_nothing_is_left_behind(base: Pipeline) -> None:
     assert torch.equal(drawn(base), plain)
 
 
-def test_an_image_says_what_it_wore_and_is_drawn_again(base: Pipeline, tmp_path: Path) -> None:
+def test_the_metadata_of_an_image_has_its_adapters_and_it_is_drawn_again(base: Pipeline, tmp_path: Path) -> None:
     write(tmp_path / "one.safetensors", adapter(base, seed=9), dtype=torch.float32)
     one = read(tmp_path / "one.safetensors", base)
     sample = base.generate("a cat", seed=3, size=16, steps=3, lora={one: 0.5})[0]
-    (worn,) = sample.recipe.adapters
-    assert (worn.name, worn.weight) == ("one.safetensors", 0.5)
-    handed = RawInputs(adapters=((one, 1.0),))  # the recipe says how much
-    assert torch.equal(base.replay(sample.recipe, handed).x0, sample.x0)
+    (applied,) = sample.metadata.adapters
+    assert (applied.name, applied.weight) == ("one.safetensors", 0.5)
+    assert torch.equal(base.replay(sample.metadata, lora={one: 1.0}).x0, sample.x0)  # the metadata has the weight
     with pytest.raises(InputError, match=r"drawn with 'one\.safetensors'"):
-        base.replay(sample.recipe)
+        base.replay(sample.metadata)
     write(tmp_path / "two.safetensors", adapter(base, seed=10), dtype=torch.float32)
     with pytest.raises(InputError, match="give that file"):
-        base.replay(sample.recipe, RawInputs(adapters=((read(tmp_path / "two.safetensors", base), 0.5),)))
+        base.replay(sample.metadata, lora={read(tmp_path / "two.safetensors", base): 0.5})
     plain = base.generate("a cat", seed=3, size=16, steps=3)[0]
-    with pytest.raises(InputError, match="lora: 1 are given, and the picture was drawn with 0"):
-        base.replay(plain.recipe, handed)
+    with pytest.raises(InputError, match="lora: 1 given, and the sample was drawn with 0"):
+        base.replay(plain.metadata, lora=one)
 
 
 @pytest.mark.parametrize("dora", [False, True])

@@ -145,6 +145,6 @@ def test_own_models() -> None:
 
 
 def test_what_is_no_layer_has_no_place() -> None:
-    names = Names(tiny.pipeline().roots(), "unnoise")
+    names = Names(tiny.pipeline().adaptable(), "unnoise")
     for name in ("unet.down.0", "lora_te2_layers_0_mix_to_q", "", "net.", "lora_unet_", "nothing"):
         assert names.places(name) == ()

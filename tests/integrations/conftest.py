@@ -5,6 +5,6 @@ import pytest
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "files/foreign" in item.path.as_posix():
+        if "integrations" in item.path.parts:
             item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning"))

@@ -15,7 +15,7 @@ import unnoise
 from integrations import peers
 from integrations.test_foreign_sd import HOW, SIZE, STEPS, levels, pipe
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 from unnoise.integrations.diffusers.controlnet import controlled
 from unnoise.pipeline import Pipeline
 
@@ -47,7 +47,13 @@ def drawn(peer: Any, control: Path, weight: float, noise: Tensor) -> Tensor:
 
 def ours(pipeline: Pipeline, peer: Any, noise: Tensor, **more: Any) -> Tensor:
     peer.scheduler.set_timesteps(STEPS)
-    how = {"negative": peers.NEGATIVE, "weight": 7.5, "sampler": "ddim", "grid": levels(peer), "size": SIZE}
+    how = {
+        "negative_prompt": peers.NEGATIVE,
+        "guidance_scale": 7.5,
+        "sampler": "ddim",
+        "schedule": levels(peer),
+        "size": SIZE,
+    }
     return pipeline.generate(peers.PROMPT, noise=noise, **how, **more)[0].x0[None]  # type: ignore[arg-type]
 
 
@@ -118,13 +124,18 @@ def test_another_family_is_refused(held: tuple[Any, Path, Path], tmp_path: Path)
 
 def test_what_does_not_belong_is_refused(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
     _, model, control = held
-    with pytest.raises(InputError, match="hint: 'model' reads none; load it with a control"):
+    with pytest.raises(
+        InputError, match="control_image: 'model' was loaded without control; use load\\(..., control=...\\)"
+    ):
         unnoise.load(model).generate(peers.PROMPT, size=SIZE, control_image=control_picture())
     pipeline = unnoise.load(model, control=control)
-    with pytest.raises(InputError, match="no picture for it is given"):
+    with pytest.raises(InputError, match="control_image: none is given, and 'model' was loaded with control"):
         pipeline.generate(peers.PROMPT, size=SIZE)
-    with pytest.raises(InputError, match="hint of 32x32: 64x64 is drawn"):
-        pipeline.generate(peers.PROMPT, size=SIZE, control_image=control_picture().resize((32, 32)))
+    small, how = control_picture().resize((32, 32)), {"seed": 1, "steps": 1, "size": SIZE}
+    with pytest.warns(InputWarning, match="^control_image of 32x32: resized to 64x64$"):
+        resized = pipeline.generate(peers.PROMPT, control_image=small, **how)[0]
+    fitting = small.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    assert torch.equal(resized.x0, pipeline.generate(peers.PROMPT, control_image=fitting, **how)[0].x0)
     save_file({"weight": torch.zeros(1)}, tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="no control"):
         unnoise.load(model, control=tmp_path / "none.safetensors")

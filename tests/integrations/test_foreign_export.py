@@ -29,7 +29,7 @@ def test_diffusers_draws_from_the_folder_what_we_draw_from_the_file(tmp_path: Pa
     pipe = make(tmp_path)
     folder = peers.saved(pipe, tmp_path / "model")
     file = single.written(name(pipe), tmp_path / "model.safetensors")
-    export(file, tmp_path / "out", folder, more.get("predicts"))
+    export(file, tmp_path / "out", folder, more.get("prediction_type"))
     ours, again = unnoise.load(file, components=folder, **more), unnoise.load(tmp_path / "out")
     assert again.card.fingerprint == ours.card.fingerprint
     assert (again.denoiser.process, again.denoiser.kind) == (ours.denoiser.process, ours.denoiser.kind)
@@ -39,7 +39,9 @@ def test_diffusers_draws_from_the_folder_what_we_draw_from_the_file(tmp_path: Pa
     how: dict[str, Any] = {"height": SIZE, "width": SIZE, "latents": noise, "num_inference_steps": 4}
     theirs = peer("a cat", negative_prompt="a dog", guidance_scale=3.0, **how).images
     grid = test_foreign_sd.levels(peer)
-    mine = ours.generate("a cat", negative="a dog", weight=3.0, sampler="ddim", grid=grid, noise=noise, size=SIZE)
+    mine = ours.generate(
+        "a cat", negative_prompt="a dog", guidance_scale=3.0, sampler="ddim", schedule=grid, noise=noise, size=SIZE
+    )
     peers.assert_same_pictures([mine[0].image], theirs)
 
 

@@ -83,8 +83,8 @@ def test_the_boundary_is_the_peers(kind: str, time: int) -> None:
 
 
 def test_advice_is_four_steps_of_its_own(pair: Pair) -> None:
-    recipe = pair[1].generate("a", seed=1)[0].recipe
-    assert (recipe.sampler.class_, len(recipe.grid), recipe.weight, recipe.distilled_guidance) == (
+    metadata = pair[1].generate("a", seed=1)[0].metadata
+    assert (metadata.sampler.class_, len(metadata.grid), metadata.guidance_scale, metadata.distilled_guidance) == (
         "Consistency",
         5,
         1.0,
@@ -95,8 +95,11 @@ def test_advice_is_four_steps_of_its_own(pair: Pair) -> None:
 def test_the_weight_acts_as_an_input(pair: Pair) -> None:
     one, other = (pair[1].generate("a", seed=1, distilled_guidance=weight)[0] for weight in (1.0, 8.0))
     assert (one.x0 - other.x0).abs().max() > 1e-2
-    assert torch.equal(pair[1].replay(other.recipe).x0, other.x0)
-    for fault, how in (("embedded 3", {"weight": 3.0}), ("act through guidance", {"negative": "a dog"})):
+    assert torch.equal(pair[1].replay(other.metadata).x0, other.x0)
+    for fault, how in (
+        ("use distilled_guidance 3", {"guidance_scale": 3.0}),
+        ("act through guidance", {"negative_prompt": "a dog"}),
+    ):
         with pytest.raises(InputError, match=fault):
             pair[1].generate("a", **how)
 
@@ -111,8 +114,8 @@ def test_without_the_input_it_takes_no_embedded_weight(tmp_path: Path, monkeypat
     ).images  # fmt: skip
     found = ours.generate(peers.PROMPT, seed=SEED, size=SIZE)[0]
     peers.assert_close(found.x0[None], latents)
-    assert found.recipe.distilled_guidance is None
-    with pytest.raises(InputError, match="takes none as an input"):
+    assert found.metadata.distilled_guidance is None
+    with pytest.raises(InputError, match="distilled_guidance 8: 'model' has no such input; use guidance_scale"):
         ours.generate("a", distilled_guidance=8.0)
 
 

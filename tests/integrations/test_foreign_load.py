@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 import unnoise
 from integrations import peers, test_foreign_sd
 from unnoise.errors import InputError
-from unnoise.generation.prepare import RawInputs
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -54,8 +53,8 @@ def test_weights_in_another_dtype(model: Path) -> None:
         assert {value.dtype for value in net.parameters()} == {torch.bfloat16}
     full = unnoise.load(model)
     assert ours.card.fingerprint == full.card.fingerprint
-    one, other = (each.generate("a cat", seed=1, steps=3, size=64, weight=3)[0] for each in (ours, full))
-    assert one.recipe.dtype == "bfloat16"
+    one, other = (each.generate("a cat", seed=1, steps=3, size=64, guidance_scale=3)[0] for each in (ours, full))
+    assert one.metadata.dtype == "bfloat16"
     assert one.x0.dtype == torch.float32
     assert 0 < (one.x0 - other.x0).abs().mean() < 0.1 * other.x0.abs().mean()
 
@@ -80,14 +79,14 @@ def test_an_image_is_changed_as_far_as_is_said(model: Path) -> None:
     ours = unnoise.load(model)
     image = ours.generate("a cat", seed=1, steps=3, size=64)[0].image
     near, far = (ours.generate("a dog", image=image, strength=s, seed=2, steps=3)[0] for s in (0.1, 0.9))
-    assert near.recipe.strength == 0.1
-    assert near.recipe.image is not None
-    assert max(level for level in near.recipe.grid if level != "inf") < max(far.recipe.grid)
+    assert near.metadata.strength == 0.1
+    assert near.metadata.image is not None
+    assert near.metadata.grid[0] < far.metadata.grid[0]
     with pytest.raises(InputError, match=r"strength 0\.1: acts on an image, and none is given"):
-        ours.replay(near.recipe)
-    with pytest.raises(InputError, match=r"image: the picture began with one of sha256 .*, and another is given"):
-        ours.replay(near.recipe, RawInputs(image=far.image))
-    assert ours.replay(near.recipe, RawInputs(image=image)).image.tobytes() == near.image.tobytes()
+        ours.replay(near.metadata)
+    with pytest.raises(InputError, match=r"image: the metadata names one of sha256 .*, and another is given"):
+        ours.replay(near.metadata, image=far.image)
+    assert ours.replay(near.metadata, image=image).image.tobytes() == near.image.tobytes()
 
 
 def wider(place: Path) -> None:
@@ -195,11 +194,11 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
         unnoise.load(model, dtype="float8")
     with pytest.raises(InputError, match="for a single file, and"):
         unnoise.load(model, components=model)
-    with pytest.raises(InputError, match="for models of other makers"):
+    with pytest.raises(InputError, match="dtype 'bfloat16': only for foreign models"):
         unnoise.load("emoji", dtype="bfloat16")
-    with pytest.raises(InputError, match="embedded guidance 3: 'model' takes none"):
+    with pytest.raises(InputError, match="distilled_guidance 3: 'model' has no such input"):
         unnoise.load(model).generate("a cat", distilled_guidance=3, size=64)
-    with pytest.raises(InputError, match="frames 5: 'model' makes no films"):
+    with pytest.raises(InputError, match="frames 5: 'model' makes no video"):
         unnoise.load(model).generate("a cat", frames=5, size=64)
     with pytest.raises(InputError, match=r"strength 0\.5: acts on an image"):
         unnoise.load(model).generate("a cat", strength=0.5, size=64)
@@ -208,9 +207,9 @@ def test_an_argument_that_cannot_act_is_refused(model: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method. is deprecated:DeprecationWarning")  # of torch itself
 def test_only_the_repeated_block_is_compiled(model: Path) -> None:
     ours = unnoise.load(model, compile=True)
-    found = {type(module).__name__ for module in ours.model.modules() if module._compiled_call_impl is not None}
+    found = {type(module).__name__ for module in ours.denoiser.modules() if module._compiled_call_impl is not None}
     assert found == {"BasicTransformerBlock"}
-    with pytest.raises(InputError, match="compiled 'True': for models of other makers"):
+    with pytest.raises(InputError, match="compile 'True': only for foreign models"):
         unnoise.load("emoji", compile=True)
 
 

@@ -59,7 +59,9 @@ def test_sigma_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str) ->
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
     begun = float(peer.scheduler.init_noise_sigma)
     first = noise * begun / (1 + grid[0] ** 2) ** 0.5 if begun != 1 else noise
-    found = ours.generate("A Cat ", negative="A dog", weight=7.5, sampler=sampler, grid=grid, noise=first, size=SIZE)[0]
+    found = ours.generate(
+        "A Cat ", negative_prompt="A dog", guidance_scale=7.5, sampler=sampler, schedule=grid, noise=first, size=SIZE
+    )[0]
     peers.assert_close(found.x0[None], latents)
     peers.assert_same_pictures([found.image], pictures)
 
@@ -78,7 +80,13 @@ def test_alpha_is_told_the_size_as_the_peer_tells_it(tmp_path: Path) -> None:
     how |= {"num_inference_steps": STEPS, "latents": noise, "use_resolution_binning": False, "clean_caption": False}
     latents = peer(**how, height=size[1], output_type="latent").images
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="dpmpp-2m", grid=grid, noise=noise, size=size
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="dpmpp-2m",
+        schedule=grid,
+        noise=noise,
+        size=size,
     )[0]
     peers.assert_close(found.x0[None], latents)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 import unnoise
 from integrations import peers
 from unnoise.errors import InputError
-from unnoise.generation.prepare import picture_data
+from unnoise.generation.images import image_tensor
 from unnoise.integrations.diffusers.classes import empty
 
 STEPS, SIZE = 5, 64
@@ -85,7 +85,13 @@ def test_ddim_equals_the_peer(tmp_path: Path, prediction: str) -> None:
     pictures = peer(**HOW, num_inference_steps=STEPS, latents=noise).images
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="ddim", grid=levels(peer), noise=noise, size=SIZE
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="ddim",
+        schedule=levels(peer),
+        noise=noise,
+        size=SIZE,
     )
     peers.assert_close(found[0].x0[None], latents)
     peers.assert_same_pictures([found[0].image], pictures)
@@ -114,7 +120,13 @@ def test_solvers_equal_the_peer(tmp_path: Path, sampler: str) -> None:
     grid, start = same_steps(peer, sampler, noise)
     latents = peer(**HOW, num_inference_steps=STEPS, latents=noise, output_type="latent").images
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler=sampler, grid=grid, noise=start, size=SIZE
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler=sampler,
+        schedule=grid,
+        noise=start,
+        size=SIZE,
     )
     peers.assert_close(found[0].x0[None], latents)
 
@@ -147,7 +159,13 @@ def test_the_second_generation_equals_the_peer(tmp_path: Path, prediction: str, 
     grid = levels(peer)
     assert (grid[0] == inf) == bool(how)
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="ddim", grid=grid, noise=noise, size=SIZE
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="ddim",
+        schedule=grid,
+        noise=noise,
+        size=SIZE,
     )
     peers.assert_close(found[0].x0[None], latents)
 
@@ -163,12 +181,18 @@ def test_the_tiny_autoencoder_equals_the_peer(tmp_path: Path) -> None:
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     pictures = peer(**HOW, num_inference_steps=STEPS, latents=noise).images
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
-    how: dict[str, Any] = {"weight": 7.5, "sampler": "ddim", "noise": noise, "size": SIZE, "negative": peers.NEGATIVE}
-    found = ours.generate(peers.PROMPT, grid=levels(peer), **how)
+    how: dict[str, Any] = {
+        "guidance_scale": 7.5,
+        "sampler": "ddim",
+        "noise": noise,
+        "size": SIZE,
+        "negative_prompt": peers.NEGATIVE,
+    }
+    found = ours.generate(peers.PROMPT, schedule=levels(peer), **how)
     peers.assert_same_pictures([found[0].image], pictures)
     with torch.no_grad():
-        code = peer.vae.encode(picture_data(pictures[0])).latents
-        peers.assert_close(ours.space.encode(picture_data(pictures[0])), code)
+        code = peer.vae.encode(image_tensor(pictures[0])).latents
+        peers.assert_close(ours.space.encode(image_tensor(pictures[0])), code)
 
 
 def test_a_changed_picture_equals_the_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +207,13 @@ def test_a_changed_picture_equals_the_peer(tmp_path: Path, monkeypatch: pytest.M
     latents = peer(**asked, image=picture, strength=0.6, num_inference_steps=STEPS, output_type="latent").images
     grid = levels(peer)[2:]
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="ddim", grid=grid, noise=noise, image=picture
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="ddim",
+        schedule=grid,
+        noise=noise,
+        image=picture,
     )
     peers.assert_close(found[0].x0[None], latents)
 

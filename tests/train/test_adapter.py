@@ -25,7 +25,6 @@ from unnoise.data.dataset import ImageDataset, open_source
 from unnoise.diffusion.conditioning import collate
 from unnoise.errors import InputError
 from unnoise.formats.header import read_header
-from unnoise.generation.prepare import RawInputs
 from unnoise.loading import load
 from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
@@ -256,10 +255,10 @@ def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_
     weak = following.generate("a red square", seed=1, control_image=picture, control_scale=0)[0]
     assert followed.image.tobytes() != plain.image.tobytes()
     assert torch.allclose(weak.x0, plain.x0, atol=1e-5)
-    again = following.replay(followed.recipe, RawInputs(control_image=picture))
+    again = following.replay(followed.metadata, control_image=picture)
     assert again.image.tobytes() == followed.image.tobytes()
-    with pytest.raises(InputError, match="hint"):
-        following.replay(followed.recipe)
+    with pytest.raises(InputError, match="control_image: none is given"):
+        following.replay(followed.metadata)
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,9 @@ def _plain(name: str, value: Any) -> Any:
     """Bring what people write in Python to the type of the field: one number for both sides, lists for tuples."""
     if name == "size" and isinstance(value, int) and not isinstance(value, bool):
         return value, value
-    return tuple(value) if isinstance(value, list) and name != "lora" else value
+    if name == "lora":
+        return () if value is None else value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def split_weight(one: Any) -> tuple[Any, float]:
@@ -318,9 +320,10 @@ def split_weight(one: Any) -> tuple[Any, float]:
 def check_fields(options: Any) -> None:
     """Raise InputError for the first field that is out of its range."""
     kind: Any = type(options)
+    defaults = {one.name: one.default for one in fields(kind)}
     for name, option in described(kind).items():
         value = getattr(options, name)
-        if value is not None:
+        if value is not None or defaults[name] is not None:
             _check(name, value, option)
 
 

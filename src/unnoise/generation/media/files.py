@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from unnoise.errors import InputError
 from unnoise.generation.media import audio, image, video
@@ -47,6 +47,8 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
         text = read(path)
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not a valid {suffix or 'image'} file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -104,7 +104,7 @@ def adapt(parts: ForeignComponents) -> Adapted:
             guidance_scale=GUIDANCE,
             steps=STEPS,
             size=int(net.config.sample_size),
-            grid="flow",
+            schedule="flow",
             shift=float(parts.config("scheduler").get("shift") or (known and known.flow_shift) or SHIFT),
         ),
     )
