@@ -1,8 +1,8 @@
 """Paint the hidden half of 64 images of the embedded data set: methods on one network, with the same seeds and steps.
 
 `inpaint` is what `unnoise edit --mask` does. `img2img` starts from the image whose hidden half is white, at several
-strengths; at strength 1 nothing of the image is left, and it is text to image. `blend latents` is what diffusers does for
-networks without mask channels: after every step the kept cells are put back with noise of the next level
+strengths; at strength 1 nothing of the image is left, and it is text to image. `blend latents` is what diffusers does
+for networks without mask channels: after every step the kept cells are put back with noise of the next level
 (pipeline_stable_diffusion_inpaint.py). The error is the root of the mean square over the hidden pixels, in units of the
 range from black to white, before anything is pasted back. Without captions only the other half says what is hidden.
 
@@ -124,7 +124,7 @@ METHODS: dict[str, Callable[[Task], Tensor]] = {
 
 
 def tasks(pipeline: Pipeline, source: ImageDataset, count: int, captioned: bool) -> list[Task]:
-    """Take concepts at equal distances; the right and the lower half are hidden in turn. captioned: with the caption."""
+    """Take concepts at equal distances; the right and the lower half are hidden in turn."""
     firsts = [members[0] for members in source.members]
     chosen = firsts[:: len(firsts) // COUNT][:count]
     right = torch.zeros(1, 1, SIDE, SIDE)
