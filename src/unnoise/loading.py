@@ -98,9 +98,9 @@ def _is_own(path: Path) -> bool:
 def _with_adapters(loaded: Components, control: PathLike | None, ip_adapter: Sequence[PathLike] | None) -> Components:
     """Add a control, an IP-Adapter or both to the denoiser."""
     if control is not None and loaded.card.family == OWN:
-        from unnoise.adapters.controlnet import controlled
+        from unnoise.adapters.controlnet import with_control
 
-        return controlled(loaded, find(control, CONTROLS))
+        return with_control(loaded, find(control, CONTROLS))
     if control is not None:
         from unnoise.integrations.diffusers.controlnet import controlled as foreign_controlled
 

@@ -270,9 +270,9 @@ def up_to(side: int, factor: int) -> int:
 
 
 def _weighed(lora: "Loras", pipeline: Pipeline) -> "tuple[tuple[Adapter, float], ...]":
-    from unnoise.adapters.lora.read import weighed
+    from unnoise.adapters.lora.read import load_adapters
 
-    return weighed(lora, pipeline)
+    return load_adapters(lora, pipeline)
 
 
 def _same_adapters(recipe: Metadata, handed: RawInputs) -> "tuple[tuple[Adapter, float], ...]":

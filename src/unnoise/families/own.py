@@ -6,7 +6,7 @@ from typing import Any
 
 from unnoise.families.identity import UNKNOWN, Identity
 
-LORA = "unnoise.adapters.lora"  # under which the header of a LoRA says what it is
+LORA = "unnoise.lora"  # under which the header of a LoRA says what it is
 CONTROL = "unnoise.control"  # and of a control
 LONGEST = 250  # letters of what is taken over
 

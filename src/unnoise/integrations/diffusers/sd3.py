@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unnoise.adapters.lora.hooks import selected_rows
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
@@ -28,7 +29,7 @@ STEPS, GUIDANCE, SHIFT = 28, 7.0, 3.0  # Source: diffusers, pipeline_stable_diff
 
 
 class Sd3Net(nn.Module):
-    """Call the transformer. It knows no mask: rows whose texts differ in length are asked one by one."""
+    """Run the transformer. It has no mask: where a mask is given, the rows are run one by one, each with its own tokens."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -36,17 +37,19 @@ class Sd3Net(nn.Module):
         self.factor = int(net.config.patch_size)
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        """Ask it. x: (B, c, h, w) in the native frame; time: (B,) in [0, 1]."""
+        """Run the network. x: (B, c, h, w) in the native frame; time: (B,) in [0, 1]."""
         if cond.tokens is None or cond.vector is None:
             raise InputError("cond: this network needs text and its pooled vector")
         if cond.mask is None:
-            return self._ask(x, time, cond.tokens, cond.vector)
-        rows = (slice(k, k + 1) for k in range(len(x)))
-        lengths = cond.mask.sum(1).tolist()
-        asked = zip(rows, lengths, strict=True)
-        return torch.cat([self._ask(x[k], time[k], cond.tokens[k, :n], cond.vector[k]) for k, n in asked])
+            return self._run(x, time, cond.tokens, cond.vector)
+        out = []
+        for k, length in enumerate(cond.mask.sum(1).tolist()):
+            row = slice(k, k + 1)
+            with selected_rows(row):
+                out.append(self._run(x[row], time[row], cond.tokens[row, :length], cond.vector[row]))
+        return torch.cat(out)
 
-    def _ask(self, x: Tensor, time: Tensor, tokens: Tensor, vector: Tensor) -> Tensor:
+    def _run(self, x: Tensor, time: Tensor, tokens: Tensor, vector: Tensor) -> Tensor:
         dtype = weights_dtype(self.net)
         out: Tensor = self.net(x.to(dtype), tokens.to(dtype), vector.to(dtype), time * CLOCK, return_dict=False)[0]
         return out.to(x.dtype)
@@ -104,7 +107,7 @@ def adapt(parts: ForeignComponents) -> Adapted:
             guidance_scale=GUIDANCE,
             steps=STEPS,
             size=int(net.config.sample_size),
-            grid="flow",
+            schedule="flow",
             shift=float(parts.config("scheduler").get("shift") or (known and known.flow_shift) or SHIFT),
         ),
     )

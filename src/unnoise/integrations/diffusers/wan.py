@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unnoise.adapters.lora.hooks import selected_rows
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
@@ -28,7 +29,7 @@ TILED = 640 * 640  # pixels of a frame above which films are decoded tile by til
 
 
 class WanNet(nn.Module):
-    """Ask the transformer of a level: the first at time `boundary` and above, the second below it."""
+    """Run the transformer of a level: the first at time `boundary` and above, the second below it."""
 
     def __init__(self, high: Any, low: Any | None, boundary: float) -> None:
         super().__init__()
@@ -36,21 +37,22 @@ class WanNet(nn.Module):
         self.factor = int(high.config.patch_size[1])
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        """Ask it. x: (B, c, t, h, w) in the native frame; time: (B,) in [0, 1]."""
+        """Run the network. x: (B, c, t, h, w) in the native frame; time: (B,) in [0, 1]."""
         if cond.tokens is None:
             raise InputError("cond: this network needs text")
         above = time >= self.boundary
         if self.low is None or above.all():
-            return _ask(self.high, x, time, cond.tokens)
+            return _run(self.high, x, time, cond.tokens)
         if not above.any():
-            return _ask(self.low, x, time, cond.tokens)
+            return _run(self.low, x, time, cond.tokens)
         out = torch.empty_like(x)
-        out[above] = _ask(self.high, x[above], time[above], cond.tokens[above])
-        out[~above] = _ask(self.low, x[~above], time[~above], cond.tokens[~above])
+        for net, rows in ((self.high, above), (self.low, ~above)):
+            with selected_rows(rows):
+                out[rows] = _run(net, x[rows], time[rows], cond.tokens[rows])
         return out
 
 
-def _ask(net: Any, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+def _run(net: Any, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
     dtype = weights_dtype(net)
     out: Tensor = net(x.to(dtype), time * CLOCK, tokens.to(dtype), return_dict=False)[0]
     return out.to(x.dtype)
