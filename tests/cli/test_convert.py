@@ -55,7 +55,7 @@ def test_code_does_not_run_and_is_named(
     make(tmp_path / "model.bin", tmp_path / "mark")
     assert main(["convert", str(tmp_path / "model.bin")]) == 2
     err = capsys.readouterr().err
-    assert "asks for posix.system, which is no weight" in err
+    assert "needs posix.system, which is not a weight" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "mark").exists()
     assert not (tmp_path / "model.safetensors").exists()

@@ -89,7 +89,7 @@ def test_a_tensor_takes_whole_blocks() -> None:
         (SOUND[:4] + b"\0\0\0\x03" + SOUND[8:], "version"),
         (SOUND[:60], "inside its header"),
         (SOUND[:-1], "'cube' ends at byte"),
-        (SOUND[:8] + b"\xff" * 8 + SOUND[16:], "claims"),
+        (SOUND[:8] + b"\xff" * 8 + SOUND[16:], "declares"),
         (packed([], [tensor("a", (4,), 99, 0)], bytes(64)), "unknown type 99"),
         (packed([], [tensor("a", (4,), 2, 0)], bytes(64)), "no multiple of 32"),
         (packed([], [tensor("a", (1,) * 5, 0, 0)], bytes(64)), "5 sides"),

@@ -60,9 +60,9 @@ def test_offsets_are_those_of_the_file(path: Path) -> None:
     [
         (b"", "too few"),
         (b"\x08\0\0\0\0\0\0\0", "too few"),
-        ((2**63).to_bytes(8, "little") + b"{}", "claims"),
-        ((2**64 - 1).to_bytes(8, "little") + b"{}", "claims"),
-        (b"PK\x03\x04" + b"\0" * 60, "claims"),
+        ((2**63).to_bytes(8, "little") + b"{}", "declares"),
+        ((2**64 - 1).to_bytes(8, "little") + b"{}", "declares"),
+        (b"PK\x03\x04" + b"\0" * 60, "declares"),
         (packed(b"[]  "), "start with"),
         (packed(b" {} "), "start with"),
         (packed(b'{"a":\xff}'), "not JSON"),

@@ -19,7 +19,7 @@ from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 from unnoise.families.lora import Lora
 from unnoise.families.names import by_class
-from unnoise.families.own import CONTROL, LORA, base_said, said
+from unnoise.families.own import CONTROL, LORA, base_card, said
 from unnoise.families.tensors import ema
 from unnoise.formats.header import Header, read_header
 
@@ -143,7 +143,7 @@ def _adapter(lora: Lora, values: Mapping[str, tuple[float, ...]]) -> dict[str, A
 
 def _made(header: Header) -> dict[str, Any]:
     """Take over what an adapter or a control of this program says of itself."""
-    base, found = base_said(header.metadata), said(header.metadata)
+    base, found = base_card(header.metadata), said(header.metadata)
     words = {key: found[key] for key in ("trigger", "licence", "reads") if isinstance(found.get(key), str)}
     return {"base": base} | {key: value[:LETTERS] for key, value in words.items() if value} if base else {}
 
