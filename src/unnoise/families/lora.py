@@ -224,7 +224,9 @@ def _module(name: str, halves: Mapping[str, str], tensors: Mapping[str, Entry]) 
 
 
 Shapes = Mapping[str, tuple[int, ...]]
-Size = tuple[int | None, tuple[int | None, int | None], bool]  # rank, (width in, width out), whether it is a convolution
+Size = tuple[
+    int | None, tuple[int | None, int | None], bool
+]  # rank, (width in, width out), whether it is a convolution
 
 
 def _measure(kind: str, shapes: Shapes) -> Size:

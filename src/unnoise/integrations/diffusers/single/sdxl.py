@@ -1,4 +1,4 @@
-"""Stable Diffusion XL from a single file: U-Net, autoencoder, CLIP and OpenCLIP; the refiner has OpenCLIP alone."""
+"""Stable Diffusion XL from a single file: U-Net, autoencoder, CLIP and OpenCLIP; the refiner has only OpenCLIP."""
 
 from collections.abc import Mapping
 
@@ -7,11 +7,11 @@ from unnoise.integrations.diffusers.single.ldm import autoencoder, unet
 from unnoise.integrations.diffusers.single.split import Cut, Tensors, whole
 from unnoise.integrations.diffusers.single.texts import clip, open_clip
 
-POOLED = 1280  # width of the pooled text, where the file has no text network
+POOLED = 1280  # width of the pooled text for a file without text network
 
 
 def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]:
-    """Cut a file into its networks. Raises InputError where it has no U-Net."""
+    """Return the networks of a file. Raises InputError if it has no U-Net."""
     first = clip(tensors, "conditioner.embedders.0.transformer.")
     second = open_clip(tensors, f"conditioner.embedders.{'0' if identity.variant == 'refiner' else '1'}.model.")
     pooled = POOLED if second is None else second.config["projection_dim"]
