@@ -42,7 +42,7 @@ def changed(path: Path, into: Path, change: Callable[[dict[str, Tensor], dict[st
     return into / "changed.safetensors"
 
 
-def test_gives_the_same_model_back(path: Path) -> None:
+def test_a_saved_model_is_loaded_unchanged(path: Path) -> None:
     made, loaded = tiny.pipeline(), load(path)
     for role, net in made.networks().items():
         for name, value in net.state_dict().items():
@@ -83,7 +83,7 @@ def test_one_changed_bit_of_a_weight_is_refused(path: Path, tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[-1000] ^= 1
     (tmp_path / "flipped.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match=r"its weights, .* are not those that its card names"):
+    with pytest.raises(InputError, match=r"its weights have the fingerprint .*, its card names"):
         load(tmp_path / "flipped.safetensors")
 
 
@@ -110,7 +110,7 @@ def test_one_changed_bit_of_a_weight_is_refused(path: Path, tmp_path: Path) -> N
         (lambda tensors, card: card["tokenizer"]["args"].update(merges=[[98, 99], [1, 2]]), "the parts of the card"),
     ],
 )
-def test_refuses_what_does_not_fit_together(
+def test_refuses_tensors_that_do_not_match(
     path: Path, tmp_path: Path, change: Callable[[dict[str, Tensor], dict[str, object]], object], fault: str
 ) -> None:
     began = time.process_time()
@@ -120,10 +120,10 @@ def test_refuses_what_does_not_fit_together(
     assert time.process_time() - began < 5
 
 
-def test_networks_that_do_not_join_are_refused(tmp_path: Path) -> None:
+def test_components_that_do_not_match_are_refused(tmp_path: Path) -> None:
     odd = replace(tiny.CARD, net=Part("UNet", tiny.CARD.net.args | {"context": 24}))
     save(tmp_path / "odd.safetensors", tiny.pipeline(odd))
-    with pytest.raises(InputError, match=r"the parts of the card: .*24"):
+    with pytest.raises(InputError, match=r"the components of the card: .*24"):
         load(tmp_path / "odd.safetensors")
 
 

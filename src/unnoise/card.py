@@ -69,7 +69,7 @@ class Advice(Strict):
         sampler, schedule: as the options of generation.
         steps: 1 to 1000.
         guidance_scale: 1 is off.
-        guidance_range: the guidance scales that still give sound images.
+        guidance_range: the guidance scales that give good images.
         guidance_interval: the levels between which guidance acts; None for the upper one is infinity.
         guidance_rescale: 0 to 1.
         sizes: (width, height) in pixels, the best first.
@@ -104,8 +104,8 @@ class Advice(Strict):
 class Card(Strict):
     """Describe a model completely, so that its file alone is enough to use it.
 
-    Only cards of our own family are stored in files. The card of a foreign model is built when it is loaded, with classes
-    of `integrations.diffusers.table`.
+    Only cards of our own family are stored in files. The card of a foreign model is built when it is loaded, with
+    classes of `integrations.diffusers.table`.
 
     Args:
         name: of the model.

@@ -14,7 +14,7 @@ from unnoise.adapters.lora.hooks import ActiveAdapters, PerSampleLora
 from unnoise.adapters.lora.inject import eject, inject, injected
 from unnoise.adapters.lora.rank import extracted, nearest_low, resized
 from unnoise.adapters.lora.read import Adapter, layers_of, read
-from unnoise.adapters.lora.targets import select_layers, layers
+from unnoise.adapters.lora.targets import layers, select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.adapters.lora.write import write
 from unnoise.diffusion.conditioning import Conditioning
@@ -147,18 +147,18 @@ def test_the_metadata_lists_the_adapters_and_is_replayed(base: Pipeline, tmp_pat
     write(tmp_path / "one.safetensors", adapter(base, seed=9), dtype=torch.float32)
     one = read(tmp_path / "one.safetensors", base)
     sample = base.generate("a cat", seed=3, size=16, steps=3, lora={one: 0.5})[0]
-    (applied,) = sample.recipe.adapters
+    (applied,) = sample.metadata.adapters
     assert (applied.name, applied.weight) == ("one.safetensors", 0.5)
     inputs = RawInputs(adapters=((one, 1.0),))  # the scale is in the metadata
-    assert torch.equal(base.replay(sample.recipe, inputs).x0, sample.x0)
+    assert torch.equal(base.replay(sample.metadata, inputs).x0, sample.x0)
     with pytest.raises(InputError, match=r"drawn with 'one\.safetensors'"):
-        base.replay(sample.recipe)
+        base.replay(sample.metadata)
     write(tmp_path / "two.safetensors", adapter(base, seed=10), dtype=torch.float32)
     with pytest.raises(InputError, match="give that file"):
-        base.replay(sample.recipe, RawInputs(adapters=((read(tmp_path / "two.safetensors", base), 0.5),)))
+        base.replay(sample.metadata, RawInputs(adapters=((read(tmp_path / "two.safetensors", base), 0.5),)))
     plain = base.generate("a cat", seed=3, size=16, steps=3)[0]
     with pytest.raises(InputError, match="lora: 1 are given, and the picture was drawn with 0"):
-        base.replay(plain.recipe, inputs)
+        base.replay(plain.metadata, inputs)
 
 
 @pytest.mark.parametrize("dora", [False, True])

@@ -84,7 +84,7 @@ def assert_same_changes(pipeline: Pipeline, adapter: Adapter, root: str, expecte
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @pytest.mark.parametrize("family", [family for family in PIPES if family not in WITHOUT])
 def test_both_ways_with_diffusers(tmp_path: Path, family: str) -> None:
-    """Files of diffusers are read here and ours by diffusers: every denoiser, and text encoders where it supports them."""
+    """Files of diffusers are read here and ours by diffusers: all denoisers, and text encoders if supported."""
     torch.manual_seed(0)
     peer = PIPES[family](tmp_path)
     model = peers.saved(peer, tmp_path / "model")

@@ -123,7 +123,7 @@ def test_changed_bytes_never_crash(path: Path, at: int, change: bytes) -> None:
     assert all(0 <= entry.start <= entry.end <= header.size for entry in header.tensors.values())
 
 
-def test_a_large_vocabulary_is_read_past_in_time(path: Path) -> None:
+def test_a_large_vocabulary_is_skipped_in_time(path: Path) -> None:
     path.write_bytes(packed([key("tokens", 9, struct.pack("<IQ", 8, 260_000) + text("token") * 260_000)], []))
     start = time.perf_counter()
     assert read_gguf(path).metadata == {"tokens": "[260000 values]"}

@@ -30,7 +30,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("header") / "file.safetensors"
 
 
-def test_reads_what_the_library_writes(path: Path) -> None:
+def test_reads_files_of_the_library(path: Path) -> None:
     tensors = {
         "half": torch.zeros(2, 3, dtype=torch.float16),
         "scalar": torch.tensor(1.0),
@@ -114,14 +114,14 @@ def test_refuses(path: Path, content: bytes, fault: str) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: None, lambda path: path.symlink_to(path)])
-def test_refuses_what_is_not_a_file(tmp_path: Path, make: object) -> None:
+def test_refuses_a_path_that_is_not_a_file(tmp_path: Path, make: object) -> None:
     path = tmp_path / "thing"
     make(path)  # type: ignore[operator]
     with pytest.raises(InputError, match="thing"):
         read_header(path)
 
 
-def test_refuses_a_path_that_cannot_be() -> None:
+def test_refuses_an_impossible_path() -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_header("a\0b")
 

@@ -27,7 +27,7 @@ def test_reads_every_type_that_has_numbers(path: Path, dtype: torch.dtype) -> No
     assert found == {"b": tuple(wanted.double().flatten().tolist())}
 
 
-def test_reads_at_most_what_is_asked(path: Path) -> None:
+def test_reads_at_most_the_given_number(path: Path) -> None:
     save_file({"a": torch.arange(2.0 * MOST), "none": torch.zeros(0), "one": torch.tensor(8.0)}, path)
     tensors = read_header(path).tensors
     assert read_values(path, tensors, ["a"], 3) == {"a": (0.0, 1.0, 2.0)}
@@ -35,12 +35,12 @@ def test_reads_at_most_what_is_asked(path: Path) -> None:
     assert read_values(path, tensors, ["one", "none", "missing", "one"]) == {"one": (8.0,), "none": ()}
 
 
-def test_leaves_out_what_is_no_plain_number(path: Path) -> None:
+def test_leaves_out_other_dtypes(path: Path) -> None:
     save_file({"a": torch.ones(4, dtype=torch.float8_e4m3fn), "b": torch.ones(2, dtype=torch.complex64)}, path)
     assert read_values(path, read_header(path).tensors, ["a", "b"]) == {}
 
 
-def test_refuses_what_is_not_there(path: Path) -> None:
+def test_refuses_a_missing_or_short_file(path: Path) -> None:
     path.write_bytes(b"1234")
     with pytest.raises(InputError, match="ends before"):
         read_values(path, {"a": Entry("F32", (2,), 0, 8)}, ["a"])

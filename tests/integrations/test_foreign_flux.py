@@ -41,7 +41,7 @@ def pipe(folder: Path, dev: bool = True) -> FluxPipeline:
 
 @pytest.mark.parametrize("guided", [False, True], ids=["embedded-only", "with-a-negative"])
 @pytest.mark.parametrize("dev", [True, False], ids=["dev", "schnell"])
-def test_flux_equals_the_peer(tmp_path: Path, dev: bool, guided: bool) -> None:
+def test_flux_equals_diffusers(tmp_path: Path, dev: bool, guided: bool) -> None:
     peer = pipe(tmp_path, dev)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     assert (ours.card.family, ours.card.advice.distilled_guidance) == ("flux1", 3.5 if dev else None)
@@ -50,13 +50,13 @@ def test_flux_equals_the_peer(tmp_path: Path, dev: bool, guided: bool) -> None:
     how |= {"latents": packed(noise), "max_sequence_length": 512 if dev else 256, "guidance_scale": 2.5}
     how |= {"negative_prompt": peers.NEGATIVE, "true_cfg_scale": 7.5} if guided else {}
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
-    more: dict[str, Any] = {"negative": peers.NEGATIVE, "weight": 7.5} if guided else {}
-    more |= {"embedded": 2.5} if dev else {}
-    found = ours.generate(peers.PROMPT, sampler="euler", grid=peers.flow_levels(peer), noise=noise, size=SIZE, **more)[
-        0
-    ]
+    more: dict[str, Any] = {"negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5} if guided else {}
+    more |= {"distilled_guidance": 2.5} if dev else {}
+    found = ours.generate(
+        peers.PROMPT, sampler="euler", schedule=peers.flow_levels(peer), noise=noise, size=SIZE, **more
+    )[0]
     peers.assert_close(packed(found.x0[None]), latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 def test_packing_is_undone() -> None:
@@ -67,11 +67,11 @@ def test_packing_is_undone() -> None:
 def test_guidance_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(tmp_path), tmp_path / "model"))
     with pytest.raises(InputError, match="guidance 3: 'model' takes its guidance as an input: embedded 3"):
-        ours.generate("a cat", weight=3, size=SIZE)
+        ours.generate("a cat", guidance_scale=3, size=SIZE)
     with pytest.raises(InputError, match="multiples of 16"):
         ours.generate("a cat", size=40)
     with pytest.raises(InputError, match="negative, between and rescale act through guidance"):
-        ours.generate("a cat", negative="a dog", size=SIZE)
+        ours.generate("a cat", negative_prompt="a dog", size=SIZE)
 
 
 def test_levels_are_those_of_the_model(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_layer_that_keeps_its_answer_keeps_it(tmp_path: Path, monkeypatch: pyt
     adapter = Adapter("random", learned.deltas())
 
     def drawn(**how: Any) -> torch.Tensor:
-        return pipeline.generate(peers.PROMPT, seed=1, steps=4, weight=3.0, size=32, **how)[0].x0
+        return pipeline.generate(peers.PROMPT, seed=1, steps=4, guidance_scale=3.0, size=32, **how)[0].x0
 
     before, worn, after = drawn(), drawn(lora=adapter), drawn()
     with injected(pipeline, [(adapter, 1.0)]):

@@ -59,15 +59,15 @@ def both(peer: WanPipeline, model: Path, **more: Any) -> tuple[Any, Any]:
     latents = peer(**how, latents=noise, output_type="latent").frames
     film = peer(**how, latents=noise, output_type="np").frames[0]
     grid = peers.flow_levels(peer)
-    how = {"negative": peers.NEGATIVE, "weight": 7.5, "size": SIZE, "frames": FRAMES}
+    how = {"negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5, "size": SIZE, "frames": FRAMES}
     ours = unnoise.load(model, **more)
-    found = ours.generate(peers.PROMPT, sampler="euler", grid=grid, noise=noise, **how)[0]
+    found = ours.generate(peers.PROMPT, sampler="euler", schedule=grid, noise=noise, **how)[0]
     peers.assert_close(found.x0[None], latents)
     return found, film
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["wan-2.1", "wan-2.2"])
-def test_wan_equals_the_peer(tmp_path: Path, second: bool) -> None:
+def test_wan_equals_diffusers(tmp_path: Path, second: bool) -> None:
     peer = pipe(second)
     found, film = both(peer, peers.saved(peer, tmp_path / "model"))
     assert found.video.fps == 16

@@ -47,7 +47,7 @@ class ControlCard(Strict):
 
 
 def save_control(path: str | os.PathLike[str], control: Control, card: ControlCard) -> None:
-    """Write a control atomically, with float16 weights. Raises InputError for a weight that is not finite in float16."""
+    """Write a control atomically, with float16 weights. Raises InputError for a weight that is not finite then."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in control.state_dict().items():
         tensors[name] = tensor.detach().cpu().half()
@@ -75,8 +75,8 @@ def with_control(components: Components, path: Path) -> Components:
     trained, current = card.base.fingerprint, components.card.fingerprint
     if trained and current and trained != current:
         warnings.warn(
-            f"{path}: trained on {card.base.name!r} with weights {trained[:12]}, and used on {components.card.name!r} with "
-            f"weights {current[:12]}: its effect there was not measured",
+            f"{path}: trained on {card.base.name!r} with weights {trained[:12]}, and used on "
+            f"{components.card.name!r} with weights {current[:12]}: its effect there was not measured",
             stacklevel=3,
         )
     control = card.build()

@@ -75,7 +75,10 @@ def _is_all(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> bool:
 
 
 def _marked(found: Identity, tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Identity:
-    """Add the evidence of marker tensors and metadata.   Source: ComfyUI, comfy/supported_models.py, SDXL; ModelSpec 1.0.1."""
+    """Add the evidence of marker tensors and metadata.
+
+    Source: ComfyUI, comfy/supported_models.py, SDXL; ModelSpec 1.0.1.
+    """
     zero = "ztsnr" in tensors
     if found.family == "sdxl" and "edm_vpred.sigma_max" in tensors:
         return replace(found, variant="cosxl", prediction="v", known_by="tensor edm_vpred.sigma_max")

@@ -41,7 +41,7 @@ def find_unet(net: Net) -> Identity | None:
     contexts, depths = _blocks(net)
     if len(contexts) != 1:
         return None
-    context, shown = next(iter(contexts.items()))
+    context, tensor = next(iter(contexts.items()))
     label = next((length for name in LABELS if (length := net.side(name, 1)) is not None), None)
     family, variant = FAMILIES.get((wide, context, label), ("", ""))
     temporal = any(part in name for part in TEMPORAL for name in net.shapes) if context == 1024 else False
@@ -49,7 +49,7 @@ def find_unet(net: Net) -> Identity | None:
         return None
     if not variant:
         variant = CHANNELS.get((family, net.side(stem, 1) or 0), "") or _distilled(net, family, depths)
-    return net.identity(family, variant, shown)
+    return net.identity(family, variant, tensor)
 
 
 def _blocks(net: Net) -> tuple[dict[int, str], dict[str, int]]:

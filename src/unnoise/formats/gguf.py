@@ -1,7 +1,7 @@
 """Read and check the header of a GGUF file without reading its tensors.
 
-Layout, little endian: "GGUF", version (4 bytes), number of tensors and of keys (8 each); for each key its name, type and
-value; for each tensor its name, rank, sides (the innermost first), type and offset; then the tensors, from the next
+Layout, little endian: "GGUF", version (4 bytes), number of tensors and of keys (8 each); for each key its name, type
+and value; for each tensor its name, rank, sides (the innermost first), type and offset; then the tensors, from the next
 multiple of the alignment.
 Source: ggml-org/ggml, docs/gguf.md; llama.cpp, gguf-py/gguf/constants.py
 """
@@ -62,11 +62,11 @@ class _Reader:
         value: int | float = struct.unpack(format, self.take(struct.calcsize(format)))[0]
         return value
 
-    def whole(self, format: str = "<Q") -> int:
+    def integer(self, format: str = "<Q") -> int:
         return int(self.number(format))
 
     def text(self, keep: bool = True) -> str:
-        length = self.whole()
+        length = self.integer()
         if length > self.size - self.file.tell() or (keep and length > LONGEST):
             _fault(f"it contains a string of {length} bytes, at most {LONGEST} are read")
         if not keep:
@@ -85,7 +85,7 @@ class _Reader:
         return self._array(depth)
 
     def _array(self, depth: int) -> str:
-        kind, length = self.whole("<I"), self.whole()
+        kind, length = self.integer("<I"), self.integer()
         if kind in SCALARS:
             width = struct.calcsize(SCALARS[kind])
             if length <= 16:
@@ -129,16 +129,16 @@ def _fault(what: str) -> NoReturn:
 def _read(reader: _Reader) -> Header:
     if reader.take(4) != MAGIC:
         _fault("it does not start with 'GGUF'")
-    version = reader.whole("<I")
+    version = reader.integer("<I")
     if version not in VERSIONS:
         _fault(f"version {version}; versions {VERSIONS[0]} and {VERSIONS[1]} are supported")
-    count, keys = reader.whole(), reader.whole()
+    count, keys = reader.integer(), reader.integer()
     if count > TENSORS or keys > KEYS:
         _fault(f"it declares {count} tensors and {keys} keys, at most {TENSORS} and {KEYS} are read")
     metadata: dict[str, str] = {}
     for _ in range(keys):
         name = reader.text()
-        metadata[name] = reader.value(reader.whole("<I"))
+        metadata[name] = reader.value(reader.integer("<I"))
     found = [_tensor(reader) for _ in range(count)]
     alignment = metadata.get("general.alignment", str(ALIGNMENT))
     step = int(alignment) if alignment.isdecimal() and len(alignment) < 7 else 0
@@ -157,11 +157,11 @@ def _read(reader: _Reader) -> Header:
 
 def _tensor(reader: _Reader) -> tuple[str, str, tuple[int, ...], int, int]:
     name = reader.text()
-    rank = reader.whole("<I")
+    rank = reader.integer("<I")
     if rank > RANK:
         _fault(f"the tensor {name[:80]!r} has rank {rank}, at most {RANK} is allowed")
-    sides = tuple(reader.whole() for _ in range(rank))
-    kind, start = reader.whole("<I"), reader.whole()
+    sides = tuple(reader.integer() for _ in range(rank))
+    kind, start = reader.integer("<I"), reader.integer()
     if kind not in TYPES:
         _fault(f"the tensor {name[:80]!r} has the unknown type {kind}")
     dtype, block, size = TYPES[kind]

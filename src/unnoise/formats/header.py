@@ -46,7 +46,7 @@ class Header:
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read and check the header of a safetensors file.
 
-    The header must be one JSON object of limited length without repeated keys, and the tensors must fill the rest of the
+    The header must be one JSON object of limited length without repeated keys. The tensors must fill the rest of the
     file without gaps or overlaps. Raises InputError if the file cannot be read or violates the format.
     """
     try:

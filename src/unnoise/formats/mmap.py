@@ -39,7 +39,7 @@ class Mapped:
 
 
 def map_tensors(paths: Iterable[str | os.PathLike[str]]) -> Mapped:
-    """Map all tensors of a model's files. Raises InputError for an invalid file and for a tensor that two files have."""
+    """Map all tensors of a model's files. Raises InputError for an invalid file and a tensor that two files have."""
     tensors: dict[str, Tensor] = {}
     entries: dict[str, Entry] = {}
     metadata: dict[str, str] = {}
@@ -49,19 +49,19 @@ def map_tensors(paths: Iterable[str | os.PathLike[str]]) -> Mapped:
         if twice := tensors.keys() & header.tensors.keys():
             raise InputError(f"{path}: tensor {min(twice)!r} is also in another file of the model")
         with open(path, "rb") as file:
-            whole = mmap.mmap(file.fileno(), header.size, access=mmap.ACCESS_COPY)
-        maps.append(whole)
+            mapped = mmap.mmap(file.fileno(), header.size, access=mmap.ACCESS_COPY)
+        maps.append(mapped)
         metadata |= header.metadata
         entries |= header.tensors
-        tensors |= {name: _view(whole, entry, f"{path}: tensor {name!r}") for name, entry in header.tensors.items()}
+        tensors |= {name: _view(mapped, entry, f"{path}: tensor {name!r}") for name, entry in header.tensors.items()}
     return Mapped(tensors, entries, metadata, tuple(maps))
 
 
-def _view(whole: mmap.mmap, entry: Entry, what: str) -> Tensor:
+def _view(mapped: mmap.mmap, entry: Entry, what: str) -> Tensor:
     if entry.dtype not in STORED:
         raise InputError(f"{what} is {entry.dtype}; supported are {', '.join(STORED)}")
     dtype = STORED[entry.dtype]
     if entry.end == entry.start:
         return torch.empty(entry.shape, dtype=dtype)
     count = (entry.end - entry.start) // dtype.itemsize
-    return torch.frombuffer(whole, dtype=dtype, count=count, offset=entry.start).reshape(entry.shape)
+    return torch.frombuffer(mapped, dtype=dtype, count=count, offset=entry.start).reshape(entry.shape)

@@ -20,8 +20,8 @@ def read_values(
 ) -> dict[str, tuple[float, ...]]:
     """Read the first `most` numbers, at most MOST, of each named tensor.
 
-    A tensor that is not in `tensors`, or whose dtype is complex or narrower than 8 bits, is left out. Raises InputError if
-    the file cannot be read or ends too early.
+    A tensor that is not in `tensors`, or whose dtype is complex or narrower than 8 bits, is left out.
+    Raises InputError if the file cannot be read or ends too early.
     """
     ordered = sorted({name for name in names if name in tensors}, key=lambda name: tensors[name].start)
     found: dict[str, tuple[float, ...]] = {}

@@ -77,7 +77,7 @@ def read_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple
 
 
 def raw(tensor: Tensor) -> memoryview:
-    """Return the bytes of a tensor, row by row, in the byte order of this machine (torch runs on little endian only)."""
+    """Return the bytes of a tensor, row by row, in the byte order of this machine, which is little endian."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 

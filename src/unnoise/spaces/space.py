@@ -2,8 +2,8 @@
 
     data -> code (one fixed map) -> x0 = (code - shift) / scale      and back: code = shift + scale*x0
 
-`shift` is the mean and `scale` the standard deviation of the code over the training data: one number a channel, or one for
-all. Other programs multiply by their scale where this one divides.
+`shift` is the mean and `scale` the standard deviation of the code over the training data: one number a channel, or one
+for all. Other programs multiply by their scale where this one divides.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,7 @@ class Space(Protocol):
 
     @property
     def shape(self) -> Callable[..., tuple[int, ...]]:
-        """A function that returns the shape of one x0, of (height, width) in pixels, (height, width, frames), or (seconds,)."""
+        """Returns the shape of one x0, of (height, width) in pixels, (height, width, frames), or (seconds,)."""
 
 
 def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tuple[list[float], list[float]]:

@@ -1,7 +1,7 @@
 """Encode a prompt with a CLIP text network of transformers, in chunks of 75 tokens.
 
-CLIP was trained on a start token, 75 tokens of text and an end token. Each chunk of a longer prompt is encoded alone, and
-the features are joined; the pooled vector is that of the first chunk.
+CLIP was trained on a start token, 75 tokens of text and an end token. Each chunk of a longer prompt is encoded alone,
+and the features are joined; the pooled vector is that of the first chunk.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ class Clip:
         return int(self.net.config.max_position_embeddings)
 
     def tokens(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> tuple[list[int], list[float]]:
-        """Return the tokens of a prompt, without start and end, and their weights. Raises InputError for a bad weight."""
+        """Return the tokens of a prompt, without start and end, and their weights. Raises InputError for bad ones."""
         if prompt_weighting == "refuse":
             refuse(prompt)
         segments = weighted(prompt) if prompt_weighting == "apply" else [(prompt, 1.0)]

@@ -41,7 +41,7 @@ class TextConditioner(Protocol):
 class PromptEncoder:
     """Encode prompts with a text network of this program, each alone and padded to one length.
 
-    net: ids (1, L) int64, mask (1, L) bool -> Conditioning, with the attribute `length` = L, the most tokens of a prompt.
+    net: ids (1, L) int64, mask (1, L) bool -> Conditioning; its attribute `length` is L, the most tokens of a prompt.
     An empty prompt is the unconditional model.
     """
 

@@ -20,7 +20,7 @@ def refuse(prompt: str) -> None:
     found = WEIGHTED.search(prompt)
     if found:
         raise InputError(
-            f"prompt: {found[0]!r} is a word weight, which a text encoder reads as plain characters; "
+            f"prompt: {found[0]!r} is a word weight, which a text encoder would encode as plain characters; "
             f"prompt_weighting 'apply' applies it, 'literal' encodes it as it is"
         )
 

@@ -74,8 +74,8 @@ def check_compatibility(name: str, lora: Lora, metadata: dict[str, str], card: C
     trained = own_card.base.fingerprint if own_card is not None else ""
     if own_card is not None and trained and card.fingerprint and trained != card.fingerprint:
         found.append(
-            f"{name}: trained on {own_card.base.name!r} with weights {trained[:12]}, and used on {card.name!r} with weights "
-            f"{card.fingerprint[:12]}: its effect there was not measured"
+            f"{name}: trained on {own_card.base.name!r} with weights {trained[:12]}, and used on {card.name!r} with "
+            f"weights {card.fingerprint[:12]}: its effect there was not measured"
         )
     return found
 

@@ -2,8 +2,8 @@
 
     y = W·x + b + sum over k of scale_k·(alpha_k/rank_k)·B_k·(A_k·x)
 
-The weights, which other requests use at the same time, are not changed. The hooks act only on calls that are made within
-`on()`, in the same thread or task. The rows of one call can have scales of their own, see `PerSampleLora`.
+The weights, which other requests use at the same time, are not changed. The hooks act only on calls within `on()`, in
+the same thread or task. The rows of one call can have scales of their own, see `PerSampleLora`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class ActiveAdapters:
         Hooks are registered by the first block and removed by the last, so a nested block costs next to nothing.
 
         Args:
-            row_scales: (B, K), of each row of a call and each adapter, multiplied with the adapter's own scale; None is 1.
+            row_scales: (B, K), factors of the scale of each adapter in each row of a call; None is 1.
 
         Raises:
             InputError: row_scales does not have one column for each adapter.

@@ -12,7 +12,7 @@ from unnoise.components import Components
 def inject(components: Components, adapters: Sequence[tuple[Adapter, float]]) -> dict[nn.Module, nn.Parameter]:
     """Add the changes of adapters to the weights, in float32, and return the original parameters.
 
-    A run then costs what it costs without adapters. Unlike with `ActiveAdapters`, every request uses the changed weights.
+    A run then costs as much as without adapters. Every request uses the changed weights, unlike with `ActiveAdapters`.
     Raises InputError for a change that does not fit.
     """
     names = dict.fromkeys(name for adapter, _ in adapters for name in adapter.deltas)

@@ -81,7 +81,7 @@ class Names:
                     )
 
     def targets(self, module: str) -> tuple[LoraTarget, ...]:
-        """Return the layers that a module changes, () if there are none. module: its name, without the tensor's ending."""
+        """Return the layers that a module changes, () if there are none. module: its name without a tensor's ending."""
         plain = module.replace(WRAPPED, "").replace(".processor.", ".")
         for start, roots in STARTS:
             if plain.startswith(start):

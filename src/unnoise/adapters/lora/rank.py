@@ -35,7 +35,7 @@ def resized(adapter: Adapter, components: Components, rank: int) -> Extraction:
 
 
 def extracted(base: Components, tuned: Components, rank: int, name: str = "extracted") -> Extraction:
-    """Return the nearest LoRA of a rank to the difference of two models. Raises InputError where their layers differ."""
+    """Return the nearest LoRA of a rank to the difference of two models. Raises InputError if their layers differ."""
     roots, tuned_roots = base.adaptable(), tuned.adaptable()
     changes: dict[str, Tensor] = {}
     for root, net in roots.items():
@@ -45,14 +45,14 @@ def extracted(base: Components, tuned: Components, rank: int, name: str = "extra
             after = None if other is None else other.get_parameter("weight")
             if after is None or before.shape != after.shape:
                 raise InputError(
-                    f"{base.card.name!r} and {tuned.card.name!r}: {root}.{path} is missing from one, or of another shape"
+                    f"{base.card.name!r} and {tuned.card.name!r}: {root}.{path} is missing in one or of another shape"
                 )
             change = after.detach().float() - before.detach().float()
             if float(change.norm()) > ROUNDING * float(before.float().norm()):
                 changes[f"{root}.{path}"] = change
     if not changes:
         raise InputError(
-            f"{base.card.name!r} and {tuned.card.name!r}: have the same weights in every layer; there is nothing to extract"
+            f"{base.card.name!r} and {tuned.card.name!r}: have the same weights in every layer; nothing to extract"
         )
     about = LoraCard(base_from(base.card), training={"extracted from": tuned.card.name, "rank": rank})
     return _extraction(changes, rank, Adapter(name, {}, about=about))

@@ -70,8 +70,8 @@ def read(path: str | os.PathLike[str], components: Components, *, partial: bool 
         partial: accept a file of which only some modules fit.
 
     Raises:
-        InputError: the file is not a LoRA or is for another family, holds NaN or a module of rank 0, or has modules that
-            fit nothing in the model.
+        InputError: the file is not a LoRA or is for another family, contains NaN or a module of rank 0, or has modules
+            that fit nothing in the model.
     """
     header = read_header(Path(path))
     name = Path(path).name
@@ -149,7 +149,7 @@ Matched = tuple[dict[str, Delta], dict[str, int], list[str], list[str]]
 
 
 def load_adapters(lora: Loras, components: Components) -> tuple[tuple[Adapter, float], ...]:
-    """Return each adapter with its scale, 1 if none is given; names and files are read, and their notes are warned of."""
+    """Return each adapter with its scale, 1 by default. Names and files are read, with their notes as warnings."""
     every = (lora,) if isinstance(lora, (str, os.PathLike, Adapter)) else lora
     items = every.items() if isinstance(every, Mapping) else ((one, 1.0) for one in every)
     found = []
@@ -244,10 +244,10 @@ def _side(tensors: Mapping[str, Tensor], name: str, rank: int) -> tuple[Tensor, 
     left, right = tensors[f"{name}_a"].float(), tensors[f"{name}_b"].float()
     if name == "lokr_w2" and "lokr_t2" in tensors:
         core = tensors["lokr_t2"].float()
-        made = (left.T @ (core.permute(0, *range(2, core.ndim), 1) @ right).flatten(1)).reshape(
+        product = (left.T @ (core.permute(0, *range(2, core.ndim), 1) @ right).flatten(1)).reshape(
             left.shape[1], *core.shape[2:], right.shape[1]
         )
-        return made.movedim(-1, 1), len(right)
+        return product.movedim(-1, 1), len(right)
     return left @ right.flatten(1), len(right)
 
 

@@ -37,7 +37,7 @@ class KL(nn.Module):
 
 
 class DeterministicVAE(nn.Module):
-    """An autoencoder without latent variance: AutoencoderTiny, which has the latents of the large one, and AutoencoderDC.
+    """An autoencoder without latent variance: AutoencoderTiny, with the latents of the large one, and AutoencoderDC.
 
     Source: madebyollin/taesd; diffusers, models/autoencoders/autoencoder_tiny.py and autoencoder_dc.py.
     """
@@ -49,7 +49,7 @@ class DeterministicVAE(nn.Module):
         self.latents = int(vae.config.latent_channels)
 
     def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the latents (B, latents, h, w) and a log-variance near zero variance. data: (B, 3, H, W) in [-1, 1]."""
+        """Return the latents (B, latents, h, w) and a very small log-variance. data: (B, 3, H, W) in [-1, 1]."""
         mean = self.vae.encode(data.to(weights_dtype(self.vae)), return_dict=False)[0].to(data.dtype)
         return mean, torch.full_like(mean, -30.0)
 

@@ -40,7 +40,8 @@ def with_control(components: Components, path: Path) -> Components:
     net = components.denoiser.net
     if not isinstance(net, ConditionUNet):
         raise InputError(
-            f"{path}: a ControlNet needs a U-Net of Stable Diffusion; {components.card.name!r} is {components.card.family}"
+            f"{path}: a ControlNet needs a U-Net of Stable Diffusion; {components.card.name!r} is "
+            f"{components.card.family}"
         )
     mapped = map_tensors(weight_files(path.parent, path.name) if path.is_dir() else [path])
     tensors: Mapping[str, Tensor] = mapped.tensors

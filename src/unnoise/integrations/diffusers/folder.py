@@ -1,4 +1,4 @@
-"""Read a diffusers folder for loading: component classes of the closed table, configs, tokenizers. No code of it runs."""
+"""Read a diffusers folder for loading: classes of the closed table, configs and tokenizers. No code of it runs."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,8 +17,8 @@ UNUSED = {"safety_checker", "feature_extractor", "image_encoder", "image_process
 def component_classes(folder: Path) -> dict[str, str]:
     """Return the class of each component that a folder lists. Raises InputError for a class outside the table."""
     if not (folder / INDEX).is_file():
-        hint = "; it is one component of a model, whose folder is above it" if (folder / CONFIG).exists() else ""
-        raise InputError(f"{folder}: not a model in the layout of diffusers: it has no {INDEX}{hint}")
+        note = "; it is one component of a model, whose folder is above it" if (folder / CONFIG).exists() else ""
+        raise InputError(f"{folder}: not a model in the layout of diffusers: it has no {INDEX}{note}")
     found = {}
     for name, (_, class_) in listed_components(read_json(folder / INDEX)).items():
         if name in UNUSED:

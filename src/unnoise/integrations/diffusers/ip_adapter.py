@@ -28,7 +28,8 @@ from unnoise.integrations.diffusers.unet import ConditionUNet
 from unnoise.integrations.diffusers.weights import fill
 
 ENCODER = "CLIPVisionModelWithProjection"
-# The mean and standard deviation of CLIP's images.   Source: Radford et al. 2021; openai/clip-vit-large-patch14, preprocessor_config
+# The mean and standard deviation of CLIP's images.
+# Source: Radford et al. 2021; openai/clip-vit-large-patch14, preprocessor_config.json
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 PROJECTION, LAYERS = "image_proj.", "ip_adapter."
 # The network of the current call, its tokens and scales, and the queries of its layers.
@@ -114,7 +115,8 @@ def with_ip_adapter(components: Components, path: Path, encoder: Path) -> Compon
     net = components.denoiser.net
     if not isinstance(net, ConditionUNet):
         raise InputError(
-            f"{path}: an IP-Adapter needs a U-Net of Stable Diffusion; {components.card.name!r} is {components.card.family}"
+            f"{path}: an IP-Adapter needs a U-Net of Stable Diffusion; {components.card.name!r} is "
+            f"{components.card.family}"
         )
     tensors = map_tensors([path]).tensors
     projection = {name.removeprefix(PROJECTION): t for name, t in tensors.items() if name.startswith(PROJECTION)}

@@ -164,8 +164,8 @@ def _check_channels(source: CheckpointSource) -> None:
     outputs = net.config.get("out_channels") or net.config.get("in_channels")
     if latents is not None and outputs is not None and outputs != latents * OUTPUTS.get(net.class_, 1):
         raise InputError(
-            f"{source.where}: {name} has {outputs} output channels, its vae {latents} latent channels, which do not match: "
-            f"the vae is of another family"
+            f"{source.where}: {name} has {outputs} output channels, its vae {latents} latent channels: they differ, "
+            f"so the vae is of another family"
         )
 
 

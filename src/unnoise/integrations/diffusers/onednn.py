@@ -18,8 +18,8 @@ LEAST = 1 << 16  # numbers of a weight; below, the layout does not matter
 def pack(net: nn.Module) -> nn.Module:
     """Let the layers of a network on the CPU cache their blocked weights, and return the network.
 
-    Weights that are replaced or changed in place are noticed. After a write to `weight.data`, which torch does not count
-    as a change, call `release`.
+    Weights that are replaced or changed in place are noticed. After a write to `weight.data`, which torch does not
+    count as a change, call `release`.
     """
     for name, module in net.named_modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
@@ -63,7 +63,7 @@ class _Packed(nn.Module):
         self._blocked = None
 
     def _plain(self, x: Tensor) -> bool:
-        """Return whether torch runs a call: compiled, with gradients, autocast, another device or dtype, a small weight."""
+        """Return whether torch must run a call: compiled, gradients, autocast, other device or dtype, small weight."""
         weight = self.weight
         return (
             torch.compiler.is_compiling()

@@ -1,8 +1,8 @@
 """Find the prediction type of a Stable Diffusion 2 network by a test call, where no file states it.
 
-For pure noise at the noisiest level, the output of an eps network is that noise: their correlation is almost 1. The output
-of a v network is an estimate of the image, with little correlation. So is that of a damaged network: a low correlation
-proves nothing.
+For pure noise at the noisiest level, the output of an eps network is that noise: their correlation is almost 1. The
+output of a v network is an estimate of the image, with little correlation. So is that of a damaged network: a low
+correlation proves nothing.
 """
 
 from collections.abc import Mapping

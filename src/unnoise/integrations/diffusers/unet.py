@@ -16,7 +16,7 @@ CELL = 8  # pixels of one latent of these families
 class ConditionUNet(nn.Module):
     """Run the U-Net with text, and with sizes and pooled text (XL), a guidance scale (LCM) or an image (inpainting).
 
-    A last number of cond.vector after the pooled text is the aesthetic score of the refiner. control: a ControlNet, run on
+    A last number of cond.vector after the pooled text is the aesthetic score of the refiner. control: a ControlNet of
     cond.control_image; its outputs are multiplied with cond.control_scale in each row.
     """
 
@@ -34,7 +34,7 @@ class ConditionUNet(nn.Module):
         inner = x if cond.image is None else torch.cat([x, cond.image.to(x)], 1)
         if inner.shape[1] != self.unet.config.in_channels:
             raise InputError(
-                f"conditioning: this network has {self.unet.config.in_channels} input channels, {inner.shape[1]} are given"
+                f"conditioning: this network has {self.unet.config.in_channels} input channels, given {inner.shape[1]}"
             )
         options: dict[str, Any] = {
             "added_cond_kwargs": self._sizes(x, cond, dtype) if self.sized else None,

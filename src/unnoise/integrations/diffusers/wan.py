@@ -100,8 +100,8 @@ def adapt(foreign: ForeignComponents) -> AdaptedModel:
     vae = foreign.net("vae")
     if high.config.in_channels != vae.config.z_dim:
         raise InputError(
-            f"{foreign.where}: its transformer has {high.config.in_channels} input channels, {vae.config.z_dim} of them "
-            f"noise: it needs a first image; only text to video is supported"
+            f"{foreign.where}: its transformer has {high.config.in_channels} channels, {vae.config.z_dim} of noise, "
+            f"so it needs a first image; only text to video is supported"
         )
     boundary = foreign.config("").get("boundary_ratio")
     known = facts(foreign.identity)

@@ -30,7 +30,7 @@ def fill(
     device: torch.device | str = "cpu",
     release: Callable[[], None] = lambda: None,
 ) -> str:
-    """Load weights into a network and return their fingerprint. Tensors that need no conversion stay mapped to their file.
+    """Load weights into a network and return their fingerprint. Tensors without conversion stay mapped to their file.
 
     Args:
         module: the network, with its parameters on the meta device.

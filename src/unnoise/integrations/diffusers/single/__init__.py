@@ -88,7 +88,8 @@ def _identity(path: Path, mapped: Mapped) -> Identity:
         raise InputError(f"{path}: not recognised by its {len(mapped.entries)} tensors; {_description(mapped)}")
     if found.family not in ADAPTERS or found.family not in SPLITTERS:
         raise InputError(
-            f"{path}: {found} (by {found.known_by}) is not supported as a single file; supported: {', '.join(SPLITTERS)}"
+            f"{path}: {found} (by {found.known_by}) is not supported as a single file; supported are "
+            f"{', '.join(SPLITTERS)}"
         )
     return refined(found, by_name(path.name))
 

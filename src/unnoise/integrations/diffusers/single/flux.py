@@ -13,7 +13,7 @@ from unnoise.adapters.lora.layouts import FLUX, Table
 from unnoise.families.identity import Identity
 from unnoise.integrations.diffusers.single.ldm import autoencoder
 from unnoise.integrations.diffusers.single.names import renamed
-from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network, whole
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network, present
 from unnoise.integrations.diffusers.single.texts import clip, t5
 
 HEAD = 128  # channels of an attention head
@@ -45,7 +45,7 @@ def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]
         "text_encoder": clip(tensors, f"{TEXTS}clip_l.transformer."),
         "text_encoder_2": t5(tensors, f"{TEXTS}t5xxl.transformer."),
     }
-    return whole(nets) | autoencoder(tensors, identity)
+    return present(nets) | autoencoder(tensors, identity)
 
 
 def transformer(own: Tensors) -> dict[str, Tensor]:

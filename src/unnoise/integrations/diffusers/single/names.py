@@ -21,8 +21,7 @@ def renamed(tensors: Tensors, table: Table) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, value in tensors.items():
         stem, dot, end = name.rpartition(".")
-        whole = _lookup(name, table)
-        new = whole or [f"{one}{dot}{end}" for one in _lookup(stem, table)] or [name]
+        new = _lookup(name, table) or [f"{one}{dot}{end}" for one in _lookup(stem, table)] or [name]
         found |= dict(zip(new, _split(value, new), strict=True))
     return found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from unnoise.families.identity import Identity
 from unnoise.integrations.diffusers.single.ldm import autoencoder
-from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network, whole
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network, present
 from unnoise.integrations.diffusers.single.texts import clip, t5
 
 HEAD = 64  # channels of an attention head
@@ -28,7 +28,7 @@ def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]
         "text_encoder_2": clip(tensors, f"{TEXTS}clip_g.transformer."),
         "text_encoder_3": t5(tensors, f"{TEXTS}t5xxl.transformer."),
     }
-    return whole(nets) | autoencoder(tensors, identity)
+    return present(nets) | autoencoder(tensors, identity)
 
 
 def _config(own: Tensors) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from unnoise.families.identity import Identity
 from unnoise.integrations.diffusers.single.ldm import autoencoder, unet
-from unnoise.integrations.diffusers.single.split import Cut, Tensors, whole
+from unnoise.integrations.diffusers.single.split import Cut, Tensors, present
 from unnoise.integrations.diffusers.single.texts import clip, open_clip
 
 POOLED = 1280  # width of the pooled text for a file without text network
@@ -16,4 +16,4 @@ def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]
     second = open_clip(tensors, f"conditioner.embedders.{'0' if identity.variant == 'refiner' else '1'}.model.")
     pooled = POOLED if second is None else second.config["projection_dim"]
     nets = {"unet": unet(tensors, identity, where, pooled), "text_encoder": first, "text_encoder_2": second}
-    return whole(nets) | autoencoder(tensors, identity)
+    return present(nets) | autoencoder(tensors, identity)

@@ -37,7 +37,7 @@ def below(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def whole(nets: Mapping[str, Cut | None]) -> dict[str, Cut]:
+def present(nets: Mapping[str, Cut | None]) -> dict[str, Cut]:
     """Return the networks without those that a file does not have."""
     return {name: cut for name, cut in nets.items() if cut is not None}
 

@@ -22,8 +22,8 @@ def open_clip(tensors: Tensors, prefix: str, without: int = 0) -> Cut | None:
 
     prefix: of names, before "transformer.resblocks."; without: the number of last layers that are not used.
     """
-    words = tensors.get(f"{prefix}token_embedding.weight")
-    if words is None:
+    embedding = tensors.get(f"{prefix}token_embedding.weight")
+    if embedding is None:
         return None
     from diffusers.loaders.single_file_utils import convert_open_clip_checkpoint
 
@@ -34,7 +34,7 @@ def open_clip(tensors: Tensors, prefix: str, without: int = 0) -> Cut | None:
         if not name.startswith(f"{prefix}transformer.resblocks.")
         or int(name.removeprefix(f"{prefix}transformer.resblocks.").partition(".")[0]) < layers
     }
-    model = SimpleNamespace(config=SimpleNamespace(hidden_size=words.shape[1]))
+    model = SimpleNamespace(config=SimpleNamespace(hidden_size=embedding.shape[1]))
     return _clip(convert_open_clip_checkpoint(model, used, prefix), "gelu")
 
 
@@ -63,13 +63,13 @@ def t5(tensors: Tensors, prefix: str) -> Cut | None:
 def _clip(own: Tensors, act: str) -> Cut:
     projected = own.get("text_projection.weight")
     names = {name: value for name, value in own.items() if name.startswith("text_model.")}
-    words = names["text_model.embeddings.token_embedding.weight"]
+    embedding = names["text_model.embeddings.token_embedding.weight"]
     config: dict[str, Any] = {
-        "vocab_size": words.shape[0],
-        "hidden_size": words.shape[1],
+        "vocab_size": embedding.shape[0],
+        "hidden_size": embedding.shape[1],
         "intermediate_size": names["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
         "num_hidden_layers": count(names, "text_model.encoder.layers."),
-        "num_attention_heads": max(1, words.shape[1] // HEAD),
+        "num_attention_heads": max(1, embedding.shape[1] // HEAD),
         "max_position_embeddings": names["text_model.embeddings.position_embedding.weight"].shape[0],
         "hidden_act": act,
         "bos_token_id": 0,

@@ -1,4 +1,4 @@
-"""Find tokenizers for a single file: next to it, or in the caches and packages on this machine. Nothing is downloaded."""
+"""Find tokenizers for a single file: next to it, or in caches and packages on this machine. Nothing is downloaded."""
 
 import gzip
 import os
@@ -47,7 +47,7 @@ def _installed(path: Path, identity: Identity, name: str, class_: str) -> Callab
         if found is None:
             raise InputError(
                 f"{path}: a single file has no tokenizer, and none was found on this machine; name a folder of its "
-                f"family, --components FOLDER or load(..., components=FOLDER), or put its folder {name!r} next to the file"
+                f"family, --components FOLDER (components=FOLDER), or put its folder {name!r} next to the file"
             )
         return found
 
