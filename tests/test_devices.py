@@ -49,7 +49,7 @@ def test_blocked_copies_need_free_memory(tmp_path: Path, monkeypatch: pytest.Mon
     folder = peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model")
 
     def kinds() -> set[str]:
-        return {type(module).__name__ for module in load(folder).model.modules()}
+        return {type(module).__name__ for module in load(folder).denoiser.modules()}
 
     assert "PackedConv2d" in kinds()
     needed = sum(value.numel() * 4 for net in load(folder).networks().values() for value in net.parameters())

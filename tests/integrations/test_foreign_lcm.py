@@ -96,7 +96,7 @@ def test_distilled_guidance_has_an_effect(pair: Pair) -> None:
     one, other = (pair[1].generate("a", seed=1, distilled_guidance=weight)[0] for weight in (1.0, 8.0))
     assert (one.x0 - other.x0).abs().max() > 1e-2
     assert torch.equal(pair[1].replay(other.metadata).x0, other.x0)
-    for fault, how in (("embedded 3", {"guidance_scale": 3.0}), ("act through guidance", {"negative_prompt": "a dog"})):
+    for fault, how in (("distilled_guidance 3", {"guidance_scale": 3.0}), ("act through guidance", {"negative_prompt": "a dog"})):
         with pytest.raises(InputError, match=fault):
             pair[1].generate("a", **how)
 

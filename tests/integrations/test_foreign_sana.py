@@ -72,14 +72,14 @@ def test_sana_equals_diffusers(tmp_path: Path) -> None:
 
 def test_the_instruction_stands_before_the_prompt_alone(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(), tmp_path / "model"))
-    assert ours.text is not None
-    prompt, negative = ours.text(["a cat"])[0], ours.text.negative("a cat")
+    assert ours.text_encoder is not None
+    prompt, negative = ours.text_encoder(["a cat"])[0], ours.text_encoder.negative("a cat")
     assert prompt.tokens is not None
     assert negative.tokens is not None
     assert prompt.tokens.shape == negative.tokens.shape == (1, 300, 8)
     assert not torch.equal(prompt.tokens, negative.tokens)
     with pytest.raises(InputError, match="is a word weight"):
-        ours.text(["a (cat:1.2)"])
+        ours.text_encoder(["a (cat:1.2)"])
 
 
 def test_sprint_is_refused(tmp_path: Path) -> None:

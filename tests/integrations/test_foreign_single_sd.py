@@ -44,7 +44,7 @@ LINEAR = {"use_linear_projection": True}
 CASES: dict[str, tuple[Callable[[Path], Any], Callable[[Any], State], dict[str, Any]]] = {
     "sd1": (test_foreign_sd.pipe, sd1, {}),
     "sd1-inpaint": (lambda folder: test_foreign_sd.pipe(folder, in_channels=9), sd1, {}),
-    "sd2": (lambda folder: test_foreign_sd.pipe(folder, "v_prediction", **LINEAR), sd2, {"predicts": "v"}),
+    "sd2": (lambda folder: test_foreign_sd.pipe(folder, "v_prediction", **LINEAR), sd2, {"prediction_type": "v"}),
     "sdxl": (test_foreign_sdxl.pipe, sdxl, {}),
     "refiner": (lambda folder: test_foreign_sdxl.pipe(folder, refiner=True), refiner, {}),
 }

@@ -90,8 +90,8 @@ def test_one_file_equals_the_folder(tmp_path: Path) -> None:
     save_file(makers, tmp_path / "wan.safetensors")
     one = unnoise.load(tmp_path / "wan.safetensors", components=folder)
     whole = unnoise.load(folder)
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(one.model.state_dict()[name], value), name
+    for name, value in whole.denoiser.state_dict().items():
+        assert torch.equal(one.denoiser.state_dict()[name], value), name
     assert one.card.fingerprint == whole.card.fingerprint
 
 

@@ -29,7 +29,7 @@ def test_plain_text_is_not_refused(prompt: str) -> None:
     [
         ("(a:9)", "weight 9 of 'a': 0 to 3"),
         ("(a:-1)", "weight -1"),
-        ("((a))", "brackets without a number"),
+        ("((a))", "brackets without a weight"),
         ("[a] (b:1.1)", "brackets"),
     ],
 )

@@ -59,7 +59,7 @@ def read_weights(path: str) -> Subject:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
     except InputError as error:
         says = str(error).removeprefix(f"{path}: ")
-        if "its header claims" in says or "outside the" in says:
+        if "its header declares" in says or "outside the" in says:
             says = _cut(path) or says
         return _faulty(path, "unreadable" if says.startswith("cannot be read") else "broken", says)
 
