@@ -16,6 +16,7 @@ from integrations import peers
 from integrations.test_foreign_sd import HOW, SIZE, STEPS, levels, pipe
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError, InputWarning
+from unnoise.integrations.diffusers.controlnet import with_control
 from unnoise.pipeline import Pipeline
 
 
