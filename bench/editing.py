@@ -19,19 +19,21 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import unnoise
-from unnoise.data.dataset import ImageDataset, open_source
-from unnoise.data.view import View, pixels_of
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
+from unnoise.data.view import View, render_views
 from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.inpainting import blend, cells, filled, keep
 from unnoise.diffusion.loop import levels, run
 from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.prediction import mix
+from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.generation.options import Request
 from unnoise.generation.resolve import Plan
+from unnoise.generation.sample import pictures as to_images
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.samplers.restart import RePaint, repaints
 from unnoise.sampling.state import State, start
-from unnoise.train.sheet import grid_of
 
 COUNT, BATCH, SIDE, STEPS, SHOWN = 64, 16, 64, 20, 12
 STRENGTHS = (0.4, 0.6, 0.8, 0.9, 1.0)
@@ -130,7 +132,7 @@ def tasks(pipeline: Pipeline, source: ImageDataset, captioned: bool) -> list[Tas
     found = []
     for k, at in enumerate(range(0, COUNT, BATCH)):
         part = chosen[at : at + BATCH]
-        pictures = pixels_of(source, [View(i, "") for i in part])
+        pictures = render_views(source, [View(i, "") for i in part])
         mask = right if k % 2 == 0 else right.transpose(2, 3)
         captions = [source.captions[i][0] if captioned else "" for i in part]
         found.append(Task(pipeline, pictures, captions, part, mask))
@@ -165,7 +167,10 @@ def main() -> None:
             + "".join(f"{one:14.4f}{one / column[0]:8.2f}" for one, column in zip(means, columns, strict=True))
         )
     if sheet:
-        grid_of(torch.cat(rows), SHOWN).save(sheet)
+        labels = ["original", "known", *WAYS]
+        captions = [label for label in labels for _ in range(SHOWN)]
+        images = to_images(torch.cat(rows).clamp(-1, 1))
+        contact_sheet(images, captions, "Inpainting of a half", SHOWN).save(sheet)
 
 
 if __name__ == "__main__":
