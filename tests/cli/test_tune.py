@@ -49,7 +49,8 @@ def test_a_fit_is_computed_written_and_used(model: str, capsys: Capture) -> None
     assert [(fit["steps"], len(fit["levels"]), fit["levels"][0]) for fit in fits] == [(3, 4, "inf"), (2, 3, "inf")]
     assert all(fit["fitted"] < fit["default"] for fit in fits)
     blank = [Image.new("RGB", (16, 16))] * 15
-    assert Image.open("gain.png").size == contact_sheet(blank, [""] * 15, "", 5).size
+    with Image.open("gain.png") as sheet:
+        assert sheet.size == contact_sheet(blank, [""] * 15, "", 5).size
     for steps, name in ((2, "Fitted"), (3, "Fitted"), (4, type(default(4, inf, 0.0)[0]).__name__)):
         assert main(["generate", "a", "-m", "tuned.safetensors", "--steps", str(steps), "-o", "a.png"]) == 0
         assert read_recipe("a.png").sampler.class_ == name
