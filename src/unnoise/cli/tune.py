@@ -74,12 +74,8 @@ def grid(
     *,
     options: Annotated[TuneOptions, Parameter(name="*")] = DEFAULT,
     record: Annotated[bool, Parameter(negative="", help="Write the fit to the card of the model file.")] = False,
-    out: Annotated[
-        Path | None, Parameter(name=["--out", "-o"], help="Write the model with the fit to a new file.")
-    ] = None,
-    sheet: Annotated[
-        Path | None, Parameter(help="Contact sheet, PNG, with one prompt a row: converged, default, fitted.")
-    ] = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="New model file with the fit.")] = None,
+    sheet: Annotated[Path | None, Parameter(help="Contact sheet, PNG; each row converged, default, fitted.")] = None,
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
 ) -> None:
@@ -108,15 +104,13 @@ def _check(options: TuneOptions, record: bool, out: Path | None, sheet: Path | N
     for steps in options.steps:
         check_whole("steps", steps, 1, MAX_STEPS)
     if len(set(options.steps)) < len(options.steps):
-        raise InputError(f"steps {', '.join(map(str, options.steps))}; give each number once")
+        raise InputError(f"steps {', '.join(map(str, options.steps))}: give each number once")
     check_whole("seeds", options.seeds, 1, 4096)
     check_whole("seed", options.seed, 0, 2**62)
     if options.sampler is not None:
         fit.stepping(names.sampler(options.sampler))
     if record and out is not None:
-        raise InputError(
-            f"out {str(out)!r}: cannot be combined with --record, which writes to the model file; give one of them"
-        )
+        raise InputError(f"out {str(out)!r}: --record writes to the model file; give one of them")
     if out is not None and out.suffix != ".safetensors":
         raise InputError(f"out {str(out)!r}: must end in .safetensors")
     if sheet is not None and sheet.suffix != ".png":

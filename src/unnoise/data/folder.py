@@ -38,7 +38,6 @@ def open_folder(folder: Path, size: int, strict: bool = False) -> ImageDataset:
     NAME.png.
 
     Args:
-        folder: searched with its subfolders, unless it has a `metadata.jsonl`.
         size: side in pixels; images are scaled to cover the square and centre-cropped.
         strict: refuse unreadable images instead of skipping them.
 

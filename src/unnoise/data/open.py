@@ -14,11 +14,10 @@ def open_source(name: str, size: int, strict: bool = False) -> ImageDataset:
 
     Args:
         name: `emoji`, a folder of images, a .tar file, or a folder of .tar files.
-        size: side in pixels.
         strict: refuse unreadable images instead of skipping them.
 
     Raises:
-        InputError: the path does not exist, holds no images or captions, or (strict) holds an unreadable image.
+        InputError: the path does not exist, a caption is missing, or (strict) an image is unreadable.
     """
     if name == "emoji":
         return open_emoji(size)

@@ -150,12 +150,9 @@ class AdapterTask:
         return contact_sheet(images, captions, f"{recipe.name}: adapter after {step} steps", len(prompts))
 
     def _generate(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
+        size = self.recipe.data.size
         samples = self.pipeline.generate(
-            prompts,
-            seed=SHEET_SEED,
-            size=self.recipe.data.size,
-            control_image=control_image,
-            prompt_weighting="literal",
+            prompts, seed=SHEET_SEED, size=size, control_image=control_image, prompt_weighting="literal"
         )
         return [sample.image for sample in samples]
 

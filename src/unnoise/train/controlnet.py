@@ -27,17 +27,9 @@ from unnoise.train.train_recipe import TrainingReport, claim_folder
 def train_control(
     recipe: AdapterRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport
 ) -> Path:
-    """Train the ControlNet of a recipe.
+    """Train the ControlNet of a recipe; arguments, result and errors are those of `train_recipe`.
 
-    Args:
-        folder, resume: as for `train_recipe`.
-
-    Returns:
-        The path of the file, `folder/NAME.safetensors`.
-
-    Raises:
-        InputError: the base is not a U-Net of unnoise, the folder holds a run and `resume` is False, or it holds the
-            run of another recipe.
+    Raises InputError where the base is not a text-to-image U-Net of unnoise.
     """
     if recipe.control is None:
         raise InputError(f"recipe {recipe.name!r}: has [lora] and no [control]; use unnoise lora train")

@@ -27,12 +27,7 @@ class DenoiserTask:
     name = "denoiser"
 
     def __init__(
-        self,
-        recipe: TrainingRecipe,
-        dataset: ImageDataset,
-        latents: Latents,
-        pipeline: Pipeline,
-        prompts: Sequence[str],
+        self, recipe: TrainingRecipe, dataset: ImageDataset, latents: Latents, pipeline: Pipeline, prompts: list[str]
     ) -> None:
         if pipeline.text_encoder is None:
             raise InputError("the card has no text encoder; training on captions needs one")

@@ -13,8 +13,9 @@ Distance is the Euclidean distance between images reduced to 16 x 16 means of RG
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ BORDER = 2  # pixels
 BATCH = 32
 COLUMNS = 12  # of a sheet
 
+Choice = Literal["picture", "concept"]
 ProgressCallback = Callable[[float], None]  # the share that is done, 0 to 1
 ImageGenerator = Callable[[Sequence[str]], Tensor]  # prompts -> one image each: (B, 3, H, W) in [-1, 1]
 
@@ -60,23 +62,14 @@ def image_generator(
     sampler: str | None = None,
     schedule: str | None = None,
 ) -> ImageGenerator:
-    """Return a function that generates an image of each prompt and calls `callback` after each batch.
+    """Return a function that generates an image of each prompt; settings that are None are those of the card."""
 
-    steps, guidance_scale, sampler, schedule: None uses the default of the model's card.
-    """
+    draw = partial(pipeline.generate, seed=seed, batch=BATCH, steps=steps, guidance_scale=guidance_scale)
 
     def generate(prompts: Sequence[str]) -> Tensor:
         images: list[Tensor] = []
         for start in range(0, len(prompts), BATCH):
-            samples = pipeline.generate(
-                prompts[start : start + BATCH],
-                seed=seed,
-                batch=BATCH,
-                steps=steps,
-                guidance_scale=guidance_scale,
-                sampler=sampler,
-                schedule=schedule,
-            )
+            samples = draw(prompts[start : start + BATCH], sampler=sampler, schedule=schedule)
             pixels = (torch.from_numpy(np.array(sample.image.convert("RGB"))) for sample in samples)
             images += [image.permute(2, 0, 1).float() / 127.5 - 1 for image in pixels]
             callback(len(images) / len(prompts))
@@ -92,19 +85,15 @@ def evaluate(
     seed: int,
     bar: Callable[[str], AbstractContextManager[ProgressCallback]],
 ) -> tuple[dict[str, float], dict[str, Image.Image]]:
-    """Compute every figure that the data set allows, each over n images.
+    """Compute every figure that the data set allows, each over n images, and contact sheets, both by name.
 
     Args:
         generator: `image_generator` of the model, without its callback.
         bar: opens a progress bar with a label.
-
-    Returns:
-        The figures, and contact sheets by name.
     """
     values: dict[str, float] = {}
     sheets: dict[str, Image.Image] = {}
-    ways: tuple[Literal["picture", "concept"], ...] = ("picture", "concept")
-    for by in ways:
+    for by in get_args(Choice):
         indices = choose_images(dataset, n, seed, by)
         with bar(f"names by {by}") as callback:
             named = evaluate_names(generator(callback), dataset, indices)
@@ -130,7 +119,7 @@ def distances(images: Tensor, others: Tensor) -> Tensor:
     return torch.cdist(few, many)
 
 
-def choose_images(dataset: ImageDataset, count: int, seed: int, by: Literal["picture", "concept"]) -> list[int]:
+def choose_images(dataset: ImageDataset, count: int, seed: int, by: Choice) -> list[int]:
     """Choose random images: by "picture" from all images, by "concept" a concept and then one of its variants."""
     stream = numbers(seed, CHOOSE, 0)
     if by == "picture":
@@ -140,10 +129,7 @@ def choose_images(dataset: ImageDataset, count: int, seed: int, by: Literal["pic
 
 
 def evaluate_names(generate: ImageGenerator, dataset: ImageDataset, indices: Sequence[int]) -> Figure:
-    """Generate images by name, and count those whose nearest image is the named one.
-
-    The sheet shows the generated, the named and the nearest image side by side.
-    """
+    """Generate images by name, and count those whose nearest image is the named one. The sheet shows all three."""
     names = [phrasings[0] for phrasings in dataset.captions]
     prompts = [names[i] for i in indices]
     generated, whole = generate(prompts), originals(dataset)

@@ -41,14 +41,11 @@ def encode_views(
     callback: Callable[[int, int], None],
     device: torch.device | None = None,
 ) -> Tensor:
-    """Encode every view, or read the latents from `path` if it was written for the same `key`.
+    """Return x0 of every view (N*V, C, h, w) in float16, from `path` if it was written for the same `key`.
 
     Args:
         callback: called with (done, total) after each batch.
         device: of the space; the CPU unless given.
-
-    Returns:
-        x0 (N*V, C, h, w) in float16.
     """
     if path.exists() and read_facts(path).get("key") == key:
         return load_file(path)["x0"]

@@ -55,14 +55,9 @@ Optimizers = Sequence[torch.optim.Optimizer]
 def train(
     task: Task, fit: OptimizerOptions, checkpoints: CheckpointOptions, folder: Path, callback: TrainCallback
 ) -> dict[str, Tensor]:
-    """Train a task to its last step, from the checkpoint of the folder if there is one.
+    """Train a task to its last step, from the checkpoint of the folder if there is one; return the averaged weights.
 
-    Args:
-        folder: where checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors are written.
-        callback: called after each step.
-
-    Returns:
-        The averaged weights.
+    Writes checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors to the folder.
 
     Raises:
         NonFiniteError: the loss or a gradient is NaN or infinite.

@@ -26,17 +26,9 @@ from unnoise.train.train_recipe import TrainingReport, claim_folder
 
 
 def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport) -> Path:
-    """Train the LoRA of a recipe.
+    """Train the LoRA of a recipe; arguments, result and errors are those of `train_recipe`.
 
-    Args:
-        folder, resume: as for `train_recipe`.
-
-    Returns:
-        The path of the file, `folder/NAME.safetensors`.
-
-    Raises:
-        InputError: the recipe does not fit its base, the folder holds a run and `resume` is False, or it holds the run
-            of another recipe.
+    Raises InputError where the base is not a text-to-image model, or lacks the targets.
     """
     options = recipe.lora
     if options is None:

@@ -45,8 +45,7 @@ class DataOptions(Strict):
         source: `emoji`, a folder, or .tar files.
         size: side in pixels, 8 to 4096.
         views: variations of each image, 1 to 1024, encoded once before the denoiser trains.
-        strict: refuse a data set with unreadable images.
-        augment: strength of the variations.
+        strict: refuse unreadable images.
     """
 
     source: str
@@ -65,14 +64,11 @@ class OptimizerOptions(Strict):
     """The optimizer of one network. The learning rate rises, is constant, and falls linearly to zero.
 
     Args:
-        steps: at least 1.
-        batch: images a step, at least 1.
-        learning_rate: the highest value.
+        batch: images a step.
         warmup: steps over which the learning rate rises.
         decay: the last share of the steps, over which the learning rate falls, 0 to 1.
         optimizer: "adamw", or "muon" for hidden weights and AdamW for the rest, at one learning rate.
         clip: largest norm of the gradient.
-        weight_decay, betas: of AdamW.
         bf16: compute in bfloat16; the weights are float32.
         compile: use torch.compile, measured 13 to 38 % faster after one or two minutes; needs a C++ compiler on a CPU.
     """
@@ -116,8 +112,7 @@ class AutoencoderOptions(Strict):
     """The autoencoder and its training.
 
     Args:
-        args: arguments of its class.
-        augment: its own augmentation, which can be stronger than the denoiser's.
+        augment: can be stronger than that of the denoiser.
         edges: weight of the loss on differences between neighbouring pixels.
         kl: weight of the KL divergence from N(0, I), a mean over latents.
     """
@@ -135,7 +130,7 @@ class TextOptions(Strict):
 
     Args:
         vocab: tokens that are learnt from the captions.
-        width, depth, heads, length: of the transformer; length is the largest number of tokens of a prompt.
+        length: largest number of tokens of a prompt.
         embedding_learning_rate_multiple: learning rate of the token embeddings, as a multiple of the common one. A rare
             word is updated only where it occurs, and is hardly learnt in a short run at the common learning rate.
     """
@@ -153,8 +148,6 @@ class DenoiserOptions(Strict):
     """The denoiser and its training.
 
     Args:
-        net, process: classes and their arguments.
-        kind: what the network predicts.
         weighting: of the errors at different noise levels.
         level_mean, level_std: noise levels are drawn from ln sigma ~ N(mean, std^2).
         caption_dropout: share of captions left out, 0 to 1; classifier-free guidance needs it.
@@ -181,7 +174,6 @@ class CheckpointOptions(Strict):
         ema_every: update of the averages.
         snapshot_every: copies of the averages, from which other lengths are computed.
         every: checkpoints, from which a run resumes.
-        sheet_every: contact sheets.
     """
 
     ema_lengths: tuple[float, float] = (0.05, 0.1)
@@ -203,7 +195,7 @@ class TrainingRecipe(Strict):
     """Everything that decides a run. The same recipe, versions and machine give the same weights.
 
     Args:
-        advice: defaults for generation, written on the card; contact sheets use them.
+        advice: defaults for generation, of the card and of contact sheets.
         prompts: of the contact sheets; captions of the data set if empty.
     """
 

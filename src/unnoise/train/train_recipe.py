@@ -54,18 +54,14 @@ class TrainingReport(Protocol):
 def train_recipe(
     recipe: TrainingRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport
 ) -> Path:
-    """Train the model of a recipe.
+    """Train the model of a recipe, and return the path of its file, `folder/NAME.safetensors`.
 
     Args:
         folder: of the run.
         resume: continue the run of the folder.
 
-    Returns:
-        The path of the model file, `folder/NAME.safetensors`.
-
     Raises:
-        InputError: the model cannot be built, the folder holds a run and `resume` is False, or it holds the run of
-            another recipe.
+        InputError: the model cannot be built, or the folder holds a run that may not be continued.
     """
     dataset = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
     tokenizer = bpe.train(_tokenizer_texts(dataset), recipe.denoiser.text.vocab)
@@ -94,8 +90,7 @@ def train_recipe(
 
 
 def claim_folder(recipe: str, folder: Path, resume: bool) -> None:
-    """Write a recipe (JSON) into the folder of its run. Raises InputError where the folder holds a run already, unless
-    `resume` is True and the run has the same recipe."""
+    """Write a recipe (JSON) to the folder of its run. Raises InputError where it holds a run, unless to resume it."""
     mark = folder / "recipe.json"
     if not mark.exists():
         with replacing(mark) as file:
@@ -109,11 +104,7 @@ def claim_folder(recipe: str, folder: Path, resume: bool) -> None:
 
 
 def sheet_prompts(recipe: TrainingRecipe, dataset: ImageDataset, tokenizer: Tokenizer) -> list[str]:
-    """Return the prompts of contact sheets: those of the recipe, or captions of the data set.
-
-    Raises:
-        InputError: a prompt of the recipe has too many tokens.
-    """
+    """Return the prompts of contact sheets: those of the recipe, or captions. Raises InputError for too many tokens."""
     length = recipe.denoiser.text.length
     for prompt in recipe.prompts:
         cut(tokenizer, prompt, length)

@@ -18,17 +18,10 @@ from unnoise.generation.resolve import decide
 from unnoise.pipeline import BATCH_AREA, Pipeline
 from unnoise.sampling.defaults import default
 from unnoise.sampling.state import Sampler, run, start
+from unnoise.tune import reference as fine
 from unnoise.tune.gauss_newton import FittedWeights
 from unnoise.tune.grid import expected_calls, fit
-from unnoise.tune.reference import (
-    FINE,
-    ProgressCallback,
-    Reference,
-    at_one_level,
-    rms_difference,
-    trace,
-    with_progress,
-)
+from unnoise.tune.reference import ProgressCallback, Reference, at_one_level, rms_difference, with_progress
 
 BATCH = 32  # images, where they are small
 
@@ -83,7 +76,7 @@ def trace_seeds(
     shape = pipeline.space.shape(plan.size[1], plan.size[0])
     noise = draw(seeds, START, torch.empty(len(seeds), *shape, device=pipeline.device))
     denoise, process = guided_denoiser(pipeline, prompts), pipeline.denoiser.process
-    reference = trace(with_progress(denoise, FINE, callback), noise, process.sigma_max, process.sigma_min)
+    reference = fine.trace(with_progress(denoise, fine.FINE, callback), noise, process.sigma_max, process.sigma_min)
     return SeedGroup(denoise, reference)
 
 
