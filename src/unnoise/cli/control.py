@@ -47,13 +47,13 @@ def outline(
     from unnoise.formats.atomic import replacing
     from unnoise.generation.media.image import open_image
 
-    picture = open_image(image)
+    opened = open_image(image)
     import_torch()
     from unnoise.data.outline import outlines
     from unnoise.generation.prepare import picture_data
     from unnoise.generation.sample import pictures
 
-    drawn = pictures(outlines(picture_data(picture)) * 2 - 1)[0]
+    lines = pictures(outlines(picture_data(opened)) * 2 - 1)[0]
     with replacing(out) as file:
-        drawn.save(file, "PNG")
+        lines.save(file, "PNG")
     print(out)

@@ -195,9 +195,9 @@ def plain_attention(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
     """Open a log of one JSON object a step, and drop the lines of steps that will be repeated."""
-    kept = [line for line in _lines(path) if json.loads(line)["step"] <= first]
+    lines = [line for line in _lines(path) if json.loads(line)["step"] <= first]
     with replacing(path) as whole:
-        whole.write("".join(kept).encode())
+        whole.write("".join(lines).encode())
     with path.open("a", encoding="utf-8", buffering=1) as file:
         yield lambda progress: print(json.dumps(_rounded(progress)), file=file)
 

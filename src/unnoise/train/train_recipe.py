@@ -203,7 +203,7 @@ def _with_timing(card: Card, folder: Path, device: torch.device) -> Card:
 
 
 def hardware(device: torch.device) -> str:
-    """Name the hardware of a device."""
+    """Return the name of the hardware of a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
