@@ -107,7 +107,10 @@ def test_one_changed_bit_of_a_weight_is_refused(path: Path, tmp_path: Path) -> N
         (lambda tensors, card: card["process"]["args"].update(shift="x"), "process Flow of the card"),
         (lambda tensors, card: card["process"]["args"].update(shift=-1.0), "process Flow of the card"),
         (lambda tensors, card: card["tokenizer"]["args"].update(merges=5), "tokenizer Tokenizer of the card"),
-        (lambda tensors, card: card["tokenizer"]["args"].update(merges=[[98, 99], [1, 2]]), "the components of the card"),
+        (
+            lambda tensors, card: card["tokenizer"]["args"].update(merges=[[98, 99], [1, 2]]),
+            "the components of the card",
+        ),
     ],
 )
 def test_refuses_tensors_that_do_not_match(
