@@ -31,4 +31,4 @@ def preflight(subjects: Sequence[Subject], strict: bool, quiet: bool, *families:
 
 
 def _line(finding: Finding) -> str:
-    return f"{NAMES[finding.grade]} {finding.rule.id}: {sentence(finding)}. {printable(finding.instead)}"
+    return f"{NAMES[finding.grade]} {finding.rule.id}: {sentence(finding)}. {printable(finding.suggestion)}"

@@ -218,8 +218,21 @@ def own_options(card: Card, size: tuple[int, int] | None) -> dict[str, Any]:
 def named_sampler(
     sampler: str | AnySampler | None, schedule: str | tuple[float, ...] | None
 ) -> tuple[str | AnySampler | None, str | tuple[float, ...] | None]:
-    """Read a sampler's name of another tool, which may name a schedule, too. Raises InputError for two schedules."""
-    return sampler, schedule
+    """Translate names of other tools; a sampler's name may name a schedule, too, such as "DPM++ 2M Karras".
+
+    Raises:
+        InputError: the sampler's name and the schedule contradict each other.
+    """
+    if isinstance(schedule, str):
+        schedule = registry.resolve_schedule(schedule)
+    if not isinstance(sampler, str):
+        return sampler, schedule
+    key, spacing = registry.resolve_name(sampler)
+    if spacing is not None and schedule not in (None, spacing):
+        raise InputError(
+            f"sampler {sampler!r}: names the schedule {spacing}, and schedule is {schedule!r}; give one of them"
+        )
+    return key, spacing if schedule is None else schedule
 
 
 def sampler_of(part: Part, where: str = "metadata") -> AnySampler:
