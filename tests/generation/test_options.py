@@ -187,9 +187,7 @@ def test_named_schedules_fit_every_process(name: str, process: Process) -> None:
     fault = obstacle(name, process)
     for steps in (1, 5, 30):
         if fault:
-            with pytest.raises(
-                InputError, match=rf"(grid|schedule) '{name}'.*{fault}.*{ANY_RANGE}"
-            ):
+            with pytest.raises(InputError, match=rf"(grid|schedule) '{name}'.*{fault}.*{ANY_RANGE}"):
                 plan(process=process, schedule=name, steps=steps)
         else:
             grid = plan(process=process, schedule=name, steps=steps).grid

@@ -102,6 +102,11 @@ def resolve(request: Request, components: Components) -> Job:
     size = drawn_size(images, components.factor) or request.sampling.size
     adapters = read_loras(request.adapters.lora, components, request.adapters.partial)
     sampler, settings = settle(request, components, size, images.image is not None)
+    if request.sampling.noise is not None and request.sampling.seed is not None and not sampler.stochastic:
+        raise InputError(
+            f"seed {request.sampling.seed}: with a given noise only a stochastic sampler draws, and this one is not; "
+            f"leave seed out"
+        )
     return Job(
         settings=settings,
         sampler=sampler,
