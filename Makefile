@@ -1,29 +1,34 @@
-# `make demo` makes pictures, `make test` runs the suite, `make` lists the rest.
+# `make demo` generates images, `make test` runs the suite, `make` lists the rest.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-# Everything is pinned, the build backend too: it is installed first and used without a second, unpinned environment.
+# Everything is pinned, also the build backend: it is installed first, and no second environment is made for the build.
 INSTALL := $(PIP) install $(if $(CI),--quiet) --no-build-isolation --constraint constraints.txt
-# The first of these that is Python 3.11 or newer; `make PYTHON=...` takes that one only.
+# The first of these that is Python 3.11 or newer is used; `make PYTHON=...` uses only that one.
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python)
 
-.PHONY: help demo test lint types suite evaluate bench rules emoji train clean
+.PHONY: help demo test format lint types suite evaluate bench rules emoji train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
 		printf '%-14s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.run  ## generate pictures from examples/prompts.txt with the embedded model into out/
+demo: $(VENV)/.run  ## generate images from examples/prompts.txt with the embedded model into out/
 	$(BIN)/unnoise generate --prompts examples/prompts.txt --model emoji --seed 7 --out out/
 
 test: $(VENV)/.dev  ## ruff, mypy, then the whole test suite
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory suite
 
-lint: $(VENV)/.dev  ## ruff
+format: $(VENV)/.dev  ## let ruff format the code and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev  ## ruff: rules and format
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev  ## mypy
 	$(BIN)/mypy
@@ -31,13 +36,14 @@ types: $(VENV)/.dev  ## mypy
 suite: $(VENV)/.dev  ## the test suite alone
 	$(BIN)/python -m pytest
 
-evaluate: $(VENV)/.run  ## measure the embedded model: the figures of its card and of README
+evaluate: $(VENV)/.run  ## measure the embedded model: the figures of its card and of the README
 	$(BIN)/unnoise evaluate emoji
 
-bench: $(VENV)/.bench  ## samplers and loops against diffusers, edits, adapters, and costs beyond the network, as ratios
+bench: $(VENV)/.bench  ## samplers and loops against diffusers, the engine, edits, adapters and other costs, as ratios
 	@$(BIN)/python bench/samplers.py
 	@$(BIN)/python bench/advance.py
 	@$(BIN)/python bench/cost.py
+	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/training.py
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/foreign.py
@@ -47,13 +53,13 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, edits, adapters,
 	@$(BIN)/python bench/adapters.py
 	@$(BIN)/python bench/style.py
 
-rules: $(VENV)/.run  ## write docs/rules/ anew from the rules of `unnoise check`
+rules: $(VENV)/.run  ## write docs/rules/ from the rules of `unnoise check`
 	$(BIN)/python scripts/rule_pages.py
 
 emoji: $(VENV)/.emoji  ## render the embedded data set again; needs Debian's fonts-noto-color-emoji
 	$(BIN)/python scripts/render_emoji.py
 
-train: $(VENV)/.run  ## train the embedded model anew
+train: $(VENV)/.run  ## train the embedded model from scratch
 	$(BIN)/unnoise train recipes/emoji.toml
 
 clean:  ## remove the environment, caches and out/; runs/ stays
@@ -69,7 +75,7 @@ $(BIN)/python:
 	echo "unnoise needs Python 3.11 or newer; tried: $(CANDIDATES). Name another: make PYTHON=/path/to/python" >&2; \
 	exit 1
 
-# A stamp says what the environment holds; it is older than a changed pyproject.toml or constraints.txt.
+# A stamp records what is installed; it is out of date when pyproject.toml or constraints.txt is newer.
 $(VENV)/.build: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing pinned packages into $(VENV); torch alone can be hundreds of megabytes"
 	$(INSTALL) hatchling editables

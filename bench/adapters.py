@@ -25,7 +25,7 @@ from cost import peak
 import unnoise
 from unnoise.adapters.lora.inject import injected
 from unnoise.adapters.lora.read import Adapter
-from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.pipeline import Pipeline
 
@@ -55,7 +55,7 @@ torch.autograd.grad(error, x)
 def random_adapter(pipeline: Pipeline) -> Adapter:
     """Make an adapter of every attention layer of the denoiser."""
     torch.manual_seed(0)
-    learned = TrainableLora(pipeline.adaptable(), chosen(pipeline.adaptable(), ("attention",)), RANK, RANK)
+    learned = TrainableLora(pipeline.adaptable(), select_layers(pipeline.adaptable(), ("attention",)), RANK, RANK)
     for up in learned.up:
         torch.nn.init.normal_(up, std=1e-3)
     return Adapter("random", learned.deltas())

@@ -1,18 +1,17 @@
-"""Paint back the hidden half of 64 pictures of the embedded data set: ways on one net, of the same seeds and steps.
+"""Paint the hidden half of 64 images of the embedded data set: methods on one network, with the same seeds and steps.
 
-`keep` is what `unnoise edit --mask` does. `image to image` begins with the picture whose hidden half is white, at some
-strengths; at 1 nothing of it is left, and it is text to image. `blend latents` is what diffusers does for networks that
-see no mask: after every step the kept cells are put back with fresh noise of their level
+`inpaint` is what `unnoise edit --mask` does. `img2img` starts from the image whose hidden half is white, at several
+strengths; at strength 1 nothing of the image is left, and it is text to image. `blend latents` is what diffusers does
+for networks without mask channels: after every step the kept cells are put back with noise of the next level
 (pipeline_stable_diffusion_inpaint.py). The error is the root of the mean square over the hidden pixels, in units of the
 range from black to white, before anything is pasted back. Without captions only the other half says what is hidden.
 
-    python bench/editing.py [--sheet FILE]
+    python bench/editing.py [--count N] [--sheet FILE]
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,13 +20,14 @@ from torch.nn.functional import interpolate
 import unnoise
 from unnoise.data.dataset import ImageDataset, open_source
 from unnoise.data.view import View, pixels_of
+from unnoise.diffusion.conditioning import collate
 from unnoise.diffusion.denoiser import Denoise
-from unnoise.diffusion.inpainting import blend, cells, filled, keep
+from unnoise.diffusion.guidance import cfg
+from unnoise.diffusion.inpainting import composite, fill, inpaint, to_cells
 from unnoise.diffusion.loop import levels, run
 from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.prediction import mix
-from unnoise.generation.options import Request
-from unnoise.generation.resolve import Plan
+from unnoise.generation.resolve import Job
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.samplers.restart import RePaint, repaints
 from unnoise.sampling.state import State, start
@@ -40,132 +40,135 @@ REPEATS = 3  # of RePaint
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """Pictures (B, 3, H, W) in [-1, 1] with their captions and seeds; mask: (1, 1, H, W), 1 = keep."""
+    """Images (B, 3, H, W) in [-1, 1] with their captions and seeds; mask: (1, 1, H, W), 1 = painted."""
 
     pipeline: Pipeline
-    pictures: Tensor
+    images: Tensor
     captions: Sequence[str]
     seeds: Sequence[int]
     mask: Tensor
 
     @property
-    def shown(self) -> Tensor:
-        """The pictures with their hidden part white."""
-        return torch.where(self.mask == 1, self.pictures, torch.ones_like(self.pictures))
+    def visible(self) -> Tensor:
+        """The images with their hidden part white."""
+        return torch.where(self.mask == 0, self.images, torch.ones_like(self.images))
 
-    def plan(self, strength: float = 1.0, **more: Any) -> Plan:
-        """Plan to draw as the card advises, from a level."""
-        return self.pipeline.plan(Request(("",), steps=STEPS, size=(SIDE, SIDE), strength=strength, **more))
+    def job(self, strength: float = 1.0) -> Job:
+        """Resolve a request with the card's defaults, from a strength."""
+        return self.pipeline.plan("", steps=STEPS, size=SIDE, strength=strength)
 
-    def denoise(self, plan: Plan) -> Denoise:
-        """Ask the net for these captions, guided."""
-        text = self.pipeline.text_encoder
+    def denoise(self, job: Job) -> Denoise:
+        """Bind the network to these captions, with guidance."""
+        text, settings = self.pipeline.text_encoder, job.settings
         assert text is not None
-        return self.pipeline.denoise(plan, text(self.captions), text.negative(""))
+        cond, null = collate(text(self.captions)), text.negative("")
+        return cfg(self.pipeline.denoiser, cond, null, settings.guidance_scale, settings.interval)
 
     def noise(self) -> Tensor:
         """Draw the starting noise."""
         return draw(self.seeds, START, torch.empty(len(self.seeds), *self.pipeline.space.shape(SIDE, SIDE)))
 
+    def inpainted(self, job: Job) -> Denoise:
+        """Bind the network, and replace x0 where the image is kept."""
+        known = self.pipeline.space.encode(fill(self.visible, self.mask))
+        return inpaint(self.denoise(job), known, to_cells(self.mask, self.pipeline.space.factor))
 
-def by_keep(task: Task) -> Tensor:
-    """Replace x0 where it is known."""
-    plan = task.plan()
-    known = task.pipeline.space.encode(filled(task.shown, task.mask))
-    denoise = keep(task.denoise(plan), known, cells(task.mask, task.pipeline.space.factor))
-    return run(plan.sampler, denoise, start(task.noise(), plan.grid), draw, task.seeds)
+
+def by_inpaint(task: Task) -> Tensor:
+    """Replace x0 where the image is kept."""
+    job = task.job()
+    return run(job.sampler, task.inpainted(job), start(task.noise(), job.settings.grid), draw, task.seeds)
 
 
 def by_repaint(task: Task) -> Tensor:
-    """Replace x0 where it is known, and take each tenth of the steps three times."""
-    plan = task.plan()
-    known = task.pipeline.space.encode(filled(task.shown, task.mask))
-    denoise = keep(task.denoise(plan), known, cells(task.mask, task.pipeline.space.factor))
-    grid = repaints(plan.grid, STEPS // 10, REPEATS)
-    return run(RePaint(), denoise, start(task.noise(), grid), draw, task.seeds)
+    """Replace x0 where the image is kept, and take each tenth of the steps three times."""
+    job = task.job()
+    grid = repaints(job.settings.grid, STEPS // 10, REPEATS)
+    return run(RePaint(), task.inpainted(job), start(task.noise(), grid), draw, task.seeds)
 
 
 def from_image(strength: float) -> Callable[[Task], Tensor]:
-    """Begin with the shown picture at a strength."""
+    """Start from the visible image at a strength."""
 
     def drawn(task: Task) -> Tensor:
-        plan = task.plan(strength)
-        begun = task.pipeline.space.encode(task.shown)
-        x = mix(begun, task.noise(), torch.full((len(begun),), plan.grid[0]))
-        return run(plan.sampler, task.denoise(plan), start(x, plan.grid), draw, task.seeds)
+        job = task.job(strength)
+        begin, grid = task.pipeline.space.encode(task.visible), job.settings.grid
+        x = mix(begin, task.noise(), torch.full((len(begin),), grid[0]))
+        return run(job.sampler, task.denoise(job), start(x, grid), draw, task.seeds)
 
     return drawn
 
 
 def by_blended_latents(task: Task) -> Tensor:
-    """Put the kept cells back after every step, with noise of their level."""
-    plan = task.plan()
-    known, noise = task.pipeline.space.encode(task.shown), task.noise()
+    """Put the kept cells back after every step, with noise of the next level."""
+    job = task.job()
+    known, noise = task.pipeline.space.encode(task.visible), task.noise()
     mask = interpolate(task.mask, scale_factor=1 / task.pipeline.space.factor, mode="nearest")
-    denoise = task.denoise(plan)
-    state: State[Tensor] = start(noise, plan.grid)
+    denoise = task.denoise(job)
+    state: State[Tensor] = start(noise, job.settings.grid)
     while not state.done:
-        after = plan.sampler.advance(state, denoise(state.x, levels(state)))
+        after = job.sampler.advance(state, denoise(state.x, levels(state)))
         if not after.stage:
             level = torch.full((len(known),), after.grid[after.i])
-            after = replace(after, x=blend(after.x, mix(known, noise, level), mask))
+            after = replace(after, x=composite(after.x, mix(known, noise, level), mask))
         state = after
     return state.x
 
 
-WAYS: dict[str, Callable[[Task], Tensor]] = {
-    "keep": by_keep,
-    "keep, RePaint x 3": by_repaint,
+METHODS: dict[str, Callable[[Task], Tensor]] = {
+    "inpaint": by_inpaint,
+    "inpaint, RePaint x 3": by_repaint,
     "blend latents": by_blended_latents,
-    **{f"image to image {strength:g}": from_image(strength) for strength in STRENGTHS},
+    **{f"img2img {strength:g}": from_image(strength) for strength in STRENGTHS},
 }
 
 
-def tasks(pipeline: Pipeline, source: ImageDataset, captioned: bool) -> list[Task]:
-    """Take every thirtieth concept; in turn the right and the lower half is hidden. captioned: say what it shows."""
+def tasks(pipeline: Pipeline, source: ImageDataset, count: int, captioned: bool) -> list[Task]:
+    """Take concepts at equal distances; the right and the lower half are hidden in turn."""
     firsts = [members[0] for members in source.members]
-    chosen = firsts[:: len(firsts) // COUNT][:COUNT]
-    right = torch.ones(1, 1, SIDE, SIDE)
-    right[..., SIDE // 2 :] = 0
+    chosen = firsts[:: len(firsts) // COUNT][:count]
+    right = torch.zeros(1, 1, SIDE, SIDE)
+    right[..., SIDE // 2 :] = 1
     found = []
-    for k, at in enumerate(range(0, COUNT, BATCH)):
+    for k, at in enumerate(range(0, count, BATCH)):
         part = chosen[at : at + BATCH]
-        pictures = pixels_of(source, [View(i, "") for i in part])
+        images = pixels_of(source, [View(i, "") for i in part])
         mask = right if k % 2 == 0 else right.transpose(2, 3)
         captions = [source.captions[i][0] if captioned else "" for i in part]
-        found.append(Task(pipeline, pictures, captions, part, mask))
+        found.append(Task(pipeline, images, captions, part, mask))
     return found
 
 
 @torch.no_grad()
 def main() -> None:
-    """Print the table, and write the sheet that is asked for."""
+    """Print the table, and write the sheet."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=COUNT, help=f"images, at most {COUNT}")
     parser.add_argument("--sheet")
-    sheet = parser.parse_args().sheet
+    asked = parser.parse_args()
     pipeline, source = unnoise.load("emoji"), open_source("emoji", SIDE)
     columns, rows = [], []
     for captioned in (True, False):
-        errors: dict[str, list[float]] = {name: [] for name in WAYS}
-        for k, task in enumerate(tasks(pipeline, source, captioned)):
-            pictures = [task.pictures, task.shown] if captioned else []
-            for name, way in WAYS.items():
-                made = pipeline.space.decode(way(task))
-                pictures.append(blend(made, task.pictures, task.mask))
-                gap = ((made - task.pictures) / 2).square()[(task.mask == 0).expand_as(made)]
+        errors: dict[str, list[float]] = {name: [] for name in METHODS}
+        for k, task in enumerate(tasks(pipeline, source, asked.count, captioned)):
+            shown = [task.images, task.visible] if captioned else []
+            for name, method in METHODS.items():
+                made = pipeline.space.decode(method(task))
+                shown.append(composite(made, task.images, task.mask))
+                gap = ((made - task.images) / 2).square()[(task.mask == 1).expand_as(made)]
                 errors[name] += gap.reshape(len(made), -1).mean(1).sqrt().tolist()
             if k == 0:
-                rows += [part[:SHOWN] for part in pictures]
+                rows += [part[:SHOWN] for part in shown]
         columns.append([sum(found) / len(found) for found in errors.values()])
-    print(f"{COUNT} pictures, the right or the lower half hidden, {STEPS} steps, guidance as the card advises")
-    print(f"{'':24}{'with captions':>14}{'/ keep':>8}{'without':>14}{'/ keep':>8}")
-    for name, *means in zip(WAYS, *columns, strict=True):
+    print(f"{asked.count} images, the right or the lower half hidden, {STEPS} steps, guidance of the card")
+    print(f"{'':24}{'with captions':>14}{'/ first':>9}{'without':>14}{'/ first':>9}")
+    for name, *means in zip(METHODS, *columns, strict=True):
         print(
             f"{name:24}"
-            + "".join(f"{one:14.4f}{one / column[0]:8.2f}" for one, column in zip(means, columns, strict=True))
+            + "".join(f"{one:14.4f}{one / column[0]:9.2f}" for one, column in zip(means, columns, strict=True))
         )
-    if sheet:
-        grid_of(torch.cat(rows), SHOWN).save(sheet)
+    if asked.sheet:
+        grid_of(torch.cat(rows), SHOWN).save(asked.sheet)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.diffusion.prediction import Kind, expand, from_x0, signal, spread
+from unnoise.diffusion.prediction import expand, from_x0, signal, spread
 from unnoise.diffusion.process import Process
+from unnoise.sampling.kinds import Kind
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from diffusion.mixture import Mixture, MixtureNet, mixture
 
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.prediction import KINDS, Kind, mix
+from unnoise.diffusion.prediction import mix
 from unnoise.diffusion.process import EDM, VE, VP, Flow, Process
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS, Kind
 
 PROCESSES: list[Process] = [
     VP(),

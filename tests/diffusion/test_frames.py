@@ -12,8 +12,9 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
-from unnoise.diffusion.prediction import KINDS, Kind, from_x0, mix, target, to_x0
+from unnoise.diffusion.prediction import from_x0, mix, target, to_x0
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Angle, Flow, Process, Table
+from unnoise.sampling.kinds import KINDS, Kind
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.dpmpp import DPMpp2M
 from unnoise.sampling.state import Sampler, start

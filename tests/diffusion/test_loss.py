@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.loss import WEIGHTS, factor, loss, sigma_lognormal, sigma_uniform
-from unnoise.diffusion.prediction import KINDS, Kind, expand, from_x0, mix, target
+from unnoise.diffusion.prediction import expand, from_x0, mix, target
 from unnoise.diffusion.process import EDM, VE, VP, Flow
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS, Kind
 
 SIGMA = torch.tensor([1e-3, 0.1, 0.44, 0.45, 1.0, 7.0, 1e3], dtype=torch.float64)
 

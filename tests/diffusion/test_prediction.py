@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.prediction import KINDS, Kind, expand, from_x0, mix, ratio, signal, spread, target, to_x0
+from unnoise.diffusion.prediction import expand, from_x0, mix, ratio, signal, spread, target, to_x0
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS, Kind
 
 SIGMAS = (0.0, 1e-3, 1.0, 1e3, math.inf)
 SHAPES = ((2,), (3, 7), (3, 4, 5), (2, 3, 4, 5))

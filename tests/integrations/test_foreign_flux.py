@@ -40,7 +40,7 @@ def pipe(folder: Path, dev: bool = True) -> FluxPipeline:
 
 @pytest.mark.parametrize("guided", [False, True], ids=["embedded-only", "with-a-negative"])
 @pytest.mark.parametrize("dev", [True, False], ids=["dev", "schnell"])
-def test_flux_equals_the_peer(tmp_path: Path, dev: bool, guided: bool) -> None:
+def test_flux_equals_diffusers(tmp_path: Path, dev: bool, guided: bool) -> None:
     peer = pipe(tmp_path, dev)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     assert (ours.card.family, ours.card.advice.distilled_guidance) == ("flux1", 3.5 if dev else None)
@@ -55,7 +55,7 @@ def test_flux_equals_the_peer(tmp_path: Path, dev: bool, guided: bool) -> None:
         peers.PROMPT, sampler="euler", schedule=peers.flow_levels(peer), noise=noise, size=SIZE, **more
     )[0]
     peers.assert_close(packed(found.x0[None]), latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 def test_packing_is_undone() -> None:

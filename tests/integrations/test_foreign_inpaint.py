@@ -61,7 +61,7 @@ def outside(one: Image.Image, other: Image.Image, keeps: np.ndarray) -> np.ndarr
 
 
 @pytest.mark.parametrize("sampler", PEERS)
-def test_nine_channels_equal_the_peer(
+def test_nine_channels_equal_diffusers(
     inpaint: tuple[StableDiffusionInpaintPipeline, Pipeline], sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer, ours = inpaint
@@ -130,7 +130,7 @@ def test_soft_masks_hold_the_latents_of_a_plain_network(plain: Pipeline) -> None
     peers.assert_close(least.x0, 0.1 * free.x0 + 0.9 * known)
     with torch.no_grad():
         decoded = to_images(plain.space.decode(least.x0[None]))
-    peers.assert_same_pictures([least.image], decoded)  # not blended a second time
+    peers.assert_same_images([least.image], decoded)  # not blended a second time
 
 
 def test_masks_of_all_sorts_mean_the_same(plain: Pipeline) -> None:

@@ -95,7 +95,7 @@ def drawn(peer: Any, folder: Path, kind: str, weight: float) -> Tensor:
 
 @pytest.mark.parametrize("weight", [1.0, 0.5])
 @pytest.mark.parametrize("kind", ["plain", "plus"])
-def test_it_draws_what_the_peer_draws(held: tuple[Any, Path], kind: str, weight: float) -> None:
+def test_an_ip_adapter_equals_diffusers(held: tuple[Any, Path], kind: str, weight: float) -> None:
     peer, folder = held
     peers_own = drawn(peer, folder, kind, weight)
     pipeline = unnoise.load(folder / "model", ip_adapter=(folder / f"{kind}.safetensors", folder / "encoder"))
@@ -105,7 +105,7 @@ def test_it_draws_what_the_peer_draws(held: tuple[Any, Path], kind: str, weight:
     assert (found - without).abs().max() > 0.05, "an image that changes nothing compares nothing"
 
 
-def test_the_base_stays_as_it_was(held: tuple[Any, Path]) -> None:
+def test_the_base_does_not_change(held: tuple[Any, Path]) -> None:
     peer, folder = held
     base = unnoise.load(folder / "model")
     before = {name: value.clone() for name, value in base.denoiser.net.state_dict().items()}
@@ -122,7 +122,7 @@ def test_the_base_stays_as_it_was(held: tuple[Any, Path]) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_picture_is_prepared_as_clip_was_trained() -> None:
+def test_an_image_is_prepared_as_by_clip() -> None:
     peer = CLIPImageProcessor(size=SIDE, crop_size=SIDE)(picture(), return_tensors="pt").pixel_values
     assert (prepared(image_tensor(picture()), SIDE) - peer).abs().max() < 1e-5
     large = Image.fromarray(np.linspace(0, 255, 96 * 64 * 3).reshape(64, 96, 3).astype(np.uint8))
@@ -134,10 +134,10 @@ def test_another_family_is_refused(held: tuple[Any, Path], tmp_path: Path) -> No
     _, folder = held
     wide = {f"image_proj.{name}": value for name, value in plain(768).items()}
     save_file(wide | {"ip_adapter.1.to_k_ip.weight": torch.zeros(320, 768)}, tmp_path / "wide.safetensors")
-    with pytest.raises(InputError, match=r"an IP-Adapter for another family: 'model' is sd1, where that is \[64, 32\]"):
+    with pytest.raises(InputError, match=r"an IP-Adapter for another family: 'model' is sd1, where it is \[64, 32\]"):
         unnoise.load(folder / "model", ip_adapter=(tmp_path / "wide.safetensors", folder / "encoder"))
     save_file({"weight": torch.zeros(1)}, tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match="no IP-Adapter"):
+    with pytest.raises(InputError, match="not an IP-Adapter"):
         unnoise.load(folder / "model", ip_adapter=(tmp_path / "none.safetensors", folder / "encoder"))
     with pytest.raises(InputError, match="ip_adapter_image: 'model' was loaded without ip_adapter"):
         unnoise.load(folder / "model").generate(peers.PROMPT, size=SIZE, ip_adapter_image=picture())

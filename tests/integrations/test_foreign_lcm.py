@@ -49,18 +49,18 @@ def same_noise(monkeypatch: pytest.MonkeyPatch) -> Tensor:
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
-def test_multistep_equals_the_peer(pair: Pair, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_multistep_equals_diffusers(pair: Pair, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     peer, ours = pair
-    asked: dict[str, Any] = {
+    how: dict[str, Any] = {
         "prompt": peers.PROMPT, "guidance_scale": 4.0, "num_inference_steps": steps, "height": SIZE, "width": SIZE,
     }  # fmt: skip
-    latents = peer(**asked, latents=same_noise(monkeypatch), output_type="latent").images
-    pictures = peer(**asked, latents=same_noise(monkeypatch)).images
+    latents = peer(**how, latents=same_noise(monkeypatch), output_type="latent").images
+    pictures = peer(**how, latents=same_noise(monkeypatch)).images
     found = ours.generate(
         peers.PROMPT, distilled_guidance=4.0, steps=steps, seed=SEED, size=SIZE
     )  # all else as advised
     peers.assert_close(found[0].x0[None], latents)
-    peers.assert_same_pictures([found[0].image], pictures)
+    peers.assert_same_images([found[0].image], pictures)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
@@ -92,7 +92,7 @@ def test_advice_is_four_steps_of_its_own(pair: Pair) -> None:
     )
 
 
-def test_the_weight_acts_as_an_input(pair: Pair) -> None:
+def test_distilled_guidance_has_an_effect(pair: Pair) -> None:
     one, other = (pair[1].generate("a", seed=1, distilled_guidance=weight)[0] for weight in (1.0, 8.0))
     assert (one.x0 - other.x0).abs().max() > 1e-2
     assert torch.equal(pair[1].replay(other.metadata).x0, other.x0)
@@ -104,7 +104,7 @@ def test_the_weight_acts_as_an_input(pair: Pair) -> None:
             pair[1].generate("a", **how)
 
 
-def test_without_the_input_it_takes_no_embedded_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_without_the_input_has_no_distilled_guidance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = pipe(tmp_path)
     made.scheduler = LCMScheduler.from_config(made.scheduler.config)
     ours = unnoise.load(peers.saved(made, tmp_path / "model"))

@@ -12,7 +12,7 @@ import unnoise
 from integrations import peers, test_foreign_sd, test_foreign_sdxl
 from unnoise.adapters.lora.inject import injected
 from unnoise.adapters.lora.read import Adapter, layers_of, read
-from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.view import Augment
@@ -77,7 +77,7 @@ def test_a_layer_that_keeps_its_answer_keeps_it(tmp_path: Path, monkeypatch: pyt
     pipeline = unnoise.load(peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model"))
     pack(pipeline.adaptable()["unet"])
     torch.manual_seed(0)
-    learned = TrainableLora(pipeline.adaptable(), chosen(pipeline.adaptable(), ("attention",)), 4, 4.0)
+    learned = TrainableLora(pipeline.adaptable(), select_layers(pipeline.adaptable(), ("attention",)), 4, 4.0)
     for up in learned.up:
         torch.nn.init.normal_(up, std=0.1)
     adapter = Adapter("random", learned.deltas())

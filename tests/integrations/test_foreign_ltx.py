@@ -39,7 +39,7 @@ def pipe(timed: bool = False) -> LTXPipeline:
 
 
 @pytest.mark.parametrize("timed", [False, True], ids=["decoder", "timed-decoder"])
-def test_ltx_equals_the_peer(tmp_path: Path, timed: bool) -> None:
+def test_ltx_equals_diffusers(tmp_path: Path, timed: bool) -> None:
     peer = pipe(timed)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     shape = ours.space.shape(SIZE, SIZE, FRAMES)

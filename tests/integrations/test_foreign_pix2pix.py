@@ -33,7 +33,7 @@ def edit(model: Pipeline, **how: Any) -> unnoise.Sample:
 
 @pytest.mark.parametrize("sampler", PEERS)
 @pytest.mark.parametrize(("weight", "image_guidance"), [(7.5, 1.5), (3.0, 1.0)])
-def test_both_guidances_equal_the_peer(pair: Pair, sampler: str, weight: float, image_guidance: float) -> None:
+def test_both_guidances_equal_diffusers(pair: Pair, sampler: str, weight: float, image_guidance: float) -> None:
     peer, ours = pair
     grid, start = same_steps(peer, sampler, NOISE)
     asked: dict[str, Any] = {
@@ -47,10 +47,10 @@ def test_both_guidances_equal_the_peer(pair: Pair, sampler: str, weight: float, 
         schedule=grid, noise=start, image=photo(),
     )  # fmt: skip
     peers.assert_close(found[0].x0[None], latents)
-    peers.assert_same_pictures([found[0].image], pictures)
+    peers.assert_same_images([found[0].image], pictures)
 
 
-def test_no_guidance_equals_the_peer(pair: Pair) -> None:
+def test_no_guidance_equals_diffusers(pair: Pair) -> None:
     peer, ours = pair
     grid, start = same_steps(peer, "ddim", NOISE)
     latents = peer(

@@ -49,7 +49,7 @@ def pipe(**more: object) -> SanaPipeline:
     return made
 
 
-def test_sana_equals_the_peer(tmp_path: Path) -> None:
+def test_sana_equals_diffusers(tmp_path: Path) -> None:
     peer = pipe()
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, *ours.space.shape(SIZE, SIZE), generator=torch.Generator().manual_seed(3))
@@ -66,7 +66,7 @@ def test_sana_equals_the_peer(tmp_path: Path) -> None:
         size=SIZE,
     )[0]
     peers.assert_close(found.x0[None], latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 def test_the_instruction_stands_before_the_prompt_alone(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_instruction_stands_before_the_prompt_alone(tmp_path: Path) -> None:
     assert negative.tokens is not None
     assert prompt.tokens.shape == negative.tokens.shape == (1, 300, 8)
     assert not torch.equal(prompt.tokens, negative.tokens)
-    with pytest.raises(InputError, match="is a weight of words"):
+    with pytest.raises(InputError, match="is a word weight"):
         ours.text_encoder(["a (cat:1.2)"])
 
 

@@ -78,7 +78,7 @@ def levels(pipe: StableDiffusionPipeline) -> list[float]:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_ddim_equals_the_peer(tmp_path: Path, prediction: str) -> None:
+def test_ddim_equals_diffusers(tmp_path: Path, prediction: str) -> None:
     peer = pipe(tmp_path, prediction)
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     latents = peer(**HOW, num_inference_steps=STEPS, latents=noise, output_type="latent").images
@@ -94,7 +94,7 @@ def test_ddim_equals_the_peer(tmp_path: Path, prediction: str) -> None:
         size=SIZE,
     )
     peers.assert_close(found[0].x0[None], latents)
-    peers.assert_same_pictures([found[0].image], pictures)
+    peers.assert_same_images([found[0].image], pictures)
 
 
 PEERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpmpp-2m": DPMSolverMultistepScheduler}
@@ -113,7 +113,7 @@ def same_steps(peer: Any, sampler: str, noise: Tensor) -> tuple[list[float], Ten
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp-2m"])
-def test_solvers_equal_the_peer(tmp_path: Path, sampler: str) -> None:
+def test_solvers_equal_diffusers(tmp_path: Path, sampler: str) -> None:
     peer = pipe(tmp_path)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
@@ -151,7 +151,7 @@ def second(folder: Path, prediction: str, **how: Any) -> StableDiffusionPipeline
         ("v_prediction", {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}),
     ],
 )
-def test_the_second_generation_equals_the_peer(tmp_path: Path, prediction: str, how: dict[str, Any]) -> None:
+def test_the_second_generation_equals_diffusers(tmp_path: Path, prediction: str, how: dict[str, Any]) -> None:
     peer = second(tmp_path, prediction, **how)
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     latents = peer(**HOW, num_inference_steps=STEPS, latents=noise, output_type="latent").images
@@ -170,7 +170,7 @@ def test_the_second_generation_equals_the_peer(tmp_path: Path, prediction: str, 
     peers.assert_close(found[0].x0[None], latents)
 
 
-def test_the_tiny_autoencoder_equals_the_peer(tmp_path: Path) -> None:
+def test_the_tiny_autoencoder_equals_diffusers(tmp_path: Path) -> None:
     torch.manual_seed(4)
     peer = pipe(tmp_path)
     peer.vae = peers.spread(
@@ -189,13 +189,13 @@ def test_the_tiny_autoencoder_equals_the_peer(tmp_path: Path) -> None:
         "negative_prompt": peers.NEGATIVE,
     }
     found = ours.generate(peers.PROMPT, schedule=levels(peer), **how)
-    peers.assert_same_pictures([found[0].image], pictures)
+    peers.assert_same_images([found[0].image], pictures)
     with torch.no_grad():
         code = peer.vae.encode(image_tensor(pictures[0])).latents
         peers.assert_close(ours.space.encode(image_tensor(pictures[0])), code)
 
 
-def test_a_changed_picture_equals_the_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_picture_equals_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = StableDiffusionImg2ImgPipeline(**pipe(tmp_path).components, requires_safety_checker=False)
     peer.set_progress_bar_config(disable=True)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
@@ -219,9 +219,9 @@ def test_a_changed_picture_equals_the_peer(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("channels", [5, 7])
-def test_what_else_a_network_sees_is_refused(tmp_path: Path, channels: int) -> None:
+def test_another_image_input_is_refused(tmp_path: Path, channels: int) -> None:
     made = pipe(tmp_path, in_channels=channels)
-    with pytest.raises(InputError, match=f"unet of {channels} channels: 4, 8, 9 are known"):
+    with pytest.raises(InputError, match=f"unet of {channels} channels; 4, 8, 9 are supported"):
         unnoise.load(peers.saved(made, tmp_path / "model"))
 
 

@@ -56,7 +56,7 @@ def pipe(folder: Path, t5: bool = True, **more: Any) -> StableDiffusion3Pipeline
     [(True, {}), (False, {}), (True, {"dual_attention_layers": (0,), "qk_norm": "rms_norm"})],
     ids=["sd3", "without-t5", "3.5-medium"],
 )
-def test_sd3_equals_the_peer(tmp_path: Path, t5: bool, more: dict[str, Any]) -> None:
+def test_sd3_equals_diffusers(tmp_path: Path, t5: bool, more: dict[str, Any]) -> None:
     peer = pipe(tmp_path, t5, **more)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, 16, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
@@ -68,7 +68,7 @@ def test_sd3_equals_the_peer(tmp_path: Path, t5: bool, more: dict[str, Any]) -> 
         size=SIZE,
     )[0]  # fmt: skip
     peers.assert_close(found.x0[None], latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 def test_prompts_of_different_lengths_do_not_touch_each_other(tmp_path: Path) -> None:

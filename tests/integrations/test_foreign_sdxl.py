@@ -54,7 +54,7 @@ def start() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("peer_class", "sampler"), [(EulerDiscreteScheduler, "euler"), (DPMSolverMultistepScheduler, "dpmpp-2m")]
 )
-def test_base_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str, prediction: str) -> None:
+def test_base_equals_diffusers(tmp_path: Path, peer_class: Any, sampler: str, prediction: str) -> None:
     peer = pipe(tmp_path, prediction=prediction)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     peer.scheduler = peer_class.from_config(peer.scheduler.config)
@@ -74,7 +74,7 @@ def test_base_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str, pre
         size=SIZE,
     )[0]
     peers.assert_close(found.x0[None], latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 @pytest.mark.parametrize("zeros", [True, False])
@@ -90,7 +90,7 @@ def test_no_negative_prompt_is_as_the_folder_says(tmp_path: Path, zeros: bool) -
     peers.assert_close(found.x0[None], latents)
 
 
-def test_the_refiner_equals_the_peer(tmp_path: Path) -> None:
+def test_the_refiner_equals_diffusers(tmp_path: Path) -> None:
     peer = pipe(tmp_path, refiner=True)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     assert ours.card.variant == "refiner"

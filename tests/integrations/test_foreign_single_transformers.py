@@ -74,7 +74,7 @@ def test_flux_is_renamed_as_diffusers_does_at_its_real_width() -> None:
     assert all(torch.equal(ours[name], value) for name, value in peer.items())
 
 
-def test_a_file_without_its_text_networks_asks_for_parts(tmp_path: Path) -> None:
+def test_a_file_without_text_networks_needs_components(tmp_path: Path) -> None:
     pipe = test_foreign_flux.pipe(tmp_path)
     state = maker_names.flux(pipe.transformer.state_dict())
     with pytest.raises(InputError, match="has no vae, which flux1"):

@@ -67,7 +67,7 @@ def both(peer: WanPipeline, model: Path, **more: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["wan-2.1", "wan-2.2"])
-def test_wan_equals_the_peer(tmp_path: Path, second: bool) -> None:
+def test_wan_equals_diffusers(tmp_path: Path, second: bool) -> None:
     peer = pipe(second)
     found, film = both(peer, peers.saved(peer, tmp_path / "model"))
     assert found.video.fps == 16

@@ -17,7 +17,7 @@ import unnoise
 from unnoise.adapters.lora.delta import Dora, LowRank
 from unnoise.adapters.lora.hooks import ActiveAdapters
 from unnoise.adapters.lora.read import read
-from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.card import Part
 from unnoise.cli.main import main
@@ -198,7 +198,7 @@ def test_what_the_base_keeps_is_drawn_by_it_and_learned(recipe: AdapterRecipe, b
 
 def test_checkpointing_gives_the_same_gradients_with_fewer_activations(base: Pipeline) -> None:
     torch.manual_seed(0)
-    learned = TrainableLora(base.adaptable(), chosen(base.adaptable(), ("attention", "convolution")), 4, 4.0)
+    learned = TrainableLora(base.adaptable(), select_layers(base.adaptable(), ("attention", "convolution")), 4, 4.0)
     torch.nn.init.normal_(learned.up[0])
     cond = collate(base.text_encoder(["a red square"], "literal"))  # type: ignore[misc]
     x = torch.randn(1, 4, 8, 8)

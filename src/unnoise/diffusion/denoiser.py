@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.diffusion.prediction import Kind, expand, known_kind, to_x0
+from unnoise.diffusion.prediction import expand, known_kind, to_x0
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import Kind
 
 
 class Denoise(Protocol):

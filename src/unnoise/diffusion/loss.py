@@ -13,9 +13,10 @@ from torch import Tensor
 
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.prediction import Kind, mix, ratio, target
+from unnoise.diffusion.prediction import mix, ratio, target
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError, nearest
+from unnoise.sampling.kinds import Kind
 
 MIN_SNR_GAMMA: Final = 5.0  # Hang et al. 2023, section 3.4
 

@@ -10,15 +10,11 @@
 Source: Salimans & Ho 2022, section 4 (v); Lipman et al. 2023, eq. 23 (flow); Karras et al. 2022, table 1.
 """
 
-from typing import Final, Literal, get_args
-
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError, nearest
-
-Kind = Literal["x0", "eps", "v", "flow"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+from unnoise.sampling.kinds import KINDS, Kind
 
 
 def signal(sigma: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unnoise.adapters.controlnet import ControlCard, following, save_control, widths_of
+from unnoise.adapters.controlnet import ControlCard, attach_control, save_control, unet_widths
 from unnoise.adapters.lora.compatibility import base_from
 from unnoise.data.dataset import ImageDataset, open_source
 from unnoise.data.outline import outlines
@@ -44,11 +44,11 @@ def train_control(
     x0 = encode_views(source, views, base.space, folder / "latents.safetensors", key, report.encoded, device)
     shape = (len(source), recipe.data.views)
     torch.manual_seed(recipe.seed)
-    control = about.made().to(device)
+    control = about.build().to(device)
     examples = Examples(
         source, x0.unflatten(0, shape), captions, control_images=control_images(source, views).unflatten(0, shape)
     )
-    task = AdapterTask(recipe, Pipeline.of(following(base, control)), examples, control, folder, reads=False)
+    task = AdapterTask(recipe, Pipeline.of(attach_control(base, control)), examples, control, folder, reads=False)
     report.stage("control", recipe.fit.steps)
     with checkpointed(task.pipeline, recipe.checkpointing):
         averaged = train(task, recipe.fit, recipe.keep, folder / "adapter", report.step)
@@ -67,7 +67,7 @@ def control_images(source: ImageDataset, views: list[View]) -> Tensor:
 def _about(recipe: AdapterRecipe, width: int, base: Pipeline, source: ImageDataset) -> ControlCard:
     return ControlCard(
         base=base_from(base.card),
-        widths=widths_of(base),
+        widths=unet_widths(base),
         factor=base.space.factor,
         width=width,
         licence=recipe.licence,

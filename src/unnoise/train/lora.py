@@ -7,7 +7,7 @@ import torch
 
 from unnoise.adapters.lora.compatibility import LoraCard, base_from
 from unnoise.adapters.lora.read import Adapter
-from unnoise.adapters.lora.targets import TEXT, chosen
+from unnoise.adapters.lora.targets import TEXT, select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.adapters.lora.write import write
 from unnoise.data.dataset import ImageDataset, open_source
@@ -34,7 +34,7 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
         raise InputError(f"{recipe.name!r}: a recipe of a control; unnoise control train")
     pipeline = base_of(recipe, device)
     source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
-    names = chosen(pipeline.adaptable(), shape.targets)
+    names = select_layers(pipeline.adaptable(), shape.targets)
     claim(dump(recipe), folder, resume)
     report.opened(source)
     views = views_of(source, recipe.data, recipe.seed)

@@ -11,9 +11,9 @@ from torch import nn
 
 from unnoise.card import Advice, Part
 from unnoise.data.view import Augment
-from unnoise.diffusion.prediction import Kind
 from unnoise.errors import InputError, check_whole
 from unnoise.formats.strict_json import Strict, parse
+from unnoise.sampling.kinds import Kind
 
 COMPILERS = ("g++", "clang++", "cl")  # what torch.compile looks for on a CPU
 
