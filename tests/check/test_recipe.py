@@ -13,27 +13,26 @@ from unnoise.card import Advice, Part, read_card as card_of, to_json
 from unnoise.check.read.recipe import model_of, read_card, read_recipe, read_request, read_training, tell_toml
 from unnoise.embedded import find
 from unnoise.formats.header import Header
-from unnoise.generation.media.image import KEY, write_picture
-from unnoise.generation.metadata import Metadata, to_json as recipe_to_json
-from unnoise.generation.options import Request
+from unnoise.generation.media.image import KEY, write_image
+from unnoise.generation.metadata import CallShape, Metadata, to_json as metadata_to_json
+from unnoise.generation.options import request_of
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-RECIPE = Metadata(
+METADATA = Metadata(
     model="tiny",
     fingerprint="f" * 64,
     prompt="a red heart",
-    negative="",
+    negative_prompt="",
     seed=7,
     size=(24, 16),
     sampler=Part("DPMpp2M"),
-    grid=("inf", 1.0, 0.0),
-    weight=3.0,
-    between=(0.0, "inf"),
-    rescale=0.0,
+    levels=("inf", 1.0, 0.0),
+    guidance_scale=3.0,
+    guidance_interval=(0.0, "inf"),
+    guidance_rescale=0.0,
     dtype="float32",
     device="cpu",
-    row=0,
-    rows=1,
+    calls=(CallShape(2, 1, 0, 1, 0),),
     versions={"unnoise": "0"},
 )
 
@@ -59,8 +58,8 @@ def test_card_without_advice_gives_no_ranges() -> None:
 
 def test_recipes_of_pictures_and_sheets(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    for recipes, count in [(RECIPE, 1), ([RECIPE, RECIPE], 2)]:
-        write_picture(path, Image.new("RGB", (8, 8)), recipes)  # type: ignore[arg-type]
+    for recipes, count in [(METADATA, 1), ([METADATA, METADATA], 2)]:
+        write_image(path, Image.new("RGB", (8, 8)), recipes)  # type: ignore[arg-type]
         with Image.open(path) as image:
             subject = read_recipe(image.info[KEY], str(path))
         assert len(subject.runs) == count
@@ -72,17 +71,17 @@ def test_recipes_of_pictures_and_sheets(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[", "[1]", "[[" * 100_000, "null", recipe_to_json(RECIPE)[:-1]])
+@pytest.mark.parametrize("text", ["", "{}", "[", "[1]", "[[" * 100_000, "null", metadata_to_json(METADATA)[:-1]])
 def test_unsound_recipes_are_faults(text: str) -> None:
     (fault,) = read_recipe(text, "x.png").faults
     assert fault.kind == "broken"
 
 
 def test_request_is_filled_from_the_card() -> None:
-    run = read_request(Request(("a",), steps=9), tiny.CARD, "tiny").runs[0]
+    run = read_request(request_of("a", steps=9), tiny.CARD, "tiny").runs[0]
     assert [said.value for said in (run.steps, run.guidance, run.width, run.height) if said] == [9, 2.0, 16, 16]
     assert (run.sampler, run.facts and run.facts.title) == (None, "unnoise tiny")
-    run = read_request(Request(("a",), grid=(inf, 1.0, 0.0), sampler="heun", weight=5), tiny.CARD, "tiny").runs[0]
+    run = read_request(request_of("a", schedule=(inf, 1.0, 0.0), sampler="heun", guidance_scale=5), tiny.CARD, "tiny").runs[0]
     assert [said.value for said in (run.steps, run.guidance, run.sampler) if said] == [2, 5, "heun"]
 
 
@@ -117,9 +116,9 @@ def test_whose_training_it_is(text: str, tool: str) -> None:
 
 def test_recipe_of_a_shipped_model_is_held_to_its_card() -> None:
     card = card_of(find("emoji"))
-    drawn = replace(RECIPE, model="emoji", fingerprint=card.fingerprint, weight=30.0, size=(64, 64))
-    (run,) = read_recipe(recipe_to_json(drawn), "x.png").runs
+    drawn = replace(METADATA, model="emoji", fingerprint=card.fingerprint, guidance_scale=30.0, size=(64, 64))
+    (run,) = read_recipe(metadata_to_json(drawn), "x.png").runs
     assert run.facts is not None
     assert run.facts.guidance == card.advice.guidance_range
-    (other,) = read_recipe(recipe_to_json(replace(drawn, fingerprint="0" * 64)), "x.png").runs
+    (other,) = read_recipe(metadata_to_json(replace(drawn, fingerprint="0" * 64)), "x.png").runs
     assert other.facts is None or other.facts.guidance is None
