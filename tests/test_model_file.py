@@ -21,7 +21,6 @@ from unnoise.errors import InputError
 from unnoise.formats.header import read_header
 from unnoise.formats.tensors import read_tensors, write_tensors
 from unnoise.model_file import load, save
-from unnoise.pipeline import Pipeline
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +107,10 @@ def test_one_changed_bit_of_a_weight_is_refused(path: Path, tmp_path: Path) -> N
         (lambda tensors, card: card["process"]["args"].update(shift="x"), "process Flow of the card"),
         (lambda tensors, card: card["process"]["args"].update(shift=-1.0), "process Flow of the card"),
         (lambda tensors, card: card["tokenizer"]["args"].update(merges=5), "tokenizer Tokenizer of the card"),
-        (lambda tensors, card: card["tokenizer"]["args"].update(merges=[[98, 99], [1, 2]]), "components of the card"),
+        (
+            lambda tensors, card: card["tokenizer"]["args"].update(merges=[[98, 99], [1, 2]]),
+            "the components of the card",
+        ),
     ],
 )
 def test_refuses_tensors_that_do_not_match(
@@ -160,7 +162,7 @@ def test_unconditional_model_of_pixels(tmp_path: Path) -> None:
     save(tmp_path / "grey.safetensors", tiny.pipeline(card))
     grey = load(tmp_path / "grey.safetensors")
     assert grey.denoiser(torch.zeros(2, 1, 4, 4), torch.ones(2), Conditioning()).shape == (2, 1, 4, 4)
-    assert Pipeline.of(grey).generate("", seed=1)[0].image.mode == "L"
+    assert grey.generate("", seed=1)[0].image.mode == "L"
 
 
 # The peak is the kernel's of this program alone: `getrusage` starts from that of the process which began it.

@@ -9,7 +9,7 @@ from PIL import Image
 
 import unnoise
 from unnoise.cli.main import main
-from unnoise.data.dataset import open_source
+from unnoise.data.open import open_source
 from unnoise.data.outline import outlines
 from unnoise.embedded import ADAPTERS, find
 from unnoise.generation.images import image_tensor
@@ -44,14 +44,14 @@ def test_the_card_states_how_it_was_made_and_how_good_it_is(emoji: Pipeline) -> 
 
 def test_names_give_their_pictures(emoji: Pipeline) -> None:
     source = open_source("emoji", 64)
-    picked = figures.chosen_pictures(source, 40, seed=0, by="concept")
-    named = figures.names(figures.drawer(emoji, 0, lambda share: None), source, picked)
+    picked = figures.choose_images(source, 40, seed=0, by="concept")
+    named = figures.evaluate_names(figures.image_generator(emoji, 0, lambda share: None), source, picked)
     assert named.share >= 0.8  # blind: 1 of 3,780
 
 
 def test_held_out_backgrounds_have_their_colour(emoji: Pipeline) -> None:
-    draw = figures.drawer(emoji, 1, lambda share: None)
-    assert figures.backgrounds(draw, open_source("emoji", 64), 16, 1).share >= 0.85
+    generate = figures.image_generator(emoji, 1, lambda share: None)
+    assert figures.evaluate_backgrounds(generate, open_source("emoji", 64), 16, 1).share >= 0.85
 
 
 def test_words_matter(emoji: Pipeline) -> None:

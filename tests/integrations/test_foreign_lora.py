@@ -41,9 +41,9 @@ class Quiet:
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
 @pytest.mark.parametrize("kind", [test_foreign_sd, test_foreign_sdxl])
-def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, checkpointing: bool) -> None:
+def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, gradient_checkpointing: bool) -> None:
     torch.manual_seed(0)
     peer = kind.pipe(tmp_path)
     model = peers.saved(peer, tmp_path / "model")
@@ -54,8 +54,8 @@ def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, checkpoin
     still = Augment(background=0.0, move=0.0, shift=0.0, scale=0.0, hue=0.0)
     recipe = AdapterRecipe(
         "style", DataOptions(str(tmp_path / "data"), 32, 1, augment=still), OptimizerOptions(3, 2, 1e-2, 1), str(model),
-        lora=LoraOptions(4, 2.0, ("attention", "text")), checkpointing=checkpointing,
-        prompts=(peers.PROMPT,), keep=CheckpointOptions(average=1),
+        lora=LoraOptions(4, 2.0, ("attention", "text")), gradient_checkpointing=gradient_checkpointing,
+        prompts=(peers.PROMPT,), checkpoints=CheckpointOptions(ema_every=1),
     )  # fmt: skip
     path = train_lora(recipe, tmp_path / "run", torch.device("cpu"), False, Quiet())
     pipeline = unnoise.load(model)

@@ -1,7 +1,7 @@
 """What a person can ask of `generate` and `edit`, declared once.
 
-The command line, the keywords of Python, the metadata of an output and `unnoise check` all read these dataclasses. A
-field carries its name, type and default; its `Option` carries range, group and help.
+The command line, the keywords of Python, the metadata of an output and `unnoise check` all read these dataclasses. A field
+carries its name, type and default; its `Option` carries range, group and help.
 """
 
 from dataclasses import dataclass, field, fields
@@ -71,16 +71,18 @@ class SamplingOptions:
         str | tuple[float, ...] | None,
         Option("schedule", "basic", "Spacing of the noise levels, or every level: inf,8,1,0.", card="schedule"),
     ] = None
-    seed: Annotated[
-        int | None, Option("whole", "basic", "Seed of the first sample; sample k has seed + k.", 0, limits.SEEDS - 1)
-    ] = None
-    n: Annotated[int, Option("whole", "basic", "Samples of a prompt.", 1, limits.SAMPLES, spelling=("--n", "-n"))] = 1
+    seed: Annotated[int | None, Option("whole", "basic", "Seed; sample k has seed + k.", 0, limits.SEEDS - 1)] = None
+    n: Annotated[
+        int, Option("whole", "basic", "Samples of each prompt.", 1, limits.SAMPLES, spelling=("--n", "-n"))
+    ] = 1
     size: Annotated[
         tuple[int, int] | None, Option("size", "basic", "WIDTHxHEIGHT in pixels, or one number.", 1, card="sizes")
     ] = None
-    frames: Annotated[int | None, Option("whole", "advanced", "Video frames.", 1, limits.FRAMES, card="frames")] = None
+    frames: Annotated[
+        int | None, Option("whole", "advanced", "Frames of a video.", 1, limits.FRAMES, card="frames")
+    ] = None
     seconds: Annotated[
-        float | None, Option("number", "advanced", "Audio length in seconds.", 1e-3, limits.SECONDS, card="seconds")
+        float | None, Option("number", "advanced", "Seconds of audio.", 1e-3, limits.SECONDS, card="seconds")
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
@@ -88,8 +90,9 @@ class SamplingOptions:
     ] = None
     guidance_rescale: Annotated[
         float | None,
-        Option("number", "guidance", "Take contrast of strong guidance back.", 0, 1, card="guidance_rescale"),
-    ] = None
+        Option("number", "guidance", "Take contrast of strong guidance back.", 0, 1,
+               card="guidance_rescale"),
+    ] = None  # fmt: skip
     distilled_guidance: Annotated[
         float | None,
         Option("number", "guidance", "Guidance that is an input of a distilled network.", 0, limits.GUIDANCE,
@@ -102,7 +105,9 @@ class SamplingOptions:
     ] = None  # fmt: skip
     prompt_weighting: Annotated[
         PromptWeighting,
-        Option("choice", "advanced", 'What "(word:1.3)" is: error, weight or plain text.', choices=PROMPT_WEIGHTINGS),
+        Option(
+            "choice", "advanced", 'What "(word:1.3)" is: an error, a weight, plain text.', choices=PROMPT_WEIGHTINGS
+        ),
     ] = "refuse"
     variation: Annotated[
         float | None, Option("number", "advanced", "Share of the way to the noise of --variation-seed.", 0, 1)
@@ -115,16 +120,12 @@ class SamplingOptions:
     blend_share: Annotated[
         float | None, Option("number", "advanced", "Share of --blend-prompt, 0.5 unless given.", 0, 1)
     ] = None
-    tile: Annotated[
-        int | None, Option("whole", "advanced", "Tiled: side of the windows in pixels.", 1, limits.SIDE)
-    ] = None
+    tile: Annotated[int | None, Option("whole", "advanced", "Tiled: side of the tiles, pixels.", 1, limits.SIDE)] = None
     batch: Annotated[int | None, Option("whole", "advanced", "Samples in one network call.", 1, limits.SAMPLES)] = None
     dtype: Annotated[
         str | None, Option("choice", "advanced", "Numbers that the network computes with.", choices=limits.DTYPES)
     ] = None
-    noise: Annotated[
-        Any, Option("image", "advanced", "Starting noise, (samples, *x0) or one of them.", python_only=True)
-    ] = None
+    noise: Annotated[Any, Option("image", "advanced", "Starting noise, (samples, *x0).", python_only=True)] = None
 
     def __post_init__(self) -> None:
         check_fields(self)
