@@ -168,7 +168,7 @@ class EditOptions:
     ] = None
     mask_mode: Annotated[
         MaskMode,
-        Option("choice", "image input", "What a grey of the mask is: a mixture, or a strength (differential).",
+        Option("choice", "image input", "What a grey of the mask is: a mixture, a strength.",
                choices=MASK_MODES),
     ] = "blend"  # fmt: skip
     resample: Annotated[
