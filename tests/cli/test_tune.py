@@ -14,7 +14,7 @@ from unnoise.card import read_card
 from unnoise.cli import tune
 from unnoise.cli.main import main
 from unnoise.generation.media.contact_sheet import contact_sheet
-from unnoise.generation.media.image import read_recipe
+from unnoise.generation.media.files import read_metadata
 from unnoise.sampling.defaults import default
 from unnoise.tune.grid import MAX_STEPS
 
@@ -53,7 +53,7 @@ def test_a_fit_is_computed_written_and_used(model: str, capsys: Capture) -> None
         assert sheet.size == contact_sheet(blank, [""] * 15, "", 5).size
     for steps, name in ((2, "Fitted"), (3, "Fitted"), (4, type(default(4, inf, 0.0)[0]).__name__)):
         assert main(["generate", "a", "-m", "tuned.safetensors", "--steps", str(steps), "-o", "a.png"]) == 0
-        assert read_recipe("a.png").sampler.class_ == name
+        assert read_metadata("a.png").sampler.class_ == name
     assert read_card("tuned.safetensors").fingerprint == read_card(model).fingerprint
 
 
