@@ -18,7 +18,7 @@ from unnoise.generation.metadata import CallShape, Metadata, to_json as recipe_t
 from unnoise.generation.options import request_of
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-RECIPE = Metadata(
+METADATA = Metadata(
     model="tiny",
     fingerprint="f" * 64,
     prompt="a red heart",
@@ -71,7 +71,7 @@ def test_recipes_of_pictures_and_sheets(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[", "[1]", "[[" * 100_000, "null", recipe_to_json(RECIPE)[:-1]])
+@pytest.mark.parametrize("text", ["", "{}", "[", "[1]", "[[" * 100_000, "null", metadata_to_json(METADATA)[:-1]])
 def test_unsound_recipes_are_faults(text: str) -> None:
     (fault,) = read_recipe(text, "x.png").faults
     assert fault.kind == "broken"
@@ -122,5 +122,5 @@ def test_recipe_of_a_shipped_model_is_held_to_its_card() -> None:
     (run,) = read_recipe(recipe_to_json(drawn), "x.png").runs
     assert run.facts is not None
     assert run.facts.guidance == card.advice.guidance_range
-    (other,) = read_recipe(recipe_to_json(replace(drawn, fingerprint="0" * 64)), "x.png").runs
+    (other,) = read_recipe(metadata_to_json(replace(drawn, fingerprint="0" * 64)), "x.png").runs
     assert other.facts is None or other.facts.guidance is None

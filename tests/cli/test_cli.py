@@ -15,7 +15,7 @@ from PIL import Image
 
 import unnoise
 from unnoise.cli.main import COMMANDS, main
-from unnoise.generation.media.image import read_recipe
+from unnoise.generation.media.files import read_metadata
 from unnoise.sampling.registry import GRIDS, SAMPLERS
 
 Run = Callable[..., tuple[int, str, str]]
@@ -46,13 +46,13 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_one_picture(run: Run, tmp_path: Path, model: Path) -> None:
+def test_one_image(run: Run, tmp_path: Path, model: Path) -> None:
     code, out, err = run("generate", "a red heart", "-m", str(model), "--seed", "7")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "out/a-red-heart-7.png"
-    assert re.fullmatch(r"1 picture in \d+\.\d\d s, \d+\.\d{3} s each", out.splitlines()[1])
+    assert re.fullmatch(r"1 image in \d+\.\d\d s, \d+\.\d{3} s each", out.splitlines()[1])
     assert files(tmp_path) == {"out", "out/a-red-heart-7.png"}
-    assert read_recipe(tmp_path / "out/a-red-heart-7.png").prompt == "a red heart"
+    assert read_metadata(tmp_path / "out/a-red-heart-7.png").prompt == "a red heart"
 
 
 def test_equal_commands_give_equal_bytes_and_replay_too(run: Run, tmp_path: Path, model: Path) -> None:
@@ -63,7 +63,7 @@ def test_equal_commands_give_equal_bytes_and_replay_too(run: Run, tmp_path: Path
     assert len({(tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png")}) == 1
 
 
-def test_many_pictures_with_a_sheet(run: Run, tmp_path: Path, model: Path) -> None:
+def test_many_images_with_a_sheet(run: Run, tmp_path: Path, model: Path) -> None:
     assert run("generate", "a star", "-m", str(model), "--seed", "7", "-n", "3", "-o", "stars")[0] == 0
     names = {f"stars/a-star-{seed}.png" for seed in (7, 8, 9)}
     assert files(tmp_path) == {"stars", *names, "stars/a-star-7-sheet.png"}
@@ -75,13 +75,13 @@ def test_many_pictures_with_a_sheet(run: Run, tmp_path: Path, model: Path) -> No
         assert (tmp_path / "again.png").read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_many_pictures_beside_the_sheet_that_is_named(run: Run, tmp_path: Path, model: Path) -> None:
+def test_many_images_beside_the_sheet_that_is_named(run: Run, tmp_path: Path, model: Path) -> None:
     assert run("generate", "a star", "-m", str(model), "--seed", "7", "-n", "2", "-o", "new/stars.png")[0] == 0
     expected = {"new", "new/stars.png", "new/stars-a-star-7.png", "new/stars-a-star-8.png"}
     assert files(tmp_path) == expected
     code, out, err = run("replay", "new/stars.png", "-m", str(model))
     assert (code, out) == (2, "")
-    assert "is a sheet of several pictures" in err
+    assert "a sheet of several samples; replay the file of one sample" in err
 
 
 def test_prompts_from_a_file(run: Run, tmp_path: Path, model: Path) -> None:
@@ -89,28 +89,61 @@ def test_prompts_from_a_file(run: Run, tmp_path: Path, model: Path) -> None:
     code, out, _ = run("generate", "--prompts", "prompts.txt", "-m", str(model), "--seed", "3", "-o", "new/", "--json")
     assert code == 0
     facts = json.loads(out)
-    names = [Path(picture["path"]).name for picture in facts["pictures"]]
+    names = [Path(sample["path"]).name for sample in facts["samples"]]
     assert names == ["a-cat-3.png", "a-dog-3.png", "a-cat-3.2.png", "äpfel-3.png"]
-    assert [picture["recipe"]["prompt"] for picture in facts["pictures"]] == ["a cat", "a dog", "a cat", "Äpfel/../☃"]
-    assert facts["sheet"] == "new/4-prompts-3-sheet.png"
-    assert facts["seconds_per_picture"] <= facts["seconds"]
-    assert all((tmp_path / path).exists() for path in [facts["sheet"], *(p["path"] for p in facts["pictures"])])
+    assert [sample["metadata"]["prompt"] for sample in facts["samples"]] == ["a cat", "a dog", "a cat", "Äpfel/../☃"]
+    assert facts["sheet"] == "new/3-prompts-3-sheet.png"
+    assert facts["seconds_per_sample"] <= facts["seconds"]
+    assert all(
+        (tmp_path / path).exists() for path in [facts["sheet"], *(sample["path"] for sample in facts["samples"])]
+    )
     assert (tmp_path / "new/a-cat-3.png").read_bytes() != (tmp_path / "new/a-dog-3.png").read_bytes()
 
 
-def test_every_option_reaches_the_recipe(run: Run, tmp_path: Path, model: Path) -> None:
-    how = ["--guidance", "3.5", "--negative", "blue", "--seed", "5", "--size", "24x16", "--between", "0.1,inf"]
-    how += ["--rescale", "0.5", "--grid", "inf,2,0.5,0", "--sampler", "DDIM", "--dtype", "bfloat16", "--batch", "2"]
+def test_every_option_reaches_the_metadata(run: Run, tmp_path: Path, model: Path) -> None:
+    how = [
+        "--guidance",
+        "3.5",
+        "--negative-prompt",
+        "blue",
+        "--seed",
+        "5",
+        "--size",
+        "24x16",
+        "--guidance-interval",
+        "0.1,inf",
+    ]
+    how += [
+        "--guidance-rescale",
+        "0.5",
+        "--schedule",
+        "inf,2,0.5,0",
+        "--sampler",
+        "DDIM",
+        "--dtype",
+        "bfloat16",
+        "--batch",
+        "2",
+    ]
     assert run("generate", "a", "-m", str(model), "-o", "a.png", *how)[0] == 0
-    recipe = read_recipe(tmp_path / "a.png")
-    assert (recipe.weight, recipe.negative, recipe.seed, recipe.size) == (3.5, "blue", 5, (24, 16))
-    assert (recipe.between, recipe.rescale, recipe.grid) == ((0.1, "inf"), 0.5, ("inf", 2.0, 0.5, 0.0))
-    assert (recipe.sampler.class_, recipe.dtype, recipe.rows) == ("DDIM", "bfloat16", 1)
+    metadata = read_metadata(tmp_path / "a.png")
+    assert (metadata.guidance_scale, metadata.negative_prompt, metadata.seed, metadata.size) == (
+        3.5,
+        "blue",
+        5,
+        (24, 16),
+    )
+    assert (metadata.guidance_interval, metadata.guidance_rescale, metadata.levels) == (
+        (0.1, "inf"),
+        0.5,
+        ("inf", 2.0, 0.5, 0.0),
+    )
+    assert (metadata.sampler.class_, metadata.dtype, metadata.calls[0].rows) == ("DDIM", "bfloat16", 1)
 
 
 def test_empty_prompt_says_what_it_is(run: Run, model: Path) -> None:
     code, out, err = run("generate", "", "-m", str(model), "--seed", "1")
-    assert (code, err) == (0, "unnoise: an empty prompt: this draws from the unconditional model\n")
+    assert (code, err) == (0, "unnoise: an empty prompt draws from the unconditional model\n")
     assert "out/unconditional-1.png" in out
 
 
@@ -123,29 +156,29 @@ def test_guidance_out_of_range_is_noted(run: Run, model: Path) -> None:
 
 
 BAD = [
-    (["generate"], "one of PROMPT and --prompts FILE is needed"),
-    (["generate", "a", "--prompts", "b"], "one of PROMPT and --prompts FILE is needed"),
+    (["generate"], "prompt: give one of PROMPT and --prompts FILE"),
+    (["generate", "a", "--prompts", "b"], "prompt: give one of PROMPT and --prompts FILE"),
     (["generate", "a", "b"], "Unused Tokens"),
     (["genrate", "a"], 'Unknown command "genrate". Did you mean "generate"?'),
     (["generate", "a", "--stesp", "3"], "Unknown option: --stesp. Did you mean --steps?"),
     (["generate", "a", "--model", "emojy"], "unknown model 'emojy': did you mean 'emoji'?"),
     (["generate", "a", "--model", "none.safetensors"], "none.safetensors: cannot be read: No such file"),
-    (["generate", "a", "--model", "."], "a folder without model_index.json is no model"),
-    (["generate", "a", "--model", "text.safetensors"], "text.safetensors: not a sound safetensors file"),
-    (["generate", "a", "--model", "short.safetensors"], "short.safetensors: not a sound safetensors file"),
+    (["generate", "a", "--model", "."], "not a model in the layout of diffusers: it has no model_index.json"),
+    (["generate", "a", "--model", "text.safetensors"], "text.safetensors: not a valid safetensors file"),
+    (["generate", "a", "--model", "short.safetensors"], "short.safetensors: not a valid safetensors file"),
     (["generate", "a", "--model", "hostile.safetensors"], "unknown net 'os.system'"),
     (["generate", "a", "--sampler", "eular"], "did you mean 'euler'?"),
-    (["generate", "a", "--grid", "karas"], "did you mean 'karras'?"),
-    (["generate", "a", "--grid", "1,2,0"], "a grid descends"),
+    (["generate", "a", "--schedule", "karas"], "did you mean 'karras'?"),
+    (["generate", "a", "--schedule", "1,2,0"], "a grid descends"),
     (["generate", "a", "--steps", "0"], "steps 0: a whole number from 1 to 1000"),
     (["generate", "a", "--steps", "-1"], "steps -1"),
     (["generate", "a", "--steps", "1000000000"], "steps 1000000000"),
-    (["generate", "a", "--steps", "ten"], 'Invalid value for --steps: unable to convert "ten" into int'),
+    (["generate", "a", "--steps", "ten"], "steps 'ten': must be a whole number"),
     (["generate", "a", "--steps"], "--steps requires an argument"),
-    (["generate", "a", "--guidance", "nan"], "guidance weight nan"),
-    (["generate", "a", "--guidance", "inf"], "guidance weight inf"),
-    (["generate", "a", "--guidance", "much"], "Invalid value for --guidance"),
-    (["generate", "a", "--size", "13"], "size 13x13: both must be multiples of 8"),
+    (["generate", "a", "--guidance", "nan"], "guidance_scale nan"),
+    (["generate", "a", "--guidance", "inf"], "guidance_scale inf"),
+    (["generate", "a", "--guidance", "much"], "guidance_scale 'much': must be a number"),
+    (["generate", "a", "--size", "13"], "size 13x13: both sides must be multiples of 8"),
     (["generate", "a", "--size", "0"], "width 0"),
     (["generate", "a", "--size", "100000x100000"], "width 100000: a whole number from 1 to 4096"),
     (["generate", "a", "--size", "4096"], "at most 4194304 pixels"),
@@ -153,26 +186,27 @@ BAD = [
     (["generate", "a", "--seed", "-1"], "seed -1: a whole number from 0"),
     (["generate", "a", "--seed", "18446744073709551616"], "seed 18446744073709551616"),
     (["generate", "a", "-n", "0"], "n 0"),
-    (["generate", "a", "--between", "1"], "between '1': LOW,HIGH"),
-    (["generate", "a", "--between", "2,1"], "between (2.0, 1.0)"),
+    (["generate", "a", "--guidance-interval", "1"], "guidance_interval '1': LOW,HIGH"),
+    (["generate", "a", "--guidance-interval", "2,1"], "guidance_interval (2.0, 1.0)"),
     (["generate", "a", "--dtype", "float8"], "dtype 'float8'"),
     (["generate", "a", "--device", "gpu"], "device 'gpu'"),
     (["generate", "a\ud800"], "not Unicode"),
-    (["generate", "a " * 40], "tokens, the model reads at most 16"),
-    (["generate", "--prompts", "empty.txt"], "prompts 'empty.txt': holds no prompt"),
+    (["generate", "a " * 40], "has 41 tokens, at most 16 are allowed"),
+    (["generate", "--prompts", "empty.txt"], "prompts 'empty.txt': contains only empty lines"),
     (["generate", "--prompts", "none.txt"], "prompts 'none.txt': cannot be read: No such file"),
     (["generate", "--prompts", "short.safetensors"], "prompts 'short.safetensors': cannot be read"),
-    (["generate", "a", "-o", "picture.jpg"], "files are written as .png"),
+    (["generate", "a", "-o", "image.gif"], "files are written as .png or .webp or .jpg or .jpeg"),
+    (["generate", "a", "-n", "2", "-o", "image.jpg"], "files are written as .png; a folder"),
     (["generate", "a", "-o", ""], "out ''"),
     (["generate", "a", "-o", "empty.txt/a.png"], "cannot write 'empty.txt/a.png'"),
     (["generate", "a", "-o", "empty.txt/"], "cannot write"),
     (["generate", "a", "-o", "/proc/none/a.png"], "cannot write '/proc/none/a.png'"),
     (["generate", "a", "-o", "x" * 300 + ".png"], "File name too long"),
-    (["generate", "a", "--negative", "b", "--guidance", "1"], "weight is 1, which is off"),
+    (["generate", "a", "--negative-prompt", "b", "--guidance", "1"], "guidance_scale is 1 (off)"),
     (["replay"], "requires an argument"),
     (["replay", "none.png"], "none.png: cannot be read"),
-    (["replay", "empty.txt"], "empty.txt: cannot be read as a PNG"),
-    (["replay", "plain.png"], "plain.png: carries no recipe"),
+    (["replay", "empty.txt"], "empty.txt: not a valid .txt file"),
+    (["replay", "plain.png"], "plain.png: has no metadata"),
     (["models", "none"], "unknown model 'none'"),
 ]
 
@@ -202,24 +236,26 @@ def test_bad_input(run: Run, tmp_path: Path, model: Path, arguments: list[str], 
 def test_replay_needs_the_same_weights(run: Run, tmp_path: Path, model: Path) -> None:
     assert run("generate", "a", "-m", str(model), "-o", "a.png")[0] == 0
     code, _, err = run("replay", "a.png", "-o", "b.png")
-    assert (code, "made by 'tiny'" in err) == (2, True)
+    assert (code, "drawn by 'tiny'" in err) == (2, True)
     tiny.save(tmp_path / "other.safetensors", tiny.pipeline(seed=1))
     code, _, err = run("replay", "a.png", "-o", "b.png", "-m", "other.safetensors")
-    assert (code, "made with the weights" in err) == (2, True)
+    assert (code, "the sample was drawn with" in err) == (2, True)
     assert not (tmp_path / "b.png").exists()
 
 
-def test_nan_is_one_line_and_no_picture(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+def test_nan_is_one_line_and_no_image(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
     from unnoise.nets.unet import UNet
 
     monkeypatch.setattr(UNet, "forward", lambda self, x, time, cond: x * float("nan"))
     code, out, err = run("generate", "a", "-m", str(model), "--seed", "7", "-n", "2")
     assert (code, out) == (1, "")
-    assert re.fullmatch(r"unnoise: step 0 of 3, sigma inf, .*seeds \[7, 8\]\n", err)
+    assert re.fullmatch(
+        r"unnoise: step 0 of 3, sigma inf, dtype float32: NaN or infinity in the sample of seed 7\n", err
+    )
     assert files(tmp_path) == set()
 
 
-@pytest.mark.parametrize("moment", ["unnoise.diffusion.loop.levels", "PIL.Image.Image.save", "os.fsync"])
+@pytest.mark.parametrize("moment", ["unnoise.generation.engine.Engine.step", "PIL.Image.Image.save", "os.fsync"])
 def test_interrupt_leaves_no_half_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path, moment: str
 ) -> None:
@@ -235,7 +271,7 @@ def test_help_teaches(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     assert all(name in out for name in COMMANDS)
-    code, out, _ = run("generate", "--help")
+    code, out, _ = run("generate", "--help-all")
     assert code == 0
     assert "Examples:" in out
     for name, entry in {**SAMPLERS, **GRIDS}.items():
@@ -249,7 +285,9 @@ def test_version(run: Run) -> None:
 def test_models_shows_a_card(run: Run, model: Path) -> None:
     code, out, err = run("models", str(model))
     assert (code, err) == (0, "")
-    assert json.loads(out)["net"]["class"] == "UNet"
+    assert out.startswith("tiny\n  network      UNet, predicts flow, process Flow\n")
+    assert "guidance     scale 2, sound from 1 to 4" in out
+    assert json.loads(run("models", str(model), "--json")[1])["net"]["class"] == "UNet"
     assert json.loads(run("models", str(model), "--json")[1])["name"] == "tiny"
 
 
@@ -261,7 +299,7 @@ def command(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]"
 def test_the_command_itself(tmp_path: Path, model: Path) -> None:
     done = command("generate", "a red heart", "-m", str(model), "--seed", "7", "-o", "a.png", "--json", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["pictures"][0]["path"] == "a.png"
+    assert json.loads(done.stdout)["samples"][0]["path"] == "a.png"
     assert files(tmp_path) == {"a.png"}
 
 

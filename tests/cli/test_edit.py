@@ -25,12 +25,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A photo, and a mask that is black in its right half."""
+    """A photo, and a mask that is white in its right half."""
     monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     Image.fromarray(noise).save("photo.png")
-    mask = Image.new("L", (SIDE, SIDE), 255)
-    mask.paste(0, (SIDE // 2, 0, SIDE, SIDE))
+    mask = Image.new("L", (SIDE, SIDE), 0)
+    mask.paste(255, (SIDE // 2, 0, SIDE, SIDE))
     mask.save("mask.png")
     return tmp_path
 
@@ -52,7 +52,7 @@ def pixels(path: str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def test_black_is_painted_and_white_comes_back(run: Run, model: str) -> None:
+def test_white_is_painted_and_black_comes_back(run: Run, model: str) -> None:
     assert run("photo.png", "a dog", "--mask", "mask.png", "--seed", "1", "-o", "out.png")[0] == 0
     kept = np.s_[:, : SIDE // 2]
     assert (pixels("out.png")[kept] == pixels("photo.png")[kept]).all()
@@ -62,19 +62,19 @@ def test_black_is_painted_and_white_comes_back(run: Run, model: str) -> None:
     assert (pixels("again.png") == pixels("out.png")).all()
 
 
-def test_keep_outside_turns_the_mask(run: Run, model: str) -> None:
-    assert run("photo.png", "a dog", "--mask", "mask.png", "--keep-outside", "--seed", "1", "-o", "out.png")[0] == 0
+def test_a_mask_can_be_inverted(run: Run, model: str) -> None:
+    assert run("photo.png", "a dog", "--mask", "mask.png", "--invert-mask", "--seed", "1", "-o", "out.png")[0] == 0
     kept = np.s_[:, SIDE // 2 :]
     assert (pixels("out.png")[kept] == pixels("photo.png")[kept]).all()
     again = ["replay", "out.png", "--model", model, "--image", "photo.png", "--mask", "mask.png"]
-    assert main([*again, "--keep-outside", "-o", "again.png"]) == 0
+    assert main([*again, "--invert-mask", "-o", "again.png"]) == 0
     assert (pixels("again.png") == pixels("out.png")).all()
 
 
 def test_what_the_grid_can_resolve_is_said(run: Run) -> None:
     """A line of one pixel is painted in whole cells, and the user is told."""
-    mask = Image.new("L", (SIDE, SIDE), 255)
-    mask.paste(0, (9, 0, 10, SIDE))
+    mask = Image.new("L", (SIDE, SIDE), 0)
+    mask.paste(255, (9, 0, 10, SIDE))
     mask.save("line.png")
     code, _, said = run("photo.png", "a dog", "--mask", "line.png", "-o", "out.png")
     assert code == 0
@@ -84,8 +84,8 @@ def test_what_the_grid_can_resolve_is_said(run: Run) -> None:
     assert not np.delete(changed, 9, axis=1).any()
 
 
-def test_expand_adds_around(run: Run) -> None:
-    assert run("photo.png", "a dog", "--expand", "0,0,8,4", "-o", "out.png")[0] == 0
+def test_outpaint_adds_around(run: Run) -> None:
+    assert run("photo.png", "a dog", "--outpaint", "0,0,8,4", "-o", "out.png")[0] == 0
     made = pixels("out.png")
     assert made.shape == (SIDE + 4, SIDE + 8, 3)
     assert (made[:SIDE, :SIDE] == pixels("photo.png")).all()
@@ -109,25 +109,24 @@ def bomb(path: Path, width: int, height: int) -> None:
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(run: Run, folder: Path) -> None:
-    Image.new("L", (SIDE, SIDE), 255).save("keep.png")
-    Image.new("L", (SIDE, SIDE), 0).save("paint.png")
-    Image.new("L", (7, 9), 0).save("other.png")
+    Image.new("L", (SIDE, SIDE), 0).save("keep.png")
+    Image.new("L", (SIDE, SIDE), 255).save("paint.png")
     (folder / "text.png").write_text("no picture")
     bomb(folder / "bomb.png", 30_000, 30_000)
     bomb(folder / "large.png", 6000, 5000)
     before = sorted(folder.iterdir())
     for said, arguments in {
-        "mask [9, 7]: height 16 and width 16": ("photo.png", "a", "--mask", "other.png"),
-        "mask: keeps every pixel": ("photo.png", "a", "--mask", "keep.png"),
-        "mask: ": ("photo.png", "a", "--mask", "paint.png"),
+        "mask: paints nothing": ("photo.png", "a", "--mask", "keep.png"),
+        "mask: paints every pixel": ("photo.png", "a", "--mask", "paint.png"),
         "strength 1.5": ("photo.png", "a", "--strength", "1.5"),
         "strength 0.0": ("photo.png", "a", "--strength", "0"),
         "image text.png: cannot be read": ("text.png", "a"),
         "image none.png: cannot be read": ("none.png", "a"),
         "bomb.png: at most 16000000 pixels": ("bomb.png", "a"),
         "large.png: 6000x5000 pixels, at most 16000000": ("large.png", "a"),
-        "keep-outside": ("photo.png", "a", "--keep-outside"),
-        "expand '1,2,3'": ("photo.png", "a", "--expand", "1,2,3"),
+        "invert_mask: acts on a mask, and none is given": ("photo.png", "a", "--invert-mask"),
+        "--keep-outside: unknown here; use no option: white is painted": ("photo.png", "a", "--keep-outside"),
+        "outpaint '1,2,3'": ("photo.png", "a", "--outpaint", "1,2,3"),
         "feather -1": ("photo.png", "a", "--mask", "mask.png", "--feather", "-1"),
         "unknown adapter 'inkk'": ("photo.png", "a", "--lora", "inkk"),
     }.items():

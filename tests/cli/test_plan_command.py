@@ -123,10 +123,11 @@ def test_the_embedded_model_and_bad_input(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert out.startswith("emoji: 64x64, 4 at once, float32\nweights     54.6 MB")
     for arguments, fault in (
-        (["emoji", "--frames", "5"], "makes no films"),
+        (["emoji", "--frames", "5"], "makes no video"),
         (["emoji", "--size", "65"], "must be multiples of 16"),
         (["nothing"], "unknown model 'nothing'"),
-        (["emoji", "--parts", "x"], "for models of other makers"),
+        (["emoji", "--components", "x"], "only for foreign models"),
+        (["emoji", "--parts", "x"], "--parts: unknown here; use --components"),
     ):
         assert main(["plan", *arguments]) == 2
         assert fault in capsys.readouterr().err

@@ -1,12 +1,13 @@
-"""A terminal sees what takes long, and only that; a file or a pipe sees nothing."""
+"""A terminal shows what takes long, and only that; a file or a pipe shows nothing."""
 
 import io
 from contextlib import redirect_stderr
 
 import pytest
 
-from unnoise.cli import progress
-from unnoise.cli.progress import Bar, saying
+from unnoise import progress
+from unnoise.cli.busy import busy
+from unnoise.progress import ProgressBar
 
 SHOW_CURSOR, CLEAR_LINE = "\x1b[?25h", "\r\x1b[1A\x1b[2K"
 
@@ -23,7 +24,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def work(error: type[BaseException] | None = None) -> None:
-    with Bar("drawing 3") as bar:
+    with ProgressBar("drawing 3") as bar:
         for share in (0.25, 0.5, 1.0):
             bar(share)
         if error:
@@ -52,13 +53,13 @@ def test_a_bar_is_taken_away_when_work_fails(terminal: Terminal, monkeypatch: py
 
 
 def test_a_line_is_taken_away(terminal: Terminal) -> None:
-    with redirect_stderr(terminal), saying("loading emoji"):
+    with redirect_stderr(terminal), busy("loading emoji"):
         assert terminal.getvalue() == "\rloading emoji ..."
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
-def test_a_pipe_sees_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "PATIENCE", 0.0)
-    with saying("loading"):
+    with busy("loading"):
         work()
     assert capsys.readouterr() == ("", "")

@@ -15,9 +15,9 @@ Run = Callable[..., tuple[int, str, str]]
 RECIPE = """
 name = "x"
 data = {{ source = "none", size = 64 }}
-advice = {{ guidance = 2.0 }}
+advice = {{ guidance_scale = 2.0 }}
 [denoiser]
-dropout = {}
+caption_dropout = {}
 process = {{ class = "Flow" }}
 fit = {{ steps = 100, warmup = 10 }}
 net = {{ class = "UNet", args = {{ channels = 3, widths = [8], depths = [1], heads = [0] }} }}

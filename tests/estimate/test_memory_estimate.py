@@ -14,7 +14,8 @@ from unnoise.errors import InputError
 from unnoise.estimate import memory as budgets
 from unnoise.estimate.cost_model import Cost, Kernels, cost, kept
 from unnoise.estimate.memory import MemoryEstimate, MemoryStage, budget
-from unnoise.generation.options import Request
+from unnoise.generation.batch import Batch, Row
+from unnoise.generation.prepare import shape_of
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.onednn import LEAST, PackedConv2d, PackedLinear, TextLinear, pack, release
 from unnoise.loading import load, meta
@@ -101,12 +102,14 @@ def emoji() -> tuple[Pipeline, Pipeline]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_embedded_model_peaks_where_it_is_said_to(rows: int, weight: float, dtype: str) -> None:
     blank, real = emoji()
-    plan = real.plan(Request(("",), weight=weight, dtype=dtype))
-    cond, null = real.text([""])[0], real.text.negative("") if plan.guided else None  # type: ignore[union-attr]
-    denoise, shape = real.denoise(plan, [cond] * rows, null), (rows, *real.shape(plan))
+    plan = real.plan("", guidance_scale=weight, dtype=dtype).settings
+    encoder = real.text_encoder
+    assert encoder is not None
+    conds = (encoder([""])[0], *((encoder.negative(""),) if plan.guided else ()))
+    batch, shape = Batch(real, [Row(plan, conds)] * rows), (rows, *shape_of(real, plan))
     calls: dict[str, Callable[[], object]] = {
-        "text": lambda: real.text([""]),  # type: ignore[misc]
-        "step": lambda: denoise(torch.zeros(shape), torch.ones(rows)),
+        "text": lambda: encoder([""]),
+        "step": lambda: batch(torch.zeros(shape), [1.0] * rows),
         "decoding": lambda: real.space.decode(torch.zeros(shape)),
     }
     found = budget(blank, plan, rows, rows)
@@ -191,7 +194,7 @@ def test_what_is_needed_is_the_most_that_is_held_at_once() -> None:
 
 def test_a_smaller_batch_needs_less(monkeypatch: pytest.MonkeyPatch) -> None:
     blank, _ = emoji()
-    plan = blank.plan(Request(("",), n=8))
+    plan = blank.plan("", n=8).settings
     whole = budget(blank, plan, samples=8, batch=8)
     less = list(budgets.smaller(blank, plan, whole, samples=8))
     assert [one.batch for one in less] == [4, 2, 1]

@@ -1,4 +1,4 @@
-"""A picture is a function of its recipe alone: not of its batch, its neighbours, or the day."""
+"""A sample is a function of its metadata alone: not of its batch, its neighbours, or the day."""
 
 from dataclasses import replace
 from math import inf
@@ -14,8 +14,11 @@ import unnoise
 from unnoise.card import Part
 from unnoise.diffusion.noise import START, draw
 from unnoise.errors import InputError, NonFiniteError
-from unnoise.generation.media.image import png
-from unnoise.pipeline import Pipeline, Sample
+from unnoise.generation.media.image import encode
+from unnoise.generation.metadata import AppliedAdapter, CallShape
+from unnoise.generation.options import request_of
+from unnoise.generation.sample import Sample
+from unnoise.pipeline import Pipeline
 from unnoise.sampling import DDIM
 
 
@@ -32,11 +35,11 @@ def pixels(sample: Sample) -> np.ndarray:
     return np.asarray(sample.image).astype(int)
 
 
-def test_equal_requests_give_equal_pictures(pipeline: Pipeline) -> None:
+def test_equal_requests_give_equal_images(pipeline: Pipeline) -> None:
     one, other = (pipeline.generate("a red heart", seed=7, n=3, sampler="euler-a") for _ in range(2))
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a.x0, b.x0)
-        assert png(a.image, a.metadata) == png(b.image, b.metadata)
+        assert encode(a.image, a.metadata) == encode(b.image, b.metadata)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "euler-a", "heun", "dpmpp-2m"])
@@ -66,10 +69,10 @@ def test_a_sample_does_not_depend_on_its_batch(pipeline: Pipeline, sampler: str)
         {"dtype": "bfloat16", "size": (24, 16)},
     ],
 )
-def test_every_picture_of_a_batch_is_replayed_to_the_bit(pipeline: Pipeline, how: dict[str, object]) -> None:
+def test_every_sample_of_a_batch_is_replayed_to_the_bit(pipeline: Pipeline, how: dict[str, object]) -> None:
     for sample in pipeline.generate(["a red heart", "star"], seed=2**40, n=3, batch=4, **how)[::2]:
         again = pipeline.replay(sample.metadata)
-        assert png(again.image, again.metadata) == png(sample.image, sample.metadata)
+        assert encode(again.image, again.metadata) == encode(sample.image, sample.metadata)
 
 
 def test_replay_is_not_moved_by_advice(pipeline: Pipeline) -> None:
@@ -122,16 +125,16 @@ def test_a_given_noise_is_the_start(pipeline: Pipeline) -> None:
     given = pipeline.generate("a", n=2, noise=noise)
     assert [torch.equal(a.x0, b.x0) for a, b in zip(drawn, given, strict=True)] == [True, True]
     assert torch.allclose(pipeline.generate("a", noise=noise[1])[0].x0, drawn[1].x0, atol=1e-5)
-    with pytest.raises(InputError, match="handed in"):
+    with pytest.raises(InputError, match="the starting noise was given by a caller"):
         pipeline.replay(given[0].metadata)
 
 
 @pytest.mark.parametrize(
     ("how", "fault"),
     [
-        ({"noise": torch.zeros(4, 4, 5)}, r"noise \[4, 4, 5\]: finite, and \[1, 4, 4, 4\]"),
-        ({"noise": torch.full((4, 4, 4), torch.nan)}, "noise .*finite"),
-        ({"noise": torch.zeros(4, 4, 4), "seed": 1}, "seed: with a given noise"),
+        ({"noise": torch.zeros(4, 4, 5)}, r"noise \[4, 4, 5\]: must be finite and of shape \[1, 4, 4, 4\]"),
+        ({"noise": torch.full((4, 4, 4), torch.nan)}, "noise .*must be finite"),
+        ({"noise": torch.zeros(4, 4, 4), "seed": 1}, "seed 1: noise is given, and this sampler draws none; leave seed out"),
         ({"size": 20}, "multiples of 8"),
         ({"prompt": "word " * 40}, "has 161 tokens, the model reads at most 16"),
     ],
@@ -144,40 +147,82 @@ def test_refuses(pipeline: Pipeline, how: dict[str, object], fault: str) -> None
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"fingerprint": "0" * 64}, "weights 000000000000: these are"),
-        ({"row": 4}, "row 4 of 1"),
-        ({"rows": 10**6}, "batch 1000000"),
+        ({"fingerprint": "0" * 64}, "drawn by 'tiny' with weights 000000000000; these are"),
+        ({"calls": (CallShape(1, 1, 4, 0, -1),)}, "calls.row 4: a whole number from 0 to 0"),
+        ({"calls": (CallShape(1, 10**6, 4, 0, -1),)}, "calls.rows 1000000: a whole number from 1 to 16384"),
+        ({"calls": (CallShape(0, 1, 0, 0, -1),)}, "calls 0: a whole number from 1"),
+        ({"calls": (CallShape(1, 1, 0, 2, -1),)}, "calls.guided 2: a whole number from 0 to 1"),
+        ({"calls": (CallShape(1, 2, 0, 1, 1),)}, "calls.place 1: a whole number from -1 to 0"),
+        ({"calls": (CallShape(1, 1, 0, 1, 0, 10**6),)}, "calls.tokens 1000000"),
+        ({"calls": (CallShape(1, 1, 0, 1, 0, 16, True),)}, "calls: fewer network calls than the sampler makes"),
+        ({"calls": ()}, "calls: empty"),
+        ({"decoded": (4, 0)}, "decoded 4: a whole number from 1 to 1"),
+        ({"decoded": (1, 1)}, "decoded 1: a whole number from 0 to 0"),
+        ({"image_size": (0, 9)}, "width 0"),
+        ({"noise": "0" * 64}, "the starting noise was given by a caller"),
+        ({"image": "0" * 64}, "image: the metadata names one of sha256 000000000000, and none is given"),
+        (
+            {"adapters": (AppliedAdapter("ink", "ab" * 32, 1.0),)},
+            "lora: the sample was drawn with 'ink' of abab",
+        ),
         ({"size": (2**40, 8)}, "width"),
         ({"seed": -1}, "seed -1"),
-        ({"schedule": (5.0,)}, "at least 2 levels"),
-        ({"guidance_scale": 1e9}, "guidance weight"),
+        ({"levels": (5.0,)}, "at least 2 levels"),
+        ({"guidance_scale": 1e9}, "guidance_scale"),
         ({"sampler": Part("Any", {})}, "sampler 'Any'"),
     ],
 )
 def test_replay_refuses(pipeline: Pipeline, change: dict[str, object], fault: str) -> None:
-    recipe = replace(pipeline.generate("a", seed=1)[0].metadata, **change)
+    metadata = replace(pipeline.generate("a", seed=1)[0].metadata, **change)
     with pytest.raises(InputError, match=fault):
-        pipeline.replay(recipe)
+        pipeline.replay(metadata)
 
 
-def test_a_random_seed_is_on_record(pipeline: Pipeline) -> None:
+def test_a_random_seed_is_in_the_metadata(pipeline: Pipeline) -> None:
     one, other = (pipeline.generate("a")[0] for _ in range(2))
     assert one.metadata.seed != other.metadata.seed
     assert torch.equal(pipeline.generate("a", seed=one.metadata.seed)[0].x0, one.x0)
 
 
-def test_watch_sees_the_work_grow_to_its_end(pipeline: Pipeline) -> None:
+def test_a_callback_gets_every_call_and_its_x0(pipeline: Pipeline) -> None:
+    calls: list[int] = []
+    last: list[Tensor] = []
+
+    def callback(call: int, x0: Tensor) -> None:
+        calls.append(call)
+        last.append(x0)
+
+    made = pipeline.generate("a", seed=1, n=3, batch=2, steps=2, sampler="heun", callback=callback)
+    assert calls == [1, 2, 3, 4, 5, 6]
+    assert {x0.shape[1:] for x0 in last} == {(4, 4, 4)}
+    assert [len(x0) for x0 in last] == [2, 2, 2, 1, 1, 1] or sum(map(len, last)) == 9
+    assert len(made) == 3
+
+
+def test_a_callback_that_returns_false_cancels(pipeline: Pipeline) -> None:
+    calls: list[int] = []
+
+    def callback(call: int, x0: Tensor) -> bool:
+        calls.append(call)
+        return call < 3
+
+    (first,) = pipeline.generate("a", seed=1, n=3, batch=1, steps=2, sampler="ddim", callback=callback)
+    assert (first.metadata.seed, calls) == (1, [1, 2, 3]), "the first was complete, the second half-way"
+    calls.clear()
+    assert pipeline.generate("a", seed=1, n=2, steps=4, sampler="ddim", callback=callback) == []
+    assert calls == [1, 2, 3]
+    calls.clear()
+    made = pipeline.generate("a", seed=1, n=2, batch=2, steps=2, sampler="ddim", callback=callback)
+    assert (len(made), calls) == (2, [1, 2]), "samples that are complete are returned"
+
+
+def test_the_share_of_the_work_grows_to_its_end(pipeline: Pipeline) -> None:
     shares: list[float] = []
-
-    def watch(share: float, x0: Tensor) -> None:
-        shares.append(share)
-        assert x0.shape[1:] == (4, 4, 4)
-
-    pipeline.generate("a", seed=1, n=3, batch=2, steps=2, sampler="heun", watch=watch)
-    assert len(shares) == 6
+    request = request_of("a", seed=1, n=3, batch=2, steps=2, sampler="heun")
+    pipeline.run(request, watch=lambda step, share: shares.append(share))
+    assert len(shares) == 6 or len(shares) == 8
     assert shares == sorted(shares)
-    assert shares[0] > 0
-    assert shares[-1] <= 1
+    assert 0 < shares[0] < shares[-1] == 1
 
 
 def test_text_is_read_once_a_prompt(pipeline: Pipeline) -> None:
@@ -210,7 +255,7 @@ def test_public_names(tmp_path: Path) -> None:
     tiny.saved(tmp_path / "tiny.safetensors")
     sample = unnoise.load(tmp_path / "tiny.safetensors").generate("a red heart", seed=7)[0]
     assert isinstance(sample, unnoise.Sample)
-    assert isinstance(sample.metadata, unnoise.Recipe)
+    assert isinstance(sample.metadata, unnoise.Metadata)
     assert {*unnoise.__all__} <= {*dir(unnoise)}
     assert all(hasattr(unnoise, name) for name in unnoise.__all__)
     assert not hasattr(unnoise, "scheduler")

@@ -24,9 +24,7 @@ class ModelOptions:
 
     model: Annotated[
         str,
-        Parameter(
-            name=["--model", "-m"], group=MODEL, help="Name, .safetensors file, or folder in the layout of diffusers."
-        ),
+        Parameter(name=["--model", "-m"], group=MODEL, help="Name, .safetensors file, or diffusers folder."),
     ] = "emoji"
     components: Annotated[
         str | None,
@@ -34,7 +32,7 @@ class ModelOptions:
     ] = None
     prediction_type: Annotated[
         Literal["eps", "v"] | None,
-        Parameter(group=MODEL, help="What a foreign network predicts, where its files do not say."),
+        Parameter(group=MODEL, help="What a foreign network predicts, if unclear."),
     ] = None
     compile: Annotated[
         bool, Parameter(group=MODEL, show_default=False, negative="", help="Compile the repeated block of the network.")
@@ -45,7 +43,7 @@ class ModelOptions:
     )
     ip_adapter: Annotated[
         str | None,
-        Parameter(group=MODEL, help="IP-Adapter as FILE,FOLDER of its image encoder, for --ip-adapter-image."),
+        Parameter(group=MODEL, help="FILE,FOLDER of its image encoder, for --ip-adapter-image."),
     ] = None
 
 

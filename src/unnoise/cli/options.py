@@ -1,7 +1,7 @@
 """The options of `generate` and `edit` on the command line, made from their declarations in `generation.options`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -32,10 +32,12 @@ class Shown:
     Args:
         card: of the model, for the defaults; None where it is not known.
         hidden: groups that are left out.
+        defaults: of options whose default is another than the card's.
     """
 
     card: Card | None = None
     hidden: Sequence[str] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
 
 def arguments(kind: Any, shown: Shown, leave_out: Sequence[str] = ()) -> Any:
@@ -52,7 +54,7 @@ def arguments(kind: Any, shown: Shown, leave_out: Sequence[str] = ()) -> Any:
             continue
         parameter = Parameter(
             name=list(option.spelling) or [f"--{name.replace('_', '-')}"],
-            help=_help(option, shown.card),
+            help=_help(option, shown.card, shown.defaults.get(name, "")),
             group=HELP_GROUPS[option.group],
             show=option.group not in shown.hidden,
             show_default=False,
@@ -71,7 +73,7 @@ def flatten(command: Any, **groups: Any) -> None:
         command.__annotations__[name] = Annotated[type(default), Parameter(name="*")]
 
 
-def _help(option: Option, card: Card | None) -> str:
+def _help(option: Option, card: Card | None, default: str) -> str:
     """Write the help of an option: what it is, its range or choices, its default."""
     extra = []
     if option.kind in ("whole", "number") and option.high:
@@ -80,9 +82,9 @@ def _help(option: Option, card: Card | None) -> str:
     if option.choices:
         extra.append("|".join(option.choices))
     if option.card and card is not None:
-        default = _default(option.card, card)
-        if default:
-            extra.append(f"default {default}")
+        default = default or _default(option.card, card)
+    if default:
+        extra.append(f"default {default}")
     return option.help + (f" [{'; '.join(extra)}]" if extra else "")
 
 
@@ -107,12 +109,11 @@ def values(*parsed: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     homes = home_of_options()
     for one in parsed:
-        for field in fields(one):
-            text = getattr(one, field.name)
+        for name in (each.name for each in fields(one)):
+            text = getattr(one, name)
             if text is None or text is False or text == ():
                 continue
-            option = described(homes[field.name])[field.name]
-            found[field.name] = True if text is True else _read(field.name, text, option)
+            found[name] = True if text is True else _read(name, text, described(homes[name])[name])
     return found
 
 
@@ -194,10 +195,11 @@ def refuse_other_names(tokens: Sequence[str], commands: Mapping[str, object]) ->
     """Raise InputError for an option of another tool, or of unnoise before 0.2, with ours named."""
     if not tokens or tokens[0] not in commands:
         return
+    known = MODEL_NAMES | (COMMAND_NAMES if tokens[0] in DRAWING else {})
     for token in tokens:
         name = token.partition("=")[0].removeprefix("--").replace("-", "_")
-        if token.startswith("--") and name in COMMAND_NAMES:
-            raise InputError(f"{token.partition('=')[0]}: unknown here; use {COMMAND_NAMES[name]}")
+        if token.startswith("--") and name in known:
+            raise InputError(f"{token.partition('=')[0]}: unknown here; use {known[name]}")
 
 
 # Options of other tools and of unnoise before 0.2, with ours.
@@ -205,11 +207,10 @@ COMMAND_NAMES: Final = {
     **{
         name: f"--{ours.replace('_', '-')}"
         for name, ours in OTHER_NAMES.items()
-        if name not in ("guidance", "callback")
+        if name != "guidance" and ours not in ("callback", "noise")
     },
-    "parts": "--components",
-    "predicts": "--prediction-type",
-    "look_model": "--ip-adapter",
     "from": "--source-prompt",
     "keep_outside": "no option: white is painted by default, and --invert-mask paints black",
 }
+MODEL_NAMES: Final = {"parts": "--components", "predicts": "--prediction-type", "look_model": "--ip-adapter"}
+DRAWING: Final = ("generate", "edit", "plan")  # commands that take options of `generation.options`

@@ -12,12 +12,18 @@ from unnoise.errors import InputError
 
 
 def preflight(subjects: Sequence[Subject], strict: bool, quiet: bool, *families: str) -> None:
-    """Print on stderr what is probably not meant, one line each.
+    """Print on stderr what is probably not meant, one line each; arguments as for `findings`, quiet prints nothing."""
+    lines = findings(subjects, strict, *families)
+    for line in [] if quiet else lines:
+        print(f"unnoise: {line}", file=sys.stderr)
+
+
+def findings(subjects: Sequence[Subject], strict: bool, *families: str) -> list[str]:
+    """Return what is probably not meant, one line each.
 
     Args:
         subjects: the requests.
         strict: raise InputError with the first finding.
-        quiet: print nothing.
         families: beginnings of the ids of the rules; no others are imported.
     """
     rules = chosen(families)
@@ -26,8 +32,7 @@ def preflight(subjects: Sequence[Subject], strict: bool, quiet: bool, *families:
     if strict and lines:
         more = f" ({len(lines) - 1} more)" if len(lines) > 1 else ""
         raise InputError(f"strict: {lines[0]}{more}")
-    for line in [] if quiet else lines:
-        print(f"unnoise: {line}", file=sys.stderr)
+    return lines
 
 
 def _line(finding: Finding) -> str:

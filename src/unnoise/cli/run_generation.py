@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from warnings import catch_warnings, simplefilter
 
 from cyclopts import Parameter
 
@@ -16,7 +17,8 @@ from unnoise.check.read.recipe import read_request
 from unnoise.cli.model_options import ModelOptions, load_model, own_card
 from unnoise.cli.options import HELP_GROUPS
 from unnoise.cli.output import Names, places
-from unnoise.cli.preflight import preflight
+from unnoise.cli.preflight import findings
+from unnoise.errors import InputWarning
 from unnoise.formats.strict_json import plain
 from unnoise.generation.axes import Axis, combinations, places as places_of
 from unnoise.generation.options import Request, request_of
@@ -87,21 +89,25 @@ def draw(prompts: Sequence[str], values: Mapping[str, Any], model: ModelOptions,
     Raises:
         InputError: before anything is computed, where that is possible.
     """
-    work = _work(prompts, values)
+    work, notes = _work(prompts, values), list[str]()
     card = own_card(model)
     if card is not None:
         from unnoise.generation.media.image import SUFFIXES
 
         places(output.out, work.names, SUFFIXES)
-        _preflight(work, card, model, output)
+        notes = _notes(work, card, model, output)
     pipeline = load_model(model, work.requests[0].sampling.dtype)
     from unnoise.generation.media.files import suffixes
 
     files, sheet = places(output.out, work.names, suffixes(pipeline.card.modality))
     if card is None:
-        _preflight(work, pipeline.card, model, output)
-    began = perf_counter()
-    samples = _drawn(pipeline, work.requests, output)
+        notes = _notes(work, pipeline.card, model, output)
+    with catch_warnings():
+        if output.quiet:
+            simplefilter("ignore", InputWarning)
+        jobs = _resolved(pipeline, work.requests, notes, output)
+        began = perf_counter()
+        samples = pipeline.draw(jobs, progress=not output.quiet)
     seconds = perf_counter() - began
     for path in (*files, *(() if sheet is None else (sheet,))):
         if path.exists() and not output.quiet:
@@ -112,6 +118,8 @@ def draw(prompts: Sequence[str], values: Mapping[str, Any], model: ModelOptions,
 
 def _work(prompts: Sequence[str], values: Mapping[str, Any]) -> Work:
     """Make the requests, and name their samples."""
+    if "variation" in values:
+        values = {"variation_seed": secrets.randbits(32), **values}
     if any(isinstance(value, list) for value in values.values()):
         axes, requests = combinations(prompts, values)
         names = [
@@ -120,29 +128,44 @@ def _work(prompts: Sequence[str], values: Mapping[str, Any]) -> Work:
         ]
         return Work(tuple(requests), tuple(names), axes)
     given = {"seed": secrets.randbits(32), **values}
-    if "variation" in given:
-        given = {"variation_seed": secrets.randbits(32), **given}
     request = request_of(tuple(prompts), **given)
     first = given.get("variation_seed", given["seed"])
     return Work((request,), tuple((prompt, first + k, "") for prompt in prompts for k in range(request.sampling.n)))
 
 
-def _preflight(work: Work, card: Card, model: ModelOptions, output: OutputArguments) -> None:
-    """Print, or refuse under --strict, what `unnoise check` warns of."""
-    subjects = [read_request(request, card, model.model) for request in work.requests]
-    preflight(subjects, output.strict, output.quiet, *RULES)
-    if card.text and not output.quiet and not all(prompt.strip() for prompt, _, _ in work.names):
-        print("unnoise: an empty prompt draws from the unconditional model", file=sys.stderr)
+def _notes(work: Work, card: Card, model: ModelOptions, output: OutputArguments) -> list[str]:
+    """Return, or refuse under --strict, what `unnoise check` warns of."""
+    notes = findings([read_request(request, card, model.model) for request in work.requests], output.strict, *RULES)
+    if card.text and not all(prompt.strip() for prompt, _, _ in work.names):
+        notes.append("an empty prompt draws from the unconditional model")
+    return notes
 
 
-def _drawn(pipeline: "Pipeline", requests: Sequence[Request], output: OutputArguments) -> "list[Sample]":
+def _resolved(
+    pipeline: "Pipeline", requests: Sequence[Request], notes: Sequence[str], output: OutputArguments
+) -> "list[Job]":
+    """Resolve requests, then print the notes on them, so that a request that is refused prints one line."""
     from unnoise.generation.resolve import resolve
 
     jobs = [resolve(request, pipeline) for request in requests]
-    if output.verbose:
-        for job in jobs:
-            print(f"unnoise: {_choices(job)}", file=sys.stderr)
-    return pipeline.draw(jobs, progress=not output.quiet)
+    masks = [_mask_note(pipeline, job) for job in jobs]
+    for line in () if output.quiet else dict.fromkeys((*notes, *filter(None, masks))):
+        print(f"unnoise: {line}", file=sys.stderr)
+    for job in jobs if output.verbose else ():
+        print(f"unnoise: {_choices(job)}", file=sys.stderr)
+    return jobs
+
+
+def _mask_note(pipeline: "Pipeline", job: "Job") -> str:
+    """Say which latent cells a mask covers, where they are more than its pixels."""
+    from unnoise.diffusion.inpainting import region
+    from unnoise.generation.images import prepare_images
+
+    if job.images.mask is None or job.images.image is None or pipeline.space.factor == 1:
+        return ""
+    with catch_warnings(action="ignore"):  # which are shown when the job is drawn
+        mask = prepare_images(job.images, job.settings.size, pipeline.image_conditioner, True, pipeline.device).mask
+    return "" if mask is None else str(region(mask, pipeline.space.factor))
 
 
 def _choices(job: "Job") -> str:

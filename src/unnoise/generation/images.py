@@ -90,7 +90,12 @@ def resized(raw: RawImages, size: tuple[int, int] | None) -> RawImages:
     inner = size[0] - left - right, size[1] - top - bottom
     if min(inner) < 1:
         raise InputError(f"size {size[0]}x{size[1]}: smaller than the {left + right}x{top + bottom} pixels of outpaint")
-    return replace(raw, image=_resized("image", raw.image, inner))
+    return fitted(raw, inner)
+
+
+def fitted(raw: RawImages, size: tuple[int, int]) -> RawImages:
+    """Bring an opened image to a size, with a warning where it had another."""
+    return raw if raw.image is None else replace(raw, image=_resized("image", raw.image, size))
 
 
 def drawn_size(raw: RawImages, factor: int) -> tuple[int, int] | None:

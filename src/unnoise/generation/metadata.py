@@ -116,6 +116,7 @@ class Metadata(Settings):
         calls: the shapes of the network calls, in order.
         decoded: samples that were decoded together, and the place of this one.
         noise, image, mask, control_image, ip_adapter_image: sha256 of inputs, None where there was none.
+        image_size: (width, height) to which the image was resized, before outpainting.
         versions: of the programs that decide the bits.
     """
 
@@ -134,6 +135,7 @@ class Metadata(Settings):
     mask: str | None = None
     control_image: str | None = None
     ip_adapter_image: str | None = None
+    image_size: tuple[int, int] | None = None
 
 
 INPUTS = ("noise", "image", "mask", "control_image", "ip_adapter_image")  # of which metadata has the sha256

@@ -153,7 +153,7 @@ class EditOptions:
     ] = None
     invert_mask: Annotated[bool, Option("flag", "image input", "Paint what is black in the mask.")] = False
     strength: Annotated[
-        float | None, Option("number", "image input", "How far the image is changed; 1 ignores it.", 1e-3, 1)
+        float | None, Option("number", "image input", "Amount of change; 1 ignores it.", 1e-3, 1)
     ] = None
     outpaint: Annotated[
         tuple[int, int, int, int] | None,
@@ -168,7 +168,7 @@ class EditOptions:
     ] = None
     mask_mode: Annotated[
         MaskMode,
-        Option("choice", "image input", "What a grey of the mask is: a mixture, or a strength (differential).",
+        Option("choice", "image input", "What a grey of the mask is: a mixture, a strength.",
                choices=MASK_MODES),
     ] = "blend"  # fmt: skip
     resample: Annotated[

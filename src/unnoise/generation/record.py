@@ -12,7 +12,7 @@ from unnoise.adapters.lora.read import Adapter
 from unnoise.components import Components
 from unnoise.errors import InputError, check_whole
 from unnoise.generation import limits
-from unnoise.generation.images import RawImages, opened
+from unnoise.generation.images import RawImages, fitted, opened
 from unnoise.generation.loras import Loras
 from unnoise.generation.metadata import INPUTS, AppliedAdapter, CallShape, Metadata, Settings
 from unnoise.generation.options import ControlOptions, EditOptions, Request, SamplingOptions
@@ -45,6 +45,7 @@ def metadata_of(
         seed=one.seed,
         variation_seed=one.variation_seed,
         device=components.device.type,
+        image_size=None if job.images.image is None else job.images.image.size,
         versions=versions(),
         calls=calls,
         decoded=decoded,
@@ -76,12 +77,13 @@ def job_again(metadata: Metadata, components: Components, images: RawImages, ada
         raise InputError("metadata: calls: empty; it takes the shape of one network call at least")
     sampler = sampler_of(metadata.sampler)
     _check(metadata, components)
+    raw = opened(replace(images, outpaint=metadata.outpaint))
     return Job(
         settings=Settings(**{field.name: getattr(metadata, field.name) for field in fields(Settings)}),
         sampler=sampler,
         draws=(Draw(metadata.prompt, metadata.seed, metadata.variation_seed),),
         batch=1,
-        images=opened(replace(images, outpaint=metadata.outpaint)),
+        images=raw if metadata.image_size is None else fitted(raw, metadata.image_size),
         adapters=_matched(metadata, adapters),
         replay=Replay(
             calls=metadata.calls if repeat else (),
@@ -114,6 +116,8 @@ def _check(metadata: Metadata, components: Components) -> None:
     )
     EditOptions(strength=metadata.strength, resample=metadata.resample)
     settle(request, components, request.sampling.size, has_image=False)
+    if metadata.image_size is not None:
+        limits.check_size(metadata.image_size)
     width, height = metadata.size
     for shape in metadata.calls:
         check_whole("calls", shape.calls, 1, limits.STEPS * limits.RESAMPLES)

@@ -102,6 +102,8 @@ def resolve(request: Request, components: Components) -> Job:
     size = drawn_size(images, components.factor) or request.sampling.size
     adapters = read_loras(request.adapters.lora, components, request.adapters.partial)
     sampler, settings = settle(request, components, size, images.image is not None)
+    if request.sampling.noise is not None and request.sampling.seed is not None and not sampler.stochastic:
+        raise InputError(f"seed {request.sampling.seed}: noise is given, and this sampler draws none; leave seed out")
     return Job(
         settings=settings,
         sampler=sampler,
@@ -140,7 +142,7 @@ def settle(
     guided = scale != 1 or image_guidance not in (None, 1)
     if not guided and (options.negative_prompt or options.guidance_interval or options.guidance_rescale):
         raise InputError(
-            "negative_prompt, guidance_interval and guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
+            "negative_prompt, guidance_interval, guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
         )
     low, high = advice.guidance_interval
     interval = options.guidance_interval or (low, inf if high is None else high)
@@ -301,8 +303,8 @@ def _distilled_guidance(request: Request, card: Card, scale: float) -> float | N
         raise InputError(f"distilled_guidance {given:g}: {card.name!r} has no such input; use guidance_scale")
     if own is not None and request.sampling.guidance_scale not in (None, 1) and not request.sampling.negative_prompt:
         raise InputError(
-            f"guidance_scale {scale:g}: {card.name!r} takes its guidance as an input; use distilled_guidance {scale:g}. "
-            f"Classifier-free guidance runs it twice a step, and acts only with a negative_prompt"
+            f"guidance_scale {scale:g}: {card.name!r} takes its guidance as an input; use distilled_guidance "
+            f"{scale:g}. Classifier-free guidance runs it twice a step, and acts only with a negative_prompt"
         )
     return own if given is None else float(given)
 
