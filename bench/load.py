@@ -26,7 +26,7 @@ from pathlib import Path
 import torch, diffusers, transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
-import unnoise, unnoise.load
+import unnoise, unnoise.loading
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()

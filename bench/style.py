@@ -1,14 +1,14 @@
-"""What a LoRA of a style does: the embedded `ink`, on what it was not trained on; `make bench` prints the table.
+"""Measure a LoRA of a style: the embedded `ink`, on what it was not trained on; `make bench` prints the table.
 
-    style    sliced Wasserstein-2 distance between the patches of 4 x 4 pixels of what is drawn, and of ink drawings
-             that training did not see, in units of the range from black to white
-    named    the nearest of all pictures of the data set is the one whose name was the prompt, as `unnoise evaluate` has
-             it; drawings in ink are looked for among ink drawings
+    style    sliced Wasserstein-2 distance between the patches of 4 x 4 pixels of the output, and of ink drawings that
+             were not in the training set, in units of the range from black to white
+    named    the nearest of all images of the data set is the one whose name was the prompt, as in `unnoise evaluate`;
+             drawings in ink are compared with ink drawings
 
-Few of the small pictures are told apart by lines alone, so that `named` is asked of three: of the base, of the base
-whose pictures the script of the style draws in ink, and of the base that wears the adapter.
+Lines alone distinguish few of the small images, so `named` is measured three times: of the base, of the base whose
+images the script of the style draws in ink, and of the base with the adapter.
 
-    python bench/style.py [--lora FILE] [--sheet FILE]
+    python bench/style.py [--lora FILE] [--prompts N] [--sheet FILE]
 """
 
 import argparse
@@ -35,21 +35,21 @@ POINTS = 200_000  # patches that are compared
 
 
 def unseen(source: ImageDataset, count: int) -> list[int]:
-    """Choose pictures of concepts that the style was not learned from."""
+    """Choose images of concepts that are not in the training set of the style."""
     firsts = [members[0] for members in source.members]
-    seen = {source.concepts[i] for i in firsts[:: len(firsts) // COUNT][:COUNT]}
+    trained = {source.concepts[i] for i in firsts[:: len(firsts) // COUNT][:COUNT]}
     every = chosen_pictures(source, len(source.members), SEED, "concept")
-    return [i for i in every if source.concepts[i] not in seen][:count]
+    return [i for i in every if source.concepts[i] not in trained][:count]
 
 
 def patches(pictures: Tensor) -> Tensor:
-    """List every patch of pictures (B, 3, H, W) in [-1, 1], the same number from each set: (n, 48)."""
+    """List every patch of images (B, 3, H, W) in [-1, 1], the same number from each set: (n, 48)."""
     found = unfold(pictures, PATCH).transpose(1, 2).flatten(0, 1) / 2
     return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:POINTS]]
 
 
 def apart(pictures: Tensor, others: Tensor) -> float:
-    """Give the sliced distance between the patches of two sets of pictures."""
+    """Return the sliced distance between the patches of two sets of images."""
     one, other = patches(pictures), patches(others)
     lines = torch.randn(DIRECTIONS, one.shape[1], generator=torch.Generator().manual_seed(1))
     lines = lines / lines.norm(dim=1, keepdim=True)
@@ -57,18 +57,19 @@ def apart(pictures: Tensor, others: Tensor) -> float:
 
 
 def named(made: Tensor, references: Tensor, picked: list[int]) -> float:
-    """Give the share of pictures whose nearest reference is the one that was asked for."""
+    """Return the share of images whose nearest reference is the one that the prompt names."""
     return float((distances(made, references).argmin(1) == torch.tensor(picked)).float().mean())
 
 
 def main() -> None:
-    """Print the table, and write the sheet that is asked for."""
+    """Print the table, and write the sheet."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--lora", default="ink")
+    parser.add_argument("--prompts", type=int, default=PROMPTS)
     parser.add_argument("--sheet")
     asked = parser.parse_args()
     pipeline, source = unnoise.load("emoji"), open_source("emoji", SIDE)
-    picked = unseen(source, PROMPTS)
+    picked = unseen(source, asked.prompts)
     prompts = [source.captions[i][0] for i in picked]
     plain = originals(source)
     drawings = inked(plain)
@@ -78,8 +79,8 @@ def main() -> None:
         return torch.cat([pipeline.space.decode(sample.x0[None]) for sample in samples]).clamp(-1, 1)
 
     before, after = drawn(), drawn(lora=asked.lora)
-    target, other = drawings[picked], drawings[unseen(source, 2 * PROMPTS)[PROMPTS:]]
-    print(f"{PROMPTS} prompts that the style was not learned from")
+    target, other = drawings[picked], drawings[unseen(source, 2 * asked.prompts)[asked.prompts :]]
+    print(f"{asked.prompts} prompts of things that are not in the training set of the style")
     print(f"{'':34}{'style':>8}{'named':>8}")
     rows = (
         ("base", before, plain),
