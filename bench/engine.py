@@ -37,7 +37,7 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"prompt": "a rocket on a blue background", "sampler": "ab", "steps": 12, "guidance_scale": 1.5, "lora": "ink:0.5"},
     {"prompt": "a guitar", "sampler": "sa-solver", "steps": 14, "guidance_scale": 4.0, "lora": "ink:0.8"},
     {"prompt": "an octopus", "sampler": "ipndm", "steps": 16, "guidance_scale": 2.5},
-    {"prompt": "a green apple", "sampler": "gradient-estimation", "steps": 18, "guidance_scale": 1.5, "lora": "ink:1.2"},
+    {"prompt": "a green apple", "sampler": "ab-2", "steps": 18, "guidance_scale": 1.5, "lora": "ink:1.2"},
     {"prompt": "a sunflower", "sampler": "dpmpp-3m", "steps": 20, "guidance_scale": 3.0},
 )
 

@@ -1,9 +1,9 @@
 """Stable Diffusion 1.5 at its real size, random weights, side by side with diffusers; `make bench` prints the table.
 
 Both load one folder, draw 256 x 256 with DDIM at the same levels from the same noise, guidance scale 7.5, and decode.
-Runs alternate; figures are medians. `outside` is the share of our time outside U-Net, decoder and text network. `off` is the
-rms distance of the latents at the end from those of diffusers in float32 with the same weights, ours and diffusers',
-in units of their rms.
+Runs alternate; figures are medians. `outside` is the share of our time outside U-Net, decoder and text network. `off`
+is the rms distance of the latents at the end from those of diffusers in float32 with the same weights, ours and
+diffusers', in units of their rms.
 """
 
 import argparse
