@@ -25,7 +25,7 @@ from cost import peak
 import unnoise
 from unnoise.adapters.lora.inject import injected
 from unnoise.adapters.lora.read import Adapter
-from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.pipeline import Pipeline
 
@@ -35,7 +35,7 @@ HELD = """
 import sys, torch
 from itertools import pairwise
 from pathlib import Path
-from unnoise.data.dataset import open_source
+from unnoise.data.open import open_source
 from unnoise.diffusion.conditioning import collate
 from unnoise.loading import load
 from unnoise.train.adapter_recipe import read_adapter_recipe
@@ -55,7 +55,7 @@ torch.autograd.grad(error, x)
 def random_adapter(pipeline: Pipeline) -> Adapter:
     """Make an adapter of every attention layer of the denoiser."""
     torch.manual_seed(0)
-    learned = TrainableLora(pipeline.adaptable(), chosen(pipeline.adaptable(), ("attention",)), RANK, RANK)
+    learned = TrainableLora(pipeline.adaptable(), select_layers(pipeline.adaptable(), ("attention",)), RANK, RANK)
     for up in learned.up:
         torch.nn.init.normal_(up, std=1e-3)
     return Adapter("random", learned.deltas())
@@ -85,14 +85,14 @@ def cost(name: str, pipeline: Pipeline, size: int, steps: int, pairs: int) -> No
     print(f"{name:34} {1000 * step:8.1f} ms  applied {live:+6.1%}  merged {folded:+6.1%}  {layers}", flush=True)
 
 
-def training(checkpointing: bool) -> None:
+def training(gradient_checkpointing: bool) -> None:
     """Print the time and the memory of a training."""
     with tempfile.TemporaryDirectory() as folder:
         pictures, recipe = f"{folder}/pictures", Path(folder) / "ink.toml"
         made = [sys.executable, str(ROOT / "examples/style/make.py"), pictures]
         subprocess.run(made, check=True, capture_output=True)
         text = (ROOT / "recipes/ink.toml").read_text(encoding="utf-8").replace("runs/ink-pictures", pictures)
-        text = f"checkpointing = {str(checkpointing).lower()}\n{text}"
+        text = f"gradient_checkpointing = {str(gradient_checkpointing).lower()}\n{text}"
         lines = [f"steps = {TRAINED}" if line.startswith("steps = ") else line for line in text.splitlines()]
         recipe.write_text("\n".join(lines), encoding="utf-8")
         whole = peak("-m", "unnoise", "lora", "train", str(recipe), "--out", f"{folder}/run")
@@ -100,7 +100,7 @@ def training(checkpointing: bool) -> None:
         log = (Path(folder) / "run/adapter/log.jsonl").read_text().splitlines()
     first, last = json.loads(log[4]), json.loads(log[-1])
     pace = (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
-    name = f"training{', checkpointing' if checkpointing else ''}"
+    name = f"training{', gradient checkpointing' if gradient_checkpointing else ''}"
     print(f"{name:34} {300 * pace / 60:8.1f} min  memory {whole / held:.2f}, {whole:.0f} of {held:.0f} MB", flush=True)
 
 
@@ -118,8 +118,8 @@ def main() -> None:
             made = [sys.executable, str(ROOT / "bench/load.py"), "--make", f"{folder}/sd", "float32"]
             subprocess.run(made, check=True, capture_output=True)
             cost("Stable Diffusion 1.5, 256 x 256", unnoise.load(f"{folder}/sd"), 256, 3, 3)
-    training(checkpointing=False)
-    training(checkpointing=True)
+    training(gradient_checkpointing=False)
+    training(gradient_checkpointing=True)
 
 
 if __name__ == "__main__":

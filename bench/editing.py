@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import unnoise
-from unnoise.data.dataset import ImageDataset, open_source
-from unnoise.data.view import View, pixels_of
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
+from unnoise.data.view import View, render_views
 from unnoise.diffusion.conditioning import collate
 from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.guidance import cfg
@@ -27,11 +28,12 @@ from unnoise.diffusion.inpainting import composite, fill, inpaint, to_cells
 from unnoise.diffusion.loop import levels, run
 from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.prediction import mix
+from unnoise.generation.decode import to_images
+from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.generation.resolve import Job
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.samplers.restart import RePaint, repaints
 from unnoise.sampling.state import State, start
-from unnoise.train.sheet import grid_of
 
 COUNT, BATCH, SIDE, STEPS, SHOWN = 64, 16, 64, 20, 12
 STRENGTHS = (0.4, 0.6, 0.8, 0.9, 1.0)
@@ -132,7 +134,7 @@ def tasks(pipeline: Pipeline, source: ImageDataset, count: int, captioned: bool)
     found = []
     for k, at in enumerate(range(0, count, BATCH)):
         part = chosen[at : at + BATCH]
-        images = pixels_of(source, [View(i, "") for i in part])
+        images = render_views(source, [View(i, "") for i in part])
         mask = right if k % 2 == 0 else right.transpose(2, 3)
         captions = [source.captions[i][0] if captioned else "" for i in part]
         found.append(Task(pipeline, images, captions, part, mask))
@@ -168,7 +170,9 @@ def main() -> None:
             + "".join(f"{one:14.4f}{one / column[0]:9.2f}" for one, column in zip(means, columns, strict=True))
         )
     if asked.sheet:
-        grid_of(torch.cat(rows), SHOWN).save(asked.sheet)
+        labels = [label for label in ("original", "visible", *METHODS) for _ in range(SHOWN)]
+        images = to_images(torch.cat(rows).clamp(-1, 1))
+        contact_sheet(images, labels, "Inpainting of a half", SHOWN).save(asked.sheet)
 
 
 if __name__ == "__main__":

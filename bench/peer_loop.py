@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
 from unnoise.train.denoiser import DenoiserTask
-from unnoise.train.loop import attention
+from unnoise.train.loop import plain_attention
 
 
 class FullDelta(nn.Module):
@@ -29,10 +29,10 @@ class FullDelta(nn.Module):
 
     def __init__(self, task: DenoiserTask) -> None:
         super().__init__()
-        self.parts = task.parts
+        self.networks = task.networks
 
     def forward(self, noisy: Tensor, times: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.parts["net"](noisy, times / 1000, self.parts["text"](ids, mask))
+        return self.networks["net"](noisy, times / 1000, self.networks["text"](ids, mask))
 
 
 def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> Iterator[float]:
@@ -45,18 +45,18 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> I
     whole = FullDelta(task).to(memory_format=torch.channels_last if tuned else torch.contiguous_format)
     if tuned:
         task.denoiser.net.compile()
-    fit, latents = task.own.fit, task.latents
+    fit, latents = task.options.fit, task.latents
     data = TensorDataset(latents.x0[:, 0].float(), latents.ids[:, 0], latents.lengths[:, 0])
     loader = DataLoader(data, fit.batch, shuffle=True, drop_last=True)
     noising = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    optimizer = torch.optim.AdamW(whole.parameters(), fit.rate, betas=fit.betas, weight_decay=fit.weight_decay)
+    optimizer = torch.optim.AdamW(whole.parameters(), fit.learning_rate, betas=fit.betas, weight_decay=fit.weight_decay)
     schedule = get_scheduler("cosine", optimizer, num_warmup_steps=fit.warmup, num_training_steps=fit.steps)
     whole, optimizer, loader, schedule = accelerator.prepare(whole, optimizer, loader, schedule)
     averages = EMAModel(whole.parameters(), decay=0.9999)
     bar, count, began = tqdm(total=fit.steps, disable=True), 0, time.perf_counter()
     while True:
         for x0, ids, lengths in loader:
-            with accelerator.accumulate(whole), attention(x0.device) if tuned else nullcontext():
+            with accelerator.accumulate(whole), plain_attention(x0.device) if tuned else nullcontext():
                 noise = torch.randn_like(x0)
                 times = torch.randint(0, noising.config.num_train_timesteps, (len(x0),))
                 mask = torch.arange(ids.shape[1]) < lengths[:, None]

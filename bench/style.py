@@ -1,12 +1,12 @@
-"""Measure a LoRA of a style: the embedded `ink`, on what it was not trained on; `make bench` prints the table.
+"""Measure a style LoRA, the embedded `ink`, on prompts that it was not trained on; `make bench` prints the table.
 
-    style    sliced Wasserstein-2 distance between the patches of 4 x 4 pixels of the output, and of ink drawings that
-             were not in the training set, in units of the range from black to white
-    named    the nearest of all images of the data set is the one whose name was the prompt, as in `unnoise evaluate`;
-             drawings in ink are compared with ink drawings
+    style    sliced Wasserstein-2 distance between the patches of 4 x 4 pixels of generated images and of held-out ink
+             drawings, in units of the range from black to white
+    named    share of images whose nearest image of the data set is the named one, as in `unnoise evaluate`; drawings in
+             ink are compared with ink drawings
 
-Lines alone distinguish few of the small images, so `named` is measured three times: of the base, of the base whose
-images the script of the style draws in ink, and of the base with the adapter.
+Lines alone distinguish few of the small images, so `named` is measured for three: for the base, for images of the base
+that the script of the style redraws in ink, and for the base with the adapter.
 
     python bench/style.py [--lora FILE] [--prompts N] [--sheet FILE]
 """
@@ -20,9 +20,11 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 import unnoise
-from unnoise.data.dataset import ImageDataset, open_source
-from unnoise.train.evaluate import chosen_pictures, distances, originals
-from unnoise.train.sheet import grid_of
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
+from unnoise.generation.media.contact_sheet import contact_sheet
+from unnoise.generation.sample import pictures as to_images
+from unnoise.train.evaluate import choose_images, distances, originals
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples/style"))
@@ -31,68 +33,69 @@ from make import COUNT, inked  # noqa: E402
 SIDE, SEED = 64, 7
 PROMPTS, BATCH, SHOWN = 256, 16, 12
 PATCH, DIRECTIONS = 4, 64
-POINTS = 200_000  # patches that are compared
+POINTS = 200_000  # patches in a comparison
 
 
-def unseen(source: ImageDataset, count: int) -> list[int]:
-    """Choose images of concepts that are not in the training set of the style."""
-    firsts = [members[0] for members in source.members]
-    trained = {source.concepts[i] for i in firsts[:: len(firsts) // COUNT][:COUNT]}
-    every = chosen_pictures(source, len(source.members), SEED, "concept")
-    return [i for i in every if source.concepts[i] not in trained][:count]
+def held_out(dataset: ImageDataset, count: int) -> list[int]:
+    """Choose images of concepts that the adapter was not trained on."""
+    firsts = [members[0] for members in dataset.members]
+    trained = {dataset.concepts[i] for i in firsts[:: len(firsts) // COUNT][:COUNT]}
+    every = choose_images(dataset, len(dataset.members), SEED, "concept")
+    return [i for i in every if dataset.concepts[i] not in trained][:count]
 
 
-def patches(pictures: Tensor) -> Tensor:
-    """List every patch of images (B, 3, H, W) in [-1, 1], the same number from each set: (n, 48)."""
-    found = unfold(pictures, PATCH).transpose(1, 2).flatten(0, 1) / 2
+def patches(images: Tensor) -> Tensor:
+    """Return random patches of images (B, 3, H, W) in [-1, 1], the same number of each set: (n, 48)."""
+    found = unfold(images, PATCH).transpose(1, 2).flatten(0, 1) / 2
     return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:POINTS]]
 
 
-def apart(pictures: Tensor, others: Tensor) -> float:
+def style_distance(images: Tensor, others: Tensor) -> float:
     """Return the sliced distance between the patches of two sets of images."""
-    one, other = patches(pictures), patches(others)
+    one, other = patches(images), patches(others)
     lines = torch.randn(DIRECTIONS, one.shape[1], generator=torch.Generator().manual_seed(1))
     lines = lines / lines.norm(dim=1, keepdim=True)
     return float(((one @ lines.T).sort(0).values - (other @ lines.T).sort(0).values).square().mean().sqrt())
 
 
-def named(made: Tensor, references: Tensor, picked: list[int]) -> float:
-    """Return the share of images whose nearest reference is the one that the prompt names."""
-    return float((distances(made, references).argmin(1) == torch.tensor(picked)).float().mean())
+def named(images: Tensor, references: Tensor, indices: list[int]) -> float:
+    """Return the share of images whose nearest reference is the named one."""
+    return float((distances(images, references).argmin(1) == torch.tensor(indices)).float().mean())
 
 
 def main() -> None:
-    """Print the table, and write the sheet."""
+    """Print the table, and write the contact sheet."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--lora", default="ink")
     parser.add_argument("--prompts", type=int, default=PROMPTS)
     parser.add_argument("--sheet")
-    asked = parser.parse_args()
-    pipeline, source = unnoise.load("emoji"), open_source("emoji", SIDE)
-    picked = unseen(source, asked.prompts)
-    prompts = [source.captions[i][0] for i in picked]
-    plain = originals(source)
+    arguments = parser.parse_args()
+    pipeline, dataset = unnoise.load("emoji"), open_source("emoji", SIDE)
+    indices = held_out(dataset, arguments.prompts)
+    prompts = [dataset.captions[i][0] for i in indices]
+    plain = originals(dataset)
     drawings = inked(plain)
 
-    def drawn(**more: object) -> Tensor:
+    def generate(**more: object) -> Tensor:
         samples = pipeline.generate(prompts, seed=SEED, batch=BATCH, **more)
         return torch.cat([pipeline.space.decode(sample.x0[None]) for sample in samples]).clamp(-1, 1)
 
-    before, after = drawn(), drawn(lora=asked.lora)
-    target, other = drawings[picked], drawings[unseen(source, 2 * asked.prompts)[asked.prompts :]]
-    print(f"{asked.prompts} prompts of things that are not in the training set of the style")
+    before, after = generate(), generate(lora=arguments.lora)
+    target, other = drawings[indices], drawings[held_out(dataset, 2 * arguments.prompts)[arguments.prompts :]]
+    print(f"{arguments.prompts} held-out prompts")
     print(f"{'':34}{'style':>8}{'named':>8}")
     rows = (
         ("base", before, plain),
         ("base, inked by the script", inked(before), drawings),
         ("base with the adapter", after, drawings),
     )
-    for name, made, references in rows:
-        print(f"{name:34}{apart(made, target):8.4f}{named(made, references, picked):8.1%}")
-    print(f"{'other ink drawings':34}{apart(other, target):8.4f}")
-    if asked.sheet:
-        rows = (before, after, target)
-        grid_of(torch.cat([row[:SHOWN] for row in rows]), SHOWN).save(asked.sheet)
+    for name, images, references in rows:
+        print(f"{name:34}{style_distance(images, target):8.4f}{named(images, references, indices):8.1%}")
+    print(f"{'other ink drawings':34}{style_distance(other, target):8.4f}")
+    if arguments.sheet:
+        images = to_images(torch.cat([row[:SHOWN] for row in (before, after, target)]).clamp(-1, 1))
+        captions = [f"{p}{label}" for label in ("", ", with the adapter", ", ink drawing") for p in prompts[:SHOWN]]
+        contact_sheet(images, captions, f"{arguments.lora}: base, adapter, drawings", SHOWN).save(arguments.sheet)
 
 
 if __name__ == "__main__":

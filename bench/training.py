@@ -1,10 +1,10 @@
 """Images a second of the training loop, against the bare step and the loop of diffusers; `make bench` prints it.
 
-The bare step is forward, backward and optimizer on one fixed batch. The loop adds what training needs: data, noise,
-text, checks, clipping, averages, log, and, in proportion to how often the recipe asks, sheets, snapshots, checkpoints.
-Both are timed in turn, and the ratio is the median of the pairs; so with the peer, on equal networks of its own. The
-peer as it is documented is in float32 and not compiled; it is shown at our precision too, and with all that makes ours
-fast. Against the peer our loop has its optimizer, AdamW, in place of the recipe's Muon, which costs more.
+The bare step is forward, backward and optimizer on one fixed batch. The loop adds data, noise, text, checks, clipping,
+averages, log, and, in proportion to their frequency in the recipe, sheets, snapshots and checkpoints. Both are timed in
+turn, and the ratio is the median of the pairs; the same with the peer, on equal networks of its own. The documented
+peer is in float32 and not compiled; it is also timed at our precision, and with all optimizations of ours. Against the
+peer our loop uses its optimizer, AdamW, instead of the recipe's Muon, which is slower.
 """
 
 import os
@@ -23,14 +23,15 @@ import torch
 from peer_loop import peer_steps
 
 from unnoise import model_file
-from unnoise.data.dataset import open_source
+from unnoise.data.open import open_source
 from unnoise.diffusion.loss import loss
+from unnoise.pipeline import Pipeline
 from unnoise.text import tokenizer as bpe
 from unnoise.train.denoiser import DenoiserTask
-from unnoise.train.latents import Latents, tokens_of, views_of
-from unnoise.train.loop import attention, optimizers_of, train
+from unnoise.train.latents import Latents, all_views, tokenize_views
+from unnoise.train.loop import make_optimizers, plain_attention, train
 from unnoise.train.recipe import CheckpointOptions, TrainingRecipe, read_recipe
-from unnoise.train.train_recipe import card_of
+from unnoise.train.train_recipe import make_card, sheet_prompts
 
 ROOT = Path(__file__).parents[1]
 STEPS, PAIRS, PEER_PAIRS = 10, 7, 3
@@ -40,31 +41,31 @@ PEERS = {
     "peer tuned": ("bf16", True, "bf16, compiled, channels last, plain attention as ours"),
 }
 NEVER = 10**9
-RARE = ("sheet", "snapshot", "checkpoint")
+RARE = {"sheet": "sheet_every", "snapshot": "snapshot_every", "checkpoint": "every"}
 
 
 def main() -> None:
     recipe = read_recipe(ROOT / "recipes/emoji.toml")
     task = task_of(recipe)
-    fit, keep = recipe.denoiser.fit, recipe.keep
+    fit = recipe.denoiser.fit
     bare = bare_steps(task)
     next(bare)
     pairs = [(next(bare), loop_step(task, recipe)) for _ in range(PAIRS)]
     plain = statistics.median(looped for _, looped in pairs)
-    often = {name: loop_step(task, recipe, name) - plain for name in RARE}
-    rare = sum(seconds / getattr(keep, name) for name, seconds in often.items())
+    costs = {name: loop_step(task, recipe, name) - plain for name in RARE}
+    rare = sum(seconds / getattr(recipe.checkpoints, RARE[name]) for name, seconds in costs.items())
     shares = [one / (looped + rare) for one, looped in pairs]
     speeds = [fit.batch / statistics.median(column) for column in zip(*pairs, strict=True)]
     print(
         f"training   {100 * statistics.median(shares):8.1f} %     95.0 %  {speeds[0]:.1f} images/s bare, "
-        f"{speeds[1]:.1f} in the loop; " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in often.items()),
+        f"{speeds[1]:.1f} in the loop; " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in costs.items()),
         flush=True,
     )
     against(task, recipe)
 
 
 def against(task: DenoiserTask, recipe: TrainingRecipe) -> None:
-    """Print our loop's speed as a multiple of the peer's, both with AdamW; the peer has equal networks of its own."""
+    """Print the speed of our loop as a multiple of the peer's, both with AdamW, on equal networks."""
     recipe = replace(recipe, denoiser=replace(recipe.denoiser, fit=replace(recipe.denoiser.fit, optimizer="adamw")))
     eager = replace(recipe, denoiser=replace(recipe.denoiser, fit=replace(recipe.denoiser.fit, compile=False)))
     loops = [peer_steps(task_of(eager), STEPS // 2, precision, tuned) for precision, tuned, _ in PEERS.values()]
@@ -75,43 +76,44 @@ def against(task: DenoiserTask, recipe: TrainingRecipe) -> None:
     for i, (name, (_, _, detail)) in enumerate(PEERS.items(), 1):
         ratio = statistics.median(row[i] / row[0] for row in rounds)
         speeds = [batch / statistics.median(row[j] for row in rounds) for j in (i, 0)]
-        asked = "1.30" if name == "peer" else ""
+        bound = "1.30" if name == "peer" else ""
         print(
-            f"{name:10} {ratio:9.2f}  {asked:>9}  {speeds[0]:.1f} images/s in the loop of diffusers "
+            f"{name:10} {ratio:9.2f}  {bound:>9}  {speeds[0]:.1f} images/s in the loop of diffusers "
             f"{diffusers.__version__}, {speeds[1]:.1f} in ours; {detail}",
             flush=True,
         )
 
 
 def task_of(recipe: TrainingRecipe) -> DenoiserTask:
-    """Make the recipe's denoiser on random latents with the real captions."""
-    source = open_source(recipe.data.source, recipe.data.size)
-    views = views_of(source, replace(recipe.data, views=1), recipe.seed)
+    """Make the denoiser task of the recipe, with random latents and the real captions."""
+    dataset = open_source(recipe.data.source, recipe.data.size)
+    views = all_views(dataset, replace(recipe.data, views=1), recipe.seed)
     tokenizer = bpe.train((view.caption for view in views), recipe.denoiser.text.vocab)
-    pipeline = model_file.build(card_of(recipe, source, None, tokenizer))
+    pipeline = Pipeline.of(model_file.build(make_card(recipe, dataset, None, tokenizer)))
     for net in pipeline.networks().values():
         net.to(memory_format=torch.channels_last)
-    ids, lengths = tokens_of(views, tokenizer, recipe.denoiser.text.length)
+    ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
     size = recipe.data.size
-    x0 = torch.randn(len(source), 1, *pipeline.space.shape(size, size)).half()
-    return DenoiserTask(recipe, source, Latents(x0, ids[:, None], lengths[:, None]), pipeline)
+    x0 = torch.randn(len(dataset), 1, *pipeline.space.shape(size, size)).half()
+    latents = Latents(x0, ids[:, None], lengths[:, None])
+    return DenoiserTask(recipe, dataset, latents, pipeline, sheet_prompts(recipe, dataset, tokenizer))
 
 
 def bare_steps(task: DenoiserTask) -> Iterator[float]:
-    """Give the seconds of a bare step, a mean over STEPS, each time it is asked."""
-    own, batch = task.recipe.denoiser, task.recipe.denoiser.fit.batch
-    optimizers = optimizers_of(task, own.fit)
+    """Yield the seconds of a bare step, a mean over STEPS."""
+    options, batch = task.recipe.denoiser, task.recipe.denoiser.fit.batch
+    optimizers = make_optimizers(task, options.fit)
     x0 = task.latents.x0[:batch, 0].float()
     noise, sigma = torch.randn_like(x0), torch.rand(batch)
     ids, lengths = task.latents.ids[:batch, 0], task.latents.lengths[:batch, 0]
     mask = torch.arange(ids.shape[1]) < lengths[:, None]
     while True:
         began = time.perf_counter()
-        with attention(torch.device("cpu")):
+        with plain_attention(torch.device("cpu")):
             for _ in range(STEPS):
-                with torch.autocast("cpu", torch.bfloat16, enabled=own.fit.bf16):
-                    cond = task.text.net(ids, mask)
-                    error = loss(task.model, x0, noise, sigma, cond, own.weighting).mean()
+                with torch.autocast("cpu", torch.bfloat16, enabled=options.fit.bf16):
+                    cond = task.text_encoder.net(ids, mask)
+                    error = loss(task.denoiser, x0, noise, sigma, cond, options.weighting).mean()
                 error.backward()
                 for optimizer in optimizers:
                     optimizer.step()
@@ -120,17 +122,18 @@ def bare_steps(task: DenoiserTask) -> Iterator[float]:
 
 
 def loop_step(task: DenoiserTask, recipe: TrainingRecipe, each: str = "") -> float:
-    """Give the seconds of a step of the loop, a mean over STEPS, or over two steps with one of RARE at each of them."""
+    """Return the seconds of a step of the loop, a mean over STEPS, or over two steps with one of RARE at each."""
     marks: list[float] = []
 
-    def watch(progress: object) -> None:
+    def callback(progress: object) -> None:
         marks.append(time.perf_counter())
         if len(marks) > (2 if each else STEPS):
             raise StopIteration
 
-    keep: CheckpointOptions = replace(recipe.keep, **{name: 1 if name == each else NEVER for name in RARE})
+    frequency = {field: 1 if name == each else NEVER for name, field in RARE.items()}
+    checkpoints: CheckpointOptions = replace(recipe.checkpoints, **frequency)
     with tempfile.TemporaryDirectory() as folder, suppress(StopIteration):
-        train(task, replace(recipe.denoiser.fit, steps=NEVER), keep, Path(folder), watch)
+        train(task, replace(recipe.denoiser.fit, steps=NEVER), checkpoints, Path(folder), callback)
     return (marks[-1] - marks[0]) / (len(marks) - 1)
 
 

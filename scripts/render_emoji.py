@@ -1,10 +1,10 @@
-"""Render the embedded data set: every colour emoji of the Noto font as a captioned 64 x 64 picture with alpha.
+"""Render the embedded data set: every colour emoji of the Noto font as a captioned 64 x 64 image with alpha.
 
     apt install fonts-noto-color-emoji; pip install emoji; python scripts/render_emoji.py
 
-Writes `pictures.webp` (one lossless atlas, 64 pictures a row, premultiplied resampling) and `pictures.json` (for each
-picture its characters, name, other names and concept) into the package. Pictures that are equal to the pixel share one
-entry whose `also` carries the other names, so that a name never has a rival that looks the same.
+Writes `pictures.webp` (one lossless atlas, 64 images a row, premultiplied resampling) and `pictures.json` (characters,
+name, aliases and concept of each image) into the package. Images with equal pixels share one entry, whose `also` holds
+the names of the others, so that no two entries look the same.
 """
 
 import argparse
@@ -18,37 +18,37 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 HOME = Path(__file__).parents[1] / "src/unnoise/zoo/emoji"
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
-STRIKE = 109  # the one size in pixels at which the font stores its bitmaps
-CANVAS = 156  # font pixels that become one picture: a glyph is 136 wide, so about 4 of 64 pixels stay free around it
+STRIKE = 109  # the only size, in pixels, of the bitmaps of the font
+CANVAS = 156  # font pixels of an image: a glyph is 136 wide, so that its border is about 4 of 64 pixels
 SIZE = 64
 COLUMNS = 64
 SKIN = re.compile(r"\b(?:(?:medium-)?(?:light|dark)|medium) skin tone\b")
 
 
 def is_flag(characters: str) -> bool:
-    """Tell a flag of a place: two regional indicators, or the black flag with tag characters."""
+    """Return whether an emoji is the flag of a place: two regional indicators, or the black flag with tags."""
     return "\U0001f1e6" <= characters[0] <= "\U0001f1ff" or "\U000e007f" in characters
 
 
-def spoken(label: str) -> str:
+def words_of(label: str) -> str:
     """Turn `:flag_for_Norway:` into words."""
     return re.sub(r"[\s_:()“”]+", " ", label.replace("_", " ")).strip().lower()
 
 
 def names(characters: str, entry: dict) -> list[str]:
-    """List the words that name an emoji, the principal one first; places become `flag of ...`."""
+    """Return the names of an emoji, the principal one first; flags become `flag of ...`."""
     if is_flag(characters):
-        return [f"flag of {spoken(entry['en'])}"]
-    return list(dict.fromkeys(spoken(label) for label in [entry["en"], *entry.get("alias", [])]))
+        return [f"flag of {words_of(entry['en'])}"]
+    return list(dict.fromkeys(words_of(label) for label in [entry["en"], *entry.get("alias", [])]))
 
 
 def concept(name: str) -> str:
-    """Drop skin tones from a name: what stays is what the picture is of."""
+    """Return a name without skin tones."""
     return " ".join(SKIN.sub(" ", name).split())
 
 
 def render(characters: str, font: ImageFont.FreeTypeFont) -> Image.Image | None:
-    """Draw one emoji in the middle of a transparent square, or None where the font lacks it."""
+    """Draw an emoji in the centre of a transparent square; return None where the font lacks it."""
     canvas = Image.new("RGBA", (CANVAS, CANVAS))
     middle = (CANVAS / 2, CANVAS / 2)
     ImageDraw.Draw(canvas).text(middle, characters, font=font, embedded_color=True, anchor="mm")
@@ -58,7 +58,7 @@ def render(characters: str, font: ImageFont.FreeTypeFont) -> Image.Image | None:
 
 
 def collect(font: ImageFont.FreeTypeFont) -> dict[bytes, dict]:
-    """Render every emoji that the font draws as one glyph, keyed by its pixels."""
+    """Render every emoji that is one glyph of the font, keyed by its pixels."""
     one_glyph = font.getlength("\u2764\ufe0f")
     absent = render("\U0001ffff", font)
     missing = {absent.tobytes()} if absent else set()
@@ -79,14 +79,14 @@ def collect(font: ImageFont.FreeTypeFont) -> dict[bytes, dict]:
 
 
 def drop_shared(found: list[dict]) -> None:
-    """Drop every other name that also names another picture ("cat" is the cat, not the cat's face)."""
+    """Drop aliases that also name another image ("cat" is the cat, not the cat's face)."""
     uses = Counter(name for record in found for name in [record["name"], *record["also"]])
     for record in found:
         record["also"] = [name for name in record["also"] if uses[name] == 1]
 
 
 def write(found: list[dict], home: Path) -> None:
-    """Write the atlas and its records, sorted by concept so that like pictures lie together and compress."""
+    """Write the atlas and its records, sorted by concept so that similar images are adjacent and compress well."""
     rows = -(-len(found) // COLUMNS)
     atlas = Image.new("RGBA", (COLUMNS * SIZE, rows * SIZE))
     for i, record in enumerate(found):
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HOME, help="folder for pictures.webp and pictures.json")
     arguments = parser.parse_args()
     if not features.check("raqm"):
-        raise SystemExit("render_emoji: Pillow lacks raqm, which joins several characters into one emoji")
+        raise SystemExit("render_emoji: Pillow lacks raqm, which joins characters; install a Pillow with raqm")
     if not arguments.font.exists():
         raise SystemExit(f"render_emoji: no font at {arguments.font}: install fonts-noto-color-emoji or pass --font")
     rendered = collect(ImageFont.truetype(arguments.font, STRIKE)).values()
@@ -111,7 +111,7 @@ def main() -> None:
     drop_shared(found)
     write(found, arguments.out)
     concepts = {record["concept"] for record in found}
-    print(f"{len(found)} pictures of {len(concepts)} concepts in {arguments.out / 'pictures.webp'}")
+    print(f"{len(found)} images of {len(concepts)} concepts in {arguments.out / 'pictures.webp'}")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from unnoise.card import CLASSES, Card, Part, from_json, read_card, to_json
-from unnoise.diffusion.prediction import KINDS
 from unnoise.embedded import ZOO, find
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS
 
 
 def text(**changes: object) -> str:
@@ -37,14 +37,14 @@ def test_table_is_that_of_the_code() -> None:
     [
         ({"net": {"class": "os.system", "args": {"command": "true"}}}, "unknown net 'os.system': known: DiT, UNet"),
         ({"process": {"class": "flow"}}, "unknown process 'flow': did you mean 'Flow'"),
-        ({"text": {"class": "TextEncoder", "args": {"vocab": 10**12}}}, "text.args holds"),
+        ({"text": {"class": "TextEncoder", "args": {"vocab": 10**12}}}, "text.args contains"),
         ({"net": {"class": "UNet", "args": {"widths": [[[[[[1]]]]]]}}}, "nested"),
         ({"net": {"class": "UNet", "args": {"widths": [1] * 200_000}}}, "too long"),
         ({"net": {"class": "UNet", "path": "x"}}, "unknown field 'net.path'.*known: args, class"),
         ({"trust_remote_code": True}, "unknown field 'trust_remote_code'.*known: advice"),
-        ({"kind": "score"}, "kind: 'score', \"x0\" or"),
+        ({"kind": "score"}, "kind: 'score', expected \"x0\" or"),
         ({"version": 2}, "version: 2"),
-        ({"autoencoder": None}, "space Latent and autoencoder None"),
+        ({"autoencoder": None}, "space Latent with autoencoder None"),
         ({"tokenizer": None}, "not both"),
         ({"advice": {"steps": "ten"}}, "advice.steps: 'ten'"),
     ],
@@ -56,17 +56,17 @@ def test_refuses(change: dict[str, object], fault: str) -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), -(2**40)])
 def test_refuses_absurd_numbers_also_from_python(value: float) -> None:
-    with pytest.raises(InputError, match=r"process\.args holds"):
+    with pytest.raises(InputError, match=r"process\.args contains"):
         replace(tiny.CARD, process=Part("Flow", {"shift": value}))
 
 
 def test_other_files_have_no_card(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="holds no card"):
+    with pytest.raises(InputError, match="has no card"):
         read_card(tmp_path / "other.safetensors")
 
 
-def test_zoo_is_found_by_name() -> None:
+def test_embedded_models_are_found_by_name() -> None:
     assert {find(name).name for name in ZOO} == set(ZOO.values())
 
 

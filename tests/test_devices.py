@@ -14,7 +14,7 @@ from unnoise.loading import load
 CPU = torch.device("cpu")
 
 
-def test_what_is_free_is_what_the_machine_says() -> None:
+def test_free_memory_is_that_of_the_machine() -> None:
     free = memory.available(CPU)
     assert free is not None
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
@@ -31,11 +31,13 @@ def test_a_limit_of_a_control_group_counts(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (3_438_000_000, "3.44 GB"), (5.2e13, "52 TB")])
-def test_sizes_for_people(count: float, text: str) -> None:
+def test_formatted_sizes(count: float, text: str) -> None:
     assert memory.size(count) == text
 
 
-def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_fit_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model")
     monkeypatch.setattr(memory, "available", lambda device: 1_000_000)
     monkeypatch.setattr(foreign, "fill", lambda *a: pytest.fail("weights were read"))
@@ -43,11 +45,11 @@ def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path: Path, monkeypa
         load(folder)
 
 
-def test_blocked_copies_are_made_only_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocked_copies_need_free_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model")
 
     def kinds() -> set[str]:
-        return {type(module).__name__ for module in load(folder).model.modules()}
+        return {type(module).__name__ for module in load(folder).denoiser.modules()}
 
     assert "PackedConv2d" in kinds()
     needed = sum(value.numel() * 4 for net in load(folder).networks().values() for value in net.parameters())

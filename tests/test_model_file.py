@@ -42,7 +42,7 @@ def changed(path: Path, into: Path, change: Callable[[dict[str, Tensor], dict[st
     return into / "changed.safetensors"
 
 
-def test_gives_the_same_model_back(path: Path) -> None:
+def test_a_saved_model_is_loaded_unchanged(path: Path) -> None:
     made, loaded = tiny.pipeline(), load(path)
     for role, net in made.networks().items():
         for name, value in net.state_dict().items():
@@ -59,10 +59,10 @@ def test_float32_is_kept_where_asked(tmp_path: Path) -> None:
     save(tmp_path / "whole.safetensors", made, torch.float32)
     x, sigma = torch.randn(1, 4, 4, 4), torch.ones(1)
     again = load(tmp_path / "whole.safetensors")
-    assert made.text is not None
-    assert again.text is not None
-    cond, other = made.text(["a heart"])[0], again.text(["a heart"])[0]
-    assert torch.equal(made.model(x, sigma, cond), again.model(x, sigma, other))
+    assert made.text_encoder is not None
+    assert again.text_encoder is not None
+    cond, other = made.text_encoder(["a heart"])[0], again.text_encoder(["a heart"])[0]
+    assert torch.equal(made.denoiser(x, sigma, cond), again.denoiser(x, sigma, other))
 
 
 def test_library_reads_the_file(path: Path) -> None:
@@ -83,18 +83,18 @@ def test_one_changed_bit_of_a_weight_is_refused(path: Path, tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[-1000] ^= 1
     (tmp_path / "flipped.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match=r"its weights, .* are not those that its card names"):
+    with pytest.raises(InputError, match=r"its weights have the fingerprint .*, its card names"):
         load(tmp_path / "flipped.safetensors")
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda tensors, card: tensors.pop("net.enter.weight"), "lacks 1 tensors .*net.enter.weight"),
-        (lambda tensors, card: tensors.update({"net.more": torch.zeros(1)}), "has beyond need 1 .*net.more"),
+        (lambda tensors, card: tensors.pop("net.enter.weight"), "1 missing tensors .*net.enter.weight"),
+        (lambda tensors, card: tensors.update({"net.more": torch.zeros(1)}), "1 unexpected tensors .*net.more"),
         (lambda tensors, card: tensors.update({"net.enter.bias": torch.zeros(3)}), r"'net.enter.bias' is \[3\]"),
-        (lambda tensors, card: tensors.update({"net.enter.bias": torch.zeros(32).int()}), "is I32, weights are"),
-        (lambda tensors, card: card.pop("fingerprint"), "not those that its card names, none"),
+        (lambda tensors, card: tensors.update({"net.enter.bias": torch.zeros(32).int()}), "is I32, weights must be"),
+        (lambda tensors, card: card.pop("fingerprint"), "its weights have the fingerprint .*, its card names none"),
         (lambda tensors, card: card["net"]["args"].pop("widths"), "net UNet of the card: .*widths"),
         (lambda tensors, card: card["net"]["args"].update(more=1), "net UNet of the card: .*more"),
         (lambda tensors, card: card["net"]["args"].update(widths=3), "net UNet of the card"),
@@ -107,10 +107,13 @@ def test_one_changed_bit_of_a_weight_is_refused(path: Path, tmp_path: Path) -> N
         (lambda tensors, card: card["process"]["args"].update(shift="x"), "process Flow of the card"),
         (lambda tensors, card: card["process"]["args"].update(shift=-1.0), "process Flow of the card"),
         (lambda tensors, card: card["tokenizer"]["args"].update(merges=5), "tokenizer Tokenizer of the card"),
-        (lambda tensors, card: card["tokenizer"]["args"].update(merges=[[98, 99], [1, 2]]), "the parts of the card"),
+        (
+            lambda tensors, card: card["tokenizer"]["args"].update(merges=[[98, 99], [1, 2]]),
+            "the components of the card",
+        ),
     ],
 )
-def test_refuses_what_does_not_fit_together(
+def test_refuses_tensors_that_do_not_match(
     path: Path, tmp_path: Path, change: Callable[[dict[str, Tensor], dict[str, object]], object], fault: str
 ) -> None:
     began = time.process_time()
@@ -120,10 +123,10 @@ def test_refuses_what_does_not_fit_together(
     assert time.process_time() - began < 5
 
 
-def test_networks_that_do_not_join_are_refused(tmp_path: Path) -> None:
+def test_components_that_do_not_match_are_refused(tmp_path: Path) -> None:
     odd = replace(tiny.CARD, net=Part("UNet", tiny.CARD.net.args | {"context": 24}))
     save(tmp_path / "odd.safetensors", tiny.pipeline(odd))
-    with pytest.raises(InputError, match=r"the parts of the card: .*24"):
+    with pytest.raises(InputError, match=r"the components of the card: .*24"):
         load(tmp_path / "odd.safetensors")
 
 
@@ -131,7 +134,7 @@ def test_networks_that_do_not_join_are_refused(tmp_path: Path) -> None:
 def test_save_refuses_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
     made = tiny.pipeline()
     with torch.no_grad():
-        next(made.model.parameters())[0] = value
+        next(made.denoiser.parameters())[0] = value
     with pytest.raises(InputError, match=r"tensor net\.\S+ is not finite in torch.float16"):
         save(tmp_path / "bad.safetensors", made)
     assert list(tmp_path.iterdir()) == []
@@ -158,7 +161,7 @@ def test_unconditional_model_of_pixels(tmp_path: Path) -> None:
     card = replace(tiny.CARD, net=net, space=pixels, autoencoder=None, text=None, tokenizer=None)
     save(tmp_path / "grey.safetensors", tiny.pipeline(card))
     grey = load(tmp_path / "grey.safetensors")
-    assert grey.model(torch.zeros(2, 1, 4, 4), torch.ones(2), Conditioning()).shape == (2, 1, 4, 4)
+    assert grey.denoiser(torch.zeros(2, 1, 4, 4), torch.ones(2), Conditioning()).shape == (2, 1, 4, 4)
     assert grey.generate("", seed=1)[0].image.mode == "L"
 
 

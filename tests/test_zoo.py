@@ -9,10 +9,10 @@ from PIL import Image
 
 import unnoise
 from unnoise.cli.main import main
-from unnoise.data.dataset import open_source
+from unnoise.data.open import open_source
 from unnoise.data.outline import outlines
 from unnoise.embedded import ADAPTERS, find
-from unnoise.generation.prepare import picture_data
+from unnoise.generation.images import image_tensor
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 from unnoise.train import evaluate as figures
@@ -44,14 +44,14 @@ def test_the_card_states_how_it_was_made_and_how_good_it_is(emoji: Pipeline) -> 
 
 def test_names_give_their_pictures(emoji: Pipeline) -> None:
     source = open_source("emoji", 64)
-    picked = figures.chosen_pictures(source, 40, seed=0, by="concept")
-    named = figures.names(figures.drawer(emoji, 0, lambda share: None), source, picked)
+    picked = figures.choose_images(source, 40, seed=0, by="concept")
+    named = figures.evaluate_names(figures.image_generator(emoji, 0, lambda share: None), source, picked)
     assert named.share >= 0.8  # blind: 1 of 3,780
 
 
 def test_held_out_backgrounds_have_their_colour(emoji: Pipeline) -> None:
-    draw = figures.drawer(emoji, 1, lambda share: None)
-    assert figures.backgrounds(draw, open_source("emoji", 64), 16, 1).share >= 0.85
+    generate = figures.image_generator(emoji, 1, lambda share: None)
+    assert figures.evaluate_backgrounds(generate, open_source("emoji", 64), 16, 1).share >= 0.85
 
 
 def test_words_matter(emoji: Pipeline) -> None:
@@ -101,13 +101,13 @@ def test_the_adapter_is_the_models_and_draws_in_its_style(emoji: Pipeline) -> No
 def test_the_control_follows_outlines(emoji: Pipeline) -> None:
     """What is drawn along outlines has them where they are, far more than what is drawn without."""
     following = unnoise.load("emoji", control="outline")
-    shape = picture_data(emoji.generate("red heart", seed=7)[0].image)
+    shape = image_tensor(emoji.generate("red heart", seed=7)[0].image)
     lines = outlines(shape)
     control_image = Image.fromarray((lines[0, 0] * 255).byte().numpy()).convert("RGB")
     names = ["green apple", "sunflower", "cat face"]
     free, followed = emoji.generate(names, seed=3), following.generate(names, seed=3, control_image=control_image)
 
     def apart(samples: list[Sample]) -> float:
-        return float(torch.cat([outlines(picture_data(one.image)) - lines for one in samples]).square().mean())
+        return float(torch.cat([outlines(image_tensor(one.image)) - lines for one in samples]).square().mean())
 
     assert apart(followed) < 0.8 * apart(free)

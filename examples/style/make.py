@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unnoise.data.dataset import open_source
+from unnoise.data.open import open_source
 from unnoise.data.outline import outlines
-from unnoise.data.view import View, pixels_of
+from unnoise.data.view import View, render_views
 
 COUNT = 120
 INK = (0.12, 0.18, 0.45)
@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
     chosen = firsts[:: len(firsts) // COUNT][:COUNT]
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for i, drawing in zip(chosen, inked(pixels_of(source, [View(i, "") for i in chosen])), strict=True):
+    for i, drawing in zip(chosen, inked(render_views(source, [View(i, "") for i in chosen])), strict=True):
         whole = ((drawing + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
         Image.fromarray(whole).save(folder / f"{i:04d}.png")
         lines.append(json.dumps({"file_name": f"{i:04d}.png", "text": source.captions[i][0]}))

@@ -1,6 +1,6 @@
-"""What a model file says about itself: the parts it is built from, how it was trained, how it is best used.
+"""The card of a model: its networks and their arguments, its training, and its measured default settings.
 
-A card is data. It names classes of the closed table below and their constructors' arguments, and can name nothing else.
+A card is data. It can only name classes of the closed table below, with the arguments of their constructors.
 """
 
 import os
@@ -10,10 +10,10 @@ from typing import Any, Literal
 from unnoise.errors import InputError, nearest
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.strict_json import Strict, dump, parse
+from unnoise.sampling.kinds import Kind
 
-OWN = "unnoise"  # the family of models that are made here
-KEY = "unnoise"  # under which the free text of a file's header holds the card
-Kind = Literal["x0", "eps", "v", "flow"]
+OWN = "unnoise"  # the family of models of this program
+KEY = "unnoise"  # the key of the card in the metadata of a file's header
 CLASSES: dict[str, dict[str, str]] = {
     "net": {"UNet": "unnoise.nets.unet:UNet", "DiT": "unnoise.nets.dit:DiT"},
     "process": {name: f"unnoise.diffusion.process:{name}" for name in ("VP", "Table", "VE", "EDM", "Flow", "Angle")},
@@ -32,13 +32,13 @@ FORMER_NAMES = {
     "advice.image_weight": "image_guidance",
     "advice.fitted.guidance": "guidance_scale",
 }
-LARGEST = 1 << 20  # of any number among the arguments of a part
-LONGEST = 100_000  # of any list among them; a table of noise levels has about 1,000, a tokenizer up to 100,000 merges
+LARGEST = 1 << 20  # of any number in the arguments of a part
+LONGEST = 100_000  # of any list in them; a table of noise levels has about 1,000 entries, a tokenizer 100,000 merges
 
 
 @dataclass(frozen=True, slots=True)
 class Part(Strict):
-    """Name one class of the closed table and the arguments of its constructor, in plain JSON types."""
+    """Name a class of the closed table and the arguments of its constructor, in plain JSON types."""
 
     class_: str
     args: dict[str, Any] = field(default_factory=dict)
@@ -46,10 +46,13 @@ class Part(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Setting(Strict):
-    """Say how the model is best run in one number of steps, as `unnoise tune grid` found it.
+    """Describe the best settings for one number of steps, as `unnoise tune` found them.
 
-    sampler: its class and fields; levels: every level after the noisiest that the model knows, the last is 0;
-    guidance_scale: that it was fitted at; distances: in x0 from converged pictures, of the library's choice and of this.
+    Args:
+        sampler: its class and fields.
+        levels: every level after the noisiest of the model; the last is 0.
+        guidance_scale: of the measurement.
+        distances: in x0 to converged samples, of the default settings and of these.
     """
 
     sampler: Part
@@ -60,23 +63,23 @@ class Setting(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Advice(Strict):
-    """Say what was measured to work best; None leaves the choice to the library.
+    """Hold measured default settings; None leaves the choice to the library.
 
     Args:
         sampler, schedule: as the options of generation.
         steps: 1 to 1000.
         guidance_scale: 1 is off.
-        guidance_range: the guidance scales that still give sound images.
+        guidance_range: the guidance scales that give good images.
         guidance_interval: the levels between which guidance acts; None for the upper one is infinity.
         guidance_rescale: 0 to 1.
         sizes: (width, height) in pixels, the best first.
         shift: of schedules in flow time.
-        distilled_guidance: the guidance scale that a distilled network takes as an input; None where it takes none.
-        image_guidance: the guidance scale of an image that the network reads; None where it reads none.
+        distilled_guidance: the guidance scale as an input of a distilled network; None for other networks.
+        image_guidance: the guidance scale of an image input; None for a network without one.
         frames, seconds: of a video and of audio; None for other models.
         stride: frames are stride*k + 1.
         fps: frames a second.
-        fitted: at most one for each number of steps; used when neither sampler nor schedule is asked for.
+        fitted: at most one for each number of steps; used if neither sampler nor schedule is given.
     """
 
     sampler: str | None = None
@@ -99,11 +102,21 @@ class Advice(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Card(Strict):
-    """Describe a model completely, so that its file alone suffices to use it.
+    """Describe a model completely, so that its file alone is enough to use it.
 
-    fingerprint: sha256 of the weights as they lie in the file, in hexadecimal; empty until they are written; family,
-    variant: whose model it is, keys of `families.table`. Only cards of this program's own family are ever in a file;
-    those of other makers' models are made when one is loaded, and name classes that `foreign.table` lists.
+    Only cards of our own family are stored in files. The card of a foreign model is built when it is loaded, with
+    classes of `integrations.diffusers.table`.
+
+    Args:
+        name: of the model.
+        net, process, kind, space, autoencoder, text, tokenizer: what the components are built from.
+        advice: default settings.
+        licence: of the weights.
+        training: facts of its training, in plain JSON types.
+        fingerprint: sha256 of the stored weights, in hexadecimal; empty before they are written.
+        family, variant: keys of `families.table`.
+        modality: of its samples.
+        version: of this format.
     """
 
     name: str
@@ -129,7 +142,7 @@ class Card(Strict):
         for role, known in CLASSES.items():
             part = getattr(self, role)
             if part is not None and part.class_ not in known:
-                raise InputError(f"the card names an unknown {role} {part.class_!r}: {nearest(part.class_, known)}")
+                raise InputError(f"the card has an unknown {role} {part.class_!r}: {nearest(part.class_, known)}")
             if part is not None:
                 _sane(part.args, f"{role}.args")
         for setting in self.advice.fitted:
@@ -137,27 +150,29 @@ class Card(Strict):
         if (self.text is None) != (self.tokenizer is None):
             raise InputError("the card has a text encoder or a tokenizer, but not both")
         if (self.space.class_ == "Latent") != (self.autoencoder is not None):
-            raise InputError(f"the card joins the space {self.space.class_} and autoencoder {self.autoencoder}")
+            raise InputError(
+                f"the card has the space {self.space.class_} with autoencoder {self.autoencoder}: only Latent has one"
+            )
 
 
 def to_json(card: Card) -> str:
-    """Write a card as one line of JSON."""
+    """Return a card as one line of JSON."""
     return dump(card)
 
 
 def from_json(text: str, where: str) -> Card:
-    """Read a card. Raises InputError, starting with `where`, for anything that a card cannot say."""
+    """Parse a card. Raises InputError, starting with `where`, for a card that is not valid."""
     return parse(Card, text, where, FORMER_NAMES)
 
 
 def read_card(path: str | os.PathLike[str], header: Header | None = None) -> Card:
-    """Read the card of a model's file, and none of its tensors. Raises InputError where there is no sound one."""
+    """Read the card of a model file without its tensors. Raises InputError if there is no valid card."""
     text = (header or read_header(path)).metadata.get(KEY)
     if text is None:
-        raise InputError(f"{path}: holds no card: it is not a model of this program")
+        raise InputError(f"{path}: has no card: it is not a model of this program")
     card = from_json(text, f"{path}: card")
     if card.family != OWN:
-        raise InputError(f"{path}: card: family {card.family!r}: only {OWN!r} has cards in files")
+        raise InputError(f"{path}: card: family {card.family!r}: only {OWN!r} is allowed in files")
     return card
 
 
@@ -167,7 +182,9 @@ def _sane(value: Any, place: str, depth: int = 0) -> None:
             raise InputError(f"the card's {place} is too long or nested too deeply")
         for item in value.values() if isinstance(value, dict) else value:
             _sane(item, place, depth + 1)
-    elif isinstance(value, int | float) and not abs(value) <= LARGEST:  # also what is not a number
-        raise InputError(f"the card's {place} holds {value}, numbers to {LARGEST} are allowed")
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST:  # also NaN
+        raise InputError(f"the card's {place} contains {value}, numbers to {LARGEST} are allowed")
     elif isinstance(value, str) and len(value) > LONGEST:
-        raise InputError(f"the card's {place} holds a text of {len(value)} letters")
+        raise InputError(
+            f"the card's {place} contains a string of {len(value)} characters, at most {LONGEST} are allowed"
+        )

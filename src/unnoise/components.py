@@ -1,4 +1,4 @@
-"""What a model is made of: its card, denoiser, space and text encoder, and its networks by name."""
+"""The components of a model: its card, denoiser, space and text encoder, and its networks by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ CODERS = ("vae", "autoencoder")  # networks that adapters never change
 
 @dataclass(frozen=True, slots=True)
 class ImageConditioner:
-    """Make the extra input channels of a network that reads an image beside x, as inpainting networks do.
+    """Encodes an image into extra input channels of a network, such as an inpainting network.
 
     Args:
         encode: (image (1, 3, H, W) in [-1, 1], mask (1, 1, H, W) or None) -> channels (1, c, h, w) on the cells of x.
             The mask is 1 where the image is painted.
-        masked: whether the network needs a mask, and fits what it paints to what is kept.
+        masked: whether the network needs a mask.
     """
 
     encode: Callable[[Tensor, Tensor | None], Tensor]
@@ -32,14 +32,14 @@ class ImageConditioner:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Components:
-    """Hold everything that a model is made of.
+    """Hold all components of a model.
 
     Args:
-        card: what the model is, how it was trained, its measured defaults.
+        card: describes the model, its training and its default settings.
         denoiser: network, process and kind of prediction.
         space: encodes data into x0 and decodes x0 into data.
-        text_encoder: turns prompts into conditioning; None for a model without text.
-        image_conditioner: the image input of a network that cannot run without one.
+        text_encoder: encodes prompts into conditioning; None for a model without text.
+        image_conditioner: of a network that needs an image.
         diffusers_networks: the networks of a foreign model under diffusers' names; empty for a model of our own.
     """
 
@@ -63,11 +63,11 @@ class Components:
 
     @property
     def factor(self) -> int:
-        """The number of pixels that both sides of an image must be a multiple of."""
+        """The number of pixels of which both sides of an image are multiples."""
         return self.space.factor * int(getattr(self.denoiser.net, "factor", 1))
 
     def networks(self) -> dict[str, nn.Module]:
-        """Name the networks as the prefixes of their tensors in a model file."""
+        """Return the networks by the prefix of their tensors in a model file."""
         found: dict[str, nn.Module] = {"net": self.denoiser.net}
         autoencoder = getattr(self.space, "autoencoder", None)
         if isinstance(autoencoder, nn.Module):
@@ -77,6 +77,6 @@ class Components:
         return found
 
     def adaptable(self) -> dict[str, nn.Module]:
-        """Name the networks that an adapter can change, as adapter files name them."""
+        """Return the networks that an adapter can change, under their names in adapter files."""
         named = self.diffusers_networks or self.networks()
         return {name: net for name, net in named.items() if name not in CODERS}

@@ -1,4 +1,4 @@
-"""Devices: whether one works here, and how much memory is free on it."""
+"""Devices: whether a device works, and its free memory."""
 
 import os
 from pathlib import Path
@@ -8,14 +8,14 @@ import torch
 from unnoise.errors import InputError
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
-LIMITS = (  # files of the limit and of what is used, of control groups 2 and 1
+LIMITS = (  # files of the limit and the use of memory in control groups 2 and 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 
 
 def known_device(device: str | torch.device) -> torch.device:
-    """Give a device that works on this machine. Raises InputError for another."""
+    """Return a device that works on this machine. Raises InputError for another."""
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
@@ -25,7 +25,7 @@ def known_device(device: str | torch.device) -> torch.device:
 
 
 def available(device: torch.device) -> int | None:
-    """Give the bytes that can still be allocated on a device, None where nothing says it."""
+    """Return the bytes that can still be allocated on a device, None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type != "cpu":
@@ -41,14 +41,14 @@ def available(device: torch.device) -> int | None:
 
 
 def check_room(needed: int, device: torch.device, what: str, instead: str = "") -> None:
-    """Raise InputError where `needed` bytes do not fit. what: that needs them; instead: what would fit."""
+    """Raise InputError if `needed` bytes do not fit. what: the model; instead: what would fit."""
     free = available(device)
     if free is not None and needed > free:
         raise InputError(f"{what}: needs {size(needed)} on {device}, {size(free)} are free{instead and f'; {instead}'}")
 
 
 def size(count: float) -> str:
-    """Write bytes for people, in thousands: 3.4 GB."""
+    """Format a number of bytes in powers of 1000: 3.4 GB."""
     for unit in UNITS:
         if count < 1000 or unit == UNITS[-1]:
             return f"{count:.0f} {unit}" if unit in UNITS[:2] else f"{count:.3g} {unit}"
@@ -57,7 +57,7 @@ def size(count: float) -> str:
 
 
 def _free() -> int | None:
-    """Give the free memory of the machine, with what can be taken back from caches."""
+    """Return the free memory of the machine, with caches that can be released."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

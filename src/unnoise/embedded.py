@@ -1,4 +1,4 @@
-"""Find a model: a name of the closed table, whose file is part of the package, or a path to a file."""
+"""Find an embedded model, adapter or control by name, or a file by its path."""
 
 import os
 from collections.abc import Mapping
@@ -13,10 +13,7 @@ CONTROLS = {"outline": "outline.safetensors"}
 
 
 def find(model: str | os.PathLike[str], table: Mapping[str, str] = ZOO) -> Path:
-    """Give the path of a file: of a model, or of what another table names.
-
-    Raises InputError where `model` is neither a name of the table nor a path.
-    """
+    """Return the path of a file. Raises InputError if `model` is neither a name of the table nor a path."""
     name = os.fspath(model)
     if name in table:
         return Path(str(files("unnoise"))) / "zoo" / table[name]

@@ -3,21 +3,21 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from unnoise import model_file
 from unnoise.card import KEY, OWN
-from unnoise.components import Components
+from unnoise.components import Components, Dtype
 from unnoise.devices import known_device
 from unnoise.embedded import CONTROLS, find
 from unnoise.errors import InputError, nearest
 from unnoise.formats.header import read_header
-from unnoise.generation.limits import DTYPES
 from unnoise.pipeline import Pipeline
 
 PathLike = str | os.PathLike[str]
+DTYPES = get_args(Dtype)
 
 
 def load(
@@ -38,8 +38,8 @@ def load(
         device: "cpu", "cuda", "cuda:1", "mps", ...
         dtype: of the weights of a foreign model: "float32", "bfloat16" or "float16".
         components: a diffusers folder with what a foreign single file lacks, such as text encoders and tokenizers.
-        prediction_type: what a foreign network predicts, where its files do not say.
-        compile: compile the repeated block of a foreign network; its first call then takes about a minute.
+        prediction_type: of a foreign network, if its files do not state it.
+        compile: compile the repeated block of a foreign network; the first call then takes about a minute.
         control: name or file of a control, for `control_image`.
         ip_adapter: file of an IP-Adapter and folder of its image encoder, for `ip_adapter_image`.
 
@@ -47,7 +47,7 @@ def load(
         The pipeline, with weights on the device.
 
     Raises:
-        InputError: the model is unknown, damaged or incomplete, or an argument cannot act.
+        InputError: the model is unknown, damaged or incomplete, or an argument has no effect on it.
     """
     path, place = find(model), known_device(device)
     if dtype not in DTYPES:
@@ -57,7 +57,7 @@ def load(
         for name, value in foreign.items():
             if value not in ("float32", None, False):
                 raise InputError(
-                    f"{name} {str(value)!r}: only for foreign models; {path} is complete and loads as float32"
+                    f"{name} {str(value)!r}: only for foreign models; {path} is complete and is loaded as float32"
                 )
         if ip_adapter is not None:
             raise InputError(f"ip_adapter: only for foreign models, and {path} was trained by unnoise")
@@ -73,13 +73,13 @@ def load(
 def meta(
     model: PathLike, *, components: PathLike | None = None, prediction_type: Literal["eps", "v"] | None = None
 ) -> Pipeline:
-    """Make the pipeline of a model on the meta device: its shapes and costs, without weights.
+    """Build the pipeline of a model on the meta device, without weights.
 
     Args:
         model, components, prediction_type: as for `load`.
 
     Raises:
-        InputError: the model is unknown, incomplete or not sound.
+        InputError: the model is unknown, incomplete or not valid.
     """
     path = find(model)
     if _is_own(path):
@@ -98,13 +98,13 @@ def _is_own(path: Path) -> bool:
 def _with_adapters(loaded: Components, control: PathLike | None, ip_adapter: Sequence[PathLike] | None) -> Components:
     """Add a control, an IP-Adapter or both to the denoiser."""
     if control is not None and loaded.card.family == OWN:
-        from unnoise.adapters.controlnet import controlled
+        from unnoise.adapters.controlnet import with_control
 
-        return controlled(loaded, find(control, CONTROLS))
+        return with_control(loaded, find(control, CONTROLS))
     if control is not None:
-        from unnoise.integrations.diffusers.controlnet import controlled as foreign_controlled
+        from unnoise.integrations.diffusers.controlnet import with_control as with_foreign_control
 
-        loaded = foreign_controlled(loaded, Path(control))
+        loaded = with_foreign_control(loaded, Path(control))
     if ip_adapter is None:
         return loaded
     from unnoise.integrations.diffusers.ip_adapter import with_ip_adapter

@@ -24,15 +24,14 @@ from unnoise.formats.header import Header, read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
 from unnoise.text.encode import PromptEncoder
 
-WEIGHTS = ("F16", "BF16", "F32", "F64")  # what a floating tensor may be stored as
-UNSOUND = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError)
+WEIGHTS = ("F16", "BF16", "F32", "F64")  # dtypes of stored weights
+BUILD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError)
 
 
 def load(model: str | os.PathLike[str], device: str | torch.device = "cpu") -> Components:
-    """Load a model by its name in the zoo or from its file, with float32 weights.
+    """Load an embedded model by name or a model file, with float32 weights.
 
-    Raises InputError for an unknown name, for a file that is not a sound model, and for weights that the card's
-    fingerprint does not match.
+    Raises InputError for an unknown name, an invalid file, and weights that do not match the fingerprint of the card.
     """
     path, place = find(model), known_device(device)
     header = read_header(path)
@@ -43,9 +42,9 @@ def load(model: str | os.PathLike[str], device: str | torch.device = "cpu") -> C
 
 
 def meta(path: Path, header: Header | None = None) -> Components:
-    """Make the components of a model's file on the meta device: what it is and costs, without weights.
+    """Build the components of a model file on the meta device, without weights.
 
-    Raises InputError for a file that is not a sound model.
+    Raises InputError for an invalid file.
     """
     header = header or read_header(path)
     card = read_card(path, header)
@@ -58,9 +57,9 @@ def meta(path: Path, header: Header | None = None) -> Components:
 
 
 def save(path: str | os.PathLike[str], components: Components, dtype: torch.dtype = torch.float16) -> Card:
-    """Write a model's file atomically, its weights as `dtype`, and give the card with the fingerprint of those weights.
+    """Write a model file atomically and return its card with the fingerprint of the stored weights.
 
-    Raises InputError where a weight is not finite in `dtype`, or the file cannot be written.
+    Raises InputError if a weight is not finite in `dtype`, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     for role, module in components.networks().items():
@@ -78,7 +77,7 @@ def save(path: str | os.PathLike[str], components: Components, dtype: torch.dtyp
 
 
 def build(card: Card, device: str = "cpu") -> Components:
-    """Make the components that a card describes, with fresh weights. Raises InputError where it cannot be made."""
+    """Build the components of a card with new weights. Raises InputError for arguments that do not work."""
     return _make(card, "card", device)
 
 
@@ -93,9 +92,9 @@ def _make(card: Card, where: str, device: str) -> Components:
 
 
 class _Blank(TorchFunctionMode):
-    """Leave out values when networks are made on the meta device, where torch would import its compiler for them.
+    """Skip the initial values of networks on the meta device, for which torch would import its compiler.
 
-    Random numbers are not drawn, and scaling by a number is nothing: what is left is `torch.empty`, which is light.
+    Random numbers and scaling are skipped; what remains is `torch.empty`, which needs no import.
     """
 
     def __torch_function__(
@@ -112,9 +111,9 @@ class _Blank(TorchFunctionMode):
 
 def _part(role: str, part: Part, where: str, extra: Mapping[str, object] | None = None) -> Any:
     module, name = CLASSES[role][part.class_].split(":")
-    make = getattr(import_module(module), name)
+    constructor = getattr(import_module(module), name)
     with _explained(where, f"{role} {part.class_}"):
-        return make(**{name: _tuples(value) for name, value in part.args.items()}, **(extra or {}))
+        return constructor(**{name: _tuples(value) for name, value in part.args.items()}, **(extra or {}))
 
 
 def _tuples(value: Any) -> Any:
@@ -125,22 +124,22 @@ def _tuples(value: Any) -> Any:
 def _explained(where: str, what: str) -> Iterator[None]:
     try:
         yield
-    except UNSOUND as error:
+    except BUILD_ERRORS as error:
         raise InputError(f"{where}: {what} of the card: {str(error).partition(chr(10))[0]}") from None
 
 
 @contextmanager
 def _at_most(tensors: int) -> Iterator[None]:
-    """Stop the making of networks with far more parameters than the file has tensors, before they fill the memory."""
-    made = 0
+    """Stop building networks with many more parameters than the file has tensors, before they fill the memory."""
+    count = 0
 
-    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal made
-        made += parameter is not None
-        if made > 1000 + 2 * tensors:
-            raise InputError(f"the networks need more than {made} tensors, the file has {tensors}")
+    def check(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal count
+        count += parameter is not None
+        if count > 1000 + 2 * tensors:
+            raise InputError(f"the networks need more than {count} tensors, the file has {tensors}")
 
-    hook = register_module_parameter_registration_hook(count)
+    hook = register_module_parameter_registration_hook(check)
     try:
         yield
     finally:
@@ -148,40 +147,40 @@ def _at_most(tensors: int) -> Iterator[None]:
 
 
 def _match(components: Components, header: Header, where: str) -> None:
-    """Raise InputError unless the file has exactly the tensors that the networks need."""
+    """Raise InputError unless the file has exactly the tensors of the networks."""
     needed = {
         f"{role}.{name}": value
         for role, net in components.networks().items()
         for name, value in net.state_dict().items()
     }
     for fault, names in (
-        ("lacks", needed.keys() - header.tensors),
-        ("has beyond need", header.tensors.keys() - needed),
+        ("missing", needed.keys() - header.tensors),
+        ("unexpected", header.tensors.keys() - needed),
     ):
         if names:
-            few = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
-            raise InputError(f"{where}: {fault} {len(names)} tensors of the card's networks: {few}")
+            first = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            raise InputError(f"{where}: {len(names)} {fault} tensors of the card's networks: {first}")
     for name, value in needed.items():
         entry = header.tensors[name]
         if entry.shape != tuple(value.shape):
             raise InputError(f"{where}: tensor {name!r} is {list(entry.shape)}, the network needs {list(value.shape)}")
         if value.is_floating_point() and entry.dtype not in WEIGHTS:
-            raise InputError(f"{where}: tensor {name!r} is {entry.dtype}, weights are one of {', '.join(WEIGHTS)}")
+            raise InputError(f"{where}: tensor {name!r} is {entry.dtype}, weights must be one of {', '.join(WEIGHTS)}")
 
 
 def _fill(components: Components, path: Path, header: Header, device: torch.device) -> None:
-    """Read the weights one by one into the networks as float32; whole numbers stay what they are."""
+    """Load the weights one by one as float32; integers keep their dtype."""
     states: dict[str, dict[str, Tensor]] = {role: {} for role in components.networks()}
     fingerprint = Fingerprint()
     for name, stored in read_tensors(path, header):
         fingerprint.add(name, stored)
         role, _, inner = name.partition(".")
-        wanted = torch.float32 if stored.is_floating_point() else stored.dtype
-        states[role][inner] = stored.to(device, wanted, copy=True)
+        dtype = torch.float32 if stored.is_floating_point() else stored.dtype
+        states[role][inner] = stored.to(device, dtype, copy=True)
     if fingerprint.hex() != components.card.fingerprint:
         raise InputError(
-            f"{path}: its weights, {fingerprint.hex()[:12]}, are not those that its card names, "
-            f"{components.card.fingerprint[:12] or 'none'}"
+            f"{path}: its weights have the fingerprint {fingerprint.hex()[:12]}, its card names "
+            f"{components.card.fingerprint[:12] or 'none'}: the file is damaged"
         )
     for role, net in components.networks().items():
         net.load_state_dict(states.pop(role), assign=True)
@@ -189,9 +188,9 @@ def _fill(components: Components, path: Path, header: Header, device: torch.devi
 
 
 def _try(components: Components, device: torch.device, where: str) -> None:
-    """Raise InputError unless the parts fit together: one small call of each."""
+    """Raise InputError unless the components work together, by a small call of each."""
     side = 2 * components.factor
-    with _explained(where, "the parts"), torch.no_grad():
+    with _explained(where, "the components"), torch.no_grad():
         x = torch.zeros(1, *components.space.shape(side, side), device=device)
         cond = Conditioning()
         if isinstance(components.text_encoder, PromptEncoder):
@@ -201,4 +200,6 @@ def _try(components: Components, device: torch.device, where: str) -> None:
         x0 = components.denoiser(x, torch.ones(1, device=device), cond)
         data = components.space.decode(x0)
     if x0.shape != x.shape or data.shape[2:] != (side, side) or data.shape[1] not in (1, 3):
-        raise InputError(f"{where}: the card's parts do not fit together: {list(x.shape)} becomes {list(data.shape)}")
+        raise InputError(
+            f"{where}: the card's components do not match: x of shape {list(x.shape)} is decoded to {list(data.shape)}"
+        )

@@ -1,4 +1,4 @@
-"""A control file is tied to the shapes of its base, adds nothing at weight 0, and is refused where it cannot belong."""
+"""A control file works on the shapes of its base, adds nothing at scale 0, and is refused for another model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import unnoise
-from unnoise.adapters.controlnet import ControlCard, save_control, widths_of
+from unnoise.adapters.controlnet import ControlCard, save_control, unet_widths
 from unnoise.adapters.lora.compatibility import base_from
 from unnoise.card import Part
 from unnoise.errors import InputError
@@ -18,7 +18,7 @@ from unnoise.formats.header import read_header
 from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
 
-HINT = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
+CONTROL_IMAGE = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Path]:
 def file(base: tuple[Pipeline, Path]) -> Path:
     """A control with random weights, also where it begins at zero."""
     pipeline, path = base
-    about = ControlCard(base_from(pipeline.card), widths_of(pipeline), pipeline.space.factor, 16)
+    about = ControlCard(base_from(pipeline.card), unet_widths(pipeline), pipeline.space.factor, 16)
     torch.manual_seed(3)
-    control = about.made()
+    control = about.build()
     for parameter in control.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_control(path.with_name("control.safetensors"), control, about)
@@ -50,51 +50,55 @@ def changed(file: Path, name: str, value: torch.Tensor | None) -> Path:
     return other
 
 
-def test_it_follows_and_the_base_stays(base: tuple[Pipeline, Path], file: Path) -> None:
+def test_a_control_acts_and_the_base_does_not_change(base: tuple[Pipeline, Path], file: Path) -> None:
     pipeline, path = base
-    following = unnoise.load(path, control=file)
+    with_control = unnoise.load(path, control=file)
     before = pipeline.generate("a dog", seed=1)[0]
-    followed, unheard = (following.generate("a dog", seed=1, control_image=HINT, control_scale=w)[0] for w in (1, 0))
+    followed, without = (
+        with_control.generate("a dog", seed=1, control_image=CONTROL_IMAGE, control_scale=w)[0] for w in (1, 0)
+    )
     assert not torch.allclose(followed.x0, before.x0, atol=1e-2)
-    assert torch.allclose(unheard.x0, before.x0, atol=1e-6)
+    assert torch.allclose(without.x0, before.x0, atol=1e-6)
     assert pipeline.generate("a dog", seed=1)[0].image.tobytes() == before.image.tobytes()
 
 
-def test_a_hint_needs_a_control_and_a_control_a_hint(base: tuple[Pipeline, Path], file: Path) -> None:
-    with pytest.raises(InputError, match="hint: 'tiny' reads none; load it with a control"):
-        base[0].generate("a dog", control_image=HINT)
-    with pytest.raises(InputError, match="no picture for it is given"):
+def test_a_control_image_needs_a_control_and_a_control_an_image(base: tuple[Pipeline, Path], file: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"control_image: 'tiny' was loaded without control; use load\(..., control=...\)"
+    ):
+        base[0].generate("a dog", control_image=CONTROL_IMAGE)
+    with pytest.raises(InputError, match="control_image: none is given, and 'tiny' was loaded with control"):
         unnoise.load(base[1], control=file).generate("a dog")
 
 
 def test_another_architecture_is_refused(file: Path, tmp_path: Path) -> None:
     tiny.saved(tmp_path / "wide.safetensors", net=Part("UNet", tiny.CARD.net.args | {"widths": [32, 64]}))
-    with pytest.raises(InputError, match=r"beside 'tiny', of widths \[32, 32\]; 'tiny' is unnoise of widths"):
+    with pytest.raises(InputError, match=r"a control for 'tiny', of widths \[32, 32\]; 'tiny' is unnoise of widths"):
         unnoise.load(tmp_path / "wide.safetensors", control=file)
     dit = Part("DiT", {"channels": 4, "width": 64, "depth": 1, "context": 16, "vector": 16})
     save(tmp_path / "dit.safetensors", tiny.pipeline(replace(tiny.CARD, net=dit)))
-    with pytest.raises(InputError, match="beside a U-Net of this program, and 'tiny' is a DiT"):
+    with pytest.raises(InputError, match="control: needs a U-Net of this program; 'tiny' is a DiT"):
         unnoise.load(tmp_path / "dit.safetensors", control=file)
 
 
-def test_another_base_of_the_same_shapes_is_said(file: Path, tmp_path: Path) -> None:
+def test_another_base_of_the_same_shapes_is_warned_of(file: Path, tmp_path: Path) -> None:
     save(tmp_path / "other.safetensors", tiny.pipeline(replace(tiny.CARD, name="other"), seed=1))
-    with pytest.warns(UserWarning, match="was trained beside 'tiny' of weights .* is used beside 'other' of weights"):
+    with pytest.warns(UserWarning, match="trained on 'tiny' with weights .* used on 'other' with weights"):
         unnoise.load(tmp_path / "other.safetensors", control=file)
 
 
-def test_what_is_damaged_is_refused(base: tuple[Pipeline, Path], file: Path) -> None:
+def test_a_damaged_file_is_refused(base: tuple[Pipeline, Path], file: Path) -> None:
     path = base[1]
     name = "enter.weight"
     whole = load_file(file)[name]
-    for value, says in (
-        (torch.full_like(whole, torch.nan), "holds NaN"),
+    for value, message in (
+        (torch.full_like(whole, torch.nan), "contains NaN"),
         (whole[:, :1].contiguous(), "size mismatch"),
         (None, "enter.weight"),
     ):
-        with pytest.raises(InputError, match=says):
+        with pytest.raises(InputError, match=message):
             unnoise.load(path, control=changed(file, name, value))
-    with pytest.raises(InputError, match=r"no control of this program, its header has no unnoise\.control"):
+    with pytest.raises(InputError, match=r"not a control of this program; its header has no unnoise\.control"):
         unnoise.load(path, control=path)
     with pytest.raises(InputError, match="unknown control 'outlin'"):
         unnoise.load(path, control="outlin")

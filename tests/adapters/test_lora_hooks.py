@@ -1,4 +1,4 @@
-"""Adapters are worn, injected and ejected as the definition says, each request and each row with its own."""
+"""Adapters are applied by hooks and merged as defined, with scales of their own for each request and each row."""
 
 import threading
 from pathlib import Path
@@ -14,16 +14,15 @@ from unnoise.adapters.lora.hooks import ActiveAdapters, PerSampleLora
 from unnoise.adapters.lora.inject import eject, inject, injected
 from unnoise.adapters.lora.rank import extracted, nearest_low, resized
 from unnoise.adapters.lora.read import Adapter, layers_of, read
-from unnoise.adapters.lora.targets import chosen, layers
+from unnoise.adapters.lora.targets import layers, select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.adapters.lora.write import write
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.errors import InputError
-from unnoise.generation.prepare import RawInputs
 from unnoise.pipeline import Pipeline
 
-KINDS = ("low", "loha", "tucker", "lokr", "whole", "dora")
+KINDS = ("low", "loha", "tucker", "lokr", "full", "dora")
 
 
 def delta(kind: str, weight: Tensor, generator: torch.Generator) -> Delta:
@@ -69,32 +68,32 @@ def weights(pipeline: Pipeline) -> dict[str, Tensor]:
     }
 
 
-def drawn(pipeline: Pipeline, *worn: tuple[Adapter, float]) -> Tensor:
-    return pipeline.generate("a cat", seed=3, size=16, steps=3, lora=dict(worn))[0].x0
+def drawn(pipeline: Pipeline, *adapters: tuple[Adapter, float]) -> Tensor:
+    return pipeline.generate("a cat", seed=3, size=16, steps=3, lora=dict(adapters))[0].x0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_worn_is_what_is_injected(base: Pipeline, kind: str) -> None:
-    """Two ways to one definition: branches beside the layers, and changed weights."""
+def test_hooks_and_merged_weights_agree(base: Pipeline, kind: str) -> None:
+    """Branches at the layers and changed weights compute the same."""
     first, second = adapter(base, kind, 1), adapter(base, "low", 2)
     before, plain = weights(base), drawn(base)
-    worn = drawn(base, (first, 0.6), (second, -0.3))
+    hooked = drawn(base, (first, 0.6), (second, -0.3))
     held = layers_of(base, first.deltas)
     expected = {name: module.weight.clone() for name, module in held.items()}
-    for one, share in ((first, 0.6), (second, -0.3)):
+    for one, scale in ((first, 0.6), (second, -0.3)):
         for name, module in held.items():
-            expected[name] += share * one.deltas[name].change(module.weight)
+            expected[name] += scale * one.deltas[name].change(module.weight)
     with injected(base, [(first, 0.6), (second, -0.3)]):
         for name, module in layers_of(base, first.deltas).items():
             assert torch.allclose(module.weight, expected[name], atol=1e-5)
-        assert (drawn(base) - worn).abs().max() < 2e-4
-    assert (worn - plain).abs().max() > 0.01
+        assert (drawn(base) - hooked).abs().max() < 2e-4
+    assert (hooked - plain).abs().max() > 0.01
     after = weights(base)
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert torch.equal(drawn(base), plain)
 
 
-def test_ejecting_puts_back_the_very_tensors(base: Pipeline) -> None:
+def test_ejecting_restores_the_same_tensors(base: Pipeline) -> None:
     one = adapter(base, seed=4)
     parameters = {name: module.weight for name, module in layers_of(base, one.deltas).items()}
     before = inject(base, [(one, 1.0)])
@@ -103,27 +102,27 @@ def test_ejecting_puts_back_the_very_tensors(base: Pipeline) -> None:
     assert all(module.weight is parameters[name] for name, module in layers_of(base, one.deltas).items())
 
 
-def test_rows_of_one_call_wear_their_own(base: Pipeline) -> None:
-    """What a server needs: one call, and each row as if it were alone with its adapters."""
+def test_rows_of_one_call_have_scales_of_their_own(base: Pipeline) -> None:
+    """One call gives each row the output that it has alone with its adapters."""
     first, second = adapter(base, "low", 5, ("net",)), adapter(base, "loha", 6, ("net",))
-    wardrobe = ActiveAdapters(base, [(first, 1.0), (second, 1.0)])
-    model = Denoiser(PerSampleLora(base.denoiser.net, wardrobe), base.denoiser.process, base.denoiser.kind)
+    active = ActiveAdapters(base, [(first, 1.0), (second, 1.0)])
+    model = Denoiser(PerSampleLora(base.denoiser.net, active), base.denoiser.process, base.denoiser.kind)
     assert base.text_encoder is not None
     cond = base.text_encoder(["a cat"])[0]
     x, sigma = torch.randn(4, *base.space.shape(16, 16), generator=torch.Generator().manual_seed(1)), torch.ones(4)
     amounts = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 0.5], [0.3, -0.7]])
     given = cond.rows([0] * 4)
-    told = Conditioning(tokens=given.tokens, mask=given.mask, vector=given.vector, adapters=amounts)
+    scaled = Conditioning(tokens=given.tokens, mask=given.mask, vector=given.vector, adapter_scales=amounts)
     with torch.no_grad():
-        with wardrobe.on():
-            together = model(x, sigma, told)
+        with active.on():
+            together = model(x, sigma, scaled)
         for row, (one, other) in enumerate(amounts.tolist()):
             with ActiveAdapters(base, [(first, one), (second, other)]).on():
                 alone = base.denoiser(x[row : row + 1], sigma[:1], cond)
             assert (together[row] - alone[0]).abs().max() < 1e-4
 
 
-def test_other_threads_do_not_wear_it(base: Pipeline) -> None:
+def test_other_threads_are_not_affected(base: Pipeline) -> None:
     one = adapter(base, seed=7)
     plain, found = drawn(base), []
     with ActiveAdapters(base, [(one, 1.0)]).on():
@@ -134,7 +133,7 @@ def test_other_threads_do_not_wear_it(base: Pipeline) -> None:
     assert torch.equal(found[0], plain)
 
 
-def test_nothing_is_left_behind(base: Pipeline) -> None:
+def test_no_hook_is_left_after_an_error(base: Pipeline) -> None:
     one = adapter(base, seed=8)
     plain = drawn(base)
     with pytest.raises(ZeroDivisionError), ActiveAdapters(base, [(one, 1.0)]).on():
@@ -143,39 +142,38 @@ def test_nothing_is_left_behind(base: Pipeline) -> None:
     assert torch.equal(drawn(base), plain)
 
 
-def test_an_image_says_what_it_wore_and_is_drawn_again(base: Pipeline, tmp_path: Path) -> None:
+def test_the_metadata_of_an_image_has_its_adapters_and_it_is_drawn_again(base: Pipeline, tmp_path: Path) -> None:
     write(tmp_path / "one.safetensors", adapter(base, seed=9), dtype=torch.float32)
     one = read(tmp_path / "one.safetensors", base)
     sample = base.generate("a cat", seed=3, size=16, steps=3, lora={one: 0.5})[0]
-    (worn,) = sample.recipe.adapters
-    assert (worn.name, worn.weight) == ("one.safetensors", 0.5)
-    handed = RawInputs(adapters=((one, 1.0),))  # the recipe says how much
-    assert torch.equal(base.replay(sample.recipe, handed).x0, sample.x0)
+    (applied,) = sample.metadata.adapters
+    assert (applied.name, applied.weight) == ("one.safetensors", 0.5)
+    assert torch.equal(base.replay(sample.metadata, lora={one: 1.0}).x0, sample.x0)  # the metadata has the weight
     with pytest.raises(InputError, match=r"drawn with 'one\.safetensors'"):
-        base.replay(sample.recipe)
+        base.replay(sample.metadata)
     write(tmp_path / "two.safetensors", adapter(base, seed=10), dtype=torch.float32)
     with pytest.raises(InputError, match="give that file"):
-        base.replay(sample.recipe, RawInputs(adapters=((read(tmp_path / "two.safetensors", base), 0.5),)))
+        base.replay(sample.metadata, lora={read(tmp_path / "two.safetensors", base): 0.5})
     plain = base.generate("a cat", seed=3, size=16, steps=3)[0]
-    with pytest.raises(InputError, match="lora: 1 are given, and the picture was drawn with 0"):
-        base.replay(plain.recipe, handed)
+    with pytest.raises(InputError, match="lora: 1 given, and the sample was drawn with 0"):
+        base.replay(plain.metadata, lora=one)
 
 
 @pytest.mark.parametrize("dora", [False, True])
-def test_what_is_learned_is_what_is_written(base: Pipeline, tmp_path: Path, dora: bool) -> None:
-    """The branches of training, the file, and what is read of it answer alike."""
-    names = chosen(base.adaptable(), ["attention", "convolution", "text"])
+def test_the_trained_adapter_is_the_written_one(base: Pipeline, tmp_path: Path, dora: bool) -> None:
+    """The branches in training and the adapter that is read from the file give the same output."""
+    names = select_layers(base.adaptable(), ["attention", "convolution", "text"])
     torch.manual_seed(1)
-    learned = TrainableLora(base.adaptable(), names, rank=4, alpha=2.0, dora=dora).eval()
+    trained = TrainableLora(base.adaptable(), names, rank=4, alpha=2.0, dora=dora).eval()
     plain = drawn(base)
-    with learned.on(), torch.no_grad():
-        assert (drawn(base) - plain).abs().max() < 1e-4, "B begins at zero, and magnitudes at the base's"
-    for up in learned.up:
+    with trained.on(), torch.no_grad():
+        assert (drawn(base) - plain).abs().max() < 1e-4, "B starts at zero, and magnitudes at those of the base"
+    for up in trained.up:
         torch.nn.init.normal_(up, std=0.2)
-    with learned.on(), torch.no_grad():
+    with trained.on(), torch.no_grad():
         here = drawn(base)
-    made = Adapter("l", learned.deltas(), about=LoraCard(base_from(base.card), "ink"))
-    write(tmp_path / "l.safetensors", made, dtype=torch.float32)
+    result = Adapter("l", trained.deltas(), about=LoraCard(base_from(base.card), "ink"))
+    write(tmp_path / "l.safetensors", result, dtype=torch.float32)
     found = read(tmp_path / "l.safetensors", base)
     assert found.about is not None
     assert found.about.trigger == "ink"
@@ -207,7 +205,7 @@ def test_the_nearest_of_a_rank_is_no_further_than_any_other() -> None:
         assert (noisy.change(change) - change).square().sum() >= gap
 
 
-def test_what_was_merged_is_extracted(tmp_path: Path) -> None:
+def test_a_merged_adapter_is_extracted(tmp_path: Path) -> None:
     first, second = tiny.saved(tmp_path / "a.safetensors"), tiny.saved(tmp_path / "b.safetensors")
     one = adapter(first, "low", 12)
     inject(second, [(one, 0.5)])
@@ -222,7 +220,7 @@ def test_what_was_merged_is_extracted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["peft", "kohya"])
-def test_layouts_hold_the_same(base: Pipeline, tmp_path: Path, layout: str) -> None:
+def test_layouts_store_the_same(base: Pipeline, tmp_path: Path, layout: str) -> None:
     for kind in KINDS if layout == "kohya" else ("low", "dora"):
         one = adapter(base, kind, 13)
         write(tmp_path / f"{kind}.safetensors", one, layout, torch.float32)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""Files of PEFT, diffusers, kohya and LyCORIS are read as the definition says; ours are read so by diffusers and PEFT.
+"""Files of PEFT, diffusers, kohya and LyCORIS are read as defined, and diffusers and PEFT read ours in the same way.
 
-Ranks and alphas are mixed in every file, so that one number for all layers is a failure.
+Ranks and alphas differ within every file, so that one number for all layers fails.
 """
 
 import json
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 def config(dora: bool = False, **more: Any) -> LoraConfig:
-    """Adapt attention, feed-forward and convolutions, to_k and to_v with a rank and an alpha of their own."""
+    """Adapt attention, feed-forward and convolutions; to_k has another rank and to_v another alpha."""
     targets = ["to_q", "to_k", "to_v", "to_out.0", "proj_out", "ff.net.0.proj", "ff.net.2"]
     return LoraConfig(
         r=4, lora_alpha=8, target_modules=targets, rank_pattern={"to_k": 6}, alpha_pattern={"to_v": 3}, use_dora=dora,
@@ -52,7 +52,7 @@ def denoiser(pipe: Any) -> tuple[str, nn.Module]:
 
 
 def randomised(net: nn.Module) -> nn.Module:
-    """Give an adapter that was put in by PEFT random weights, also where it begins at zero."""
+    """Give an adapter of PEFT random weights, also where they start at zero."""
     for name, parameter in net.named_parameters():
         if "lora_" in name or "hada_" in name or "lokr_" in name:
             nn.init.normal_(parameter, std=0.1 if "lora_" in name else 0.5)
@@ -62,7 +62,7 @@ def randomised(net: nn.Module) -> nn.Module:
 
 
 def changes(net: nn.Module) -> dict[str, Tensor]:
-    """Give what PEFT adds to each layer."""
+    """Return what PEFT adds to each layer."""
     found = {}
     for name, module in net.named_modules():
         if hasattr(module, "get_delta_weight"):
@@ -70,21 +70,21 @@ def changes(net: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def assert_same_changes(pipeline: Pipeline, adapter: Adapter, root: str, wanted: Mapping[str, Tensor]) -> None:
-    """Hold every change of a root to the peer's, and that none is missing."""
+def assert_same_changes(pipeline: Pipeline, adapter: Adapter, root: str, expected: Mapping[str, Tensor]) -> None:
+    """Compare every change of a root with the reference, and check that none is missing."""
     own = {name.partition(".")[2]: delta for name, delta in adapter.deltas.items() if name.startswith(f"{root}.")}
-    assert own.keys() == wanted.keys()
+    assert own.keys() == expected.keys()
     held = layers_of(pipeline, adapter.deltas)
-    for name, change in wanted.items():
-        made = own[name].change(held[f"{root}.{name}"].weight)
-        assert (made - change).abs().max() <= 1e-4 * max(1.0, float(change.abs().max())), name
-        assert change.abs().max() > 1e-3, "a change that is nothing compares nothing"
+    for name, change in expected.items():
+        ours = own[name].change(held[f"{root}.{name}"].weight)
+        assert (ours - change).abs().max() <= 1e-4 * max(1.0, float(change.abs().max())), name
+        assert change.abs().max() > 1e-3, "a zero change tests nothing"
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @pytest.mark.parametrize("family", [family for family in PIPES if family not in WITHOUT])
 def test_both_ways_with_diffusers(tmp_path: Path, family: str) -> None:
-    """Diffusers writes, we read; we write, diffusers reads: the denoiser of every family, the text where it can."""
+    """Files of diffusers are read here and ours by diffusers: all denoisers, and text encoders if supported."""
     torch.manual_seed(0)
     peer = PIPES[family](tmp_path)
     model = peers.saved(peer, tmp_path / "model")
@@ -103,7 +103,7 @@ def test_both_ways_with_diffusers(tmp_path: Path, family: str) -> None:
     peer.save_lora_weights(tmp_path / "theirs", **layers, **metadata)
     pipeline = unnoise.load(model)
     adapter = read(tmp_path / "theirs" / "pytorch_lora_weights.safetensors", pipeline)
-    assert all("larger than what it changes" in note for note in adapter.notes)  # the layers are tiny
+    assert all("larger than the layers that it changes" in note for note in adapter.notes)  # the layers are tiny
     for name in (root, *texts):
         assert_same_changes(pipeline, adapter, name, changes(getattr(peer, name)))
 
@@ -114,19 +114,19 @@ def test_both_ways_with_diffusers(tmp_path: Path, family: str) -> None:
     again.load_lora_weights(str(tmp_path), weight_name="ours.safetensors")
     for name in (root, *texts):
         found = changes(getattr(again, name))
-        wanted = changes(getattr(peer, name))
-        assert found.keys() == wanted.keys()
-        assert all(torch.allclose(found[key], wanted[key], atol=1e-5) for key in wanted)
+        expected = changes(getattr(peer, name))
+        assert found.keys() == expected.keys()
+        assert all(torch.allclose(found[key], expected[key], atol=1e-5) for key in expected)
 
 
 @pytest.mark.parametrize("start", ["lora_unet_", "diffusion_model."])
 @pytest.mark.parametrize("family", ["sd1", "sdxl", "flux1", "sd3", "pixart", "sana"])
-def test_makers_names_mean_the_makers_layers(tmp_path: Path, family: str, start: str) -> None:
-    """Make a change for each of the maker's weights: cut as `read` cuts it, it is what the maker's network gets."""
+def test_original_names_change_the_original_layers(tmp_path: Path, family: str, start: str) -> None:
+    """A change of each original weight, split by `read`, is the change of the original network."""
     generator = torch.Generator().manual_seed(1)
     peer = PIPES[family](tmp_path)
     root, net = denoiser(peer)
-    whole = MAKERS[family](net)
+    whole = ORIGINAL[family](net)
     file: dict[str, Tensor] = {}
     expected: dict[str, Tensor] = {}
     for k, (name, tensor) in enumerate(whole.items()):
@@ -148,12 +148,12 @@ def test_makers_names_mean_the_makers_layers(tmp_path: Path, family: str, start:
     with torch.no_grad():
         for name, delta in adapter.deltas.items():
             held[name].weight.add_(delta.change(held[name].weight))
-    merged = MAKERS[family](pipeline.diffusers_networks[root])
+    merged = ORIGINAL[family](pipeline.diffusers_networks[root])
     for name, change in expected.items():
         assert torch.allclose(merged[name], whole[name] + change, atol=1e-4), name
 
 
-MAKERS = {
+ORIGINAL = {
     "sd1": ldm_names.unet,
     "sdxl": ldm_names.unet,
     "sd3": lambda net: maker_names.sd3(net.state_dict()),
@@ -164,8 +164,8 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora", "rslora", "loha", "lokr", "lokr-whole", "lokr-both"])
-def test_what_peft_saves_is_read(tmp_path: Path, kind: str) -> None:
-    """A folder of PEFT, with its configuration beside the file."""
+def test_files_of_peft_are_read(tmp_path: Path, kind: str) -> None:
+    """A folder of PEFT, with its configuration next to the file."""
     torch.manual_seed(2)
     peer = test_foreign_sd.pipe(tmp_path)
     pipeline = unnoise.load(peers.saved(peer, tmp_path / "model"))
@@ -192,8 +192,8 @@ def test_what_peft_saves_is_read(tmp_path: Path, kind: str) -> None:
     assert (ours - plain).abs().max() > 0.01
 
 
-def test_kohya_of_ours_is_read_by_diffusers_with_one_alpha(tmp_path: Path) -> None:
-    """Diffusers takes the commonest alpha for every attention, so ours has but one; text and denoiser."""
+def test_diffusers_reads_our_kohya_files_with_one_alpha(tmp_path: Path) -> None:
+    """Diffusers applies the commonest alpha to every attention layer, so our files have only one."""
     torch.manual_seed(3)
     peer = test_foreign_sd.pipe(tmp_path)
     model = peers.saved(peer, tmp_path / "model")
@@ -208,13 +208,13 @@ def test_kohya_of_ours_is_read_by_diffusers_with_one_alpha(tmp_path: Path) -> No
     write(tmp_path / "ours.safetensors", adapter, "kohya", torch.float32)
     again = type(peer).from_pretrained(model)
     again.load_lora_weights(str(tmp_path), weight_name="ours.safetensors")
-    wanted, found = changes(peer.unet), changes(again.unet)
-    assert found.keys() == wanted.keys()
-    assert all(torch.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
+    expected, found = changes(peer.unet), changes(again.unet)
+    assert found.keys() == expected.keys()
+    assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
 
 
-def test_alphas_are_read_module_by_module_where_diffusers_takes_one_for_all(tmp_path: Path) -> None:
-    """The fault is the peer's: this test says where, and that we follow the definition."""
+def test_alphas_are_read_by_module_where_diffusers_applies_one_to_all(tmp_path: Path) -> None:
+    """The fault is in diffusers: this test shows where, and that we follow the definition."""
     peer = test_foreign_sd.pipe(tmp_path)
     model = peers.saved(peer, tmp_path / "model")
     pipeline = unnoise.load(model)
@@ -239,12 +239,12 @@ def test_alphas_are_read_module_by_module_where_diffusers_takes_one_for_all(tmp_
     again = type(peer).from_pretrained(model)
     again.load_lora_weights(str(tmp_path), weight_name="mixed.safetensors")
     theirs = changes(again.unet)
-    assert (theirs[layers[0]] - right[layers[0]]).abs().max() > 0.1, "the peer was mended: say so in docs/lora.md"
+    assert (theirs[layers[0]] - right[layers[0]]).abs().max() > 0.1, "diffusers has fixed this: update docs/lora.md"
 
 
 @pytest.mark.parametrize("pipe", [test_foreign_flux.pipe, test_foreign_sd3.pipe])
-def test_fused_layers_of_lycoris_are_cut(tmp_path: Path, pipe: Any) -> None:
-    """LoHa and LoKr of a fused weight: their rows are those of the whole product."""
+def test_fused_layers_of_lycoris_are_split(tmp_path: Path, pipe: Any) -> None:
+    """LoHa and LoKr of a fused weight: each layer gets its rows of the whole product."""
     peer = pipe(tmp_path)
     pipeline = unnoise.load(peers.saved(peer, tmp_path / "model"))
     name = "double_blocks_0_img_attn_qkv" if pipeline.card.family == "flux1" else "joint_blocks_0_x_block_attn_qkv"

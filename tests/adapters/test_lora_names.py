@@ -1,6 +1,6 @@
-"""Every layer of every family is found under every name that files give it, and fused names are cut where makers fuse.
+"""Every layer of every family is found under every name that files use, and fused layers are split.
 
-The makers' names are those of the tests of single files, where diffusers' own converters vouch for them.
+The original names are those of the tests of single files, which diffusers' own converters confirm.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from integrations import (
 )
 from torch import Tensor, nn
 
-from unnoise.adapters.lora import layouts as makers
+from unnoise.adapters.lora import layouts
 from unnoise.adapters.lora.names import Names
 from unnoise.adapters.lora.targets import layers
 
@@ -45,7 +45,7 @@ PIPES: dict[str, Callable[[Path], Any]] = {
     "ltx": lambda _: test_foreign_ltx.pipe(),
     "stable-audio": lambda _: test_foreign_stable_audio.pipe(),
 }
-MAKERS: dict[str, Callable[[Any], dict[str, Tensor]]] = {
+ORIGINAL: dict[str, Callable[[Any], dict[str, Tensor]]] = {
     "sd1": lambda net: ldm_names.unet(net),
     "sd2": lambda net: ldm_names.unet(net),
     "sdxl": lambda net: ldm_names.unet(net),
@@ -75,45 +75,45 @@ def test_every_layer_is_found_under_every_name_of_diffusers(tmp_path: Path, fami
                 starts |= {"", "lora_unet_", "lora_transformer_", "diffusion_model."}
             plain = path.replace(".", "_")
             for start in starts:
-                for place in names.places(start + (plain if start.endswith("_") else path)):
-                    assert (place.root, place.layer) == wanted, start
-                assert names.places(start + (plain if start.endswith("_") else path)), (start, path)
+                for target in names.targets(start + (plain if start.endswith("_") else path)):
+                    assert (target.root, target.layer) == wanted, start
+                assert names.targets(start + (plain if start.endswith("_") else path)), (start, path)
             if root in TEXTS:
                 for words in ("", "text_model_") if "encoder_layers" in plain else ("",):
-                    (place,) = names.places(TEXTS[root] + words + plain.removeprefix("text_model_"))
-                    assert (place.root, place.layer) == wanted
+                    (target,) = names.targets(TEXTS[root] + words + plain.removeprefix("text_model_"))
+                    assert (target.root, target.layer) == wanted
 
 
 def test_old_names_of_attention_are_found(tmp_path: Path) -> None:
     roots = roots_of(test_foreign_sd.pipe(tmp_path))
     names = Names(roots, "sd1")
     block = "mid_block.attentions.0.transformer_blocks.0.attn1"
-    assert names.places(f"unet.{block}.processor.to_q")[0].layer == f"{block}.to_q"
-    assert names.places(f"unet.{block}.processor.to_out")[0].layer == f"{block}.to_out.0"
-    (place,) = names.places("text_encoder.text_model.encoder.layers.0.self_attn.q_proj")
-    assert place.layer.endswith("encoder.layers.0.self_attn.q_proj")
-    assert place.root == "text_encoder"
+    assert names.targets(f"unet.{block}.processor.to_q")[0].layer == f"{block}.to_q"
+    assert names.targets(f"unet.{block}.processor.to_out")[0].layer == f"{block}.to_out.0"
+    (target,) = names.targets("text_encoder.text_model.encoder.layers.0.self_attn.q_proj")
+    assert target.layer.endswith("encoder.layers.0.self_attn.q_proj")
+    assert target.root == "text_encoder"
 
 
-@pytest.mark.parametrize("family", MAKERS)
-def test_makers_names_lead_to_the_weights_that_makers_mean(tmp_path: Path, family: str) -> None:
-    """The maker's tensor, cut as `places` says, is the network's own, and no two layers have the same numbers."""
+@pytest.mark.parametrize("family", ORIGINAL)
+def test_original_names_lead_to_the_original_weights(tmp_path: Path, family: str) -> None:
+    """The original tensor, split as `targets` says, is the network's own, and no two layers have the same numbers."""
     roots = roots_of(PIPES[family](tmp_path))
     net = next(net for root, net in roots.items() if root in ("unet", "transformer"))
     own = dict(layers(net))
     names, found = Names(roots, family), set()
-    for name, tensor in MAKERS[family](net).items():
+    for name, tensor in ORIGINAL[family](net).items():
         stem = name.removesuffix(".weight").removeprefix("model.diffusion_model.")
         if not name.endswith(".weight") or tensor.ndim < 2:
             continue
         for start in ("lora_unet_", "diffusion_model."):
-            places = names.places(start + (stem.replace(".", "_") if start.endswith("_") else stem))
-            for place in places:
-                first, last, of = place.rows or (0, len(tensor), len(tensor))
-                weight: Tensor = own[place.layer].weight  # type: ignore[assignment]
+            targets = names.targets(start + (stem.replace(".", "_") if start.endswith("_") else stem))
+            for target in targets:
+                first, last, of = target.rows or (0, len(tensor), len(tensor))
+                weight: Tensor = own[target.layer].weight  # type: ignore[assignment]
                 assert of == len(tensor)
                 assert torch.equal(tensor[torch.arange(first, last) % of].reshape(weight.shape), weight), name
-                found.add(place.layer)
+                found.add(target.layer)
     assert set(own) == found, sorted(set(own) - found)[:5]
 
 
@@ -121,17 +121,17 @@ def test_makers_names_lead_to_the_weights_that_makers_mean(tmp_path: Path, famil
     ("family", "convert"),
     [("wan", convert_wan_transformer_to_diffusers), ("ltx", convert_ltx_transformer_checkpoint_to_diffusers)],
 )
-def test_makers_names_are_those_that_the_peer_converts(tmp_path: Path, family: str, convert: Any) -> None:
+def test_original_names_are_those_that_diffusers_converts(tmp_path: Path, family: str, convert: Any) -> None:
     net = PIPES[family](tmp_path).transformer
     own, names = dict(layers(net)), Names({"transformer": net}, family)
-    fewer = {name: parts for name, parts in makers.fused(net, family) if ".1." not in name}
-    assert len(fewer) >= len(makers.TABLES[family]) - 2  # those of pictures, which a text to video model lacks
+    fewer = {name: parts for name, parts in layouts.fused(net, family) if ".1." not in name}
+    assert len(fewer) >= len(layouts.TABLES[family]) - 2  # those of images, which a text to video model lacks
     for name, parts in fewer.items():
         ((path, _),) = parts
         tensor = own[path].weight
         (converted,) = convert({f"{name}.weight": tensor})
         assert converted == f"{path}.weight"
-        assert names.places(f"diffusion_model.{name}")[0].layer == path
+        assert names.targets(f"diffusion_model.{name}")[0].layer == path
 
 
 def test_own_models() -> None:
@@ -141,10 +141,10 @@ def test_own_models() -> None:
         for path, _ in layers(net):
             kohya = ("lora_unet_" if root == "net" else "lora_te_") + path.replace(".", "_")
             for name in (f"{root}.{path}", kohya):
-                assert [(place.root, place.layer) for place in names.places(name)] == [(root, path)]
+                assert [(target.root, target.layer) for target in names.targets(name)] == [(root, path)]
 
 
 def test_what_is_no_layer_has_no_place() -> None:
-    names = Names(tiny.pipeline().roots(), "unnoise")
+    names = Names(tiny.pipeline().adaptable(), "unnoise")
     for name in ("unet.down.0", "lora_te2_layers_0_mix_to_q", "", "net.", "lora_unet_", "nothing"):
-        assert names.places(name) == ()
+        assert names.targets(name) == ()

@@ -92,9 +92,9 @@ def test_recipes_of_trainings(path: Path) -> None:
     content = tomllib.loads(text)
     assert tell_toml(content) == "unnoise"
     (training,) = read_training(content, str(path), text).trainings
-    keys = ("denoiser", "dropout") if "denoiser" in content else ("dropout",)
+    keys = ("denoiser", "caption_dropout") if "denoiser" in content else ("caption_dropout",)
     said = training.settings[".".join(keys)]
-    assert (said.value, said.place.keys) == (content.get("denoiser", content)["dropout"], keys)
+    assert (said.value, said.place.keys) == (content.get("denoiser", content)["caption_dropout"], keys)
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ CHANGE = "fix_noise_scheduler_betas_for_zero_terminal_snr(noise_scheduler)"
 RECIPE = """
 name = "x"
 data = {{ source = "x", size = 64 }}
-advice = {{ guidance = 2.0, sizes = [[{size}, {size}]] }}
+advice = {{ guidance_scale = 2.0, sizes = [[{size}, {size}]] }}
 [denoiser]
-dropout = {dropout}
+caption_dropout = {dropout}
 fit = {{ steps = 100, warmup = {warmup} }}
 """
 SOUND = {"size": 64, "dropout": 0.1, "warmup": 10}
@@ -208,5 +208,5 @@ def test_rate_of_a_schedule_that_is_too_long(times: int) -> None:
 
 def test_peak_of_a_recipe() -> None:
     """UN511: the highest rate that the rule computes is the one that the training reaches."""
-    fit = OptimizerOptions(steps=100, warmup=400, rate=1.0)
-    assert max(map(fit.rate_at, range(100))) == pytest.approx(0.125, abs=5e-3)
+    fit = OptimizerOptions(steps=100, warmup=400, learning_rate=1.0)
+    assert max(map(fit.learning_rate_at, range(100))) == pytest.approx(0.125, abs=5e-3)

@@ -55,7 +55,7 @@ def test_code_does_not_run_and_is_named(
     make(tmp_path / "model.bin", tmp_path / "mark")
     assert main(["convert", str(tmp_path / "model.bin")]) == 2
     err = capsys.readouterr().err
-    assert "asks for posix.system, which is no weight" in err
+    assert "needs posix.system, which is not a weight" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "mark").exists()
     assert not (tmp_path / "model.safetensors").exists()
@@ -78,7 +78,7 @@ def test_what_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "model.safetensors").write_text("mine")
     assert main(["convert", str(tmp_path / "model.pt")]) == 2
     assert (tmp_path / "model.safetensors").read_text() == "mine"
-    assert "--force writes over it" in capsys.readouterr().err
+    assert "--force overwrites it" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "model.pt"), "--force"]) == 0
     assert main(["convert", str(tmp_path / "none.pt")]) == 2
     assert main(["convert", str(tmp_path / "model.safetensors"), str(tmp_path / "y.safetensors")]) == 2
@@ -86,5 +86,5 @@ def test_what_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_no_table_of_tensors_is_refused() -> None:
     for content in ([torch.ones(1)], {1: torch.ones(1)}, {"a": 3}, {}):
-        with pytest.raises(ValueError, match=r"no table of tensors|no tensor among"):
+        with pytest.raises(ValueError, match=r"not a dict of tensors|no tensor among"):
             flat(content)

@@ -111,7 +111,7 @@ def test_what_is_unknown_is_called_so(tmp_path: Path, told: Told, capsys: pytest
         ("a.ckpt", b"\x80\x02", "pickle"),
         ("a.gguf", b"GGUF\x09\0\0\0", "version 9"),
         ("a.safetensors", None, "no such file"),
-        ("folder", None, "no folder of diffusers"),
+        ("folder", None, "not a diffusers folder"),
     ],
 )
 def test_refuses(tmp_path: Path, name: str, content: bytes | None, fault: str) -> None:

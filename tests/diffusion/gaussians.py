@@ -1,4 +1,4 @@
-"""Models whose labels each mean one Gaussian, of one deviation: what guidance makes of them is known exactly."""
+"""Models with one Gaussian for each label, all of one deviation: their guided denoisers are known exactly."""
 
 import torch
 from diffusion.mixture import Mixture, MixtureNet
@@ -18,13 +18,13 @@ def gaussian(mean: Tensor, std: float = STD) -> Mixture:
 
 
 def means(shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor, Tensor]:
-    """Make one mean for each label."""
+    """Return one mean for each label."""
     made = torch.Generator().manual_seed(5)
     return tuple(torch.randn(shape, generator=made, dtype=torch.float64) for _ in range(3))  # type: ignore[return-value]
 
 
 def model(process: Process = Flow(), at: tuple[Tensor, ...] = means()) -> Denoiser:  # noqa: B008
-    """Make a model that answers exactly; at: the mean of each label."""
+    """Return a denoiser that predicts exactly; at: the mean of each label."""
     return Denoiser(MixtureNet(tuple(gaussian(mean) for mean in at), process, "v"), process, "v")
 
 
@@ -32,8 +32,8 @@ def labels(*rows: int) -> Conditioning:
     return Conditioning(label=torch.tensor(rows))
 
 
-def ask(rows: int = 4, shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor]:
-    """Make x and levels that differ from row to row."""
+def inputs(rows: int = 4, shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor]:
+    """Return x and levels that differ from row to row."""
     made = torch.Generator().manual_seed(6)
     x = torch.randn(rows, *shape, generator=made, dtype=torch.float64)
     return x, torch.tensor([0.05, 0.7, 2.0, 40.0], dtype=torch.float64)[:rows]

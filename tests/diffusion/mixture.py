@@ -1,4 +1,4 @@
-"""A Gaussian mixture of any rank, with its exact denoiser at every level, and nets that answer as it does."""
+"""A Gaussian mixture of any rank, with its exact denoiser at every level, and nets that predict it exactly."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.diffusion.prediction import Kind, expand, from_x0, signal, spread
+from unnoise.diffusion.prediction import expand, from_x0, signal, spread
 from unnoise.diffusion.process import Process
+from unnoise.sampling.kinds import Kind
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Mixture:
     weights: Tensor
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Give E[x0 | x]. x: (B, *d) in the unit frame; sigma: (B,) in [0, inf]. Source: Bayes' rule."""
+        """Return E[x0 | x]. x: (B, *d) in the unit frame; sigma: (B,) in [0, inf]. Source: Bayes' rule."""
         flat, means = x.flatten(1), self.means.flatten(1)
         s, p = signal(sigma)[:, None], spread(sigma)[:, None]  # (B, 1)
         variance = (s * self.stds) ** 2 + p**2  # (B, K)
@@ -35,7 +36,7 @@ class Mixture:
 
 
 def mixture(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Mixture:
-    """Make three components of x0: shape, neither round nor symmetric."""
+    """Return three components of x0: shape, neither round nor symmetric."""
     made = torch.Generator().manual_seed(sum(shape))
     means = torch.randn(3, *shape, generator=made, dtype=torch.float64).to(dtype)
     tensor = torch.tensor([[0.3, 0.7, 0.5], [0.5, 0.2, 0.3]], dtype=dtype)
@@ -43,15 +44,15 @@ def mixture(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Mixtu
 
 
 class MixtureNet(nn.Module):
-    """Answer exactly, in a native frame, a native clock and a kind; a label names the mixture of its row."""
+    """Predict exactly, in a native frame, a native time and a kind; a label selects the mixture of its row."""
 
     def __init__(self, mixtures: tuple[Mixture, ...], process: Process, kind: Kind) -> None:
         super().__init__()
         self.mixtures, self.process, self.kind = mixtures, process, kind
-        self.asked: list[tuple[int, ...]] = []
+        self.calls: list[tuple[int, ...]] = []
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        self.asked.append(tuple(x.shape))
+        self.calls.append(tuple(x.shape))
         a, b = self.process.scales(time)
         unit, sigma = x / expand(torch.hypot(a, b), x), self.process.sigma(time)
         every = torch.stack([each.denoise(unit, sigma) for each in self.mixtures])

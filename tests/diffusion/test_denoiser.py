@@ -1,4 +1,4 @@
-"""Model and Cond: exact in every frame and rank, the same alone and in a batch."""
+"""Denoiser and Conditioning: exact in every frame and rank, the same alone and in a batch."""
 
 import math
 
@@ -8,9 +8,10 @@ from diffusion.mixture import Mixture, MixtureNet, mixture
 
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.prediction import KINDS, Kind, mix
+from unnoise.diffusion.prediction import mix
 from unnoise.diffusion.process import EDM, VE, VP, Flow, Process
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS, Kind
 
 PROCESSES: list[Process] = [
     VP(),
@@ -39,7 +40,7 @@ def test_every_frame_kind_and_rank_gives_the_exact_posterior_mean(
 
 @pytest.mark.parametrize("kind", ["x0", "v", "flow"])
 @pytest.mark.parametrize("process", [Flow(), Flow(3), VP(zero_snr=True)], ids=repr)
-def test_pure_noise_is_answered_with_the_mean(process: Process, kind: Kind) -> None:
+def test_x0_of_pure_noise_is_the_mean(process: Process, kind: Kind) -> None:
     exact = mixture((3, 4))
     x, sigma = torch.randn(2, 3, 4, dtype=torch.float64), torch.full((2,), math.inf, dtype=torch.float64)
     x0 = Denoiser(MixtureNet((exact,), process, kind), process, kind)(x, sigma, Conditioning())
@@ -49,16 +50,16 @@ def test_pure_noise_is_answered_with_the_mean(process: Process, kind: Kind) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("process", [VP(), VE(), EDM()], ids=repr)
-def test_above_the_last_level_of_a_process_the_answer_is_that_of_the_last_level(process: Process, kind: Kind) -> None:
+def test_levels_above_sigma_max_are_clamped(process: Process, kind: Kind) -> None:
     exact = mixture((3,))
     model = Denoiser(MixtureNet((exact,), process, kind), process, kind)
     x, highest = torch.randn(2, 3, dtype=torch.float64), process.sigma_max
-    answers = [
+    predictions = [
         model(x, torch.full((2,), sigma, dtype=torch.float64), Conditioning()) for sigma in (highest, 3e3, math.inf)
     ]
-    torch.testing.assert_close(answers[0], exact.denoise(x, torch.full((2,), highest, dtype=torch.float64)))
-    assert torch.equal(answers[0], answers[1])
-    assert torch.equal(answers[0], answers[2])
+    torch.testing.assert_close(predictions[0], exact.denoise(x, torch.full((2,), highest, dtype=torch.float64)))
+    assert torch.equal(predictions[0], predictions[1])
+    assert torch.equal(predictions[0], predictions[2])
 
 
 def test_eps_from_pure_noise_is_refused() -> None:
@@ -69,7 +70,7 @@ def test_eps_from_pure_noise_is_refused() -> None:
 
 
 class Noisy(torch.nn.Module):
-    """Answer anything."""
+    """Return arbitrary values."""
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, cond: Conditioning) -> torch.Tensor:
         assert time.isfinite().all()
@@ -78,7 +79,7 @@ class Noisy(torch.nn.Module):
 
 @pytest.mark.parametrize("kind", ["eps", "v", "flow"])
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
-def test_without_noise_x_is_returned_whatever_the_net_says(process: Process, kind: Kind) -> None:
+def test_without_noise_x_is_returned_whatever_the_net_returns(process: Process, kind: Kind) -> None:
     x = torch.randn(2, 3, 4)
     assert torch.equal(Denoiser(Noisy(), process, kind)(x, torch.zeros(2), Conditioning()), x)
 
@@ -96,13 +97,13 @@ def test_a_sample_does_not_depend_on_its_batch(process: Process) -> None:
         torch.testing.assert_close(alone, together[i : i + 1], rtol=0, atol=2e-6)
 
 
-def test_bind_fixes_the_conditions() -> None:
+def test_bind_fixes_the_conditioning() -> None:
     exact = mixture((3,))
     other = Mixture(-exact.means, exact.stds, exact.weights)
     model = Denoiser(MixtureNet((exact, other), Flow(), "flow"), Flow(), "flow")
     x, sigma = torch.randn(2, 3, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
-    wanted = torch.stack([other.denoise(x, sigma)[0], exact.denoise(x, sigma)[1]])
-    torch.testing.assert_close(model.bind(Conditioning(label=torch.tensor([1, 0])))(x, sigma), wanted)
+    expected = torch.stack([other.denoise(x, sigma)[0], exact.denoise(x, sigma)[1]])
+    torch.testing.assert_close(model.bind(Conditioning(label=torch.tensor([1, 0])))(x, sigma), expected)
 
 
 def test_a_float64_level_does_not_reach_a_float32_net() -> None:
@@ -117,7 +118,7 @@ def test_a_float64_level_does_not_reach_a_float32_net() -> None:
 
 
 class Wide(torch.nn.Module):
-    """Answer with more than was asked."""
+    """Return too many channels."""
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, cond: Conditioning) -> torch.Tensor:
         return torch.cat([x, x], 1)
@@ -127,9 +128,9 @@ def test_rows_must_agree() -> None:
     model = Denoiser(Noisy(), Flow(), "v")
     with pytest.raises(InputError, match=r"sigma \(1,\): one level for each of the 2"):
         model(torch.zeros(2, 3), torch.ones(1), Conditioning())
-    with pytest.raises(InputError, match="cond of 3 rows: as many as x, 2"):
+    with pytest.raises(InputError, match="cond of 3 rows: must have as many as x, 2"):
         model(torch.zeros(2, 3), torch.ones(2), Conditioning(label=torch.zeros(3)))
-    with pytest.raises(InputError, match=r"net: answers \(2, 6\) where x is \(2, 3\)"):
+    with pytest.raises(InputError, match=r"net: returned \(2, 6\); it must return the shape of x, \(2, 3\)"):
         Denoiser(Wide(), Flow(), "v")(torch.zeros(2, 3), torch.ones(2), Conditioning())
     with pytest.raises(InputError, match="'noise'"):
         Denoiser(Noisy(), Flow(), "noise")  # type: ignore[arg-type]
@@ -153,15 +154,15 @@ def test_collate_pads_to_the_longest_prompt_and_masks() -> None:
     assert torch.equal(back.tokens[:, :2], short.tokens)  # type: ignore[arg-type, index]
 
 
-def test_collate_adds_no_mask_where_none_is_needed() -> None:
+def test_collate_adds_no_mask_to_equal_lengths() -> None:
     cond = Conditioning(torch.ones(1, 2, 4))
     assert collate([cond, cond]).mask is None
     assert len(collate([Conditioning(), Conditioning()])) == 0
     assert len(collate([])) == 0
 
 
-def test_collate_refuses_what_does_not_fit() -> None:
-    with pytest.raises(InputError, match="all or none of a batch have label"):
+def test_collate_refuses_different_fields_and_widths() -> None:
+    with pytest.raises(InputError, match="all or none of a batch must have label"):
         collate([Conditioning(label=torch.zeros(1)), Conditioning()])
     with pytest.raises(InputError, match="widths differ"):
         collate([Conditioning(vector=torch.zeros(1, 3)), Conditioning(vector=torch.zeros(1, 4))])
@@ -184,37 +185,37 @@ def test_cond_moves_and_repeats() -> None:
 
 
 class Wave(torch.nn.Module):
-    """Answer some function of x and time."""
+    """Return some function of x and time."""
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, cond: Conditioning) -> torch.Tensor:
         return (x + time[:, None]).sin()
 
 
-def test_edm_as_its_paper_writes_it() -> None:
+def test_edm_is_as_in_its_paper() -> None:
     """D(y) = c_skip*y + c_out*F(c_in*y, c_noise), and v = -F. Source: Karras et al. 2022, eq. 7 and table 1."""
     scale, y = 0.5, torch.randn(4, 3, dtype=torch.float64) * 3
     sigma = torch.tensor([0.01, 0.4, 2.0, 70.0], dtype=torch.float64)
     total = torch.hypot(sigma, torch.tensor(scale, dtype=torch.float64))[:, None]
     f = Wave()(y / total, sigma.log() / 4, Conditioning())
-    wanted = scale**2 / total**2 * y - sigma[:, None] * scale / total * f
+    expected = scale**2 / total**2 * y - sigma[:, None] * scale / total * f
     model = Denoiser(Wave(), EDM(scale, 0.004, 160.0), "v")
-    torch.testing.assert_close(scale * model(y / total, sigma / scale, Conditioning()), wanted)
+    torch.testing.assert_close(scale * model(y / total, sigma / scale, Conditioning()), expected)
 
 
-def test_flow_as_its_papers_write_it() -> None:
+def test_flow_is_as_in_its_paper() -> None:
     """x0 = x_t - t*u. Source: Lipman et al. 2023, eq. 22."""
     t = torch.tensor([0.01, 0.4, 0.9, 1.0], dtype=torch.float64)
     x_t = torch.randn(4, 3, dtype=torch.float64)
-    wanted = x_t - t[:, None] * Wave()(x_t, t, Conditioning())
+    expected = x_t - t[:, None] * Wave()(x_t, t, Conditioning())
     unit = x_t / torch.hypot(t, 1 - t)[:, None]
-    torch.testing.assert_close(Denoiser(Wave(), Flow(), "flow")(unit, t / (1 - t), Conditioning()), wanted)
+    torch.testing.assert_close(Denoiser(Wave(), Flow(), "flow")(unit, t / (1 - t), Conditioning()), expected)
 
 
-def test_ddpm_as_its_paper_writes_it() -> None:
+def test_ddpm_is_as_in_its_paper() -> None:
     """x0 = (x_t - sqrt(1 - a^2)*eps) / a. Source: Ho et al. 2020, eq. 15."""
     process, step = VP("scaled-linear"), torch.tensor([0, 1, 500, 999])
     a2, x_t = torch.tensor(process.table(), dtype=torch.float64)[step], torch.randn(4, 3, dtype=torch.float64)
     eps = Wave()(x_t, step.double(), Conditioning())
-    wanted = (x_t - (1 - a2).sqrt()[:, None] * eps) / a2.sqrt()[:, None]
+    expected = (x_t - (1 - a2).sqrt()[:, None] * eps) / a2.sqrt()[:, None]
     found = Denoiser(Wave(), process, "eps")(x_t, ((1 - a2) / a2).sqrt(), Conditioning())
-    torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)

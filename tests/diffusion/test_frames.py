@@ -1,4 +1,4 @@
-"""One mixture, wrapped as VP, VE, EDM and flow and asked for any kind, gives the same samples."""
+"""One mixture, wrapped as VP, VE, EDM and flow with any kind of prediction, gives the same samples."""
 
 import math
 from collections.abc import Iterable
@@ -12,8 +12,9 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
-from unnoise.diffusion.prediction import KINDS, Kind, from_x0, mix, target, to_x0
+from unnoise.diffusion.prediction import from_x0, mix, target, to_x0
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Angle, Flow, Process, Table
+from unnoise.sampling.kinds import KINDS, Kind
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.dpmpp import DPMpp2M
 from unnoise.sampling.state import Sampler, start
@@ -35,7 +36,7 @@ PROCESSES: list[Process] = [
 
 
 def inside(levels: Iterable[float], process: Process) -> tuple[float, ...]:
-    """Pick what lies on the clock of a process."""
+    """Return the levels that are in the range of a process."""
     return tuple(level for level in levels if process.sigma_min <= level <= process.sigma_max)
 
 
@@ -52,8 +53,8 @@ def test_every_frame_and_kind_gives_the_same_samples(process: Process, kind: Kin
     grid = (*inside(GRID[:-1], process), 0.0)
     assert len(grid) > 6
     for sampler in (DDIM(), DPMpp2M()):
-        wanted = samples(exact.denoise, sampler, grid)
-        torch.testing.assert_close(samples(denoise, sampler, grid), wanted, rtol=0, atol=1e-7)
+        expected = samples(exact.denoise, sampler, grid)
+        torch.testing.assert_close(samples(denoise, sampler, grid), expected, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["x0", "v", "flow"])
@@ -66,21 +67,21 @@ def test_from_pure_noise_too(process: Process, kind: Kind) -> None:
 
 
 class Oracle(torch.nn.Module):
-    """Answer as a net that knows x0 and the noise, and keep the x that it was given."""
+    """A net that returns a fixed prediction, and records its inputs."""
 
-    def __init__(self, answer: Tensor) -> None:
+    def __init__(self, prediction: Tensor) -> None:
         super().__init__()
-        self.answer = answer
+        self.prediction = prediction
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         self.x, self.time = x, time
-        return self.answer
+        return self.prediction
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 def test_from_the_unit_frame_to_the_native_one_and_back(process: Process, kind: Kind) -> None:
-    """At every level of the clock: x is native for the net, and its answer is x0 again; at 0 for any clock."""
+    """At every level of a process, and at 0: the net's x is in the native frame, and the result is x0."""
     levels = inside((1e-3, 1.0, 1e3, math.inf), process)[: -1 if kind == "eps" and process.sigma_max == math.inf else 4]
     sigma = torch.tensor((0.0, process.sigma_min or 1e-9, *levels), dtype=torch.float64)
     made = torch.Generator().manual_seed(1)

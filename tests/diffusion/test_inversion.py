@@ -1,4 +1,4 @@
-"""The way back to the noise: round trips close as fast as the sampler promises, sample by sample, in any rank."""
+"""Inversion: the error of round trips falls with the order of the sampler, sample by sample, in any rank."""
 
 import math
 from typing import Any
@@ -24,14 +24,14 @@ def noise_of(shape: tuple[int, ...], seeds: tuple[int, ...] = SEEDS) -> Tensor:
 
 
 def soft(shape: tuple[int, ...]) -> Mixture:
-    """Make modes that overlap, so that the round trip is in its regime of small steps early."""
+    """Return modes that overlap, so that a few steps already reach the order of the sampler."""
     made = torch.Generator().manual_seed(sum(shape))
     means = torch.randn(3, *shape, generator=made, dtype=torch.float64)
     return Mixture(means, torch.tensor([0.8, 1.0, 0.9]).double(), torch.tensor([0.5, 0.2, 0.3]).double())
 
 
 def there_and_back(sampler: Sampler[Any, Any], steps: int) -> float:
-    """Give the root mean square error of noise -> data -> noise."""
+    """Return the root mean square error of noise -> data -> noise."""
     cloud, grid, noise = soft((4,)), flow_shift(steps, 2.5, 2.0), noise_of((4,), tuple(range(32)))
     x0 = run(sampler, cloud.denoise, start(noise, grid), draw, range(32))
     back = invert(sampler, cloud.denoise, x0, grid)
@@ -39,23 +39,23 @@ def there_and_back(sampler: Sampler[Any, Any], steps: int) -> float:
 
 
 @pytest.mark.parametrize(("sampler", "order"), [(DDIM(), 1), (DPMpp2M(), 2), (IPNDM(2), 2), (Heun(), 3)], ids=repr)
-def test_round_trip_closes_with_the_order_of_the_sampler(sampler: Sampler[Any, Any], order: int) -> None:
-    """Heun gains one: what a step of its order leaves is odd in the length of the step, and the way back undoes it."""
+def test_round_trip_error_has_the_order_of_the_sampler(sampler: Sampler[Any, Any], order: int) -> None:
+    """Heun gains one: the leading error is odd in the length of the step, so inversion cancels it."""
     errors = [there_and_back(sampler, steps) for steps in (16, 64, 128)]
     assert errors[0] > errors[1] > errors[2]
     assert abs(math.log2(errors[1] / errors[2]) - order) < 0.2
 
 
-def test_first_step_is_the_exact_one_without_a_question() -> None:
-    """From signal*x0 at the lowest level, on a grid of three, DDIM by hand; the last level, 0, is not asked."""
-    cloud, x0, asked = mixture((3,)), noise_of((3,)), []
+def test_first_step_is_exact_without_a_call() -> None:
+    """From signal*x0 at the lowest level, on a grid of three, DDIM by hand; the last level, 0, has no call."""
+    cloud, x0, called = mixture((3,)), noise_of((3,)), []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        asked.append(sigma[0].item())
+        called.append(sigma[0].item())
         return cloud.denoise(x, sigma)
 
     found = invert(DDIM(), denoise, x0, (math.inf, 2.0, 0.5, 0.0))
-    assert asked == [0.5, 2.0]
+    assert called == [0.5, 2.0]
     x = signal(0.5) * x0
     guess = cloud.denoise(x, torch.full((4,), 0.5).double())
     x = signal(2.0) * guess + spread(2.0) * (x - signal(0.5) * guess) / spread(0.5)
@@ -64,7 +64,7 @@ def test_first_step_is_the_exact_one_without_a_question() -> None:
 
 
 def test_start_is_off_by_the_square_of_the_lowest_level() -> None:
-    """For N(m, 0.25) all is known: x0 leads to the noise (x0 - m)/0.5, and the start alone is to blame."""
+    """For N(m, 0.25) the noise of x0 is (x0 - m)/0.5, so the error is that of the first step."""
     cloud = Mixture(torch.full((1, 2), 0.7).double(), torch.tensor([0.5]).double(), torch.ones(1).double())
     x0 = noise_of((2,))
 
@@ -96,14 +96,14 @@ def test_every_rank_and_every_sample_alone(shape: tuple[int, ...], sampler: Samp
         torch.testing.assert_close(alone[0], found[row], rtol=0, atol=1e-10)
 
 
-def test_watch_sees_every_query() -> None:
-    seen: list[float] = []
-    invert(DDIM(), mixture((2,)).denoise, noise_of((2,)), measured(6), lambda state, x0: seen.append(state.level))
-    assert seen == sorted(seen)
-    assert len(seen) == 5
+def test_callback_is_called_for_every_query() -> None:
+    levels: list[float] = []
+    invert(DDIM(), mixture((2,)).denoise, noise_of((2,)), measured(6), lambda state, x0: levels.append(state.level))
+    assert levels == sorted(levels)
+    assert len(levels) == 5
 
 
-def test_what_is_not_finite_stops() -> None:
+def test_nan_and_infinity_stop() -> None:
     def broken(x: Tensor, sigma: Tensor) -> Tensor:
         return x / (x.new_tensor([1.0, 1.0, 0.0, 1.0]) if sigma[0] > 1 else x.new_ones(4))[:, None]
 
@@ -112,7 +112,7 @@ def test_what_is_not_finite_stops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "grid", "says"),
+    ("sampler", "grid", "message"),
     [
         (Ancestral(), (math.inf, 2.0, 0.5, 0.0), r"sampler DDIM\(eta=1.0\): .*deterministic"),
         (DPMppSDE(), (math.inf, 2.0, 0.5, 0.0), "sampler DPMppSDE.*deterministic"),
@@ -122,11 +122,11 @@ def test_what_is_not_finite_stops() -> None:
     ],
     ids=repr,
 )
-def test_bad_arguments_are_refused(sampler: Sampler[Any, Any], grid: tuple[float, ...], says: str) -> None:
-    with pytest.raises(InputError, match=says):
+def test_bad_arguments_are_refused(sampler: Sampler[Any, Any], grid: tuple[float, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         invert(sampler, mixture((2,)).denoise, noise_of((2,)), grid)
 
 
 def test_data_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(InputError, match="x0: holds NaN or infinity"):
+    with pytest.raises(InputError, match="x0: contains NaN or infinity"):
         invert(DDIM(), mixture((2,)).denoise, torch.full((1, 2), math.inf), measured(4))

@@ -1,4 +1,4 @@
-"""The log density against exact ones: sharp and soft mixtures, a correlated Gaussian, and an honest error bar."""
+"""The log density against exact ones: sharp and soft mixtures, a correlated Gaussian, and a correct error bar."""
 
 import math
 from functools import cache
@@ -18,7 +18,7 @@ LOW = 1e-3
 
 
 def density(cloud: Mixture, x0: Tensor, blur: float = LOW) -> Tensor:
-    """Give the log density of x0 + blur*eps at x0: (B,), in closed form."""
+    """Return the log density of x0 + blur*eps at x0: (B,), in closed form."""
     variance = cloud.stds**2 + blur**2  # (K,)
     off = (x0[:, None] - cloud.means).flatten(2).square().sum(2)
     dims = x0[0].numel()
@@ -26,7 +26,7 @@ def density(cloud: Mixture, x0: Tensor, blur: float = LOW) -> Tensor:
 
 
 def modes(dims: int, deviation: float, count: int = 4) -> Mixture:
-    """Make modes of one deviation around means of unit variance."""
+    """Return modes of one deviation around means of unit variance."""
     means = torch.randn(count, dims, generator=torch.Generator().manual_seed(dims), dtype=torch.float64)
     means = (means - means.mean(0)) / (means - means.mean(0)).square().mean().sqrt()
     return Mixture(means, torch.full((count,), deviation).double(), torch.full((count,), 1 / count).double())
@@ -100,8 +100,8 @@ def test_error_falls_with_the_fourth_power_of_the_steps() -> None:
     assert abs(math.log2(off(40) / off(80)) - 4) < 0.3
 
 
-def test_blur_is_what_sigma_min_says() -> None:
-    """At 0.3 the density is another one than at 1e-3, and the answer follows."""
+def test_blur_is_sigma_min() -> None:
+    """At 0.3 the density differs from that at 1e-3, and so does the result."""
     cloud = mixture((3,))
     x0 = samples(cloud, 20)
     found = exact_likelihood(cloud.denoise, x0, sigma_min=0.3).nats
@@ -109,8 +109,8 @@ def test_blur_is_what_sigma_min_says() -> None:
     assert (density(cloud, x0, 0.3) - density(cloud, x0)).abs().max() > 0.1
 
 
-def test_finite_top_takes_data_as_standard_normal_there() -> None:
-    """Data N(0, I) are N(0, I) at every level, so the top may be anywhere and the answer is exact."""
+def test_finite_sigma_max_assumes_a_standard_normal_there() -> None:
+    """Data N(0, I) are N(0, I) at every level, so the result is exact for any sigma_max."""
     x0 = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     cloud = Mixture(torch.zeros(1, 3).double(), torch.ones(1).double(), torch.ones(1).double())
     for top in (0.5, 80.0, math.inf):
@@ -126,7 +126,7 @@ def gauss_and_truth() -> tuple[Gaussian, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", ["gaussian", "mixture"])
-def test_error_bar_is_honest(name: str) -> None:
+def test_error_bar_is_correct(name: str) -> None:
     if name == "gaussian":
         denoise, x0, truth = gauss_and_truth()[0].denoise, *gauss_and_truth()[1:]
     else:
@@ -172,23 +172,23 @@ def test_seeds_decide_the_probes() -> None:
 
 
 def test_calls_and_levels() -> None:
-    """Four calls a step, all between the two ends, which are both asked."""
+    """Four calls a step, from sigma_min to sigma_max, both included."""
     gauss, x0, _ = gauss_and_truth()
-    asked: list[float] = []
+    called: list[float] = []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         assert (sigma.shape, sigma.dtype, x.dtype) == ((2,), torch.float32, torch.float32)
-        asked.append(sigma[0].item())
+        called.append(sigma[0].item())
         return gauss.denoise(x.double(), sigma.double()).float()
 
     found = likelihood(denoise, x0[:2].float(), (1, 2), 2, steps=5)
-    assert len(asked) == 20
-    assert (min(asked), max(asked)) == (pytest.approx(LOW), math.inf)
-    assert asked == sorted(asked)
+    assert len(called) == 20
+    assert (min(called), max(called)) == (pytest.approx(LOW), math.inf)
+    assert called == sorted(called)
     assert found.nats.dtype == torch.float64
 
 
-def test_parameters_keep_no_gradient_and_no_graph_grows() -> None:
+def test_parameters_get_no_gradient_and_no_graph_grows() -> None:
     weight = torch.nn.Parameter(torch.tensor(0.5))
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
@@ -202,14 +202,14 @@ def test_parameters_keep_no_gradient_and_no_graph_grows() -> None:
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_what_is_not_finite_stops(wrong: float) -> None:
+def test_nan_and_infinity_stop(wrong: float) -> None:
     gauss, x0, _ = gauss_and_truth()
 
     def broken(x: Tensor, sigma: Tensor) -> Tensor:
-        answer = gauss.denoise(x, sigma)
+        x0 = gauss.denoise(x, sigma)
         if sigma[0] > 0.1:
-            answer = answer + x.new_tensor([0.0, wrong, 0.0])[:, None]
-        return answer
+            x0 = x0 + x.new_tensor([0.0, wrong, 0.0])[:, None]
+        return x0
 
     with pytest.raises(NonFiniteError, match=r"step 1 of 5, sigma 0\.\d+, dtype torch.float64: .* rows \[1\]"):
         likelihood(broken, x0[:3], (1, 2, 3), 2, steps=5)
@@ -231,13 +231,13 @@ def fixed(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("denoise", [silent, fixed])
-def test_answer_without_gradient_is_refused(denoise: Denoise) -> None:
-    with pytest.raises(InputError, match="denoise: its answer has no gradient to x"):
+def test_a_result_without_gradient_is_refused(denoise: Denoise) -> None:
+    with pytest.raises(InputError, match="denoise: its result has no gradient to x"):
         exact_likelihood(denoise, torch.ones(2, 3))
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"probes": 1}, "probes 1: a whole number from 2 up"),
         ({"probes": 2.5}, "probes 2.5"),
@@ -253,24 +253,24 @@ def test_answer_without_gradient_is_refused(denoise: Denoise) -> None:
     ],
     ids=str,
 )
-def test_bad_arguments_are_refused(options: dict[str, object], says: str) -> None:
+def test_bad_arguments_are_refused(options: dict[str, object], message: str) -> None:
     given = {"x0": torch.ones(2, 3), "seeds": (1, 2)} | options
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         likelihood(lambda x, sigma: 0.5 * x, **given)  # type: ignore[arg-type]
 
 
 def test_levels_are_those_of_the_unit_frame() -> None:
     """A denoiser that only scales: one step is Runge-Kutta by hand, at the middle in u."""
-    asked: list[float] = []
+    called: list[float] = []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        asked.append(sigma[0].item())
+        called.append(sigma[0].item())
         return 0.5 * x
 
     found = exact_likelihood(denoise, torch.zeros(1, 2).double(), steps=1, sigma_min=0.2, sigma_max=3.0).nats
     ends = [math.sqrt(math.atan(sigma)) for sigma in (0.2, 3.0)]
     middle = math.tan(((ends[0] + ends[1]) / 2) ** 2)
-    assert asked == pytest.approx([0.2, middle, middle, 3.0], rel=1e-6)
+    assert called == pytest.approx([0.2, middle, middle, 3.0], rel=1e-6)
 
     def rate(sigma: float) -> float:
         return 2 * math.sqrt(math.atan(sigma)) * (2 * level.signal(sigma) - 1) / level.spread(sigma)

@@ -1,4 +1,4 @@
-"""The loop: it asks at the right levels, pauses anywhere, draws by seed and step, and stops at NaN."""
+"""The loop runs the denoiser at the right levels, pauses anywhere, draws by seed and step, and stops at NaN."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import torch
 from diffusion.mixture import mixture
 from torch import Tensor
 
-from unnoise.diffusion.inpainting import keep
+from unnoise.diffusion.inpainting import inpaint
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
 from unnoise.errors import InputError, NonFiniteError
@@ -40,7 +40,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Renoise:
-    """Corrupt x0 anew."""
+    """Add fresh noise to x0."""
 
     order: ClassVar[int] = 1
     queries: ClassVar[int] = 1
@@ -68,20 +68,20 @@ def test_a_sample_does_not_depend_on_its_batch(shape: tuple[int, ...], sampler: 
 
 
 @pytest.mark.parametrize("sampler", [Plain(), Renoise()], ids=repr)
-def test_every_level_is_asked_once_and_watched(sampler: Plain | Renoise) -> None:
-    exact, asked, seen = mixture((3,), torch.float32), [], []
+def test_every_level_has_one_call_and_one_callback(sampler: Plain | Renoise) -> None:
+    exact, called, reported = mixture((3,), torch.float32), [], []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         assert (sigma.shape, sigma.dtype) == ((3,), torch.float32)
-        asked.append(sigma[0].item())
+        called.append(sigma[0].item())
         return exact.denoise(x, sigma)
 
-    def watch(state: State[Tensor], x0: Tensor) -> None:
-        seen.append((state.i, torch.equal(x0, exact.denoise(state.x, torch.full((3,), state.level)))))
+    def callback(state: State[Tensor], x0: Tensor) -> None:
+        reported.append((state.i, torch.equal(x0, exact.denoise(state.x, torch.full((3,), state.level)))))
 
-    run(sampler, denoise, begin((3,)), draw, SEEDS, watch)
-    assert asked == pytest.approx(GRID[:-1])
-    assert seen == [(i, True) for i in range(5)]
+    run(sampler, denoise, begin((3,)), draw, SEEDS, callback)
+    assert called == pytest.approx(GRID[:-1])
+    assert reported == [(i, True) for i in range(5)]
 
 
 @pytest.mark.parametrize("sampler", [Plain(), Renoise()], ids=repr)
@@ -93,7 +93,7 @@ def test_a_paused_run_ends_as_one_that_was_not(sampler: Plain | Renoise) -> None
         assert torch.equal(run(sampler, denoise, state, draw, SEEDS), whole)
 
 
-def test_noise_of_a_step_is_that_of_its_seed() -> None:
+def test_noise_is_drawn_by_seed_and_step() -> None:
     drawn: list[tuple[tuple[int, ...], int]] = []
 
     def record(seeds: tuple[int, ...], step: int, like: Tensor) -> Tensor:
@@ -111,12 +111,12 @@ def test_kept_elements_come_back_bit_for_bit() -> None:
     exact = mixture((3, 4), torch.float32)
     known, mask = torch.randn(3, 3, 4), (torch.rand(3, 3, 4) > 0.5).float()
     for sampler in (Plain(), Renoise()):
-        x = run(sampler, keep(exact.denoise, known, mask), begin((3, 4)), draw, SEEDS)
-        assert torch.equal(x[mask == 1], known[mask == 1])
+        x = run(sampler, inpaint(exact.denoise, known, mask), begin((3, 4)), draw, SEEDS)
+        assert torch.equal(x[mask == 0], known[mask == 0])
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_what_is_not_finite_stops_the_run(wrong: float) -> None:
+def test_nan_and_infinity_stop_the_run(wrong: float) -> None:
     exact = mixture((3,), torch.float32)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
@@ -124,12 +124,12 @@ def test_what_is_not_finite_stops_the_run(wrong: float) -> None:
         x0[1, 2] = wrong if sigma[0] < 5 else 0.0
         return x0
 
-    says = r"step 2 of 5, sigma 4, dtype torch.float32: NaN or infinity in the samples of seeds \[7\]"
-    with pytest.raises(NonFiniteError, match=says):
+    message = r"step 2 of 5, sigma 4, dtype torch.float32: NaN or infinity in the samples of seeds \[7\]"
+    with pytest.raises(NonFiniteError, match=message):
         run(Plain(), denoise, begin((3,)), draw, SEEDS)
 
 
-def test_float64_states_are_asked_in_float64() -> None:
+def test_float64_states_are_denoised_in_float64() -> None:
     exact = mixture((3,))
     x = run(Plain(), exact.denoise, start(torch.randn(2, 3, dtype=torch.float64), GRID), draw, (1, 2))
     assert x.dtype == torch.float64

@@ -1,4 +1,4 @@
-"""Losses weigh as the papers say, equally for every kind of net, and stay precise at the ends of sigma."""
+"""Loss weights are those of the papers, equal for every kind of net, and precise at the ends of sigma."""
 
 import math
 
@@ -9,15 +9,16 @@ from torch import Tensor, nn
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.loss import WEIGHTS, factor, loss, sigma_lognormal, sigma_uniform
-from unnoise.diffusion.prediction import KINDS, Kind, expand, from_x0, mix, target
+from unnoise.diffusion.prediction import expand, from_x0, mix, target
 from unnoise.diffusion.process import EDM, VE, VP, Flow
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS, Kind
 
 SIGMA = torch.tensor([1e-3, 0.1, 0.44, 0.45, 1.0, 7.0, 1e3], dtype=torch.float64)
 
 
 class Guess(nn.Module):
-    """Mean the same x0 in every kind: sin(x + sigma)."""
+    """Predict the same x0 in every kind: sin(x + sigma)."""
 
     def __init__(self, kind: Kind) -> None:
         super().__init__()
@@ -47,11 +48,11 @@ def data(rows: int) -> tuple[Tensor, Tensor]:
     ],
 )
 def test_weights_of_x0_are_those_of_the_papers(weighting: str, weight: object) -> None:
-    wanted = torch.tensor([weight(s) for s in SIGMA.tolist()], dtype=torch.float64)  # type: ignore[operator]
-    torch.testing.assert_close(factor(weighting, "x0", SIGMA) ** 2, wanted, rtol=1e-12, atol=0)
+    expected = torch.tensor([weight(s) for s in SIGMA.tolist()], dtype=torch.float64)  # type: ignore[operator]
+    torch.testing.assert_close(factor(weighting, "x0", SIGMA) ** 2, expected, rtol=1e-12, atol=0)
 
 
-def test_min_snr_as_written_for_eps_and_v() -> None:
+def test_min_snr_is_as_published_for_eps_and_v() -> None:
     snr = SIGMA**-2
     torch.testing.assert_close(factor("min-snr", "eps", SIGMA) ** 2, snr.clamp(max=5) / snr)
     torch.testing.assert_close(factor("min-snr", "v", SIGMA) ** 2, snr.clamp(max=5) / (snr + 1))
@@ -62,9 +63,9 @@ def test_one_weighting_gives_one_loss_for_every_kind(weighting: str) -> None:
     x0, noise = data(len(SIGMA))
     losses = [loss(Denoiser(Guess(k), Flow(), k), x0, noise, SIGMA, Conditioning(), weighting) for k in KINDS]
     guess = (mix(x0, noise, SIGMA) + expand(SIGMA / (1 + SIGMA), x0)).sin()
-    wanted = factor(weighting, "x0", SIGMA) ** 2 * (guess - x0).square().mean((1, 2))
+    expected = factor(weighting, "x0", SIGMA) ** 2 * (guess - x0).square().mean((1, 2))
     for found in losses:
-        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,7 +79,7 @@ def test_an_unweighted_loss_is_the_error_of_that_kind(kind: Kind) -> None:
 
 
 class Smooth(nn.Module):
-    """Answer in the kind of the model itself, as a trained net does."""
+    """Predict in the kind of the denoiser itself, as a trained net does."""
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         return (x + expand(time, x)).sin()
@@ -105,7 +106,7 @@ def test_losses_of_a_batch_are_those_of_its_samples() -> None:
         torch.testing.assert_close(loss(model, x0[row], noise[row], SIGMA[row], Conditioning(), "flow"), together[row])
 
 
-def test_half_precision_answers_are_compared_in_float32() -> None:
+def test_half_precision_outputs_are_compared_in_float32() -> None:
     class Half(nn.Module):
         def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
             return x.bfloat16()
@@ -141,7 +142,7 @@ def test_uniform_levels_are_uniform_in_time() -> None:
         torch.testing.assert_close(logs.diff(), logs.diff()[:1].expand(10))
 
 
-def test_what_is_unknown_or_does_not_fit_is_refused() -> None:
+def test_wrong_arguments_are_refused() -> None:
     x0, noise = data(2)
     model = Denoiser(Guess("v"), Flow(), "v")
     with pytest.raises(InputError, match="'minsnr': did you mean 'min-snr'"):

@@ -1,4 +1,4 @@
-"""Noise depends on its seed and step only: not on the batch, the neighbours, the dtype or the thread."""
+"""Noise depends on seed and step only, and not on the batch, the neighbours, the dtype or the thread."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,7 +45,7 @@ def test_streams_do_not_overlap() -> None:
     assert len(np.unique(raw)) == len(raw)
 
 
-def test_noise_has_the_dtype_of_what_it_is_for() -> None:
+def test_noise_has_the_dtype_of_like() -> None:
     single = draw((1,), 0, torch.empty(1, 5))
     assert single.dtype == torch.float32
     for dtype in (torch.float64, torch.bfloat16):
@@ -82,7 +82,7 @@ def test_a_seed_out_of_range_is_refused(seed: int) -> None:
         draw((seed,), 0, torch.empty(1, 2))
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_wrong_counts_are_refused() -> None:
     with pytest.raises(InputError, match="2 seeds: one for each of the 3 rows"):
         draw((1, 2), 0, torch.empty(3, 2))
     for counter in ((1, 2, 3, 4), (2**63,)):

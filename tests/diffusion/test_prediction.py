@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.prediction import KINDS, Kind, expand, from_x0, mix, ratio, signal, spread, target, to_x0
+from unnoise.diffusion.prediction import expand, from_x0, mix, ratio, signal, spread, target, to_x0
 from unnoise.errors import InputError
+from unnoise.sampling.kinds import KINDS, Kind
 
 SIGMAS = (0.0, 1e-3, 1.0, 1e3, math.inf)
 SHAPES = ((2,), (3, 7), (3, 4, 5), (2, 3, 4, 5))
@@ -19,7 +20,7 @@ def pair(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return x0.to(dtype), noise.to(dtype)
 
 
-def test_shares_are_exact_at_the_ends_and_never_nan() -> None:
+def test_signal_and_spread_are_exact_at_the_ends_and_never_nan() -> None:
     sigma = torch.tensor([0.0, 1e-30, 1e-3, 1.0, 1e3, 1e30, math.inf])
     s, p = signal(sigma), spread(sigma)
     assert [s[0].item(), p[0].item(), s[-1].item(), p[-1].item()] == [1, 0, 0, 1]
@@ -31,7 +32,7 @@ def test_shares_are_exact_at_the_ends_and_never_nan() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_target_leads_back_to_x0(kind: Kind, shape: tuple[int, ...]) -> None:
+def test_target_converts_back_to_x0(kind: Kind, shape: tuple[int, ...]) -> None:
     x0, noise = pair(shape, torch.float64)
     sigma = torch.tensor(SIGMAS, dtype=torch.float64)
     rows = slice(0, 4 if kind == "eps" else 5)
@@ -53,7 +54,7 @@ def test_round_trip_in_float32(kind: Kind, atol: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "flow"])
-def test_at_zero_the_answer_is_x_bit_for_bit(kind: Kind) -> None:
+def test_at_zero_x0_is_x_bit_for_bit(kind: Kind) -> None:
     x, out = pair((4,), torch.float32)
     assert torch.equal(to_x0(kind, out, x, torch.zeros(len(x))), x)
 
@@ -72,8 +73,8 @@ def test_without_noise_a_target_needs_the_noise(kind: Kind) -> None:
     x0, noise = pair((4,), torch.float32)
     with pytest.raises(InputError, match="sigma 0"):
         from_x0(kind, x0, x0, torch.zeros(len(x0)))
-    wanted = noise - x0 if kind == "flow" else noise
-    assert torch.equal(target(kind, x0, noise, torch.zeros(len(x0))), wanted)
+    expected = noise - x0 if kind == "flow" else noise
+    assert torch.equal(target(kind, x0, noise, torch.zeros(len(x0))), expected)
 
 
 @pytest.mark.parametrize("own", KINDS)
@@ -92,12 +93,12 @@ def test_ratio_of_v_and_flow_is_finite_everywhere(own: Kind, other: Kind) -> Non
     assert ratio(own, other, torch.tensor(SIGMAS)).isfinite().all()
 
 
-def test_half_precision_answers_are_read_in_the_precision_of_x() -> None:
+def test_half_precision_outputs_are_converted_to_the_precision_of_x() -> None:
     x, out = pair((4,), torch.float32)
     assert to_x0("v", out.bfloat16(), x, torch.ones(len(x))).dtype == torch.float32
 
 
-def test_unknown_kind_is_named() -> None:
+def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
     x = torch.zeros(1, 2)
     for function in (to_x0, from_x0, target):
         with pytest.raises(InputError, match=r"'epsilon'.*known: eps, flow, v, x0"):

@@ -1,4 +1,4 @@
-"""Clocks: sigma and time invert each other, the constants are those of the papers, faults are named."""
+"""Processes: sigma and time are inverse, the constants are those of the papers, wrong arguments raise InputError."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ each = pytest.mark.parametrize("process", ALL, ids=repr)
 
 
 def inner(process: Process, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    """Give levels from the lowest to the highest of a clock, spaced evenly in time."""
+    """Return levels from the lowest to the highest of a process, evenly spaced in time."""
     ends = process.time(torch.tensor([process.sigma_min, process.sigma_max], dtype=dtype))
     return process.sigma(torch.linspace(float(ends[0]), float(ends[1]), 97, dtype=dtype))
 
@@ -92,7 +92,7 @@ def logistic(x: float) -> float:
 
 
 def log_snr(t: float) -> float:
-    """Give log-SNR as Hang et al. 2024 write it: mu - b*sgn(1/2 - t)*ln(1 - 2|t - 1/2|), mu = 0, b = 1/2."""
+    """Return log-SNR as in Hang et al. 2024: mu - b*sgn(1/2 - t)*ln(1 - 2|t - 1/2|), mu = 0, b = 1/2."""
     return math.inf if t == 0 else -0.5 * math.copysign(1, 0.5 - t) * math.log(1 - 2 * abs(t - 0.5))
 
 
@@ -126,7 +126,7 @@ def test_betas_of_the_sigmoid_ramp() -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_schedule_falls_and_zero_snr_brings_it_to_nothing(schedule: Schedule) -> None:
+def test_a_schedule_falls_and_ends_at_zero_with_zero_snr(schedule: Schedule) -> None:
     for process in (VP(schedule), VP(schedule, steps=2), VP(schedule, zero_snr=True)):
         table = process.table()
         assert len(table) == process.steps
@@ -135,7 +135,7 @@ def test_a_schedule_falls_and_zero_snr_brings_it_to_nothing(schedule: Schedule) 
         assert process.sigma_max == (math.inf if process.zero_snr else pytest.approx((1 / table[-1] - 1) ** 0.5))
 
 
-def test_the_log_linear_schedule_is_the_clock_of_ve() -> None:
+def test_the_log_linear_schedule_is_uniform_in_the_time_of_ve() -> None:
     levels = sigma_uniform(torch.linspace(0, 1, 200, dtype=torch.float64), VE(0.02, 10.0))
     torch.testing.assert_close(levels, torch.logspace(math.log10(0.02), 1, 200, dtype=torch.float64))
 
@@ -151,12 +151,12 @@ def test_training_with_a_shift_is_uniform_in_the_time_of_a_shifted_flow() -> Non
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, math.exp(1.15)])
-def test_a_shifted_grid_walks_the_clock_of_a_shifted_flow(shift: float) -> None:
+def test_a_shifted_grid_is_uniform_in_the_time_of_a_shifted_flow(shift: float) -> None:
     times = Flow(shift).time(torch.tensor(flow_shift(8, shift), dtype=torch.float64))
     torch.testing.assert_close(times, torch.linspace(1, 0, 9, dtype=torch.float64))
 
 
-def test_zero_snr_ends_in_pure_noise_and_keeps_its_first_step() -> None:
+def test_zero_snr_ends_in_pure_noise_with_the_first_step_unchanged() -> None:
     plain, zero = VP("scaled-linear").table(), VP("scaled-linear", zero_snr=True).table()
     assert zero[0] == pytest.approx(plain[0], rel=1e-12)
     assert zero[-1] == 0
@@ -181,7 +181,7 @@ def test_shift_multiplies_sigma() -> None:
 
 
 class Record(torch.nn.Module):
-    """Keep what a net is given."""
+    """A net that records its inputs."""
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, cond: Conditioning) -> torch.Tensor:
         self.x, self.time = x, time
@@ -189,7 +189,7 @@ class Record(torch.nn.Module):
 
 
 @each
-def test_a_net_sees_its_native_frame(process: Process) -> None:
+def test_a_net_gets_x_in_its_native_frame(process: Process) -> None:
     made = torch.Generator().manual_seed(0)
     sigma = inner(process)
     sigma = sigma[sigma.isfinite()]
@@ -201,12 +201,12 @@ def test_a_net_sees_its_native_frame(process: Process) -> None:
     torch.testing.assert_close(net.time, process.time(sigma))
 
 
-def test_every_class_may_stand_on_a_card() -> None:
+def test_every_class_is_in_the_table_of_cards() -> None:
     assert {type(process).__name__ for process in ALL} == set(CLASSES["process"])
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda: Flow(shift=0.0), "shift 0.0: above 0"),
         (lambda: VP("cosin"), "did you mean 'cosine'"),
@@ -221,8 +221,8 @@ def test_every_class_may_stand_on_a_card() -> None:
         (lambda: Table((1.0, 0.6)), "below 1"),
     ],
 )
-def test_a_wrong_process_is_refused(make: Callable[[], Process], says: str) -> None:
-    with pytest.raises(InputError, match=says):
+def test_a_wrong_process_is_refused(make: Callable[[], Process], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         make()
 
 

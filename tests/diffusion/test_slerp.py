@@ -1,4 +1,4 @@
-"""Between two noises: the ends bit for bit, the middle as much noise as they are."""
+"""Slerp of noise: the ends bit for bit, unit variance between them."""
 
 import pytest
 import torch
@@ -12,19 +12,19 @@ def pair(*shape: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(*shape, generator=made), torch.randn(*shape, generator=made)
 
 
-def test_the_ends_are_the_noises_themselves() -> None:
+def test_the_ends_are_bit_for_bit_the_noises() -> None:
     first, second = pair(3, 4, 5)
     assert torch.equal(slerp(first, second, 0), first)
     assert torch.equal(slerp(first, second, 1), second)
 
 
-def test_the_way_back_is_the_same_way() -> None:
+def test_slerp_is_symmetric() -> None:
     first, second = pair(2, 4, 8, 8)
     for share in (0.1, 0.5, 0.8):
         assert torch.allclose(slerp(first, second, share), slerp(second, first, 1 - share), atol=1e-6)
 
 
-def test_lengths_go_from_one_to_the_other_and_the_angle_evenly() -> None:
+def test_length_and_angle_are_linear_in_the_share() -> None:
     first, second = pair(4, 3, 6, 6)
     second = 2 * second
     turned = []
@@ -50,8 +50,8 @@ def test_one_direction_is_a_line() -> None:
     assert slerp(torch.zeros(1, 3), torch.ones(1, 3), 0.5).isfinite().all()
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(InputError, match=r"share 1\.5: a number from 0 to 1"):
         slerp(*pair(1, 2), 1.5)
-    with pytest.raises(InputError, match=r"noises \[1, 2\] and \[1, 3\]: of one shape"):
+    with pytest.raises(InputError, match=r"noises \[1, 2\] and \[1, 3\]: must have one shape"):
         slerp(torch.zeros(1, 2), torch.zeros(1, 3), 0.5)

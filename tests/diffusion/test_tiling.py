@@ -1,4 +1,4 @@
-"""Windows: no seam, nothing left out, and one window is the denoiser itself."""
+"""Tiling: no seam, every cell covered, and one window is the denoiser itself."""
 
 from itertools import pairwise
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.tiling import places, tiled
+from unnoise.diffusion.tiling import tiled, windows
 from unnoise.errors import InputError
 
 
 @pytest.mark.parametrize("shape", [(17,), (9, 22), (5, 11, 6)])
-def test_what_acts_cell_by_cell_does_not_see_windows(shape: tuple[int, ...]) -> None:
+def test_a_pointwise_denoiser_does_not_depend_on_windows(shape: tuple[int, ...]) -> None:
     x, sigma = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0.5, 3.0])
 
     def guess(x: Tensor, sigma: Tensor) -> Tensor:
@@ -22,21 +22,21 @@ def test_what_acts_cell_by_cell_does_not_see_windows(shape: tuple[int, ...]) -> 
 
 
 def test_a_window_larger_than_all_is_the_denoiser() -> None:
-    asked: list[Tensor] = []
+    inputs: list[Tensor] = []
 
     def guess(x: Tensor, sigma: Tensor) -> Tensor:
-        asked.append(x)
+        inputs.append(x)
         return x.exp()
 
     x, sigma = torch.randn(1, 2, 6, 8), torch.ones(1)
     assert torch.equal(tiled(guess, (6, 8), (2, 2))(x, sigma), x.exp())
-    assert len(asked) == 1
-    assert asked[0] is x
+    assert len(inputs) == 1
+    assert inputs[0] is x
 
 
 @pytest.mark.parametrize(("size", "count"), [(8, 1), (9, 2), (14, 2), (15, 3), (20, 3), (21, 4)])
-def test_windows_cover_all_and_share_what_they_must(size: int, count: int) -> None:
-    found = [window for (window,) in places((size,), (8,), (2,))]
+def test_windows_cover_all_cells_with_the_least_overlap(size: int, count: int) -> None:
+    found = [window for (window,) in windows((size,), (8,), (2,))]
     assert len(found) == count
     assert (found[0].start, found[-1].stop) == (0, size)
     for one, other in pairwise(found):
@@ -45,7 +45,7 @@ def test_windows_cover_all_and_share_what_they_must(size: int, count: int) -> No
 
 
 def test_neighbours_are_joined_smoothly() -> None:
-    """Windows that answer with numbers of their own: from one to the other the answer goes step by step."""
+    """Windows that return their own numbers: the result changes gradually from one to the next."""
     count = iter(range(10))
 
     def numbered(x: Tensor, sigma: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def test_neighbours_are_joined_smoothly() -> None:
     assert steps.max() < 0.75
 
 
-def test_overlaps_that_are_none_are_refused() -> None:
+def test_overlaps_out_of_range_are_refused() -> None:
     for overlap in (-1, 4, 5):
         with pytest.raises(InputError, match=f"overlap {overlap}: from 0 to below the side of a window, 4"):
             tiled(lambda x, sigma: x, (4,), (overlap,))

@@ -1,4 +1,4 @@
-"""Families are told by tensors, names and classes; what is known of them agrees with diffusers; the rest is unknown."""
+"""Families are recognised by tensors, names and classes; their facts agree with diffusers; the rest is unknown."""
 
 import inspect
 import time
@@ -193,7 +193,7 @@ def told(tensors: Shapes, prefix: str = "", **metadata: str) -> Identity:
 
 @OLD
 @pytest.mark.parametrize(("name", "made", "expected"), NETS, ids=[f"{row[0]}-{row[2]}" for row in NETS])
-def test_networks_of_diffusers_are_told(name: str, made: dict[str, Any], expected: str) -> None:
+def test_networks_of_diffusers_are_recognised(name: str, made: dict[str, Any], expected: str) -> None:
     found = told(shapes(name, made))
     assert str(found) == expected
     assert found.known_by.startswith("tensor ")
@@ -211,7 +211,7 @@ def test_other_networks_are_unknown(name: str) -> None:
     assert not told(shapes(name, {})).known
 
 
-def test_an_autoencoder_of_several_families_says_which() -> None:
+def test_an_autoencoder_of_several_families_names_them() -> None:
     four, sixteen = (shapes("AutoencoderKL", KL | {"latent_channels": channels}) for channels in (4, 16))
     plain = {name: shape for name, shape in sixteen.items() if "quant_conv" not in name}
     for tensors, families in ((four, "Stable Diffusion 1, 2 and XL"), (plain, "Stable Diffusion 3 and FLUX.1")):
@@ -295,14 +295,14 @@ ORIGINALS: list[tuple[Shapes, str]] = [
 
 
 @pytest.mark.parametrize(("tensors", "expected"), ORIGINALS, ids=[row[1] for row in ORIGINALS])
-def test_networks_of_their_makers_are_told(tensors: Shapes, expected: str) -> None:
+def test_networks_of_the_original_layouts_are_recognised(tensors: Shapes, expected: str) -> None:
     assert str(told(tensors)) == expected
     if not any(name.startswith(("model.", "decoder.", "in_block.")) for name in tensors):
         assert all(str(told(tensors, prefix)) == expected for prefix in ("model.diffusion_model.", "net.", "unet."))
 
 
 @pytest.mark.parametrize(("family", "variant"), SMALLEST)
-def test_the_smallest_of_the_examples_are_told(family: str, variant: str) -> None:
+def test_the_smallest_of_the_examples_are_recognised(family: str, variant: str) -> None:
     found = told({name: shape for name, (_, shape) in SMALLEST[family, variant].items()})
     assert (found.family, found.variant) == (family, variant)
 
@@ -324,7 +324,7 @@ def test_markers_and_metadata_add_what_shapes_cannot_show() -> None:
     assert str(told({"net.weight": (1, 1)}, unnoise="{}")) == "unnoise"
 
 
-def test_a_name_refines_what_tensors_leave_open() -> None:
+def test_a_name_adds_the_variant_that_tensors_leave_open() -> None:
     dev, xl = Identity("flux1", "dev", known_by="tensor a"), Identity("sdxl", known_by="tensor b")
     assert str(refined(dev, by_name("flux1-kontext-dev.safetensors"))) == "flux1 kontext"
     assert refined(dev, by_name("flux1-schnell.safetensors")) == dev
@@ -335,11 +335,11 @@ def test_a_name_refines_what_tensors_leave_open() -> None:
         assert {variant, *others} <= VARIANTS[family].keys()
 
 
-def test_a_controlnet_tells_its_family_but_no_variant() -> None:
+def test_a_controlnet_shows_its_family_but_no_variant() -> None:
     assert str(told(FLUX | {"controlnet_x_embedder.weight": (3072, 64)})) == "flux1"
 
 
-def test_a_moving_average_is_counted() -> None:
+def test_ema_tensors_are_counted() -> None:
     names = ("model_ema.decay", "model_ema.diffusion_modelout", "model.diffusion_model.out")
     assert ema({name: Entry("F32", (), 0, 4) for name in names}) == 2
 
@@ -361,13 +361,13 @@ WORDS = st.dictionaries(
 
 @settings(max_examples=100, deadline=None)
 @given(ANY, WORDS)
-def test_any_tensors_are_told_or_unknown(tensors: Shapes, metadata: dict[str, str]) -> None:
+def test_any_tensors_are_recognised_or_unknown(tensors: Shapes, metadata: dict[str, str]) -> None:
     found = recognise({name: Entry("F16", shape, 0, 0) for name, shape in tensors.items()}, metadata)
     assert not found.known or found.family in FAMILIES
     assert not found.variant or found.variant in VARIANTS[found.family]
 
 
-def test_telling_is_quick() -> None:
+def test_recognition_is_fast() -> None:
     many = {f"blocks.{i}.attn.{'x' * (i % 50)}.weight": Entry("F16", (1, 2), 0, 0) for i in range(100_000)}
     start = time.perf_counter()
     assert not recognise(many, {}).known

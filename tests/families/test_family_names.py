@@ -1,4 +1,4 @@
-"""Families are told by names and classes; what is known of each makes sense, and agrees with diffusers' defaults."""
+"""Families are recognised by names and classes; their facts are sensible and agree with diffusers' defaults."""
 
 import time
 from dataclasses import fields
@@ -87,13 +87,13 @@ NAMED = {
 
 
 @pytest.mark.parametrize(("expected", "names"), NAMED.items(), ids=list(NAMED))
-def test_names_are_told(expected: str, names: str) -> None:
+def test_names_are_recognised(expected: str, names: str) -> None:
     for name in names.split():
         assert str(by_name(name)) == expected, name
         assert str(by_name("C:\\models\\" + name.upper())) == expected, name
 
 
-def test_all_that_can_be_told_is_in_the_tables() -> None:
+def test_all_recognised_models_are_in_the_tables() -> None:
     told_ = {(family, variant) for _, family, variant in PATTERNS} | set(CLASSES.values())
     told_ |= {(family, variant) for (family, _), variant in CHANNELS.items()}
     told_ |= {("sdxl", variant) for variant in DEPTHS.values()}
@@ -150,18 +150,18 @@ def test_the_defaults_of_a_pipeline_are_in_the_range_of_its_family(name: str) ->
         ("", "unknown"),
     ],
 )
-def test_classes_are_told(name: str, expected: str) -> None:
+def test_classes_are_recognised(name: str, expected: str) -> None:
     assert str(by_class(name)) == expected
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=400))
-def test_any_name_is_told_or_unknown(name: str) -> None:
+def test_any_name_is_recognised_or_unknown(name: str) -> None:
     for found in (by_name(name), by_class(name)):
         assert not found.known or found.family in FAMILIES
 
 
-def test_telling_is_quick() -> None:
+def test_recognition_is_fast() -> None:
     start = time.perf_counter()
     for name in ("wan2" * 75, "flux1-" * 50, "-" * 100_000, "a-" * 150, "hyper" * 60):
         by_name(name)

@@ -192,7 +192,7 @@ def test_base_from_metadata(metadata: Mapping[str, str], family: str, prediction
     assert (found.family, found.prediction) == (family, prediction)
 
 
-def test_shapes_beat_metadata_except_where_only_it_tells() -> None:
+def test_shapes_beat_metadata_except_where_shapes_are_the_same() -> None:
     xl = kohya(("unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", 2048, 640))
     assert base_of(read(xl), {"ss_base_model_version": "sd_v1"}).family == "sdxl"
     v = {"ss_base_model_version": "sdxl_base_v1-0", "modelspec.prediction_type": "v"}
@@ -200,9 +200,9 @@ def test_shapes_beat_metadata_except_where_only_it_tells() -> None:
     flux = kohya(("unet_single_blocks_37_linear1", 3072, 21504))
     assert base_of(read(flux), {"ss_base_model_version": "chroma"}).family == "chroma"
     text = kohya(("te1_text_model_encoder_layers_0_self_attn_q_proj", 768, 768))
-    said = base_of(read(text), {"ss_base_model_version": "sdxl_base_v1-0"})
-    assert said.family == "sdxl"
-    assert "ss_base_model_version" in said.known_by
+    found = base_of(read(text), {"ss_base_model_version": "sdxl_base_v1-0"})
+    assert found.family == "sdxl"
+    assert "ss_base_model_version" in found.known_by
 
 
 def test_dialects() -> None:

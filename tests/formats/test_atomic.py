@@ -73,7 +73,7 @@ def test_refuses_early_and_late(tmp_path: Path, path: str) -> None:
     assert sorted(tmp_path.iterdir()) == [tmp_path / "file", tmp_path / "folder"]
 
 
-def test_refuses_a_folder_where_nothing_can_be_made() -> None:
+def test_refuses_a_folder_that_is_not_writable() -> None:
     with pytest.raises(InputError, match="cannot write"):
         check_writable("/proc/none/picture.png")
 

@@ -30,7 +30,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("header") / "file.safetensors"
 
 
-def test_reads_what_the_library_writes(path: Path) -> None:
+def test_reads_files_of_the_library(path: Path) -> None:
     tensors = {
         "half": torch.zeros(2, 3, dtype=torch.float16),
         "scalar": torch.tensor(1.0),
@@ -60,9 +60,9 @@ def test_offsets_are_those_of_the_file(path: Path) -> None:
     [
         (b"", "too few"),
         (b"\x08\0\0\0\0\0\0\0", "too few"),
-        ((2**63).to_bytes(8, "little") + b"{}", "claims"),
-        ((2**64 - 1).to_bytes(8, "little") + b"{}", "claims"),
-        (b"PK\x03\x04" + b"\0" * 60, "claims"),
+        ((2**63).to_bytes(8, "little") + b"{}", "declares"),
+        ((2**64 - 1).to_bytes(8, "little") + b"{}", "declares"),
+        (b"PK\x03\x04" + b"\0" * 60, "declares"),
         (packed(b"[]  "), "start with"),
         (packed(b" {} "), "start with"),
         (packed(b'{"a":\xff}'), "not JSON"),
@@ -97,12 +97,12 @@ def test_offsets_are_those_of_the_file(path: Path) -> None:
         (packed({"a": tensor("F4", [7], [0, 4])}, b"1234"), "fit"),
         (packed({"a": tensor(), "b": tensor()}, b"1234"), "overlaps"),
         (packed({"a": tensor(), "b": tensor(offsets=[2, 6])}, b"123456"), "overlaps"),
-        (packed({"a": tensor(), "b": tensor(offsets=[5, 9])}, b"123456789"), "hole"),
-        (packed({"a": tensor(offsets=[1, 5])}, b"12345"), "hole"),
-        (packed({"a": tensor()}, b"12345"), "belong to none"),
-        (packed({}, b"1"), "belong to none"),
+        (packed({"a": tensor(), "b": tensor(offsets=[5, 9])}, b"123456789"), "gap"),
+        (packed({"a": tensor(offsets=[1, 5])}, b"12345"), "gap"),
+        (packed({"a": tensor()}, b"12345"), "belong to no tensor"),
+        (packed({}, b"1"), "belong to no tensor"),
         (SOUND[:-1], "outside"),
-        (SOUND + b"\0", "belong to none"),
+        (SOUND + b"\0", "belong to no tensor"),
     ],
 )
 def test_refuses(path: Path, content: bytes, fault: str) -> None:
@@ -114,14 +114,14 @@ def test_refuses(path: Path, content: bytes, fault: str) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: None, lambda path: path.symlink_to(path)])
-def test_refuses_what_is_not_a_file(tmp_path: Path, make: object) -> None:
+def test_refuses_a_path_that_is_not_a_file(tmp_path: Path, make: object) -> None:
     path = tmp_path / "thing"
     make(path)  # type: ignore[operator]
     with pytest.raises(InputError, match="thing"):
         read_header(path)
 
 
-def test_refuses_a_path_that_cannot_be() -> None:
+def test_refuses_an_impossible_path() -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_header("a\0b")
 

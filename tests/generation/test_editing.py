@@ -13,7 +13,7 @@ from unnoise.card import Advice
 from unnoise.errors import InputError
 from unnoise.generation.media.image import fitted, inverted
 from unnoise.generation.metadata import from_json, to_json
-from unnoise.generation.prepare import RawInputs, picture_data
+from unnoise.generation.prepare import RawInputs, image_tensor
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.registry import SAMPLERS
@@ -48,7 +48,7 @@ def pixels(image: Image.Image) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_kept_pixels_are_the_pictures_own_whatever_the_sampler(pipeline: Pipeline, name: str) -> None:
-    sample = edited(pipeline, mask=mask(), sampler=name, grid=(80.0, 5.0, 0.5, 0.0), steps=None)
+    sample = edited(pipeline, mask=mask(), sampler=name, schedule=(80.0, 5.0, 0.5, 0.0), steps=None)
     kept = pixels(mask()) == 255
     assert (pixels(sample.image)[kept] == pixels(photo())[kept]).all()
     assert (pixels(sample.image)[~kept] != pixels(photo())[~kept]).mean() > 0.5
@@ -59,16 +59,16 @@ def test_kept_pixels_are_the_pictures_own_whatever_the_sampler(pipeline: Pipelin
     [
         {"mask": mask()},
         {"mask": mask(), "feather": 3},
-        {"mask": mask(), "feather": 0, "repaint": 2},
-        {"mask": Image.linear_gradient("L").resize((SIDE, SIDE)), "soft": "levels"},
+        {"mask": mask(), "feather": 0, "resample": 2},
+        {"mask": Image.linear_gradient("L").resize((SIDE, SIDE)), "mask_mode": "differential"},
         {"strength": 0.3},
-        {"expand": (0, 8, 4, 4)},
-        {"expand": (3, 0, 0, 0), "mask": mask()},
-        {"origin": "a dog"},
-        {"origin": "a dog", "mask": mask(), "strength": 0.8},
+        {"outpaint": (0, 8, 4, 4)},
+        {"outpaint": (3, 0, 0, 0), "mask": mask()},
+        {"source_prompt": "a dog"},
+        {"source_prompt": "a dog", "mask": mask(), "strength": 0.8},
         {"image": photo(35, 29), "mask": mask(35, 29)},
         {"image": photo(35, 29)},
-        {"toward": "a dog", "toward_share": 0.3},
+        {"blend_prompt": "a dog", "blend_share": 0.3},
         {"variation": 0.4, "variation_seed": 9},
         {"tile": 16, "image": photo(40, 24)},
     ],
@@ -76,8 +76,8 @@ def test_kept_pixels_are_the_pictures_own_whatever_the_sampler(pipeline: Pipelin
 )
 def test_every_way_is_drawn_again_from_its_recipe(pipeline: Pipeline, how: dict[str, Any]) -> None:
     sample = edited(pipeline, **how)
-    recipe = from_json(to_json(sample.recipe), "recipe")
-    assert recipe == sample.recipe
+    recipe = from_json(to_json(sample.metadata), "recipe")
+    assert recipe == sample.metadata
     again = pipeline.replay(recipe, RawInputs(image=how.get("image", photo()), mask=how.get("mask")))
     assert (pixels(again.image) == pixels(sample.image)).all()
     assert torch.equal(again.x0, sample.x0)
@@ -90,12 +90,12 @@ def test_a_picture_of_any_size_keeps_its_pixels(pipeline: Pipeline) -> None:
     """What is no multiple of the model's cells is drawn on more, and cut again."""
     sample = edited(pipeline, image=photo(35, 29), mask=mask(35, 29))
     kept = pixels(mask(35, 29)) == 255
-    assert sample.recipe.size == (36, 32) if pipeline.factor == 4 else sample.recipe.size[0] % pipeline.factor == 0
+    assert sample.metadata.size == (36, 32) if pipeline.factor == 4 else sample.metadata.size[0] % pipeline.factor == 0
     assert (pixels(sample.image)[kept] == pixels(photo(35, 29))[kept]).all()
 
 
 def test_a_picture_is_expanded_around_itself(pipeline: Pipeline) -> None:
-    sample = edited(pipeline, expand=(8, 4, 0, 12))
+    sample = edited(pipeline, outpaint=(8, 4, 0, 12))
     assert sample.image.size == (40, 48)
     assert (pixels(sample.image)[4:36, 8:] == pixels(photo())).all()
     added = pixels(sample.image)[:4]
@@ -116,8 +116,8 @@ def test_a_seam_is_between_both_and_only_in_what_is_painted(pipeline: Pipeline) 
 
 def test_a_grey_is_the_strength_of_its_place(pipeline: Pipeline) -> None:
     ramp = Image.fromarray(np.tile(np.linspace(0, 255, SIDE).astype(np.uint8), (SIDE, 1)))
-    sample = edited(pipeline, mask=ramp, soft="levels", steps=20)
-    known = pipeline.space.encode(picture_data(photo()))[0]
+    sample = edited(pipeline, mask=ramp, mask_mode="differential", steps=20)
+    known = pipeline.space.encode(image_tensor(photo()))[0]
     gaps = (sample.x0 - known).abs().mean((0, 1))
     assert gaps[0] > 5 * gaps[-1]
     blended = edited(pipeline, mask=ramp, steps=20)
@@ -129,9 +129,9 @@ def test_strength_is_a_level_for_every_sampler_and_number_of_steps(pipeline: Pip
     for steps in (1, 2, 7):
         for name in ("ddim", "heun", "ancestral"):
             sample = edited(pipeline, strength=0.1, steps=steps, sampler=name)
-            assert len(sample.recipe.grid) == steps + 1
-            assert sample.recipe.grid[0] == pytest.approx(0.1 / 0.9, rel=1e-4)
-            known = pipeline.space.encode(picture_data(photo()))[0]
+            assert len(sample.metadata.grid) == steps + 1
+            assert sample.metadata.grid[0] == pytest.approx(0.1 / 0.9, rel=1e-4)
+            known = pipeline.space.encode(image_tensor(photo()))[0]
             assert not torch.allclose(sample.x0, known, atol=1e-3)
 
 
@@ -140,9 +140,11 @@ def test_inversion_finds_the_noise_of_a_picture(tmp_path: Path) -> None:
     advice = Advice(steps=3, guidance_scale=1.0, sizes=((16, 16),))
     pipeline = tiny.saved(tmp_path / "smooth.safetensors", advice=advice)
     drawn = pipeline.generate("a cat", seed=1, size=32, steps=20)[0]
-    same = pipeline.generate("a cat", image=drawn.image, origin="a cat", sampler="ddim", steps=200, strength=0.5)[0]
+    same = pipeline.generate(
+        "a cat", image=drawn.image, source_prompt="a cat", sampler="ddim", steps=200, strength=0.5
+    )[0]
     other = pipeline.generate("a cat", image=drawn.image, seed=5, sampler="ddim", steps=200, strength=0.5)[0]
-    known = pipeline.space.encode(picture_data(drawn.image))[0]
+    known = pipeline.space.encode(image_tensor(drawn.image))[0]
     assert (same.x0 - known).abs().mean() < 0.2 * (other.x0 - known).abs().mean()
 
 
@@ -156,15 +158,15 @@ def test_variations_go_from_one_noise_to_the_other(pipeline: Pipeline) -> None:
     assert torch.equal(far.x0, second.x0)
     several = pipeline.generate("a cat", seed=3, size=16, n=3, variation=0.2, variation_seed=9)
     alone = pipeline.generate("a cat", seed=3, size=16, variation=0.2, variation_seed=11)[0]
-    assert [sample.recipe.change.variation_seed for sample in several] == [9, 10, 11]
+    assert [sample.metadata.change.variation_seed for sample in several] == [9, 10, 11]
     assert torch.allclose(several[2].x0, alone.x0, atol=1e-4)
-    assert {sample.recipe.seed for sample in several} == {3}
+    assert {sample.metadata.seed for sample in several} == {3}
 
 
 def test_prompts_are_joined_by_their_features(pipeline: Pipeline) -> None:
     ends = [pipeline.generate(prompt, seed=3, size=16)[0].x0 for prompt in ("a cat", "a dog")]
     ways = [
-        pipeline.generate("a cat", seed=3, size=16, toward="a dog", toward_share=share)[0].x0
+        pipeline.generate("a cat", seed=3, size=16, blend_prompt="a dog", blend_share=share)[0].x0
         for share in (0.0, 0.5, 1.0)
     ]
     assert torch.allclose(ways[0], ends[0], atol=1e-4)
@@ -197,17 +199,23 @@ def test_a_mask_of_a_whole_and_of_nothing_are_refused(pipeline: Pipeline) -> Non
         ({"strength": float("nan")}, "strength nan"),
         ({"size": 16}, r"size \(16, 16\): the image is 32x32"),
         ({"feather": 2}, "feather: acts along a mask, and none is given"),
-        ({"repaint": 2}, "repaint: acts along a mask"),
-        ({"repaint": 0, "mask": mask()}, "repaint 0"),
-        ({"repaint": 2, "mask": mask(), "sampler": "heun"}, "sampler 'heun': repaint has one of its own"),
-        ({"soft": "levels"}, "soft: acts along a mask"),
+        ({"resample": 2}, "repaint: acts along a mask"),
+        ({"resample": 0, "mask": mask()}, "repaint 0"),
+        ({"resample": 2, "mask": mask(), "sampler": "heun"}, "sampler 'heun': repaint has one of its own"),
+        ({"mask_mode": "differential"}, "soft: acts along a mask"),
         ({"soft": "hard", "mask": mask()}, "soft 'hard': one of blend, levels"),
-        ({"expand": (0, 0, 0, 0)}, "expand 0,0,0,0: adds nothing"),
-        ({"expand": (0, 0, -1, 0)}, "expand right -1"),
-        ({"origin": "a dog", "sampler": "ancestral"}, "the noise of a picture is found for a deterministic sampler"),
-        ({"origin": "a dog", "variation": 0.2, "variation_seed": 1}, "variation: decides the noise, and origin does"),
+        ({"outpaint": (0, 0, 0, 0)}, "expand 0,0,0,0: adds nothing"),
+        ({"outpaint": (0, 0, -1, 0)}, "expand right -1"),
+        (
+            {"source_prompt": "a dog", "sampler": "ancestral"},
+            "the noise of a picture is found for a deterministic sampler",
+        ),
+        (
+            {"source_prompt": "a dog", "variation": 0.2, "variation_seed": 1},
+            "variation: decides the noise, and origin does",
+        ),
         ({"variation": 0.2}, "variation and variation_seed: act together"),
-        ({"toward": "a dog"}, "toward_share and toward: act together"),
+        ({"blend_prompt": "a dog"}, "toward_share and toward: act together"),
         ({"tile": 10}, "tile 10: a multiple of"),
         ({"hint": photo()}, "hint: 'tiny' reads none; load it with a control"),
         ({"look": photo()}, "look: 'tiny' reads none; load it with a look"),
@@ -221,7 +229,7 @@ def test_what_cannot_be_is_refused(pipeline: Pipeline, how: dict[str, Any], says
 
 @pytest.mark.parametrize("what", ["strength", "expand", "origin"])
 def test_what_acts_on_an_image_needs_one(pipeline: Pipeline, what: str) -> None:
-    value = {"strength": 0.5, "expand": (8, 0, 0, 0), "origin": "a dog"}[what]
+    value = {"strength": 0.5, "outpaint": (8, 0, 0, 0), "source_prompt": "a dog"}[what]
     with pytest.raises(InputError, match=f"{what} .*acts on an image, and none is given"):
         pipeline.generate("a cat", size=SIDE, **{what: value})  # type: ignore[arg-type]
 
@@ -233,9 +241,9 @@ def test_other_pictures_than_the_recipes_are_refused(pipeline: Pipeline) -> None
         ("mask", RawInputs(image=photo(), mask=mask().transpose(Image.Transpose.FLIP_TOP_BOTTOM).rotate(90))),
     ):
         with pytest.raises(InputError, match=f"{what}: the picture began with one of sha256 .*, and another is given"):
-            pipeline.replay(sample.recipe, handed)
+            pipeline.replay(sample.metadata, handed)
     with pytest.raises(InputError):
-        pipeline.replay(sample.recipe)
+        pipeline.replay(sample.metadata)
 
 
 def test_pictures_are_fitted_and_masks_turned() -> None:

@@ -1,4 +1,4 @@
-"""Films and sounds as files: what other readers find in them, their recipes, and what is refused."""
+"""Video and audio as files: what other readers find in them, their metadata, and what is refused."""
 
 import sys
 import wave
@@ -12,13 +12,14 @@ from PIL import Image, ImageSequence
 
 from unnoise.card import Part
 from unnoise.errors import InputError
-from unnoise.generation.media.files import look, read_recipe, suffixes, write_sample
-from unnoise.generation.metadata import Metadata
+from unnoise.generation.media.files import preview, read_metadata, suffixes, write_sample
+from unnoise.generation.metadata import CallShape, Metadata
 from unnoise.generation.sample import Audio, Sample, Video
 
-RECIPE = Metadata(
-    model="m", fingerprint="f" * 64, prompt='"ünï", a cat 猫', negative="", seed=1, size=(16, 12), sampler=Part("DDIM"),
-    grid=("inf", 1.0, 0.0), weight=1.0, between=(0.0, "inf"), rescale=0.0, dtype="float32", device="cpu", row=0, rows=1,
+METADATA = Metadata(
+    model="m", fingerprint="f" * 64, prompt='"ünï", a cat 猫', negative_prompt="", seed=1, size=(16, 12),
+    sampler=Part("DDIM"), levels=("inf", 1.0, 0.0), guidance_scale=1.0, guidance_interval=(0.0, "inf"),
+    guidance_rescale=0.0, dtype="float32", device="cpu", calls=(CallShape(2, 1, 0, 0, -1),),
     versions={"torch": "2"}, frames=5,
 )  # fmt: skip
 
@@ -26,16 +27,16 @@ RECIPE = Metadata(
 def film(size: tuple[int, int] = (16, 12)) -> Sample:
     rows, columns = np.arange(size[1])[:, None, None], np.arange(size[0])[None, :, None]
     pixels = [rows + columns + k * 10 + [0, 30, 60] for k in range(5)]
-    return Sample(Video([Image.fromarray(one.astype(np.uint8)) for one in pixels], 8.0), torch.zeros(1), RECIPE)
+    return Sample(Video([Image.fromarray(one.astype(np.uint8)) for one in pixels], 8.0), torch.zeros(1), METADATA)
 
 
 def sound(waves: torch.Tensor | None = None) -> Sample:
     made = torch.stack([torch.linspace(-1, 1, 100), torch.sin(torch.arange(100) / 5)]) if waves is None else waves
-    return Sample(Audio(made, 8000), torch.zeros(1), RECIPE)
+    return Sample(Audio(made, 8000), torch.zeros(1), METADATA)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
-def test_a_film_without_loss(tmp_path: Path, suffix: str) -> None:
+def test_a_video_without_loss(tmp_path: Path, suffix: str) -> None:
     made = film((15, 11))
     write_sample(tmp_path / f"x{suffix}", made)
     with Image.open(tmp_path / f"x{suffix}") as found:
@@ -43,10 +44,10 @@ def test_a_film_without_loss(tmp_path: Path, suffix: str) -> None:
         assert found.info["duration"] == 125
     assert [one.tobytes() for one in frames] == [one.tobytes() for one in made.video.frames]
     if suffix == ".webp":
-        assert read_recipe(tmp_path / "x.webp") == RECIPE
+        assert read_metadata(tmp_path / "x.webp") == METADATA
 
 
-def test_a_film_as_mp4(tmp_path: Path) -> None:
+def test_a_video_as_mp4(tmp_path: Path) -> None:
     made = film((64, 48))
     for name in "ab":
         write_sample(tmp_path / f"{name}.mp4", made)
@@ -56,7 +57,7 @@ def test_a_film_as_mp4(tmp_path: Path) -> None:
     assert len(frames) == 5
     for one, other in zip(frames, made.video.frames, strict=True):
         assert np.abs(one.astype(int) - np.asarray(other).astype(int)).mean() < 4
-    assert read_recipe(tmp_path / "a.mp4") == RECIPE
+    assert read_metadata(tmp_path / "a.mp4") == METADATA
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     with pytest.raises(InputError, match="even sides only"):
         write_sample(tmp_path / "c.mp4", film((15, 12)))
@@ -69,7 +70,7 @@ def test_without_pyav_the_pip_line_is_said(tmp_path: Path, monkeypatch: pytest.M
         write_sample(tmp_path / "x.mp4", film())
 
 
-def test_a_sound(tmp_path: Path) -> None:
+def test_audio(tmp_path: Path) -> None:
     made = sound()
     write_sample(tmp_path / "x.wav", made)
     with wave.open(str(tmp_path / "x.wav")) as found:
@@ -77,7 +78,7 @@ def test_a_sound(tmp_path: Path) -> None:
         numbers = np.frombuffer(found.readframes(100), dtype="<i2").reshape(100, 2)
     assert np.abs(numbers.T / 32767 - made.audio.waves.numpy()).max() <= 0.5 / 32767 + 1e-6
     assert int.from_bytes((tmp_path / "x.wav").read_bytes()[4:8], "little") == (tmp_path / "x.wav").stat().st_size - 8
-    assert read_recipe(tmp_path / "x.wav") == RECIPE
+    assert read_metadata(tmp_path / "x.wav") == METADATA
     with pytest.raises(InputError, match="NaN or infinity"):
         write_sample(tmp_path / "y.wav", sound(torch.full((1, 4), float("nan"))))
     assert not (tmp_path / "y.wav").exists()
@@ -88,20 +89,20 @@ def test_a_sound(tmp_path: Path) -> None:
 def test_damaged_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name) as caught:
-        read_recipe(tmp_path / name)
+        read_metadata(tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
-def test_every_truncation_of_a_sound_is_refused_or_read(tmp_path: Path) -> None:
+def test_every_truncation_of_audio_is_refused_or_read(tmp_path: Path) -> None:
     write_sample(tmp_path / "x.wav", sound())
     whole = (tmp_path / "x.wav").read_bytes()
     for length in range(0, len(whole), 7):
         (tmp_path / "y.wav").write_bytes(whole[:length])
         with pytest.raises(InputError):
-            read_recipe(tmp_path / "y.wav")
+            read_metadata(tmp_path / "y.wav")
 
 
-def test_files_of_others_carry_no_recipe(tmp_path: Path) -> None:
+def test_files_of_others_have_no_metadata(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "x.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -109,18 +110,18 @@ def test_files_of_others_carry_no_recipe(tmp_path: Path) -> None:
         file.writeframes(b"\0\0" * 10)
     Image.new("RGB", (4, 4)).save(tmp_path / "x.webp")
     for name in ("x.wav", "x.webp"):
-        with pytest.raises(InputError, match="carries no recipe"):
-            read_recipe(tmp_path / name)
+        with pytest.raises(InputError, match="has no metadata"):
+            read_metadata(tmp_path / name)
 
 
-def test_looks_and_endings() -> None:
-    assert look(film()).size == (48, 12)
-    page = np.asarray(look(sound()).convert("L"))
+def test_previews_and_endings() -> None:
+    assert preview(film()).size == (48, 12)
+    page = np.asarray(preview(sound()).convert("L"))
     assert page.std() > 15
-    assert suffixes("image") == (".png",)
+    assert suffixes("image") == (".png", ".webp", ".jpg", ".jpeg")
     assert suffixes("video")[0] == ".mp4"
     assert suffixes("audio") == (".wav",)
-    with pytest.raises(AttributeError, match="this sample is a film"):
+    with pytest.raises(AttributeError, match=r"image: this sample is a video; use \.video"):
         _ = film().image
-    with pytest.raises(AttributeError, match="no sound"):
+    with pytest.raises(AttributeError, match="audio: this sample is a video"):
         _ = film().audio

@@ -1,51 +1,56 @@
 """Every argument has a range, and one outside of it is named with what is allowed."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf, nan
+from typing import Any
 
 import pytest
 import tiny
 from hypothesis import given, strategies as st
 
-from unnoise.card import Advice, Part
+from unnoise.card import Advice, Card, Part
+from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.process import EDM, VE, VP, Flow, Process, Table
 from unnoise.errors import InputError
-from unnoise.generation.options import Request, notes, parse_levels
-from unnoise.generation.resolve import decide, sampler_of
+from unnoise.generation.metadata import Settings
+from unnoise.generation.options import Request, home_of_options, request_of
+from unnoise.generation.resolve import AnySampler, notes, parse_levels, resolve, sampler_of
 from unnoise.sampling import DDIM, Heun, default
 from unnoise.sampling.registry import GRIDS, SAMPLERS
 
-ASKED = Request(("a heart",))
+
+def ask(prompts: object = "a heart", **options: Any) -> Request:
+    return request_of(prompts, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"prompts": ()}, "prompt: there is none"),
+        ({"prompts": ()}, "prompt: none is given"),
         ({"prompts": (5,)}, "prompt 5"),
-        ({"prompts": ("a",) * 33, "n": 2000}, "33 prompts of n 2000: at most 65536 pictures"),
+        ({"prompts": ("a",) * 33, "n": 2000}, "33 prompts of n 2000: at most 65536 samples in one request"),
         ({"prompts": ("x" * 10_001,)}, "10001 letters: at most 10000"),
         ({"prompts": ("a\ud800",)}, "not Unicode"),
-        ({"negative": None}, "negative None"),
+        ({"negative_prompt": None}, "negative_prompt None"),
         ({"steps": 0}, "steps 0: a whole number from 1 to 1000"),
         ({"steps": -1}, "steps -1"),
         ({"steps": 10**9}, "steps 1000000000"),
         ({"steps": "10"}, "steps '10'"),
         ({"steps": 2.0}, "steps 2.0"),
         ({"steps": True}, "steps True"),
-        ({"weight": nan}, "guidance weight nan: a number from 0 to 100"),
-        ({"weight": inf}, "guidance weight inf"),
-        ({"weight": -1.0}, "guidance weight -1"),
-        ({"weight": "3"}, "guidance weight '3'"),
+        ({"guidance_scale": nan}, "guidance_scale nan: a number from 0 to 100"),
+        ({"guidance_scale": inf}, "guidance_scale inf"),
+        ({"guidance_scale": -1.0}, "guidance_scale -1"),
+        ({"guidance_scale": "3"}, "guidance_scale '3'"),
         ({"sampler": "eular"}, "sampler 'eular' is unknown: did you mean 'euler'"),
-        ({"grid": "karas"}, "grid 'karas' is unknown: did you mean 'karras'"),
-        ({"grid": ()}, "at least 2 levels"),
-        ({"grid": (5.0,)}, "at least 2 levels"),
-        ({"grid": (1.0, 2.0, 0.0)}, "a grid descends"),
-        ({"grid": (1.0, nan)}, "nan"),
-        ({"grid": ("a", "b")}, "a list of numbers"),
-        ({"grid": tuple(2000.0 - i for i in range(1500))}, "steps of the grid 1499"),
-        ({"grid": (9.0, 1.0, 0.0), "steps": 3}, "steps 3: the grid that is given has 2"),
+        ({"schedule": "karas"}, "schedule 'karas' is unknown: did you mean 'karras'"),
+        ({"schedule": ()}, "at least 2 levels"),
+        ({"schedule": (5.0,)}, "at least 2 levels"),
+        ({"schedule": (1.0, 2.0, 0.0)}, "a grid descends"),
+        ({"schedule": (1.0, nan)}, "nan"),
+        ({"schedule": ("a", "b")}, "a list of numbers"),
+        ({"schedule": tuple(2000.0 - i for i in range(1500))}, "steps of the schedule 1499"),
+        ({"schedule": (9.0, 1.0, 0.0), "steps": 3}, "steps 3: the schedule has 2 steps"),
         ({"seed": -1}, "seed -1: a whole number from 0 to 9223372036854775807"),
         ({"seed": 2**63}, "seed 9223372036854775808"),
         ({"seed": 2**63 - 1, "n": 2}, "seed 9223372036854775807: a whole number from 0 to 9223372036854775806"),
@@ -56,11 +61,11 @@ ASKED = Request(("a heart",))
         ({"size": (16, 10**5)}, "height 100000: a whole number from 1 to 4096"),
         ({"size": (16.0, 16)}, "width 16.0"),
         ({"size": (16, 16, 3)}, "a width and a height"),
-        ({"between": (2.0, 1.0)}, "between"),
-        ({"between": (nan, 1.0)}, "between"),
-        ({"between": (1.0,)}, "between"),
-        ({"between": (-1.0, 1.0)}, "between"),
-        ({"rescale": 1.5}, "rescale 1.5: a number from 0 to 1"),
+        ({"guidance_interval": (2.0, 1.0)}, "guidance_interval"),
+        ({"guidance_interval": (nan, 1.0)}, "guidance_interval"),
+        ({"guidance_interval": (1.0,)}, "guidance_interval"),
+        ({"guidance_interval": (-1.0, 1.0)}, "guidance_interval"),
+        ({"guidance_rescale": 1.5}, "guidance_rescale 1.5: a number from 0 to 1"),
         ({"batch": 0}, "batch 0"),
         ({"dtype": "float8"}, "dtype 'float8': .*bfloat16, float16, float32"),
         ({"dtype": 32}, "dtype"),
@@ -68,7 +73,7 @@ ASKED = Request(("a heart",))
 )
 def test_refuses(change: dict[str, object], fault: str) -> None:
     with pytest.raises(InputError, match=fault):
-        replace(ASKED, **change)
+        ask(**change)
 
 
 ANY = (
@@ -76,34 +81,59 @@ ANY = (
 )
 
 
-@given(st.dictionaries(st.sampled_from([*Request.__dataclass_fields__][2:]), ANY))
+@given(st.dictionaries(st.sampled_from(sorted(home_of_options())), ANY))
 def test_anything_is_taken_or_refused(change: dict[str, object]) -> None:
     try:
-        request = replace(ASKED, **change)
+        request = ask(**change)
     except InputError:
         return
-    assert request.steps is None or 1 <= request.steps <= 1000
+    assert request.sampling.steps is None or 1 <= request.sampling.steps <= 1000
 
 
-def plan(card: object = tiny.CARD, process: object = Flow(), **change: object):  # type: ignore[no-untyped-def]
-    return decide(replace(ASKED, **change), card, process, 8)  # type: ignore[arg-type]
+PIPELINE = tiny.pipeline()
 
 
-def test_nothing_asked_is_the_card_and_the_default() -> None:
+@dataclass
+class Chosen:
+    """What a request comes to: the settings, by their names, and the sampler itself."""
+
+    settings: Settings
+    sampler: AnySampler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.settings, name)
+
+
+def plan(card: Card = tiny.CARD, process: Process | None = None, **change: Any) -> Chosen:
+    """Resolve a request for a model of a card and a process, of which no weight is used."""
+    denoiser = Denoiser(PIPELINE.denoiser.net, process or Flow(), PIPELINE.denoiser.kind)
+    made = resolve(ask(**change), replace(PIPELINE, card=card, denoiser=denoiser))
+    return Chosen(made.settings, made.sampler)
+
+
+def test_a_plain_request_is_the_card_and_the_default() -> None:
     made = plan()
     assert (made.sampler, made.grid) == default(3, inf, 0.0)
-    assert (made.weight, made.between, made.rescale, made.size) == (2.0, (0.0, inf), 0.0, (16, 16))
+    assert (made.guidance_scale, made.interval, made.guidance_rescale, made.size) == (2.0, (0.0, inf), 0.0, (16, 16))
 
 
 def test_advice_is_followed_and_overruled() -> None:
     advice = Advice("heun", "angle", 4, 3.0, (1.0, 5.0), (0.2, 8.0), 0.5, ((24, 16),))
     card = replace(tiny.CARD, advice=advice)
     made = plan(card)
-    assert (made.sampler, len(made.grid), made.weight) == (Heun(), 5, 3.0)
-    assert (made.between, made.rescale, made.size) == ((0.2, 8.0), 0.5, (24, 16))
-    other = plan(card, sampler="ddim", steps=2, weight=2, between=(0.0, 1.0), rescale=0.0, size=(16, 32))
-    assert (other.sampler, len(other.grid), other.weight) == (DDIM(), 3, 2.0)
-    assert (other.between, other.rescale, other.size) == ((0.0, 1.0), 0.0, (16, 32))
+    assert (made.sampler, len(made.grid), made.guidance_scale) == (Heun(), 5, 3.0)
+    assert (made.interval, made.guidance_rescale, made.size) == ((0.2, 8.0), 0.5, (24, 16))
+    other = plan(
+        card,
+        sampler="ddim",
+        steps=2,
+        guidance_scale=2,
+        guidance_interval=(0.0, 1.0),
+        guidance_rescale=0.0,
+        size=(16, 32),
+    )
+    assert (other.sampler, len(other.grid), other.guidance_scale) == (DDIM(), 3, 2.0)
+    assert (other.interval, other.guidance_rescale, other.size) == ((0.0, 1.0), 0.0, (16, 32))
     assert plan(card, sampler=DDIM(0.5)).sampler == DDIM(0.5)
 
 
@@ -126,7 +156,7 @@ def test_absurd_advice_is_refused(advice: Advice) -> None:
 
 
 def test_advised_levels_give_way_to_another_number_of_steps() -> None:
-    card = replace(tiny.CARD, advice=replace(tiny.CARD.advice, grid=(8.0, 1.0, 0.0)))
+    card = replace(tiny.CARD, advice=replace(tiny.CARD.advice, schedule=(8.0, 1.0, 0.0)))
     assert plan(card).grid == plan(card, steps=2).grid == (8.0, 1.0, 0.0)
     assert len(plan(card, steps=5).grid) == 6
 
@@ -148,23 +178,26 @@ def obstacle(name: str, process: Process) -> str | None:
     return None
 
 
+ANY_RANGE = "'flow' (and|or) 'angle'(, which)? (take )?any range"
+
+
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("name", GRIDS)
-def test_named_grids_fit_every_process(name: str, process: Process) -> None:
+def test_named_schedules_fit_every_process(name: str, process: Process) -> None:
     fault = obstacle(name, process)
     for steps in (1, 5, 30):
         if fault:
-            with pytest.raises(InputError, match=rf"grid '{name}'.*{fault}.*'flow' and 'angle' (take )?any range"):
-                plan(process=process, grid=name, steps=steps)
+            with pytest.raises(InputError, match=rf"(grid|schedule) '{name}'.*{fault}.*{ANY_RANGE}"):
+                plan(process=process, schedule=name, steps=steps)
         else:
-            grid = plan(process=process, grid=name, steps=steps).grid
+            grid = plan(process=process, schedule=name, steps=steps).grid
             assert (len(grid), grid[-1]) == (steps + 1, 0)
             assert grid[0] == pytest.approx(process.sigma_max) or name == "leading"
             assert list(grid) == sorted(grid, reverse=True)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_named_sampler_survives_a_recipe(name: str) -> None:
+def test_every_named_sampler_survives_metadata(name: str) -> None:
     from dataclasses import asdict
 
     sampler = plan(sampler=name).sampler
@@ -174,15 +207,15 @@ def test_every_named_sampler_survives_a_recipe(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"size": (12, 16)}, "size 12x16: both must be multiples of 8"),
+        ({"size": (12, 16)}, "size 12x16: both sides must be multiples of 8"),
         ({"size": (4096, 4096)}, "at most 4194304 pixels"),
-        ({"size": (512, 512), "batch": 100}, "100 pictures of 512x512 at once"),
-        ({"size": (1024, 1024), "n": 300}, "300 pictures of 1024x1024: at most 256"),
-        ({"weight": 1.0, "negative": "x"}, "weight is 1, which is off"),
-        ({"weight": 1.0, "between": (0.0, 1.0)}, "weight is 1"),
-        ({"weight": 1, "rescale": 0.5}, "weight is 1"),
-        ({"grid": "trailing"}, "Flow has not"),
-        ({"grid": "karras"}, "finite sigma_max"),
+        ({"size": (512, 512), "batch": 100}, "batch 100 of 512x512"),
+        ({"size": (1024, 1024), "n": 300}, "300 samples of 1024x1024: at most 256"),
+        ({"guidance_scale": 1.0, "negative_prompt": "x"}, "guidance_scale is 1 .off."),
+        ({"guidance_scale": 1.0, "guidance_interval": (0.0, 1.0)}, "guidance_scale is 1"),
+        ({"guidance_scale": 1, "guidance_rescale": 0.5}, "guidance_scale is 1"),
+        ({"schedule": "trailing"}, "which Flow does not have"),
+        ({"schedule": "karras"}, "finite sigma_max"),
     ],
 )
 def test_refuses_what_the_model_cannot_do(change: dict[str, object], fault: str) -> None:
@@ -192,14 +225,14 @@ def test_refuses_what_the_model_cannot_do(change: dict[str, object], fault: str)
 
 def test_refuses_levels_beyond_the_model() -> None:
     with pytest.raises(InputError, match="this model is defined"):
-        plan(process=VP(), grid=(inf, 1.0, 0.0))
+        plan(process=VP(), schedule=(inf, 1.0, 0.0))
 
 
 def test_model_without_text_takes_no_prompt() -> None:
     card = replace(tiny.CARD, text=None, tokenizer=None)
-    assert plan(card, prompts=("",)).weight == 1.0
-    for change in ({}, {"prompts": ("",), "weight": 3.0}):
-        with pytest.raises(InputError, match="model without text"):
+    assert plan(card, prompts="").guidance_scale == 1.0
+    for change in ({}, {"prompts": "", "guidance_scale": 3.0}):
+        with pytest.raises(InputError, match="'tiny' has no text encoder"):
             plan(card, **change)
 
 
@@ -211,15 +244,14 @@ def test_no_advised_size_must_be_given() -> None:
 
 
 @pytest.mark.parametrize("part", [Part("System", {}), Part("DDIM", {"et": 1}), Part("DDIM", {"eta": 7})])
-def test_hostile_samplers_of_recipes(part: Part) -> None:
+def test_hostile_samplers_of_metadata(part: Part) -> None:
     with pytest.raises(InputError, match=r"sampler|eta"):
         sampler_of(part)
 
 
 def test_notes() -> None:
-    assert notes(ASKED, tiny.CARD) == []
-    said = notes(replace(ASKED, prompts=("a", " ")), tiny.CARD)
-    assert [note.split(":")[0] for note in said] == ["an empty prompt"]
+    assert notes(("a heart",), tiny.CARD) == []
+    assert [note.split(":")[0] for note in notes(("a", " "), tiny.CARD)] == ["an empty prompt"]
 
 
 def test_parse_levels() -> None:

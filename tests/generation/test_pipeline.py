@@ -36,13 +36,13 @@ def test_equal_requests_give_equal_pictures(pipeline: Pipeline) -> None:
     one, other = (pipeline.generate("a red heart", seed=7, n=3, sampler="euler-a") for _ in range(2))
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a.x0, b.x0)
-        assert png(a.image, a.recipe) == png(b.image, b.recipe)
+        assert png(a.image, a.metadata) == png(b.image, b.metadata)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "euler-a", "heun", "dpmpp-2m"])
 def test_a_sample_does_not_depend_on_its_batch(pipeline: Pipeline, sampler: str) -> None:
     together = pipeline.generate(["a heart", "a big old heart", ""], seed=7, n=4, sampler=sampler, batch=5)
-    assert [sample.recipe.seed for sample in together] == [7, 8, 9, 10] * 3
+    assert [sample.metadata.seed for sample in together] == [7, 8, 9, 10] * 3
     for k, prompt in ((2, "a heart"), (7, "a big old heart"), (9, "")):
         alone = pipeline.generate(prompt, seed=7 + k % 4, sampler=sampler)[0]
         assert apart(alone, together[k]) < 1e-4
@@ -54,23 +54,29 @@ def test_a_sample_does_not_depend_on_its_batch(pipeline: Pipeline, sampler: str)
     [
         {},
         {"sampler": "euler-a", "steps": 4},
-        {"sampler": DDIM(0.3), "grid": [inf, 3.0, 0.5, 0.0]},
-        {"grid": "angle", "weight": 3, "negative": "blue", "between": (0.5, 20.0), "rescale": 0.7},
-        {"weight": 1},
+        {"sampler": DDIM(0.3), "schedule": [inf, 3.0, 0.5, 0.0]},
+        {
+            "schedule": "angle",
+            "guidance_scale": 3,
+            "negative_prompt": "blue",
+            "guidance_interval": (0.5, 20.0),
+            "guidance_rescale": 0.7,
+        },
+        {"guidance_scale": 1},
         {"dtype": "bfloat16", "size": (24, 16)},
     ],
 )
 def test_every_picture_of_a_batch_is_replayed_to_the_bit(pipeline: Pipeline, how: dict[str, object]) -> None:
     for sample in pipeline.generate(["a red heart", "star"], seed=2**40, n=3, batch=4, **how)[::2]:
-        again = pipeline.replay(sample.recipe)
-        assert png(again.image, again.recipe) == png(sample.image, sample.recipe)
+        again = pipeline.replay(sample.metadata)
+        assert png(again.image, again.metadata) == png(sample.image, sample.metadata)
 
 
 def test_replay_is_not_moved_by_advice(pipeline: Pipeline) -> None:
     sample = pipeline.generate("a", seed=1)[0]
-    advice = replace(pipeline.card.advice, between=(0.3, 4.0), rescale=0.9, sampler="heun", steps=9)
+    advice = replace(pipeline.card.advice, guidance_interval=(0.3, 4.0), guidance_rescale=0.9, sampler="heun", steps=9)
     other = replace(pipeline, card=replace(pipeline.card, advice=advice))
-    assert torch.equal(other.replay(sample.recipe).x0, sample.x0)
+    assert torch.equal(other.replay(sample.metadata).x0, sample.x0)
     assert apart(other.generate("a", seed=1)[0], sample) > 1e-3
 
 
@@ -80,14 +86,14 @@ def test_every_choice_acts(pipeline: Pipeline) -> None:
     choices: list[dict[str, object]] = [
         {"seed": 2},
         {"steps": 5},
-        {"weight": 3.0},
-        {"weight": 1.0},
-        {"negative": "blue"},
+        {"guidance_scale": 3.0},
+        {"guidance_scale": 1.0},
+        {"negative_prompt": "blue"},
         {"sampler": "dpmpp-2m"},
         {"sampler": "euler-a"},
-        {"grid": "angle"},
-        {"between": (0.5, 2.0)},
-        {"rescale": 1.0},
+        {"schedule": "angle"},
+        {"guidance_interval": (0.5, 2.0)},
+        {"guidance_rescale": 1.0},
         {"dtype": "bfloat16"},
     ]
     for choice in choices:
@@ -99,15 +105,15 @@ def test_every_choice_acts(pipeline: Pipeline) -> None:
 
 
 def test_guidance_is_counted_from_the_negative_prompt(pipeline: Pipeline) -> None:
-    none = pipeline.generate("blue", seed=1, weight=1.0)[0]
-    zero = pipeline.generate("a heart", seed=1, weight=0.0, negative="blue")[0]
+    none = pipeline.generate("blue", seed=1, guidance_scale=1.0)[0]
+    zero = pipeline.generate("a heart", seed=1, guidance_scale=0.0, negative_prompt="blue")[0]
     assert apart(none, zero) < 1e-5
 
 
 def test_empty_prompt_is_the_unconditional_model(pipeline: Pipeline) -> None:
-    plain = pipeline.generate("", seed=1, weight=1.0)[0]
-    assert apart(plain, pipeline.generate("", seed=1, weight=5.0)[0]) < 1e-4
-    assert apart(plain, pipeline.generate("a heart", seed=1, weight=0.0)[0]) < 1e-5
+    plain = pipeline.generate("", seed=1, guidance_scale=1.0)[0]
+    assert apart(plain, pipeline.generate("", seed=1, guidance_scale=5.0)[0]) < 1e-4
+    assert apart(plain, pipeline.generate("a heart", seed=1, guidance_scale=0.0)[0]) < 1e-5
 
 
 def test_a_given_noise_is_the_start(pipeline: Pipeline) -> None:
@@ -117,7 +123,7 @@ def test_a_given_noise_is_the_start(pipeline: Pipeline) -> None:
     assert [torch.equal(a.x0, b.x0) for a, b in zip(drawn, given, strict=True)] == [True, True]
     assert torch.allclose(pipeline.generate("a", noise=noise[1])[0].x0, drawn[1].x0, atol=1e-5)
     with pytest.raises(InputError, match="handed in"):
-        pipeline.replay(given[0].recipe)
+        pipeline.replay(given[0].metadata)
 
 
 @pytest.mark.parametrize(
@@ -143,21 +149,21 @@ def test_refuses(pipeline: Pipeline, how: dict[str, object], fault: str) -> None
         ({"rows": 10**6}, "batch 1000000"),
         ({"size": (2**40, 8)}, "width"),
         ({"seed": -1}, "seed -1"),
-        ({"grid": (5.0,)}, "at least 2 levels"),
-        ({"weight": 1e9}, "guidance weight"),
+        ({"schedule": (5.0,)}, "at least 2 levels"),
+        ({"guidance_scale": 1e9}, "guidance weight"),
         ({"sampler": Part("Any", {})}, "sampler 'Any'"),
     ],
 )
 def test_replay_refuses(pipeline: Pipeline, change: dict[str, object], fault: str) -> None:
-    recipe = replace(pipeline.generate("a", seed=1)[0].recipe, **change)
+    recipe = replace(pipeline.generate("a", seed=1)[0].metadata, **change)
     with pytest.raises(InputError, match=fault):
         pipeline.replay(recipe)
 
 
 def test_a_random_seed_is_on_record(pipeline: Pipeline) -> None:
     one, other = (pipeline.generate("a")[0] for _ in range(2))
-    assert one.recipe.seed != other.recipe.seed
-    assert torch.equal(pipeline.generate("a", seed=one.recipe.seed)[0].x0, one.x0)
+    assert one.metadata.seed != other.metadata.seed
+    assert torch.equal(pipeline.generate("a", seed=one.metadata.seed)[0].x0, one.x0)
 
 
 def test_watch_sees_the_work_grow_to_its_end(pipeline: Pipeline) -> None:
@@ -204,7 +210,7 @@ def test_public_names(tmp_path: Path) -> None:
     tiny.saved(tmp_path / "tiny.safetensors")
     sample = unnoise.load(tmp_path / "tiny.safetensors").generate("a red heart", seed=7)[0]
     assert isinstance(sample, unnoise.Sample)
-    assert isinstance(sample.recipe, unnoise.Recipe)
+    assert isinstance(sample.metadata, unnoise.Recipe)
     assert {*unnoise.__all__} <= {*dir(unnoise)}
     assert all(hasattr(unnoise, name) for name in unnoise.__all__)
     assert not hasattr(unnoise, "scheduler")

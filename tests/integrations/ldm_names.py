@@ -1,4 +1,4 @@
-"""Write the weights of diffusers' classes under the names that single files have: the way back of the converters."""
+"""Rename the weights of diffusers' classes to the names in single files: the inverse of the converters."""
 
 import re
 
@@ -23,7 +23,7 @@ OPEN = {
 
 
 def unet(net: nn.Module) -> State:
-    """Name a U-Net as latent-diffusion does."""
+    """Return a U-Net with the names of latent-diffusion."""
     layers = net.config.layers_per_block
     return {f"model.diffusion_model.{_unet(name, layers, net)}": value for name, value in net.state_dict().items()}
 
@@ -56,7 +56,7 @@ def _resnet(rest: str, part: str) -> str:
 
 
 def vae(net: nn.Module, prefix: str = "first_stage_model.") -> State:
-    """Name an autoencoder as latent-diffusion does; its attention is of convolutions of one pixel."""
+    """Return an autoencoder with the names of latent-diffusion, where attention has 1 x 1 convolutions."""
     count, found = len(net.config.block_out_channels), {}
     for name, value in net.state_dict().items():
         new = re.sub(r"down_blocks\.(\d)\.resnets\.", r"down.\1.block.", name)
@@ -75,14 +75,14 @@ def vae(net: nn.Module, prefix: str = "first_stage_model.") -> State:
 
 
 def clip(net: nn.Module, prefix: str) -> State:
-    """Name a CLIP as published files do: with text_model."""
+    """Return a CLIP with the names of published files, with text_model."""
     names = {name: value for name, value in net.state_dict().items() if "position_ids" not in name}
     published = {name if name.startswith("text_") else f"text_model.{name}": value for name, value in names.items()}
     return {f"{prefix}{name}": value for name, value in published.items()}
 
 
 def open_clip(net: nn.Module, prefix: str) -> State:
-    """Name a CLIP as OpenCLIP does."""
+    """Return a CLIP with the names of OpenCLIP."""
     found: State = {}
     state = {name.removeprefix("text_model."): value for name, value in net.state_dict().items()}
     for name, value in state.items():

@@ -1,4 +1,4 @@
-"""Write the weights of diffusers' transformers under the names of their makers: the way back of the converters."""
+"""Rename the weights of diffusers' transformers to the original names: the inverse of the converters."""
 
 import re
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ FLUX_OUTER = {
 
 
 def made(state: State, blocks: Mapping[str, tuple[str, Mapping[str, str]]], outer: Mapping[str, str]) -> State:
-    """Rename a state. blocks: of each kind of block its other name and the names within; "a+b" are laid end to end."""
+    """Rename a state. blocks: for each kind of block its original name and the names within; "a+b" are concatenated."""
     found: State = {}
     for name in state:
         if (match := re.match(r"(\w+)\.(\d+)\.(.*)", name)) and match[1] in blocks:
@@ -98,7 +98,7 @@ def _inner(state: State, start: str, new: str, rest: str, inner: Mapping[str, st
 
 
 def swapped(state: State, stem: str) -> State:
-    """Exchange the halves of a modulation, which makers have the other way round."""
+    """Swap shift and scale of a modulation, which have the other order in the original."""
     for end in ("weight", "bias"):
         state[f"{stem}.{end}"] = torch.cat(list(reversed(state[f"{stem}.{end}"].chunk(2))))
     return state

@@ -1,6 +1,6 @@
 """Tiny random pipelines of diffusers' own classes, and the comparison of ours with them.
 
-Weights are spread so that every part of a network matters to its answer: fresh ones are near zero in places.
+Noise is added to all weights, so that every part of a network has an effect: some new weights are near zero.
 """
 
 import json
@@ -67,7 +67,7 @@ def t5_text(seed: int = 0, width: int = 32) -> Any:
 
 
 def spread(net: nn.Module, std: float = 0.05) -> Any:
-    """Add noise to every weight, and switch training off."""
+    """Add noise to every weight, and switch to evaluation."""
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(torch.randn_like(parameter) * std)
@@ -81,21 +81,21 @@ def saved(pipe: Any, folder: Path) -> Path:
 
 
 def flow_levels(pipe: Any) -> list[float]:
-    """Give the levels that a pipeline of a flow family has just walked; its own sigma is the share of noise."""
+    """Return the levels of the last run of a flow pipeline; its own sigma is the share of noise."""
     return [float(t / (1 - t)) if t < 1 else float("inf") for t in pipe.scheduler.sigmas.double()]
 
 
 def assert_close(ours: Tensor, peer: Tensor, tolerance: float = 1e-4) -> None:
-    """Hold x0 to the peer's latents, in the peer's scale: within tolerance * max(1, rms)."""
+    """Compare x0 with the latents of the reference: within tolerance * max(1, rms)."""
     assert ours.shape == peer.shape, (ours.shape, peer.shape)
     worst = (ours - peer).abs().max().item()
     rms = peer.square().mean().sqrt().item()
     assert worst <= tolerance * max(1.0, rms), f"off by {worst:.2e} where the rms is {rms:.3f}"
 
 
-def assert_same_pictures(ours: Sequence[Image.Image], peer: Sequence[Image.Image]) -> None:
-    """Hold pictures to within 1 of 255."""
+def assert_same_images(ours: Sequence[Image.Image], peer: Sequence[Image.Image]) -> None:
+    """Compare images: within 1 of 255."""
     for one, other in zip(ours, peer, strict=True):
         gap = np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max()
         assert gap <= 1, f"off by {gap} of 255"
-        assert np.asarray(other).std() > 2, "a picture of one colour compares nothing"
+        assert np.asarray(other).std() > 2, "an image of one colour tests nothing"

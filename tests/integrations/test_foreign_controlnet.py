@@ -15,8 +15,8 @@ import unnoise
 from integrations import peers
 from integrations.test_foreign_sd import HOW, SIZE, STEPS, levels, pipe
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.errors import InputError
-from unnoise.integrations.diffusers.controlnet import controlled
+from unnoise.errors import InputError, InputWarning
+from unnoise.integrations.diffusers.controlnet import with_control
 from unnoise.pipeline import Pipeline
 
 
@@ -47,7 +47,13 @@ def drawn(peer: Any, control: Path, weight: float, noise: Tensor) -> Tensor:
 
 def ours(pipeline: Pipeline, peer: Any, noise: Tensor, **more: Any) -> Tensor:
     peer.scheduler.set_timesteps(STEPS)
-    how = {"negative": peers.NEGATIVE, "weight": 7.5, "sampler": "ddim", "grid": levels(peer), "size": SIZE}
+    how = {
+        "negative_prompt": peers.NEGATIVE,
+        "guidance_scale": 7.5,
+        "sampler": "ddim",
+        "schedule": levels(peer),
+        "size": SIZE,
+    }
     return pipeline.generate(peers.PROMPT, noise=noise, **how, **more)[0].x0[None]  # type: ignore[arg-type]
 
 
@@ -56,29 +62,29 @@ def noise() -> Tensor:
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.5])
-def test_it_draws_what_the_peer_draws(held: tuple[Any, Path, Path], weight: float) -> None:
+def test_a_controlnet_equals_diffusers(held: tuple[Any, Path, Path], weight: float) -> None:
     peer, model, control = held
     found = ours(
         unnoise.load(model, control=control), peer, noise(), control_image=control_picture(), control_scale=weight
     )
     peers.assert_close(found, drawn(peer, control, weight, noise()))
     plain = ours(unnoise.load(model), peer, noise())
-    assert (found - plain).abs().max() > 0.05, "a control that changes nothing compares nothing"
+    assert (found - plain).abs().max() > 0.05, "a control without effect tests nothing"
 
 
-def test_the_base_stays_as_it_was(held: tuple[Any, Path, Path]) -> None:
+def test_the_base_does_not_change(held: tuple[Any, Path, Path]) -> None:
     peer, model, control = held
     base = unnoise.load(model)
     before = {name: value.clone() for name, value in base.denoiser.net.state_dict().items()}
     first = ours(base, peer, noise())
-    ours(controlled(base, control), peer, noise(), control_image=control_picture())
+    ours(with_control(base, control), peer, noise(), control_image=control_picture())
     assert torch.equal(ours(base, peer, noise()), first)
     after = base.denoiser.net.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_rows_have_their_own_weights(held: tuple[Any, Path, Path]) -> None:
+def test_rows_have_scales_of_their_own(held: tuple[Any, Path, Path]) -> None:
     _, model, control = held
     pipeline = unnoise.load(model, control=control)
     text = pipeline.text_encoder
@@ -98,7 +104,7 @@ def test_rows_have_their_own_weights(held: tuple[Any, Path, Path]) -> None:
             peers.assert_close(both[one], pipeline.denoiser(x[one], sigma[one], alone), 1e-5)
 
 
-def test_a_single_file_is_the_folder(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
+def test_a_single_file_equals_the_folder(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
     peer, model, control = held
     save_file(load_file(control / "diffusion_pytorch_model.safetensors"), tmp_path / "control.safetensors")
     folder, file = (unnoise.load(model, control=path) for path in (control, tmp_path / "control.safetensors"))
@@ -112,24 +118,31 @@ def test_another_family_is_refused(held: tuple[Any, Path, Path], tmp_path: Path)
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), attention_head_dim=8,
     )  # fmt: skip
     other.save_pretrained(tmp_path / "other")
-    with pytest.raises(InputError, match=r"a control for sdxl, which reads a text 2048 wide; 'model' is sd1.* 32 wide"):
+    with pytest.raises(
+        InputError, match=r"a ControlNet for sdxl, with text of width 2048; 'model' is sd1, with text of width 32"
+    ):
         unnoise.load(model, control=tmp_path / "other")
 
 
-def test_what_does_not_belong_is_refused(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
+def test_invalid_input_is_refused(held: tuple[Any, Path, Path], tmp_path: Path) -> None:
     _, model, control = held
-    with pytest.raises(InputError, match="hint: 'model' reads none; load it with a control"):
+    with pytest.raises(
+        InputError, match=r"control_image: 'model' was loaded without control; use load\(..., control=...\)"
+    ):
         unnoise.load(model).generate(peers.PROMPT, size=SIZE, control_image=control_picture())
     pipeline = unnoise.load(model, control=control)
-    with pytest.raises(InputError, match="no picture for it is given"):
+    with pytest.raises(InputError, match="control_image: none is given, and 'model' was loaded with control"):
         pipeline.generate(peers.PROMPT, size=SIZE)
-    with pytest.raises(InputError, match="hint of 32x32: 64x64 is drawn"):
-        pipeline.generate(peers.PROMPT, size=SIZE, control_image=control_picture().resize((32, 32)))
+    small, how = control_picture().resize((32, 32)), {"seed": 1, "steps": 1, "size": SIZE}
+    with pytest.warns(InputWarning, match="^control_image of 32x32: resized to 64x64$"):
+        resized = pipeline.generate(peers.PROMPT, control_image=small, **how)[0]
+    fitting = small.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    assert torch.equal(resized.x0, pipeline.generate(peers.PROMPT, control_image=fitting, **how)[0].x0)
     save_file({"weight": torch.zeros(1)}, tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match="no control"):
+    with pytest.raises(InputError, match="not a ControlNet"):
         unnoise.load(model, control=tmp_path / "none.safetensors")
     torn = load_file(control / "diffusion_pytorch_model.safetensors")
     torn.pop("conv_in.weight")
     save_file(torn, control / "torn.safetensors")
-    with pytest.raises(InputError, match=r"lacks 1 of \d+ tensors: conv_in.weight"):
+    with pytest.raises(InputError, match=r"missing tensors: 1 of \d+: conv_in.weight"):
         unnoise.load(model, control=control / "torn.safetensors")

@@ -1,4 +1,4 @@
-"""A single file as a folder: diffusers opens it, and draws what we draw from the file."""
+"""A single file is exported as a folder, from which diffusers generates what we generate from the file."""
 
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ SIZE = 64
 
 
 @pytest.mark.parametrize("case", ["sd1", "sd2", "sdxl"])
-def test_diffusers_draws_from_the_folder_what_we_draw_from_the_file(tmp_path: Path, case: str) -> None:
+def test_diffusers_generates_from_the_folder_what_we_generate_from_the_file(tmp_path: Path, case: str) -> None:
     make, name, more = single.CASES[case]
     pipe = make(tmp_path)
     folder = peers.saved(pipe, tmp_path / "model")
     file = single.written(name(pipe), tmp_path / "model.safetensors")
-    export(file, tmp_path / "out", folder, more.get("predicts"))
+    export(file, tmp_path / "out", folder, more.get("prediction_type"))
     ours, again = unnoise.load(file, components=folder, **more), unnoise.load(tmp_path / "out")
     assert again.card.fingerprint == ours.card.fingerprint
     assert (again.denoiser.process, again.denoiser.kind) == (ours.denoiser.process, ours.denoiser.kind)
@@ -39,11 +39,13 @@ def test_diffusers_draws_from_the_folder_what_we_draw_from_the_file(tmp_path: Pa
     how: dict[str, Any] = {"height": SIZE, "width": SIZE, "latents": noise, "num_inference_steps": 4}
     theirs = peer("a cat", negative_prompt="a dog", guidance_scale=3.0, **how).images
     grid = test_foreign_sd.levels(peer)
-    mine = ours.generate("a cat", negative="a dog", weight=3.0, sampler="ddim", grid=grid, noise=noise, size=SIZE)
-    peers.assert_same_pictures([mine[0].image], theirs)
+    mine = ours.generate(
+        "a cat", negative_prompt="a dog", guidance_scale=3.0, sampler="ddim", schedule=grid, noise=noise, size=SIZE
+    )
+    peers.assert_same_images([mine[0].image], theirs)
 
 
-def test_flux_is_written_with_its_moving_shift(tmp_path: Path) -> None:
+def test_flux_is_exported_with_dynamic_shifting(tmp_path: Path) -> None:
     pipe = test_foreign_flux.pipe(tmp_path)
     folder = peers.saved(pipe, tmp_path / "model")
     state = maker_names.flux(pipe.transformer.state_dict())
@@ -62,17 +64,17 @@ def test_the_refiner_keeps_its_score(tmp_path: Path) -> None:
     assert DiffusionPipeline.from_pretrained(tmp_path / "out").config.requires_aesthetics_score
 
 
-def test_models_made_here_say_what_has_no_counterpart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_of_this_program_is_refused_with_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "emoji", str(tmp_path / "out")]) == 2
     err = capsys.readouterr().err
-    assert "'emoji' has no counterpart in diffusers: UNet adds its place to x" in err
+    assert "'emoji' has no counterpart in diffusers: UNet adds positions to x" in err
     assert "Autoencoder folds pixels" in err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_folder_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model")
-    with pytest.raises(InputError, match="is there already; an export is written to a new folder"):
+    with pytest.raises(InputError, match="already exists; an export needs a new folder"):
         export(folder, folder)
     assert main(["export", str(folder), str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "out")

@@ -10,7 +10,6 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 import unnoise
 from integrations import peers, test_foreign_sd3
 from unnoise.errors import InputError
-from unnoise.generation.options import Request
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.flux import packed, unpacked
 from unnoise.sampling.grid import flow_shift, flux_shift
@@ -41,7 +40,7 @@ def pipe(folder: Path, dev: bool = True) -> FluxPipeline:
 
 @pytest.mark.parametrize("guided", [False, True], ids=["embedded-only", "with-a-negative"])
 @pytest.mark.parametrize("dev", [True, False], ids=["dev", "schnell"])
-def test_flux_equals_the_peer(tmp_path: Path, dev: bool, guided: bool) -> None:
+def test_flux_equals_diffusers(tmp_path: Path, dev: bool, guided: bool) -> None:
     peer = pipe(tmp_path, dev)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     assert (ours.card.family, ours.card.advice.distilled_guidance) == ("flux1", 3.5 if dev else None)
@@ -50,13 +49,13 @@ def test_flux_equals_the_peer(tmp_path: Path, dev: bool, guided: bool) -> None:
     how |= {"latents": packed(noise), "max_sequence_length": 512 if dev else 256, "guidance_scale": 2.5}
     how |= {"negative_prompt": peers.NEGATIVE, "true_cfg_scale": 7.5} if guided else {}
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
-    more: dict[str, Any] = {"negative": peers.NEGATIVE, "weight": 7.5} if guided else {}
-    more |= {"embedded": 2.5} if dev else {}
-    found = ours.generate(peers.PROMPT, sampler="euler", grid=peers.flow_levels(peer), noise=noise, size=SIZE, **more)[
-        0
-    ]
+    more: dict[str, Any] = {"negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5} if guided else {}
+    more |= {"distilled_guidance": 2.5} if dev else {}
+    found = ours.generate(
+        peers.PROMPT, sampler="euler", schedule=peers.flow_levels(peer), noise=noise, size=SIZE, **more
+    )[0]
     peers.assert_close(packed(found.x0[None]), latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 def test_packing_is_undone() -> None:
@@ -66,20 +65,24 @@ def test_packing_is_undone() -> None:
 
 def test_guidance_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(tmp_path), tmp_path / "model"))
-    with pytest.raises(InputError, match="guidance 3: 'model' takes its guidance as an input: embedded 3"):
-        ours.generate("a cat", weight=3, size=SIZE)
+    with pytest.raises(
+        InputError, match="guidance_scale 3: 'model' takes its guidance as an input; use distilled_guidance 3"
+    ):
+        ours.generate("a cat", guidance_scale=3, size=SIZE)
     with pytest.raises(InputError, match="multiples of 16"):
         ours.generate("a cat", size=40)
-    with pytest.raises(InputError, match="negative, between and rescale act through guidance"):
-        ours.generate("a cat", negative="a dog", size=SIZE)
+    with pytest.raises(
+        InputError, match="negative_prompt, guidance_interval and guidance_rescale: act through guidance"
+    ):
+        ours.generate("a cat", negative_prompt="a dog", size=SIZE)
 
 
 def test_levels_are_those_of_the_model(tmp_path: Path) -> None:
     dev = unnoise.load(peers.saved(pipe(tmp_path), tmp_path / "dev"))
-    assert dev.plan(Request(("a",))).grid == flux_shift(28)
-    assert dev.plan(Request(("a",), size=(512, 512))).grid == flux_shift(28, 1024)
+    assert dev.plan("a").settings.grid == flux_shift(28)
+    assert dev.plan("a", size=(512, 512)).settings.grid == flux_shift(28, 1024)
     schnell = unnoise.load(peers.saved(pipe(tmp_path, dev=False), tmp_path / "schnell"))
-    assert schnell.plan(Request(("a",))).grid == flow_shift(4, 1.0)
+    assert schnell.plan("a").settings.grid == flow_shift(4, 1.0)
     assert schnell.card.variant in ("", "schnell")
 
 

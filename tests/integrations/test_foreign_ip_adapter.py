@@ -17,7 +17,7 @@ from integrations import peers
 from integrations.test_foreign_controlnet import noise, ours
 from integrations.test_foreign_sd import HOW, SIZE, STEPS, pipe
 from unnoise.errors import InputError
-from unnoise.generation.prepare import picture_data
+from unnoise.generation.images import image_tensor
 from unnoise.integrations.diffusers.ip_adapter import prepared, with_ip_adapter
 
 SIDE, WIDTH, TOKENS = 32, 24, 4
@@ -62,7 +62,7 @@ def plus(text: int) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A pipeline of the peer, and a folder: of its model, of adapters of two kinds, and of their image encoder."""
-    folder = tmp_path_factory.mktemp("look")
+    folder = tmp_path_factory.mktemp("ip_adapter")
     peer = pipe(folder)
     torch.manual_seed(6)
     vision = peers.spread(CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION)))
@@ -95,17 +95,17 @@ def drawn(peer: Any, folder: Path, kind: str, weight: float) -> Tensor:
 
 @pytest.mark.parametrize("weight", [1.0, 0.5])
 @pytest.mark.parametrize("kind", ["plain", "plus"])
-def test_it_draws_what_the_peer_draws(held: tuple[Any, Path], kind: str, weight: float) -> None:
+def test_an_ip_adapter_equals_diffusers(held: tuple[Any, Path], kind: str, weight: float) -> None:
     peer, folder = held
     peers_own = drawn(peer, folder, kind, weight)
     pipeline = unnoise.load(folder / "model", ip_adapter=(folder / f"{kind}.safetensors", folder / "encoder"))
-    found = ours(pipeline, peer, noise(), ip_adapter_tokens=picture(), ip_adapter_scale=weight)
+    found = ours(pipeline, peer, noise(), ip_adapter_image=picture(), ip_adapter_scale=weight)
     peers.assert_close(found, peers_own)
     without = ours(unnoise.load(folder / "model"), peer, noise())
-    assert (found - without).abs().max() > 0.05, "a look that changes nothing compares nothing"
+    assert (found - without).abs().max() > 0.05, "an image that changes nothing compares nothing"
 
 
-def test_the_base_stays_as_it_was(held: tuple[Any, Path]) -> None:
+def test_the_base_does_not_change(held: tuple[Any, Path]) -> None:
     peer, folder = held
     base = unnoise.load(folder / "model")
     before = {name: value.clone() for name, value in base.denoiser.net.state_dict().items()}
@@ -114,7 +114,7 @@ def test_the_base_stays_as_it_was(held: tuple[Any, Path]) -> None:
         with_ip_adapter(base, folder / "plain.safetensors", folder / "encoder"),
         peer,
         noise(),
-        ip_adapter_tokens=picture(),
+        ip_adapter_image=picture(),
     )
     assert torch.equal(ours(base, peer, noise()), first)
     after = base.denoiser.net.state_dict()
@@ -122,26 +122,26 @@ def test_the_base_stays_as_it_was(held: tuple[Any, Path]) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_picture_is_prepared_as_clip_was_trained() -> None:
+def test_an_image_is_prepared_as_by_clip() -> None:
     peer = CLIPImageProcessor(size=SIDE, crop_size=SIDE)(picture(), return_tensors="pt").pixel_values
-    assert (prepared(picture_data(picture()), SIDE) - peer).abs().max() < 1e-5
+    assert (prepared(image_tensor(picture()), SIDE) - peer).abs().max() < 1e-5
     large = Image.fromarray(np.linspace(0, 255, 96 * 64 * 3).reshape(64, 96, 3).astype(np.uint8))
     peer = CLIPImageProcessor(size=SIDE, crop_size=SIDE)(large, return_tensors="pt").pixel_values
-    assert (prepared(picture_data(large), SIDE) - peer).abs().max() < 0.05  # the peer rounds to 8 bits between
+    assert (prepared(image_tensor(large), SIDE) - peer).abs().max() < 0.05  # the peer rounds to 8 bits between
 
 
 def test_another_family_is_refused(held: tuple[Any, Path], tmp_path: Path) -> None:
     _, folder = held
     wide = {f"image_proj.{name}": value for name, value in plain(768).items()}
     save_file(wide | {"ip_adapter.1.to_k_ip.weight": torch.zeros(320, 768)}, tmp_path / "wide.safetensors")
-    with pytest.raises(InputError, match=r"an IP-Adapter for another family: 'model' is sd1, where that is \[64, 32\]"):
+    with pytest.raises(InputError, match=r"an IP-Adapter for another family: 'model' is sd1, where it is \[64, 32\]"):
         unnoise.load(folder / "model", ip_adapter=(tmp_path / "wide.safetensors", folder / "encoder"))
     save_file({"weight": torch.zeros(1)}, tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match="no IP-Adapter"):
+    with pytest.raises(InputError, match="not an IP-Adapter"):
         unnoise.load(folder / "model", ip_adapter=(tmp_path / "none.safetensors", folder / "encoder"))
-    with pytest.raises(InputError, match="look: 'model' reads none"):
-        unnoise.load(folder / "model").generate(peers.PROMPT, size=SIZE, ip_adapter=picture())
-    with pytest.raises(InputError, match="image encoder"):
+    with pytest.raises(InputError, match="ip_adapter_image: 'model' was loaded without ip_adapter"):
+        unnoise.load(folder / "model").generate(peers.PROMPT, size=SIZE, ip_adapter_image=picture())
+    with pytest.raises(InputError, match="two paths, the IP-Adapter's file and the folder of its encoder"):
         unnoise.load(folder / "model", ip_adapter=("one.safetensors",))
 
 

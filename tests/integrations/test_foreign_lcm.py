@@ -49,18 +49,18 @@ def same_noise(monkeypatch: pytest.MonkeyPatch) -> Tensor:
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
-def test_multistep_equals_the_peer(pair: Pair, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_multistep_equals_diffusers(pair: Pair, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     peer, ours = pair
-    asked: dict[str, Any] = {
+    how: dict[str, Any] = {
         "prompt": peers.PROMPT, "guidance_scale": 4.0, "num_inference_steps": steps, "height": SIZE, "width": SIZE,
     }  # fmt: skip
-    latents = peer(**asked, latents=same_noise(monkeypatch), output_type="latent").images
-    pictures = peer(**asked, latents=same_noise(monkeypatch)).images
+    latents = peer(**how, latents=same_noise(monkeypatch), output_type="latent").images
+    pictures = peer(**how, latents=same_noise(monkeypatch)).images
     found = ours.generate(
         peers.PROMPT, distilled_guidance=4.0, steps=steps, seed=SEED, size=SIZE
     )  # all else as advised
     peers.assert_close(found[0].x0[None], latents)
-    peers.assert_same_pictures([found[0].image], pictures)
+    peers.assert_same_images([found[0].image], pictures)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
@@ -83,8 +83,8 @@ def test_the_boundary_is_the_peers(kind: str, time: int) -> None:
 
 
 def test_advice_is_four_steps_of_its_own(pair: Pair) -> None:
-    recipe = pair[1].generate("a", seed=1)[0].recipe
-    assert (recipe.sampler.class_, len(recipe.grid), recipe.weight, recipe.distilled_guidance) == (
+    metadata = pair[1].generate("a", seed=1)[0].metadata
+    assert (metadata.sampler.class_, len(metadata.grid), metadata.guidance_scale, metadata.distilled_guidance) == (
         "Consistency",
         5,
         1.0,
@@ -92,16 +92,19 @@ def test_advice_is_four_steps_of_its_own(pair: Pair) -> None:
     )
 
 
-def test_the_weight_acts_as_an_input(pair: Pair) -> None:
+def test_distilled_guidance_has_an_effect(pair: Pair) -> None:
     one, other = (pair[1].generate("a", seed=1, distilled_guidance=weight)[0] for weight in (1.0, 8.0))
     assert (one.x0 - other.x0).abs().max() > 1e-2
-    assert torch.equal(pair[1].replay(other.recipe).x0, other.x0)
-    for fault, how in (("embedded 3", {"weight": 3.0}), ("act through guidance", {"negative": "a dog"})):
+    assert torch.equal(pair[1].replay(other.metadata).x0, other.x0)
+    for fault, how in (
+        ("use distilled_guidance 3", {"guidance_scale": 3.0}),
+        ("act through guidance", {"negative_prompt": "a dog"}),
+    ):
         with pytest.raises(InputError, match=fault):
             pair[1].generate("a", **how)
 
 
-def test_without_the_input_it_takes_no_embedded_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_without_the_input_has_no_distilled_guidance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = pipe(tmp_path)
     made.scheduler = LCMScheduler.from_config(made.scheduler.config)
     ours = unnoise.load(peers.saved(made, tmp_path / "model"))
@@ -111,8 +114,8 @@ def test_without_the_input_it_takes_no_embedded_weight(tmp_path: Path, monkeypat
     ).images  # fmt: skip
     found = ours.generate(peers.PROMPT, seed=SEED, size=SIZE)[0]
     peers.assert_close(found.x0[None], latents)
-    assert found.recipe.distilled_guidance is None
-    with pytest.raises(InputError, match="takes none as an input"):
+    assert found.metadata.distilled_guidance is None
+    with pytest.raises(InputError, match="distilled_guidance 8: 'model' has no such input; use guidance_scale"):
         ours.generate("a", distilled_guidance=8.0)
 
 

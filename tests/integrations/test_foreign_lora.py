@@ -12,7 +12,7 @@ import unnoise
 from integrations import peers, test_foreign_sd, test_foreign_sdxl
 from unnoise.adapters.lora.inject import injected
 from unnoise.adapters.lora.read import Adapter, layers_of, read
-from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.view import Augment
@@ -41,9 +41,9 @@ class Quiet:
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
 @pytest.mark.parametrize("kind", [test_foreign_sd, test_foreign_sdxl])
-def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, checkpointing: bool) -> None:
+def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, gradient_checkpointing: bool) -> None:
     torch.manual_seed(0)
     peer = kind.pipe(tmp_path)
     model = peers.saved(peer, tmp_path / "model")
@@ -54,8 +54,8 @@ def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, checkpoin
     still = Augment(background=0.0, move=0.0, shift=0.0, scale=0.0, hue=0.0)
     recipe = AdapterRecipe(
         "style", DataOptions(str(tmp_path / "data"), 32, 1, augment=still), OptimizerOptions(3, 2, 1e-2, 1), str(model),
-        lora=LoraOptions(4, 2.0, ("attention", "text")), checkpointing=checkpointing,
-        prompts=(peers.PROMPT,), keep=CheckpointOptions(average=1),
+        lora=LoraOptions(4, 2.0, ("attention", "text")), gradient_checkpointing=gradient_checkpointing,
+        prompts=(peers.PROMPT,), checkpoints=CheckpointOptions(ema_every=1),
     )  # fmt: skip
     path = train_lora(recipe, tmp_path / "run", torch.device("cpu"), False, Quiet())
     pipeline = unnoise.load(model)
@@ -77,13 +77,13 @@ def test_a_layer_that_keeps_its_answer_keeps_it(tmp_path: Path, monkeypatch: pyt
     pipeline = unnoise.load(peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model"))
     pack(pipeline.adaptable()["unet"])
     torch.manual_seed(0)
-    learned = TrainableLora(pipeline.adaptable(), chosen(pipeline.adaptable(), ("attention",)), 4, 4.0)
+    learned = TrainableLora(pipeline.adaptable(), select_layers(pipeline.adaptable(), ("attention",)), 4, 4.0)
     for up in learned.up:
         torch.nn.init.normal_(up, std=0.1)
     adapter = Adapter("random", learned.deltas())
 
     def drawn(**how: Any) -> torch.Tensor:
-        return pipeline.generate(peers.PROMPT, seed=1, steps=4, weight=3.0, size=32, **how)[0].x0
+        return pipeline.generate(peers.PROMPT, seed=1, steps=4, guidance_scale=3.0, size=32, **how)[0].x0
 
     before, worn, after = drawn(), drawn(lora=adapter), drawn()
     with injected(pipeline, [(adapter, 1.0)]):

@@ -39,7 +39,7 @@ def pipe(timed: bool = False) -> LTXPipeline:
 
 
 @pytest.mark.parametrize("timed", [False, True], ids=["decoder", "timed-decoder"])
-def test_ltx_equals_the_peer(tmp_path: Path, timed: bool) -> None:
+def test_ltx_equals_diffusers(tmp_path: Path, timed: bool) -> None:
     peer = pipe(timed)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     shape = ours.space.shape(SIZE, SIZE, FRAMES)
@@ -50,8 +50,8 @@ def test_ltx_equals_the_peer(tmp_path: Path, timed: bool) -> None:
     latents = peer(**how, latents=packed, output_type="latent").frames
     film = peer(**how, latents=packed, output_type="np").frames[0]
     grid = peers.flow_levels(peer)
-    how = {"negative": peers.NEGATIVE, "weight": 7.5, "size": SIZE, "frames": FRAMES}
-    found = ours.generate(peers.PROMPT, sampler="euler", grid=grid, noise=noise, **how)[0]
+    how = {"negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5, "size": SIZE, "frames": FRAMES}
+    found = ours.generate(peers.PROMPT, sampler="euler", schedule=grid, noise=noise, **how)[0]
     peers.assert_close(found.x0[None].flatten(2).transpose(1, 2), latents)
     seen = np.stack([np.asarray(frame, dtype=float) for frame in found.video.frames])
     assert np.abs(seen - film * 255).max() <= 1
@@ -69,5 +69,5 @@ def test_one_file_equals_the_folder(tmp_path: Path) -> None:
     save_file(makers, tmp_path / "ltx.safetensors")
     one = unnoise.load(tmp_path / "ltx.safetensors", components=folder)
     whole = unnoise.load(folder)
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(one.model.state_dict()[name], value), name
+    for name, value in whole.denoiser.state_dict().items():
+        assert torch.equal(one.denoiser.state_dict()[name], value), name

@@ -137,7 +137,7 @@ def test_nothing_is_kept_over_a_change_of_dtype_or_after_release() -> None:
         layers = [module for module in quick.modules() if isinstance(module, PackedLinear | PackedConv2d)]
         assert any(layer._blocked is not None for layer in layers)
         drop(quick)
-        assert all(layer._blocked is None and getattr(layer, "_made", None) is None for layer in layers)
+        assert all(layer._blocked is None and getattr(layer, "_output", None) is None for layer in layers)
 
 
 def test_inference_mode_and_compiled_layers_are_torchs_own() -> None:
@@ -159,4 +159,4 @@ def test_numbers_that_onednn_lacks_are_torchs_own(monkeypatch: pytest.MonkeyPatc
     assert torch.equal(ask(quick, text(1, torch.bfloat16)), ask(plain, text(1, torch.bfloat16)))
     assert all(getattr(module, "_blocked", None) is None for module in quick.modules())
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert packed._known() == ()
+    assert packed._supported() == ()

@@ -45,7 +45,7 @@ def pipe(alpha: bool) -> Any:
 
 
 @pytest.mark.parametrize(("peer_class", "sampler"), SOLVERS)
-def test_sigma_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str) -> None:
+def test_sigma_equals_diffusers(tmp_path: Path, peer_class: Any, sampler: str) -> None:
     peer = pipe(alpha=False)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     more = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1} if peer_class is DDIMScheduler else {}
@@ -59,12 +59,14 @@ def test_sigma_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str) ->
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
     begun = float(peer.scheduler.init_noise_sigma)
     first = noise * begun / (1 + grid[0] ** 2) ** 0.5 if begun != 1 else noise
-    found = ours.generate("A Cat ", negative="A dog", weight=7.5, sampler=sampler, grid=grid, noise=first, size=SIZE)[0]
+    found = ours.generate(
+        "A Cat ", negative_prompt="A dog", guidance_scale=7.5, sampler=sampler, schedule=grid, noise=first, size=SIZE
+    )[0]
     peers.assert_close(found.x0[None], latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
-def test_alpha_is_told_the_size_as_the_peer_tells_it(tmp_path: Path) -> None:
+def test_alpha_gets_the_size_as_in_diffusers(tmp_path: Path) -> None:
     peer = pipe(alpha=True)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     assert ours.denoiser.net.sized
@@ -78,14 +80,20 @@ def test_alpha_is_told_the_size_as_the_peer_tells_it(tmp_path: Path) -> None:
     how |= {"num_inference_steps": STEPS, "latents": noise, "use_resolution_binning": False, "clean_caption": False}
     latents = peer(**how, height=size[1], output_type="latent").images
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="dpmpp-2m", grid=grid, noise=noise, size=size
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="dpmpp-2m",
+        schedule=grid,
+        noise=noise,
+        size=size,
     )[0]
     peers.assert_close(found.x0[None], latents)
 
 
 def test_alpha_reads_fewer_tokens(tmp_path: Path) -> None:
     alpha = unnoise.load(peers.saved(pipe(alpha=True), tmp_path / "alpha"))
-    with pytest.raises(InputError, match="has 141 tokens, the model reads at most 120"):
+    with pytest.raises(InputError, match="has 141 tokens, at most 120 are allowed"):
         alpha.generate("b " * 140, size=SIZE)
     sigma = unnoise.load(peers.saved(pipe(alpha=False), tmp_path / "sigma"))
     assert sigma.generate("b " * 140, size=SIZE, steps=2)

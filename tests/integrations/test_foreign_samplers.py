@@ -11,7 +11,7 @@ from integrations import peers, test_foreign_sd, test_foreign_wan
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.registry import SAMPLERS
 
-HOW = {"prompt": "a cat", "weight": 3.0, "negative": peers.NEGATIVE, "seed": 4, "size": 32}
+HOW = {"prompt": "a cat", "guidance_scale": 3.0, "negative_prompt": peers.NEGATIVE, "seed": 4, "size": 32}
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     how = HOW | ({"frames": 1} if model.card.modality == "video" else {})
     top = min(model.denoiser.process.sigma_max, 80.0)
     fine = [top * 0.6 ** (k / 8) for k in range(96)] + [0.0]
-    return Case(model, how, top, model.generate(sampler="dpmpp-2m", grid=fine, **how)[0].x0)
+    return Case(model, how, top, model.generate(sampler="dpmpp-2m", schedule=fine, **how)[0].x0)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_draws(case: Case, name: str) -> None:
     grid = [case.top * 0.6**k for k in range(12)] + [0.0]
-    found = case.model.generate(sampler=name, grid=grid, **case.how)[0]
+    found = case.model.generate(sampler=name, schedule=grid, **case.how)[0]
     assert found.x0.isfinite().all()
-    assert found.recipe.grid[-1] == 0
+    assert found.metadata.grid[-1] == 0
     if not SAMPLERS[name].make().stochastic:
         assert torch.corrcoef(torch.stack([found.x0.flatten(), case.exact.flatten()]))[0, 1] > 0.9

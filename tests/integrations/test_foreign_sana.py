@@ -10,7 +10,6 @@ from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
 import unnoise
 from integrations import peers
 from unnoise.errors import InputError
-from unnoise.generation.options import Request
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.sampling.grid import flow_shift
 
@@ -50,7 +49,7 @@ def pipe(**more: object) -> SanaPipeline:
     return made
 
 
-def test_sana_equals_the_peer(tmp_path: Path) -> None:
+def test_sana_equals_diffusers(tmp_path: Path) -> None:
     peer = pipe()
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, *ours.space.shape(SIZE, SIZE), generator=torch.Generator().manual_seed(3))
@@ -58,22 +57,28 @@ def test_sana_equals_the_peer(tmp_path: Path) -> None:
     how |= {"num_inference_steps": STEPS, "latents": noise, "use_resolution_binning": False, "clean_caption": False}
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
     found = ours.generate(
-        "A cat", negative="A Dog", weight=7.5, sampler="euler", grid=peers.flow_levels(peer), noise=noise, size=SIZE
+        "A cat",
+        negative_prompt="A Dog",
+        guidance_scale=7.5,
+        sampler="euler",
+        schedule=peers.flow_levels(peer),
+        noise=noise,
+        size=SIZE,
     )[0]
     peers.assert_close(found.x0[None], latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 def test_the_instruction_stands_before_the_prompt_alone(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(), tmp_path / "model"))
-    assert ours.text is not None
-    prompt, negative = ours.text(["a cat"])[0], ours.text.negative("a cat")
+    assert ours.text_encoder is not None
+    prompt, negative = ours.text_encoder(["a cat"])[0], ours.text_encoder.negative("a cat")
     assert prompt.tokens is not None
     assert negative.tokens is not None
     assert prompt.tokens.shape == negative.tokens.shape == (1, 300, 8)
     assert not torch.equal(prompt.tokens, negative.tokens)
-    with pytest.raises(InputError, match="is a weight of words"):
-        ours.text(["a (cat:1.2)"])
+    with pytest.raises(InputError, match="is a word weight"):
+        ours.text_encoder(["a (cat:1.2)"])
 
 
 def test_sprint_is_refused(tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ def test_sprint_is_refused(tmp_path: Path) -> None:
 
 def test_levels_and_real_size(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(), tmp_path / "model"))
-    plan = ours.plan(Request(("a",)))
+    plan = ours.plan("a").settings
     assert plan.grid == flow_shift(20, 3.0)
     assert plan.size == (64, 64)
     net = empty("SanaTransformer2DModel", {}, "published")

@@ -24,7 +24,7 @@ from torch import Tensor
 import unnoise
 from integrations import peers
 from unnoise.errors import InputError
-from unnoise.generation.prepare import picture_data
+from unnoise.generation.images import image_tensor
 from unnoise.integrations.diffusers.classes import empty
 
 STEPS, SIZE = 5, 64
@@ -78,17 +78,23 @@ def levels(pipe: StableDiffusionPipeline) -> list[float]:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_ddim_equals_the_peer(tmp_path: Path, prediction: str) -> None:
+def test_ddim_equals_diffusers(tmp_path: Path, prediction: str) -> None:
     peer = pipe(tmp_path, prediction)
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     latents = peer(**HOW, num_inference_steps=STEPS, latents=noise, output_type="latent").images
     pictures = peer(**HOW, num_inference_steps=STEPS, latents=noise).images
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="ddim", grid=levels(peer), noise=noise, size=SIZE
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="ddim",
+        schedule=levels(peer),
+        noise=noise,
+        size=SIZE,
     )
     peers.assert_close(found[0].x0[None], latents)
-    peers.assert_same_pictures([found[0].image], pictures)
+    peers.assert_same_images([found[0].image], pictures)
 
 
 PEERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpmpp-2m": DPMSolverMultistepScheduler}
@@ -107,14 +113,20 @@ def same_steps(peer: Any, sampler: str, noise: Tensor) -> tuple[list[float], Ten
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp-2m"])
-def test_solvers_equal_the_peer(tmp_path: Path, sampler: str) -> None:
+def test_solvers_equal_diffusers(tmp_path: Path, sampler: str) -> None:
     peer = pipe(tmp_path)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     grid, start = same_steps(peer, sampler, noise)
     latents = peer(**HOW, num_inference_steps=STEPS, latents=noise, output_type="latent").images
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler=sampler, grid=grid, noise=start, size=SIZE
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler=sampler,
+        schedule=grid,
+        noise=start,
+        size=SIZE,
     )
     peers.assert_close(found[0].x0[None], latents)
 
@@ -139,7 +151,7 @@ def second(folder: Path, prediction: str, **how: Any) -> StableDiffusionPipeline
         ("v_prediction", {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}),
     ],
 )
-def test_the_second_generation_equals_the_peer(tmp_path: Path, prediction: str, how: dict[str, Any]) -> None:
+def test_the_second_generation_equals_diffusers(tmp_path: Path, prediction: str, how: dict[str, Any]) -> None:
     peer = second(tmp_path, prediction, **how)
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     latents = peer(**HOW, num_inference_steps=STEPS, latents=noise, output_type="latent").images
@@ -147,12 +159,18 @@ def test_the_second_generation_equals_the_peer(tmp_path: Path, prediction: str, 
     grid = levels(peer)
     assert (grid[0] == inf) == bool(how)
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="ddim", grid=grid, noise=noise, size=SIZE
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="ddim",
+        schedule=grid,
+        noise=noise,
+        size=SIZE,
     )
     peers.assert_close(found[0].x0[None], latents)
 
 
-def test_the_tiny_autoencoder_equals_the_peer(tmp_path: Path) -> None:
+def test_the_tiny_autoencoder_equals_diffusers(tmp_path: Path) -> None:
     torch.manual_seed(4)
     peer = pipe(tmp_path)
     peer.vae = peers.spread(
@@ -163,15 +181,21 @@ def test_the_tiny_autoencoder_equals_the_peer(tmp_path: Path) -> None:
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
     pictures = peer(**HOW, num_inference_steps=STEPS, latents=noise).images
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
-    how: dict[str, Any] = {"weight": 7.5, "sampler": "ddim", "noise": noise, "size": SIZE, "negative": peers.NEGATIVE}
-    found = ours.generate(peers.PROMPT, grid=levels(peer), **how)
-    peers.assert_same_pictures([found[0].image], pictures)
+    how: dict[str, Any] = {
+        "guidance_scale": 7.5,
+        "sampler": "ddim",
+        "noise": noise,
+        "size": SIZE,
+        "negative_prompt": peers.NEGATIVE,
+    }
+    found = ours.generate(peers.PROMPT, schedule=levels(peer), **how)
+    peers.assert_same_images([found[0].image], pictures)
     with torch.no_grad():
-        code = peer.vae.encode(picture_data(pictures[0])).latents
-        peers.assert_close(ours.space.encode(picture_data(pictures[0])), code)
+        code = peer.vae.encode(image_tensor(pictures[0])).latents
+        peers.assert_close(ours.space.encode(image_tensor(pictures[0])), code)
 
 
-def test_a_changed_picture_equals_the_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_picture_equals_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = StableDiffusionImg2ImgPipeline(**pipe(tmp_path).components, requires_safety_checker=False)
     peer.set_progress_bar_config(disable=True)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
@@ -183,15 +207,21 @@ def test_a_changed_picture_equals_the_peer(tmp_path: Path, monkeypatch: pytest.M
     latents = peer(**asked, image=picture, strength=0.6, num_inference_steps=STEPS, output_type="latent").images
     grid = levels(peer)[2:]
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="ddim", grid=grid, noise=noise, image=picture
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler="ddim",
+        schedule=grid,
+        noise=noise,
+        image=picture,
     )
     peers.assert_close(found[0].x0[None], latents)
 
 
 @pytest.mark.parametrize("channels", [5, 7])
-def test_what_else_a_network_sees_is_refused(tmp_path: Path, channels: int) -> None:
+def test_another_image_input_is_refused(tmp_path: Path, channels: int) -> None:
     made = pipe(tmp_path, in_channels=channels)
-    with pytest.raises(InputError, match=f"unet of {channels} channels: 4, 8, 9 are known"):
+    with pytest.raises(InputError, match=f"unet of {channels} channels; 4, 8, 9 are supported"):
         unnoise.load(peers.saved(made, tmp_path / "model"))
 
 

@@ -9,7 +9,6 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 
 import unnoise
 from integrations import peers
-from unnoise.generation.options import Request
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.sampling.grid import flow_shift
 
@@ -57,7 +56,7 @@ def pipe(folder: Path, t5: bool = True, **more: Any) -> StableDiffusion3Pipeline
     [(True, {}), (False, {}), (True, {"dual_attention_layers": (0,), "qk_norm": "rms_norm"})],
     ids=["sd3", "without-t5", "3.5-medium"],
 )
-def test_sd3_equals_the_peer(tmp_path: Path, t5: bool, more: dict[str, Any]) -> None:
+def test_sd3_equals_diffusers(tmp_path: Path, t5: bool, more: dict[str, Any]) -> None:
     peer = pipe(tmp_path, t5, **more)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, 16, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
@@ -65,11 +64,11 @@ def test_sd3_equals_the_peer(tmp_path: Path, t5: bool, more: dict[str, Any]) -> 
     how |= {"num_inference_steps": STEPS, "latents": noise, "height": SIZE, "width": SIZE}
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler="euler", grid=peers.flow_levels(peer), noise=noise,
+        peers.PROMPT, negative_prompt=peers.NEGATIVE, guidance_scale=7.5, sampler="euler", schedule=peers.flow_levels(peer), noise=noise,
         size=SIZE,
     )[0]  # fmt: skip
     peers.assert_close(found.x0[None], latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 def test_prompts_of_different_lengths_do_not_touch_each_other(tmp_path: Path) -> None:
@@ -82,9 +81,9 @@ def test_prompts_of_different_lengths_do_not_touch_each_other(tmp_path: Path) ->
 
 def test_levels_are_shifted_as_the_folder_says(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(tmp_path), tmp_path / "model"))
-    plan = ours.plan(Request(("a cat",)))
+    plan = ours.plan("a cat").settings
     assert plan.grid == flow_shift(28, 3.0)
-    assert (plan.weight, plan.size) == (7.0, (64, 64))
+    assert (plan.guidance_scale, plan.size) == (7.0, (64, 64))
 
 
 def test_real_size() -> None:

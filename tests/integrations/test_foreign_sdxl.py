@@ -54,7 +54,7 @@ def start() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("peer_class", "sampler"), [(EulerDiscreteScheduler, "euler"), (DPMSolverMultistepScheduler, "dpmpp-2m")]
 )
-def test_base_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str, prediction: str) -> None:
+def test_base_equals_diffusers(tmp_path: Path, peer_class: Any, sampler: str, prediction: str) -> None:
     peer = pipe(tmp_path, prediction=prediction)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     peer.scheduler = peer_class.from_config(peer.scheduler.config)
@@ -65,10 +65,16 @@ def test_base_equals_the_peer(tmp_path: Path, peer_class: Any, sampler: str, pre
     begun = float(peer.scheduler.init_noise_sigma)
     first = noise * begun / (1 + grid[0] ** 2) ** 0.5 if begun != 1 else noise
     found = ours.generate(
-        peers.PROMPT, negative=peers.NEGATIVE, weight=7.5, sampler=sampler, grid=grid, noise=first, size=SIZE
+        peers.PROMPT,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
+        sampler=sampler,
+        schedule=grid,
+        noise=first,
+        size=SIZE,
     )[0]
     peers.assert_close(found.x0[None], latents)
-    peers.assert_same_pictures([found.image], pictures)
+    peers.assert_same_images([found.image], pictures)
 
 
 @pytest.mark.parametrize("zeros", [True, False])
@@ -79,12 +85,12 @@ def test_no_negative_prompt_is_as_the_folder_says(tmp_path: Path, zeros: bool) -
     noise = start()
     latents = peer(**HOW, height=SIZE, width=SIZE, latents=noise, output_type="latent").images
     found = ours.generate(
-        peers.PROMPT, weight=7.5, sampler="ddim", grid=test_foreign_sd.levels(peer), noise=noise, size=SIZE
+        peers.PROMPT, guidance_scale=7.5, sampler="ddim", schedule=test_foreign_sd.levels(peer), noise=noise, size=SIZE
     )[0]
     peers.assert_close(found.x0[None], latents)
 
 
-def test_the_refiner_equals_the_peer(tmp_path: Path) -> None:
+def test_the_refiner_equals_diffusers(tmp_path: Path) -> None:
     peer = pipe(tmp_path, refiner=True)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     assert ours.card.variant == "refiner"
@@ -95,10 +101,10 @@ def test_the_refiner_equals_the_peer(tmp_path: Path) -> None:
     latents = peer(**how, image=torch.zeros(1, 3, SIZE, SIZE), output_type="latent").images
     found = ours.generate(
         peers.PROMPT,
-        negative=peers.NEGATIVE,
-        weight=7.5,
+        negative_prompt=peers.NEGATIVE,
+        guidance_scale=7.5,
         sampler="ddim",
-        grid=test_foreign_sd.levels(peer),
+        schedule=test_foreign_sd.levels(peer),
         noise=noise,
         size=SIZE,
     )[0]

@@ -1,4 +1,4 @@
-"""Single files of Stable Diffusion 1, 2 and XL: told by their tensors, equal to the folder of the same weights."""
+"""Single files of Stable Diffusion 1, 2 and XL: recognised by tensors, equal to the folder of the same weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ import unnoise
 from integrations import ldm_names, peers, test_foreign_sd, test_foreign_sdxl
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.classes import empty
-from unnoise.integrations.diffusers.probe import asked, predicts_eps
+from unnoise.integrations.diffusers.probe import predicts_eps, probe_prediction
 from unnoise.integrations.diffusers.single.ldm import unet
 
 State = dict[str, torch.Tensor]
@@ -44,7 +44,7 @@ LINEAR = {"use_linear_projection": True}
 CASES: dict[str, tuple[Callable[[Path], Any], Callable[[Any], State], dict[str, Any]]] = {
     "sd1": (test_foreign_sd.pipe, sd1, {}),
     "sd1-inpaint": (lambda folder: test_foreign_sd.pipe(folder, in_channels=9), sd1, {}),
-    "sd2": (lambda folder: test_foreign_sd.pipe(folder, "v_prediction", **LINEAR), sd2, {"predicts": "v"}),
+    "sd2": (lambda folder: test_foreign_sd.pipe(folder, "v_prediction", **LINEAR), sd2, {"prediction_type": "v"}),
     "sdxl": (test_foreign_sdxl.pipe, sdxl, {}),
     "refiner": (lambda folder: test_foreign_sdxl.pipe(folder, refiner=True), refiner, {}),
 }
@@ -79,11 +79,11 @@ def test_one_file_is_enough_for_the_networks(tmp_path: Path, case: str) -> None:
     for tensor, value in pipe.unet.state_dict().items():
         assert torch.equal(ours.denoiser.net.state_dict()[f"unet.{tensor}"], value), tensor
     assert ours.space.affine.scale == (pytest.approx(1 / {"sd1": 0.18215, "sdxl": 0.13025}[case]),)
-    with pytest.raises(InputError, match=r"no tokenizer, and none was found on this machine.*--parts FOLDER"):
+    with pytest.raises(InputError, match=r"no tokenizer, and none was found on this machine.*--components FOLDER"):
         ours.generate("a cat", size=64)
 
 
-def test_a_file_says_how_it_predicts(tmp_path: Path) -> None:
+def test_a_file_states_its_prediction_type(tmp_path: Path) -> None:
     pipe = test_foreign_sdxl.pipe(tmp_path)
     tensors = sdxl(pipe) | {"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}
     ours = unnoise.load(written(tensors, tmp_path / "model.safetensors"))
@@ -91,26 +91,26 @@ def test_a_file_says_how_it_predicts(tmp_path: Path) -> None:
     assert ours.denoiser.process.sigma_max == float("inf")
 
 
-def test_what_nothing_says_is_asked_for(tmp_path: Path) -> None:
+def test_a_prediction_type_without_evidence_must_be_set(tmp_path: Path) -> None:
     pipe = test_foreign_sd.pipe(tmp_path, "v_prediction", use_linear_projection=True)
     file = written(sd2(pipe), tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match="nothing says whether it predicts eps or v; say it: --predicts eps"):
+    with pytest.raises(InputError, match="do not say whether it predicts eps or v; set --prediction-type eps"):
         unnoise.load(file)
 
 
-def test_a_network_that_answers_with_the_noise_predicts_eps(tmp_path: Path) -> None:
+def test_a_network_whose_output_is_the_noise_predicts_eps(tmp_path: Path) -> None:
     pipe = test_foreign_sd.pipe(tmp_path, use_linear_projection=True)
     assert not predicts_eps(pipe.unet)
     forward = pipe.unet.forward
     pipe.unet.forward = lambda x, *a, **how: (0.9 * x + 0.1 * forward(x, *a, **how)[0],)
     assert predicts_eps(pipe.unet)
-    assert asked("sd2", "", None, {"unet": pipe.unet}) == "eps"
-    assert asked("sd2", "v", None, {}) == "v"
-    assert asked("sd2", "", "v_prediction", {}) == ""
-    assert asked("sd1", "", None, {}) == ""
+    assert probe_prediction("sd2", "", None, {"unet": pipe.unet}) == "eps"
+    assert probe_prediction("sd2", "v", None, {}) == "v"
+    assert probe_prediction("sd2", "", "v_prediction", {}) == ""
+    assert probe_prediction("sd1", "", None, {}) == ""
 
 
-def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
+def test_missing_components_are_named(tmp_path: Path) -> None:
     pipe = test_foreign_sd.pipe(tmp_path)
     folder = peers.saved(pipe, tmp_path / "model")
     tensors = sd1(pipe)
@@ -121,10 +121,10 @@ def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
     assert unnoise.load(file, components=folder).generate("a cat", size=64, steps=2, seed=1)
     missing = "model.diffusion_model.middle_block.0.in_layers.2.weight"
     file = written({name: value for name, value in tensors.items() if name != missing}, tmp_path / "y.safetensors")
-    with pytest.raises(InputError, match=r"unet: lacks 1 of \d+ tensors: mid_block\.resnets\.0\.conv1\.weight"):
+    with pytest.raises(InputError, match=r"unet: missing tensors: 1 of \d+: mid_block\.resnets\.0\.conv1\.weight"):
         unnoise.load(file, components=folder)
     other = peers.saved(test_foreign_sdxl.pipe(tmp_path), tmp_path / "xl")
-    with pytest.raises(InputError, match=r"parts .*: of sdxl base, and .* is of sd1"):
+    with pytest.raises(InputError, match=r"components .*: of sdxl base; .* is sd1"):
         unnoise.load(file, components=other)
 
 
@@ -137,7 +137,7 @@ def test_published_sizes_are_read_off_their_shapes(family: str, count: int) -> N
 
     wide = {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "sample_size": 64}
     linear = {"use_linear_projection": True}
-    told = {"addition_embed_type": "text_time", "addition_time_embed_dim": 256}
+    added = {"addition_embed_type": "text_time", "addition_time_embed_dim": 256}
     base = {
         "block_out_channels": (320, 640, 1280), "transformer_layers_per_block": (1, 2, 10), "cross_attention_dim": 2048,
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -152,8 +152,8 @@ def test_published_sizes_are_read_off_their_shapes(family: str, count: int) -> N
     configs: dict[str, dict[str, Any]] = {
         "sd1": {**wide, "cross_attention_dim": 768, "attention_head_dim": 8},
         "sd2": {**wide, **linear, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20)},
-        "sdxl": {**base, **linear, **told, "projection_class_embeddings_input_dim": 2816},
-        "refiner": {**small, **linear, **told, "projection_class_embeddings_input_dim": 2560},
+        "sdxl": {**base, **linear, **added, "projection_class_embeddings_input_dim": 2816},
+        "refiner": {**small, **linear, **added, "projection_class_embeddings_input_dim": 2560},
     }
     net = empty("UNet2DConditionModel", configs[family], "published")
     assert sum(value.numel() for value in net.parameters()) == count

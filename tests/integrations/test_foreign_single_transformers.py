@@ -44,8 +44,8 @@ def test_one_file_equals_the_folder(tmp_path: Path, case: str) -> None:
     file = written(name(pipe.transformer.state_dict()), tmp_path / f"{case}.safetensors")
     one, whole = unnoise.load(file, components=folder), unnoise.load(folder)
     assert one.card.family == whole.card.family
-    for tensor, value in whole.model.state_dict().items():
-        assert torch.equal(one.model.state_dict()[tensor], value), tensor
+    for tensor, value in whole.denoiser.state_dict().items():
+        assert torch.equal(one.denoiser.state_dict()[tensor], value), tensor
     assert one.card.fingerprint == whole.card.fingerprint
     alone = [pipeline.generate("a cat", seed=3, steps=2, size=32)[0].x0 for pipeline in (one, whole)]
     assert torch.equal(*alone)
@@ -74,7 +74,7 @@ def test_flux_is_renamed_as_diffusers_does_at_its_real_width() -> None:
     assert all(torch.equal(ours[name], value) for name, value in peer.items())
 
 
-def test_a_file_without_its_text_networks_asks_for_parts(tmp_path: Path) -> None:
+def test_a_file_without_text_networks_needs_components(tmp_path: Path) -> None:
     pipe = test_foreign_flux.pipe(tmp_path)
     state = maker_names.flux(pipe.transformer.state_dict())
     with pytest.raises(InputError, match="has no vae, which flux1"):

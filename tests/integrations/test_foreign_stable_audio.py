@@ -55,7 +55,7 @@ def pipe() -> StableAudioPipeline:
 
 
 @pytest.mark.parametrize("negative", [None, peers.NEGATIVE], ids=["no-negative", "negative"])
-def test_stable_audio_equals_the_peer(tmp_path: Path, negative: str | None) -> None:
+def test_stable_audio_equals_diffusers(tmp_path: Path, negative: str | None) -> None:
     peer = pipe()
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3))
@@ -63,7 +63,7 @@ def test_stable_audio_equals_the_peer(tmp_path: Path, negative: str | None) -> N
     latents = peer(**how, latents=noise, audio_end_in_s=1.5, output_type="latent").audios
     sound = peer(**how, latents=noise, audio_end_in_s=1.5, output_type="pt").audios[0]
     found = ours.generate(
-        peers.PROMPT, negative=negative or "", weight=7.5, sampler="euler", grid=peer.scheduler.sigmas.tolist(),
+        peers.PROMPT, negative_prompt=negative or "", guidance_scale=7.5, sampler="euler", schedule=peer.scheduler.sigmas.tolist(),
         noise=noise, seconds=1.5,
     )[0]  # fmt: skip
     peers.assert_close(found.x0[None], latents)
@@ -73,11 +73,11 @@ def test_stable_audio_equals_the_peer(tmp_path: Path, negative: str | None) -> N
     torch.testing.assert_close(found.audio.waves, sound.clamp(-1, 1), atol=1e-4, rtol=0)
 
 
-def test_a_sound_is_not_too_long(tmp_path: Path) -> None:
+def test_audio_that_is_too_long_is_refused(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(), tmp_path / "model"))
-    with pytest.raises(InputError, match=r"seconds 3: this model makes at most 2\.0"):
+    with pytest.raises(InputError, match=r"seconds 3: this model generates at most 2\.0"):
         ours.generate("rain", seconds=3)
-    with pytest.raises(InputError, match="size 64x64: 'model' makes sounds; give seconds"):
+    with pytest.raises(InputError, match="size 64x64: 'model' makes audio; use seconds"):
         ours.generate("rain", size=64)
-    again = ours.replay(ours.generate("rain", seconds=1, seed=5, steps=2)[0].recipe)
+    again = ours.replay(ours.generate("rain", seconds=1, seed=5, steps=2)[0].metadata)
     assert again.audio.waves.shape == (2, 4)

@@ -59,15 +59,15 @@ def both(peer: WanPipeline, model: Path, **more: Any) -> tuple[Any, Any]:
     latents = peer(**how, latents=noise, output_type="latent").frames
     film = peer(**how, latents=noise, output_type="np").frames[0]
     grid = peers.flow_levels(peer)
-    how = {"negative": peers.NEGATIVE, "weight": 7.5, "size": SIZE, "frames": FRAMES}
+    how = {"negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5, "size": SIZE, "frames": FRAMES}
     ours = unnoise.load(model, **more)
-    found = ours.generate(peers.PROMPT, sampler="euler", grid=grid, noise=noise, **how)[0]
+    found = ours.generate(peers.PROMPT, sampler="euler", schedule=grid, noise=noise, **how)[0]
     peers.assert_close(found.x0[None], latents)
     return found, film
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["wan-2.1", "wan-2.2"])
-def test_wan_equals_the_peer(tmp_path: Path, second: bool) -> None:
+def test_wan_equals_diffusers(tmp_path: Path, second: bool) -> None:
     peer = pipe(second)
     found, film = both(peer, peers.saved(peer, tmp_path / "model"))
     assert found.video.fps == 16
@@ -90,24 +90,23 @@ def test_one_file_equals_the_folder(tmp_path: Path) -> None:
     save_file(makers, tmp_path / "wan.safetensors")
     one = unnoise.load(tmp_path / "wan.safetensors", components=folder)
     whole = unnoise.load(folder)
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(one.model.state_dict()[name], value), name
+    for name, value in whole.denoiser.state_dict().items():
+        assert torch.equal(one.denoiser.state_dict()[name], value), name
     assert one.card.fingerprint == whole.card.fingerprint
 
 
 def test_frames_are_of_the_stride(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(pipe(), tmp_path / "model"))
-    with pytest.raises(InputError, match=r"frames 6: 'model' makes 4\*k \+ 1 of them, such as 5 or 9"):
+    with pytest.raises(InputError, match=r"frames 6: 'model' makes 4\*k \+ 1 frames, such as 5 or 9"):
         ours.generate("a cat", frames=6, size=SIZE)
     with pytest.raises(InputError, match="multiples of 16"):
         ours.generate("a cat", frames=5, size=40)
 
 
 def test_default_levels_have_the_shift_of_the_model(tmp_path: Path) -> None:
-    from unnoise.generation.options import Request
     from unnoise.sampling.grid import flow_shift
 
     ours = unnoise.load(peers.saved(pipe(), tmp_path / "model"))
-    plan = ours.plan(Request(("a cat",), steps=6))
+    plan = ours.plan("a cat", steps=6).settings
     assert plan.grid == flow_shift(6, 7.0)
     assert plan.frames == 81

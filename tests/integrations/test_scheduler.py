@@ -1,4 +1,4 @@
-"""Our samplers within diffusers' own pipelines: the same pictures as its own where the method is the same."""
+"""Our samplers in diffusers' own pipelines: the same images as with its schedulers if the method is the same."""
 
 from math import inf
 from pathlib import Path
@@ -45,7 +45,7 @@ def noise(channels: int = 4, side: int = SIZE // 8) -> torch.Tensor:
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(("peer_class", "name"), [(DDIMScheduler, "ddim"), (DPMSolverMultistepScheduler, "dpmpp-2m")])
-def test_text_to_image_equals_the_peers(tmp_path: Path, peer_class: Any, name: str, prediction: str) -> None:
+def test_text_to_image_equals_diffusers(tmp_path: Path, peer_class: Any, name: str, prediction: str) -> None:
     pipe = test_foreign_sd.pipe(tmp_path, prediction)
     more = {"clip_sample": False, "set_alpha_to_one": False} if peer_class is DDIMScheduler else {}
     pipe.scheduler = peer_class.from_config(pipe.scheduler.config, **more)
@@ -57,7 +57,7 @@ def test_text_to_image_equals_the_peers(tmp_path: Path, peer_class: Any, name: s
     peers.assert_close(drawn(pipe, height=SIZE, width=SIZE, latents=start), theirs)
 
 
-def test_sdxl_equals_the_peer(tmp_path: Path) -> None:
+def test_sdxl_equals_diffusers(tmp_path: Path) -> None:
     pipe = test_foreign_sdxl.pipe(tmp_path)
     own = pipe.scheduler
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(own.config)
@@ -68,7 +68,7 @@ def test_sdxl_equals_the_peer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["sd3", "flux", "wan"])
-def test_flow_equals_the_peers(tmp_path: Path, family: str) -> None:
+def test_flow_equals_diffusers(tmp_path: Path, family: str) -> None:
     side, more = 32, {}
     start = noise(16, 4)
     if family == "sd3":
@@ -85,7 +85,7 @@ def test_flow_equals_the_peers(tmp_path: Path, family: str) -> None:
     peers.assert_close(pipe(**how)[0], theirs)
 
 
-def test_flux_hands_over_its_own_levels(tmp_path: Path) -> None:
+def test_flux_passes_its_own_levels(tmp_path: Path) -> None:
     pipe = test_foreign_flux.pipe(tmp_path)
     how = {**HOW, "height": 32, "width": 32, "latents": test_foreign_flux.packed(noise(16, 4)), "output_type": "latent"}
     theirs = pipe(**how)[0]
@@ -94,7 +94,7 @@ def test_flux_hands_over_its_own_levels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_draws(tmp_path: Path, name: str) -> None:
+def test_every_sampler_runs(tmp_path: Path, name: str) -> None:
     pipe = test_foreign_sd.pipe(tmp_path)
     grid = [14.6 * 0.6**k for k in range(10)] + [0.0]
     more = {"height": 32, "width": 32, "latents": noise(side=4), "num_inference_steps": 10}
@@ -138,7 +138,7 @@ def test_image_to_image_and_inpainting(tmp_path: Path, name: str) -> None:
         assert abs(near - far).max() > 0.01
 
 
-def test_image_to_image_equals_the_peer(tmp_path: Path) -> None:
+def test_image_to_image_equals_diffusers(tmp_path: Path) -> None:
     parts = test_foreign_sd.pipe(tmp_path).components
     pipe = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
@@ -150,21 +150,23 @@ def test_image_to_image_equals_the_peer(tmp_path: Path) -> None:
     peers.assert_close(ours, theirs)
 
 
-def test_what_cannot_be_known_is_refused() -> None:
-    with pytest.raises(InputError, match="like EDMEulerScheduler: neither of flow nor with a table of levels"):
+def test_an_unknown_process_is_refused() -> None:
+    with pytest.raises(
+        InputError, match="like EDMEulerScheduler: neither a flow scheduler nor one with alphas_cumprod"
+    ):
         diffusers_scheduler("ddim", like=EDMEulerScheduler())
     with pytest.raises(InputError, match="sampler 'ddmi' is unknown: did you mean"):
         diffusers_scheduler("ddmi", like=DDIMScheduler())
-    with pytest.raises(InputError, match="grid 'karas' is unknown"):
+    with pytest.raises(InputError, match="schedule 'karas' is unknown"):
         diffusers_scheduler("ddim", "karas", like=DDIMScheduler())
     made = diffusers_scheduler("ddim", (10.0, 1.0, 0.0), like=EulerDiscreteScheduler())
-    with pytest.raises(InputError, match="num_inference_steps 5: the grid that was given has 2 steps"):
+    with pytest.raises(InputError, match="num_inference_steps 5: the schedule has 2 steps"):
         made.set_timesteps(5)
     with pytest.raises(InputError, match=r"eta 1\.0: noise is part of a sampler here"):
         made.step(torch.zeros(1), 0, torch.zeros(1), eta=1.0)
 
 
-def test_the_grid_of_flow_is_shifted_as_its_own() -> None:
+def test_a_flow_schedule_has_the_shift_of_the_pipeline() -> None:
     like = FlowMatchEulerDiscreteScheduler(shift=3.0)
     made = diffusers_scheduler("euler", like=like)
     made.set_timesteps(4)

@@ -1,4 +1,4 @@
-"""Networks: every rank, conditions that act, masks that hide, and sizes that come back."""
+"""Networks: every rank, effective conditioning, masked tokens without effect, and output sizes."""
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ NETS = {
 }
 
 
-def awake(net: torch.nn.Module) -> torch.nn.Module:
-    """Give the branches that start at zero something to say."""
+def randomized(net: torch.nn.Module) -> torch.nn.Module:
+    """Set parameters that start at zero to random values."""
     torch.manual_seed(0)
     for parameter in net.parameters():
         if not parameter.any():
@@ -33,15 +33,15 @@ def full_cond(batch: int = 2) -> Conditioning:
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_a_net_keeps_the_shape_of_any_rank(name: str, rank: int) -> None:
-    net = awake(NETS[name](rank))
+    net = randomized(NETS[name](rank))
     x = torch.randn(2, 4, *[8, 4, 6][:rank])
     assert net(x, torch.rand(2), full_cond()).shape == x.shape
 
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("field", ["tokens", "vector", "label"])
-def test_every_condition_acts(name: str, field: str) -> None:
-    net = awake(NETS[name](2))
+def test_every_field_of_the_conditioning_acts(name: str, field: str) -> None:
+    net = randomized(NETS[name](2))
     x, time, cond = torch.randn(2, 4, 8, 8), torch.rand(2), full_cond()
     other = {"tokens": torch.randn(2, 5, 16), "vector": torch.randn(2, 8), "label": torch.tensor([2, 2])}
     changed = Conditioning(**{**cond.given(), field: other[field]})
@@ -49,8 +49,8 @@ def test_every_condition_acts(name: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_tokens_behind_the_mask_are_never_seen(name: str) -> None:
-    net = awake(NETS[name](2))
+def test_masked_tokens_have_no_effect(name: str) -> None:
+    net = randomized(NETS[name](2))
     x, time, cond = torch.randn(2, 4, 8, 8), torch.rand(2), full_cond()
     tokens = cond.tokens.clone()
     tokens[1, 3:] = 1e3
@@ -63,19 +63,19 @@ def test_a_fresh_net_predicts_zero(name: str) -> None:
     assert not NETS[name](2)(torch.randn(2, 4, 8, 8), torch.rand(2), full_cond()).any()
 
 
-def test_patches_are_undone() -> None:
+def test_whole_inverts_patches() -> None:
     for rank in (1, 2, 3):
         net, x = DiT(4, 64, 1, rank=rank), torch.randn(2, 4, *[8, 4, 6][:rank])
         assert torch.equal(net.whole(net.patches(x), x.shape), x)
 
 
-def test_a_dit_knows_where_a_patch_is() -> None:
-    net, x = awake(DiT(4, 64, 2)), torch.randn(1, 4, 8, 8)
+def test_a_dit_depends_on_the_positions_of_patches() -> None:
+    net, x = randomized(DiT(4, 64, 2)), torch.randn(1, 4, 8, 8)
     moved = net(x.roll(2, dims=3), torch.rand(1), Conditioning()).roll(-2, dims=3)
     assert not torch.allclose(net(x, torch.rand(1), Conditioning()), moved)
 
 
-def test_the_autoencoder_gives_back_the_size() -> None:
+def test_the_autoencoder_restores_the_size() -> None:
     coder, data = Autoencoder(width=32, encode=1, decode=1), torch.rand(2, 3, 16, 24)
     mean, logvar = coder.encode(data)
     assert mean.shape == logvar.shape == (2, 4, 4, 6)
@@ -89,7 +89,7 @@ def test_the_noise_of_the_autoencoder_is_scaled_by_its_variance() -> None:
 
 
 def test_text_features_do_not_depend_on_padding() -> None:
-    net = awake(TextEncoder(50, 16, 2, 2, 8))
+    net = randomized(TextEncoder(50, 16, 2, 2, 8))
     ids = torch.tensor([[0, 7, 9]])
     short = net(ids, torch.ones(1, 3, dtype=torch.bool))
     padded = net(torch.tensor([[0, 7, 9, 3, 3]]), torch.tensor([[True] * 3 + [False] * 2]))
@@ -98,12 +98,12 @@ def test_text_features_do_not_depend_on_padding() -> None:
 
 
 def test_text_features_depend_on_the_order_of_words() -> None:
-    net, mask = awake(TextEncoder(50, 16, 2, 2, 8)), torch.ones(1, 3, dtype=torch.bool)
+    net, mask = randomized(TextEncoder(50, 16, 2, 2, 8)), torch.ones(1, 3, dtype=torch.bool)
     there, back = net(torch.tensor([[0, 7, 9]]), mask), net(torch.tensor([[0, 9, 7]]), mask)
     assert not torch.allclose(there.vector, back.vector, atol=1e-3)
 
 
-def test_time_features_tell_near_times_apart_and_stay_bounded() -> None:
+def test_time_features_differ_at_near_times_and_are_bounded() -> None:
     features = time_features(torch.linspace(0, 1, 1001), 64)
     assert features.abs().max() <= 1
     assert (features[1:] - features[:-1]).norm(dim=1).min() > 0.1

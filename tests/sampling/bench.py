@@ -1,4 +1,4 @@
-"""Measure samplers and grids by network calls, for the table in unnoise/sampling/choose.py.
+"""Measure samplers and grids by network calls, for the table in unnoise/sampling/defaults.py.
 
 From tests/:  python -m sampling.bench
 """
@@ -74,7 +74,7 @@ def mixtures() -> list[Mixture]:
 def errors(sampler: Sampler[Array, Array], grid: tuple[float, ...], cases: list[Case], wrong: float) -> float:
     """Return the geometric mean over cases of the mean over points of the root mean square over coordinates.
 
-    wrong: the deviation of random faults in each prediction, in units of the spread at its level.
+    wrong: the deviation of random errors in each prediction, in units of the spread at its level.
     """
     found = []
     for cloud, noise, exact in cases:

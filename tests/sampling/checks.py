@@ -1,6 +1,6 @@
-"""Ask of a sampler what it claims: each check raises AssertionError where the claim does not hold.
+"""Checks of what a sampler claims: each raises AssertionError where the claim does not hold.
 
-Used on the samplers themselves (test_samplers.py) and on samplers with one fault put in (test_mutations.py).
+Used on the samplers themselves (test_samplers.py) and on samplers with one fault (test_mutations.py).
 """
 
 import math
@@ -15,7 +15,7 @@ import pytest
 
 from sampling.oracle import Array, mixture
 from unnoise.errors import InputError
-from unnoise.sampling.exponential import follow
+from unnoise.sampling.exponential import exponential_step
 from unnoise.sampling.grid import exponential, flow_shift, karras
 from unnoise.sampling.level import drift, eps_of, flow_of, glide, place, renew, renewal, signal, spread
 from unnoise.sampling.state import Sampler, State, run, start
@@ -53,12 +53,12 @@ def even(steps: int) -> tuple[float, ...]:
 
 
 def starts_at_inf(sampler: Sampler[Any, Any]) -> bool:
-    """Tell whether a sampler may start at inf: all but those that step along sigma itself."""
+    """Return whether a sampler may start at inf: all but those that step along sigma itself."""
     return type(sampler).__name__ not in ("LMS", "EDMHeun") and getattr(sampler, "of", "flow") == "flow"
 
 
 def widest(sampler: Sampler[Any, Any], steps: int) -> tuple[float, ...]:
-    """Return the grid to 0 from as far up as a sampler may start: inf, or 80."""
+    """Return the grid to 0 from the highest level at which a sampler may start: inf, or 80."""
     return flow_shift(steps, 2.5, 2.0, math.inf if starts_at_inf(sampler) else 80.0)
 
 
@@ -72,7 +72,7 @@ def exact(high: float, *levels: float) -> list[Array]:
 
 
 def error(sampler: Sampler[Any, Any], grid: tuple[float, ...], warm: int = 0) -> float:
-    """Return the root mean square error at the end of a run, its first `warm` steps set right by the exact solution."""
+    """Return the root mean square error at the end of a run whose first `warm` steps are set to the exact solution."""
     state = start(POINTS, grid)
     truth = exact(*grid[: warm + 1]) if warm else []
     while not state.done:
@@ -117,7 +117,7 @@ def weak_slope(sampler: Sampler[Any, Any], grid: Grid, deviation: float, steps: 
 
 
 def constant_is_exact(sampler: Sampler[Any, Any]) -> None:
-    """A denoiser that always answers c is solved in one step, and in many, from anywhere to anywhere."""
+    """A denoiser that always predicts c is solved in one step, and in many, from any level to any other."""
     wide = (math.inf, 0.7), (math.inf, 0.0), (math.inf, 3.0, 1.0, 0.5, 0.2, 0.1)
     for grid in ((2.0, 0.3), (4.0, 0.0), (9.0, 3.0, 1.0, 0.5, 0.2, 0.1), *(wide if starts_at_inf(sampler) else ())):
         unit = np.eye(2 + (len(grid) - 1) * sampler.queries)
@@ -128,22 +128,22 @@ def constant_is_exact(sampler: Sampler[Any, Any]) -> None:
             start(1.3 * s * unit[0] + r * unit[1], grid),
             lambda query, like, unit=unit: unit[2 + query],
         )
-        assert math.isclose(form[0], 1.3 * signal(grid[-1]), rel_tol=1e-14), "the constant is missed"
+        assert math.isclose(form[0], 1.3 * signal(grid[-1]), rel_tol=1e-14), "the constant is wrong"
         assert math.isclose(math.hypot(*form[1:]), spread(grid[-1]), rel_tol=1e-13, abs_tol=1e-15), "noise is lost"
         if not sampler.stochastic:
             assert math.isclose(form[1], spread(grid[-1]), rel_tol=1e-13, abs_tol=1e-15), "the noise is not kept"
 
 
-def lands_on_prediction(sampler: Sampler[Any, Any]) -> None:
-    """A run to sigma = 0 returns the last prediction bit for bit, so what a mask keeps is kept."""
-    answers: list[Array] = []
+def ends_on_prediction(sampler: Sampler[Any, Any]) -> None:
+    """A run to sigma = 0 returns the last prediction bit for bit, so the kept part of an inpainting is exact."""
+    predictions: list[Array] = []
 
     def denoise(x: Array, level: float) -> Array:
-        answers.append(TWO_MODES.denoise(x, level))
-        return answers[-1]
+        predictions.append(TWO_MODES.denoise(x, level))
+        return predictions[-1]
 
     x = run(sampler, denoise, start(POINTS, widest(sampler, 6)), lambda query, like: POINTS[::-1])
-    assert np.array_equal(x, answers[-1])
+    assert np.array_equal(x, predictions[-1])
 
 
 def gaussian_is_kept(sampler: Sampler[Any, Any]) -> None:
@@ -157,7 +157,7 @@ def gaussian_is_kept(sampler: Sampler[Any, Any]) -> None:
 
 
 def pure_noise_is_forgotten(sampler: Sampler[Any, Any]) -> None:
-    """A step from inf that renews all that DDPM renews keeps nothing of where it began."""
+    """A step from inf that renews as much as DDPM does not depend on the x at its start."""
     assert sampler.advance(start(1.0, (math.inf, 2.0)), 0.0, 0.0).x == 0.0
 
 
@@ -200,7 +200,7 @@ def churn_is_as_published(sampler: Any) -> None:
         assert np.allclose(state.x, x * signal(raised[2]), rtol=1e-10), "x is not that of EDM"
 
 
-def lean_is_as_published(sampler: Any) -> None:
+def extrapolation_is_as_published(sampler: Any) -> None:
     """A second step of gradient estimation on its own axis, sigma. Source: Permenter & Yuan 2024, eq. 12, gamma 2."""
     grid = (5.0, 2.0, 0.5)
     state = start(POINTS, grid)
@@ -215,7 +215,7 @@ def lean_is_as_published(sampler: Any) -> None:
 
 
 def halves_are_one_step(sampler: Any) -> None:
-    """With x0 known, a step in two halves is the two ancestral steps, each with its own noise."""
+    """With a known x0, a step in two halves is two ancestral steps, each with its own noise."""
     state = start(POINTS, (2.0, 0.5))
     first, second = np.random.default_rng(2).normal(size=(2, *POINTS.shape))
     found = sampler.advance(sampler.advance(state, 0.3 + 0 * POINTS, first), 0.3 + 0 * POINTS, second).x
@@ -224,19 +224,19 @@ def halves_are_one_step(sampler: Any) -> None:
 
 
 def first_step_is_ancestral(sampler: Any) -> None:
-    """With one answer known, a step of reverse diffusion renews noise exactly as that of DDPM does."""
+    """With one prediction, a step of reverse diffusion renews noise exactly as that of DDPM does."""
     found = sampler.advance(start(POINTS, (2.0, 0.5, 0.1)), 0.2 * POINTS, POINTS[::-1]).x
     assert np.allclose(found, renew(POINTS, 0.2 * POINTS, POINTS[::-1], 2.0, 0.5, renewal(2.0, 0.5)), rtol=1e-13)
 
 
 def jump_is_as_published(sampler: Any) -> None:
-    """Source: Song et al. 2023 (consistency models), algorithm 1: x0-hat and wholly fresh noise."""
+    """Source: Song et al. 2023 (consistency models), algorithm 1: x0-hat and entirely fresh noise."""
     found = sampler.advance(start(POINTS, (2.0, 0.5, 0.1)), 0.2 * POINTS, POINTS[::-1]).x
     assert np.allclose(found, signal(0.5) * 0.2 * POINTS + spread(0.5) * POINTS[::-1], rtol=1e-13)
 
 
-def remembers(count: int) -> Callable[[Any], None]:
-    """Return the check that a warm sampler keeps this many values, no more than it uses."""
+def has_memory(count: int) -> Callable[[Any], None]:
+    """Return the check that the memory of a warm sampler has this many values, no more than it uses."""
 
     def check(sampler: Any) -> None:
         state = start(0.3, (9.0, 7.0, 5.0, 3.0, 2.0, 1.5, 1.0, 0.7))
@@ -248,7 +248,7 @@ def remembers(count: int) -> Callable[[Any], None]:
 
 
 def corrects_from_finite_levels(sampler: Any) -> None:
-    """The answer at the end of a step changes the x that led there, but not after a step from inf."""
+    """The prediction at the end of a step corrects the x of that step, but not after a step from inf."""
     for high in (math.inf, 4.0):
         noise = POINTS[::-1] if sampler.stochastic else None
         state = sampler.advance(start(POINTS, (high, 2.0, 1.0, 0.5)), POINTS, noise)
@@ -258,16 +258,16 @@ def corrects_from_finite_levels(sampler: Any) -> None:
 
 
 def corrects_with_its_noise(sampler: Any) -> None:
-    """The corrected step is the exponential one through both answers, with the noise of the predicted one."""
+    """The corrected step is the exponential one through both predictions, with the noise of the predicted step."""
     first, second = np.random.default_rng(2).normal(size=(2, *POINTS.shape))
     state = sampler.advance(start(POINTS, (4.0, 2.0, 1.0)), 0.2 * POINTS, first)
     corrected = sampler.advance(state, 0.5 * POINTS, second).memory[0]
-    answers = [(2.0, 0.5 * POINTS), (4.0, 0.2 * POINTS)]
-    assert np.allclose(corrected, follow(POINTS, answers, (4.0, 2.0), sampler.tau, first), rtol=1e-12)
+    predictions = [(2.0, 0.5 * POINTS), (4.0, 0.2 * POINTS)]
+    assert np.allclose(corrected, exponential_step(POINTS, predictions, (4.0, 2.0), sampler.tau, first), rtol=1e-12)
 
 
 def rises_keep_gaussian_data(sampler: Any) -> None:
-    """A grid that rises, to inf too, leaves the mean and the variance of Gaussian data."""
+    """A grid that rises, to inf too, preserves the mean and the variance of Gaussian data."""
     down = flow_shift(60, 2.5, 2.0, sigma_min=0.6)
     for high in (3.0, math.inf):
         back = flow_shift(60, 2.5, 2.0, high, sigma_min=0.6)
@@ -276,15 +276,15 @@ def rises_keep_gaussian_data(sampler: Any) -> None:
         assert abs(mean - DATA_MEAN) < 0.01, "the mean is off"
         assert abs(variance / 0.25 - 1) < (0.12 if sampler.order == 1 else 0.003), "the variance is off"
     states = start(POINTS, (2.0, 0.5, 1.0, 0.3))
-    asked = []
+    called = []
     while not states.done:
-        asked.append(states.level)
+        called.append(states.level)
         states = sampler.advance(states, POINTS, POINTS)
-    assert asked[:: sampler.queries] == [2.0, 1.0], "a rise asks"
+    assert called[:: sampler.queries] == [2.0, 1.0], "a rise has a query"
 
 
 def rises_are_the_forward_process(sampler: Any) -> None:
-    """With x0 known, a step down and a rise are two moves whose noises are independent of each other and of x."""
+    """With a known x0, a step down and a rise are two moves whose noises are independent of each other and of x."""
     here, low, high = 2.0, 0.5, 1.2
     unit = np.eye(3)
     found = start(unit[0], (here, low, high, 0.3))
@@ -300,7 +300,7 @@ def rises_are_the_forward_process(sampler: Any) -> None:
 
 
 def restarts_as_published(restarts: Any) -> None:
-    """Source: Xu et al. 2023, algorithm 1: K times more through a stretch of the grid, after its end."""
+    """Source: Xu et al. 2023, algorithm 1: K times more through an interval of the grid, after its end."""
     grid = (9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.0)
     assert restarts(grid, 0.9, 3.3, 2) == (9.0, 5.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 0.5, 0.0)
     assert restarts(grid, 0.5, 9.0) == (9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.0)
@@ -329,23 +329,23 @@ def repaints_as_published(repaints: Any) -> None:
 
 
 def weights_are_means(sampler: Any) -> None:
-    """A second step against the mean of the line through two answers, summed over 20000 slices of sigma."""
+    """A second step against the mean of the line through two values, summed over 20000 slices of sigma."""
     grid = (4.0, 1.5, 0.4)
-    answer, carry, by = (eps_of, drift, lambda s: s) if sampler.of == "eps" else (flow_of, glide, place)
+    value_of, carry, by = (eps_of, drift, lambda s: s) if sampler.of == "eps" else (flow_of, glide, place)
     first = sampler.advance(start(POINTS, grid), 0.2 * POINTS)
     found = sampler.advance(first, 0.1 * first.x)
-    answers = answer(POINTS, 0.2 * POINTS, 4.0), answer(first.x, 0.1 * first.x, 1.5)
+    values = value_of(POINTS, 0.2 * POINTS, 4.0), value_of(first.x, 0.1 * first.x, 1.5)
     edges = np.exp(np.linspace(math.log(1.5), math.log(0.4), 20001))
     middles, (before, now) = np.sqrt(edges[1:] * edges[:-1]), (place(s ** (1 / sampler.rho)) for s in grid[:2])
     axes = middles ** (1 / sampler.rho) / (1 + middles ** (1 / sampler.rho))
     paces = np.diff([by(float(edge)) for edge in edges])
     share = ((axes - now) / (before - now) * paces).sum() / paces.sum()
-    mean = share * answers[0] + (1 - share) * answers[1]
+    mean = share * values[0] + (1 - share) * values[1]
     assert np.allclose(found.x, carry(first.x, mean, 1.5, 0.4), rtol=1e-5)
 
 
-def last_step_takes_two(sampler: Any) -> None:
-    """A step to 0 extrapolates through two values, whatever the order: what came before them changes nothing."""
+def last_step_uses_two(sampler: Any) -> None:
+    """A step to 0 extrapolates through two values, whatever the order: earlier ones change nothing."""
     ends = []
     for oldest in (0.0, 5.0):
         state = State((4.0, 2.0, 1.0, 0.0), 2, POINTS, 1.0, memory=(0.3 * POINTS, oldest * POINTS))
@@ -354,7 +354,7 @@ def last_step_takes_two(sampler: Any) -> None:
     assert not np.allclose(ends[0], 0.2 * POINTS), "the second value does not count"
 
 
-def takes_its_weights(sampler: Any) -> None:
+def applies_its_weights(sampler: Any) -> None:
     """Each step goes along the present and past flows with the weights of its row, on as many steps as it has rows."""
     grid = (4.0, 1.5, 0.6, 0.2)
     state, flows = start(POINTS, grid), []

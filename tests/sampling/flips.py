@@ -1,6 +1,6 @@
-"""Put one fault into a sampler, and see the checks go red: each sign, operator and coefficient in turn.
+"""Mutate a sampler and run its checks, which must fail: each sign, operator and coefficient in turn.
 
-From tests/:  python -m sampling.flips   prints for each file how many faults were put in, and those that nothing saw.
+From tests/:  python -m sampling.flips   prints for each file the number of faults, and those that no check detects.
 """
 
 import ast
@@ -14,29 +14,29 @@ import pytest
 
 from sampling.checks import (
     Grid,
+    applies_its_weights,
     churn_is_as_published,
     consistency_function_is_exact,
     constant_is_exact,
     corrects_from_finite_levels,
     corrects_with_its_noise,
     crowded,
+    ends_on_prediction,
+    extrapolation_is_as_published,
     first_step_is_ancestral,
     gaussian_is_kept,
     halves_are_one_step,
+    has_memory,
     jump_is_as_published,
-    lands_on_prediction,
-    last_step_takes_two,
-    lean_is_as_published,
+    last_step_uses_two,
     mild,
     pure_noise_is_forgotten,
-    remembers,
     repaints_as_published,
     restarts_as_published,
     rises_are_the_forward_process,
     rises_keep_gaussian_data,
     shifted,
     slope,
-    takes_its_weights,
     weak_slope,
     weights_are_means,
     whole,
@@ -69,62 +69,62 @@ def second(grid: Grid) -> Callable[[Any], None]:
 
 CHECKS: dict[str, list[tuple[str, list[Callable[[Any], None]]]]] = {
     "ddim": [
-        ("DDIM()", [constant_is_exact, lands_on_prediction, gaussian_is_kept]),
+        ("DDIM()", [constant_is_exact, ends_on_prediction, gaussian_is_kept]),
         ("DDIM(eta=0.5)", [constant_is_exact, gaussian_is_kept]),
         ("Ancestral()", [constant_is_exact, gaussian_is_kept, pure_noise_is_forgotten]),
     ],
-    "heun": [("Heun()", [constant_is_exact, lands_on_prediction, ordered(crowded)])],
+    "heun": [("Heun()", [constant_is_exact, ends_on_prediction, ordered(crowded)])],
     "dpmpp": [
-        ("DPMpp2M()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("DPMpp2M()", [constant_is_exact, ends_on_prediction, ordered(crowded)]),
         ("DPMppSDE()", [constant_is_exact, first_step_is_ancestral, ordered(crowded)]),
-        ("DPMpp3MSDE()", [constant_is_exact, first_step_is_ancestral, remembers(2)]),
-        ("DPMpp3M()", [constant_is_exact, lands_on_prediction, ordered(shifted, warm=2)]),
+        ("DPMpp3MSDE()", [constant_is_exact, first_step_is_ancestral, has_memory(2)]),
+        ("DPMpp3M()", [constant_is_exact, ends_on_prediction, ordered(shifted, warm=2)]),
     ],
     "ipndm": [
-        ("IPNDM(2)", [constant_is_exact, lands_on_prediction, ordered(shifted)]),
-        ("IPNDM(4)", [constant_is_exact, lands_on_prediction, ordered(shifted, warm=3)]),
+        ("IPNDM(2)", [constant_is_exact, ends_on_prediction, ordered(shifted)]),
+        ("IPNDM(4)", [constant_is_exact, ends_on_prediction, ordered(shifted, warm=3)]),
     ],
     "ab": [
-        ("AB()", [constant_is_exact, weights_are_means, remembers(1), ordered(crowded, steps=64)]),
+        ("AB()", [constant_is_exact, weights_are_means, has_memory(1), ordered(crowded, steps=64)]),
         ("AB(3, rho=3.0, of='eps')", [constant_is_exact, weights_are_means, ordered(mild, warm=2)]),
-        ("AB(3)", [constant_is_exact, last_step_takes_two, remembers(2), ordered(mild, warm=2)]),
-        ("AB(4, rho=1.0)", [constant_is_exact, remembers(3), ordered(whole, warm=3, steps=64)]),
+        ("AB(3)", [constant_is_exact, last_step_uses_two, has_memory(2), ordered(mild, warm=2)]),
+        ("AB(4, rho=1.0)", [constant_is_exact, has_memory(3), ordered(whole, warm=3, steps=64)]),
     ],
-    "fitted": [("Fitted(((0.9,), (1.2, -0.3), (1.1, 0.2, -0.4)))", [takes_its_weights])],
+    "fitted": [("Fitted(((0.9,), (1.2, -0.3), (1.1, 0.2, -0.4)))", [applies_its_weights])],
     "consistency": [("Consistency()", [constant_is_exact, consistency_function_is_exact, jump_is_as_published])],
     "dpm": [
-        ("DPM2()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
-        ("DPMpp2S()", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("DPM2()", [constant_is_exact, ends_on_prediction, ordered(crowded)]),
+        ("DPMpp2S()", [constant_is_exact, ends_on_prediction, ordered(crowded)]),
         ("DPMpp2SSDE()", [constant_is_exact, pure_noise_is_forgotten, halves_are_one_step, ordered(crowded)]),
     ],
     "edm": [
-        ("EDMHeun(churn=0.0)", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
+        ("EDMHeun(churn=0.0)", [constant_is_exact, ends_on_prediction, ordered(crowded)]),
         ("EDMHeun(churn=20.0, inflate=1.0)", [constant_is_exact, ordered(crowded, steps=100)]),
         ("EDMHeun(churn=20.0)", [churn_is_as_published]),
     ],
     "gradient": [
-        ("GradientEstimation(1.5)", [constant_is_exact, lands_on_prediction, second(crowded)]),
-        ("GradientEstimation()", [constant_is_exact, lean_is_as_published]),
+        ("GradientEstimation(1.5)", [constant_is_exact, ends_on_prediction, second(crowded)]),
+        ("GradientEstimation()", [constant_is_exact, extrapolation_is_as_published]),
     ],
     "lms": [
-        ("LMS(2)", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
-        ("LMS(4)", [constant_is_exact, lands_on_prediction, ordered(mild, warm=3), remembers(3)]),
+        ("LMS(2)", [constant_is_exact, ends_on_prediction, ordered(crowded)]),
+        ("LMS(4)", [constant_is_exact, ends_on_prediction, ordered(mild, warm=3), has_memory(3)]),
     ],
     "deis": [
-        ("DEIS(2)", [constant_is_exact, lands_on_prediction, ordered(crowded)]),
-        ("DEIS(3)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=2)]),
+        ("DEIS(2)", [constant_is_exact, ends_on_prediction, ordered(crowded)]),
+        ("DEIS(3)", [constant_is_exact, ends_on_prediction, ordered(crowded, warm=2)]),
     ],
     "unipc": [
         (
             "UniPC(1)",
-            [constant_is_exact, lands_on_prediction, corrects_from_finite_levels, ordered(crowded), remembers(2)],
+            [constant_is_exact, ends_on_prediction, corrects_from_finite_levels, ordered(crowded), has_memory(2)],
         ),
-        ("UniPC(2)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=2), remembers(3)]),
-        ("UniPC(3)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=3), remembers(4)]),
+        ("UniPC(2)", [constant_is_exact, ends_on_prediction, ordered(crowded, warm=2), has_memory(3)]),
+        ("UniPC(3)", [constant_is_exact, ends_on_prediction, ordered(crowded, warm=3), has_memory(4)]),
     ],
     "sa": [
-        ("SASolver(2, 3, tau=0.0)", [constant_is_exact, lands_on_prediction, ordered(crowded, warm=2)]),
-        ("SASolver(1, 3, tau=0.0)", [ordered(crowded, warm=2), remembers(3)]),
+        ("SASolver(2, 3, tau=0.0)", [constant_is_exact, ends_on_prediction, ordered(crowded, warm=2)]),
+        ("SASolver(1, 3, tau=0.0)", [ordered(crowded, warm=2), has_memory(3)]),
         ("SASolver(2, 3, tau=0.5)", [constant_is_exact, corrects_with_its_noise, corrects_from_finite_levels]),
         ("SASolver(2, 0, tau=0.5)", [constant_is_exact, ordered(crowded)]),
         ("SASolver()", [constant_is_exact, first_step_is_ancestral, gaussian_is_kept, pure_noise_is_forgotten]),
@@ -139,7 +139,7 @@ CHECKS: dict[str, list[tuple[str, list[Callable[[Any], None]]]]] = {
 
 
 def sites(tree: ast.Module) -> Iterator[ast.AST]:
-    """List what carries a sign or a coefficient: arithmetic, minus signs, the numbers in them and in arguments."""
+    """List the nodes with a sign or a coefficient: arithmetic, minus signs, the numbers in them and in arguments."""
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and type(node.op) in SWAPPED:
             yield node
@@ -151,7 +151,7 @@ def sites(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def mutants(source: str) -> Iterator[tuple[str, ast.Module]]:
-    """Yield copies of a module with one site changed, each with what was changed."""
+    """Yield copies of a module with one site changed, each with a description of the change."""
     for k in range(len(list(sites(ast.parse(source))))):
         tree = ast.parse(source)
         node = list(sites(tree))[k]
@@ -166,7 +166,7 @@ def mutants(source: str) -> Iterator[tuple[str, ast.Module]]:
 
 
 def red(tree: ast.Module, file: str) -> bool:
-    """Tell whether a module fails any of its checks; the checks look its samplers up by name."""
+    """Return whether a module fails any of its checks; the checks find its samplers by name."""
     module = types.ModuleType("mutant")
     try:
         exec(compile(tree, file, "exec"), module.__dict__)
@@ -180,13 +180,13 @@ def red(tree: ast.Module, file: str) -> bool:
     return False
 
 
-def unseen(file: str) -> tuple[int, list[str]]:
-    """Count the faults of a sampler's file, and name those that no check sees."""
+def undetected(file: str) -> tuple[int, list[str]]:
+    """Count the faults of a sampler's file, and list those that no check detects."""
     faults = list(mutants((FOLDER / f"{file}.py").read_text()))
     return len(faults), [fault for fault, tree in faults if not red(tree, file)]
 
 
 if __name__ == "__main__":
     for name in CHECKS:
-        count, survivors = unseen(name)
-        print(f"{name:12} {count:4d} faults, {len(survivors)} unseen", *survivors, sep="\n    ")
+        count, survivors = undetected(name)
+        print(f"{name:12} {count:4d} faults, {len(survivors)} undetected", *survivors, sep="\n    ")

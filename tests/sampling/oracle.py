@@ -1,4 +1,4 @@
-"""Know the exact answer: a Gaussian mixture of any rank, whose denoiser, flow and samples have closed forms.
+"""The exact oracle: a Gaussian mixture of any rank, whose denoiser, flow and samples have closed forms.
 
 In the unit frame  x = signal·x0 + spread·eps,  x0 ~ sum_k weight_k N(mean_k, deviation_k^2),  component k of x is
 N(signal·mean, v)  with  v = signal^2·deviation^2 + spread^2,  so that

@@ -1,4 +1,4 @@
-"""The published levels: as printed for ten steps, straight in log(sigma) for others, and for their own models alone."""
+"""The published levels: as printed for ten steps, linear in log(sigma) for others, and for their own models only."""
 
 import math
 from itertools import pairwise
@@ -17,7 +17,7 @@ def test_ten_steps_are_as_published(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", LEVELS)
-def test_other_numbers_of_steps_lie_on_it(family: str) -> None:
+def test_other_numbers_of_steps_are_interpolated(family: str) -> None:
     levels = LEVELS[family]
     high, low = levels[0], levels[-1]
     assert aligned(5, family, high, low) == pytest.approx((*levels[:-1:2], 0.0), rel=1e-12)
@@ -31,7 +31,7 @@ def test_other_numbers_of_steps_lie_on_it(family: str) -> None:
         assert steps == 1 or grid[-2] > low
 
 
-def test_the_model_s_own_end_stands_for_the_rounded_one() -> None:
+def test_the_model_s_own_end_replaces_the_rounded_one() -> None:
     """Stable Diffusion's table ends at 14.6146 and 0.02917, which are published as 14.615 and 0.029."""
     grid = aligned(10, "sdxl", 14.614641, 0.029167)
     assert grid == (14.614641, *LEVELS["sdxl"][1:-1], 0.0)
@@ -42,7 +42,7 @@ def test_the_model_s_own_end_stands_for_the_rounded_one() -> None:
 )
 def test_another_range_is_refused(high: float, low: float) -> None:
     with pytest.raises(
-        InputError, match=r"'ays-sd15': made for models from 14.615 to 0.029, .*'flow' and 'angle' take"
+        InputError, match=r"'ays-sd15' on .*: made for models from 14.615 to 0.029; .*'flow' or 'angle', which take"
     ):
         aligned(10, "sd15", high, low)
 
@@ -55,7 +55,7 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(InputError, match="sigma_min"):
         aligned(10, "sd15", math.nan, 0.029)
     for levels in ((math.inf, 1.0), (1.0, 0.0)):
-        with pytest.raises(InputError, match="finite and above 0"):
+        with pytest.raises(InputError, match="finite numbers above 0"):
             log_linear(levels, 5)
     with pytest.raises(InputError, match="a grid descends"):
         log_linear((1.0, 2.0), 5)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from unnoise.errors import InputError
-from unnoise.sampling.beta import below, quantile
+from unnoise.sampling.beta import cdf, quantile
 
-SHARES = [1e-12, 1e-6, 0.001, 0.1, 0.25, 0.5, 0.7, 0.9, 0.999, 1 - 1e-9]
+PROBABILITIES = [1e-12, 1e-6, 0.001, 0.1, 0.25, 0.5, 0.7, 0.9, 0.999, 1 - 1e-9]
 SHAPES = st.floats(0.2, 20.0)
 
 
-@pytest.mark.parametrize("p", SHARES)
+@pytest.mark.parametrize("p", PROBABILITIES)
 def test_closed_forms(p: float) -> None:
     assert quantile(p, 1.0, 1.0) == pytest.approx(p, rel=1e-12)
     assert quantile(p, 0.5, 0.5) == pytest.approx(math.sin(math.pi * p / 2) ** 2, rel=1e-12)
@@ -24,28 +24,28 @@ def test_closed_forms(p: float) -> None:
 
 @pytest.mark.parametrize("x", [0.0, 1e-9, 0.01, 0.3, 0.5, 0.8, 0.99, 1.0])
 def test_whole_shapes_are_polynomials(x: float) -> None:
-    assert below(x, 2.0, 2.0) == pytest.approx(3 * x**2 - 2 * x**3, rel=1e-12)
-    assert below(x, 3.0, 2.0) == pytest.approx(4 * x**3 - 3 * x**4, rel=1e-12)
+    assert cdf(x, 2.0, 2.0) == pytest.approx(3 * x**2 - 2 * x**3, rel=1e-12)
+    assert cdf(x, 3.0, 2.0) == pytest.approx(4 * x**3 - 3 * x**4, rel=1e-12)
     binomial = sum(math.comb(59, k) * x**k * (1 - x) ** (59 - k) for k in range(40, 60))
-    assert below(x, 40.0, 20.0) == pytest.approx(binomial, rel=1e-11, abs=1e-300)
+    assert cdf(x, 40.0, 20.0) == pytest.approx(binomial, rel=1e-11, abs=1e-300)
 
 
 @pytest.mark.parametrize("x", [0.05, 0.2, 0.45, 0.7])
 @pytest.mark.parametrize(("a", "b"), [(0.6, 0.6), (0.6, 0.9), (2.5, 0.7)])
-def test_density_integrates_to_it(x: float, a: float, b: float) -> None:
+def test_density_integrates_to_cdf(x: float, a: float, b: float) -> None:
     """Simpson's rule in u = t^a, where the density has no pole at 0."""
     pieces = 2000
     points = [(x**a * i / pieces) ** (1 / a) for i in range(pieces + 1)]
     weights = [1.0, *(4.0 if i % 2 else 2.0 for i in range(1, pieces)), 1.0]
     total = sum(weight * (1 - t) ** (b - 1) for weight, t in zip(weights, points, strict=True))
     whole = math.gamma(a) * math.gamma(b) / math.gamma(a + b)
-    assert below(x, a, b) == pytest.approx(total * x**a / (3 * pieces * a * whole), rel=1e-6)
+    assert cdf(x, a, b) == pytest.approx(total * x**a / (3 * pieces * a * whole), rel=1e-6)
 
 
 @given(st.floats(1e-9, 1 - 1e-9), SHAPES, SHAPES)
-def test_quantile_undoes_below(p: float, a: float, b: float) -> None:
+def test_quantile_inverts_cdf(p: float, a: float, b: float) -> None:
     x = quantile(p, a, b)
-    assert x in (0.0, 1.0) or below(x, a, b) == pytest.approx(p, rel=1e-6) or 1 - x < 1e-14
+    assert x in (0.0, 1.0) or cdf(x, a, b) == pytest.approx(p, rel=1e-6) or 1 - x < 1e-14
     assert quantile(1 - p, b, a) == pytest.approx(1 - x, abs=1e-7)
 
 
@@ -58,15 +58,15 @@ def test_quantiles_ascend_from_0_to_1(a: float, b: float) -> None:
 
 @pytest.mark.parametrize("shape", [0.0, -1.0, math.nan, math.inf, 101.0])
 def test_shapes_out_of_range_are_refused(shape: float) -> None:
-    with pytest.raises(InputError, match=r"^a .*: a shape above 0, at most 100"):
+    with pytest.raises(InputError, match=r"^a .*: a shape parameter above 0, at most 100"):
         quantile(0.5, shape, 1.0)
-    with pytest.raises(InputError, match=r"^b .*: a shape above 0"):
-        below(0.5, 1.0, shape)
+    with pytest.raises(InputError, match=r"^b .*: a shape parameter above 0"):
+        cdf(0.5, 1.0, shape)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-def test_shares_out_of_range_are_refused(share: float) -> None:
-    with pytest.raises(InputError, match=r"^p .*: a share from 0 to 1"):
+def test_probabilities_out_of_range_are_refused(share: float) -> None:
+    with pytest.raises(InputError, match=r"^p .*: a probability from 0 to 1"):
         quantile(share, 0.6, 0.6)
     with pytest.raises(InputError, match=r"^x .*: a number from 0 to 1"):
-        below(share, 0.6, 0.6)
+        cdf(share, 0.6, 0.6)

@@ -1,4 +1,4 @@
-"""The default: it fits the budget, stays in the range, and beats the other samplers."""
+"""The default: it makes the number of calls, stays in the range, and beats the other samplers."""
 
 import math
 from typing import Any
@@ -25,7 +25,7 @@ def test_it_makes_exactly_the_calls_and_stays_in_the_range(high: float, low: flo
 
 @pytest.fixture(scope="module", params=[math.inf, 80.0])
 def field(request: Any) -> tuple[float, list[Case]]:
-    """Return where runs start, and six of the mixtures of the bench with noise and exact solutions."""
+    """Return the first level, and six of the mixtures of the bench with noise and exact solutions."""
     cases = []
     for cloud in [mixtures()[k] for k in (0, 1, 2, 5, 10, 11)]:
         noise = np.random.default_rng(3).normal(size=(16, *cloud.means.shape[1:]))
@@ -35,7 +35,7 @@ def field(request: Any) -> tuple[float, list[Case]]:
 
 @pytest.mark.parametrize("budget", [3, 4, 5, 8, 12, 20])
 def test_it_beats_the_others(budget: int, field: tuple[float, list[Case]]) -> None:
-    """Each rival on the better of two grids, in the measure of the bench."""
+    """Each other sampler on the better of two grids, in the measure of the bench."""
     high, cases = field
     best = errors(*default(budget, high, 0.0), cases, wrong=0.0)
     for sampler in (DDIM(), Heun(), DPMpp2M()):
@@ -44,10 +44,10 @@ def test_it_beats_the_others(budget: int, field: tuple[float, list[Case]]) -> No
             assert best < 0.9 * errors(sampler, grid, cases, wrong=0.0)
 
 
-def test_the_grid_is_as_its_docstring_says() -> None:
-    said = "inf 12.8 5.33 2.88 1.69 1.00 0.57 0.30 0.12 0.030"
-    assert said in (measured.__doc__ or "")
-    assert [float(level) for level in said.split()] == pytest.approx(measured(10)[:-1], rel=0.05)
+def test_the_grid_is_that_of_its_docstring() -> None:
+    levels = "inf 12.8 5.33 2.88 1.69 1.00 0.57 0.30 0.12 0.030"
+    assert levels in (measured.__doc__ or "")
+    assert [float(level) for level in levels.split()] == pytest.approx(measured(10)[:-1], rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from unnoise.sampling.defaults import measured
 from unnoise.sampling.grid import (
     angle,
     beta_time,
+    check_grid,
     explicit,
     exponential,
     flow_shift,
@@ -21,7 +22,6 @@ from unnoise.sampling.grid import (
     linear_quadratic,
     linspace,
     polyexponential,
-    sane,
     skipping,
     trailing,
     uniform_time,
@@ -113,7 +113,7 @@ def test_flux_shift_is_flux(tokens: int, mu: float) -> None:
 
 
 def mochi(steps: int, threshold: float, linear: int) -> list[float]:
-    """Give times from 1 to 0: a line, then a parabola that meets it in value and slope, and 1 at the end.
+    """Return times from 1 to 0: a line, then a parabola that meets it in value and slope, and 1 at the end.
 
     Source: genmoai/mochi, linear_quadratic_schedule.
     """
@@ -133,8 +133,8 @@ def test_linear_quadratic_is_mochi_s(steps: int, threshold: float, linear: int) 
         assert linear_quadratic(steps) == linear_quadratic(steps, threshold=threshold, linear_steps=linear)
 
 
-def test_linear_quadratic_keeps_to_the_range() -> None:
-    """Times are drawn together: what is even and what is a parabola stays so."""
+def test_linear_quadratic_stays_in_the_range() -> None:
+    """Times are rescaled: the even part stays even, and the quadratic part quadratic."""
     grid = linear_quadratic(10, 14.6, 0.8)
     times = [level / (1 + level) for level in grid[:-1]]
     drops = [here - there for here, there in pairwise(times)]
@@ -162,7 +162,7 @@ def test_linear_quadratic_refuses(options: Any, message: str) -> None:
         linear_quadratic(10, **options)
 
 
-def test_sigma_min_is_the_last_question_where_the_grid_would_go_below() -> None:
+def test_sigma_min_is_the_last_level_above_0_where_the_grid_would_go_below() -> None:
     assert flow_shift(50, 2.5, 2.0, 14.6, 0.03)[-2] == pytest.approx(0.03)
     assert angle(100, 80.0, 0.5)[-2] == pytest.approx(0.5)
     assert flow_shift(5, 2.5, 2.0, 14.6, 0.03)[-2] > 0.08
@@ -184,7 +184,7 @@ def test_skipping_is_as_published() -> None:
     assert skipping(TABLE, 50) == (*(float(i) for i in range(1000, 0, -20)), 0.0)
     assert skipping(TABLE, 2, 100) == (1000.0, 500.0, 0.0)
     for steps, distilled in ((51, 50), (4, 3), (4, 1001), (4, 50.0)):
-        with pytest.raises(InputError, match=f"steps {steps}: the levels of the distillation are {distilled}"):
+        with pytest.raises(InputError, match=f"steps {steps}: .* levels of the distillation, {distilled} of 1000"):
             skipping(TABLE, steps, distilled)  # type: ignore[arg-type]
 
 
@@ -210,7 +210,7 @@ def test_linspace_is_as_published() -> None:
     assert linspace(TABLE, 1000) == (*reversed(TABLE), 0.0)
 
 
-def test_beta_time_takes_quantiles_of_the_clock() -> None:
+def test_beta_time_is_quantiles_of_time() -> None:
     """Source: Lee et al. 2024: Beta(1/2, 1/2) has the quantiles sin^2(pi·p/2)."""
     published = [1 - math.cos(math.pi * p / 2) ** 2 for p in (1.0, 0.75, 0.5, 0.25)]
     assert beta_time(4, lambda t: 9 * t, a=0.5, b=0.5) == pytest.approx([*(9 * t for t in published), 0.0])
@@ -226,9 +226,9 @@ def test_beta_time_is_dense_at_both_ends() -> None:
 
 
 def test_beta_time_refuses() -> None:
-    with pytest.raises(InputError, match=r"a 0.0: a shape above 0"):
+    with pytest.raises(InputError, match=r"a 0.0: a shape parameter above 0"):
         beta_time(5, lambda t: t, a=0.0)
-    with pytest.raises(InputError, match=r"b nan: a shape above 0"):
+    with pytest.raises(InputError, match=r"b nan: a shape parameter above 0"):
         beta_time(5, lambda t: t, b=math.nan)
     with pytest.raises(InputError, match="a grid descends"):
         beta_time(5, lambda t: 2 - t)
@@ -236,8 +236,8 @@ def test_beta_time_refuses() -> None:
         beta_time(0, lambda t: t)
 
 
-def test_uniform_time_asks_the_clock() -> None:
-    """A clock that runs either way: flow time down to 0, and EDM's log-level."""
+def test_uniform_time_is_even_in_time() -> None:
+    """For a time that rises or falls with the level: flow time, and EDM's logarithm."""
     assert uniform_time(4, lambda t: t / (1 - t) if t < 1 else math.inf) == flow_shift(4)
     assert uniform_time(3, math.exp, math.log(8.0), 0.0) == pytest.approx((8.0, 4.0, 2.0, 0.0))
     with pytest.raises(InputError, match=r"grid\[1\] is 0.5: a grid descends, and grid\[0\] is 0.25"):
@@ -250,38 +250,38 @@ def test_uniform_time_asks_the_clock() -> None:
         ([], "at least 2 levels"),
         ([1.0], "at least 2 levels"),
         ([1.0, 2.0], r"grid\[1\] is 2: a grid descends, and grid\[0\] is 1"),
-        ([1.0, 1.0], r"grid\[1\] is 1: that is no step from grid\[0\], which is 1"),
-        ([math.inf, math.inf, 0.0], r"grid\[1\] is inf: that is no step"),
-        ([math.inf, 1e20, 0.0], r"grid\[1\] is 1e\+20: that is no step"),
+        ([1.0, 1.0], r"grid\[1\] is 1: must differ from grid\[0\], which is 1"),
+        ([math.inf, math.inf, 0.0], r"grid\[1\] is inf: must differ"),
+        ([math.inf, 1e20, 0.0], r"grid\[1\] is 1e\+20: must differ"),
         ([2.0, math.inf, 0.0], r"grid\[1\] is inf"),
         ([2.0, -1.0], r"grid\[1\] is -1: a level is a number from 0 to inf"),
         ([math.nan, 0.0], r"grid\[0\] is nan"),
-        ([2.0, 0.0, 0.0], r"grid\[1\] is 0: nothing is left"),
-        ([0.0, 0.0], r"grid\[0\] is 0: nothing is left"),
+        ([2.0, 0.0, 0.0], r"grid\[1\] is 0: only the last level may be 0"),
+        ([0.0, 0.0], r"grid\[0\] is 0: only the last level may be 0"),
         (["a", 1.0], "a list of numbers"),
         ([None, 1.0], "a list of numbers"),
         (3.0, "a list of numbers"),
     ],
 )
-def test_a_list_at_fault_is_refused(levels: Any, message: str) -> None:
+def test_a_wrong_list_is_refused(levels: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         explicit(levels)
 
 
-def test_a_list_is_taken_as_it_is() -> None:
+def test_a_list_is_returned_unchanged() -> None:
     assert explicit([math.inf, 3, 1]) == (math.inf, 3.0, 1.0)
-    assert sane([0.5, 2, math.inf, 1, 0]) == (0.5, 2.0, math.inf, 1.0, 0.0)
+    assert check_grid([0.5, 2, math.inf, 1, 0]) == (0.5, 2.0, math.inf, 1.0, 0.0)
 
 
 @pytest.mark.parametrize("make", FINITE)
 @pytest.mark.parametrize(("high", "low"), [(math.inf, 0.1), (80.0, 0.0)])
 def test_powers_need_finite_ends(make: Any, high: float, low: float) -> None:
-    with pytest.raises(InputError, match="'flow' and 'angle' take any range"):
+    with pytest.raises(InputError, match="'flow' or 'angle', which take any range"):
         make(5, high, low)
 
 
 @pytest.mark.parametrize("make", [*FINITE, *ANY])
-def test_ranges_at_fault_are_refused(make: Any) -> None:
+def test_wrong_ranges_are_refused(make: Any) -> None:
     for high, low in ((1.0, 2.0), (1.0, 1.0), (1.0, -0.5), (math.nan, 0.1), (0.0, 0.0)):
         with pytest.raises(InputError, match="sigma_min"):
             make(5, high, low)
@@ -309,8 +309,8 @@ def test_tokens_are_a_whole_number(tokens: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [trailing, leading, linspace])
-def test_tables_refuse_what_they_cannot_give(make: Any) -> None:
-    with pytest.raises(InputError, match="the table holds 3 levels, so from 1 to 3"):
+def test_tables_refuse_more_steps_than_levels(make: Any) -> None:
+    with pytest.raises(InputError, match="steps 4: from 1 to 3, the number of levels of the table"):
         make([0.1, 0.2, 0.3], 4)
     with pytest.raises(InputError, match="a grid descends"):
         make([0.3, 0.2, 0.1], 3)

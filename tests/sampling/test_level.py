@@ -39,8 +39,8 @@ def test_gap_is_half_the_log_snr_gained() -> None:
 
 
 @pytest.mark.parametrize("here", LEVELS)
-def test_moves_keep_the_truth(here: float) -> None:
-    """Where x is made of x0 and eps, both moves reach every level, up or down, and the flow is found."""
+def test_moves_are_exact_for_the_true_x0(here: float) -> None:
+    """Where x is composed of x0 and eps, both moves reach every level, up or down, and `flow_of` is exact."""
     for there, x0, eps in product(ENDS, NUMBERS, NUMBERS):
         slack = 1e-15 * max(1.0, spread(there) / spread(here))  # rounding in x grows as its noise does
         x = signal(here) * x0 + spread(here) * eps
@@ -67,7 +67,7 @@ def test_renew_goes_from_move_to_fresh_noise(here: float) -> None:
 
 @pytest.mark.parametrize("here", LEVELS)
 def test_renew_keeps_the_variance(here: float) -> None:
-    """Its parts of old and of fresh noise, read off by asking with one of them at a time."""
+    """The parts of old and of fresh noise, found by calling it with one of them at a time."""
     for there, share in product(ENDS, (0.0, 0.1, 0.6, 0.999, 1.0)):
         kept = renew(spread(here), 0.0, 0.0, here, there, share)
         fresh = renew(0.0, 0.0, 1.0, here, there, share)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from unnoise.sampling.exponential import follow
+from unnoise.sampling.exponential import exponential_step
 from unnoise.sampling.level import signal, spread
 from unnoise.sampling.multistep import adams, coefficients, exponential, lagrange, moments
 
@@ -35,7 +35,7 @@ def test_coefficients_are_those_of_lagrange() -> None:
 @pytest.mark.parametrize("rate", [-1.0, 1.0, 1.25, 2.0])
 @pytest.mark.parametrize("h", [1e-6, 0.01, 0.5, 0.999, 1.001, 3.0, 20.0])
 def test_exponential_is_exact_for_a_cubic(h: float, rate: float) -> None:
-    """Against Gauss-Legendre of 60 nodes, which these integrals need not be told apart from."""
+    """Against Gauss-Legendre with 60 nodes, which is exact here to rounding."""
     nodes = [0.0, -0.4 * h, 0.7 * h, -1.3 * h]
     at, share = np.polynomial.legendre.leggauss(60)
     u = (at + 1) * h / 2
@@ -46,7 +46,7 @@ def test_exponential_is_exact_for_a_cubic(h: float, rate: float) -> None:
     assert sum(exponential(nodes, h, rate)) == pytest.approx(-math.expm1(-rate * h), rel=1e-9)
 
 
-def test_both_ways_to_the_moments_meet() -> None:
+def test_both_formulas_of_the_moments_agree() -> None:
     assert moments(4, 1.0 - 1e-12, 1.0) == pytest.approx(moments(4, 1.0 + 1e-12, 1.0), rel=1e-10)
 
 
@@ -65,5 +65,5 @@ def test_the_exponential_step_is_the_solution_for_a_parabola_of_lambda(tau: floa
     pull = rate * (np.exp(rate * (u - h)) * values).sum() * h / n
     renewed = math.sqrt(-math.expm1(-2 * tau * tau * h)) * noise
     solved = spread(there) * (math.exp(-tau * tau * h) * x / spread(here) + renewed) + signal(there) * pull
-    found = follow(x, [(level, x0(level)) for level in levels], (here, there), tau, noise if tau else None)
+    found = exponential_step(x, [(level, x0(level)) for level in levels], (here, there), tau, noise if tau else None)
     assert found == pytest.approx(solved, rel=1e-8)

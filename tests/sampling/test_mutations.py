@@ -1,10 +1,10 @@
-"""No fault in a sampler goes unseen: see flips.py for what is changed, and what must then fail."""
+"""Every fault put into a sampler is detected: see flips.py for the changes and the checks that must fail."""
 
 import ast
 
 import pytest
 
-from sampling.flips import CHECKS, FOLDER, red, unseen
+from sampling.flips import CHECKS, FOLDER, red, undetected
 
 
 def test_every_file_is_covered() -> None:
@@ -12,8 +12,8 @@ def test_every_file_is_covered() -> None:
 
 
 @pytest.mark.parametrize("file", CHECKS)
-def test_a_fault_is_seen(file: str) -> None:
+def test_every_fault_is_detected(file: str) -> None:
     assert not red(ast.parse((FOLDER / f"{file}.py").read_text()), file)
-    count, survivors = unseen(file)
+    count, survivors = undetected(file)
     assert count
     assert not survivors

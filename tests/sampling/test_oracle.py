@@ -1,4 +1,4 @@
-"""The oracle itself: a wrong ruler would pass wrong samplers."""
+"""The oracle itself: a wrong one would pass wrong samplers."""
 
 import math
 from statistics import NormalDist
@@ -22,7 +22,7 @@ def drawn(cloud: Mixture, count: int) -> tuple[Array, Array]:
 
 @pytest.mark.parametrize("sigma", LEVELS)
 def test_denoiser_is_the_regression(sigma: float) -> None:
-    """E[x0 | x] leaves a residue that no function of x explains: it is orthogonal to several."""
+    """The residue x0 - E[x0 | x] is uncorrelated with any function of x; several are tested."""
     x0, noise = drawn(LINE, 40000)
     angle = math.atan(sigma)
     x = math.cos(angle) * x0 + math.sin(angle) * noise

@@ -1,6 +1,6 @@
-"""The same levels, the same noise, the same denoiser: our samplers and those of diffusers end at the same points.
+"""With the same levels, noise and denoiser, our samplers and those of diffusers end at the same points.
 
-Left out are those of diffusers that are not the published method: see the docstrings of DPMpp3M and of SASolver.
+Samplers of diffusers that differ from the published method are left out: see the docstrings of DPMpp3M and SASolver.
 """
 
 import math
@@ -41,12 +41,12 @@ def ours(sampler: Sampler[Any, Any], grid: list[float]) -> Tensor:
 
 
 def eps(x: Tensor, sigma: float) -> Tensor:
-    """Answer as a network that predicts eps does: x in the unit frame."""
+    """Return the prediction of an eps network: x in the unit frame."""
     return torch.from_numpy(eps_of(x.numpy(), TWO_MODES.denoise(x.numpy(), sigma), sigma))
 
 
 def theirs(peer: Any, wide: bool, short: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, list[float]]:
-    """Return the end of a run of diffusers, and the levels that it visited.
+    """Return the end of a run of diffusers, and its levels.
 
     wide: x = x0 + sigma·eps, which `scale_model_input` brings to the unit frame; otherwise x is in the unit frame.
     short: without the last step, which LMS of diffusers extrapolates to sigma = 0, where ours returns x0-hat.
@@ -61,7 +61,7 @@ def theirs(peer: Any, wide: bool, short: bool, monkeypatch: pytest.MonkeyPatch) 
         first = getattr(peer, "state_in_first_order", True)
         sigma = levels[k] if first or not hasattr(peer, "sigmas_interpol") else float(peer.sigmas_interpol[k])
         visited += [sigma] if first else []
-        peer.scale_model_input(x, time)  # LMS warns where it was not asked
+        peer.scale_model_input(x, time)  # LMS warns where it is not called
         x = peer.step(eps(x * signal(sigma) if wide else x, sigma), time, x).prev_sample.double()
     end = levels[len(visited)] if short else levels[-1]
     return x * signal(end) if wide else x, [*visited, end]
@@ -103,9 +103,9 @@ def test_it_ends_where_diffusers_does(
 
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 def test_ddim_ends_where_diffusers_does(eta: float) -> None:
-    """DDIMScheduler has no levels of its own: it looks its products of 1 - beta up, and ends at 1.
+    """DDIMScheduler has no levels of its own: it reads the products of 1 - beta from a table, and ends at 1.
 
-    It takes each step to t - 1000//steps, which is the next one it visits only where steps divides 1000.
+    Each step goes to t - 1000//steps, which is the next time only where steps divides 1000.
     """
     peer = peers.DDIMScheduler(**STABLE_DIFFUSION, clip_sample=False, timestep_spacing="trailing")
     peer.alphas_cumprod = torch.cumprod(1 - peer.betas.double(), 0)

@@ -1,4 +1,4 @@
-"""The tables of names: every name builds what it says, and anything else is refused with the known ones."""
+"""The tables of names: every name builds its sampler or schedule; unknown names raise an error that lists the known."""
 
 import math
 import subprocess
@@ -54,7 +54,7 @@ def test_every_grid_builds(name: str) -> None:
 
 
 @pytest.mark.parametrize("table", [SAMPLERS, GRIDS])
-def test_every_name_says_what_it_is(table: Any) -> None:
+def test_every_name_has_a_description(table: Any) -> None:
     assert all(len(entry.means) > 10 for entry in table.values())
     assert all(name == name.lower() and set(name) <= set("abcdefghijklmnopqrstuvwxyz-0123456789") for name in table)
 
@@ -86,7 +86,7 @@ def test_spellings(spelling: str, built: object) -> None:
     assert sampler(spelling) == built
 
 
-def test_all_names_of_one_sampler_lead_to_it() -> None:
+def test_all_names_of_one_sampler_build_it() -> None:
     assert unnoise.sampling.Euler is DDIM
     assert unnoise.sampling.EulerAncestral is unnoise.sampling.DDPM is Ancestral
     assert Ancestral() == DDIM(eta=1.0)
@@ -99,7 +99,7 @@ def test_all_names_of_one_sampler_lead_to_it() -> None:
     ]
 
 
-def test_unknown_names_are_refused_with_the_known_ones() -> None:
+def test_unknown_names_are_refused_and_known_ones_listed() -> None:
     with pytest.raises(InputError, match=r"sampler 'dpmp-2m' is unknown: did you mean 'dpmpp-2m'. known: .*heun"):
         sampler("dpmp-2m")
     with pytest.raises(InputError, match=r"grid 'karas' is unknown: did you mean 'karras'. known: .*flow"):
@@ -114,8 +114,8 @@ def test_options_act_or_are_refused() -> None:
     assert grid("flux", 5) == flux_shift(5, 4096)
     assert grid("flux", 5, tokens=256) == flux_shift(5, 256)
     assert grid("polyexponential", 5, 80.0, 0.1, rho=3.0) == polyexponential(5, 80.0, 0.1, 3.0)
-    wanted = linear_quadratic(5, math.inf, 0.0, 0.1, 3)
-    assert grid("linear-quadratic", 5, threshold=0.1, linear_steps=3) == wanted
+    expected = linear_quadratic(5, math.inf, 0.0, 0.1, 3)
+    assert grid("linear-quadratic", 5, threshold=0.1, linear_steps=3) == expected
     assert grid("AYS SDXL", 5, *RANGES["ays-sdxl"]) == aligned(5, "sdxl", *RANGES["ays-sdxl"])
     assert grid("trailing", 5, table=TABLE) == trailing(TABLE, 5)
     assert grid("leading", 5, table=TABLE, offset=1) == leading(TABLE, 5, 1)
@@ -144,11 +144,11 @@ def test_a_level_outside_the_model_is_refused(name: str) -> None:
         grid(name, 5, 10.0, 7.9, **needs(name))
 
 
-def test_a_range_kept_in_float32_is_taken() -> None:
+def test_a_range_rounded_to_float32_is_accepted() -> None:
     assert grid("trailing", 5, 9.999999, 0.0, table=TABLE)[0] == 10.0
 
 
-def test_names_import_no_torch() -> None:
-    code = "import sys; from unnoise.sampling import names; print(*sys.modules)"
+def test_registry_imports_no_torch() -> None:
+    code = "import sys; from unnoise.sampling import noise_schedules, registry; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"torch", "numpy"} & set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""What the samplers claim, measured against exact answers."""
+"""The claims of the samplers, measured against exact solutions."""
 
 import math
 from statistics import NormalDist
@@ -81,12 +81,12 @@ def test_a_constant_is_solved_exactly(sampler: Sampler[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("sampler", [sampler for sampler in ALL if not isinstance(sampler, AB)], ids=repr)
-def test_a_run_to_0_ends_on_the_last_prediction(sampler: Sampler[Any, Any]) -> None:
-    checks.lands_on_prediction(sampler)
+def test_a_run_to_0_returns_the_last_prediction(sampler: Sampler[Any, Any]) -> None:
+    checks.ends_on_prediction(sampler)
 
 
-def test_the_last_step_of_ab_keeps_what_the_model_knows() -> None:
-    """A coordinate that every answer agrees on comes out as it is, though the last step extrapolates."""
+def test_the_last_step_of_ab_is_exact_for_a_constant_coordinate() -> None:
+    """A coordinate that is the same in every prediction is returned exactly, though the last step extrapolates."""
     known = np.array([0.7, -1.3])
 
     def denoise(x: Array, level: float) -> Array:
@@ -160,7 +160,7 @@ def test_weak_order_is_as_claimed(sampler: Sampler[Any, Any], grid: Grid, deviat
 
 @pytest.mark.parametrize("sampler", STOCHASTIC[6:], ids=repr)
 @pytest.mark.parametrize("deviation", [0.3, 1.7])
-def test_weak_order_of_long_memories_is_reached_late(sampler: Sampler[Any, Any], deviation: float) -> None:
+def test_weak_order_of_long_memories_needs_many_steps(sampler: Sampler[Any, Any], deviation: float) -> None:
     assert abs(weak_slope(sampler, shifted, deviation, steps=512) - sampler.order) < 0.2
 
 
@@ -169,8 +169,8 @@ LINE = scaled(Mixture(np.array([0.3, 0.7]), np.array([[-1.0], [1.0]]), np.array(
 
 
 @pytest.mark.parametrize("sampler", DENOISERS, ids=repr)
-def test_mixture_comes_out_of_pure_noise(sampler: Sampler[Any, Any]) -> None:
-    """Start from 1001 quantiles of N(0, 1): the only chance left is in the noise of stochastic samplers."""
+def test_pure_noise_becomes_the_mixture(sampler: Sampler[Any, Any]) -> None:
+    """Start from 1001 quantiles of N(0, 1): only the noise of stochastic samplers is random."""
     quantiles = [NormalDist().inv_cdf((i + 0.5) / 1001) for i in range(1001)]
     rng = np.random.default_rng(1)
     x = run(
@@ -233,7 +233,7 @@ def test_ancestral_step_is_euler_ancestral() -> None:
 
 
 def test_without_noise_ancestral_is_ddim() -> None:
-    """At eta = 0 both are the same to the bit, and the limit is reached smoothly."""
+    """At eta = 0 both are the same to the bit, and small eta approaches this limit."""
     points, grid = checks.POINTS, whole(7)
     flow = run(DDIM(), checks.TWO_MODES.denoise, start(points, grid))
     assert np.array_equal(run(DDIM(eta=0.0), checks.TWO_MODES.denoise, start(points, grid), fresh), flow)
@@ -252,7 +252,7 @@ def test_2m_step_is_as_published() -> None:
 
 @pytest.mark.parametrize("sampler", DETERMINISTIC, ids=repr)
 def test_a_rising_grid_runs_backwards(sampler: Sampler[Any, Any]) -> None:
-    """From data to noise, at inf if it can be, and back again: what turns up is where the run began."""
+    """From data to noise, at inf where the sampler allows it, and back: the run ends where it began."""
     down = flow_shift(101, 2.5, 2.0, math.inf if starts_at_inf(sampler) else 20.0, sigma_min=0.05)[:-1]
     x = run(sampler, checks.TWO_MODES.denoise, start(checks.POINTS, (*reversed(down), *down[1:])))
     assert np.abs(x - checks.POINTS).max() < (0.1 if sampler.order == 1 else 1e-3)
@@ -261,18 +261,18 @@ def test_a_rising_grid_runs_backwards(sampler: Sampler[Any, Any]) -> None:
 @pytest.mark.parametrize("sampler", ALL, ids=repr)
 def test_calls_are_counted(sampler: Sampler[Any, Any]) -> None:
     for grid in (widest(sampler, 5), shifted(5), (2.0, 0.0)):
-        asked: list[float] = []
+        called: list[float] = []
 
-        def denoise(x: Array, level: float, asked: list[float] = asked) -> Array:
-            asked.append(level)
+        def denoise(x: Array, level: float, called: list[float] = called) -> Array:
+            called.append(level)
             return 0.5 * x
 
         run(sampler, denoise, start(checks.POINTS, grid), fresh)
-        assert len(asked) == calls(sampler, grid)
+        assert len(called) == calls(sampler, grid)
 
 
 @pytest.mark.parametrize("sampler", ALL, ids=repr)
-def test_noise_is_taken_or_refused(sampler: Sampler[Any, Any]) -> None:
+def test_noise_is_required_or_refused(sampler: Sampler[Any, Any]) -> None:
     state = start(0.3, (3.0, 1.0, 0.0))
     if sampler.stochastic:
         with pytest.raises(InputError, match="noise is missing"):
@@ -345,7 +345,7 @@ def test_a_parameter_out_of_range_is_refused(make: Any, field: str, values: tupl
     ],
     ids=repr,
 )
-def test_what_a_sampler_says_of_itself(sampler: Sampler[Any, Any], claims: tuple[int, int, bool]) -> None:
+def test_order_queries_and_stochastic(sampler: Sampler[Any, Any], claims: tuple[int, int, bool]) -> None:
     assert (sampler.order, sampler.queries, sampler.stochastic) == claims
 
 
@@ -369,7 +369,7 @@ def test_the_ends_of_a_range_are_allowed() -> None:
 
 
 @pytest.mark.parametrize("sampler", [LMS(), EDMHeun(), EDMHeun(churn=0.0), AB(of="eps")], ids=repr)
-def test_a_walk_along_sigma_does_not_start_at_inf(sampler: Sampler[Any, Any]) -> None:
+def test_samplers_along_sigma_do_not_start_at_inf(sampler: Sampler[Any, Any]) -> None:
     for grid in ((math.inf, 1.0, 0.0), (1.0, math.inf)):
         with pytest.raises(InputError, match="from a finite level on; Heun and IPNDM start at inf"):
             sampler.advance(start(0.3, grid), 0.1, 0.7 if sampler.stochastic else None)

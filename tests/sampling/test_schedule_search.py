@@ -1,4 +1,4 @@
-"""The search finds the cheapest way where costs add up, and better levels than the default's where they do not."""
+"""The search finds the cheapest grid where costs add up, and better levels than the default's where they do not."""
 
 import math
 from itertools import combinations, pairwise
@@ -14,8 +14,8 @@ from unnoise.sampling.defaults import measured
 from unnoise.sampling.multistep import adams
 from unnoise.sampling.registry import sampler
 from unnoise.sampling.samplers.fitted import Fitted
-from unnoise.sampling.schedule_search import begin, onward, search, stepping
-from unnoise.sampling.state import land
+from unnoise.sampling.schedule_search import begin, extend, search, stepping
+from unnoise.sampling.state import finish_step
 
 LEVELS = (math.inf, 9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.2, 0.0)
 
@@ -26,24 +26,24 @@ def test_search_is_exact_where_costs_add_up(steps: int) -> None:
     costs = {pair: random.random() for pair in combinations(LEVELS, 2)}
 
     def step(state: State[float], prediction: float, level: float) -> State[float]:
-        return land(onward(state, level), state.x + costs[state.level, level])
+        return finish_step(extend(state, level), state.x + costs[state.level, level])
 
     found = search(step, lambda x, level: x, 0.0, LEVELS, lambda x, i: x, steps)
     every = ((math.inf, *inner, 0.0) for inner in combinations(LEVELS[1:-1], steps - 1))
     assert found == min(every, key=lambda grid: sum(costs[pair] for pair in pairwise(grid)))
 
 
-def test_search_asks_once_a_cell() -> None:
-    asked: list[float] = []
+def test_search_predicts_once_a_cell() -> None:
+    called: list[float] = []
 
-    def ask(x: float, level: float) -> float:
-        asked.append(level)
+    def predict(x: float, level: float) -> float:
+        called.append(level)
         return 0.5 * x
 
-    search(stepping(DDIM()), ask, 1.0, LEVELS, lambda x, i: abs(x), 4)
-    assert len(asked) == 1 + 3 * (len(LEVELS) - 4)
-    assert asked[0] == math.inf
-    assert 0.0 not in asked
+    search(stepping(DDIM()), predict, 1.0, LEVELS, lambda x, i: abs(x), 4)
+    assert len(called) == 1 + 3 * (len(LEVELS) - 4)
+    assert called[0] == math.inf
+    assert 0.0 not in called
 
 
 @pytest.mark.parametrize("steps", [0, 9])
@@ -61,10 +61,10 @@ def test_search_finds_better_levels_than_the_default(rival: DDIM | IPNDM) -> Non
     for here, there in pairwise(levels):
         states.append(cloud.solve(states[-1], here, there, steps=40))
 
-    def away(x: Array, i: int) -> float:
+    def distance(x: Array, i: int) -> float:
         return float(np.sqrt(((x - states[i]) ** 2).mean(1)).mean())
 
-    found = search(stepping(rival), cloud.denoise, noise, levels, away, 4)
+    found = search(stepping(rival), cloud.denoise, noise, levels, distance, 4)
     exact = cloud.solve(others, math.inf, 0.0)
 
     def error(grid: tuple[float, ...]) -> float:
@@ -74,12 +74,12 @@ def test_search_finds_better_levels_than_the_default(rival: DDIM | IPNDM) -> Non
 
 
 @pytest.mark.parametrize("name", ["heun", "euler-a", "consistency"])
-def test_steps_that_ask_twice_or_draw_are_refused(name: str) -> None:
-    with pytest.raises(InputError, match="asks once a step and draws no noise"):
+def test_samplers_with_two_calls_or_noise_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="must be deterministic with one network call a step"):
         stepping(sampler(name))
 
 
-def test_adams_weights_make_it_ipndm() -> None:
+def test_fitted_with_adams_weights_is_ipndm() -> None:
     cloud, grid = mixture((4,)), measured(6)
     places = [1.0 if math.isinf(level) else level / (1 + level) for level in grid]
     rows = [adams([places[i - k] for k in range(min(i + 1, 3))], places[i + 1]) for i in range(5)]
@@ -110,8 +110,8 @@ def test_fitted_is_for_its_number_of_steps() -> None:
         run(Fitted(((1.0,),)), lambda x, level: x, start(1.0, (math.inf, 1.0, 0.0)))
 
 
-def test_begin_has_no_way_yet() -> None:
+def test_begin_has_one_level_and_extend_adds_one() -> None:
     state = begin(1.0, math.inf)
     assert state.grid == (math.inf,)
-    assert onward(state, 2.0).step == (math.inf, 2.0)
+    assert extend(state, 2.0).step == (math.inf, 2.0)
     assert stepping(DDIM())(state, 0.5, 0.0).done

@@ -1,4 +1,4 @@
-"""States: they open, pickle, resume, branch, and share network calls with other runs."""
+"""States can be pickled, resumed and branched, and share network calls with other runs."""
 
 import math
 import pickle
@@ -26,7 +26,7 @@ from unnoise.sampling import (
     start,
 )
 from unnoise.sampling.grid import karras
-from unnoise.sampling.state import land
+from unnoise.sampling.state import finish_step
 
 CLOUD = mixture((3,))
 SAMPLERS: list[Sampler[Any, Any]] = [
@@ -73,12 +73,12 @@ def test_interleaved_runs_are_the_same_as_alone() -> None:
     ]
     calls = 0
     while any(not state.done for state in live):
-        asking = [k for k, state in enumerate(live) if not state.done]
-        x = np.concatenate([live[k].x for k in asking])
-        sigma = np.concatenate([np.full(len(live[k].x), live[k].level) for k in asking])
-        answers = np.split(CLOUD.denoise(x, sigma), np.cumsum([len(live[k].x) for k in asking])[:-1])
+        live_runs = [k for k, state in enumerate(live) if not state.done]
+        x = np.concatenate([live[k].x for k in live_runs])
+        sigma = np.concatenate([np.full(len(live[k].x), live[k].level) for k in live_runs])
+        predictions = np.split(CLOUD.denoise(x, sigma), np.cumsum([len(live[k].x) for k in live_runs])[:-1])
         calls += 1
-        for k, x0 in zip(asking, answers, strict=True):
+        for k, x0 in zip(live_runs, predictions, strict=True):
             live[k] = advanced(SAMPLERS[k], live[k], x0)
     assert calls == max(len(grid) - 1 for grid in grids)
     for state, x in zip(live, alone, strict=True):
@@ -86,8 +86,8 @@ def test_interleaved_runs_are_the_same_as_alone() -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
-def test_advance_leaves_its_state_alone(sampler: Sampler[Any, Any]) -> None:
-    """Two branches from one state, in the middle of a run, do not see each other."""
+def test_advance_does_not_change_its_state(sampler: Sampler[Any, Any]) -> None:
+    """Two branches from one state, in the middle of a run, are independent."""
     state = start(noise(9), whole(5))
     for _ in range(3):
         state = advanced(sampler, state, CLOUD.denoise(state.x, state.level))
@@ -115,11 +115,11 @@ def test_a_finished_run_stays_finished() -> None:
 
 def test_memory_is_dropped_where_the_grid_turns() -> None:
     grid = (1.0, 2.0, 3.0, 2.5, 0.0)
-    kept = [land(State(grid, i, 0.0, grid[i]), 0.0, memory=(0.1,)).memory for i in range(4)]
+    kept = [finish_step(State(grid, i, 0.0, grid[i]), 0.0, memory=(0.1,)).memory for i in range(4)]
     assert kept == [(0.1,), (), (0.1,), (0.1,)]
 
 
 @pytest.mark.parametrize("grid", [[1.0], [2.0, -1.0], [2.0, 0.0, 1.0], [2.0, 2.0, 0.0]])
-def test_start_refuses_a_grid_that_nobody_can_walk(grid: list[float]) -> None:
+def test_start_refuses_a_wrong_grid(grid: list[float]) -> None:
     with pytest.raises(InputError, match="grid"):
         start(0.0, grid)

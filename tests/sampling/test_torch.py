@@ -1,4 +1,4 @@
-"""The same samplers on torch tensors, when torch is loaded by another test of the run: this folder does without it."""
+"""The same samplers on torch tensors, where another test has loaded torch: this folder does not import it."""
 
 import sys
 

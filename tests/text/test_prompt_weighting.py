@@ -7,7 +7,7 @@ from unnoise.errors import InputError
 from unnoise.text.prompt_weighting import refuse, weighted
 
 
-def test_pieces_and_their_weights() -> None:
+def test_segments_and_their_weights() -> None:
     assert weighted("a (red cat:1.3), on (grass: .5)") == [("a ", 1), ("red cat", 1.3), (", on ", 1), ("grass", 0.5)]
     assert weighted("a cat (in a hat)") == [("a cat (in a hat)", 1)]
     assert weighted("") == []
@@ -15,7 +15,7 @@ def test_pieces_and_their_weights() -> None:
 
 @pytest.mark.parametrize("prompt", ["a (cat:1.2)", "(a:2)", "x (b c : 0.5) y"])
 def test_weights_are_refused(prompt: str) -> None:
-    with pytest.raises(InputError, match=r"is a weight of words.*'weigh' applies it, 'literal' reads it"):
+    with pytest.raises(InputError, match=r"is a word weight.*'apply' applies it, 'literal' encodes it"):
         refuse(prompt)
 
 
@@ -29,11 +29,11 @@ def test_plain_text_is_not_refused(prompt: str) -> None:
     [
         ("(a:9)", "weight 9 of 'a': 0 to 3"),
         ("(a:-1)", "weight -1"),
-        ("((a))", "brackets without a number"),
+        ("((a))", "brackets without a weight"),
         ("[a] (b:1.1)", "brackets"),
     ],
 )
-def test_what_cannot_be_weighed(prompt: str, fault: str) -> None:
+def test_invalid_weights_are_refused(prompt: str, fault: str) -> None:
     with pytest.raises(InputError, match=fault):
         weighted(prompt)
 

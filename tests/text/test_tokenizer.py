@@ -21,7 +21,7 @@ def test_a_lone_surrogate_is_read_too() -> None:
     assert len(LEARNT.encode("a \ud800 b")) > 1
 
 
-def test_the_empty_text_is_the_opening_token() -> None:
+def test_an_empty_text_is_the_start_token() -> None:
     assert LEARNT.encode("") == LEARNT.encode("  \n") == [START]
 
 
@@ -38,7 +38,7 @@ def test_training_does_not_depend_on_the_order_of_texts() -> None:
     assert train(reversed(TEXTS), 300) == LEARNT
 
 
-def test_no_merge_is_learnt_from_a_pair_that_occurs_once() -> None:
+def test_a_pair_that_occurs_once_is_not_merged() -> None:
     assert train(["abcdef"], 1000).size == 1 + BYTES
 
 

@@ -1,4 +1,4 @@
-"""Training adapters: a base stays as it is, a stopped run goes on to the same bits, what is kept is drawn and read."""
+"""Training adapters: the base does not change, a resumed run ends with the same bits, files load and merge."""
 
 import json
 import re
@@ -17,22 +17,22 @@ import unnoise
 from unnoise.adapters.lora.delta import Dora, LowRank
 from unnoise.adapters.lora.hooks import ActiveAdapters
 from unnoise.adapters.lora.read import read
-from unnoise.adapters.lora.targets import chosen
+from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.card import Part
 from unnoise.cli.main import main
-from unnoise.data.dataset import ImageDataset, open_source
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
 from unnoise.diffusion.conditioning import collate
 from unnoise.errors import InputError
 from unnoise.formats.header import read_header
-from unnoise.generation.prepare import RawInputs
 from unnoise.loading import load
 from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import features, latents_key
+from unnoise.train.adapter import cached_features, latents_key
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions, read_adapter_recipe
 from unnoise.train.controlnet import train_control
-from unnoise.train.gradient_checkpointing import checkpointed
+from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import Progress
 from unnoise.train.lora import train_lora
 
@@ -52,13 +52,13 @@ views = 2
 steps = 6
 batch = 4
 warmup = 1
-rate = 1e-2
+learning_rate = 1e-2
 
-[keep]
-snapshot = 3
-checkpoint = 2
-sheet = 6
-average = 2
+[checkpoints]
+snapshot_every = 3
+every = 2
+sheet_every = 6
+ema_every = 2
 """
 LORA = RECIPE + '\n[lora]\nrank = 4\nalpha = 2\ntargets = ["attention"]\n'
 CONTROL = RECIPE + "\n[control]\nwidth = 16\n"
@@ -70,7 +70,7 @@ class Quiet:
     def __init__(self, stop: int | None = None) -> None:
         self.stop = stop
 
-    def opened(self, source: ImageDataset) -> None:
+    def opened(self, dataset: ImageDataset) -> None:
         pass
 
     def stage(self, name: str, total: int) -> None:
@@ -86,7 +86,7 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base, pictures with captions, and a recipe of each kind."""
+    """A base, images with captions, and a recipe of each kind."""
     folder = tmp_path_factory.mktemp("adapter")
     tiny.saved(folder / "base.safetensors", text=replace(tiny.CARD.text, args=tiny.CARD.text.args | {"length": 64}))
     (folder / "data").mkdir()
@@ -112,7 +112,7 @@ def recipe(folder: Path) -> AdapterRecipe:
 
 @pytest.fixture(scope="module")
 def whole(recipe: AdapterRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a run that nothing interrupted."""
+    """The file of an uninterrupted run."""
     return fit(recipe, tmp_path_factory.mktemp("whole") / "run")
 
 
@@ -126,19 +126,19 @@ def same(one: Path, other: Path) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_a_lora_says_what_it_is_and_changes_its_base(whole: Path, base: Pipeline) -> None:
+def test_a_lora_describes_itself_and_changes_the_samples(whole: Path, base: Pipeline) -> None:
     found = read(whole, base)
     assert found.notes == ()
     assert found.about is not None
     assert found.about.base.fingerprint == base.card.fingerprint
     assert found.about.trigger == "flat"
     assert found.about.training["pictures"] == 5
-    plain, worn = (base.generate("flat a red square", seed=1, lora=lora)[0] for lora in ((), (found,)))
-    assert plain.image.tobytes() != worn.image.tobytes()
+    plain, adapted = (base.generate("flat a red square", seed=1, lora=lora)[0] for lora in ((), (found,)))
+    assert plain.image.tobytes() != adapted.image.tobytes()
 
 
 @pytest.mark.parametrize(
-    ("shape", "roots"),
+    ("options", "roots"),
     [
         (LoraOptions(4, 8.0, ("attention", "convolution"), dropout=0.3), {"net"}),
         (LoraOptions(4, 4.0, ("convolution",), dora=True), {"net"}),
@@ -147,23 +147,23 @@ def test_a_lora_says_what_it_is_and_changes_its_base(whole: Path, base: Pipeline
     ],
     ids=["dropout", "dora", "text", "ends"],
 )
-def test_every_shape_is_learned_and_its_base_stays(
-    recipe: AdapterRecipe, base: Pipeline, tmp_path: Path, shape: LoraOptions, roots: set[str]
+def test_every_kind_of_lora_is_trained_and_the_base_does_not_change(
+    recipe: AdapterRecipe, base: Pipeline, tmp_path: Path, options: LoraOptions, roots: set[str]
 ) -> None:
     before = Path(recipe.base).read_bytes()
-    found = read(fit(replace(recipe, lora=shape), tmp_path / "run"), base)
+    found = read(fit(replace(recipe, lora=options), tmp_path / "run"), base)
     assert Path(recipe.base).read_bytes() == before
     assert {name.partition(".")[0].rstrip("0123456789_") for name in found.deltas} == roots
     assert found.notes == ()
-    assert {type(delta) for delta in found.deltas.values()} == {Dora if shape.dora else LowRank}
+    assert {type(delta) for delta in found.deltas.values()} == {Dora if options.dora else LowRank}
     for root, net in base.adaptable().items():
         own = {name: delta for name, delta in found.deltas.items() if name.startswith(f"{root}.")}
         weights = (net.get_submodule(name.partition(".")[2]).weight for name in own)
-        moved = [bool(delta.change(weight).any()) for delta, weight in zip(own.values(), weights, strict=True)]
-        assert sum(moved) >= 0.8 * len(moved), root
+        changed = [bool(delta.change(weight).any()) for delta, weight in zip(own.values(), weights, strict=True)]
+        assert sum(changed) >= 0.8 * len(changed), root
 
 
-def test_a_lora_learns(recipe: AdapterRecipe, tmp_path: Path) -> None:
+def test_the_loss_of_a_lora_falls(recipe: AdapterRecipe, tmp_path: Path) -> None:
     longer = replace(recipe, fit=replace(recipe.fit, steps=60), lora=LoraOptions(8, 8.0, ("attention", "convolution")))
     fit(longer, tmp_path / "run")
     lines = (tmp_path / "run/adapter/log.jsonl").read_text().splitlines()
@@ -181,6 +181,13 @@ def test_a_stopped_run_ends_with_the_same_bits(folder: Path, tmp_path: Path, kin
     assert same(fit(recipe, tmp_path / "run", resume=True), fit(recipe, tmp_path / "whole"))
 
 
+def test_a_stopped_run_with_dropout_ends_with_the_same_bits(recipe: AdapterRecipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, lora=LoraOptions(4, 4.0, dropout=0.5), gradient_checkpointing=True)
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path / "run", stop=3)
+    assert same(fit(recipe, tmp_path / "run", resume=True), fit(recipe, tmp_path / "whole"))
+
+
 def test_a_finished_run_is_not_overwritten(recipe: AdapterRecipe, whole: Path) -> None:
     with pytest.raises(InputError, match="--resume"):
         fit(recipe, whole.parent)
@@ -188,65 +195,67 @@ def test_a_finished_run_is_not_overwritten(recipe: AdapterRecipe, whole: Path) -
         fit(replace(recipe, seed=4), whole.parent, resume=True)
 
 
-def test_what_the_base_keeps_is_drawn_by_it_and_learned(recipe: AdapterRecipe, base: Pipeline, tmp_path: Path) -> None:
+def test_prior_images_are_generated_by_the_base_and_trained_on(
+    recipe: AdapterRecipe, base: Pipeline, tmp_path: Path
+) -> None:
     prior = PriorOptions(("a dog", "a cat"), count=3, share=0.5)
     path = fit(replace(recipe, prior=prior), tmp_path / "run")
-    kept = load_file(tmp_path / "run/prior.safetensors")["x0"]
+    prior_x0 = load_file(tmp_path / "run/prior.safetensors")["x0"]
     for k, prompt in enumerate(("a dog", "a cat", "a dog")):
-        assert torch.equal(kept[k], base.generate(prompt, seed=3 + k, size=16)[0].x0.half())
+        assert torch.equal(prior_x0[k], base.generate(prompt, seed=3 + k, size=16)[0].x0.half())
     assert not same(path, fit(recipe, tmp_path / "without"))
 
 
-def test_checkpointing_gives_the_same_gradients_with_fewer_activations(base: Pipeline) -> None:
+def test_gradient_checkpointing_gives_the_same_gradients_with_fewer_activations(base: Pipeline) -> None:
     torch.manual_seed(0)
-    learned = TrainableLora(base.adaptable(), chosen(base.adaptable(), ("attention", "convolution")), 4, 4.0)
-    torch.nn.init.normal_(learned.up[0])
+    lora = TrainableLora(base.adaptable(), select_layers(base.adaptable(), ("attention", "convolution")), 4, 4.0)
+    torch.nn.init.normal_(lora.up[0])
     cond = collate(base.text_encoder(["a red square"], "literal"))  # type: ignore[misc]
     x = torch.randn(1, 4, 8, 8)
     found: list[list[Tensor]] = []
-    kept: list[int] = []
-    for wanted in (False, True):
+    saved: list[int] = []
+    for enabled in (False, True):
         sizes: list[int] = []
-        learned.zero_grad()
-        with learned.on(), checkpointed(base, wanted):
+        lora.zero_grad()
+        with lora.on(), gradient_checkpointing(base.denoiser.net, enabled):
             with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: (s.append(t.numel()), t)[1], lambda t: t):
-                answer = base.denoiser(x, torch.ones(1), cond).square().mean()
-            answer.backward()  # type: ignore[no-untyped-call]
-        kept.append(sum(sizes))
-        found.append([parameter.grad.clone() for parameter in learned.parameters() if parameter.grad is not None])
-    assert len(found[0]) == len(list(learned.parameters()))
+                mean = base.denoiser(x, torch.ones(1), cond).square().mean()
+            mean.backward()  # type: ignore[no-untyped-call]
+        saved.append(sum(sizes))
+        found.append([parameter.grad.clone() for parameter in lora.parameters() if parameter.grad is not None])
+    assert len(found[0]) == len(list(lora.parameters()))
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
-    assert kept[1] < 0.7 * kept[0]
+    assert saved[1] < 0.7 * saved[0]
     assert "forward" not in vars(base.denoiser.net.get_submodule("down.0"))
 
 
-def test_captions_are_read_once(base: Pipeline, tmp_path: Path) -> None:
+def test_features_of_captions_are_cached(base: Pipeline, tmp_path: Path) -> None:
     captions, path = ["", "a dog"], tmp_path / "features.safetensors"
-    first = features(base.text_encoder, captions, path, "base")
-    again = features(None, captions, path, "base")
+    first = cached_features(base.text_encoder, captions, path, "base")
+    again = cached_features(None, captions, path, "base")
     assert all(torch.equal(first.given()[name], value) for name, value in again.given().items())
     for other, fingerprint in ((["", "a cat"], "base"), (captions, "another")):
-        with pytest.raises(InputError, match="reads no captions"):
-            features(None, other, path, fingerprint)
+        with pytest.raises(InputError, match="has no text encoder"):
+            cached_features(None, other, path, fingerprint)
 
 
-def test_latents_are_those_of_these_pictures_size_and_base(
+def test_the_key_of_latents_depends_on_images_size_and_base(
     recipe: AdapterRecipe, base: Pipeline, folder: Path, tmp_path: Path
 ) -> None:
-    source = open_source(str(folder / "data"), 16)
-    key = latents_key(recipe, source, base)
+    dataset = open_source(str(folder / "data"), 16)
+    key = latents_key(recipe, dataset, base)
     larger = replace(recipe, data=replace(recipe.data, size=32))
     other = replace(base, card=replace(base.card, fingerprint="0" * 64))
     assert latents_key(recipe, open_source(str(folder / "data"), 16), base) == key
     assert latents_key(larger, open_source(str(folder / "data"), 32), base) != key
-    assert latents_key(recipe, source, other) != key
+    assert latents_key(recipe, dataset, other) != key
     for path in (folder / "data").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     Image.new("RGB", (16, 16), "pink").save(tmp_path / "0.png")
     assert latents_key(recipe, open_source(str(tmp_path), 16), base) != key
 
 
-def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_path: Path) -> None:
+def test_a_controlnet_is_trained_and_replayed(folder: Path, base: Pipeline, tmp_path: Path) -> None:
     path = fit(read_adapter_recipe(folder / "control.toml"), tmp_path / "run")
     following = unnoise.load(folder / "base.safetensors", control=path)
     plain = base.generate("a red square", seed=1)[0]
@@ -256,10 +265,10 @@ def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_
     weak = following.generate("a red square", seed=1, control_image=picture, control_scale=0)[0]
     assert followed.image.tobytes() != plain.image.tobytes()
     assert torch.allclose(weak.x0, plain.x0, atol=1e-5)
-    again = following.replay(followed.recipe, RawInputs(control_image=picture))
+    again = following.replay(followed.metadata, control_image=picture)
     assert again.image.tobytes() == followed.image.tobytes()
-    with pytest.raises(InputError, match="hint"):
-        following.replay(followed.recipe)
+    with pytest.raises(InputError, match="control_image"):
+        following.replay(followed.metadata)
 
 
 @pytest.mark.parametrize(
@@ -271,13 +280,16 @@ def test_a_control_is_trained_beside_its_base(folder: Path, base: Pipeline, tmp_
         ('targets = ["attention"]', "targets = []", "targets: none"),
         ('targets = ["attention"]', 'targets = ["atention"]', "targets 'atention': one of attention, feed-forward"),
         ("alpha = 2", "alpha = 2\ndropout = 0.95", r"dropout 0\.95"),
-        ("[lora]", "[control]\n[lora]", "one of them"),
-        ("seed = 3", "seed = 3\nlevel_mean = 0.0", "level_mean and level_std: act together"),
+        ("[lora]", "[control]\n[lora]", "exactly one of them"),
+        ("seed = 3", "seed = 3\nlevel_mean = 0.0", "level_mean and level_std: one of them is missing"),
         ("[lora]", "[prior]\nprompts = []\n[lora]", "prior.prompts: none"),
         ("[lora]", '[prior]\nprompts = ["a"]\nshare = 1.0\n[lora]', r"prior\.share 1"),
         ('base = "', 'base = "/nowhere', "nowhere"),
         ("views = 2", "views = 0", "views 0"),
-        ("average = 2", "average = 7", r"fit\.steps 6: weights are averaged every keep\.average 7 steps"),
+        ("ema_every = 2", "ema_every = 7", r"fit\.steps 6: at least checkpoints\.ema_every, 7 steps"),
+        ("learning_rate = 1e-2", "rate = 1e-2", r"'fit\.rate' is now 'learning_rate'; rename"),
+        ("seed = 3", "seed = 3\ndropout = 0.2\ncheckpointing = true", r"'dropout' is now 'caption_dropout', 'checkp"),
+        ("[checkpoints]", "[keep]", r"'keep' is now 'checkpoints'"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(
@@ -286,13 +298,13 @@ def test_a_wrong_recipe_is_refused_in_one_line(
     path = tmp_path / "wrong.toml"
     path.write_text((folder / "lora.toml").read_text().replace(old, new))
     assert main(["lora", "train", str(path), "--out", str(tmp_path / "run")]) == 2
-    said = capsys.readouterr().err.strip()
-    assert "\n" not in said
-    assert re.search(message, said), said
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert re.search(message, error), error
     assert not (tmp_path / "run/squares.safetensors").exists()
 
 
-def test_each_command_takes_its_own_kind_of_recipe(
+def test_each_command_refuses_the_recipe_of_the_other(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command, kind, other in (("lora", "control", "unnoise control train"), ("control", "lora", "unnoise lora")):
@@ -300,7 +312,7 @@ def test_each_command_takes_its_own_kind_of_recipe(
         assert other in capsys.readouterr().err
 
 
-def test_a_control_beside_another_network_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_controlnet_for_another_network_is_refused(folder: Path, tmp_path: Path) -> None:
     recipe = read_adapter_recipe(folder / "control.toml")
     other = tiny.pipeline(
         replace(tiny.CARD, net=Part("DiT", {"channels": 4, "width": 64, "depth": 1, "context": 16, "vector": 16}))
@@ -312,7 +324,7 @@ def test_a_control_beside_another_network_is_refused(folder: Path, tmp_path: Pat
 
 
 def test_the_commands_train_change_and_merge(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a run writes goes through every other command, and merged draws what worn draws."""
+    """The file of a run works with every other command, and merging gives the samples of the adapter."""
     base, made = str(folder / "base.safetensors"), tmp_path / "run/squares.safetensors"
     assert main(["lora", "train", str(folder / "lora.toml"), "--out", str(tmp_path / "run")]) == 0
     assert "squares.safetensors" in capsys.readouterr().out
@@ -327,22 +339,22 @@ def test_the_commands_train_change_and_merge(folder: Path, tmp_path: Path, capsy
     assert "holds 100.0% of the change" in capsys.readouterr().out
     assert any(name.startswith("lora_unet_") for name in read_header(Path(k)).tensors)
     pipeline, merged = load(base), load(m)
-    worn = pipeline.generate("a red square", seed=1, lora={str(made): 0.5})[0]
-    assert torch.allclose(merged.generate("a red square", seed=1)[0].x0, worn.x0, atol=0.02)
+    adapted = pipeline.generate("a red square", seed=1, lora={str(made): 0.5})[0]
+    assert torch.allclose(merged.generate("a red square", seed=1)[0].x0, adapted.x0, atol=0.02)
     back = pipeline.generate("a red square", seed=1, lora=e)[0]
-    assert torch.allclose(back.x0, worn.x0, atol=0.02)
+    assert torch.allclose(back.x0, adapted.x0, atol=0.02)
     from_kohya = pipeline.generate("a red square", seed=1, lora={k: 0.5})[0]
-    assert torch.allclose(from_kohya.x0, worn.x0, atol=1e-4)
+    assert torch.allclose(from_kohya.x0, adapted.x0, atol=1e-4)
 
 
-def test_a_picture_tells_the_command_what_it_wore(folder: Path, tmp_path: Path, whole: Path) -> None:
+def test_replay_needs_the_adapter_of_the_image(folder: Path, tmp_path: Path, whole: Path) -> None:
     base, out = str(folder / "base.safetensors"), tmp_path / "out"
-    asked = ["generate", "a red square", "--model", base, "--seed", "4", "--lora", f"{whole}:0.7", "--out", str(out)]
-    assert main(asked) == 0
+    generate = ["generate", "a red square", "--model", base, "--seed", "4", "--lora", f"{whole}:0.7", "--out", str(out)]
+    assert main(generate) == 0
     (picture,) = out.glob("*.png")
-    said = ["replay", str(picture), "--model", base, "--out", str(tmp_path / "again.png")]
-    assert main(said) == 2
-    assert main([*said, "--lora", f"{whole}:0.7"]) == 0
+    replay = ["replay", str(picture), "--model", base, "--out", str(tmp_path / "again.png")]
+    assert main(replay) == 2
+    assert main([*replay, "--lora", f"{whole}:0.7"]) == 0
     with Image.open(tmp_path / "again.png") as again, Image.open(picture) as first:
         assert again.tobytes() == first.tobytes()
 
@@ -356,18 +368,18 @@ def test_outlines_are_drawn_by_the_command(folder: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
-def test_peft_opens_what_was_trained(recipe: AdapterRecipe, folder: Path, tmp_path: Path) -> None:
-    """PEFT puts the file into the network that it was trained on, every tensor has its place, and both answer alike."""
+def test_peft_opens_a_trained_lora(recipe: AdapterRecipe, folder: Path, tmp_path: Path) -> None:
+    """PEFT loads the file into the network that it was trained on: no tensor is left over, and outputs are equal."""
     base = load(folder / "base.safetensors")
     path = fit(replace(recipe, lora=LoraOptions(4, 2.0, ("attention", "convolution"))), tmp_path / "run")
-    config = json.loads(read_header(path).metadata["lora_adapter_metadata"])
-    told = {name.removeprefix("net."): value for name, value in config.items()}
+    stored = json.loads(read_header(path).metadata["lora_adapter_metadata"])
+    config = {name.removeprefix("net."): value for name, value in stored.items()}
     cond = collate(base.text_encoder(["flat a red square"], "literal"))  # type: ignore[misc]
     x, sigma = torch.randn(1, 4, 8, 8), torch.ones(1)
     with ActiveAdapters(base, [(read(path, base), 1.0)]).on(), torch.no_grad():
         ours = base.denoiser(x, sigma, cond)
     plain = base.denoiser(x, sigma, cond)
-    peft.inject_adapter_in_model(peft.LoraConfig(**told), base.denoiser.net)
+    peft.inject_adapter_in_model(peft.LoraConfig(**config), base.denoiser.net)
     state = {name.removeprefix("net."): value.float() for name, value in load_file(path).items()}
     loaded = peft.set_peft_model_state_dict(base.denoiser.net, state)
     assert not loaded.unexpected_keys

@@ -1,4 +1,4 @@
-"""Averages of weights: the profile, and any length out of two tracks."""
+"""EMA of weights: the profile, and any length from two averages."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def walk() -> np.ndarray:
 
 
 def direct(path: np.ndarray, sigma_rel: float) -> np.ndarray:
-    """Average a path with the profile of a track, straight from its recursion in float64."""
+    """Average a path by the recursion, in float64."""
     power, mean = gamma(sigma_rel), path[1]
     for t in range(1, STEPS + 1):
         beta = (1 - 1 / t) ** (power + 1)
@@ -27,7 +27,7 @@ def test_gamma_is_edm2s(sigma_rel: float, expected: float) -> None:
     assert gamma(sigma_rel) == pytest.approx(expected, abs=0.01)
 
 
-def test_the_width_of_a_profile_is_what_was_asked() -> None:
+def test_a_profile_has_the_given_width() -> None:
     power = gamma(0.07)
     t = np.linspace(0, 1, 200_001)
     p = t**power / (t**power).sum()
@@ -35,28 +35,28 @@ def test_the_width_of_a_profile_is_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize("every", [1, 4])
-def test_a_track_is_its_recursion(every: int) -> None:
-    path, track = walk(), {"w": torch.zeros(5, dtype=torch.float64)}
+def test_an_average_follows_its_recursion(every: int) -> None:
+    path, average = walk(), {"w": torch.zeros(5, dtype=torch.float64)}
     for step in range(every, STEPS + 1, every):
-        update([track], {"w": torch.from_numpy(path[step])}, [gamma(0.1)], step, every)
-    close = 1e-12 if every == 1 else 0.6  # every = 4 sees a quarter of the steps of a walk of unit step
-    np.testing.assert_allclose(track["w"].numpy(), direct(path, 0.1), atol=close)
+        update([average], {"w": torch.from_numpy(path[step])}, [gamma(0.1)], step, every)
+    close = 1e-12 if every == 1 else 0.6  # every = 4 uses a quarter of the steps of a walk of unit step
+    np.testing.assert_allclose(average["w"].numpy(), direct(path, 0.1), atol=close)
 
 
-def test_any_length_is_made_from_two_tracks() -> None:
-    path, lengths, kept = walk(), (0.05, 0.1), []
-    tracks = [{"w": torch.zeros(5, dtype=torch.float64)} for _ in lengths]
+def test_any_length_is_computed_from_two_averages() -> None:
+    path, lengths, snapshots = walk(), (0.05, 0.1), []
+    averages = [{"w": torch.zeros(5, dtype=torch.float64)} for _ in lengths]
     gammas = [gamma(length) for length in lengths]
     for step in range(1, STEPS + 1):
-        update(tracks, {"w": torch.from_numpy(path[step])}, gammas, step, 1)
+        update(averages, {"w": torch.from_numpy(path[step])}, gammas, step, 1)
         if step % 25 == 0:
-            kept += [(Snapshot(g, step), t["w"].clone()) for g, t in zip(gammas, tracks, strict=True)]
-    for wanted in (0.05, 0.07, 0.1):
-        weights = coefficients([snapshot for snapshot, _ in kept], wanted, STEPS)
-        made = sum(w * tensor for w, (_, tensor) in zip(weights, kept, strict=True))
-        plain = direct(path, wanted)
-        apart = np.abs(made.numpy() - plain).max()
-        assert apart < 0.05 * np.abs(path[-1] - plain).max() + 1e-9, wanted
+            snapshots += [(Snapshot(g, step), t["w"].clone()) for g, t in zip(gammas, averages, strict=True)]
+    for length in (0.05, 0.07, 0.1):
+        weights = coefficients([snapshot for snapshot, _ in snapshots], length, STEPS)
+        total = sum(w * tensor for w, (_, tensor) in zip(weights, snapshots, strict=True))
+        plain = direct(path, length)
+        apart = np.abs(total.numpy() - plain).max()
+        assert apart < 0.05 * np.abs(path[-1] - plain).max() + 1e-9, length
 
 
 def test_weights_of_snapshots_sum_to_one() -> None:

@@ -1,4 +1,4 @@
-"""The figures of a model: what a perfect one and a blind one get."""
+"""The figures of a perfect model, and of one that generates noise."""
 
 from types import SimpleNamespace
 
@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from unnoise.data.dataset import ImageDataset, open_source
-from unnoise.data.view import BACKGROUNDS, View, pixels_of
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
+from unnoise.data.view import BACKGROUNDS, View, render_views
+from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.train import evaluate as figures
 
 SOURCE = open_source("emoji", 64)
@@ -16,7 +18,7 @@ WHOLE = {names[0]: i for i, names in enumerate(SOURCE.captions)}
 
 
 def small(count: int) -> ImageDataset:
-    """The first pictures of the set, which are enough to tell right from wrong."""
+    """The first images of the data set."""
     return ImageDataset("few", SOURCE.captions[:count], SOURCE.concepts[:count], SOURCE.read)
 
 
@@ -26,58 +28,61 @@ def sample(pixels: torch.Tensor) -> SimpleNamespace:
 
 
 class Perfect:
-    """Draw exactly what is named, on the background that is named."""
+    """Generate exactly the named image, on the named background."""
 
     def generate(self, prompts: list[str], **_: object) -> list[SimpleNamespace]:
         views = []
         for prompt in prompts:
-            name, _, behind = prompt.partition(" on a ")
-            views.append(View(WHOLE[name], "", behind.removesuffix(" background") or "white"))
-        return [sample(one) for one in pixels_of(SOURCE, views)]
+            name, _, background = prompt.partition(" on a ")
+            views.append(View(WHOLE[name], "", background.removesuffix(" background") or "white"))
+        return [sample(one) for one in render_views(SOURCE, views)]
 
 
-class Blind:
-    """Draw grey noise, whatever is asked."""
+class Noise:
+    """Generate noise for every prompt."""
 
     def generate(self, prompts: list[str], **_: object) -> list[SimpleNamespace]:
         torch.manual_seed(0)
         return [sample(torch.rand(3, 64, 64) * 2 - 1) for _ in prompts]
 
 
-def drawn_by(model: object) -> figures.Drawer:
-    return figures.drawer(model, 0, lambda share: None)
+def generator(model: object) -> figures.ImageGenerator:
+    return figures.image_generator(model, 0, lambda share: None)
 
 
-@pytest.mark.parametrize(("model", "share"), [(Perfect(), 1.0), (Blind(), 0.0)])
+@pytest.mark.parametrize(("model", "share"), [(Perfect(), 1.0), (Noise(), 0.0)])
 def test_names(model: object, share: float) -> None:
-    source = small(120)
-    seen: list[float] = []
-    draw = figures.drawer(model, 0, seen.append)
-    found = figures.names(draw, source, figures.chosen_pictures(source, 20, 0, "picture"))
+    dataset = small(120)
+    progress: list[float] = []
+    generate = figures.image_generator(model, 0, progress.append)
+    found = figures.evaluate_names(generate, dataset, figures.choose_images(dataset, 20, 0, "picture"))
     assert found.share == pytest.approx(share, abs=0.1)
-    assert seen[-1] == 1
-    assert found.sheet.size == (16 * 64, 6 * 64)
+    assert progress[-1] == 1
+    blank = [Image.new("RGB", (64, 64))] * 60
+    assert found.sheet.size == contact_sheet(blank, [""] * 60, "", figures.COLUMNS).size
 
 
 def test_a_copy_has_ratio_zero_and_noise_has_ratio_one() -> None:
-    source = small(120)
-    picked = figures.chosen_pictures(source, 20, 0, "picture")
-    assert figures.names(drawn_by(Perfect()), source, picked).ratio < 0.1
-    assert figures.names(drawn_by(Blind()), source, picked).ratio > 0.9
+    dataset = small(120)
+    indices = figures.choose_images(dataset, 20, 0, "picture")
+    assert figures.evaluate_names(generator(Perfect()), dataset, indices).ratio < 0.1
+    assert figures.evaluate_names(generator(Noise()), dataset, indices).ratio > 0.9
 
 
-@pytest.mark.parametrize(("model", "low", "high"), [(Perfect(), 1.0, 1.0), (Blind(), 0.0, 0.3)])
+@pytest.mark.parametrize(("model", "low", "high"), [(Perfect(), 1.0, 1.0), (Noise(), 0.0, 0.3)])
 def test_backgrounds(model: object, low: float, high: float) -> None:
-    assert low <= figures.backgrounds(drawn_by(model), small(60), 24, 0).share <= high
+    assert low <= figures.evaluate_backgrounds(generator(model), small(60), 24, 0).share <= high
 
 
 def test_every_background_is_its_own_nearest() -> None:
     views = [View(0, "", colour) for colour in BACKGROUNDS]
     table = torch.tensor(list(BACKGROUNDS.values())).float() / 127.5 - 1
-    assert torch.cdist(figures.border(pixels_of(SOURCE, views)), table).argmin(1).tolist() == list(range(len(views)))
+    assert torch.cdist(figures.border_colour(render_views(SOURCE, views)), table).argmin(1).tolist() == list(
+        range(len(views))
+    )
 
 
-def test_pictures_are_chosen_without_repetition_and_by_concept_evenly() -> None:
-    by_picture = figures.chosen_pictures(SOURCE, 128, 0, "picture")
-    by_concept = figures.chosen_pictures(SOURCE, 128, 0, "concept")
+def test_images_are_chosen_without_repetition_and_by_concept_evenly() -> None:
+    by_picture = figures.choose_images(SOURCE, 128, 0, "picture")
+    by_concept = figures.choose_images(SOURCE, 128, 0, "concept")
     assert len(set(by_picture)) == len({SOURCE.concepts[i] for i in by_concept}) == 128

@@ -1,24 +1,24 @@
-"""Muon: against its definition by singular values, against torch's own on matrices, and on what it is for."""
+"""Muon: against its definition by singular values, and against torch's own on matrices; its choice of weights."""
 
 import pytest
 import torch
 from torch import nn
 
 from unnoise.nets.autoencoder import Autoencoder
-from unnoise.train.muon import Muon, hidden, orthogonal
+from unnoise.train.muon import Muon, hidden_weights, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 40), (40, 16), (64, 576)])
-def test_orthogonal_keeps_directions_and_levels_lengths(shape: tuple[int, int]) -> None:
+def test_orthogonalize_keeps_singular_vectors_and_equalizes_singular_values(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     left, lengths, right = torch.linalg.svd(matrix, full_matrices=False)
-    inside = left.T @ orthogonal(matrix) @ right.T
+    inside = left.T @ orthogonalize(matrix) @ right.T
     large = lengths > 0.1 * lengths.max()
     assert ((inside.diagonal()[large] > 0.6) & (inside.diagonal()[large] < 1.3)).all()
     assert (inside - inside.diagonal().diag()).abs().max() < 0.1
 
 
-def test_on_matrices_it_is_torchs_own() -> None:
+def test_it_equals_torchs_own_on_matrices() -> None:
     start = torch.randn(24, 56, generator=torch.Generator().manual_seed(2))
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     pairs = [
@@ -34,7 +34,7 @@ def test_on_matrices_it_is_torchs_own() -> None:
     assert (ours - start).abs().max() > 0.05
 
 
-def test_a_convolution_moves_as_the_matrix_of_its_outputs() -> None:
+def test_a_convolution_is_updated_as_the_matrix_of_its_outputs() -> None:
     start = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(4))
     kernel, matrix = nn.Parameter(start.clone()), nn.Parameter(start.flatten(1).clone())
     kernel.grad = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(5))
@@ -44,7 +44,7 @@ def test_a_convolution_moves_as_the_matrix_of_its_outputs() -> None:
     assert not torch.equal(kernel, start)
 
 
-def test_it_is_for_weights_inside_a_net() -> None:
-    names = hidden(nn.ModuleDict({"autoencoder": Autoencoder(width=32)}))
+def test_hidden_weights_exclude_the_first_and_last_layer() -> None:
+    names = hidden_weights(nn.ModuleDict({"autoencoder": Autoencoder(width=32)}))
     assert "autoencoder.encoder.0.conv1.weight" in names
     assert not any(part in name for name in names for part in ("enter", "leave", "norm", "bias"))

@@ -1,4 +1,4 @@
-"""Training: a stopped run goes on to the same bits, faults stop it with their place, recipes are strict."""
+"""Training: a resumed run ends with the same bits, faults stop it with their step, recipes are strict."""
 
 import hashlib
 import json
@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,9 +22,10 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.formats.header import read_header
 from unnoise.loading import load
+from unnoise.text import tokenizer as bpe
 from unnoise.train.loop import Progress
 from unnoise.train.recipe import TrainingRecipe, read_recipe
-from unnoise.train.train_recipe import train_recipe
+from unnoise.train.train_recipe import sheet_prompts, train_recipe
 
 TINY = """
 name = "tiny"
@@ -45,11 +48,11 @@ text = {{ vocab = 280, width = 16, depth = 1, heads = 2, length = 16 }}
 net.class = "UNet"
 net.args = {{ channels = 4, widths = [32, 32], depths = [1, 1], heads = [0, 2], context = 16, vector = 16 }}
 
-[keep]
-snapshot = 4
-checkpoint = 2
-sheet = 8
-average = 2
+[checkpoints]
+snapshot_every = 4
+every = 2
+sheet_every = 8
+ema_every = 2
 """
 
 
@@ -59,7 +62,7 @@ class Quiet:
     def __init__(self, stop: int | None = None) -> None:
         self.stop, self.name = stop, ""
 
-    def opened(self, source: ImageDataset) -> None:
+    def opened(self, dataset: ImageDataset) -> None:
         pass
 
     def stage(self, name: str, total: int) -> None:
@@ -91,7 +94,7 @@ def recipe(recipe_file: Path) -> TrainingRecipe:
 
 @pytest.fixture(scope="session")
 def whole(recipe: TrainingRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a run that nothing interrupted."""
+    """The file of an uninterrupted run."""
     return fit(recipe, tmp_path_factory.mktemp("whole"))
 
 
@@ -106,7 +109,7 @@ def weights_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()[start:]).hexdigest()
 
 
-def test_a_run_gives_a_model_that_loads_and_draws(whole: Path) -> None:
+def test_a_trained_model_loads_and_generates(whole: Path) -> None:
     pipeline = load(whole)
     assert pipeline.card.training["steps"] == 8
     assert pipeline.generate("a red square", seed=1, steps=2)[0].image.size == (16, 16)
@@ -133,7 +136,7 @@ def test_a_killed_command_ends_with_the_same_bits(recipe_file: Path, whole: Path
     assert weights_sha256(tmp_path / "run/tiny.safetensors") == weights_sha256(whole)
 
 
-def test_a_corrupt_picture_is_counted_aloud_or_refused(
+def test_a_corrupt_image_is_reported_or_refused(
     recipe_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
@@ -142,9 +145,9 @@ def test_a_corrupt_picture_is_counted_aloud_or_refused(
     recipe = data / recipe_file.name
     recipe.write_text(recipe_file.read_text().replace(str(recipe_file.parent), str(data)))
     assert main(["train", str(recipe), "--out", str(tmp_path / "a"), "--strict"]) == 2
-    assert "picture '0.png' cannot be read" in capfd.readouterr().err
+    assert "image '0.png' cannot be read" in capfd.readouterr().err
     assert main(["train", str(recipe), "--out", str(tmp_path / "a")]) == 0
-    assert "4 pictures of 4 concepts, 1 skipped" in capfd.readouterr().err
+    assert "4 images of 4 concepts, 1 unreadable images skipped" in capfd.readouterr().err
 
 
 def test_a_finished_run_is_not_overwritten(recipe: TrainingRecipe, whole: Path) -> None:
@@ -152,14 +155,14 @@ def test_a_finished_run_is_not_overwritten(recipe: TrainingRecipe, whole: Path) 
         fit(recipe, whole.parent)
 
 
-def test_another_recipe_does_not_go_on_there(recipe_file: Path, whole: Path) -> None:
+def test_a_run_of_another_recipe_is_not_resumed(recipe_file: Path, whole: Path) -> None:
     other = recipe_file.with_name("other.toml")
     other.write_text(recipe_file.read_text().replace("seed = 3", "seed = 4"))
     with pytest.raises(InputError, match="another recipe"):
         fit(read_recipe(other), whole.parent, resume=True)
 
 
-def test_a_broken_weight_stops_the_run_with_its_step(
+def test_a_loss_of_nan_stops_the_run_with_its_step(
     recipe: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from unnoise.train import denoiser
@@ -170,7 +173,7 @@ def test_a_broken_weight_stops_the_run_with_its_step(
     assert not (tmp_path / "tiny.safetensors").exists()
 
 
-def test_a_broken_gradient_is_named(recipe: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_infinite_gradient_is_named(recipe: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unnoise.train import denoiser
 
     def broken(model: torch.nn.Module, x0: torch.Tensor, *rest: object) -> torch.Tensor:
@@ -183,6 +186,14 @@ def test_a_broken_gradient_is_named(recipe: TrainingRecipe, tmp_path: Path, monk
         fit(recipe, tmp_path)
 
 
+def test_sheets_of_a_recipe_without_prompts_use_captions_that_fit(recipe: TrainingRecipe) -> None:
+    captions = (("a red square",), ("long " * 40,), ("a blue square",))
+    dataset = ImageDataset("few", captions, ("a", "b", "c"), lambda i: np.zeros((16, 16, 4), np.uint8))
+    tokenizer = bpe.train(["a red square", "a blue square"], 280)
+    assert sheet_prompts(replace(recipe, prompts=()), dataset, tokenizer) == ["a red square", "a blue square"]
+    assert sheet_prompts(recipe, dataset, tokenizer) == ["a red square"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -191,6 +202,15 @@ def test_a_broken_gradient_is_named(recipe: TrainingRecipe, tmp_path: Path, monk
         ("steps = 8", "steps = 0", r"steps 0: at least 1"),
         ('class = "Flow"', 'class = "Flaw"', "Flow"),
         ("seed = 3", "seed = ", "line"),
+        ("warmup = 2 }\n\n", "warmup = 2, rate = 1e-3 }\n\n", "'autoencoder.fit.rate' is now 'learning_rate'; rename"),
+        (
+            "[checkpoints]",
+            "[keep]\nlength = 0.1\n[checkpoints]",
+            "'keep' is now 'checkpoints', 'keep.length' is now 'ema_length'",
+        ),
+        ("length = 16 }", "length = 16, rate = 5.0 }", "text.rate' is now 'embedding_learning_rate_multiple'"),
+        ("[denoiser]", "[advice]\nguidance = 2.0\n[denoiser]", "'advice.guidance' is now 'guidance_scale'"),
+        ("[denoiser]", "[denoiser]\ndropout = 0.2", "'denoiser.dropout' is now 'caption_dropout'"),
         ('prompts = ["a red square"]', f'prompts = ["{"a red square " * 6}"]', "tokens, the model reads at most 16"),
     ],
 )
@@ -200,6 +220,6 @@ def test_a_wrong_recipe_is_refused_in_one_line(
     path = tmp_path / "wrong.toml"
     path.write_text(recipe_file.read_text().replace(old, new))
     assert main(["train", str(path), "--out", str(tmp_path / "run")]) == 2
-    said = capsys.readouterr().err.strip()
-    assert "\n" not in said
-    assert re.search(message, said), said
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert re.search(message, error), error

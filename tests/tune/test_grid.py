@@ -1,4 +1,4 @@
-"""Fitted on some noise of a mixture, a few steps come nearer to the exact end of other noise."""
+"""A fit to some noise of a mixture brings a few steps closer to the exact end for other noise."""
 
 from math import inf
 
@@ -12,10 +12,10 @@ from unnoise.sampling import DDIM, IPNDM, Heun
 from unnoise.sampling.defaults import default, measured
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.state import run, start
-from unnoise.tune.gauss_newton import FittedWeights, refine, walk
-from unnoise.tune.grid import expected, fit
-from unnoise.tune.reference import FINE, Teacher, apart, asking, counted, trace
-from unnoise.tune.step_weights import classical, weighed
+from unnoise.tune.gauss_newton import FittedWeights, gauss_newton, run_fit
+from unnoise.tune.grid import expected_calls, fit
+from unnoise.tune.reference import FINE, Reference, at_one_level, rms_difference, trace, with_progress
+from unnoise.tune.step_weights import fit_step_weights, ipndm_weights
 
 CLOUD: Mixture = mixture((8,))
 PLAIN = (DDIM(), IPNDM(3))
@@ -26,42 +26,44 @@ def noises(seed: int, rows: int = 64) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def teacher() -> Teacher:
+def reference() -> Reference:
     return trace(CLOUD.denoise, noises(0))
 
 
 @pytest.fixture(scope="module")
-def others() -> Teacher:
+def others() -> Reference:
     return trace(CLOUD.denoise, noises(1))
 
 
-def error(found: FittedWeights, teacher: Teacher) -> float:
-    end = run(found.sampler, asking(CLOUD.denoise), start(teacher.states[0], found.grid))
-    return float(apart(end, teacher.x0).mean())
+def error(found: FittedWeights, reference: Reference) -> float:
+    end = run(found.sampler, at_one_level(CLOUD.denoise), start(reference.states[0], found.grid))
+    return float(rms_difference(end, reference.x0).mean())
 
 
-def test_the_teacher_has_converged(teacher: Teacher) -> None:
-    finer = run(IPNDM(4), asking(CLOUD.denoise), start(teacher.states[0], measured(4 * FINE)))
-    assert apart(finer, teacher.x0).mean() < 1e-4
+def test_the_reference_has_converged(reference: Reference) -> None:
+    finer = run(IPNDM(4), at_one_level(CLOUD.denoise), start(reference.states[0], measured(4 * FINE)))
+    assert rms_difference(finer, reference.x0).mean() < 1e-4
 
 
 @pytest.mark.parametrize("level", [40.0, 3.0, 0.4, 0.01])
-def test_the_teacher_knows_the_levels_between(teacher: Teacher, level: float) -> None:
+def test_the_reference_is_interpolated_between_levels(reference: Reference, level: float) -> None:
     grid = [*(fine for fine in measured(4 * FINE) if fine > level * 1.001), level]
-    exact = run(IPNDM(4), asking(CLOUD.denoise), start(teacher.states[0], grid))
-    assert apart(teacher.at(level), exact).mean() < 1e-4
-    assert apart(teacher.at(level * 1.1), exact).mean() > apart(teacher.at(level), exact).mean()
+    exact = run(IPNDM(4), at_one_level(CLOUD.denoise), start(reference.states[0], grid))
+    assert rms_difference(reference.at(level), exact).mean() < 1e-4
+    assert rms_difference(reference.at(level * 1.1), exact).mean() > rms_difference(reference.at(level), exact).mean()
 
 
-def test_the_teacher_is_where_it_was_at_its_own_levels(teacher: Teacher) -> None:
+def test_the_reference_is_exact_at_its_own_levels(reference: Reference) -> None:
     for i in (0, 1, FINE // 2, FINE - 1, FINE):
-        assert torch.allclose(teacher.at(teacher.levels[i]), teacher.states[i], atol=1e-12)
+        assert torch.allclose(reference.at(reference.levels[i]), reference.states[i], atol=1e-12)
 
 
 @pytest.mark.parametrize("steps", [4, 12])
 @pytest.mark.parametrize("sampler", [*PLAIN, None])
-def test_other_noise_comes_nearer(teacher: Teacher, others: Teacher, sampler: DDIM | IPNDM | None, steps: int) -> None:
-    found = fit(CLOUD.denoise, teacher, steps, sampler)
+def test_other_noise_ends_closer(
+    reference: Reference, others: Reference, sampler: DDIM | IPNDM | None, steps: int
+) -> None:
+    found = fit(CLOUD.denoise, reference, steps, sampler)
     assert len(found.grid) == steps + 1
     assert (found.grid[0], found.grid[-1]) == (inf, 0.0)
     assert isinstance(found.sampler, Fitted) if sampler is None else found.sampler == sampler
@@ -69,14 +71,14 @@ def test_other_noise_comes_nearer(teacher: Teacher, others: Teacher, sampler: DD
     assert error(found, others) < (0.9 if sampler is None else 0.95) * error(plain, others)
 
 
-def test_one_step_is_weighed_and_has_no_levels_to_move(teacher: Teacher) -> None:
-    found = fit(CLOUD.denoise, teacher, 1)
+def test_one_step_has_a_weight_and_no_levels_to_fit(reference: Reference) -> None:
+    found = fit(CLOUD.denoise, reference, 1)
     assert found.grid == (inf, 0.0)
-    assert error(found, teacher) < error(FittedWeights(DDIM(), found.grid), teacher)
-    assert fit(CLOUD.denoise, teacher, 1, DDIM()) == FittedWeights(DDIM(), (inf, 0.0))
+    assert error(found, reference) < error(FittedWeights(DDIM(), found.grid), reference)
+    assert fit(CLOUD.denoise, reference, 1, DDIM()) == FittedWeights(DDIM(), (inf, 0.0))
 
 
-def test_a_range_is_kept(teacher: Teacher) -> None:
+def test_the_range_of_levels_is_preserved(reference: Reference) -> None:
     narrow = trace(CLOUD.denoise, noises(2), 14.6, 0.03)
     for sampler in (None, IPNDM(2)):
         grid = fit(CLOUD.denoise, narrow, 5, sampler).grid
@@ -84,59 +86,61 @@ def test_a_range_is_kept(teacher: Teacher) -> None:
         assert grid[-2] >= 0.03 * (1 - 1e-6)
 
 
-def test_weighed_steps_land_where_the_teacher_is(teacher: Teacher) -> None:
+def test_fitted_steps_end_at_the_reference(reference: Reference) -> None:
     """With one flow the least squares have a closed form: the share of the way that lies along the flow."""
     grid = (inf, 0.0)
-    sampler = weighed(asking(CLOUD.denoise), teacher, grid, order=3)
-    flow = teacher.states[0] - CLOUD.denoise(teacher.states[0], torch.full((64,), inf, dtype=torch.float64))
-    wanted = teacher.states[0] - teacher.x0
-    assert sampler.weights[0][0] == pytest.approx(float((flow * wanted).sum() / (flow * flow).sum()), abs=1e-4)
+    sampler = fit_step_weights(at_one_level(CLOUD.denoise), reference, grid, order=3)
+    flow = reference.states[0] - CLOUD.denoise(reference.states[0], torch.full((64,), inf, dtype=torch.float64))
+    target = reference.states[0] - reference.x0
+    assert sampler.weights[0][0] == pytest.approx(float((flow * target).sum() / (flow * flow).sum()), abs=1e-4)
 
 
 @pytest.mark.parametrize("order", [1, 3, 4])
-def test_usual_weights_make_it_ipndm(teacher: Teacher, order: int) -> None:
-    grid, ask = measured(7), asking(CLOUD.denoise)
-    ends = [run(sampler, ask, start(teacher.states[0], grid)) for sampler in (classical(grid, order), IPNDM(order))]
+def test_ipndm_weights_are_ipndm(reference: Reference, order: int) -> None:
+    grid, ask = measured(7), at_one_level(CLOUD.denoise)
+    ends = [
+        run(sampler, ask, start(reference.states[0], grid)) for sampler in (ipndm_weights(grid, order), IPNDM(order))
+    ]
     assert torch.allclose(ends[0], ends[1], atol=1e-10)
 
 
-@pytest.mark.parametrize("sampler", [IPNDM(3), classical(measured(8), 3)])
-def test_refining_moves_levels_and_weights_nearer(teacher: Teacher, sampler: IPNDM | Fitted) -> None:
-    begun = walk(FittedWeights(sampler, measured(8)), asking(CLOUD.denoise), teacher, [])
-    found = refine(begun, asking(CLOUD.denoise), teacher)
-    assert found.error < 0.7 * begun.error
-    assert found.error == pytest.approx(error(found.fit, teacher), rel=1e-6)
-    assert all(a != b for a, b in zip(found.fit.grid[1:-1], begun.fit.grid[1:-1], strict=True))
+@pytest.mark.parametrize("sampler", [IPNDM(3), ipndm_weights(measured(8), 3)])
+def test_gauss_newton_improves_levels_and_weights(reference: Reference, sampler: IPNDM | Fitted) -> None:
+    first = run_fit(FittedWeights(sampler, measured(8)), at_one_level(CLOUD.denoise), reference, [])
+    found = gauss_newton(first, at_one_level(CLOUD.denoise), reference)
+    assert found.error < 0.7 * first.error
+    assert found.error == pytest.approx(error(found.fit, reference), rel=1e-6)
+    assert all(a != b for a, b in zip(found.fit.grid[1:-1], first.fit.grid[1:-1], strict=True))
 
 
-def test_a_run_goes_on_from_what_is_known(teacher: Teacher) -> None:
-    asked: list[float] = []
+def test_a_run_reuses_known_states(reference: Reference) -> None:
+    levels: list[float] = []
 
     def ask(x: Tensor, level: float) -> Tensor:
-        asked.append(level)
-        return asking(CLOUD.denoise)(x, level)
+        levels.append(level)
+        return at_one_level(CLOUD.denoise)(x, level)
 
     whole = FittedWeights(IPNDM(3), measured(6))
-    known = walk(whole, ask, teacher, []).visited
+    known = run_fit(whole, ask, reference, []).visited
     other = FittedWeights(IPNDM(3), (*whole.grid[:4], *(0.9 * level for level in whole.grid[4:])))
-    asked.clear()
-    again = walk(other, ask, teacher, known[:4])
-    assert asked == list(other.grid[4:-1])
-    assert torch.equal(again.end, walk(other, ask, teacher, []).end)
+    levels.clear()
+    again = run_fit(other, ask, reference, known[:4])
+    assert levels == list(other.grid[4:-1])
+    assert torch.equal(again.end, run_fit(other, ask, reference, []).end)
 
 
 @pytest.mark.parametrize("sampler", [IPNDM(3), None])
-def test_calls_are_counted(teacher: Teacher, sampler: IPNDM | None) -> None:
-    made: list[float] = []
-    most = expected(5, searches=sampler is not None)
-    fit(counted(CLOUD.denoise, most, made.append), teacher, 5, sampler)
-    assert len(made) <= most
-    assert made == sorted(made)
-    assert made[-1] <= 1
+def test_calls_are_with_progress(reference: Reference, sampler: IPNDM | None) -> None:
+    progress: list[float] = []
+    most = expected_calls(5, searches=sampler is not None)
+    fit(with_progress(CLOUD.denoise, most, progress.append), reference, 5, sampler)
+    assert len(progress) <= most
+    assert progress == sorted(progress)
+    assert progress[-1] <= 1
 
 
-def test_refuses(teacher: Teacher) -> None:
+def test_refuses(reference: Reference) -> None:
     with pytest.raises(InputError, match="asks once a step"):
-        fit(CLOUD.denoise, teacher, 4, Heun())
+        fit(CLOUD.denoise, reference, 4, Heun())
     with pytest.raises(NonFiniteError, match=r"sigma inf"):
         trace(lambda x, sigma: x * torch.nan, noises(0))

@@ -1,1 +1,1 @@
-"""Adapters: LoRA and controls; each takes `Components`."""
+"""Adapters: LoRA and ControlNet; each takes `Components`."""

@@ -1,4 +1,4 @@
-"""A control as one file: its tensors, and in the header its arguments and the base that it was trained beside."""
+"""A ControlNet of this program as one file: its tensors, and in the header its arguments and its base."""
 
 import os
 import warnings
@@ -17,13 +17,21 @@ from unnoise.families.own import CONTROL
 from unnoise.formats.header import read_header
 from unnoise.formats.strict_json import Strict, dump, parse
 from unnoise.formats.tensors import read_tensors, write_tensors
-from unnoise.nets.controlnet import Control, Controlled
+from unnoise.nets.controlnet import ControlledUNet, ControlNet
 from unnoise.nets.unet import UNet
 
 
 @dataclass(frozen=True, slots=True)
 class ControlCard(Strict):
-    """Say what a control is. widths, factor, width: as `Control` takes them; reads: what its hints show."""
+    """Describe a control.
+
+    Args:
+        base: the model that it was trained for.
+        widths, factor, width: the arguments of `ControlNet`.
+        reads: what its control images show.
+        licence: of the weights.
+        training: facts of its training, in plain JSON types.
+    """
 
     base: Base
     widths: tuple[int, ...]
@@ -33,66 +41,66 @@ class ControlCard(Strict):
     licence: str = "unknown"
     training: dict[str, Any] = field(default_factory=dict)
 
-    def made(self) -> Control:
-        """Make it, with fresh weights."""
-        return Control(list(self.widths), self.factor, self.width)
+    def build(self) -> ControlNet:
+        """Build the network with new weights."""
+        return ControlNet(list(self.widths), self.factor, self.width)
 
 
-def save_control(path: str | os.PathLike[str], control: Control, about: ControlCard) -> None:
-    """Write a control atomically, its weights in float16. Raises InputError where one is not finite there."""
+def save_control(path: str | os.PathLike[str], control: ControlNet, card: ControlCard) -> None:
+    """Write a control atomically, with float16 weights. Raises InputError for a weight that is not finite then."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in control.state_dict().items():
         tensors[name] = tensor.detach().cpu().half()
         if not bool(tensors[name].isfinite().all()):
             raise InputError(f"tensor {name} is not finite in float16")
-    write_tensors(path, tensors, {"format": "pt", CONTROL: dump(about)})
+    write_tensors(path, tensors, {"format": "pt", CONTROL: dump(card)})
 
 
-def controlled(components: Components, path: Path) -> Components:
-    """Give a model that follows hints as well: it shares the networks of the one given, which stays as it is.
+def with_control(components: Components, path: Path) -> Components:
+    """Return a model with a control. It shares the networks of the given model, which does not change.
 
-    Raises InputError for a file that is no control of this program, is damaged, or is for another model. Warns where the
-    shapes are those of its base and the weights are not.
+    Warns where the file was trained for other weights of the same shapes.
+    Raises InputError for a file that is not a control of this program, is damaged, or is for another model.
     """
     header = read_header(path)
     if CONTROL not in header.metadata:
-        raise InputError(f"{path}: no control of this program, its header has no {CONTROL}")
-    about = parse(ControlCard, header.metadata[CONTROL], f"{path}: {CONTROL}")
-    widths = widths_of(components)
-    if widths != about.widths or components.space.factor != about.factor:
+        raise InputError(f"{path}: not a control of this program; its header has no {CONTROL}")
+    card = parse(ControlCard, header.metadata[CONTROL], f"{path}: {CONTROL}")
+    widths = unet_widths(components)
+    if widths != card.widths or components.space.factor != card.factor:
         raise InputError(
-            f"{path}: follows {about.reads} beside {about.base.name!r}, of widths {list(about.widths)}; "
+            f"{path}: a control for {card.base.name!r}, of widths {list(card.widths)}; "
             f"{components.card.name!r} is {components.card.family} of widths {list(widths)}"
         )
-    trained, here = about.base.fingerprint, components.card.fingerprint
-    if trained and here and trained != here:
+    trained, current = card.base.fingerprint, components.card.fingerprint
+    if trained and current and trained != current:
         warnings.warn(
-            f"{path}: was trained beside {about.base.name!r} of weights {trained[:12]}, and is used beside "
-            f"{components.card.name!r} of weights {here[:12]}: what it does there was not measured",
+            f"{path}: trained on {card.base.name!r} with weights {trained[:12]}, and used on "
+            f"{components.card.name!r} with weights {current[:12]}: its effect there was not measured",
             stacklevel=3,
         )
-    control = about.made()
+    control = card.build()
     state = {name: tensor.clone().float() for name, tensor in read_tensors(path, header)}
     try:
         control.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"{path}: {str(error).splitlines()[-1].strip()}") from None
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise InputError(f"{path}: holds NaN or infinity")
+        raise InputError(f"{path}: contains NaN or infinity")
     control.requires_grad_(False).eval().to(components.device)
-    return following(components, control)
+    return attach_control(components, control)
 
 
-def widths_of(components: Components) -> tuple[int, ...]:
-    """Give the channels of each level of a model's U-Net, finest first. Raises InputError for another network."""
+def unet_widths(components: Components) -> tuple[int, ...]:
+    """Return the channels of each level of a model's U-Net, finest first. Raises InputError for another network."""
     net = _unet(components)
     stages: Any = (*net.down, net.middle)
     return tuple(stage.blocks[-1].conv2.out_channels for stage in stages)
 
 
-def following(components: Components, control: Control) -> Components:
-    """Put a control beside the U-Net of a model. Raises InputError for another network than a U-Net of this program."""
-    model = Denoiser(Controlled(_unet(components), control), components.denoiser.process, components.denoiser.kind)
+def attach_control(components: Components, control: ControlNet) -> Components:
+    """Add a control to the U-Net of a model. Raises InputError for another network than a U-Net of this program."""
+    model = Denoiser(ControlledUNet(_unet(components), control), components.denoiser.process, components.denoiser.kind)
     return replace(
         components, denoiser=model, diffusers_networks=components.diffusers_networks or components.networks()
     )
@@ -101,7 +109,5 @@ def following(components: Components, control: Control) -> Components:
 def _unet(components: Components) -> UNet:
     net = components.denoiser.net
     if not isinstance(net, UNet):
-        raise InputError(
-            f"control: beside a U-Net of this program, and {components.card.name!r} is a {type(net).__name__}"
-        )
+        raise InputError(f"control: needs a U-Net of this program; {components.card.name!r} is a {type(net).__name__}")
     return net

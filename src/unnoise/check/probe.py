@@ -15,10 +15,10 @@ from unnoise.diffusion.denoiser import Denoise, Denoiser
 from unnoise.diffusion.guidance import cfg
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
-from unnoise.diffusion.prediction import KINDS, Kind
 from unnoise.errors import NonFiniteError
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import default
+from unnoise.sampling.kinds import KINDS, Kind
 from unnoise.sampling.state import start
 
 PROMPTS = ("a red heart", "a cat", "a blue car", "a tree")

@@ -1,4 +1,4 @@
-"""`unnoise control`: train what follows the outlines of a picture, and draw such outlines."""
+"""`unnoise control`: train a ControlNet on outlines, and draw the outlines of an image."""
 
 from functools import partial
 from pathlib import Path
@@ -6,14 +6,15 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from unnoise.cli.train import HERE, TrainOptions
+from unnoise.cli.train import DEFAULT, TrainOptions
 
 EPILOGUE = """Examples:
   unnoise control train recipes/outline.toml --out runs/outline
   unnoise control outline photo.png -o outline.png
-  unnoise generate "a red fish" --control outline --hint outline.png"""
+  unnoise generate "a red fish" --control outline --control-image outline.png"""
 
-app = App(name="control", help="Follow the outlines of a picture.", help_format="plaintext", help_epilogue=EPILOGUE)
+HELP = "Train a ControlNet, and draw outlines for it."
+app = App(name="control", help=HELP, help_format="plaintext", help_epilogue=EPILOGUE)
 
 
 @app.command
@@ -21,38 +22,38 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [control], such as recipes/outline.toml.")],
     /,
     *,
-    run: Annotated[TrainOptions, Parameter(name="*")] = HERE,
+    options: Annotated[TrainOptions, Parameter(name="*")] = DEFAULT,
 ) -> None:
-    """Train a control from a recipe, and say where its file is."""
+    """Train the ControlNet of a recipe, and print the path of its file."""
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
     from unnoise.train.adapter_recipe import read_adapter_recipe
     from unnoise.train.controlnet import train_control
 
-    plan = read_adapter_recipe(recipe)
-    run.through(plan.name, partial(train_control, plan))
+    parsed = read_adapter_recipe(recipe)
+    options.run(parsed.name, partial(train_control, parsed))
 
 
 @app.command
 def outline(
-    image: Annotated[str, Parameter(help="Picture whose outlines are drawn.")],
+    image: Annotated[str, Parameter(help="Image file.")],
     /,
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="PNG file.")] = Path("outline.png"),
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Output PNG file.")] = Path("outline.png"),
 ) -> None:
-    """Draw the outlines of a picture, white on black, as a control of outlines reads them."""
+    """Draw the outlines of an image, white on black: the input of a ControlNet for outlines."""
     from unnoise.cli.torch_import import import_torch
     from unnoise.formats.atomic import replacing
     from unnoise.generation.media.image import open_image
 
-    picture = open_image(image)
+    opened = open_image(image)
     import_torch()
     from unnoise.data.outline import outlines
     from unnoise.generation.decode import to_images
     from unnoise.generation.images import image_tensor
 
-    drawn = to_images(outlines(image_tensor(picture)) * 2 - 1)[0]
+    lines = to_images(outlines(image_tensor(opened)) * 2 - 1)[0]
     with replacing(out) as file:
-        drawn.save(file, "PNG")
+        lines.save(file, "PNG")
     print(out)

@@ -1,4 +1,4 @@
-"""`unnoise convert`: from a pickle of weights to safetensors."""
+"""`unnoise convert`: a pickle of weights to safetensors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,19 +12,18 @@ from unnoise.errors import InputError
 
 def convert(
     file: Annotated[Path, Parameter(help="Pickle of weights: .bin, .ckpt, .pt or .pth.")],
-    out: Annotated[Path | None, Parameter(help="File to write; beside FILE unless given.")] = None,
+    out: Annotated[Path | None, Parameter(help="File to write; next to FILE by default.")] = None,
     /,
     *,
-    force: Annotated[bool, Parameter(negative="", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, Parameter(negative="", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write the weights of a pickle as safetensors, which cannot run code.
+    """Convert a pickle of weights to safetensors, which cannot run code.
 
-    The pickle is read by a process of its own that makes tensors of it and nothing else; where it asks for more, it is
-    refused, and what it asked for is named.
+    A separate process reads the pickle and builds tensors only. A pickle that needs anything else is refused.
     """
     target = file.with_suffix(".safetensors") if out is None else out
     if target.exists() and not force:
-        raise InputError(f"{target}: is there already; --force writes over it")
+        raise InputError(f"{target}: already exists; --force overwrites it")
     with busy(f"reading {file}"):
         import_torch()
         from unnoise.formats.unpickle import convert as converted

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from unnoise.cli.generate import model_card, names
-from unnoise.cli.model_options import ModelOptions
-from unnoise.cli.options import Shown, arguments, values
-from unnoise.cli.run_generation import OutputArguments, draw
+from unnoise.cli.model_options import EMBEDDED, ModelOptions
+from unnoise.cli.options import Shown, arguments, flatten, values
+from unnoise.cli.run_generation import DEFAULT_OUTPUT, OutputArguments, draw
 from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
 
 EXAMPLES = """Examples:
@@ -27,8 +27,8 @@ def app(tokens: Sequence[str]) -> App:
     """Make the command. tokens: of the command line; `--help-all` shows every option."""
     everything = "--help-all" in tokens
     shown = Shown(model_card(tokens), () if everything else HIDDEN)
-    sampling, edit = arguments(SamplingOptions, shown), arguments(EditOptions, shown, leave_out=("image",))
-    control, adapters = arguments(ControlOptions, shown), arguments(AdapterOptions, shown)
+    sampling, edit = arguments(SamplingOptions, shown)(), arguments(EditOptions, shown, leave_out=("image",))()
+    control, adapters = arguments(ControlOptions, shown)(), arguments(AdapterOptions, shown)()
     made = App(
         name="edit",
         help="Change an image.",
@@ -42,18 +42,16 @@ def app(tokens: Sequence[str]) -> App:
         prompt: Annotated[str, Parameter(help="What it shows afterwards.")] = "",
         /,
         *,
-        edit: Any = edit(),
-        sampling: Any = sampling(),
-        control: Any = control(),
-        adapters: Any = adapters(),
-        model: Annotated[ModelOptions, Parameter(name="*")] = ModelOptions(),
-        output: Annotated[OutputArguments, Parameter(name="*")] = OutputArguments(),
+        edit: Any = edit,
+        sampling: Any = sampling,
+        control: Any = control,
+        adapters: Any = adapters,
+        model: Annotated[ModelOptions, Parameter(name="*")] = EMBEDDED,
+        output: Annotated[OutputArguments, Parameter(name="*")] = DEFAULT_OUTPUT,
     ) -> None:
         """Change an image, and print where the new one is."""
         draw((prompt,), {"image": image, **values(sampling, edit, control, adapters)}, model, output)
 
-    flat = Parameter(name="*")
-    for name, kind in (("sampling", sampling), ("edit", edit), ("control", control), ("adapters", adapters)):
-        edit_image.__annotations__[name] = Annotated[kind, flat]
+    flatten(edit_image, sampling=sampling, edit=edit, control=control, adapters=adapters)
     made.default(edit_image)
     return made

@@ -1,4 +1,4 @@
-"""`unnoise export`: a model as a folder in the layout of diffusers."""
+"""`unnoise export`: a foreign model as a diffusers folder."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,16 +12,18 @@ from unnoise.embedded import find
 
 
 def export(
-    model: Annotated[str, Parameter(help="Single file or folder of another maker's model.")],
+    model: Annotated[str, Parameter(help="Single file or folder of a foreign model.")],
     out: Annotated[Path, Parameter(help="Folder to write.")],
     /,
     *,
-    parts: Annotated[str | None, Parameter(help="Folder that has what a single file lacks.")] = None,
-    predicts: Annotated[Literal["eps", "v"] | None, Parameter(help="What it answers with, if nothing says it.")] = None,
+    components: Annotated[str | None, Parameter(help="Folder with the components that a single file lacks.")] = None,
+    prediction_type: Annotated[
+        Literal["eps", "v"] | None, Parameter(help="Prediction type, if the files do not state it.")
+    ] = None,
 ) -> None:
-    """Write a model as a folder that diffusers opens, its weights as they are stored.
+    """Write a foreign model as a diffusers folder, with weights in their stored dtypes.
 
-    A model that was made here is refused, with the parts that diffusers has no class for.
+    A model of this program is refused: diffusers has no classes for its networks.
     """
     card = own_card(ModelOptions(model))
     with busy(f"writing {out}"):
@@ -30,5 +32,5 @@ def export(
 
         if card is not None:
             refuse(card)
-        exported(find(model), out, None if parts is None else Path(parts), predicts)
+        exported(find(model), out, None if components is None else Path(components), prediction_type)
     print(out)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from unnoise.card import Card
-from unnoise.cli.model_options import ModelOptions, own_card
-from unnoise.cli.options import LONG, Shown, arguments, values
-from unnoise.cli.run_generation import OutputArguments, draw
+from unnoise.cli.model_options import EMBEDDED, ModelOptions, own_card
+from unnoise.cli.options import LONG, Shown, arguments, flatten, values
+from unnoise.cli.run_generation import DEFAULT_OUTPUT, OutputArguments, draw
 from unnoise.errors import InputError
 from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
 from unnoise.sampling.registry import GRIDS, SAMPLERS, GridEntry, SamplerEntry
@@ -34,8 +34,8 @@ def app(tokens: Sequence[str]) -> App:
     """Make the command. tokens: of the command line; `--help-all` shows every option, `--model` decides defaults."""
     everything = "--help-all" in tokens
     shown = Shown(model_card(tokens), () if everything else LONG)
-    sampling, edit = arguments(SamplingOptions, shown), arguments(EditOptions, shown)
-    control, adapters = arguments(ControlOptions, shown), arguments(AdapterOptions, shown)
+    sampling, edit = arguments(SamplingOptions, shown)(), arguments(EditOptions, shown)()
+    control, adapters = arguments(ControlOptions, shown)(), arguments(AdapterOptions, shown)()
     made = App(
         name="generate",
         help="Draw images, videos or audio from words.",
@@ -50,20 +50,18 @@ def app(tokens: Sequence[str]) -> App:
         prompt: Annotated[str | None, Parameter(help="What to draw; '' is the unconditional model.")] = None,
         /,
         *,
-        sampling: Any = sampling(),
-        edit: Any = edit(),
-        control: Any = control(),
-        adapters: Any = adapters(),
+        sampling: Any = sampling,
+        edit: Any = edit,
+        control: Any = control,
+        adapters: Any = adapters,
         prompts: Annotated[str | None, Parameter(help="File with one prompt a line, in place of PROMPT.")] = None,
-        model: Annotated[ModelOptions, Parameter(name="*")] = ModelOptions(),
-        output: Annotated[OutputArguments, Parameter(name="*")] = OutputArguments(),
+        model: Annotated[ModelOptions, Parameter(name="*")] = EMBEDDED,
+        output: Annotated[OutputArguments, Parameter(name="*")] = DEFAULT_OUTPUT,
     ) -> None:
         """Draw samples, and print where they are."""
         draw(_prompts(prompt, prompts), values(sampling, edit, control, adapters), model, output)
 
-    flat = Parameter(name="*")
-    for name, kind in (("sampling", sampling), ("edit", edit), ("control", control), ("adapters", adapters)):
-        generate.__annotations__[name] = Annotated[kind, flat]
+    flatten(generate, sampling=sampling, edit=edit, control=control, adapters=adapters)
     made.default(generate)
     return made
 

@@ -1,4 +1,4 @@
-"""`unnoise lora`: train an adapter, merge, extract, resize, convert."""
+"""`unnoise lora`: train, merge, extract, resize and convert LoRA adapters."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from unnoise.cli.busy import busy
 from unnoise.cli.model_options import ModelOptions, load_model, own_card
 from unnoise.cli.options import lora_file
 from unnoise.cli.torch_import import import_torch
-from unnoise.cli.train import HERE, TrainOptions
+from unnoise.cli.train import DEFAULT, TrainOptions
 from unnoise.embedded import ADAPTERS, find
 from unnoise.formats.atomic import check_writable
 
@@ -23,12 +23,12 @@ EPILOGUE = """Examples:
   unnoise lora resize runs/ink/ink.safetensors --rank 8 -o ink-8.safetensors
   unnoise lora merge --lora runs/ink/ink.safetensors -o ink-emoji.safetensors"""
 
-HELP = "Train adapters of low rank, and change them."
+HELP = "Train, merge, extract, resize and convert LoRA adapters."
 app = App(name="lora", help=HELP, help_format="plaintext", help_epilogue=EPILOGUE)
-Out = Annotated[Path, Parameter(name=["--out", "-o"], help="File that is written.")]
+Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Output file.")]
 File = Annotated[str, Parameter(help="Name or file of an adapter.")]
 Rank = Annotated[int, Parameter(help="Rows of A, 1 to 1024.")]
-Layout = Annotated[Literal["peft", "kohya"], Parameter(help="Names of the tensors: of PEFT and diffusers, or kohya.")]
+Layout = Annotated[Literal["peft", "kohya"], Parameter(help="Tensor names of PEFT and diffusers, or of kohya.")]
 EMOJI = ModelOptions()
 
 
@@ -37,25 +37,25 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [lora], such as recipes/ink.toml.")],
     /,
     *,
-    run: Annotated[TrainOptions, Parameter(name="*")] = HERE,
+    options: Annotated[TrainOptions, Parameter(name="*")] = DEFAULT,
 ) -> None:
-    """Train an adapter from a recipe, and say where its file is."""
+    """Train the LoRA of a recipe, and print the path of its file."""
     import_torch()
     from unnoise.train.adapter_recipe import read_adapter_recipe
     from unnoise.train.lora import train_lora
 
-    plan = read_adapter_recipe(recipe)
-    run.through(plan.name, partial(train_lora, plan))
+    parsed = read_adapter_recipe(recipe)
+    options.run(parsed.name, partial(train_lora, parsed))
 
 
 @app.command
 def merge(
     *,
-    lora: Annotated[tuple[str, ...], Parameter(help="Adapter as FILE or FILE:WEIGHT; may be said several times.")],
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="File; of a model of another maker, a new folder.")],
+    lora: Annotated[tuple[str, ...], Parameter(help="Adapter, FILE or FILE:WEIGHT; may be repeated.")],
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Output file; a new folder for a foreign model.")],
     source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
-    """Add adapters to the weights of a model, and write the model: a run then costs what it does without them."""
+    """Add adapters to the weights of a model, and write the model."""
     check_writable(out)
     if own_card(source) is None:
         with busy(f"merging into {source.model}"):
@@ -72,22 +72,22 @@ def merge(
 
         adapters = [(read(path, pipeline), weight) for path, weight in map(lora_file, lora)]
         inject(pipeline, adapters)
-        said = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
-        card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": said})
+        merged = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
+        card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": merged})
         save(out, replace(pipeline, card=card))
     print(out)
 
 
 @app.command
 def extract(
-    tuned: Annotated[str, Parameter(help="Model whose difference from --model is written.")],
+    tuned: Annotated[str, Parameter(help="Fine-tuned model; its difference from --model is extracted.")],
     /,
     *,
     out: Out,
     rank: Rank = 16,
     source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
-    """Write as an adapter what makes one model of another."""
+    """Write the difference of two models as a LoRA."""
     check_writable(out)
     base = load_model(source)
     other = load_model(replace(source, model=tuned))
@@ -110,7 +110,7 @@ def resize(
     layout: Layout = "peft",
     source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
-    """Write the nearest adapter of another rank; of LoHa, LoKr and DoRA, the nearest LoRA."""
+    """Write the nearest LoRA of another rank, also of LoHa, LoKr and DoRA."""
     check_writable(out)
     pipeline = load_model(source)
     from unnoise.adapters.lora.rank import resized
@@ -132,7 +132,7 @@ def convert(
     layout: Layout = "peft",
     source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
-    """Write an adapter with the names of another layout; what it does stays the same."""
+    """Write an adapter with the tensor names of another layout."""
     check_writable(out)
     with busy(f"reading {source.model}"):
         import_torch()

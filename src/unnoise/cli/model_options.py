@@ -49,6 +49,9 @@ class ModelOptions:
     ] = None
 
 
+EMBEDDED: Final = ModelOptions()
+
+
 def own_card(options: ModelOptions) -> Card | None:
     """Read the card of a model of unnoise, None for a foreign one. Raises InputError where there is no such model."""
     path = find(options.model)

@@ -12,7 +12,8 @@ from unnoise.card import Card
 from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError
 from unnoise.generation.limits import LORA, check_number
-from unnoise.generation.options import OTHER_NAMES, SIDES, Option, described, home_of_options, split_weight
+from unnoise.generation.options import SIDES, Option, described, home_of_options, split_weight
+from unnoise.generation.other_names import OTHER_NAMES
 
 GROUPS: Final = ("basic", "guidance", "image input", "control", "adapters", "output", "advanced")
 HELP_GROUPS: Final = {name: Group(name.capitalize(), sort_key=place) for place, name in enumerate(GROUPS)}
@@ -62,6 +63,12 @@ def arguments(kind: Any, shown: Shown, leave_out: Sequence[str] = ()) -> Any:
         default: Any = False if option.kind == "flag" else () if option.kind == "lora" else None
         made.append((name, Annotated[value_type, parameter], default))
     return make_dataclass(f"{kind.__name__}Arguments", made, frozen=True, namespace={"__module__": __name__})
+
+
+def flatten(command: Any, **groups: Any) -> None:
+    """Let the parameters of a command take the options of groups, which are made while the program runs."""
+    for name, default in groups.items():
+        command.__annotations__[name] = Annotated[type(default), Parameter(name="*")]
 
 
 def _help(option: Option, card: Card | None) -> str:

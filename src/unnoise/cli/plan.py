@@ -29,13 +29,14 @@ PLANNED = (  # options of `generate` that decide memory or time
 )  # fmt: skip
 UNPLANNED = tuple(name for name in described(SamplingOptions) if name not in PLANNED)
 PlanArguments = arguments(SamplingOptions, Shown(), leave_out=UNPLANNED)
+DEFAULTS = PlanArguments()
 
 
 def plan(
     model: Annotated[str, Parameter(help="Name, .safetensors file, or folder in the layout of diffusers.")],
     /,
     *,
-    wanted: Annotated[Any, Parameter(name="*")] = PlanArguments(),
+    wanted: Annotated[Any, Parameter(name="*")] = DEFAULTS,
     components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
     prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="What the network predicts.")] = None,
     device: Annotated[str, Parameter(help="cpu, cuda, ...")] = "cpu",

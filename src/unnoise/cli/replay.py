@@ -1,7 +1,7 @@
 """`unnoise replay`: draw a sample again from the metadata in its file."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,6 +30,19 @@ class Inputs:
     partial: Annotated[bool, Parameter(negative="", help="Only some layers of the LoRA fitted.")] = False
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """How the model was loaded."""
+
+    components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None
+    prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="As it was drawn.")] = None
+    control: Annotated[str | None, Parameter(help="Control that was loaded.")] = None
+    ip_adapter: Annotated[str | None, Parameter(help="IP-Adapter that was loaded: FILE,FOLDER.")] = None
+
+
+NO_INPUTS, PLAIN = Inputs(), Loaded()
+
+
 def replay(
     file: Annotated[str, Parameter(help="File that `unnoise generate` or `unnoise edit` wrote.")],
     /,
@@ -38,11 +51,8 @@ def replay(
     model: Annotated[
         str | None, Parameter(name=["--model", "-m"], help="File or folder of a model that has no name.")
     ] = None,
-    inputs: Annotated[Inputs, Parameter(name="*")] = Inputs(),
-    components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
-    prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="As it was drawn.")] = None,
-    control: Annotated[str | None, Parameter(help="Control that was loaded.")] = None,
-    ip_adapter: Annotated[str | None, Parameter(help="IP-Adapter that was loaded: FILE,FOLDER.")] = None,
+    inputs: Annotated[Inputs, Parameter(name="*")] = NO_INPUTS,
+    loaded: Annotated[Loaded, Parameter(name="*")] = PLAIN,
     device: Annotated[str | None, Parameter(help="Another device than the metadata's; bits may differ.")] = None,
 ) -> None:
     """Draw a sample again: on the same machine and versions, equal to the byte."""
@@ -51,9 +61,7 @@ def replay(
     metadata = read_metadata(file)
     if metadata.model not in ZOO and model is None:
         raise InputError(f"{file}: drawn by {metadata.model!r}, which is not embedded; name its file with --model")
-    options = ModelOptions(
-        model or metadata.model, components, prediction_type, False, device or metadata.device, control, ip_adapter
-    )
+    options = ModelOptions(model or metadata.model, device=device or metadata.device, **asdict(loaded))
     _check_weights(metadata, options)
     path = places(out, [(metadata.prompt, metadata.seed, "")], _endings(metadata, file))[0][0]
     pipeline = load_model(options, metadata.dtype)

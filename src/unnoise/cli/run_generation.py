@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -63,6 +63,9 @@ class OutputArguments:
     ] = False
 
 
+DEFAULT_OUTPUT: Final = OutputArguments()
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Requests with the names of their samples. axes: of a sweep, else none."""
@@ -87,7 +90,9 @@ def draw(prompts: Sequence[str], values: Mapping[str, Any], model: ModelOptions,
     work = _work(prompts, values)
     card = own_card(model)
     if card is not None:
-        places(output.out, work.names)
+        from unnoise.generation.media.image import SUFFIXES
+
+        places(output.out, work.names, SUFFIXES)
         _preflight(work, card, model, output)
     pipeline = load_model(model, work.requests[0].sampling.dtype)
     from unnoise.generation.media.files import suffixes
@@ -165,7 +170,7 @@ def _write(samples: "Sequence[Sample]", files: Sequence[Path], sheet: Path | Non
     else:
         columns = work.requests[0].sampling.n if len(work.requests[0].prompts) > 1 else 0
         page = contact_sheet(
-            [preview(sample) for sample in samples],
+            [preview(sample.media) for sample in samples],
             _captions(samples),
             _title(samples),
             columns if columns > 1 else None,

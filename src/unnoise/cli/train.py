@@ -1,4 +1,4 @@
-"""`unnoise train`: a recipe becomes a model file, with progress, and goes on where it was stopped."""
+"""`unnoise train`: train the model of a recipe, with progress; a stopped run can be resumed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,26 +24,26 @@ EPILOGUE = """Examples:
   unnoise generate "a red heart" --model runs/emoji/emoji.safetensors
 
 The folder of a run holds the model, checkpoints, averages of the weights, a
-log with a JSON object a step, and sheets of samples. A run that was stopped
-goes on with --resume and ends with the same weights to the bit, on the same
+log with one JSON object a step, and contact sheets of samples. --resume
+continues a stopped run; it ends with the same weights to the bit, on the same
 machine, versions and number of threads. docs/training.md explains recipes."""
 
-STRICT = "Refuse pictures that cannot be read and what `unnoise check` warns of; else skip them and say it."
+STRICT = "Refuse unreadable images and recipes with warnings of `unnoise check`."
 
 app = App(help="Train a model from a recipe.", help_format="plaintext", help_epilogue=EPILOGUE)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """Where a training writes, whether it goes on, and on what it computes."""
+    """The folder and the device of a training."""
 
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME.")] = None
-    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of the folder.")] = False
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME by default.")] = None
+    resume: Annotated[bool, Parameter(negative="", help="Continue from the last checkpoint of the folder.")] = False
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
-    threads: Annotated[int | None, Parameter(help="CPU threads; all cores unless given.")] = None
+    threads: Annotated[int | None, Parameter(help="CPU threads; all cores by default.")] = None
 
-    def through(self, name: str, train: "Callable[[Path, torch.device, bool, ConsoleReport], Path]") -> None:
-        """Train with a bar, and say where the file is."""
+    def run(self, name: str, train: "Callable[[Path, torch.device, bool, ConsoleReport], Path]") -> None:
+        """Train with a progress bar, and print the path of the file."""
         import torch
 
         from unnoise.devices import known_device
@@ -56,7 +56,7 @@ class TrainOptions:
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-HERE = TrainOptions()
+DEFAULT = TrainOptions()
 
 
 @app.default
@@ -64,10 +64,10 @@ def train(
     recipe: Annotated[Path, Parameter(help="A TOML file such as recipes/emoji.toml.")],
     /,
     *,
-    run: Annotated[TrainOptions, Parameter(name="*")] = HERE,
+    options: Annotated[TrainOptions, Parameter(name="*")] = DEFAULT,
     strict: Annotated[bool, Parameter(negative="", help=STRICT)] = False,
 ) -> None:
-    """Train the model that a recipe describes, and say where its file is."""
+    """Train the model of a recipe, and print the path of its file."""
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
@@ -76,15 +76,15 @@ def train(
     from unnoise.train.recipe import read_recipe
     from unnoise.train.train_recipe import train_recipe
 
-    plan = read_recipe(recipe)
+    parsed = read_recipe(recipe)
     preflight([read(recipe)], strict, False, "UN5")
     if strict:
-        plan = replace(plan, data=replace(plan.data, strict=True))
-    run.through(plan.name, partial(train_recipe, plan))
+        parsed = replace(parsed, data=replace(parsed.data, strict=True))
+    options.run(parsed.name, partial(train_recipe, parsed))
 
 
 def progress_bar() -> "Bar":
-    """Make a bar on stderr that shows speed and loss."""
+    """Make a progress bar on stderr with loss and speed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -99,14 +99,14 @@ def progress_bar() -> "Bar":
 
 
 class ConsoleReport:
-    """Show the stages of a run: a bar each, and, where there is no terminal, a line every hundred steps."""
+    """Show a progress bar for each stage of a run, or, without a terminal, a line every hundred steps."""
 
     def __init__(self, bar: "Bar") -> None:
         self.bar = bar
 
-    def opened(self, source: "ImageDataset") -> None:
-        skipped = f", {source.skipped} skipped: they cannot be read" if source.skipped else ""
-        found = f"{source.name}: {len(source)} pictures of {len(source.members)} concepts"
+    def opened(self, dataset: "ImageDataset") -> None:
+        skipped = f", {dataset.skipped} unreadable images skipped" if dataset.skipped else ""
+        found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
         self.bar.console.print(found + skipped, highlight=False, soft_wrap=True)
 
     def stage(self, name: str, total: int) -> None:
@@ -114,7 +114,7 @@ class ConsoleReport:
         self.current = self.bar.add_task(name, total=total, note="")
 
     def step(self, progress: "Progress") -> None:
-        note = f"loss {progress.loss:.4f}  {progress.speed:.0f} images/s"
+        note = f"loss {progress.loss:.4f}  {progress.images_per_second:.0f} images/s"
         self.bar.update(self.current, completed=progress.step, note=note)
         if not self.bar.console.is_terminal and progress.step % 100 == 0:
             self.bar.console.print(f"{self.name} {progress.step}/{progress.steps}  {note}", highlight=False)

@@ -1,1 +1,1 @@
-"""Captioned pictures: where they come from (`emoji`, `folder`, `tars`), and how one is turned into many (`view`)."""
+"""Data sets of captioned images: `open` opens them, `shuffle` orders them, `view` varies an image and its caption."""

@@ -1,30 +1,31 @@
-"""What a data set is to the rest of the program: captions, concepts, and a way to read picture i."""
+"""A data set of images: captions, concepts, and a function that reads image i."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unnoise.errors import InputError
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+PixelArray = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Pictures with captions.
+    """Images with captions.
 
-    captions: for each picture its phrasings, the principal one first; concepts: what each picture is of, the unit that
-    training sees equally often; read(i) gives (H, W, 4) uint8, straight alpha; skipped: how many were left out.
+    Args:
+        name: `emoji`, or the path of the folder or tar.
+        captions: the phrasings of each image, the principal one first.
+        concepts: the subject of each image. Training draws every concept equally often.
+        read: i -> (H, W, 4) uint8, straight alpha.
+        skipped: the number of unreadable images that were left out.
     """
 
     name: str
     captions: tuple[tuple[str, ...], ...]
     concepts: tuple[str, ...]
-    read: Callable[[int], Pixels]
+    read: Callable[[int], PixelArray]
     skipped: int = 0
 
     def __len__(self) -> int:
@@ -32,7 +33,7 @@ class ImageDataset:
 
     @cached_property
     def members(self) -> tuple[tuple[int, ...], ...]:
-        """The pictures of each concept, concepts in alphabetical order."""
+        """The images of each concept, concepts in alphabetical order."""
         found: dict[str, list[int]] = {}
         for i, concept in enumerate(self.concepts):
             found.setdefault(concept, []).append(i)
@@ -42,24 +43,3 @@ class ImageDataset:
     def names(self) -> frozenset[str]:
         """Every phrasing of every caption."""
         return frozenset(name for phrasings in self.captions for name in phrasings)
-
-
-def open_source(name: str, size: int, strict: bool = False) -> ImageDataset:
-    """Open `emoji`, a folder of pictures, or a .tar file or folder of them, at size x size pixels.
-
-    Raises InputError where there is no such thing, nothing in it, or (strict) anything in it is unreadable.
-    """
-    if name == "emoji":
-        from unnoise.data.emoji import open_emoji
-
-        return open_emoji(size)
-    path = Path(name)
-    if not path.exists():
-        raise InputError(f"data.source {name!r}: 'emoji', or an existing folder of pictures or .tar files")
-    if path.suffix == ".tar" or any(path.glob("*.tar")):
-        from unnoise.data.tars import open_tars
-
-        return open_tars(path, size, strict)
-    from unnoise.data.folder import open_folder
-
-    return open_folder(path, size, strict)

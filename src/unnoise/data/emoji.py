@@ -1,4 +1,4 @@
-"""The embedded data set: 3,780 emoji at 64 x 64 with alpha, as `scripts/render_emoji.py` made them."""
+"""The embedded data set: 3,780 emoji at 64 x 64 with alpha, rendered by `scripts/render_emoji.py`."""
 
 import json
 from functools import cache
@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
-from unnoise.data.dataset import ImageDataset, Pixels
+from unnoise.data.dataset import ImageDataset, PixelArray
 from unnoise.errors import InputError
 
 SIZE = 64
@@ -20,8 +20,8 @@ def _records() -> list[dict[str, object]]:
 
 
 @cache
-def _pixels() -> Pixels:
-    """Cut the atlas: (N, 64, 64, 4)."""
+def _pixels() -> PixelArray:
+    """Cut the atlas into images: (N, 64, 64, 4)."""
     with (files("unnoise") / "zoo/emoji/pictures.webp").open("rb") as file:
         atlas = np.asarray(Image.open(file).convert("RGBA"))
     rows, columns = atlas.shape[0] // SIZE, atlas.shape[1] // SIZE

@@ -1,4 +1,4 @@
-"""Which picture is the n-th of a run: a function of the seed and n alone, so that a run resumes where it stopped."""
+"""The order of the images of a run: the n-th is a function of the seed and n alone, so that a run can resume."""
 
 from functools import lru_cache
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from unnoise.data.dataset import ImageDataset
 from unnoise.diffusion.noise import numbers
 
-ORDER, VARIANT, SAMPLE = 1, 2, 4  # the first coordinate of streams; 3 is view.VIEW, SAMPLE is what training draws
+ORDER, VARIANT, SAMPLE, DROPOUT = 1, 2, 4, 7  # first coordinates of random streams; the last two are of training
 
 
 @lru_cache(maxsize=2)
@@ -16,9 +16,9 @@ def _epoch(seed: int, epoch: int, count: int) -> np.ndarray[Any, np.dtype[np.int
     return numbers(seed, ORDER, epoch).permutation(count)
 
 
-def picture(source: ImageDataset, seed: int, n: int) -> int:
-    """Name the n-th picture to see: every concept once an epoch, in a new order, each time as one of its variants."""
-    members = source.members
+def nth_image(dataset: ImageDataset, seed: int, n: int) -> int:
+    """Return the index of the n-th image: each concept once an epoch, in a new order, as one of its variants."""
+    members = dataset.members
     epoch, place = divmod(n, len(members))
     concept = members[int(_epoch(seed, epoch, len(members))[place])]
     if len(concept) == 1:

@@ -1,4 +1,4 @@
-"""Webdataset tars: members that share a name up to the first dot are one sample, `0001.png` with `0001.txt`."""
+"""WebDataset tars: members with the same name up to the first dot are one sample, `0001.png` with `0001.txt`."""
 
 import io
 import json
@@ -8,26 +8,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.folder import CAPTION_FIELDS, ENDINGS, Item, checked
+from unnoise.data.folder import CAPTION_FIELDS, ENDINGS, Item, readable_dataset
 from unnoise.errors import InputError
 
 LONGEST = 65_536  # bytes of a caption file
 
 
 def open_tars(path: Path, size: int, strict: bool = False) -> ImageDataset:
-    """Open a .tar file or a folder of them, at size x size pixels.
+    """Open a .tar file or a folder of .tar files. Images are read in place; nothing is unpacked.
 
-    A sample's caption is its `.txt`, or `text` or `caption` of its `.json`. Nothing is unpacked: pictures are read in
-    place. Raises InputError where a tar is unreadable or a caption is missing; `strict` as in `open_folder`.
+    The caption of a sample is its `.txt`, or `text` or `caption` of its `.json`. size, strict: as for `open_folder`.
+
+    Raises:
+        InputError: a tar is unreadable, a caption is missing, or (strict) an image is unreadable.
     """
     tars = [path] if path.is_file() else sorted(path.glob("*.tar"))
     items = [item for tar in tars for item in _samples(tar)]
-    return checked(str(path), items, size, strict)
+    return readable_dataset(str(path), items, size, strict)
 
 
 def _samples(tar: Path) -> Iterator[Item]:
-    """List the samples of a tar in its order."""
-    pictures: dict[str, tarfile.TarInfo] = {}
+    """List the samples of a tar in file order."""
+    images: dict[str, tarfile.TarInfo] = {}
     captions: dict[str, str] = {}
     try:
         with tarfile.open(tar, "r:") as archive:
@@ -38,15 +40,15 @@ def _samples(tar: Path) -> Iterator[Item]:
                 if not member.isfile():
                     continue
                 if f".{ending.lower()}" in ENDINGS:
-                    pictures[key] = member
+                    images[key] = member
                 elif ending in ("txt", "json"):
                     captions[key] = _caption(archive, member)
     except (OSError, tarfile.TarError) as error:
         raise InputError(f"data.source {str(tar)!r}: cannot be read: {error}") from error
-    for key, member in pictures.items():
+    for key, member in images.items():
         if not captions.get(key):
             fields = " or ".join(CAPTION_FIELDS)
-            raise InputError(f"{tar}: {member.name!r} has no caption: a .txt, or a .json with {fields}")
+            raise InputError(f"{tar}: {member.name!r} has no caption: add a .txt, or a .json with {fields}")
         yield Item(f"{tar.name}:{member.name}", captions[key], _opener(tar, member))
 
 

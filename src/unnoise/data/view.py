@@ -1,6 +1,6 @@
-"""One picture as many: other backgrounds, places, sizes and hues, with a caption that says so.
+"""Data augmentation: variations of an image in background, position, size and hue, with a matching caption.
 
-A view is drawn from a stream of numbers, so view v of picture i is the same whenever and wherever it is asked for.
+Each view has a random stream of its own, so view v of image i is always the same.
 """
 
 import re
@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unnoise.data.dataset import ImageDataset, Pixels
+from unnoise.data.dataset import ImageDataset, PixelArray
 from unnoise.diffusion.noise import numbers
 
-VIEW = 3  # the first coordinate of the streams of this file
-PLAIN = "white"  # the background of a caption that names none
+VIEW = 3  # first coordinate of the random streams of this file
+PLAIN = "white"  # background where the caption names none
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),
     "black": (0, 0, 0),
@@ -37,10 +37,14 @@ PHRASES = ("{}", "{}", "{}", "a {}", "an emoji of {}", "{} emoji", "a picture of
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """How far a view may go from its picture; all zero leaves the picture on white, as it is.
+    """The strength of data augmentation; all zero leaves the image unchanged, on white.
 
-    background: chance of a named background; move: chance of a shift by up to `shift` (share of the side) and a scale
-    of 1 +- `scale`; hue: chance of a swapped colour word where the caption has one.
+    Args:
+        background: probability of a coloured background, named in the caption, 0 to 1.
+        move: probability of a shift and a change of size, 0 to 1.
+        shift: largest shift, as a share of the side.
+        scale: largest change of size, 1 +- scale.
+        hue: probability of another colour, 0 to 1, where the caption has a colour word, which changes with it.
     """
 
     background: float = 0.5
@@ -52,33 +56,30 @@ class Augment:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A drawn view: which picture, with which caption, and what is done to its pixels."""
+    """A variation of image `index`: its caption, and the changes to its pixels."""
 
-    picture: int
+    index: int
     caption: str
     background: str = PLAIN
-    place: tuple[float, float, float] = (0.0, 0.0, 1.0)  # right and down in shares of the side, and scale
-    turn: float = 0.0  # of the hue circle
+    place: tuple[float, float, float] = (0.0, 0.0, 1.0)  # right and down as shares of the side, and scale
+    hue_shift: float = 0.0  # as a share of the hue circle
 
 
 def held_out(name: str, background: str) -> bool:
-    """Tell the pairs that training never sees: 5 % of (name, named background), by a hash that stays the same.
-
-    A picture's principal name decides, whichever phrasing its caption uses.
-    """
+    """Return whether training leaves out a pair of principal name and background: 5 % of them, by a fixed hash."""
     total = sum(ord(letter) * (i + 1) for i, letter in enumerate(f"{name} on {background}"))
     return background != PLAIN and total % 20 == 0
 
 
-def drawn(source: ImageDataset, i: int, view: int, seed: int, augment: Augment) -> View:
-    """Draw view number `view` of picture i."""
+def random_view(dataset: ImageDataset, i: int, view: int, seed: int, augment: Augment) -> View:
+    """Return view number `view` of image i."""
     stream = numbers(seed, VIEW, i, view)
     chance = stream.random(6)
-    names = source.captions[i]
+    names = dataset.captions[i]
     name = names[0] if chance[0] < 0.7 else names[int(stream.integers(len(names)))]
-    turn = 0.0
+    hue_shift = 0.0
     if chance[1] < augment.hue:
-        name, turn = _swapped(name, stream, source)
+        name, hue_shift = _swap_colour(name, stream, dataset)
     caption = PHRASES[int(stream.integers(len(PHRASES)))].format(name)
     background = PLAIN
     if chance[2] < augment.background:
@@ -89,47 +90,47 @@ def drawn(source: ImageDataset, i: int, view: int, seed: int, augment: Augment) 
     if chance[3] < augment.move:
         right, down, scale = stream.uniform(-1, 1, 3) * (augment.shift, augment.shift, augment.scale)
         place = (float(right), float(down), 1 + float(scale))
-    return View(i, caption, background, place, turn)
+    return View(i, caption, background, place, hue_shift)
 
 
-def _swapped(name: str, stream: np.random.Generator, source: ImageDataset) -> tuple[str, float]:
-    """Swap the colour word of a name for another, unless that name is another picture's."""
+def _swap_colour(name: str, stream: np.random.Generator, dataset: ImageDataset) -> tuple[str, float]:
+    """Replace the colour word of a name, unless another image has that name; return the name and the hue shift."""
     found = re.search(rf"\b({'|'.join(HUES)})\b", name)
     if not found:
         return name, 0.0
     old, new = found[1], list(HUES)[int(stream.integers(len(HUES)))]
     other = name.replace(old, new, 1)
-    if other in source.names:
+    if other in dataset.names:
         return name, 0.0
     return other, HUES[new] - HUES[old]
 
 
-def _turned(pixels: Pixels, turn: float) -> Pixels:
-    """Turn the hue of every pixel by a share of the circle. pixels: (H, W, 4)."""
+def _shift_hue(pixels: PixelArray, hue_shift: float) -> PixelArray:
+    """Shift the hue of every pixel by a share of the hue circle. pixels: (H, W, 4)."""
     from PIL import Image
 
     hue, saturation, value = Image.fromarray(pixels[..., :3]).convert("HSV").split()
-    turned = Image.fromarray((np.asarray(hue).astype(np.int16) + round(turn * 256)).astype(np.uint8))
-    rgb = Image.merge("HSV", (turned, saturation, value)).convert("RGB")
+    shifted = Image.fromarray((np.asarray(hue).astype(np.int16) + round(hue_shift * 256)).astype(np.uint8))
+    rgb = Image.merge("HSV", (shifted, saturation, value)).convert("RGB")
     return np.concatenate([np.asarray(rgb), pixels[..., 3:]], axis=2)
 
 
-def pixels_of(source: ImageDataset, views: Sequence[View]) -> Tensor:
-    """Paint views as pictures: (B, 3, H, W) in [-1, 1]."""
-    raw = [source.read(view.picture) for view in views]
-    raw = [_turned(p, view.turn) if view.turn else p for p, view in zip(raw, views, strict=True)]
+def render_views(dataset: ImageDataset, views: Sequence[View]) -> Tensor:
+    """Compute the pixels of views: (B, 3, H, W) in [-1, 1]."""
+    raw = [dataset.read(view.index) for view in views]
+    raw = [_shift_hue(p, view.hue_shift) if view.hue_shift else p for p, view in zip(raw, views, strict=True)]
     rgba = torch.from_numpy(np.stack(raw)).permute(0, 3, 1, 2).float() / 255
     alpha = rgba[:, 3:]
     premultiplied = torch.cat([rgba[:, :3] * alpha, alpha], dim=1)
     moved = [k for k, view in enumerate(views) if view.place != (0.0, 0.0, 1.0)]
     if moved:
-        premultiplied[moved] = _moved(premultiplied[moved], [views[k].place for k in moved])
+        premultiplied[moved] = _move(premultiplied[moved], [views[k].place for k in moved])
     colours = torch.tensor([BACKGROUNDS[view.background] for view in views]).float()[:, :, None, None] / 255
     return (premultiplied[:, :3] + (1 - premultiplied[:, 3:]) * colours) * 2 - 1
 
 
-def _moved(x: Tensor, places: Sequence[tuple[float, float, float]]) -> Tensor:
-    """Shift and scale each picture, transparent where nothing comes from. x: (B, 4, H, W) premultiplied."""
+def _move(x: Tensor, places: Sequence[tuple[float, float, float]]) -> Tensor:
+    """Shift and scale each image; uncovered pixels become transparent. x: (B, 4, H, W) premultiplied."""
     maps = torch.tensor(
         [[[1 / s, 0, -2 * right / s], [0, 1 / s, -2 * down / s]] for right, down, s in places], dtype=x.dtype
     )

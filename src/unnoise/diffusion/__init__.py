@@ -1,1 +1,1 @@
-"""Floor 1: a torch network becomes a denoiser in the unit frame; noise, guidance, losses and the loop."""
+"""Floor 1: torch networks as denoisers in the unit frame; guidance, noise, losses and the sampling loop."""

@@ -1,4 +1,4 @@
-"""What a network gets beside x and sigma: text, labels, images, the scales of controls and adapters."""
+"""The conditioning of a network: text, labels, images, the scales of ControlNets and adapters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -12,19 +12,19 @@ from unnoise.errors import InputError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditioning:
-    """What a network gets beside x and sigma, one row for each row of x. A field that the network does not use is None.
+    """The inputs of a network besides x and sigma, one row for each row of x. A field that is not used is None.
 
-    With every field None, the length is 0 and it fits any batch.
+    With every field None the length is 0, which fits any batch.
 
     Args:
         tokens: (B, L, C), features of the prompt.
         mask: (B, L) bool, True for a real token, False for padding.
         vector: (B, C), pooled features.
-        label: (B,) int64, a class.
+        label: (B,) int64, the number of a class.
         distilled_guidance: (B,), the guidance scale that a distilled network takes as an input.
         image: (B, c, *d), extra input channels, on the cells of x.
-        control_image: (B, c, *D), the image of a control, in pixels.
-        control_scale: (B,), the weight of the control, 1 as trained.
+        control_image: (B, c, *D), the image of a ControlNet, in pixels.
+        control_scale: (B,), the weight of the ControlNet, 1 as trained.
         ip_adapter_tokens: (B, L, C), features of the image of an IP-Adapter.
         ip_adapter_scale: (B,), the weight of the IP-Adapter, 1 as trained.
         adapter_scales: (B, K), the weight of each of K LoRA adapters.
@@ -45,25 +45,26 @@ class Conditioning:
     def __post_init__(self) -> None:
         sizes = {name: len(value) for name, value in self.given().items()}
         if len(set(sizes.values())) > 1:
-            raise InputError(f"cond: rows differ: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
+            counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise InputError(f"cond: fields with {counts} rows; all must have the same number")
         if self.mask is not None and (self.tokens is None or self.mask.shape != self.tokens.shape[:2]):
-            raise InputError(f"mask {tuple(self.mask.shape)}: (B, L) of tokens: (B, L, C)")
+            raise InputError(f"mask {tuple(self.mask.shape)}: must be (B, L) of tokens: (B, L, C)")
 
     def __len__(self) -> int:
         return next((len(value) for value in self.given().values()), 0)
 
     def given(self) -> dict[str, Tensor]:
-        """Name the fields that are not None."""
+        """Return the fields that are not None, by name."""
         every = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: value for name, value in every if value is not None}
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> "Conditioning":
-        """Pick rows, also repeatedly: rows([0] * 4) makes a batch of four from the first."""
+        """Return the rows at an index, which may repeat: rows([0] * 4) is a batch of four times the first."""
         pick = index if isinstance(index, Tensor | slice) else list(index)
         return Conditioning(**{name: value[pick] for name, value in self.given().items()})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Conditioning":
-        """Move to a device; dtype acts on floating numbers only."""
+        """Move to a device and a dtype; dtype applies to floating-point fields only."""
         return Conditioning(
             **{
                 name: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
@@ -73,24 +74,24 @@ class Conditioning:
 
 
 def collate(conds: Sequence[Conditioning]) -> Conditioning:
-    """Stack the rows of several conds; tokens are padded with zeros to the longest, with a mask that says so.
+    """Concatenate the rows of several conditionings. Tokens are padded with zeros to the longest, and masked.
 
-    Raises InputError where a field is given in one cond and missing in another, or its widths differ.
+    Raises InputError where a field is None in one and not in another, or its widths differ.
     """
     names = {frozenset(cond.given()) - {"mask"} for cond in conds}
     if len(names) > 1:
-        raise InputError(f"cond: all or none of a batch have {', '.join(sorted(frozenset.union(*names)))}")
+        raise InputError(f"cond: all or none of a batch must have {', '.join(sorted(frozenset.union(*names)))}")
     if "tokens" in next(iter(names), frozenset()):
         conds = _padded(conds)
     parts = [cond.given() for cond in conds]
     try:
         return Conditioning(**{name: torch.cat([part[name] for part in parts]) for name in chain(*parts[:1])})
     except RuntimeError as error:
-        raise InputError(f"cond: widths differ within a batch ({error})") from error
+        raise InputError(f"cond: widths differ within a batch, and must be the same ({error})") from error
 
 
 def _padded(conds: Sequence[Conditioning]) -> list[Conditioning]:
-    """Bring tokens to one length and give all a mask, unless all have one length and none has a mask."""
+    """Pad tokens to one length and add masks, unless all have one length and none has a mask."""
     tokens = [cond.tokens for cond in conds if cond.tokens is not None]
     lengths = {part.shape[1] for part in tokens}
     if len(lengths) == 1 and all(cond.mask is None for cond in conds):

@@ -1,6 +1,5 @@
-"""The noise levels of a run on a process: where a strength starts, what a named schedule needs of the model."""
+"""The noise levels of a run on a process: the first level of a strength, and named schedules for a model."""
 
-from math import inf, sqrt
 from typing import Any
 
 import torch
@@ -8,12 +7,13 @@ import torch
 from unnoise.diffusion.process import VP, Process, Table
 from unnoise.errors import InputError
 from unnoise.sampling import registry
+from unnoise.sampling.noise_schedules import levels_of
 
 
 def start_level(strength: float | None, process: Process) -> float:
-    """Return the level at which a request starts: the noisiest, or the level at a share of the process's clock.
+    """Return the first level of a run: sigma_max, or the level at a share of the process's time, its `strength`.
 
-    So a strength means the same noise with every sampler and number of steps.
+    So a strength is the same noise level with every sampler and number of steps.
 
     Raises:
         InputError: there is no noise at that level.
@@ -38,28 +38,28 @@ def named_schedule(
         steps: number of steps.
         process: of the model.
         sigma_max: the first level, where it is below the process's.
-        own: options that the model sets, such as its shift; a schedule without such an option ignores it.
+        own: options that the model sets, such as its shift; schedules without such an option ignore it.
 
     Raises:
         InputError: the schedule does not fit the process.
     """
     top = process.sigma_max if sigma_max is None else sigma_max
     options: dict[str, Any] = {}
-    wanted = registry.GRIDS[registry.known("schedule", name, registry.GRIDS)].options
-    if "sigma_at" in wanted:
+    allowed = registry.GRIDS[registry.known("schedule", name, registry.GRIDS)].options
+    if "sigma_at" in allowed:
         ends = process.time(torch.tensor([top, process.sigma_min], dtype=torch.float64)).tolist()
         options = {"first": ends[0], "last": ends[1]}
         options["sigma_at"] = lambda time: process.sigma(torch.tensor(time, dtype=torch.float64)).item()
-    options |= {option: value for option, value in own.items() if option in wanted}
-    if "table" in wanted:
+    options |= {option: value for option, value in own.items() if option in allowed}
+    if "table" in allowed:
         if not isinstance(process, VP | Table):
             raise InputError(
                 f"schedule {name!r}: strides through a table of levels, which {type(process).__name__} does not have; "
-                f"'uniform' and 'beta' take any clock, 'flow' and 'angle' any range"
+                f"'uniform' and 'beta' take any process, 'flow' and 'angle' any range"
             )
         if top != process.sigma_max:
             raise InputError(
                 f"schedule {name!r}: strides through the whole table, so it takes no strength; use 'uniform'"
             )
-        options = {"table": [sqrt((1 - a) / a) if a else inf for a in process.table()]}
+        options = {"table": levels_of(process.table())}
     return registry.grid(name, steps, top, process.sigma_min, **options)

@@ -1,4 +1,4 @@
-"""The loop that asks a denoiser what a sampler wants to know. Whether gradients are kept is up to the caller."""
+"""The sampling loop: call the denoiser, advance the sampler, repeat. The caller decides about gradients."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,13 +19,13 @@ def run(
     state: State[Tensor],
     draw: Draw,
     seeds: Sequence[int],
-    watch: LoopCallback | None = None,
+    callback: LoopCallback | None = None,
 ) -> Tensor:
     """Advance a state to its end and return x: (B, *d). The state may be new, or one that was paused.
 
-    seeds: one for each row. Noise is drawn for each query, only for a sampler that wants it. watch(state, x0) is
-    called after each query with the state that asked and the answer, for progress and previews.
-    Raises NonFiniteError at the first answer with NaN or infinity, and InputError unless seeds fit the rows.
+    seeds: one for each row. Noise is drawn for each query of a stochastic sampler. callback(state, x0) is called after
+    each query with the state and the prediction at it, for progress and previews.
+    Raises NonFiniteError at the first prediction with NaN or infinity, and InputError unless seeds fit the rows.
     """
     if len(seeds) != len(state.x):
         raise InputError(f"{len(seeds)} seeds: one for each of the {len(state.x)} rows")
@@ -36,15 +36,15 @@ def run(
                 f"step {state.i} of {len(state.grid) - 1}, sigma {state.level:g}, dtype {x0.dtype}: "
                 f"NaN or infinity in the samples of seeds {_broken(x0, seeds)}"
             )
-        if watch is not None:
-            watch(state, x0)
+        if callback is not None:
+            callback(state, x0)
         noise = draw(tuple(seeds), query(sampler, state), state.x) if sampler.stochastic else None
         state = sampler.advance(state, x0, noise)
     return state.x
 
 
 def levels(state: State[Tensor]) -> Tensor:
-    """Give the level of a state to each of its rows: (B,), in float32 at least."""
+    """Return the level of a state for each of its rows: (B,), in float32 at least."""
     dtype = torch.promote_types(state.x.dtype, torch.float32)
     return torch.full((len(state.x),), state.level, dtype=dtype, device=state.x.device)
 

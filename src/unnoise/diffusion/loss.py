@@ -1,7 +1,7 @@
-"""Training: at which levels, and with which weight.
+"""The training loss: distributions of levels, and loss weighting.
 
-One prediction has in kind k an error of ratio(own, k) times that in the net's own kind. So a weighting is
-a factor on the error of the net's own answer, and no huge weight ever meets a tiny error of x0.
+In kind k the error of a prediction is ratio(own, k) times the error in the net's own kind. So a weighting is a factor
+on the error of the net's own output, and no large weight is multiplied by a tiny error of x0.
 """
 
 from collections.abc import Callable
@@ -13,18 +13,19 @@ from torch import Tensor
 
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.prediction import Kind, mix, ratio, target
+from unnoise.diffusion.prediction import mix, ratio, target
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError, nearest
+from unnoise.sampling.kinds import Kind
 
 MIN_SNR_GAMMA: Final = 5.0  # Hang et al. 2023, section 3.4
 
 
 def sigma_lognormal(u: Tensor, mean: float, std: float) -> Tensor:
-    """Turn uniform numbers into levels with ln sigma ~ N(mean, std^2). u: any shape, in [0, 1].
+    """Map uniform numbers to levels with ln sigma ~ N(mean, std^2). u: any shape, in [0, 1].
 
-    The same as a logit-normal time of a flow, since ln sigma = logit t. Numbers at the ends are moved inside
-    by half the resolution of their dtype, so that sigma is in (0, inf).
+    This is a logit-normal time of a flow, since ln sigma = logit t. u is clamped away from 0 and 1 by half the
+    resolution of its dtype, so that sigma is in (0, inf).
     Source: Karras et al. 2022, table 1 (mean -1.2, std 1.2); Esser et al. 2024 (SD3), eq. 19 (mean 0, std 1).
     """
     edge = torch.finfo(u.dtype).eps / 2
@@ -32,7 +33,7 @@ def sigma_lognormal(u: Tensor, mean: float, std: float) -> Tensor:
 
 
 def sigma_uniform(u: Tensor, process: Process) -> Tensor:
-    """Turn uniform numbers into levels that are uniform in the time of a process. u: any shape, in [0, 1]."""
+    """Map uniform numbers to levels that are uniform in the time of a process. u: any shape, in [0, 1]."""
     ends = process.time(u.new_tensor([process.sigma_min, process.sigma_max]))
     return process.sigma(torch.lerp(ends[0], ends[1], u))
 
@@ -57,24 +58,34 @@ WEIGHTS: Final[dict[str, Callable[[Kind, Tensor], Tensor]]] = {
 
 
 def factor(weighting: str, own: Kind, sigma: Tensor) -> Tensor:
-    """Give what multiplies the error of a net of kind own before it is squared. sigma: (B,) -> (B,).
+    """Return the factor on the error of a net of kind own before it is squared. sigma: (B,) -> (B,).
 
-    factor(weighting, "x0", sigma)^2 is the weight that papers give. Raises InputError for an unknown weighting.
+    factor(weighting, "x0", sigma)^2 is the weight in papers. Raises InputError for an unknown weighting.
     """
     if weighting not in WEIGHTS:
         raise InputError(f"weighting {weighting!r}: {nearest(weighting, WEIGHTS)}")
     return WEIGHTS[weighting](own, sigma)
 
 
-def loss(model: Denoiser, x0: Tensor, noise: Tensor, sigma: Tensor, cond: Conditioning, weighting: str) -> Tensor:
-    """Give the weighted squared error of each sample, a mean over its elements: (B,), in the precision of x0.
+def loss(denoiser: Denoiser, x0: Tensor, noise: Tensor, sigma: Tensor, cond: Conditioning, weighting: str) -> Tensor:
+    """Return the weighted squared error of each sample.
 
-    x0, noise: (B, *d); sigma: (B,). Finite for every sigma in [0, inf] where the net predicts v or flow.
-    Raises InputError for an unknown weighting, and when noise has not the shape of x0.
+    Args:
+        denoiser: the network to train.
+        x0, noise: (B, *d).
+        sigma: (B,) in [0, inf]; the loss is finite at every level where the net predicts v or flow.
+        cond: B rows.
+        weighting: a name in WEIGHTS.
+
+    Returns:
+        (B,), the mean over the elements of each sample, in the precision of x0.
+
+    Raises:
+        InputError: the weighting is unknown, or noise has another shape than x0.
     """
     if noise.shape != x0.shape:
-        raise InputError(f"noise {tuple(noise.shape)}: the shape of x0, {tuple(x0.shape)}")
-    gain = factor(weighting, model.kind, sigma)
-    right = target(model.kind, x0, noise, sigma)
-    out = model.predict(mix(x0, noise, sigma), sigma, cond)
+        raise InputError(f"noise {tuple(noise.shape)}: must have the shape of x0, {tuple(x0.shape)}")
+    gain = factor(weighting, denoiser.kind, sigma)
+    right = target(denoiser.kind, x0, noise, sigma)
+    out = denoiser.predict(mix(x0, noise, sigma), sigma, cond)
     return gain.square() * (out.to(right.dtype) - right).square().flatten(1).mean(1)

@@ -2,7 +2,7 @@
 
     kind   out                        x0 from out                            error of x0 / error of out
     x0     x0                         out                                    1
-    eps    eps                        x*sqrt(1 + sigma^2) - sigma*out        sigma (no answer at sigma = inf)
+    eps    eps                        x*sqrt(1 + sigma^2) - sigma*out        sigma (undefined at sigma = inf)
     v      signal*eps - spread*x0     signal*x - spread*out                  spread
     flow   eps - x0                   (x - spread*out) / (signal + spread)   spread / (signal + spread)
 
@@ -10,24 +10,20 @@
 Source: Salimans & Ho 2022, section 4 (v); Lipman et al. 2023, eq. 23 (flow); Karras et al. 2022, table 1.
 """
 
-from typing import Final, Literal, get_args
-
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError, nearest
-
-Kind = Literal["x0", "eps", "v", "flow"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+from unnoise.sampling.kinds import KINDS, Kind
 
 
 def signal(sigma: Tensor) -> Tensor:
-    """Give the share of x0 in x: 1 / sqrt(1 + sigma^2), 1 at 0 and 0 at inf. sigma: any shape."""
+    """Return the coefficient of x0 in x: 1 / sqrt(1 + sigma^2), 1 at 0 and 0 at inf. sigma: any shape."""
     return torch.hypot(torch.ones_like(sigma), sigma).reciprocal()
 
 
 def spread(sigma: Tensor) -> Tensor:
-    """Give the share of noise in x: 1 / sqrt(1 + 1/sigma^2), 0 at 0 and 1 at inf. sigma: any shape."""
+    """Return the coefficient of noise in x: 1 / sqrt(1 + 1/sigma^2), 0 at 0 and 1 at inf. sigma: any shape."""
     return torch.hypot(torch.ones_like(sigma), sigma.reciprocal()).reciprocal()
 
 
@@ -37,14 +33,14 @@ def expand(v: Tensor, like: Tensor) -> Tensor:
 
 
 def mix(x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Corrupt: signal*x0 + spread*noise. x0, noise: (B, *d); sigma: (B,) in [0, inf]."""
+    """Add noise: signal*x0 + spread*noise. x0, noise: (B, *d); sigma: (B,) in [0, inf]."""
     return expand(signal(sigma), x0) * x0 + expand(spread(sigma), x0) * noise
 
 
 def to_x0(kind: Kind, out: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
-    """Turn a prediction into x0. out, x: (B, *d); sigma: (B,) in [0, inf]; x in the unit frame.
+    """Convert a prediction to x0. out, x: (B, *d); sigma: (B,) in [0, inf]; x in the unit frame.
 
-    Raises InputError for an unknown kind, and for `eps` at sigma = inf, where eps tells nothing of x0.
+    Raises InputError for an unknown kind, and for `eps` at sigma = inf, where eps does not determine x0.
     """
     known_kind(kind)
     out = out.to(x.dtype)
@@ -52,7 +48,7 @@ def to_x0(kind: Kind, out: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
         return out
     if kind == "eps":
         if torch.isinf(sigma).any():
-            raise InputError("sigma inf: kind 'eps' cannot answer from pure noise; start at a finite sigma")
+            raise InputError("sigma inf: kind 'eps' does not determine x0 there; start at a finite sigma")
         return expand(signal(sigma).reciprocal(), x) * x - expand(sigma, x) * out
     s, p = signal(sigma), spread(sigma)
     if kind == "v":
@@ -61,10 +57,10 @@ def to_x0(kind: Kind, out: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def from_x0(kind: Kind, x0: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
-    """Say what a net of this kind answers when it means x0. x0, x: (B, *d); sigma: (B,) in (0, inf].
+    """Convert x0 to a prediction of this kind. x0, x: (B, *d); sigma: (B,) in (0, inf].
 
     The inverse of to_x0. Raises InputError for an unknown kind, and at sigma = 0 for every kind but `x0`: there
-    x is x0 whatever the noise was, and eps, v and flow are not determined (`target`, given the noise, is).
+    x is x0 whatever the noise was, and eps, v and flow are not determined (`target` needs the noise and is).
     """
     known_kind(kind)
     if kind == "x0":
@@ -80,7 +76,7 @@ def from_x0(kind: Kind, x0: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def target(kind: Kind, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Give the right answer of a net of this kind. x0, noise: (B, *d); sigma: (B,) in [0, inf].
+    """Return the training target of a net of this kind. x0, noise: (B, *d); sigma: (B,) in [0, inf].
 
     Raises InputError for an unknown kind.
     """
@@ -95,9 +91,9 @@ def target(kind: Kind, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
 
 
 def ratio(own: Kind, other: Kind, sigma: Tensor) -> Tensor:
-    """Give |error in kind other| / |error in kind own| of one prediction. sigma: (B,) in [0, inf] -> (B,).
+    """Return |error in kind other| / |error in kind own| of one prediction. sigma: (B,) in [0, inf] -> (B,).
 
-    Finite for own `v` and `flow` everywhere; 0 or inf where a kind is blind (x0 at 0, eps at inf).
+    Finite for own `v` and `flow` everywhere; 0 or inf where a kind is degenerate (x0 at 0, eps at inf).
     """
     if own == other:
         return torch.ones_like(sigma)
@@ -111,7 +107,7 @@ def known_kind(kind: str) -> None:
 
 
 def _reach(kind: Kind, sigma: Tensor) -> Tensor:
-    """Give |error of x0| / |error of out| / spread, which is finite for v and flow at every sigma."""
+    """Return |error of x0| / |error of out| / spread, which is finite for v and flow at every sigma."""
     if kind == "x0":
         return spread(sigma).reciprocal()
     if kind == "eps":

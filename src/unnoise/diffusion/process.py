@@ -1,8 +1,7 @@
-"""The native clock of a network: how it numbers the levels of noise, and in which frame it wants to see x.
+"""Forward processes: the native time of a network and the scales of its input.
 
-A process says x_t = a(time)*x0 + b(time)*eps with sigma = b/a. Everything else in the program speaks sigma;
-`time` is used only here and in model.py. `time(sigma)` is finite for every sigma in [0, inf]: beyond the ends
-of a clock that has ends (`sigma_min`, `sigma_max`) it stays at the end.
+A process is x_t = a(time)*x0 + b(time)*eps with sigma = b/a. All other code uses sigma; `time` is used only here and
+in denoiser.py. `time(sigma)` is finite for every sigma in [0, inf]: outside of sigma_min and sigma_max it is clamped.
 """
 
 from dataclasses import dataclass
@@ -14,39 +13,47 @@ from typing import Any, ClassVar, Final, Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from unnoise.diffusion import noise_schedules as ladder
+from unnoise.diffusion.level_table import LevelTable
 from unnoise.diffusion.prediction import signal, spread
 from unnoise.errors import InputError, nearest
+from unnoise.sampling import noise_schedules
 
 Schedule = Literal["linear", "scaled-linear", "sigmoid-beta", "cosine", "sigmoid", "laplace", "exponential"]
 SCHEDULES: Final[tuple[Schedule, ...]] = get_args(Schedule)
 
 
 class Process(Protocol):
-    """The forward corruption that a net was trained on; every field is a plain JSON value."""
+    """The forward process that a net was trained on; every field is a plain JSON value."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def sigma_min(self) -> float:
-        """The lowest level of the clock, in [0, inf)."""
+        """The lowest level of the process, in [0, inf)."""
 
     @property
     def sigma_max(self) -> float:
-        """The highest level of the clock, in (0, inf]."""
+        """The highest level of the process, in (0, inf]."""
 
     def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Give (a, b) of x_t = a*x0 + b*eps. time: any shape."""
+        """Return (a, b) of x_t = a*x0 + b*eps. time: any shape."""
 
     def sigma(self, time: Tensor) -> Tensor:
-        """Give b/a. time: any shape."""
+        """Return b/a. time: any shape."""
 
     def time(self, sigma: Tensor) -> Tensor:
-        """Give the clock at a level, finite also at inf. sigma: any shape, in [0, inf]."""
+        """Return the native time of a level, finite also at inf. sigma: any shape, in [0, inf]."""
 
 
 def share(process: Process, sigma: Tensor) -> Tensor:
-    """Say how far a level is on a clock, as a strength counts: 0 at its clean end, 1 at its noisiest. sigma: (B,)."""
+    """Return the position of a level in native time, which is the `strength` of img2img.
+
+    Args:
+        sigma: (B,).
+
+    Returns:
+        (B,), 0 at sigma_min, 1 at sigma_max.
+    """
     ends = torch.tensor([process.sigma_min, process.sigma_max], dtype=torch.float64, device=sigma.device)
     low, high = process.time(ends).tolist()
     return (process.time(sigma) - low) / (high - low)
@@ -54,11 +61,15 @@ def share(process: Process, sigma: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Straight lines between data and noise: a = 1 - t, b = t with t = shift*time / (1 + (shift - 1)*time).
+    """Flow matching: a = 1 - t, b = t with t = shift*time / (1 + (shift - 1)*time), so sigma = shift*time/(1 - time).
 
-    So sigma = shift * time / (1 - time). time in [0, 1], shift > 0. The shift relabels the clock of the net:
-    SD3 and FLUX, which tell their nets t itself, are Flow() with a shifted grid, not Flow(shift=3). Training
-    with a shift draws levels uniform in the time of Flow(shift), whatever the clock. A shift given as mu is e^mu.
+    The shift changes the time that the net gets. The nets of SD3 and FLUX get t itself, so they are Flow() with a
+    shifted schedule, not Flow(shift=3). Training with a shift draws levels uniform in the time of Flow(shift). A shift
+    given as mu is e^mu.
+
+    Args:
+        shift: above 0.
+
     Source: Lipman et al. 2023, eq. 20 (sigma_min = 0); Esser et al. 2024 (SD3), eq. 23 (shift).
     """
 
@@ -88,9 +99,12 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class EDM:
-    """The unit frame itself, with the clock ln(sigma * sigma_data) / 4: EDM's c_in*x is x of the unit frame.
+    """EDM: the unit frame itself, with time = ln(sigma * sigma_data) / 4. EDM's c_in*x is x of the unit frame.
 
-    sigma_min, sigma_max: levels of the unit frame, which are EDM's divided by sigma_data.
+    Args:
+        sigma_data: deviation of the data in EDM's frame.
+        sigma_min, sigma_max: levels of the unit frame, which are EDM's divided by sigma_data.
+
     Source: Karras et al. 2022, table 1 (c_in, c_noise; sigma in [0.002, 80]).
     """
 
@@ -115,9 +129,9 @@ class EDM:
 
 @dataclass(frozen=True, slots=True)
 class VE:
-    """Noise is added and data never shrinks: a = 1, b = sigma, time = ln(sigma / 2).
+    """Variance exploding: a = 1, b = sigma, time = ln(sigma / 2).
 
-    Levels that are uniform in time are the log-linear schedule, of smalldiffusion between 0.02 and 10.
+    Levels uniform in time are the log-linear schedule, in smalldiffusion between 0.02 and 10.
     Source: Song et al. 2021, section 3.4; Karras et al. 2022, table 1 (c_noise; sigma in [0.02, 100]).
     """
 
@@ -139,9 +153,11 @@ class VE:
 
 @dataclass(frozen=True, slots=True)
 class Angle:
-    """A quarter turn from data to noise: a = cos(pi*time/2), b = sin(pi*time/2), so that time = 2*atan(sigma)/pi.
+    """The cosine process in its angle: a = cos(pi*time/2), b = sin(pi*time/2), so that time = 2*atan(sigma)/pi.
 
-    sigma_min, sigma_max: the levels that are asked, in (0, inf).
+    Args:
+        sigma_min, sigma_max: the range of levels, in (0, inf).
+
     Source: Salimans & Ho 2022, section 4 (the cosine schedule in its angle); Evans et al. 2024 (Stable Audio Open).
     """
 
@@ -162,7 +178,7 @@ class Angle:
 
 
 class _Discrete:
-    """What VP and Table share: a ladder made once from what `table` returns."""
+    """The common part of VP and Table: levels interpolated in the table that `table` returns."""
 
     __slots__ = ()
 
@@ -171,36 +187,42 @@ class _Discrete:
 
     @property
     def sigma_min(self) -> float:
-        return _ladder(self).sigma_min
+        return _levels(self).sigma_min
 
     @property
     def sigma_max(self) -> float:
-        return _ladder(self).sigma_max
+        return _levels(self).sigma_max
 
     def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
         sigma = self.sigma(time)
         return signal(sigma), spread(sigma)
 
     def sigma(self, time: Tensor) -> Tensor:
-        return _ladder(self).sigma(time)
+        return _levels(self).sigma(time)
 
     def time(self, sigma: Tensor) -> Tensor:
-        return _ladder(self).time(sigma)
+        return _levels(self).time(sigma)
 
 
 @lru_cache(maxsize=32)
-def _ladder(process: _Discrete) -> ladder.Ladder:
-    return ladder.Ladder(process.table())
+def _levels(process: _Discrete) -> LevelTable:
+    return LevelTable(process.table())
 
 
 @dataclass(frozen=True, slots=True)
 class VP(_Discrete):
-    """Discrete variance-preserving steps: a^2 = product of (1 - beta), b^2 = 1 - a^2, time in [0, steps - 1].
+    """Discrete variance-preserving (VP) steps: a^2 = product of (1 - beta), b^2 = 1 - a^2.
 
-    Times between two steps are legal, see ladder.py, which gives each schedule and its source. `linear`,
-    `scaled-linear` and `sigmoid-beta` (diffusers' and smalldiffusion's `sigmoid`) space betas from beta_start to
-    beta_end, which are BETAS[schedule] unless given. `cosine`, `sigmoid` (lucidrains'), `laplace` and `exponential`
-    draw the curve of a^2 and have no betas to set. With zero_snr the last step is pure noise, sigma = inf.
+    time is in [0, steps - 1]; times between two steps are interpolated, see level_table.py.
+
+    Args:
+        schedule: the noise schedule, see sampling/noise_schedules.py for the sources. `sigmoid-beta` is `sigmoid` of
+            diffusers and smalldiffusion, `sigmoid` that of lucidrains.
+        steps: number of steps, from 2 up.
+        beta_start, beta_end: the ends of `linear`, `scaled-linear` and `sigmoid-beta`, in (0, 1); None is
+            BETAS[schedule]. The other schedules define a^2 and take no betas.
+        zero_snr: rescale to zero terminal SNR, so that the last step is pure noise, sigma = inf.
+
     Source: Ho et al. 2020; Lin et al. 2023 (zero_snr).
     """
 
@@ -223,31 +245,32 @@ class VP(_Discrete):
             raise InputError(f"steps {self.steps}: at least 2")
         ends = {"beta_start": self.beta_start, "beta_end": self.beta_end}
         given = {name: beta for name, beta in ends.items() if beta is not None}
-        if given and self.schedule in ladder.CURVES:
-            raise InputError(f"{', '.join(given)}: the {self.schedule} schedule has no betas to set; leave them out")
+        if given and self.schedule in noise_schedules.CURVES:
+            raise InputError(f"{', '.join(given)}: the {self.schedule} schedule has no betas; leave them out")
         for name, beta in given.items():
             if not 0 < beta < 1:
                 raise InputError(f"{name} {beta}: between 0 and 1, both excluded")
 
     def table(self) -> tuple[float, ...]:
-        """Give a^2 of every step, in float64."""
-        alphas_cumprod = ladder.products(self._betas())
-        return ladder.zero_snr(alphas_cumprod) if self.zero_snr else alphas_cumprod
+        """Return a^2 of every step, in float64."""
+        alphas_cumprod = noise_schedules.products(self._betas())
+        return noise_schedules.zero_snr(alphas_cumprod) if self.zero_snr else alphas_cumprod
 
     def _betas(self) -> list[float]:
-        if self.schedule in ladder.CURVES:
-            return ladder.curve_betas(ladder.CURVES[self.schedule], self.steps)
+        if self.schedule in noise_schedules.CURVES:
+            return noise_schedules.curve_betas(noise_schedules.CURVES[self.schedule], self.steps)
         start, end = self.BETAS[self.schedule]
         start = start if self.beta_start is None else self.beta_start
         end = end if self.beta_end is None else self.beta_end
-        return ladder.RAMPS[self.schedule](start, end, self.steps)
+        return noise_schedules.RAMPS[self.schedule](start, end, self.steps)
 
 
 @dataclass(frozen=True, slots=True)
 class Table(_Discrete):
-    """A variance-preserving table of a^2, as files carry it: below 1, strictly falling, the last may be 0.
+    """A variance-preserving process given as a table. time is in [0, len - 1] and interpolated, see level_table.py.
 
-    time in [0, len - 1]; times between two steps are legal, see ladder.py.
+    Args:
+        alphas_cumprod: a^2 of each step: at least 2, below 1, strictly falling; the last may be 0.
     """
 
     alphas_cumprod: tuple[float, ...]
@@ -258,7 +281,7 @@ class Table(_Discrete):
             raise InputError("alphas_cumprod: at least 2 numbers, below 1, strictly falling, at least 0")
 
     def table(self) -> tuple[float, ...]:
-        """Give the table itself."""
+        """Return the table itself."""
         return self.alphas_cumprod
 
 

@@ -1,4 +1,4 @@
-"""Between two noises, on the sphere where noise lies: what is half way between two is as much noise as they are.
+"""Spherical interpolation (slerp) of noise, which preserves unit variance.
 
 Source: Shoemake 1985, "Animating rotation with quaternion curves"; White 2016, "Sampling generative networks".
 """
@@ -8,21 +8,26 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 
-PARALLEL = 1e-4  # sine of the angle below which two rows are taken for one direction
+PARALLEL = 1e-4  # sine of the angle below which two rows count as parallel
 
 
 def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
-    """Go from `first` to `second` (B, *d), row by row, by a share of the angle between them, 0 to 1.
+    """Interpolate from `first` to `second`, row by row, by a share of the angle between them:
 
-        sin((1 - share)*angle)/sin(angle)*u + sin(share*angle)/sin(angle)*v, u and v of length 1
+        length * (sin((1 - share)*angle)*u + sin(share*angle)*v)/sin(angle), u and v of length 1
 
-    times a length that goes from one's to the other's. Shares 0 and 1 give the ends bit for bit; rows in one
-    direction, or in opposite ones, are joined by a line. Raises InputError for another share, and for unequal shapes.
+    The length is interpolated linearly. Parallel and opposite rows are interpolated linearly.
+
+    Args:
+        first, second: (B, *d).
+        share: in [0, 1]; 0 and 1 return the ends bit for bit.
+
+    Raises InputError for another share and for unequal shapes.
     """
     if not 0 <= share <= 1:
         raise InputError(f"share {share!r}: a number from 0 to 1")
     if first.shape != second.shape:
-        raise InputError(f"noises {list(first.shape)} and {list(second.shape)}: of one shape")
+        raise InputError(f"noises {list(first.shape)} and {list(second.shape)}: must have one shape")
     if share in (0, 1):
         return first if share == 0 else second
     one, other = first.flatten(1).double(), second.flatten(1).double()

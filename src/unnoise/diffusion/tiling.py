@@ -1,4 +1,4 @@
-"""Data larger than a model was trained for: it is asked on windows that overlap, and the answers are joined.
+"""Tiled denoising of data larger than the training size: average x0 over overlapping windows (MultiDiffusion).
 
     x0[place] = sum over windows of weight(place in window)·x0_window[place] / sum of weights
 
@@ -19,31 +19,37 @@ from unnoise.errors import InputError
 
 
 def tiled(denoise: Denoise, side: Sequence[int], overlap: Sequence[int]) -> Denoise:
-    """Ask a denoiser on windows of the last axes. side: cells of a window; overlap: cells that neighbours share, at
-    least. x no larger than a window is asked as it is. Raises InputError for an overlap below 0 or not below the side.
+    """Return a denoiser that runs another one on windows of the last axes. x that fits in one window is not tiled.
+
+    Args:
+        denoise: the denoiser to run.
+        side: cells of a window, one number an axis.
+        overlap: least number of cells that neighbouring windows share, from 0 to below the side.
+
+    Raises InputError for an overlap out of range.
     """
     for cells, shared in zip(side, overlap, strict=True):
         if not 0 <= shared < cells:
             raise InputError(f"overlap {shared}: from 0 to below the side of a window, {cells}")
 
-    def asked(x: Tensor, sigma: Tensor) -> Tensor:
-        windows = list(places(x.shape[-len(side) :], side, overlap))
-        if len(windows) == 1:
+    def denoise_windows(x: Tensor, sigma: Tensor) -> Tensor:
+        found = list(windows(x.shape[-len(side) :], side, overlap))
+        if len(found) == 1:
             return denoise(x, sigma)
         total, weights = torch.zeros_like(x), torch.zeros_like(x[:1])
-        for window in windows:
+        for window in found:
             place: tuple[EllipsisType | slice, ...] = (Ellipsis, *window)
             part = x[place].contiguous()
-            weight = _hill(part)
+            weight = _window_weight(part)
             total[place] += weight * denoise(part, sigma)
             weights[place] += weight
         return total / weights
 
-    return asked
+    return denoise_windows
 
 
-def places(sizes: Sequence[int], side: Sequence[int], overlap: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """List the windows that cover the last axes: evenly spread, the last ends at the border."""
+def windows(sizes: Sequence[int], side: Sequence[int], overlap: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Return the windows that cover the last axes: evenly spaced, the last ends at the border."""
     return product(*(_along(*axis) for axis in zip(sizes, side, overlap, strict=True)))
 
 
@@ -55,8 +61,8 @@ def _along(size: int, side: int, overlap: int) -> list[slice]:
     return [slice(start, start + side) for start in starts]
 
 
-def _hill(part: Tensor) -> Tensor:
-    """Weigh the middle of a window most and its border least, but more than nothing: (1, 1, *d)."""
+def _window_weight(part: Tensor) -> Tensor:
+    """Return the weight of each cell of a window, largest in the middle, above 0 at the border: (1, 1, *d)."""
     weight = part.new_ones([1] * part.ndim)
     for axis in range(2, part.ndim):
         count = part.shape[axis]

@@ -19,6 +19,7 @@ from unnoise.generation.prepare import JobConditioning, shape_of
 from unnoise.generation.resolve import sampler_of
 from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, PackedLinear, release
 from unnoise.pipeline import Pipeline
+from unnoise.sampling.state import calls
 
 ROOM = 0.8  # of the free memory that weights and their copies may take, as `foreign.load` has it
 
@@ -75,10 +76,15 @@ def budget(pipeline: Pipeline, settings: Settings, samples: int, batch: int, dev
     kernels = Kernels(device, kept(weight for role in copies for weight in copies[role]))
     stages = _stages(pipeline, settings, min(batch, samples), kernels)
     batches = -(-samples // batch)
-    calls = {"text": 1 + settings.guided, "image": 1, "step": batches * _queries(settings), "decoding": batches}
+    times = {
+        "text": 1 + settings.guided,
+        "image": 1,
+        "step": batches * calls(sampler_of(settings.sampler), settings.grid),
+        "decoding": batches,
+    }
     after = {"step": "net", "decoding": "autoencoder"}
     found = tuple(
-        MemoryStage(name, one, calls[name], sum(map(_bytes, copies.get(after.get(name, ""), []))))
+        MemoryStage(name, one, times[name], sum(map(_bytes, copies.get(after.get(name, ""), []))))
         for name, one in stages
     )
     return MemoryEstimate(weights, found, min(batch, samples), pipeline.dtype, resident() if device == "cpu" else 0)
@@ -143,11 +149,6 @@ def _stages(pipeline: Pipeline, settings: Settings, batch: int, kernels: Kernels
 def _rows(settings: Settings) -> int:
     """Return how many rows of a network call one sample has."""
     return 1 if not settings.guided else 2 if settings.image_guidance is None else 3
-
-
-def _queries(settings: Settings) -> int:
-    """Say how many calls of the network a sampler makes, all rows of guidance in one call."""
-    return settings.steps * sampler_of(settings.sampler).queries
 
 
 def _copied(net: nn.Module) -> Iterator[Tensor]:

@@ -1,1 +1,1 @@
-"""The families of diffusion models that people have: what each is like, and how its files are told apart."""
+"""Published families of diffusion models: the facts of each, and how its files are recognised."""

@@ -1,9 +1,9 @@
-"""Tell autoencoders by their tensors, where one family alone has such a one."""
+"""Recognise autoencoders by tensors that only one family has."""
 
 from unnoise.families.detection import Need, Net, Sign, first_that_fits
 from unnoise.families.identity import Identity
 
-# What the names in a file of nothing but an autoencoder begin with.
+# First parts of the names in a file of an autoencoder alone.
 PARTS = {"encoder", "decoder", "quant_conv", "post_quant_conv", "bn", "quantize", "conv1", "conv2"}
 PARTS |= {"latents_mean", "latents_std", "per_channel_statistics"}
 PARTS |= {"in_block", "down_blocks", "up_blocks", "out_block", "vquantizer"}
@@ -33,7 +33,7 @@ SIGNS = (
     Sign("kandinsky", "", ("quantize.embedding.weight", f"{NORM}.conv_y.weight")),
 )  # fmt: skip
 TEMPORAL = ("encoder.temp_conv_in",)
-# Autoencoders that several families have: the same tensors with other numbers, which a header does not show.
+# Autoencoders of several families: tensors of the same names and shapes, with other values.
 SHARED = (
     Sign("Stable Diffusion 1, 2 and XL", "", ("quant_conv", WIDE, ("decoder.conv_in.weight", 1, 4)), TEMPORAL),
     Sign("Stable Diffusion 3 and FLUX.1", "", (WIDE, ("decoder.conv_in.weight", 1, 16)), ("quant_conv",)),
@@ -45,7 +45,7 @@ SHARED = (
 
 
 def find_autoencoder(net: Net) -> Identity | None:
-    """Tell the family of an autoencoder; `known_by` names the families where several have one of these shapes."""
+    """Recognise the family of an autoencoder. Where several families have these shapes, `known_by` names them."""
     if not net.shapes or not all(name.partition(".")[0] in PARTS for name in net.shapes):
         return None
     found = first_that_fits(net, SIGNS)

@@ -1,4 +1,4 @@
-"""Tell the base of an adapter by the layers that it adapts: their names, widths and numbers."""
+"""Recognise the base of an adapter by the names, widths and numbers of the layers that it adapts."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from unnoise.families.identity import Identity
 
-MOST = 5000  # modules that are looked at; the largest real files have about 3,000
-KINDS = 500  # names without their numbers; real files have about 60
-NUMBER = re.compile(r"(?<![^_])\d{1,6}(?![^_])")  # a whole part of a name: "1" of "blocks_1_attn2" is, "2" is not
+MOST = 5000  # modules that are read; the largest real files have about 3,000
+KINDS = 500  # distinct names without numbers; real files have about 60
+NUMBER = re.compile(r"(?<![^_])\d{1,6}(?![^_])")  # a whole part of a name, such as "1" in "blocks_1_attn2", but not "2"
 BLOCK = re.compile(
     r"(?:(?:down|up|input|output)_blocks_\d{1,2}_(?:attentions_)?\d_|mid_block_attentions_\d_|middle_block_\d_)"
     r"transformer_blocks_(\d{1,2})_"
@@ -18,9 +18,14 @@ UNET = re.compile(r"(?:down|up|input|output)_blocks_#|(?:mid|middle)_block_")
 
 @dataclass(frozen=True, slots=True)
 class BaseShape:
-    """Describe one adapted layer: its name in the file, its layer with underscores, its part, and its width in and out.
+    """Describe one adapted layer.
 
-    prefix: "lora_te_" where the name begins so, which sd-scripts writes for models with one text encoder.
+    Args:
+        name: in the file.
+        layer: the same with underscores, without the prefix of its network.
+        part: "denoiser", "text", ...
+        width: of its input and output.
+        prefix: "lora_te_" if the name starts with it, as sd-scripts writes for models with one text encoder.
     """
 
     name: str
@@ -32,7 +37,7 @@ class BaseShape:
 
 @dataclass(frozen=True, slots=True)
 class BaseSign:
-    """Tell a base by a layer: a pattern of its name with # for numbers, its widths, how high its first number gets."""
+    """Identify a base by a layer: a pattern of its name with # for numbers, its widths, the least highest number."""
 
     family: str
     variant: str
@@ -44,7 +49,7 @@ class BaseSign:
 
 @dataclass(slots=True)
 class _Kind:
-    """Gather the layers that differ only in their numbers: the highest number first, and the name that has it."""
+    """Collect the layers that differ only in their numbers: a name for each width, and the highest first number."""
 
     widths: dict[tuple[int | None, int | None], str] = field(default_factory=dict)
     top: int = -1
@@ -54,7 +59,7 @@ DOUBLE = r"(?:double_blocks_#_(?:img|txt)_attn_(?:qkv|proj)|transformer_blocks_#
 SINGLE = r"(?:single_blocks_#_linear[12]|single_transformer_blocks_#_(?:attn_to_[qkv]|proj_mlp|proj_out))"
 WAN = r"(?:vace_)?blocks_#_(?:(?:self|cross)_attn_[qkvo]|cross_attn_[kv]_img|attn[12]_(?:to_[qkv]|to_out_#)|ffn_.*)"
 SINGLE_STREAM = r"(?:layers|noise_refiner|context_refiner)_#_"
-# The first that fits counts. Numbers of blocks part the families that are equally wide: Flux.1 has 19 double and 38
+# The first match counts. Families of equal width differ in the number of blocks: Flux.1 has 19 double and 38
 # single blocks, HunyuanVideo 20 and 40, Qwen-Image 60 double ones, Bria and Ovis fewer than 28 single ones.
 # Source: the classes' defaults in huggingface/diffusers, models/transformers; black-forest-labs/flux2, model.py
 SIGNS = (
@@ -97,7 +102,7 @@ SIGNS = (
     BaseSign("sdxl", "", r"(?:label_emb_#_#|add_embedding_linear_1)", 2816),
 )
 CONTEXTS = {768: ("sd1", ""), 1024: ("sd2", ""), 2048: ("sdxl", ""), 1280: ("sdxl", "refiner")}
-# What ss_base_model_version and modelspec.architecture begin with; the longest counts.   Source: kohya-ss/sd-scripts,
+# Prefixes of ss_base_model_version and modelspec.architecture; the longest counts.   Source: kohya-ss/sd-scripts,
 # library/sai_model_spec.py and train_util.py; Stability-AI/ModelSpec; ostris/ai-toolkit, toolkit/metadata.py
 NAMES = {
     "sdxl": ("sdxl", ""),
@@ -136,14 +141,14 @@ NAMES = {
 
 
 def named(value: str) -> Identity:
-    """Recognise what a trainer calls the base; Identity() where it is none that is known."""
+    """Recognise a trainer's name of the base; Identity() for an unknown name."""
     plain = value.lower()
     start = max((start for start in NAMES if plain.startswith(start)), key=len, default="")
     return Identity(*NAMES[start]) if start else Identity()
 
 
 def fitting(shapes: Sequence[BaseShape]) -> Identity:
-    """Find the base whose layers have these names and shapes; Identity() where they fit several, or none."""
+    """Find the base whose layers have these names and shapes; Identity() if several match, or none."""
     kinds = _gather(shape for shape in shapes[:MOST] if shape.part == "denoiser")
     found = _unet(shapes[:MOST], kinds)
     if found is not None:
@@ -153,7 +158,7 @@ def fitting(shapes: Sequence[BaseShape]) -> Identity:
         for layer, kind in kinds.items():
             name = _example(sign, kind) if kind.top >= sign.least and pattern.fullmatch(layer) else ""
             if name:
-                return Identity(sign.family, sign.variant, known_by=_told(name, sign))
+                return Identity(sign.family, sign.variant, known_by=_evidence(name, sign))
     return Identity() if kinds else _text(shapes[:MOST])
 
 
@@ -177,7 +182,7 @@ def _example(sign: BaseSign, kind: _Kind) -> str:
     return ""
 
 
-def _told(name: str, sign: BaseSign) -> str:
+def _evidence(name: str, sign: BaseSign) -> str:
     widths = [f"{sign.into} in" if sign.into else "", f"{sign.out} out" if sign.out else ""]
     number = f"block {sign.least} or later" if sign.least else ""
     facts = ", ".join(fact for fact in (*widths, number) if fact)
@@ -185,7 +190,7 @@ def _told(name: str, sign: BaseSign) -> str:
 
 
 def _unet(shapes: Sequence[BaseShape], kinds: dict[str, _Kind]) -> Identity | None:
-    """Recognise a U-Net by the width of the prompt, else by its depth; None where it is no U-Net or cannot be told."""
+    """Recognise a U-Net by the width of its text, else by its depth; None if neither identifies it."""
     layers = {layer: kind for layer, kind in kinds.items() if UNET.match(layer) and "motion" not in layer}
     if not layers:
         return None
@@ -198,8 +203,8 @@ def _unet(shapes: Sequence[BaseShape], kinds: dict[str, _Kind]) -> Identity | No
     deep = next((shape.name for shape in shapes if _block(shape.layer) >= 2), "")
     if deep:
         return Identity("sdxl", _depth(shapes), known_by=f"{deep[:100]}: more than 2 blocks deep")
-    told = _text(shapes)
-    return told if told.known else None
+    found = _text(shapes)
+    return found if found.known else None
 
 
 def _block(layer: str) -> int:
@@ -208,7 +213,7 @@ def _block(layer: str) -> int:
 
 
 def _depth(shapes: Sequence[BaseShape]) -> str:
-    """Tell the pruned relatives of SDXL by how deep their third level is: 4 blocks in SSD-1B, 2 in Vega, 10 in SDXL.
+    """Recognise pruned variants of SDXL by the depth of the third level: 4 blocks in SSD-1B, 2 in Vega, 10 in SDXL.
 
     Source: model_index and unet/config.json of segmind/SSD-1B and segmind/Segmind-Vega.
     """

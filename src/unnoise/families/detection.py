@@ -1,4 +1,4 @@
-"""Tensors by which the denoisers are told, in the layout of their makers and in that of diffusers.
+"""Recognise denoisers by their tensors, in the original layout and in that of diffusers.
 
 Source: huggingface/diffusers, loaders/single_file_utils.py and models/transformers; ComfyUI, comfy/model_detection.py.
 """
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 from unnoise.families.identity import Identity
 
-Need = str | tuple[str, int, int]  # a tensor, or the start of several; with an axis and its length
+Need = str | tuple[str, int, int]  # a tensor or a prefix of names; with an axis and its length
 
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """Hold the shapes of a network by names without prefix, and the first one, two and three parts of those names."""
+    """Hold the shapes of a network by name, and the first one, two and three parts of the names."""
 
     shapes: Mapping[str, tuple[int, ...]]
     starts: frozenset[str]
 
     def side(self, name: str, axis: int) -> int | None:
-        """Give the length of a tensor along an axis; None where there is no such tensor or axis."""
+        """Return the length of a tensor along an axis; None if there is no such tensor or axis."""
         shape = self.shapes.get(name)
         return shape[axis] if shape is not None and len(shape) > axis else None
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes or name in self.starts
 
-    def told(self, family: str, variant: str, name: str) -> Identity:
-        """Name what a tensor shows."""
+    def identity(self, family: str, variant: str, name: str) -> Identity:
+        """Return an identity with a tensor as its evidence."""
         shape = self.shapes.get(name)
         return Identity(family, variant, known_by=f"tensor {name}" + (f" of {list(shape)}" if shape else ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Tell a model by tensors that it has, the last of which is shown, and by those that only its relatives have."""
+    """Identify a model by tensors that it has, the last of which is the evidence, and by tensors that it lacks."""
 
     family: str
     variant: str
@@ -42,12 +42,12 @@ class Sign:
     lacks: tuple[str, ...] = ()
 
     def fits(self, net: Net) -> bool:
-        """Say whether a network has what it needs, and nothing that it lacks."""
+        """Return whether a network has all needed tensors and none of the others."""
         return all(_has(net, need) for need in self.needs) and not any(name in net for name in self.lacks)
 
 
 def make_net(tensors: Mapping[str, tuple[int, ...]], prefix: str = "") -> Net:
-    """Take the tensors whose names have a prefix, without it."""
+    """Build a `Net` of the tensors whose names start with a prefix, without the prefix."""
     cut = len(prefix)
     shapes = {name[cut:]: shape for name, shape in tensors.items() if name.startswith(prefix)}
     starts: set[str] = set()
@@ -60,11 +60,11 @@ def make_net(tensors: Mapping[str, tuple[int, ...]], prefix: str = "") -> Net:
 
 
 def first_that_fits(net: Net, signs: Sequence[Sign]) -> Identity | None:
-    """Find the first sign that a network has."""
+    """Return the identity of the first sign that fits a network."""
     for sign in signs:
         if sign.fits(net):
             last = sign.needs[-1]
-            return net.told(sign.family, sign.variant, last if isinstance(last, str) else last[0])
+            return net.identity(sign.family, sign.variant, last if isinstance(last, str) else last[0])
     return None
 
 
@@ -80,7 +80,7 @@ HUNYUAN, HUNYUAN_DIFFUSERS = "txt_in.individual_token_refiner", "context_embedde
 SD3 = ("joint_blocks.0.context_block", "context_embedder", ("x_embedder.proj.weight", 1, 16))
 SD3_DIFFUSERS = ("transformer_blocks.0.norm1_context", "time_text_embed", ("pos_embed.proj.weight", 1, 16))
 WAN, WAN_DIFFUSERS = ("head.modulation",), ("condition_embedder.text_embedder",)
-# Families that were made from Wan: its tensors, and some of their own.
+# Tensors of families that are derived from Wan.
 NOT_WAN = ("patch_short", "far_patch_embedding", "condition_embedder.delta_embedder")
 NOT_STABLE_AUDIO = ("transformer.global_cond_embedder",)
 NOT_HUNYUAN = ("byt5_in", "vision_in", "context_embedder_2", "image_projection", "clean_x_embedder")
@@ -144,7 +144,7 @@ SIGNS: tuple[Sign, ...] = (
     *_wan("vace", 5120, "vace_blocks"),
     *_wan("1.3b", 1536),
     *_wan("5b", 3072, ("patch_embedding.weight", 1, 48)),
-    # Wan 2.2 no longer reads the picture through cross-attention.
+    # Wan 2.2 has no image features in cross-attention.
     *_wan("a14b", 5120, ("patch_embedding.weight", 1, 36), lacks=("img_emb", "condition_embedder.image_embedder")),
     *_wan("14b", 5120),
     Sign("sana", "", (("x_embedder.proj.weight", 1, 32), "blocks.0.mlp.depth_conv.conv.weight")),

@@ -1,4 +1,4 @@
-"""What can be known of a family: the numbers that files are checked against, each with where it was published."""
+"""The facts of a family: the numbers that files are checked against, with their source."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,16 +6,25 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Describe a family or a variant of it; `None` is not known, or does not apply.
+    """Describe a family or a variant. None is unknown, or does not apply.
 
-    prediction: what the net answers with; distilled: "guidance" takes the weight as an input, "steps" also needs few
-    steps and no guidance; guidance: lowest and highest weight of null + weight*(cond - null) in published examples, 1
-    being off; embedded: the same for a weight that the net takes as input, without an adapter, which brings its own;
-    steps: fewest and most that it is meant for; betas: schedule, first and last; channels, scale, shift: of
-    x0 = (latent - shift)*scale; per_channel: the latent is normalised by a mean and a deviation for each channel; size:
-    native (width, height); area: least and greatest area in published examples, as a ratio to that of `size`; multiple:
-    of width and height in pixels; stride: frames are stride*k + 1; flow_shift: of the levels; context: width of what
-    cross-attention reads; tokens: most of a prompt.
+    Args:
+        title, source: its published name, and where the facts are from.
+        process, prediction, modality: of the network.
+        distilled: "guidance" takes the guidance scale as an input; "steps" also needs few steps and no guidance.
+        guidance: lowest and highest guidance scale in published examples; 1 is off.
+        embedded: the same for a guidance scale that is an input of the network, without an adapter.
+        steps: fewest and most steps.
+        betas: schedule, first and last beta.
+        channels, scale, shift: of x0 = (latent - shift)*scale.
+        per_channel: latents are normalised by a mean and a standard deviation for each channel.
+        size: native (width, height) in pixels.
+        area: smallest and largest area in published examples, as a ratio to that of `size`.
+        multiple: of width and height in pixels.
+        stride: frames are stride*k + 1.
+        flow_shift: of the noise levels.
+        context: width of the input of cross-attention.
+        tokens: the most tokens of a prompt.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What is known of a model: the facts of its family, with those of its variant."""
+"""Look up the facts of a model: those of its family, changed by those of its variant."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,10 +12,10 @@ __all__ = ["Facts", "facts"]
 
 
 def facts(identity: Identity) -> Facts | None:
-    """Give what is known of a model; None where its family is unknown."""
+    """Return the facts of a model; None if its family is unknown."""
     family = FAMILIES.get(identity.family)
     if family is None:
         return None
     title = f"{family.title} {identity.variant}".strip()
-    shown: Mapping[str, Any] = {"prediction": identity.prediction} if identity.prediction else {}
-    return replace(family, title=title, **{**VARIANTS.get(identity.family, {}).get(identity.variant, {}), **shown})
+    own: Mapping[str, Any] = {"prediction": identity.prediction} if identity.prediction else {}
+    return replace(family, title=title, **{**VARIANTS.get(identity.family, {}).get(identity.variant, {}), **own})

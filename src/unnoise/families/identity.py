@@ -1,4 +1,4 @@
-"""Which model something is, and how that is known. What is not recognised is "unknown", never guessed."""
+"""The identity of a model and the evidence for it. What is not recognised is "unknown"."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,13 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Name a model's family and variant, keys of `table.FAMILIES` and `table.VARIANTS`.
+    """Name the family and variant of a model, keys of `table.FAMILIES` and `table.VARIANTS`.
 
-    variant: "" where the family is all that is known; prediction: "eps", "v", "flow", "x0", or "" where the evidence
-    does not say; zero_snr: it was trained to zero terminal SNR; known_by: the evidence, as a person would check it.
+    Args:
+        family, variant: a variant of "" is unknown.
+        prediction: "eps", "v", "flow", "x0", or "" without evidence.
+        zero_snr: trained with zero terminal SNR.
+        known_by: the evidence, in words.
     """
 
     family: str = UNKNOWN

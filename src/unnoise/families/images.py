@@ -1,4 +1,4 @@
-"""Facts of the families that draw pictures. Ranges hold every value of official examples."""
+"""Facts of the families that make images. Ranges include every value of official examples."""
 
 from collections.abc import Mapping
 

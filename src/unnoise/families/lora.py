@@ -1,4 +1,4 @@
-"""What a LoRA file holds: its layout, its modules with rank and alpha, and the base that its shapes fit."""
+"""Describe a LoRA file by its header: its layout, its modules with rank and alpha, and its base."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from unnoise.families.bases import BaseShape, fitting, named
 from unnoise.families.identity import Identity
-from unnoise.families.own import LORA, base_told
+from unnoise.families.own import LORA, base_identity
 from unnoise.formats.header import Entry
 
 
@@ -15,10 +15,14 @@ from unnoise.formats.header import Entry
 class Module:
     """Describe the adapter of one layer.
 
-    part: "denoiser", "text", "text_2" or "text_3"; kind: "lora", "loha", "lokr", "oft", "glora", "ia3", "full", "norm",
-    "dora"; rank: None where the kind has none; alpha: name of the tensor that holds it, "" where there is none; width:
-    what goes in and comes out, None where the shapes do not tell; conv: it adapts a convolution of more than one pixel;
-    missing: the half that the file lacks, "down" or "up".
+    Args:
+        part: "denoiser", "text", "text_2" or "text_3".
+        kind: "lora", "loha", "lokr", "oft", "glora", "ia3", "full", "norm" or "dora".
+        rank: None for a kind without a rank.
+        alpha: the name of its tensor, "" if there is none.
+        width: of input and output, None where the shapes do not show it.
+        conv: it adapts a convolution of more than one pixel.
+        missing: the half that the file lacks, "down" or "up".
     """
 
     part: str
@@ -32,10 +36,14 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """Describe a LoRA file. layout: "kohya", "peft", "diffusers", "lycoris"; modules: by name in the file.
+    """Describe a LoRA file.
 
-    dialect: how the layers of the denoiser are named, "diffusers" (down_blocks), "ldm" (input_blocks), "transformer"
-    for what has no such blocks, "" where there are none; strange: how many of the file's tensors belong to no module.
+    Args:
+        layout: "kohya", "peft", "diffusers" or "lycoris".
+        modules: by name in the file.
+        dialect: the names of the denoiser's layers: "diffusers" (down_blocks), "ldm" (input_blocks), "transformer" for
+            a network without such blocks, "" without a denoiser.
+        strange: the number of tensors that belong to no module.
     """
 
     layout: str
@@ -70,10 +78,10 @@ PARTS = {
     "model.diffusion_model.": "denoiser",
 }
 START = re.compile("|".join(re.escape(start) for start in sorted(PARTS, key=len, reverse=True)))
-WRAPPED = "base_model.model."  # how peft names a model that it wrapped
-MODULES = 20_000  # that are read; the largest real files have about 3,000
-LONGEST = 250  # letters of a tensor's name; real ones have at most about 150
-# How the last part of a tensor's name says what it is of its module.   Source: kohya-ss/sd-scripts, networks/lora.py;
+WRAPPED = "base_model.model."  # PEFT's prefix
+MODULES = 20_000  # modules that are read; the largest real files have about 3,000
+LONGEST = 250  # characters of a tensor's name; real ones have at most about 150
+# The last part of a tensor's name, which says its role in the module.   Source: kohya-ss/sd-scripts, networks/lora.py;
 # huggingface/diffusers, loaders/lora_conversion_utils.py; KohakuBlueleaf/LyCORIS, lycoris/modules
 END = re.compile(
     r"[._](lora_(?:down|up|mid)\.weight|lora_[AB](?:\.[\w-]{1,64})?\.(?:weight|bias)|lora\d?\.(?:down|up)\.weight"
@@ -84,7 +92,7 @@ END = re.compile(
 KINDS = {"hada": "loha", "lokr": "lokr", "oft_": "oft", "resc": "oft", "on_i": "ia3", "diff": "full", "w_no": "norm"}
 KINDS |= {"b_no": "norm", "down": "lora", "up": "lora", "mid": "lora"}
 KINDS |= dict.fromkeys(("a1", "a2", "b1", "b2"), "glora")
-SURE = {"lora", "loha", "lokr", "oft", "ia3", "dora"}  # kinds whose names nothing but an adapter has
+SURE = {"lora", "loha", "lokr", "oft", "ia3", "dora"}  # kinds with names that only adapters have
 PAIRS = {"down": "up", "up": "down"}
 DIALECTS = (
     ("diffusers", re.compile(r"(?:down|up)_blocks_\d|mid_block_")),
@@ -93,36 +101,36 @@ DIALECTS = (
 
 
 def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora | None:
-    """Read the modules of a LoRA file from its header; None where it is none."""
+    """Read the modules of a LoRA file from its header; None for a file that is not a LoRA."""
     groups = grouped(tensors)
     layouts = Counter(_layout(END.search(key)[1]) for halves in groups.values() for key in halves.values())  # type: ignore[index]
     modules = {name: _module(name, halves, tensors) for name, halves in groups.items() if set(halves) != {"alpha"}}
-    claimed = sum(len(groups[name]) + (modules[name].kind == "ia3") for name in modules)
+    count = sum(len(groups[name]) + (modules[name].kind == "ia3") for name in modules)
     if not tensors and metadata.get("ss_network_module"):
         return Lora("kohya", {})
-    if claimed * 2 < max(len(tensors), 1) or not any(_is_sure(name, one) for name, one in modules.items()):
+    if count * 2 < max(len(tensors), 1) or not any(_is_sure(name, one) for name, one in modules.items()):
         return None
     layout = layouts.most_common(1)[0][0]
     if {one.kind for one in modules.values()} & {"loha", "lokr", "oft", "glora", "ia3"}:
         layout = "lycoris"
     counts = dialects(modules)
-    return Lora(layout, modules, max(counts, key=lambda key: counts[key]) if counts else "", len(tensors) - claimed)
+    return Lora(layout, modules, max(counts, key=lambda key: counts[key]) if counts else "", len(tensors) - count)
 
 
 def grouped(tensors: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Gather the tensors of each module: what a tensor is of its module, and its name.
+    """Group tensors by module: {module: {role: tensor}}.
 
-    "down", "mid" and "up" of a LoRA, "alpha", "scale" of DoRA, "bias", and else as LyCORIS names them.
+    Roles are "down", "mid" and "up" of a LoRA, "alpha", "scale" of DoRA, "bias", and otherwise LyCORIS' names.
     """
     groups: dict[str, dict[str, str]] = {}
     for key in tensors:
         if len(key) <= LONGEST and len(groups) < MODULES and (found := END.search(key)):
-            groups.setdefault(key[: found.start()], {})[_half(found[1])] = key
+            groups.setdefault(key[: found.start()], {})[_role(found[1])] = key
     return groups
 
 
 def dialects(modules: Mapping[str, Module]) -> dict[str, int]:
-    """Count the modules of the denoiser by how their layers are named."""
+    """Count the modules of the denoiser by dialect."""
     counts: Counter[str] = Counter()
     for name, module in modules.items():
         if module.part == "denoiser":
@@ -132,33 +140,33 @@ def dialects(modules: Mapping[str, Module]) -> dict[str, int]:
 
 
 def target(name: str) -> str:
-    """Give the layer that a module adapts, with underscores for dots and without what says which part it is of."""
+    """Return the layer that a module adapts, with underscores for dots and without the prefix of its network."""
     plain = name.removeprefix(WRAPPED)
     start = START.match(plain)
     return plain[start.end() if start else 0 :].replace(".", "_")
 
 
 def base_of(lora: Lora, metadata: Mapping[str, str]) -> Identity:
-    """Tell the base that a LoRA was made for: by its shapes, and only where they do not tell, by what its file says."""
-    shown, said = by_shapes(lora), by_metadata(metadata)
-    if not shown.known:
-        return said
-    if said.family == "chroma" and shown.family == "flux1":  # the same layers: only the file's word tells them apart
-        return said
-    if said.family != shown.family:
-        return shown
-    return replace(shown, variant=shown.variant or said.variant, prediction=said.prediction)
+    """Recognise the base of a LoRA: by its shapes, and by its metadata where shapes do not identify it."""
+    found, stated = by_shapes(lora), by_metadata(metadata)
+    if not found.known:
+        return stated
+    if stated.family == "chroma" and found.family == "flux1":  # the same layers: only metadata differs
+        return stated
+    if stated.family != found.family:
+        return found
+    return replace(found, variant=found.variant or stated.variant, prediction=stated.prediction)
 
 
 def by_shapes(lora: Lora) -> Identity:
-    """Tell the base by the widths and the numbers of the layers that are adapted."""
+    """Recognise the base by the widths and numbers of the adapted layers."""
     return fitting(list(_shapes(lora)))
 
 
 def by_metadata(metadata: Mapping[str, str]) -> Identity:
-    """Tell the base by what the trainer wrote of it."""
+    """Recognise the base by the metadata of the trainer."""
     if LORA in metadata:
-        return base_told(metadata)
+        return base_identity(metadata)
     for key in ("ss_base_model_version", "modelspec.architecture"):
         value = metadata.get(key, "")
         found = named(value)
@@ -176,7 +184,7 @@ def _shapes(lora: Lora) -> Iterator[BaseShape]:
         yield BaseShape(name, target(name), module.part, module.width, prefix)
 
 
-def _half(ending: str) -> str:
+def _role(ending: str) -> str:
     if ending.startswith("lora_magnitude_vector") or ending == "dora_scale":
         return "scale"
     if ending.endswith(".bias"):
@@ -216,7 +224,9 @@ def _module(name: str, halves: Mapping[str, str], tensors: Mapping[str, Entry]) 
 
 
 Shapes = Mapping[str, tuple[int, ...]]
-Size = tuple[int | None, tuple[int | None, int | None], bool]  # rank, width in and out, whether it is a convolution
+Size = tuple[
+    int | None, tuple[int | None, int | None], bool
+]  # rank, (width in, width out), whether it is a convolution
 
 
 def _measure(kind: str, shapes: Shapes) -> Size:
@@ -243,7 +253,7 @@ def _measure(kind: str, shapes: Shapes) -> Size:
 
 
 def _lokr(shapes: Shapes) -> Size:
-    """Multiply the sides of both factors: a Kronecker product is as wide as the product of theirs."""
+    """Multiply the sides of both factors: those of their Kronecker product."""
     rank = None
     sides: list[tuple[int | None, int | None]] = []
     conv = any(side > 1 for side in (*shapes.get("lokr_w2", ())[2:], *shapes.get("lokr_t2", ())[2:]))

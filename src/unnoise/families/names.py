@@ -1,6 +1,6 @@
-"""Tell a family by what people call it: a repository, a file, a class of diffusers.
+"""Recognise a family by the name of a repository, a file or a class of diffusers.
 
-A name is weaker evidence than a tensor. Only names that one family has count: of "realisticVision_v60" nothing follows.
+A name is weaker evidence than a tensor. Only names of one family count: "realisticVision_v60" is unknown.
 """
 
 import re
@@ -11,7 +11,7 @@ from unnoise.families.identity import Identity
 from unnoise.families.patterns import CLASSES, DISTILLED, PATTERNS
 from unnoise.families.table import VARIANTS
 
-LONGEST = 300  # letters of a name that are looked at
+LONGEST = 300  # characters of a name that are read
 ENDINGS = (".safetensors", ".ckpt", ".gguf", ".pth", ".pt", ".bin", ".sft")
 SIGNS = re.compile(r"[^a-z0-9]+")
 
@@ -22,7 +22,7 @@ def _compiled() -> tuple[tuple[re.Pattern[str], str, str], ...]:
 
 
 def by_name(name: str) -> Identity:
-    """Recognise a published repository or file name; Identity() where it is none."""
+    """Recognise the published name of a repository or file; Identity() for an unknown name."""
     plain = _plain(name)
     for pattern, family, variant in _compiled():
         if pattern.search(plain):
@@ -32,7 +32,7 @@ def by_name(name: str) -> Identity:
 
 
 def by_class(name: str) -> Identity:
-    """Recognise a class of diffusers: a pipeline, or a network that only one family has."""
+    """Recognise a class of diffusers: a pipeline, or a network of one family."""
     start = max((start for start in CLASSES if name.startswith(start)), key=len, default="")
     rest = name[len(start) :]
     family, variant = CLASSES.get(start, ("", ""))
@@ -42,7 +42,7 @@ def by_class(name: str) -> Identity:
 
 
 def _plain(name: str) -> str:
-    """Give the last part of a name in lower case, without its ending, with "-" for every run of other signs."""
+    """Return the last part of a name in lower case, without its ending, with "-" for each run of other characters."""
     last = PurePosixPath(name[-LONGEST:].replace("\\", "/")).name.lower()
     for ending in ENDINGS:
         last = last.removesuffix(ending)

@@ -1,4 +1,4 @@
-"""What adapters and controls of this program say of themselves in the headers of their files."""
+"""Read the metadata that this program writes into the headers of adapters and controls."""
 
 import json
 from collections.abc import Mapping
@@ -6,13 +6,13 @@ from typing import Any
 
 from unnoise.families.identity import UNKNOWN, Identity
 
-LORA = "unnoise.lora"  # under which the header of a LoRA says what it is
-CONTROL = "unnoise.control"  # and of a control
-LONGEST = 250  # letters of what is taken over
+LORA = "unnoise.lora"  # the key of a LoRA's card in the header
+CONTROL = "unnoise.control"  # the key of a control's card
+LONGEST = 250  # characters of a value
 
 
-def said(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Give what a LoRA or a control of this program says of itself; empty where it is another's, or unsound."""
+def own_card(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the card of a LoRA or control of this program; empty if there is none or it is not valid."""
     try:
         found = json.loads(metadata.get(LORA) or metadata.get(CONTROL) or "{}")
         return found if isinstance(found, dict) else {}
@@ -20,15 +20,15 @@ def said(metadata: Mapping[str, str]) -> dict[str, Any]:
         return {}
 
 
-def base_said(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Give what it says of its base: name, family, variant, fingerprint."""
-    base = said(metadata).get("base")
+def base_card(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the base that the card names: name, family, variant, fingerprint."""
+    base = own_card(metadata).get("base")
     items = base.items() if isinstance(base, dict) else ()
     return {name: value for name, value in items if isinstance(value, str) and len(value) <= LONGEST}
 
 
-def base_told(metadata: Mapping[str, str]) -> Identity:
-    """Name the base that it says it was made for; unknown where it says none."""
-    base = base_said(metadata)
+def base_identity(metadata: Mapping[str, str]) -> Identity:
+    """Return the identity of the base that the card names; unknown if it names none."""
+    base = base_card(metadata)
     key = LORA if LORA in metadata else CONTROL
     return Identity(base.get("family", UNKNOWN), base.get("variant", ""), known_by=f"the metadata key {key}")

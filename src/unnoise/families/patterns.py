@@ -1,7 +1,7 @@
-"""Names of published models, and of diffusers' classes, by family.
+"""Names of published models and of diffusers' classes, by family.
 
-The first pattern that fits a name counts, once that is in lower case with "-" for every run of other signs; a family ""
-is one that is not known here. Source: the names of published repositories and files.
+Names are in lower case, with "-" for each run of other characters. The first match counts; the family "" is one that is
+not supported. Source: the names of published repositories and files.
 """
 
 from collections.abc import Mapping
@@ -95,7 +95,7 @@ OTHERS: tuple[Pattern, ...] = (
     (r"^if-i-(m|l|xl)-v1", "deepfloyd", ""),
     (r"(^|-)kolors(-|$)", "kolors", ""),
 )
-MOVING: tuple[Pattern, ...] = (
+VIDEO_AUDIO: tuple[Pattern, ...] = (
     (r"(^|-)fastwan|(^|-)wan-?2.*(lightning|lightx2v|causvid|distill)", "wan", "lightning"),
     (r"(^|-)wan-?2-?[12].*1-3b", "wan", "1.3b"),
     (r"(^|-)wan-?2-?2(-vae$|.*-5b)", "wan", "5b"),
@@ -125,8 +125,8 @@ MOVING: tuple[Pattern, ...] = (
     (r"stable-video-diffusion|^svd(-|$)", "svd", ""),
     (r"^shap-e(-|$)", "shap-e", ""),
 )
-# Adapters, autoencoders and merges of Stable Diffusion, whose names only say what they belong to.
-BELONGING: tuple[Pattern, ...] = (
+# Adapters, autoencoders and merges of Stable Diffusion.
+RELATED: tuple[Pattern, ...] = (
     (r"stable-diffusion-xl|(^|-)sd-?xl(-|$)|controlnet.*sdxl|^sdxl|^sd-vae-xl", "sdxl", ""),
     (r"^(juggernaut|dreamshaper|realvis|animagine|noobai|illustrious|pony(diffusion)?)-?(v\d)?-?xl", "sdxl", ""),
     (r"stable-diffusion-(v)?1-[1-5]|^v1-[1-5]-pruned|(^|-)sd-?v?1-?[1-5](v\d)?(-|$)", "sd1", ""),
@@ -134,12 +134,12 @@ BELONGING: tuple[Pattern, ...] = (
     (r"animatediff-(motion-adapter-v1|motion-lora|sparsectrl)|^mm-sd-v1[45]|^dreamshaper-8(-|$)", "sd1", ""),
     (r"(^|-)sd-?(v?2-?1|v2-0)(-|$)", "sd2", ""),
 )
-PATTERNS: tuple[Pattern, ...] = STABLE + FLUX + OTHERS + MOVING + BELONGING
+PATTERNS: tuple[Pattern, ...] = STABLE + FLUX + OTHERS + VIDEO_AUDIO + RELATED
 DISTILLED: tuple[tuple[str, str], ...] = (
     (r"lightning", "lightning"), (r"(^|-)hyper", "hyper"), (r"(^|-)dmd2?(-|$)", "dmd2"),
     (r"(^|-)lcm(-|$)", "lcm"), (r"(^|-)sd-?xl-turbo", "turbo"),
 )  # fmt: skip
-# What the class of a pipeline or a network begins with; the longest that fits counts.
+# Prefixes of the classes of pipelines and networks; the longest match counts.
 CLASSES: Mapping[str, tuple[str, str]] = {
     "StableDiffusionXL": ("sdxl", ""), "StableDiffusion3": ("sd3", ""), "AnimateDiffSDXL": ("sdxl", ""),
     "TextToVideoZeroSDXL": ("sdxl", ""), "SD3Transformer2DModel": ("sd3", ""), "SD3ControlNet": ("sd3", ""),

@@ -1,4 +1,4 @@
-"""Tell a family by the names and shapes of its tensors, which a header gives."""
+"""Recognise a family by the names and shapes of the tensors in a header."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,14 +10,14 @@ from unnoise.families.names import by_name
 from unnoise.families.unets import find_unet
 from unnoise.formats.header import Entry
 
-# What stands before the names of a denoiser, or of an autoencoder that has a file to itself. Source: the checkpoints of
+# Prefixes of the names of a denoiser, and of an autoencoder that is a file of its own. Source: the checkpoints of
 # each family; ComfyUI, comfy/model_detection.py, unet_prefix_from_state_dict
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.model.", "net.", "unet.", "transformer.", "model.", "")
 LATENT = ("first_stage_model.", "vae.", "autoencoder.", "")
 CONTROLS = ("controlnet_blocks", "controlnet_down_blocks", "controlnet_x_embedder", "control_model", "input_hint_block")
-CARD = "unnoise"  # the key of this program's own card, and the family of what has one
+CARD = "unnoise"  # the key of a card of this program, and the family of files that have one
 PREDICTIONS = {"epsilon": "eps", "eps": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
-# Variants that have the tensors of another: only a name tells them.
+# Variants with the tensors of another variant: only a name identifies them.
 SAME_TENSORS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("flux1", "dev"): ("kontext", "krea"),
     ("flux1", "control"): ("depth", "canny"),
@@ -32,10 +32,9 @@ SAME_TENSORS: Mapping[tuple[str, str], tuple[str, ...]] = {
 
 
 def recognise(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Identity:
-    """Recognise a checkpoint, a network or an autoencoder; unknown where it is none that is known.
+    """Recognise a checkpoint, a network or an autoencoder.
 
-    Shapes count more than metadata, which only adds what no shape can show: how the network predicts, and variants of
-    distillation.
+    Shapes come before metadata, which only adds what shapes cannot show: the prediction type and distilled variants.
     """
     if CARD in metadata:
         return Identity(CARD, known_by="the card in the file")
@@ -43,17 +42,17 @@ def recognise(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Iden
     return found if found.family == UNKNOWN else _marked(found, tensors, metadata)
 
 
-def refined(shown: Identity, told: Identity) -> Identity:
-    """Add to what tensors show the variant that a name tells, where they leave it open."""
-    same = SAME_TENSORS.get((shown.family, shown.variant), ())
-    if not told.variant or told.family != shown.family or (shown.variant and told.variant not in same):
-        return shown
-    known_by = f"{shown.known_by}; the variant by {told.known_by}"
-    return replace(shown, variant=told.variant, prediction=shown.prediction or told.prediction, known_by=known_by)
+def refined(found: Identity, named: Identity) -> Identity:
+    """Add the variant of a name to an identity by tensors that leaves it open."""
+    same = SAME_TENSORS.get((found.family, found.variant), ())
+    if not named.variant or named.family != found.family or (found.variant and named.variant not in same):
+        return found
+    known_by = f"{found.known_by}; the variant by {named.known_by}"
+    return replace(found, variant=named.variant, prediction=found.prediction or named.prediction, known_by=known_by)
 
 
 def ema(tensors: Mapping[str, Entry]) -> int:
-    """Count the tensors of a moving average that a checkpoint holds beside its weights."""
+    """Count the tensors of the EMA weights in a checkpoint."""
     return sum(name.startswith("model_ema.") for name in tensors)
 
 
@@ -76,7 +75,10 @@ def _is_all(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> bool:
 
 
 def _marked(found: Identity, tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Identity:
-    """Add what marker tensors and metadata say.   Source: ComfyUI, comfy/supported_models.py, SDXL; ModelSpec 1.0.1."""
+    """Add the evidence of marker tensors and metadata.
+
+    Source: ComfyUI, comfy/supported_models.py, SDXL; ModelSpec 1.0.1.
+    """
     zero = "ztsnr" in tensors
     if found.family == "sdxl" and "edm_vpred.sigma_max" in tensors:
         return replace(found, variant="cosxl", prediction="v", known_by="tensor edm_vpred.sigma_max")
@@ -86,11 +88,11 @@ def _marked(found: Identity, tensors: Mapping[str, Entry], metadata: Mapping[str
         variant = "v-pred" if found.family == "sdxl" and not found.variant else found.variant
         return replace(found, variant=variant, prediction="v", zero_snr=zero, known_by="tensor v_pred")
     architecture = metadata.get("modelspec.architecture", "")
-    told = PREDICTIONS.get(metadata.get("modelspec.prediction_type", ""), "")
+    prediction = PREDICTIONS.get(metadata.get("modelspec.prediction_type", ""), "")
     if found.family == "sd2" and not found.variant:
         variant = {"stable-diffusion-v2-512": "base", "stable-diffusion-v2-768-v": "768-v"}.get(architecture, "")
         found = replace(found, variant=variant)
-        told = told or {"base": "eps", "768-v": "v"}.get(variant, "")
-    found = replace(found, prediction=told or found.prediction, zero_snr=zero)
+        prediction = prediction or {"base": "eps", "768-v": "v"}.get(variant, "")
+    found = replace(found, prediction=prediction or found.prediction, zero_snr=zero)
     title = metadata.get("modelspec.title", "")
     return refined(found, replace(by_name(title), known_by=f"modelspec.title {title[:100]}"))

@@ -1,4 +1,4 @@
-"""Tell the U-Nets of Stable Diffusion, in their makers' layout and in that of diffusers."""
+"""Recognise the U-Nets of Stable Diffusion, in the original layout and in that of diffusers."""
 
 import re
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ BLOCK = re.compile(
 )
 STEMS = ("input_blocks.0.0.weight", "conv_in.weight")
 LABELS = ("label_emb.0.0.weight", "add_embedding.linear_1.weight", "class_embedding.linear_1.weight")
-MOVING = ("time_stack", "temporal_transformer_blocks")
-STRANGE = ("transformer_in", "cc_projection")  # ModelScope and I2VGen-XL; Zero123
-# Width of the first layer, of what cross-attention reads, and of the extra condition.   Source: ComfyUI,
+TEMPORAL = ("time_stack", "temporal_transformer_blocks")
+OTHERS = ("transformer_in", "cc_projection")  # ModelScope and I2VGen-XL; Zero123
+# Width of the first layer, of the text, and of the added condition.   Source: ComfyUI,
 # comfy/supported_models.py; unet/config.json of Kwai-Kolors/Kolors-diffusers
 FAMILIES: Mapping[tuple[int, int, int | None], tuple[str, str]] = {
     (320, 768, None): ("sd1", ""),
@@ -33,27 +33,27 @@ DEPTHS = {(2, 4): "ssd-1b", (1, 2): "vega", (2, 5): "koala", (2, 6): "koala"}  #
 
 
 def find_unet(net: Net) -> Identity | None:
-    """Tell a U-Net by its widths, and its variant by its channels and depths."""
+    """Recognise a U-Net by its widths, and its variant by its channels and depths."""
     stem = next((name for name in STEMS if name in net.shapes), "")
     wide = net.side(stem, 0)
-    if wide is None or any(name in net for name in STRANGE):
+    if wide is None or any(name in net for name in OTHERS):
         return None
     contexts, depths = _blocks(net)
     if len(contexts) != 1:
         return None
-    context, shown = next(iter(contexts.items()))
+    context, tensor = next(iter(contexts.items()))
     label = next((length for name in LABELS if (length := net.side(name, 1)) is not None), None)
     family, variant = FAMILIES.get((wide, context, label), ("", ""))
-    moves = any(part in name for part in MOVING for name in net.shapes) if context == 1024 else False
-    if not family or moves != (family == "svd"):
+    temporal = any(part in name for part in TEMPORAL for name in net.shapes) if context == 1024 else False
+    if not family or temporal != (family == "svd"):
         return None
     if not variant:
         variant = CHANNELS.get((family, net.side(stem, 1) or 0), "") or _distilled(net, family, depths)
-    return net.told(family, variant, shown)
+    return net.identity(family, variant, tensor)
 
 
 def _blocks(net: Net) -> tuple[dict[int, str], dict[str, int]]:
-    """Give the widths that cross-attention reads, each with a tensor that shows it, and the depth of each level."""
+    """Return the widths of the text, each with a tensor of that width, and the depth of each level."""
     contexts: dict[int, str] = {}
     depths: dict[str, int] = {}
     for name, shape in net.shapes.items():

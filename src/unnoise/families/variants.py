@@ -1,18 +1,18 @@
-"""What differs from the family in each variant: VARIANTS[family][variant] are fields of Facts."""
+"""The facts of each variant that differ from its family: VARIANTS[family][variant] are fields of Facts."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# Of adversarial distillation, and of LCM, which takes the weight as an input.
+# Adversarial distillation, and LCM, which takes the guidance scale as an input.
 STEPS: Mapping[str, Any] = {"distilled": "steps", "guidance": (0.0, 1.0), "steps": (1, 8)}
 LCM: Mapping[str, Any] = {"distilled": "steps", "guidance": (0.0, 4.0), "embedded": (1.0, 13.0), "steps": (1, 8)}
-# Files for up to 16 steps, some of which keep guidance of 5 to 8.   Source: ByteDance/Hyper-SD, README.md
+# For up to 16 steps, some with guidance of 5 to 8.   Source: ByteDance/Hyper-SD, README.md
 HYPER: Mapping[str, Any] = {"distilled": "steps", "guidance": (0.0, 8.0), "steps": (1, 16)}
 SMALL: Mapping[str, Any] = {"size": (512, 512), "area": (0.25, 2.3)}
 CONTROL: Mapping[str, Any] = {"embedded": (1.0, 50.0)}  # FLUX.1 [fill] and [canny] 30, [depth] 10: their model cards
 ALPHA: Mapping[str, Any] = {"scale": 0.18215, "tokens": 120}  # PixArt-alpha uses the autoencoder of SD 1
 
-# Source, where none is named: the model card of the repository, and the docstring of its pipeline in diffusers.
+# Default source: the model card of the repository, and the docstring of its pipeline in diffusers.
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "sd1": {"inpaint": {}, "pix2pix": {}, "lcm": LCM, "hyper": HYPER, "lightning": STEPS},
     "sd2": {
@@ -50,7 +50,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "flux1": {
         "dev": {},
-        # one example of diffusers takes 28 steps, pipeline_flux_controlnet_inpainting.py; its model card says 1 to 4
+        # one example of diffusers uses 28 steps, pipeline_flux_controlnet_inpainting.py; its model card says 1 to 4
         "schnell": {**STEPS, "embedded": None, "flow_shift": 1.0, "tokens": 256, "steps": (1, 8)},
         "fill": CONTROL,
         "depth": CONTROL,

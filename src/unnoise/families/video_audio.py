@@ -1,4 +1,4 @@
-"""Facts of the families that make video, sound and shapes. Ranges hold every value of official examples."""
+"""Facts of the families that make video, audio and shapes. Ranges include every value of official examples."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from unnoise.families.fact import Facts
 
 WIDE = (832, 480)
 
-MOVING: Mapping[str, Facts] = {
+VIDEO_AUDIO: Mapping[str, Facts] = {
     "wan": Facts(
         title="Wan",
         process="flow",

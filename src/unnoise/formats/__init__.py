@@ -1,1 +1,1 @@
-"""File formats: headers of safetensors and GGUF, strict JSON, atomic writes; floor 0 but for what reads tensors."""
+"""File formats: headers of safetensors and GGUF, strict JSON, atomic writes. Modules that read tensors import torch."""

@@ -1,4 +1,4 @@
-"""Write a file so that an interruption leaves the old one or the new one, never a half."""
+"""Write files atomically: an interruption leaves the old file or the new one."""
 
 import os
 import secrets
@@ -14,9 +14,9 @@ from unnoise.errors import InputError
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; on success sync it and give it the name and the mode, otherwise remove it.
+    """Open a temporary file next to `path`; sync and rename it on success, remove it on an error. The mode is kept.
 
-    Raises InputError where the folder or the file cannot be written.
+    Raises InputError if the folder or the file cannot be written.
     """
     target = Path(path)
     part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
@@ -38,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise InputError unless a file can be made at `path`, a name in a folder that exists or can be made."""
+    """Raise InputError unless a file can be created at `path`, also in a folder that does not exist yet."""
     target = Path(path)
     with refusing_writes(target):
         if _exists(target) and target.is_dir():
@@ -52,7 +52,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def refusing_writes(target: Path) -> Iterator[None]:
-    """Turn a fault of the system into a InputError that names the file."""
+    """Turn an OSError into an InputError that names the file."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Read the header of a GGUF file without touching its tensors, and trust nothing in it.
+"""Read and check the header of a GGUF file without reading its tensors.
 
-Layout, little endian: "GGUF", version (4 bytes), numbers of tensors and of keys (8 each); for each key its name, its
-type and its value; for each tensor its name, its rank, its sides (the innermost first), its type and its offset; then,
-from the next multiple of the alignment, the tensors.
+Layout, little endian: "GGUF", version (4 bytes), number of tensors and of keys (8 each); for each key its name, type
+and value; for each tensor its name, rank, sides (the innermost first), type and offset; then the tensors, from the next
+multiple of the alignment.
 Source: ggml-org/ggml, docs/gguf.md; llama.cpp, gguf-py/gguf/constants.py
 """
 
@@ -21,8 +21,8 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 TENSORS, KEYS = 100_000, 10_000
 RANK = 4
-LONGEST = 1 << 20  # bytes of a text that is kept; a chat template has about 10,000
-ITEMS = 500_000  # texts in all arrays together, which are read past one by one; the largest tokenizers have 260,000
+LONGEST = 1 << 20  # bytes of a string; a chat template has about 10,000
+ITEMS = 500_000  # strings in all arrays together, which are skipped one by one; the largest tokenizers have 260,000
 DEPTH = 4
 ALIGNMENT = 32
 SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -38,7 +38,7 @@ TYPES = {
     29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66),
     39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36),
 }  # fmt: skip
-SHAPE = "comfy.gguf.orig_shape."  # where a tensor of more than four sides is stored flat; Source: city96/ComfyUI-GGUF
+SHAPE = "comfy.gguf.orig_shape."  # the shape of a tensor that is stored flat; Source: city96/ComfyUI-GGUF
 
 
 class _GgufFault(Exception):
@@ -47,7 +47,7 @@ class _GgufFault(Exception):
 
 @dataclass(slots=True)
 class _Reader:
-    """Read from a file front to back; every length is checked against what is left of it."""
+    """Read a file from front to back, and check every length against the bytes that are left."""
 
     file: io.BufferedReader
     size: int
@@ -55,48 +55,48 @@ class _Reader:
 
     def take(self, count: int) -> bytes:
         if count > self.size - self.file.tell():
-            _fault(f"it ends at byte {self.size}, inside its header")
+            _fault(f"it ends at byte {self.size}, within its header")
         return self.file.read(count)
 
     def number(self, format: str) -> int | float:
         value: int | float = struct.unpack(format, self.take(struct.calcsize(format)))[0]
         return value
 
-    def whole(self, format: str = "<Q") -> int:
+    def integer(self, format: str = "<Q") -> int:
         return int(self.number(format))
 
     def text(self, keep: bool = True) -> str:
-        length = self.whole()
+        length = self.integer()
         if length > self.size - self.file.tell() or (keep and length > LONGEST):
-            _fault(f"it holds a text of {length} bytes")
+            _fault(f"it contains a string of {length} bytes, at most {LONGEST} are read")
         if not keep:
             self.file.seek(length, os.SEEK_CUR)
             return ""
         return self.take(length).decode("utf-8", errors="replace")
 
     def value(self, kind: int, depth: int = 0) -> str:
-        """Read a value and write it as a text; of an array only how long it is, but short ones of numbers in full."""
+        """Read a value as a string; of a long array only its length."""
         if kind in SCALARS:
             return str(self.number(SCALARS[kind]))
         if kind == TEXT:
             return self.text()
         if kind != ARRAY or depth >= DEPTH:
-            _fault(f"it holds a value of the unknown type {kind}")
+            _fault(f"it contains a value of the unknown type {kind}")
         return self._array(depth)
 
     def _array(self, depth: int) -> str:
-        kind, length = self.whole("<I"), self.whole()
+        kind, length = self.integer("<I"), self.integer()
         if kind in SCALARS:
             width = struct.calcsize(SCALARS[kind])
             if length <= 16:
                 return ", ".join(str(self.number(SCALARS[kind])) for _ in range(length))
             if length > (self.size - self.file.tell()) // width:
-                _fault(f"it holds an array of {length} values")
+                _fault(f"it contains an array of {length} values, longer than the file")
             self.file.seek(length * width, os.SEEK_CUR)
             return f"[{length} numbers]"
         self.items += length
         if self.items > ITEMS:
-            _fault(f"its arrays hold more than {ITEMS} texts")
+            _fault(f"its arrays contain more than {ITEMS} strings")
         for _ in range(length):
             if kind == TEXT:
                 self.text(keep=False)
@@ -106,9 +106,9 @@ class _Reader:
 
 
 def read_gguf(path: str | os.PathLike[str]) -> Header:
-    """Read and check the header of a GGUF file: metadata as texts, shapes with the outermost side first.
+    """Read and check the header of a GGUF file: metadata as strings, shapes with the outermost side first.
 
-    Raises InputError where the file cannot be read, or is not exactly what the format promises.
+    Raises InputError if the file cannot be read or violates the format.
     """
     try:
         with open(path, "rb") as file:
@@ -117,7 +117,7 @@ def read_gguf(path: str | os.PathLike[str]) -> Header:
                 _fault("it is not a file")
             return _read(_Reader(file, status.st_size))
     except _GgufFault as fault:
-        raise InputError(f"{path}: not a sound GGUF file: {fault}") from None
+        raise InputError(f"{path}: not a valid GGUF file: {fault}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -129,16 +129,16 @@ def _fault(what: str) -> NoReturn:
 def _read(reader: _Reader) -> Header:
     if reader.take(4) != MAGIC:
         _fault("it does not start with 'GGUF'")
-    version = reader.whole("<I")
+    version = reader.integer("<I")
     if version not in VERSIONS:
-        _fault(f"version {version}, only {VERSIONS[0]} and {VERSIONS[1]} are known")
-    count, keys = reader.whole(), reader.whole()
+        _fault(f"version {version}; versions {VERSIONS[0]} and {VERSIONS[1]} are supported")
+    count, keys = reader.integer(), reader.integer()
     if count > TENSORS or keys > KEYS:
-        _fault(f"it claims {count} tensors and {keys} keys, at most {TENSORS} and {KEYS} are read")
+        _fault(f"it declares {count} tensors and {keys} keys, at most {TENSORS} and {KEYS} are read")
     metadata: dict[str, str] = {}
     for _ in range(keys):
         name = reader.text()
-        metadata[name] = reader.value(reader.whole("<I"))
+        metadata[name] = reader.value(reader.integer("<I"))
     found = [_tensor(reader) for _ in range(count)]
     alignment = metadata.get("general.alignment", str(ALIGNMENT))
     step = int(alignment) if alignment.isdecimal() and len(alignment) < 7 else 0
@@ -148,7 +148,7 @@ def _read(reader: _Reader) -> Header:
     tensors: dict[str, Entry] = {}
     for name, dtype, shape, start, length in found:
         if name in tensors:
-            _fault(f"it says the tensor {name[:80]!r} twice")
+            _fault(f"it lists the tensor {name[:80]!r} twice")
         if base + start + length > reader.size:
             _fault(f"it has {reader.size} bytes, the tensor {name[:80]!r} ends at byte {base + start + length}")
         tensors[name] = Entry(dtype, _stored(name, shape, metadata), base + start, base + start + length)
@@ -157,16 +157,16 @@ def _read(reader: _Reader) -> Header:
 
 def _tensor(reader: _Reader) -> tuple[str, str, tuple[int, ...], int, int]:
     name = reader.text()
-    rank = reader.whole("<I")
+    rank = reader.integer("<I")
     if rank > RANK:
-        _fault(f"the tensor {name[:80]!r} has {rank} sides, {RANK} are allowed")
-    sides = tuple(reader.whole() for _ in range(rank))
-    kind, start = reader.whole("<I"), reader.whole()
+        _fault(f"the tensor {name[:80]!r} has rank {rank}, at most {RANK} is allowed")
+    sides = tuple(reader.integer() for _ in range(rank))
+    kind, start = reader.integer("<I"), reader.integer()
     if kind not in TYPES:
-        _fault(f"the tensor {name[:80]!r} is of the unknown type {kind}")
+        _fault(f"the tensor {name[:80]!r} has the unknown type {kind}")
     dtype, block, size = TYPES[kind]
     if sides and sides[0] % block:
-        _fault(f"the tensor {name[:80]!r} of {dtype} is {sides[0]} wide, no multiple of {block}")
+        _fault(f"the tensor {name[:80]!r} of {dtype} is {sides[0]} wide, not a multiple of {block}")
     return name, dtype, sides[::-1], start, prod(sides) // block * size
 
 

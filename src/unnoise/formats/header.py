@@ -1,4 +1,4 @@
-"""Read the header of a safetensors file without touching its tensors, and trust nothing in it.
+"""Read and check the header of a safetensors file without reading its tensors.
 
 Layout: 8 bytes N (little endian), N bytes of JSON `{name: {dtype, shape, data_offsets}, "__metadata__": {...}}`, then
 the tensors, end to end.   Source: https://github.com/safetensors/safetensors, README "Format".
@@ -7,14 +7,15 @@ the tensors, end to end.   Source: https://github.com/safetensors/safetensors, R
 import json
 import os
 import stat
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from unnoise.errors import InputError
 
-LONGEST = 16 << 20  # bytes; the format allows 100 MB, which takes gigabytes once parsed; 100,000 tensors need 12 MB
-VALUES = 1_000_000  # JSON values in a header, which bounds the memory of parsing it
+LONGEST = 16 << 20  # bytes; the format allows 100 MB, which needs gigabytes to parse; 100,000 tensors need 12 MB
+VALUES = 1_000_000  # JSON values in a header; the limit bounds the memory of parsing it
 RANK = 32
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
@@ -25,7 +26,7 @@ BITS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Describe one tensor: bytes `start` to `end` of the file hold `shape` of `dtype`, row by row."""
+    """Describe one tensor: bytes `start` to `end` of the file are `shape` of `dtype`, row by row."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -35,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Describe a safetensors file: its free text by key, its tensors by name, its size in bytes."""
+    """Describe a file of tensors: its metadata by key, its tensors by name, its size in bytes."""
 
     metadata: dict[str, str]
     tensors: dict[str, Entry]
@@ -45,8 +46,8 @@ class Header:
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read and check the header of a safetensors file.
 
-    Raises InputError where the file cannot be read, or is not exactly what the format promises: a header of sane length
-    that is one JSON object without repeated keys, and tensors that fill the rest of the file without hole or overlap.
+    The header must be one JSON object of limited length without repeated keys. The tensors must fill the rest of the
+    file without gaps or overlaps. Raises InputError if the file cannot be read or violates the format.
     """
     try:
         return _parse(*_raw(Path(path)))
@@ -61,7 +62,7 @@ class _HeaderFault(Exception):
 
 
 def _fault(what: str) -> NoReturn:
-    raise _HeaderFault(f"not a sound safetensors file: {what}")
+    raise _HeaderFault(f"not a valid safetensors file: {what}")
 
 
 def _raw(path: Path) -> tuple[bytes, int]:
@@ -77,14 +78,14 @@ def _head(file: BinaryIO) -> tuple[bytes, int]:
         _fault(f"{size} bytes are too few for a header")
     length = int.from_bytes(file.read(8), "little")
     if length > size - 8:
-        _fault(f"its header claims {length} bytes, the file has {size - 8} behind the first eight")
+        _fault(f"its header declares {length} bytes, the file has {size - 8} after the first eight")
     if length > LONGEST:
         _fault(f"its header is {length} bytes long, at most {LONGEST} are read")
     raw = file.read(length)
     if not raw.startswith(b"{"):
         _fault("its header does not start with '{'")
     if sum(raw.count(mark) for mark in (b",", b":", b"[", b"{")) > VALUES:
-        _fault(f"its header holds more than {VALUES} values")
+        _fault(f"its header contains more than {VALUES} values")
     return raw, size
 
 
@@ -97,7 +98,7 @@ def _parse(raw: bytes, size: int) -> Header:
         _fault(f"its header is not JSON: {error}")
     metadata = content.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        _fault("its __metadata__ is not a table of texts")
+        _fault("its __metadata__ is not an object of strings")
     tensors = {name: _entry(name, value, 8 + len(raw), size) for name, value in content.items()}
     _fill(tensors, 8 + len(raw), size)
     return Header(metadata, tensors, size)
@@ -106,26 +107,25 @@ def _parse(raw: bytes, size: int) -> Header:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        _fault(f"its header says {_short(twice)} twice")
+        repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        _fault(f"its header lists {_short(repeated)} twice")
     return table
 
 
 def _no_constant(name: str) -> NoReturn:
-    _fault(f"its header holds {name}")
+    _fault(f"its header contains {name}")
 
 
 def _entry(name: str, value: object, base: int, size: int) -> Entry:
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        _fault(f"tensor {_short(name)} needs exactly dtype, shape and data_offsets")
+        _fault(f"tensor {_short(name)} must have exactly dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
         _fault(f"tensor {_short(name)} has the unknown dtype {_short(dtype)}")
     if not _counts(shape) or len(shape) > RANK:
         _fault(f"tensor {_short(name)} has the impossible shape {_short(shape)}")
     if not _counts(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size - base:
-        _fault(f"tensor {_short(name)} lies at {_short(offsets)}, outside the {size - base} bytes of data")
+        _fault(f"tensor {_short(name)} is at {_short(offsets)}, outside the {size - base} bytes of data")
     bits = BITS[dtype]
     for length in shape:
         bits *= length
@@ -142,10 +142,10 @@ def _fill(tensors: dict[str, Entry], base: int, size: int) -> None:
     at = base
     for name, entry in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != at:
-            _fault(f"tensor {_short(name)} {'overlaps another' if entry.start < at else 'leaves a hole before it'}")
+            _fault(f"tensor {_short(name)} {'overlaps another' if entry.start < at else 'leaves a gap before it'}")
         at = entry.end
     if at != size:
-        _fault(f"{size - at} bytes behind the last tensor belong to none")
+        _fault(f"{size - at} bytes after the last tensor belong to no tensor")
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Tensors of safetensors files as they lie on the disk, mapped into memory: nothing is read before it is used."""
+"""Map the tensors of safetensors files into memory: data is read when it is first used."""
 
 import mmap
 import os
@@ -18,9 +18,13 @@ STORED = DTYPES | FLOATS8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapped:
-    """Tensors by name, and the maps that they are views of. A write to one stays in memory, the file is never changed.
+    """Tensors by name, as views of the mapped files. A write to a tensor stays in memory; the file never changes.
 
-    metadata: the free text of the files; entries: where each tensor lies.
+    Args:
+        tensors: by name.
+        entries: the place of each tensor in its file.
+        metadata: of all files together.
+        maps: the mapped files.
     """
 
     tensors: dict[str, Tensor]
@@ -29,13 +33,13 @@ class Mapped:
     maps: tuple[mmap.mmap, ...]
 
     def release(self) -> None:
-        """Give back the memory of what was read; what is used again is read again."""
+        """Release the memory of data that was read. It is read again when it is next used."""
         for one in self.maps:
             one.madvise(mmap.MADV_DONTNEED)
 
 
 def map_tensors(paths: Iterable[str | os.PathLike[str]]) -> Mapped:
-    """Map all tensors of one model's files. Raises InputError for an unsound file and a tensor that two files hold."""
+    """Map all tensors of a model's files. Raises InputError for an invalid file and a tensor that two files have."""
     tensors: dict[str, Tensor] = {}
     entries: dict[str, Entry] = {}
     metadata: dict[str, str] = {}
@@ -43,21 +47,21 @@ def map_tensors(paths: Iterable[str | os.PathLike[str]]) -> Mapped:
     for path in paths:
         header = read_header(path)
         if twice := tensors.keys() & header.tensors.keys():
-            raise InputError(f"{path}: tensor {min(twice)!r} is in another file of the model too")
+            raise InputError(f"{path}: tensor {min(twice)!r} is also in another file of the model")
         with open(path, "rb") as file:
-            whole = mmap.mmap(file.fileno(), header.size, access=mmap.ACCESS_COPY)
-        maps.append(whole)
+            mapped = mmap.mmap(file.fileno(), header.size, access=mmap.ACCESS_COPY)
+        maps.append(mapped)
         metadata |= header.metadata
         entries |= header.tensors
-        tensors |= {name: _view(whole, entry, f"{path}: tensor {name!r}") for name, entry in header.tensors.items()}
+        tensors |= {name: _view(mapped, entry, f"{path}: tensor {name!r}") for name, entry in header.tensors.items()}
     return Mapped(tensors, entries, metadata, tuple(maps))
 
 
-def _view(whole: mmap.mmap, entry: Entry, what: str) -> Tensor:
+def _view(mapped: mmap.mmap, entry: Entry, what: str) -> Tensor:
     if entry.dtype not in STORED:
-        raise InputError(f"{what} is {entry.dtype}, known: {', '.join(STORED)}")
+        raise InputError(f"{what} is {entry.dtype}; supported are {', '.join(STORED)}")
     dtype = STORED[entry.dtype]
     if entry.end == entry.start:
         return torch.empty(entry.shape, dtype=dtype)
     count = (entry.end - entry.start) // dtype.itemsize
-    return torch.frombuffer(whole, dtype=dtype, count=count, offset=entry.start).reshape(entry.shape)
+    return torch.frombuffer(mapped, dtype=dtype, count=count, offset=entry.start).reshape(entry.shape)

@@ -1,4 +1,4 @@
-"""Read a few numbers of a safetensors file, and nothing else of it."""
+"""Read the first numbers of some tensors of a safetensors file."""
 
 import os
 import struct
@@ -15,19 +15,19 @@ FORMATS = {
 }  # fmt: skip
 
 
-def peek(
+def read_values(
     path: str | os.PathLike[str], tensors: Mapping[str, Entry], names: Iterable[str], most: int = MOST
 ) -> dict[str, tuple[float, ...]]:
-    """Read the first `most` numbers, at most MOST, of each named tensor, in the order in which they lie in the file.
+    """Read the first `most` numbers, at most MOST, of each named tensor.
 
-    A tensor that is not among `tensors`, or of a dtype narrower than 8 bits or of complex numbers, is left out. Raises
-    InputError where the file cannot be read, or ends before a number that its header promises.
+    A tensor that is not in `tensors`, or whose dtype is complex or narrower than 8 bits, is left out.
+    Raises InputError if the file cannot be read or ends too early.
     """
-    wanted = sorted({name for name in names if name in tensors}, key=lambda name: tensors[name].start)
+    ordered = sorted({name for name in names if name in tensors}, key=lambda name: tensors[name].start)
     found: dict[str, tuple[float, ...]] = {}
     try:
         with open(path, "rb", buffering=0) as file:
-            for name in wanted:
+            for name in ordered:
                 entry = tensors[name]
                 count = min(prod(entry.shape), most, MOST)
                 if entry.dtype in FORMATS or entry.dtype == "BF16":
@@ -36,7 +36,7 @@ def peek(
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except struct.error:
-        raise InputError(f"{path}: ends before the numbers that its header promises") from None
+        raise InputError(f"{path}: ends before the numbers that its header declares") from None
     return found
 
 

@@ -1,6 +1,6 @@
-"""Turn JSON of unknown origin into a frozen dataclass, strictly: exact types, no unknown field, no field said twice.
+"""Parse JSON into a frozen dataclass strictly: exact types, no unknown field, no repeated field.
 
-Written out here because the library for it costs 8 MB and 0.1 s of every command, and messages can name the field.
+The usual library costs 8 MB and 0.1 s of every command, and its messages do not name the field in our way.
 """
 
 import json
@@ -15,44 +15,50 @@ from typing import Any, Final, Literal, NoReturn, TypeVar, Union, get_args, get_
 from unnoise.errors import InputError, nearest
 
 T = TypeVar("T")
-WORDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", NoneType: "null"}
+TYPE_NAMES = {str: "a string", int: "an integer", float: "a finite number", bool: "true or false", NoneType: "null"}
 NO_NAMES: Final[Mapping[str, str]] = {}
 
 
 class Strict:
-    """Mark a dataclass that `parse` may make. A field `class_` is `class` in JSON."""
+    """Mark a dataclass that `parse` may build. A field `class_` is `class` in JSON."""
 
     __slots__ = ()
 
 
 def parse(kind: type[T], text: str, where: str, former: Mapping[str, str] = NO_NAMES) -> T:
-    """Read `text` as one `kind`: a Strict dataclass of texts, numbers, tuples, unions, tables and Strict dataclasses.
+    """Parse JSON as a dataclass.
 
-    former: names today of fields that were renamed, by their old path without indices, such as "advice.grid".
-    Raises InputError that starts with `where` and names the field, its value and what is allowed.
+    Args:
+        kind: a Strict dataclass of strings, numbers, tuples, unions, dicts and Strict dataclasses.
+        text: the JSON.
+        where: the start of every message.
+        former: new names of renamed fields by their old path without indices, such as "advice.grid".
+
+    Raises:
+        InputError: the JSON is not valid. The message names the field, its value and the allowed values.
     """
     try:
         content = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        made: T = _read(kind, _renamed(content, former, "") if former else content, "")
+        parsed: T = _read(kind, _renamed(content, former, "") if former else content, "")
     except RecursionError:
         raise InputError(f"{where}: nested too deeply") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
-    return made
+    return parsed
 
 
 def dump(value: Any) -> str:
-    """Write a dataclass as one line of JSON with sorted keys, in ASCII."""
+    """Return a dataclass as one line of JSON with sorted keys, in ASCII."""
     return json.dumps(plain(value), sort_keys=True, allow_nan=False)
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """Turn a dataclass into the table that stands for it in JSON."""
+    """Return a dataclass as the dict that stands for it in JSON."""
     return asdict(value, dict_factory=lambda pairs: {name.rstrip("_"): item for name, item in pairs})
 
 
 def _renamed(value: Any, former: Mapping[str, str], place: str) -> Any:
-    """Give fields that were renamed their names of today; a field under both names keeps both, and is refused."""
+    """Rename fields with former names. A field under both names keeps both, and is refused later."""
     if isinstance(value, list):
         return [_renamed(item, former, place) for item in value]
     if not isinstance(value, dict):
@@ -60,8 +66,8 @@ def _renamed(value: Any, former: Mapping[str, str], place: str) -> Any:
     found = {}
     for name, item in value.items():
         path = _join(place, name)
-        today = former.get(path, name)
-        found[name if today in value else today] = _renamed(item, former, path)
+        current = former.get(path, name)
+        found[name if current in value else current] = _renamed(item, former, path)
     return found
 
 
@@ -73,19 +79,19 @@ def _read(kind: Any, value: Any, place: str) -> Any:
     if get_origin(kind) in (Union, UnionType):
         return _union(get_args(kind), value, place)
     if get_origin(kind) is Literal:
-        return value if _fits(kind, value) else _wrong(_words(kind), value, place)
+        return value if _fits(kind, value) else _wrong(_type_name(kind), value, place)
     if get_origin(kind) is tuple:
         return _tuple(get_args(kind), value, place)
     if get_origin(kind) is dict:
-        return value if isinstance(value, dict) else _wrong(_words(kind), value, place)
+        return value if isinstance(value, dict) else _wrong(_type_name(kind), value, place)
     if kind is float and type(value) in (int, float) and isfinite(value):
         return float(value)
-    return value if type(value) is kind and kind is not float else _wrong(_words(kind), value, place)
+    return value if type(value) is kind and kind is not float else _wrong(_type_name(kind), value, place)
 
 
 def _dataclass(kind: Any, value: Any, place: str) -> Any:
     if not isinstance(value, dict):
-        _wrong(_words(kind), value, place)
+        _wrong(_type_name(kind), value, place)
     known = {field.name.rstrip("_"): field for field in fields(kind)}
     for name in value:
         if name not in known:
@@ -103,11 +109,11 @@ def _union(choices: tuple[Any, ...], value: Any, place: str) -> Any:
     for choice in choices:
         if _fits(choice, value):
             return _read(choice, value, place)
-    return _wrong(" or ".join(_words(choice) for choice in choices), value, place)
+    return _wrong(" or ".join(_type_name(choice) for choice in choices), value, place)
 
 
 def _fits(kind: Any, value: Any) -> bool:
-    """Tell by the outermost type whether a choice of a union is meant."""
+    """Return whether a value has the outermost type of a choice of a union."""
     if is_dataclass(kind) or get_origin(kind) is dict:
         return isinstance(value, dict)
     if get_origin(kind) is tuple:
@@ -123,32 +129,32 @@ def _tuple(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
     if kinds[1:] == (...,):
         kinds = kinds[:1] * len(value)
     if len(kinds) != len(value):
-        raise ValueError(f"{place}: {_short(value)}, {len(kinds)} values are needed")
+        raise ValueError(f"{place}: {_short(value)}, {len(kinds)} values are required")
     return tuple(_read(kind, item, f"{place}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
 
 
-def _wrong(needed: str, value: Any, place: str) -> NoReturn:
-    raise ValueError(f"{f'{place}: ' if place else ''}{_short(value)}, {needed} is needed")
+def _wrong(expected: str, value: Any, place: str) -> NoReturn:
+    raise ValueError(f"{f'{place}: ' if place else ''}{_short(value)}, expected {expected}")
 
 
-def _words(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_words(choice) for choice in get_args(kind))
+        return " or ".join(_type_name(choice) for choice in get_args(kind))
     if get_origin(kind) is Literal:
         return " or ".join(json.dumps(choice) for choice in get_args(kind))
-    return WORDS.get(kind, "a list" if get_origin(kind) is tuple else "a table")
+    return TYPE_NAMES.get(kind, "a list" if get_origin(kind) is tuple else "an object")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"{_short(name)} is said twice")
+        raise ValueError(f"field {_short(name)} is given twice")
     return table
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _join(place: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Write and read the tensors of a safetensors file one at a time, so that no second copy of them is ever held."""
+"""Write and read the tensors of a safetensors file one at a time, without a second copy of them in memory."""
 
 import hashlib
 import json
@@ -28,9 +28,9 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors in the order of their names, atomically. The bytes depend on nothing but the arguments.
+    """Write tensors atomically, in the order of their names. The bytes depend only on the arguments.
 
-    Raises InputError where the file cannot be written, or a dtype is none of DTYPES.
+    Raises InputError if the file cannot be written or a dtype is not supported.
     """
     names = sorted(tensors)
     table: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
@@ -38,7 +38,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
     for name in names:
         tensor = tensors[name]
         if tensor.dtype not in NAMES:
-            raise InputError(f"tensor {name!r} is {tensor.dtype}, files hold {', '.join(DTYPES)}")
+            raise InputError(f"tensor {name!r} is {tensor.dtype}, supported are {', '.join(DTYPES)}")
         end = at + tensor.numel() * tensor.element_size()
         table[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, end]}
         at = end
@@ -51,10 +51,10 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
 
 
 def read_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple[str, Tensor]]:
-    """Give each tensor of a file, in the order of their names, as it is stored and on the CPU.
+    """Yield each tensor of a file in the order of names, in its stored dtype on the CPU.
 
-    A tensor is valid until the next is asked for: it shares one buffer with it.
-    Raises InputError where the file cannot be read, has become shorter than its header said, or holds a foreign dtype.
+    All tensors share one buffer: a tensor is valid until the next one is read.
+    Raises InputError if the file cannot be read, ends too early, or has an unsupported dtype.
     """
     longest = max((entry.end - entry.start for entry in header.tensors.values()), default=0)
     buffer = bytearray(longest)
@@ -62,7 +62,7 @@ def read_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple
         with open(path, "rb", buffering=0) as file:
             for name, entry in sorted(header.tensors.items()):
                 if entry.dtype not in DTYPES:
-                    raise InputError(f"{path}: tensor {name!r} is {entry.dtype}, known: {', '.join(DTYPES)}")
+                    raise InputError(f"{path}: tensor {name!r} is {entry.dtype}; supported are {', '.join(DTYPES)}")
                 size = entry.end - entry.start
                 view = memoryview(buffer)[:size]
                 file.seek(entry.start)
@@ -77,23 +77,23 @@ def read_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple
 
 
 def raw(tensor: Tensor) -> memoryview:
-    """Give the bytes of a tensor, row by row, in the order of this machine, which for torch is little endian."""
+    """Return the bytes of a tensor, row by row, in the byte order of this machine, which is little endian."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 class Fingerprint:
-    """Hash weights as they lie in a file: sha256 over name, dtype, shape and bytes of each, in the order of names."""
+    """Compute the sha256 of weights: over name, dtype, shape and bytes of each tensor, in the order of names."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, name: str, tensor: Tensor) -> None:
-        """Take in one more tensor."""
+        """Add a tensor."""
         self._hash.update(f"{name}\0{NAMES[tensor.dtype]}\0{list(tensor.shape)}\0".encode())
         self._hash.update(raw(tensor))
 
     def hex(self) -> str:
-        """Give the sum of what was taken in."""
+        """Return the hash in hexadecimal."""
         return self._hash.hexdigest()
 
 

@@ -1,8 +1,7 @@
-"""Turn a pickle of weights into safetensors, in a process of its own that reads weights and nothing else.
+"""Convert a pickle of weights into safetensors, in a separate process.
 
-A pickle is a program. torch's weights-only reader runs none of it but the making of tensors and tables; should there be
-a way around it, this process has no more than the file: `convert` starts it with an empty environment, limits its
-memory and its time, and takes from it one file of tensors.
+A pickle can run code. torch's weights-only loader builds tensors and containers only. In case of a way around it, the
+process has little to misuse: `convert` starts it with an empty environment and limits its memory and time.
 
     python -m unnoise.formats.unpickle IN OUT
 """
@@ -21,54 +20,54 @@ from unnoise.errors import InputError
 from unnoise.formats.tensors import write_tensors
 
 SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
-NESTED = ("state_dict", "model", "module")  # keys below which training programs keep the weights
+NESTED = ("state_dict", "model", "module")  # keys under which training programs store the weights
 SECONDS = 3600
-FACTOR, LEAST = 4, 4 << 30  # address space that may be taken: a multiple of the file, and bytes
+FACTOR, LEAST = 4, 4 << 30  # limit of the address space: a multiple of the file's size, and bytes
 
 
 def convert(source: Path, target: Path) -> None:
-    """Write the tensors of a pickle as safetensors. Raises InputError where it holds anything but weights."""
+    """Write the tensors of a pickle as safetensors. Raises InputError for a pickle that is not only weights."""
     if not source.is_file():
-        raise InputError(f"{source}: there is no such file")
+        raise InputError(f"{source}: no such file")
     if source.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{source}: no pickle by its name, which ends in one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{source}: not the name of a pickle, which ends in one of {', '.join(SUFFIXES)}")
     if target.suffix != ".safetensors":
-        raise InputError(f"{target}: weights are written as .safetensors")
+        raise InputError(f"{target}: the file to write must end in .safetensors")
     command = [sys.executable, "-I", "-m", __name__, str(source.resolve()), str(target.resolve())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env={"OMP_NUM_THREADS": "1"})
     except subprocess.TimeoutExpired:
-        raise InputError(f"{source}: not read in {SECONDS} s") from None
+        raise InputError(f"{source}: reading took longer than {SECONDS} s") from None
     if done.returncode:
-        told = (done.stderr.strip().splitlines() or [f"the reader ended with {done.returncode}"])[-1]
-        raise InputError(f"{source}: {told.removeprefix('unnoise.errors.InputError: ')}")
+        message = (done.stderr.strip().splitlines() or [f"the reader ended with status {done.returncode}"])[-1]
+        raise InputError(f"{source}: {message.removeprefix('unnoise.errors.InputError: ')}")
 
 
 def flat(content: Any) -> dict[str, Tensor]:
-    """Find the table of tensors in what a pickle held. Raises InputError where there is none."""
+    """Return the tensors by name in the content of a pickle. Raises InputError if there are none."""
     for key in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"holds a {type(content).__name__}, no table of tensors by name")
+        raise InputError(f"contains a {type(content).__name__}, not a dict of tensors by name")
     found = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not found:
-        raise InputError(f"holds no tensor among {len(content)} entries")
+        raise InputError(f"contains no tensor among {len(content)} entries")
     return found
 
 
 def _short(error: Exception) -> str:
-    """Say in a few words why a file was not read."""
+    """Describe in one line why a file was not read."""
     text = " ".join(str(error).split())
-    asked = re.search(r"GLOBAL ([\w.]+)", text)
-    if asked:
-        return f"asks for {asked[1]}, which is no weight; it was not run, and nothing was written"
-    told = text.partition("WeightsUnpickler error: ")[2] or text
-    return f"not a sound file of weights: {told[:200] or type(error).__name__}"
+    name = re.search(r"GLOBAL ([\w.]+)", text)
+    if name:
+        return f"needs {name[1]}, which is not a weight; it was not run, and nothing was written"
+    message = text.partition("WeightsUnpickler error: ")[2] or text
+    return f"not a valid file of weights: {message[:200] or type(error).__name__}"
 
 
 def main(source: str, target: str) -> None:
-    """Read and write, with limits on what may be taken."""
+    """Read a pickle and write its tensors, with limits on memory and processes."""
     import resource
 
     most = max(LEAST, FACTOR * Path(source).stat().st_size) + (64 << 30 if torch.cuda.is_available() else 0)
@@ -76,7 +75,7 @@ def main(source: str, target: str) -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     try:
         content = torch.load(source, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:  # of the older kind, which is no archive
+    except RuntimeError:  # the older format, which is not an archive
         content = torch.load(source, map_location="cpu", weights_only=True)
     write_tensors(target, {name: value.contiguous() for name, value in flat(content).items()}, {"format": "pt"})
 

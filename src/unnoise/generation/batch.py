@@ -14,10 +14,10 @@ from unnoise.adapters.lora.read import Adapter
 from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.guidance_math import push, rescale
+from unnoise.diffusion.guidance import extrapolate, rescaled
 from unnoise.diffusion.prediction import expand
 from unnoise.diffusion.tiling import tiled
-from unnoise.generation.loras import Loras
+from unnoise.generation.loras import Loras, key_of
 from unnoise.generation.metadata import CallShape, Settings
 
 NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -96,7 +96,7 @@ class Batch:
 
     def __init__(self, components: Components, rows: Sequence[Row], repeated: CallShape | None = None) -> None:
         self.components, self.rows, self.repeated = components, rows, repeated
-        sets = {tuple((adapter.fingerprint, weight) for adapter, weight in row.adapters) for row in rows}
+        sets = {tuple((key_of(adapter), weight) for adapter, weight in row.adapters) for row in rows}
         self.mixed = len(sets) > 1 if repeated is None else repeated.mixed
         self._adapters = _union(rows) if self.mixed else rows[0].adapters
         self._active = ActiveAdapters(components, self._adapters) if self._adapters else None
@@ -124,27 +124,28 @@ class Batch:
         if guided:
             settings = [self.rows[k].settings for k in guided]
             x0[guided] = _guide(settings, x0[guided], [answers[list(rows)] for rows in plan.others])
-        tokens = 0 if cond.tokens is None else cond.tokens.shape[1]
-        return x0, [self._shape(k, guided, tokens) for k in range(len(self.rows))]
+        return x0, [self._shape(k, guided, cond) for k in range(len(self.rows))]
 
     def _planned(self, guided: tuple[int, ...]) -> tuple[Plan, Conditioning]:
         """Return the layout of a call and its conditioning, which change only where the guided samples do."""
         if guided not in self._bound:
             roles = max(len(row.conditioning) for row in self.rows) - 1
+            if self.repeated is not None and self.repeated.guided:
+                roles = max(roles, 1)  # of its neighbours, where this sample is not guided
             plan = plan_call(len(self.rows), guided, roles, self.repeated)
             cond = collate([self._conditioning(*row) for row in plan.rows])
             if self.repeated is not None:
-                cond = _padded(cond, self.repeated.tokens)
+                cond = _padded(cond, self.repeated)
             self._bound = {guided: (plan, cond)}
         return self._bound[guided]
 
     def _conditioning(self, sample: int, role: int) -> Conditioning:
         row = self.rows[sample]
-        cond = row.conditioning[role]
+        cond = row.conditioning[min(role, len(row.conditioning) - 1)]
         if not self.mixed or not self._adapters:
             return cond
-        weights = {adapter.fingerprint: weight for adapter, weight in row.adapters}
-        scales = [weights.get(adapter.fingerprint, 0.0) for adapter, _ in self._adapters]
+        weights = {key_of(adapter): weight for adapter, weight in row.adapters}
+        scales = [weights.get(key_of(adapter), 0.0) for adapter, _ in self._adapters]
         return replace(cond, adapter_scales=torch.tensor([scales], device=self.components.device))
 
     def _run(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
@@ -161,11 +162,12 @@ class Batch:
         with applied, torch.autocast(x.device.type, narrow, enabled=narrow is not None):
             return denoise(x, sigma)
 
-    def _shape(self, sample: int, guided: Sequence[int], tokens: int) -> CallShape:
+    def _shape(self, sample: int, guided: Sequence[int], cond: Conditioning) -> CallShape:
         if self.repeated is not None:
             return replace(self.repeated, calls=1)
         place = guided.index(sample) if sample in guided else -1
-        return CallShape(1, len(self.rows), sample, len(guided), place, tokens, self.mixed)
+        tokens = 0 if cond.tokens is None else cond.tokens.shape[1]
+        return CallShape(1, len(self.rows), sample, len(guided), place, tokens, cond.mask is not None, self.mixed)
 
 
 def _guide(settings: Sequence[Settings], best: Tensor, others: Sequence[Tensor]) -> Tensor:
@@ -175,23 +177,23 @@ def _guide(settings: Sequence[Settings], best: Tensor, others: Sequence[Tensor])
         return expand(torch.tensor([getattr(one, name) or 0.0 for one in settings], device=best.device), best)
 
     if len(others) == 1:
-        pushed = push(values("guidance_scale"), best, others[0])
+        pushed = extrapolate(values("guidance_scale"), best, others[0])
     else:
         near, base = others
-        pushed = push(values("image_guidance"), near, base) + values("guidance_scale") * (best - near)
-    return rescale(pushed, best, values("guidance_rescale"))
+        pushed = extrapolate(values("image_guidance"), near, base) + values("guidance_scale") * (best - near)
+    return rescaled(pushed, best, values("guidance_rescale"))
 
 
 def _union(rows: Sequence[Row]) -> tuple[tuple[Adapter, float], ...]:
     """List the adapters of all samples once, each with weight 1."""
-    found = {adapter.fingerprint: adapter for row in rows for adapter, _ in row.adapters}
+    found = {key_of(adapter): adapter for row in rows for adapter, _ in row.adapters}
     return tuple((adapter, 1.0) for adapter in found.values())
 
 
-def _padded(cond: Conditioning, length: int) -> Conditioning:
-    """Pad tokens with zeros to a length, with a mask that marks them."""
-    if cond.tokens is None or cond.tokens.shape[1] >= length:
+def _padded(cond: Conditioning, shape: CallShape) -> Conditioning:
+    """Pad tokens with zeros to the length of a former call, with a mask where that had one."""
+    if cond.tokens is None or not shape.masked:
         return cond
-    more = length - cond.tokens.shape[1]
+    more = max(0, shape.tokens - cond.tokens.shape[1])
     mask = cond.tokens.new_ones(cond.tokens.shape[:2], dtype=torch.bool) if cond.mask is None else cond.mask
     return replace(cond, tokens=F.pad(cond.tokens, (0, 0, 0, more)), mask=F.pad(mask, (0, more)))

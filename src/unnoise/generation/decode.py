@@ -10,8 +10,8 @@ from torch import Tensor
 from unnoise.components import Components
 from unnoise.errors import NonFiniteError
 from unnoise.generation.images import PreparedImages
+from unnoise.generation.media.types import Audio, Media, Video
 from unnoise.generation.metadata import Settings
-from unnoise.generation.sample import Audio, Media, Video
 
 
 @torch.no_grad()

@@ -234,11 +234,18 @@ class Engine:
         for live in ended:
             del self._live[live.ticket]
         for number in dict.fromkeys(live.ticket.job for live in ended):
-            together = [live for live in ended if live.ticket.job == number]
-            try:
-                step.finished.update(self._decoded(together))
-            except NonFiniteError as error:
-                step.failed.update(dict.fromkeys((live.ticket for live in together), error))
+            self._decode([live for live in ended if live.ticket.job == number], step)
+
+    def _decode(self, together: Sequence[Live], step: Step) -> None:
+        """Decode samples; where NaN or infinity comes out, each alone, so that a broken one fails alone."""
+        try:
+            step.finished.update(self._decoded(together))
+        except NonFiniteError as error:
+            if len(together) == 1:
+                step.failed[together[0].ticket] = error
+            else:
+                for live in together:
+                    self._decode([live], step)
 
     def _decoded(self, together: Sequence[Live]) -> dict[Ticket, Sample]:
         prepared = together[0].prepared

@@ -15,6 +15,11 @@ from unnoise.generation.options import split_weight
 Loras = tuple[tuple[Adapter, float], ...]
 
 
+def key_of(adapter: Adapter) -> str:
+    """Name an adapter among others: its fingerprint, or its identity where it was never in a file."""
+    return adapter.fingerprint or f"object {id(adapter)}"
+
+
 def read_loras(value: Any, components: Components, partial: bool) -> Loras:
     """Read the adapters of a request, each with its weight.
 
@@ -36,6 +41,6 @@ def read_loras(value: Any, components: Components, partial: bool) -> Loras:
             warnings.warn(note, InputWarning, stacklevel=3)
         found.append((adapter, float(weight)))
     names = [adapter.name for adapter, _ in found]
-    if len({adapter.fingerprint for adapter, _ in found}) < len(found):
+    if len({key_of(adapter) for adapter, _ in found}) < len(found):
         raise InputError(f"lora {', '.join(names)}: one adapter is given twice; add its weights")
     return tuple(found)

@@ -91,6 +91,7 @@ class CallShape(Strict):
         rows, row: samples in the call, and the place of this one.
         guided, place: samples that were guided, and the place of this one among them; -1 where it was not.
         tokens: length to which the prompts were padded, 0 without text.
+        masked: whether a mask marked the padding.
         mixed: whether the samples had different adapters.
     """
 
@@ -100,6 +101,7 @@ class CallShape(Strict):
     guided: int
     place: int
     tokens: int = 0
+    masked: bool = False
     mixed: bool = False
 
 

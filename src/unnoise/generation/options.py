@@ -10,12 +10,13 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 
 from unnoise.errors import InputError, check_whole, nearest
 from unnoise.generation import limits
+from unnoise.generation.other_names import OTHER_NAMES
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.registry import GRIDS, SAMPLERS, known
 from unnoise.sampling.state import Sampler
 from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
-Kind = Literal[
+ValueKind = Literal[
     "whole", "number", "text", "choice", "levels", "size", "sides", "image", "lora", "flag", "sampler", "schedule"
 ]
 Group = Literal["basic", "guidance", "image input", "control", "adapters", "output", "advanced"]
@@ -39,7 +40,7 @@ class Option:
         python_only: the option has no form on the command line.
     """
 
-    kind: Kind
+    kind: ValueKind
     group: Group
     help: str
     low: float = 0
@@ -55,9 +56,7 @@ class SamplingOptions:
     """How samples are drawn; None is the default of the model's card."""
 
     negative_prompt: Annotated[str, Option("text", "guidance", "What guidance leads away from.")] = ""
-    steps: Annotated[int | None, Option("whole", "basic", "Steps of the sampler.", 1, limits.STEPS, card="steps")] = (
-        None
-    )
+    steps: Annotated[int | None, Option("whole", "basic", "Sampler steps.", 1, limits.STEPS, card="steps")] = None
     guidance_scale: Annotated[
         float | None,
         Option(
@@ -232,23 +231,6 @@ class OutputOptions:
 
 
 OPTIONS: Final = (SamplingOptions, EditOptions, ControlOptions, AdapterOptions, OutputOptions)
-# Keywords of other tools, and of unnoise before 0.2, with the option that takes their place.
-OTHER_NAMES: Final = {
-    "num_inference_steps": "steps", "num_steps": "steps", "sampling_steps": "steps", "ddim_steps": "steps",
-    "cfg_scale": "guidance_scale", "cfg": "guidance_scale", "guidance": "guidance_scale", "scale": "guidance_scale",
-    "weight": "guidance_scale", "true_cfg_scale": "guidance_scale", "image_guidance_scale": "image_guidance",
-    "image_weight": "image_guidance", "embedded": "distilled_guidance", "guidance_embed": "distilled_guidance",
-    "denoising_strength": "strength", "denoise": "strength", "num_images_per_prompt": "n", "n_iter": "n",
-    "num_images": "n", "batch_count": "n", "batch_size": "batch", "generator": "seed", "width": "size",
-    "height": "size", "negative": "negative_prompt", "mask_image": "mask", "init_image": "image",
-    "sampler_name": "sampler", "scheduler": "schedule", "grid": "schedule", "sigmas": "schedule",
-    "timesteps": "schedule", "between": "guidance_interval", "rescale": "guidance_rescale",
-    "emphasis": "prompt_weighting", "expand": "outpaint", "repaint": "resample", "soft": "mask_mode",
-    "origin": "source_prompt", "toward": "blend_prompt", "toward_share": "blend_share", "hint": "control_image",
-    "hint_weight": "control_scale", "controlnet_conditioning_scale": "control_scale", "look": "ip_adapter_image",
-    "look_weight": "ip_adapter_scale", "num_frames": "frames", "audio_end_in_s": "seconds", "latents": "noise",
-    "watch": "callback", "callback_on_step_end": "callback", "loras": "lora", "keep_outside": "invert_mask",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +273,10 @@ def request_of(prompts: str | tuple[str, ...] | list[str], **options: Any) -> Re
     for name in options:
         if name not in homes:
             raise InputError(unknown_option(name))
-    found: dict[str, Any] = {}
-    for name, kind in (("sampling", SamplingOptions), ("edit", EditOptions), ("control", ControlOptions),
-                       ("adapters", AdapterOptions), ("output", OutputOptions)):  # fmt: skip
-        found[name] = kind(**{key: _plain(key, value) for key, value in options.items() if homes[key] is kind})
-    return Request((prompts,) if isinstance(prompts, str) else tuple(prompts), **found)
+    made: list[Any] = [
+        kind(**{key: _plain(key, value) for key, value in options.items() if homes[key] is kind}) for kind in OPTIONS
+    ]
+    return Request((prompts,) if isinstance(prompts, str) else tuple(prompts), *made)
 
 
 def unknown_option(name: str) -> str:
@@ -322,7 +303,9 @@ def _plain(name: str, value: Any) -> Any:
     """Bring what people write in Python to the type of the field: one number for both sides, lists for tuples."""
     if name == "size" and isinstance(value, int) and not isinstance(value, bool):
         return value, value
-    return tuple(value) if isinstance(value, list) and name != "lora" else value
+    if name == "lora":
+        return () if value is None else value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def split_weight(one: Any) -> tuple[Any, float]:
@@ -337,9 +320,10 @@ def split_weight(one: Any) -> tuple[Any, float]:
 def check_fields(options: Any) -> None:
     """Raise InputError for the first field that is out of its range."""
     kind: Any = type(options)
+    defaults = {one.name: one.default for one in fields(kind)}
     for name, option in described(kind).items():
         value = getattr(options, name)
-        if value is not None:
+        if value is not None or defaults[name] is not None:
             _check(name, value, option)
 
 

@@ -232,23 +232,41 @@ def _noise(job: Job, shape: tuple[int, ...], device: torch.device) -> Tensor | N
 
 def _check(components: Components, job: Job) -> None:
     """Raise InputError for what acts only with an input that is missing, or that the model cannot use."""
-    settings, images, conditioner = job.settings, job.images, components.image_conditioner
+    _check_guides(components, job)
+    _check_edit(components, job)
+    settings = job.settings
+    if settings.tile is not None and (components.image_conditioner or job.images.control_image is not None):
+        raise InputError("tile: tiles do not cut image channels or a control_image; leave tile out")
+    if settings.blend_prompt is not None and components.text_encoder is None:
+        raise InputError(f"blend_prompt: {components.card.name!r} has no text encoder")
+    for option in ("source_prompt", "variation"):
+        if job.noise is not None and getattr(settings, option) is not None:
+            raise InputError(f"{option}: determines the noise, which is given; leave one of them out")
+    if settings.variation is not None and settings.source_prompt is not None:
+        raise InputError("variation: determines the noise, and so does source_prompt; leave one of them out")
+
+
+def _check_guides(components: Components, job: Job) -> None:
+    """Check the images of a control and of an IP-Adapter."""
     net, name = components.denoiser.net, components.card.name
-    for option, attribute, argument in (("control_image", "control", "control"),
-                                        ("ip_adapter_image", "image_encoder", "ip_adapter")):  # fmt: skip
-        given, loaded = getattr(images, option) is not None, getattr(net, attribute, None) is not None
+    guides = (("control", "control", "control"), ("ip_adapter", "image_encoder", "ip_adapter"))
+    for guide, attribute, argument in guides:
+        given = getattr(job.images, f"{guide}_image") is not None
+        loaded = getattr(net, attribute, None) is not None
+        scale = getattr(job.settings, f"{guide}_scale")
         if given and not loaded:
-            raise InputError(f"{option}: {name!r} was loaded without {argument}; use load(..., {argument}=...)")
+            raise InputError(f"{guide}_image: {name!r} was loaded without {argument}; use load(..., {argument}=...)")
         if loaded and not given:
-            raise InputError(f"{option}: none is given, and {name!r} was loaded with {argument}")
-    for option, image in (("control_scale", images.control_image), ("ip_adapter_scale", images.ip_adapter_image)):
-        if getattr(settings, option) is not None and image is None:
-            raise InputError(
-                f"{option} {getattr(settings, option):g}: acts on {option.replace('scale', 'image')}, which is not given"
-            )
-    edits = ("strength", "outpaint", "source_prompt")
+            raise InputError(f"{guide}_image: none is given, and {name!r} was loaded with {argument}")
+        if scale is not None and not given:
+            raise InputError(f"{guide}_scale {scale:g}: acts on {guide}_image, which is not given")
+
+
+def _check_edit(components: Components, job: Job) -> None:
+    """Check the image that is edited, and the options that act on it."""
+    settings, images, conditioner, name = job.settings, job.images, components.image_conditioner, components.card.name
     if images.image is None:
-        for option in edits:
+        for option in ("strength", "outpaint", "source_prompt"):
             if getattr(settings, option) is not None:
                 raise InputError(f"{option} {getattr(settings, option)!r}: acts on an image, and none is given")
         if conditioner is not None:
@@ -262,24 +280,11 @@ def _check(components: Components, job: Job) -> None:
         raise InputError(
             f"mask: {name!r} is an inpainting model and needs one; white (1) is painted, black (0) is kept"
         )
-    acting = (
-        ("resample", settings.resample),
-        ("feather", settings.feather),
-        ("mask_mode", settings.mask_mode != "blend"),
-    )
-    for option, acts in acting:
+    along = {"resample": settings.resample, "feather": settings.feather, "mask_mode": settings.mask_mode != "blend"}
+    for option, acts in along.items():
         if acts and not masked:
             raise InputError(f"{option}: acts along a mask, and none is given")
     if images.invert_mask and images.mask is None:
         raise InputError("invert_mask: acts on a mask, and none is given")
     if settings.source_prompt is not None and (conditioner is not None or job.sampler.stochastic):
         raise InputError("source_prompt: inversion needs a deterministic sampler and a model without image channels")
-    if settings.tile is not None and (conditioner is not None or images.control_image is not None):
-        raise InputError("tile: tiles do not cut image channels or a control_image; leave tile out")
-    if settings.blend_prompt is not None and components.text_encoder is None:
-        raise InputError(f"blend_prompt: {name!r} has no text encoder")
-    for option in ("source_prompt", "variation"):
-        if job.noise is not None and getattr(settings, option) is not None:
-            raise InputError(f"{option}: determines the noise, which is given; leave one of them out")
-    if settings.variation is not None and settings.source_prompt is not None:
-        raise InputError("variation: determines the noise, and so does source_prompt; leave one of them out")

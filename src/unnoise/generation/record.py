@@ -72,6 +72,8 @@ def job_again(metadata: Metadata, components: Components, images: RawImages, ada
         )
     if metadata.noise is not None:
         raise InputError("metadata: the starting noise was given by a caller, and metadata does not contain it")
+    if repeat and not metadata.calls:
+        raise InputError("metadata: calls: empty; it takes the shape of one network call at least")
     sampler = sampler_of(metadata.sampler)
     _check(metadata, components)
     return Job(
@@ -120,9 +122,7 @@ def _check(metadata: Metadata, components: Components) -> None:
         check_whole("calls.guided", shape.guided, 0, shape.rows)
         check_whole("calls.place", shape.place, -1, shape.guided - 1)
         check_whole("calls.tokens", shape.tokens, 0, limits.LETTERS)
-    if not metadata.calls:
-        raise InputError("metadata: calls: empty; one shape at least is needed")
-    check_whole("decoded", metadata.decoded[0], 1, max(shape.rows for shape in metadata.calls))
+    check_whole("decoded", metadata.decoded[0], 1, max((shape.rows for shape in metadata.calls), default=1))
     check_whole("decoded", metadata.decoded[1], 0, metadata.decoded[0] - 1)
 
 

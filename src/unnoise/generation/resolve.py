@@ -1,7 +1,7 @@
 """From options and card to a job: every default is filled in, and nothing is computed yet."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
@@ -135,11 +135,7 @@ def settle(
     options, card, process = request.sampling, components.card, components.denoiser.process
     advice = card.advice
     _check_advice(advice)
-    scale = advice.guidance_scale if options.guidance_scale is None else options.guidance_scale
-    if card.text is None:
-        if any(request.prompts) or options.guidance_scale not in (None, 1):
-            raise InputError(f"prompt: {card.name!r} has no text encoder; use an empty prompt and no guidance_scale")
-        scale = 1.0
+    scale = _guidance_scale(request, card)
     image_guidance = _image_guidance(options.image_guidance, card)
     guided = scale != 1 or image_guidance not in (None, 1)
     if not guided and (options.negative_prompt or options.guidance_interval or options.guidance_rescale):
@@ -276,6 +272,15 @@ def _check_advice(advice: Advice) -> None:
         raise InputError(f"the card's advice: {error}") from None
 
 
+def _guidance_scale(request: Request, card: Card) -> float:
+    given = request.sampling.guidance_scale
+    if card.text is None:
+        if any(request.prompts) or given not in (None, 1):
+            raise InputError(f"prompt: {card.name!r} has no text encoder; use an empty prompt and no guidance_scale")
+        return 1.0
+    return card.advice.guidance_scale if given is None else given
+
+
 def _distilled_guidance(request: Request, card: Card, scale: float) -> float | None:
     """Settle the guidance that is an input of a distilled network; classifier-free guidance is another thing."""
     own, given = card.advice.distilled_guidance, request.sampling.distilled_guidance
@@ -340,18 +345,3 @@ def _size(request: Request, card: Card, factor: int, size: tuple[int, int] | Non
         most = limits.TOTAL // (width * height)
         raise InputError(f"{count} samples of {width}x{height}: at most {most} in one request")
     return width, height
-
-
-def parse_levels(text: str) -> tuple[float, ...] | None:
-    """Read levels such as "inf,10,2.5,0"; None where the text is not a list of numbers."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        return None
-
-
-def notes(prompts: Sequence[str], card: Card) -> list[str]:
-    """Say what is allowed but seldom meant."""
-    if card.text and not all(prompt.strip() for prompt in prompts):
-        return ["an empty prompt: draws from the unconditional model"]
-    return []

@@ -1,35 +1,18 @@
 """What is generated: an image, a video or audio, with its x0 and the metadata that reproduces it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image
 from torch import Tensor
 
+from unnoise.generation.media.files import preview, write_media
+from unnoise.generation.media.types import Audio, Media, Video
 from unnoise.generation.metadata import Metadata
 
 Callback = Callable[[int, Tensor], bool | None]  # (network calls so far, x0 (B, *d) of the last); False cancels
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Video:
-    """Images of one size, `fps` a second."""
-
-    frames: Sequence[Image.Image]
-    fps: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Audio:
-    """Waves (channels, n) in [-1, 1], `rate` samples a second."""
-
-    waves: Tensor
-    rate: int
-
-
-Media = Image.Image | Video | Audio
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -86,16 +69,12 @@ class Sample:
         Raises:
             InputError: the ending is another, or the file cannot be written.
         """
-        from unnoise.generation.media.files import write_sample
-
-        write_sample(path, self)
+        write_media(path, self.media, self.metadata)
 
     def _repr_png_(self) -> bytes:
         """Show the sample in a notebook."""
-        from unnoise.generation.media.files import preview
-
         out = BytesIO()
-        preview(self).save(out, "PNG")
+        preview(self.media).save(out, "PNG")
         return out.getvalue()
 
 

@@ -33,4 +33,4 @@ class Sweep:
         facts += [first.model, *([] if "steps" in differing else [f"{first.steps} steps"])]
         facts += [] if "guidance_scale" in differing else [f"guidance scale {first.guidance_scale:g}"]
         facts += [] if "seed" in differing else [f"seed {first.seed}"]
-        return table_sheet([preview(sample) for sample in self.samples], rows, columns, " · ".join(facts))
+        return table_sheet([preview(sample.media) for sample in self.samples], rows, columns, " · ".join(facts))

@@ -1,1 +1,1 @@
-"""Models, files and pipelines of other programs."""
+"""Models, files and pipelines of other libraries."""

@@ -1,1 +1,1 @@
-"""Networks that accept any rank: `blocks` are shared; `unet`, `dit`, `autoencoder` and `text` are one file each."""
+"""Networks for data of any rank: `blocks` is shared; `unet`, `dit`, `autoencoder`, `text`, `controlnet` use it."""

@@ -1,4 +1,4 @@
-"""A KL autoencoder: pictures to a small grid of latents and back."""
+"""A KL autoencoder: images to a small grid of latents and back."""
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +8,10 @@ from unnoise.nets.blocks import ResBlock
 
 
 class Autoencoder(nn.Module):
-    """Encode pictures as a Gaussian on a grid `factor` times coarser, and decode its samples.
+    """Encode images as a Gaussian on a grid `factor` times coarser, and decode its samples.
 
     data: (B, channels, H, W) in [-1, 1], sizes a multiple of `factor`; latents: (B, latents, H/factor, W/factor).
-    Pixels are folded into channels at the border (space to depth), so that every convolution runs on the coarse grid.
+    Pixels are folded into channels first and unfolded last (space to depth): all convolutions are on the coarse grid.
     Source: Kingma & Welling 2014; Rombach et al. 2022, section 3.1; Shi et al. 2016 for the folding.
     """
 
@@ -31,17 +31,17 @@ class Autoencoder(nn.Module):
         self.leave = nn.Conv2d(width, folded, 3, padding=1)
 
     def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """Give mean and log-variance of the latents, each (B, latents, h, w)."""
+        """Return mean and log-variance of the latents, each (B, latents, h, w)."""
         h = self.encoder(self.enter(F.pixel_unshuffle(data, self.factor)))
         mean, logvar = self.to_latent(h).chunk(2, dim=1)
         return mean, logvar.clamp(-30, 20)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give the picture (B, channels, H, W); values may leave [-1, 1] by a little."""
+        """Return the image (B, channels, H, W); values may be slightly outside [-1, 1]."""
         h = self.decoder(self.from_latent(latents))
         return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), self.factor)
 
     def forward(self, data: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode, draw latents with the given unit noise (B, latents, h, w), decode: picture, mean, log-variance."""
+        """Encode, sample latents with unit noise (B, latents, h, w), decode: image, mean, log-variance."""
         mean, logvar = self.encode(data)
         return self.decode(mean + torch.exp(0.5 * logvar) * noise), mean, logvar

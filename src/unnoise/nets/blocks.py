@@ -1,4 +1,4 @@
-"""The parts that several networks share: attention, residual blocks and time features, for 1, 2 or 3 dimensions."""
+"""Shared parts of networks: attention, residual blocks and time features, for 1, 2 or 3 dimensions."""
 
 import math
 
@@ -13,16 +13,16 @@ POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 def zeroed(module: nn.Module) -> nn.Module:
-    """Set every parameter of a module to zero, so that its branch starts as the identity."""
+    """Set every parameter of a module to zero, so that its residual branch starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 def time_features(time: Tensor, width: int, scale: float = 1000.0) -> Tensor:
-    """Spread a clock over sines and cosines of geometric wavelengths.
+    """Return sines and cosines of a time at geometric wavelengths.
 
-    time: (B,), of any range; `scale` brings a clock in [0, 1] to the classic 0 ... 1000. Returns (B, width).
+    time: (B,), of any range; `scale` maps a time in [0, 1] to the usual 0 ... 1000. Returns (B, width).
     Source: Vaswani et al. 2017, section 3.5; Ho et al. 2020, appendix B.
     """
     half = width // 2
@@ -31,10 +31,10 @@ def time_features(time: Tensor, width: int, scale: float = 1000.0) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-class Embed(nn.Module):
-    """Sum what a whole sample is told: its time, a pooled vector and a label; each is optional but the time.
+class GlobalEmbedding(nn.Module):
+    """Embed the conditioning of a whole sample: the sum over its time, an optional pooled vector and an optional label.
 
-    time: (B,); cond.vector: (B, vector); cond.label: (B,) below `labels`. Returns (B, width), through a SiLU.
+    time: (B,); cond.vector: (B, vector); cond.label: (B,) below `labels`. Returns (B, width), after a SiLU.
     """
 
     def __init__(self, features: int, width: int, vector: int | None, labels: int | None) -> None:
@@ -54,7 +54,7 @@ class Embed(nn.Module):
 
 
 class RMSNorm(nn.RMSNorm):
-    """Divide by the root mean square of the last axis, in the dtype of x, also where autocast narrows it."""
+    """RMS norm over the last axis in the dtype of x, also where autocast has changed it."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, eps=1e-6)
@@ -64,10 +64,10 @@ class RMSNorm(nn.RMSNorm):
 
 
 class Attention(nn.Module):
-    """Attend from each position to all of `context`, or to one another where there is none.
+    """Attention from each position to all of `context`, or self-attention where there is none.
 
     x: (B, N, width); context: (B, L, context_width); mask: (B, L), True = may be attended to. Queries and keys are
-    normalised per head, which keeps the logits bounded in low precision (Dehghani et al. 2023, section 2).
+    normalised per head, which bounds the logits in low precision (Dehghani et al. 2023, section 2).
     """
 
     def __init__(self, width: int, heads: int, context_width: int | None = None) -> None:

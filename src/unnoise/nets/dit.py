@@ -5,15 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.nets.blocks import Attention, Embed, RMSNorm, zeroed
+from unnoise.nets.blocks import Attention, GlobalEmbedding, RMSNorm, zeroed
 
 HEAD = 64  # features of one attention head
 
 
 def rotary(shape: tuple[int, ...], width: int, device: torch.device) -> Tensor:
-    """Give the angles of rotary positions on a grid: (N, width / 2), each axis with an equal share of the pairs.
+    """Return the angles of rotary positions on a grid: (N, width / 2), each axis with an equal share of the pairs.
 
-    Source: Su et al. 2021, eq. 15; Lu et al. 2024 for several axes. Pairs that no axis fills do not turn.
+    Source: Su et al. 2021, eq. 15; Lu et al. 2024 for several axes. Pairs without an axis are not rotated.
     """
     pairs = width // 2 // len(shape)
     rates = 10_000.0 ** (-torch.arange(pairs, device=device) / max(pairs, 1))
@@ -30,7 +30,7 @@ def turn(x: Tensor, angles: Tensor) -> Tensor:
 
 
 class SelfAttention(Attention):
-    """Attention among positions, with queries and keys turned by where they are."""
+    """Attention among positions, with queries and keys rotated by their positions."""
 
     def forward(self, x: Tensor, angles: Tensor) -> Tensor:  # type: ignore[override]
         q = turn(self.norm_q(self.split(self.to_q(x))), angles)
@@ -67,7 +67,7 @@ class Layer(nn.Module):
 
 
 class DiT(nn.Module):
-    """Predict what a model's kind asks for from noisy data and its native time, as a sequence of patches.
+    """Predict in the kind of the denoiser from noisy data and its native time, as a sequence of patches.
 
     x: (B, channels, *d), every size a multiple of `patch`; time: (B,); cond: tokens (B, L, context), mask (B, L),
     vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d). `width` is a multiple of HEAD.
@@ -90,7 +90,7 @@ class DiT(nn.Module):
         self.rank = rank
         cell = channels * patch**rank
         self.enter = nn.Linear(cell, width)
-        self.embed = Embed(width, width, vector, labels)
+        self.embed = GlobalEmbedding(width, width, vector, labels)
         self.layers = nn.ModuleList(Layer(width, width // HEAD, context) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulate = zeroed(nn.Linear(width, 2 * width))

@@ -1,4 +1,4 @@
-"""A small transformer that reads a prompt: one feature a token for cross-attention, one vector for the whole."""
+"""A small transformer for prompts: one feature a token for cross-attention, one vector for the whole prompt."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from unnoise.nets.blocks import Attention
 
 
 class TextLayer(nn.Module):
-    """Attention and a feed-forward net, each behind a normalisation and around a residual (pre-norm)."""
+    """Self-attention and a feed-forward net, each a residual branch with a normalisation first (pre-norm)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -23,10 +23,10 @@ class TextLayer(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Read token numbers into a `Cond`.
+    """Encode token ids as `Conditioning`.
 
     ids: (B, L), 0 <= id < vocab, L <= length; mask: (B, L), True = a token, False = padding. Every row has at least one
-    token. Gives tokens (B, L, width), the mask, and vector (B, width): the mean over the real tokens.
+    token. Returns tokens (B, L, width), the mask, and vector (B, width): the mean over the real tokens.
     Source: Vaswani et al. 2017; Xiong et al. 2020 for the place of the normalisation.
     """
 

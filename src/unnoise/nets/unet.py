@@ -1,4 +1,4 @@
-"""A U-Net for data of one, two or three dimensions, told what to draw by cross-attention and by a pooled vector."""
+"""A U-Net for data of one, two or three dimensions, conditioned by cross-attention and by a pooled vector."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.nets.blocks import CONV, POOL, Attention, Embed, ResBlock, zeroed
+from unnoise.nets.blocks import CONV, POOL, Attention, GlobalEmbedding, ResBlock, zeroed
 
 
-def places(x: Tensor) -> Tensor:
-    """Tell every position where it is: (B, rank, *d), each coordinate from -1 to 1 across its axis.
+def coordinates(x: Tensor) -> Tensor:
+    """Return the coordinates of every position as channels: (B, rank, *d), each from -1 to 1 along its axis.
 
-    Pure noise says nothing of place, and padding says it only near the border.   Source: Liu et al. 2018 (CoordConv).
+    Otherwise only padding, near the border, depends on the position.   Source: Liu et al. 2018 (CoordConv).
     """
     axes = [torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[2:]]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(len(x), -1, *x.shape[2:])
 
 
-class Attend(nn.Module):
-    """Let positions look at one another, then at the prompt's tokens; each branch is a residual.
+class AttentionBlock(nn.Module):
+    """Self-attention among positions, then cross-attention to the tokens of the prompt; each is a residual branch.
 
     x: (B, width, *d); tokens: (B, L, context); mask: (B, L).
     """
@@ -41,14 +41,14 @@ class Attend(nn.Module):
         return flat.transpose(1, 2).reshape(x.shape)
 
 
-class Stage(nn.Module):
+class UNetStage(nn.Module):
     """A few residual blocks at one resolution, each followed by attention where the resolution has it."""
 
     def __init__(self, rank: int, channels: int, width: int, depth: int, emb: int, heads: int, context: int | None):
         super().__init__()
         entries = [channels] + [width] * (depth - 1)
         self.blocks = nn.ModuleList(ResBlock(rank, entry, width, emb) for entry in entries)
-        self.attends = nn.ModuleList(Attend(width, heads, context) for _ in entries if heads)
+        self.attends = nn.ModuleList(AttentionBlock(width, heads, context) for _ in entries if heads)
 
     def forward(self, x: Tensor, emb: Tensor, cond: Conditioning) -> Tensor:
         for i, block in enumerate(self.blocks):
@@ -59,13 +59,13 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predict what a model's kind asks for from noisy data and its native time.
+    """Predict in the kind of the denoiser from noisy data and its native time.
 
     x: (B, channels, *d) with every size a multiple of 2**(levels - 1); time: (B,); cond: tokens (B, L, context), mask
     (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
 
     `widths`, `depths` and `heads` have one entry a resolution, finest first; heads 0 means no attention there. The
-    coarsest resolution is the middle: it has one stage, the others one on the way down and one on the way up.
+    coarsest resolution is the middle: it has one stage, the others one in the down path and one in the up path.
     Source: Ronneberger et al. 2015; Ho et al. 2020, appendix B; Rombach et al. 2022, section 3.3.
     """
 
@@ -83,27 +83,27 @@ class UNet(nn.Module):
         super().__init__()
         emb = 4 * widths[0]
         self.factor = 2 ** (len(widths) - 1)
-        self.embed = Embed(widths[0], emb, vector, labels)
+        self.embed = GlobalEmbedding(widths[0], emb, vector, labels)
         self.enter = CONV[rank](channels + rank, widths[0], 3, padding=1)
         levels = list(zip(widths, depths, heads, strict=True))
         entries = [widths[0], *widths[:-2]]
         self.down = nn.ModuleList(
-            Stage(rank, entry, width, depth, emb, head, context)
+            UNetStage(rank, entry, width, depth, emb, head, context)
             for entry, (width, depth, head) in zip(entries, levels[:-1], strict=True)
         )
         width, depth, head = levels[-1]
-        self.middle = Stage(rank, widths[-2], width, depth, emb, head, context)
+        self.middle = UNetStage(rank, widths[-2], width, depth, emb, head, context)
         self.up = nn.ModuleList(
-            Stage(rank, coarser + width, width, depth, emb, head, context)
+            UNetStage(rank, coarser + width, width, depth, emb, head, context)
             for coarser, (width, depth, head) in zip(widths[:0:-1], levels[-2::-1], strict=True)
         )
         self.norm = nn.GroupNorm(32, widths[0])
         self.leave = zeroed(CONV[rank](widths[0], channels, 3, padding=1))
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning, added: Sequence[Tensor] = ()) -> Tensor:
-        """Ask it. added: what a control adds behind every stage on the way down and behind the middle."""
+        """Run the net. added: features of a ControlNet, added after every stage of the down path and the middle."""
         emb = self.embed(time, cond)
-        h = self.enter(torch.cat([x, places(x)], dim=1))
+        h = self.enter(torch.cat([x, coordinates(x)], dim=1))
         skips = []
         for level, stage in enumerate(self.down):
             h = stage(h, emb, cond)

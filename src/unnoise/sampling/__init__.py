@@ -1,4 +1,4 @@
-"""Reverse noise: levels, grids, states and samplers, in plain floats; it runs on floats, numpy and torch alike."""
+"""The mathematics of sampling, in plain floats: levels, schedules, states and samplers, for floats, numpy and torch."""
 
 from unnoise.sampling.defaults import default
 from unnoise.sampling.level import signal, spread

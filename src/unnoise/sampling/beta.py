@@ -1,4 +1,4 @@
-"""The beta distribution on [0, 1]: how much of it lies below x, and below which x a share p lies.
+"""The beta distribution on [0, 1]: its cumulative distribution function and its quantile function.
 
     I_x(a, b) = 1/B(a, b)·integral from 0 to x of t^(a - 1)·(1 - t)^(b - 1)      B = gamma(a)·gamma(b)/gamma(a + b)
 
@@ -19,13 +19,13 @@ TERMS = 80
 ROUNDS = 200
 
 
-def below(x: float, a: float, b: float) -> float:
-    """Return the share of Beta(a, b) that lies below x in [0, 1]; a, b in (0, LARGEST]."""
+def cdf(x: float, a: float, b: float) -> float:
+    """Return the probability that Beta(a, b) is below x in [0, 1]; a, b in (0, LARGEST]."""
     _shapes(a, b)
     if not 0 <= x <= 1:
         raise InputError(f"x {x!r}: a number from 0 to 1")
     if x > (a + 1) / (a + b + 2):
-        return 1 - below(1 - x, b, a)
+        return 1 - cdf(1 - x, b, a)
     tail = 1.0
     for n in range(TERMS, 0, -1):
         m = n // 2
@@ -35,13 +35,13 @@ def below(x: float, a: float, b: float) -> float:
 
 
 def quantile(p: float, a: float, b: float) -> float:
-    """Return the x in [0, 1] below which the share p in [0, 1] of Beta(a, b) lies; a, b in (0, LARGEST].
+    """Return the x with cdf(x, a, b) = p, for p in [0, 1] and a, b in (0, LARGEST].
 
-    By Newton's method, halved where a step would leave what is known to hold x. Raises InputError outside of the ranges.
+    Newton's method, with bisection where a step would leave the bracket. Raises InputError outside of the ranges.
     """
     _shapes(a, b)
     if not 0 <= p <= 1:
-        raise InputError(f"p {p!r}: a share from 0 to 1")
+        raise InputError(f"p {p!r}: a probability from 0 to 1")
     if p > 0.5:
         return 1 - quantile(1 - p, b, a)
     if p == 0:
@@ -51,7 +51,7 @@ def quantile(p: float, a: float, b: float) -> float:
     for _ in range(ROUNDS):
         if x == 0:
             break
-        miss = below(x, a, b) - p
+        miss = cdf(x, a, b) - p
         low, high = (low, x) if miss > 0 else (x, high)
         step = miss / _density(x, a, b)
         if abs(step) <= 1e-12 * x:
@@ -71,4 +71,4 @@ def _log_beta(a: float, b: float) -> float:
 def _shapes(a: float, b: float) -> None:
     for name, value in (("a", a), ("b", b)):
         if not 0 < value <= LARGEST:
-            raise InputError(f"{name} {value!r}: a shape above 0, at most {LARGEST:g}")
+            raise InputError(f"{name} {value!r}: a shape parameter above 0, at most {LARGEST:g}")

@@ -1,8 +1,8 @@
-"""Choose a sampler and a grid for a number of network calls, by measurement.
+"""The default sampler and grid for a number of network calls, chosen by measurement.
 
 Error per coordinate against the exact solution: a geometric mean over thirteen Gaussian mixtures of unit variance (2 to
-64 dimensions, sharp and soft modes, flat and falling spectra), 64 points each. Every rival stands on the best of the
-grids of the bench for each budget, and families of several orders on the best order too.
+64 dimensions, sharp and soft modes, flat and falling spectra), 64 points each. Every other sampler is given at the best
+grid of the bench for each number of calls, and at its best order.
 
     calls                 3      4      5      6      8     10     12     16     20     50
     from sigma = inf
@@ -13,7 +13,7 @@ grids of the bench for each budget, and families of several orders on the best o
     DEIS              .3125  .1970  .1584  .1218  .0697  .0393  .0252  .0132  .0071  .0007
     IPNDM             .2097  .1311  .0877  .0616  .0318  .0180  .0112  .0046  .0025  .0002
     the default       .1993  .1166  .0773  .0598  .0350  .0210  .0142  .0044  .0023  .0002
-    from sigma = 14.6, never asked below 0.03
+    from sigma = 14.6, no call below 0.03
     DDIM              .2692  .2083  .1697  .1397  .1067  .0864  .0725  .0538  .0415  .0173
     DPM-Solver++ 2M   .2140  .1317  .0918  .0755  .0463  .0286  .0179  .0110  .0082  .0020
     UniPC             .2030  .1284  .0876  .0632  .0320  .0168  .0094  .0054  .0035  .0013
@@ -21,9 +21,10 @@ grids of the bench for each budget, and families of several orders on the best o
     IPNDM             .1878  .1163  .0767  .0542  .0282  .0171  .0116  .0050  .0036  .0023
     the default       .1753  .1025  .0679  .0420  .0237  .0111  .0071  .0044  .0030  .0004
 
-From inf, at 8 to 12 calls, IPNDM of order 3 has the lower mean, which the few points between two modes rule: the median
-point comes 1.5 to 1.7 times nearer by the default, and so do pictures of the embedded model, with guidance too.
-Source: tests/sampling/bench.py prints these tables, and others with random faults in every prediction.
+From inf, at 8 to 12 calls, IPNDM of order 3 has the lower mean, which a few points between two modes dominate. The
+error of the median point is 1.5 to 1.7 times lower with the default, and so is the error of images of the embedded
+model, with guidance and without.
+Source: tests/sampling/bench.py prints these tables, and others with random errors in every prediction.
 """
 
 import math
@@ -36,8 +37,8 @@ from unnoise.sampling.state import Sampler
 
 MOST = 1 << 62
 NARROW = 40.0  # the highest sigma_max of a narrow range; that of Stable Diffusion is 14.6
-LOWEST = 0.03  # the last level that need be asked there
-Choice = tuple[int, Sampler[Any, Any]]  # up to how many calls
+LOWEST = 0.03  # the lowest level at which a network call still helps there
+Choice = tuple[int, Sampler[Any, Any]]  # (largest number of calls, sampler)
 CHOICES: dict[str, tuple[Choice, ...]] = {
     "narrow": ((5, AB(2, rho=1.0)), (8, AB()), (24, AB(3, rho=2.0, of="eps")), (MOST, AB(4, rho=1.0))),
     "wide": ((5, AB(2, rho=1.0)), (12, AB()), (MOST, AB(4, rho=1.0))),
@@ -45,9 +46,12 @@ CHOICES: dict[str, tuple[Choice, ...]] = {
 
 
 def default(calls: int, sigma_max: float, sigma_min: float) -> tuple[Sampler[Any, Any], tuple[float, ...]]:
-    """Return the sampler and the grid that make the most of this many network calls, from 1 up.
+    """Return the sampler and the grid with the lowest measured error for a number of network calls.
 
-    sigma_max in (0, inf], sigma_min in [0, sigma_max): the range in which the model may be asked.
+    Args:
+        calls: from 1 up.
+        sigma_max, sigma_min: the range of the model, 0 <= sigma_min < sigma_max <= inf.
+
     Raises InputError for an empty range or less than one call.
     """
     if not isinstance(calls, int) or calls < 1:
@@ -60,8 +64,8 @@ def default(calls: int, sigma_max: float, sigma_min: float) -> tuple[Sampler[Any
 
 
 def measured(steps: int, sigma_max: float = math.inf, sigma_min: float = 0.0) -> tuple[float, ...]:
-    """Space the levels as was measured to be best: flow time with shift 3 and rho 2.
+    """Space the levels as measured to be best: flow time with shift 3 and rho 2.
 
-    Ten steps from inf ask at  inf 12.8 5.33 2.88 1.69 1.00 0.57 0.30 0.12 0.030.
+    Ten steps from inf call the network at  inf 12.8 5.33 2.88 1.69 1.00 0.57 0.30 0.12 0.030.
     """
     return flow_shift(steps, 3.0, 2.0, sigma_max, sigma_min)

@@ -1,12 +1,13 @@
-"""The exponential step: carry x along a polynomial through several x0-hat in lambda = -log(sigma), exactly.
+"""The exponential step: the exact solution where x0-hat is a polynomial in lambda = -log(sigma).
 
-With h = log(sigma/sigma') and noise that is renewed at the rate tau^2, 0 being the probability flow and 1 the reverse
-diffusion of DDPM,
+With h = log(sigma/sigma') and noise renewed at the rate tau^2 (0: the probability flow, 1: the reverse diffusion of
+DDPM),
 
     x' = spread'/spread·e^(-tau^2·h)·x + signal'·sum_j w_j·x0-hat_j + spread'·sqrt(1 - e^(-2·tau^2·h))·noise
     w_j = (1 + tau^2)·integral_0^h e^((1 + tau^2)·(u - h))·L_j(u) du
 
-with L_j the Lagrange polynomial of the levels that x0-hat_j answered. One answer gives `move` and `renew`.
+with L_j the Lagrange polynomials of the levels at which x0-hat_j were predicted. One prediction gives `move` and
+`renew`.
 Source: Lu et al. 2022b (DPM-Solver++), proposition 4.1 (tau = 0); Xue et al. 2023 (SA-Solver), proposition 4.2.
 """
 
@@ -17,17 +18,26 @@ from unnoise.sampling.level import V, blend, gap, move, renew, renewal, signal, 
 from unnoise.sampling.multistep import exponential
 
 
-def follow(
-    x: V, answers: Sequence[tuple[float, V]], step: tuple[float, float], tau: float = 0.0, noise: V | None = None
+def exponential_step(
+    x: V, predictions: Sequence[tuple[float, V]], step: tuple[float, float], tau: float = 0.0, noise: V | None = None
 ) -> V:
-    """Carry x over a step along the polynomial through answers, each a level with its x0-hat.
+    """Return x at the end of a step, with x0-hat on the polynomial through the predictions.
 
-    Lambda is infinite at both ends: a step from or to them follows the first answer alone, and none at inf counts
-    elsewhere. Raises InputError for tau > 0 in a step that rises.
+    Lambda is infinite at sigma = 0 and inf. A step from or to these levels uses the first prediction only, and other
+    steps ignore predictions at inf.
+
+    Args:
+        x: at the start of the step.
+        predictions: (level, x0-hat) of one to four predictions, newest first.
+        step: the levels of the start and the end.
+        tau: from 0 up, the rate of renewal.
+        noise: N(0, I), for tau > 0.
+
+    Raises InputError for tau > 0 in a step that rises.
     """
     here, there = step
     inside = 0 < there < math.inf and here < math.inf
-    known = [(level, x0) for level, x0 in answers if level < math.inf] if inside else answers[:1]
+    known = [(level, x0) for level, x0 in predictions if level < math.inf] if inside else predictions[:1]
     share = renewal(here, there, tau) if tau else 0.0
     if len(known) == 1:
         only = known[0][1]

@@ -1,4 +1,12 @@
-"""Choose the levels to visit: every grid is a tuple of steps + 1 levels of sigma that descends to 0."""
+"""Schedules: each function returns a grid, which is a tuple of steps + 1 noise levels that descends to 0.
+
+Arguments that the functions share:
+    steps: number of steps, from 1 up.
+    sigma_max: the first level, in (0, inf].
+    sigma_min: the lowest level at which the network is evaluated, in [0, sigma_max).
+    table: levels of a discrete model, ascending, at least `steps` of them.
+An argument out of its range raises InputError.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +19,10 @@ from unnoise.sampling.level import place
 def karras(steps: int, sigma_max: float, sigma_min: float, rho: float = 7.0) -> tuple[float, ...]:
     """Space the levels evenly in sigma^(1/rho), from a finite sigma_max to sigma_min > 0, then 0.
 
-    Source: Karras et al. 2022 (EDM), eq. 5; rho = 7 is its choice (appendix D.1).
-    Raises InputError for sigma_max = inf, which has no finite power.
+    Source: Karras et al. 2022 (EDM), eq. 5; rho = 7 from appendix D.1.
     """
-    bounded("karras", steps, sigma_max, sigma_min)
-    positive("rho", rho)
+    check_finite_range("karras", steps, sigma_max, sigma_min)
+    check_positive("rho", rho)
     roots = spaced(steps, sigma_max ** (1 / rho), sigma_min ** (1 / rho))
     return (sigma_max, *(root**rho for root in roots[1:]), 0.0)
 
@@ -24,32 +31,32 @@ def exponential(steps: int, sigma_max: float, sigma_min: float) -> tuple[float, 
     """Space the levels evenly in log(sigma), from a finite sigma_max to sigma_min > 0, then 0.
 
     Source: Lu et al. 2022a (DPM-Solver), section 3.3: uniform log-SNR.
-    Raises InputError for sigma_max = inf, whose logarithm is infinite.
     """
-    bounded("exponential", steps, sigma_max, sigma_min)
+    check_finite_range("exponential", steps, sigma_max, sigma_min)
     logs = spaced(steps, math.log(sigma_max), math.log(sigma_min))
     return (sigma_max, *(math.exp(value) for value in logs[1:]), 0.0)
 
 
 def polyexponential(steps: int, sigma_max: float, sigma_min: float, rho: float = 1.0) -> tuple[float, ...]:
-    """Space the levels in log(sigma) along r^rho, r even from 1 to 0, from a finite sigma_max to sigma_min > 0, then 0.
+    """Space the levels as sigma_min·(sigma_max/sigma_min)^(r^rho), r even from 1 to 0, then 0.
 
-    sigma = sigma_min·(sigma_max/sigma_min)^(r^rho): rho 1 is `exponential`, rho > 1 dwells where there is little noise.
+    Args:
+        rho: above 0; 1 gives `exponential`, more gives more levels at low noise.
+
     Source: crowsonkb/k-diffusion, k_diffusion/sampling.py, get_sigmas_polyexponential; rho = 1 is its default.
-    Raises InputError for sigma_max = inf, whose logarithm is infinite.
     """
-    bounded("polyexponential", steps, sigma_max, sigma_min)
-    positive("rho", rho)
+    check_finite_range("polyexponential", steps, sigma_max, sigma_min)
+    check_positive("rho", rho)
     powers = [r**rho for r in spaced(steps, 1.0, 0.0)]
     return explicit((sigma_max, *(sigma_min * (sigma_max / sigma_min) ** power for power in powers[1:]), 0.0))
 
 
 def angle(steps: int, sigma_max: float = math.inf, sigma_min: float = 0.0) -> tuple[float, ...]:
-    """Space the levels evenly in atan(sigma), the angle between signal and spread, and never ask below sigma_min.
+    """Space the levels evenly in atan(sigma), the angle between signal and spread, as cosine schedules do.
 
-    Source: Salimans & Ho 2022 (progressive distillation), appendix D, the angle of v; cosine schedules are even in it.
+    Source: Salimans & Ho 2022 (progressive distillation), appendix D, the angle of v.
     """
-    ranged(steps, sigma_max, sigma_min)
+    check_range(steps, sigma_max, sigma_min)
     top = math.atan(sigma_max)
     angles = spaced(steps, top, max(top / steps, math.atan(sigma_min)))
     return (sigma_max, *(math.tan(value) for value in angles[1:]), 0.0)
@@ -58,14 +65,17 @@ def angle(steps: int, sigma_max: float = math.inf, sigma_min: float = 0.0) -> tu
 def flow_shift(
     steps: int, shift: float = 1.0, rho: float = 1.0, sigma_max: float = math.inf, sigma_min: float = 0.0
 ) -> tuple[float, ...]:
-    """Space the levels evenly in t^(1/rho) of flow time t, and never ask below sigma_min.
+    """Space the levels evenly in t^(1/rho) of flow time t, with sigma = shift·t/(1 - t).
 
-    sigma = shift·t/(1 - t), t in [0, 1]: shift > 1 dwells where there is much noise, rho > 1 where there is little.
+    Args:
+        shift: above 0; more than 1 gives more levels at high noise.
+        rho: above 0; more than 1 gives more levels at low noise.
+
     Source: Esser et al. 2024 (Stable Diffusion 3), eq. 23: t' = shift·t/(1 + (shift - 1)·t) with sigma = t'/(1 - t').
     """
-    ranged(steps, sigma_max, sigma_min)
-    positive("shift", shift)
-    positive("rho", rho)
+    check_range(steps, sigma_max, sigma_min)
+    check_positive("shift", shift)
+    check_positive("rho", rho)
 
     def root(sigma: float) -> float:
         return (1.0 if math.isinf(sigma) else sigma / (shift + sigma)) ** (1 / rho)
@@ -77,10 +87,11 @@ def flow_shift(
 def flux_shift(
     steps: int, tokens: int = 4096, sigma_max: float = math.inf, sigma_min: float = 0.0
 ) -> tuple[float, ...]:
-    """Space the levels as `flow_shift` does, with a shift that grows with the number of tokens of the picture.
+    """Space the levels as `flow_shift` with shift = e^mu; mu is linear from 0.5 at 256 tokens to 1.15 at 4096.
 
-    shift = e^mu, mu straight from 0.5 at 256 tokens through 1.15 at 4096, which FLUX has at 1024 x 1024 pixels.
-    tokens: positions that the network attends to, without those of the text; FLUX has one for 16 x 16 pixels.
+    Args:
+        tokens: image tokens, from 1 up; FLUX has one for 16 x 16 pixels, so 4096 at 1024 x 1024.
+
     Source: black-forest-labs/flux, src/flux/sampling.py, get_schedule with its defaults.
     """
     if not isinstance(tokens, int) or tokens < 1:
@@ -96,17 +107,20 @@ def linear_quadratic(
     threshold: float = 0.025,
     linear_steps: int | None = None,
 ) -> tuple[float, ...]:
-    """Spend the first L steps on a small stretch of flow time t, evenly, and the others on the rest, ever faster.
+    """Space L steps evenly over a short stretch of flow time t, and the rest quadratically, with growing steps.
 
-    t = 1 - threshold·i/L - bend·max(i - L, 0)^2 with the bend that ends in t = 0, and sigma = t/(1 - t).
-    L: linear_steps, 1 to steps - 1, half of the steps if left out. Where the range ends before t = 1 or sigma_min is
-    above the last question, the times are drawn together to fit; one step is sigma_max alone.
+    t = 1 - threshold·i/L - bend·max(i - L, 0)^2 with the bend that ends in t = 0, and sigma = t/(1 - t). Times are
+    rescaled linearly to fit sigma_max and sigma_min. One step is sigma_max alone.
+
+    Args:
+        threshold: flow time that the linear steps cover, between 0 and 1; too high a value leaves no time for the rest.
+        linear_steps: L, from 1 to steps - 1; None is half of the steps.
+
     Source: genmoai/mochi, src/genmo/mochi_preview/pipelines.py, `linear_quadratic_schedule`; 0.025 as its demos.
-    Raises InputError for a threshold that leaves the last steps nothing to do.
     """
-    ranged(steps, sigma_max, sigma_min)
+    check_range(steps, sigma_max, sigma_min)
     if not 0 < threshold < 1:
-        raise InputError(f"threshold {threshold!r}: a number between 0 and 1, a stretch of flow time")
+        raise InputError(f"threshold {threshold!r}: a number between 0 and 1, in flow time")
     if linear_steps is not None and not (isinstance(linear_steps, int) and 1 <= linear_steps < steps):
         raise InputError(
             f"linear_steps {linear_steps!r}: a whole number from 1 to {steps - 1}, one less than the steps"
@@ -118,7 +132,7 @@ def linear_quadratic(
     times = [1 - threshold * i / straight - bend * max(i - straight, 0) ** 2 for i in range(steps)]
     if times[-1] <= 0:
         raise InputError(
-            f"threshold {threshold!r}: too high for {straight} of {steps} steps, the next ones would pass 0"
+            f"threshold {threshold!r}: too high for {straight} of {steps} steps, later times would be below 0; lower it"
         )
     top = place(sigma_max)
     bottom = max(top * times[-1], place(sigma_min))
@@ -130,12 +144,14 @@ def linear_quadratic(
 def uniform_time(
     steps: int, sigma_at: Callable[[float], float], first: float = 1.0, last: float = 0.0
 ) -> tuple[float, ...]:
-    """Space the levels evenly on a model's own clock, whose level at a time is sigma_at(time), from first to last.
+    """Space the levels evenly in a model's own time.
 
-    `last` is the time that counts as clean: its level is not asked, it becomes 0.
-    Raises InputError when sigma_at does not descend from first to last.
+    Args:
+        sigma_at: time -> level; descends from first to last.
+        first: the time of the first level.
+        last: the time of clean data, whose level is set to 0.
     """
-    counted(steps)
+    check_steps(steps)
     return explicit([*(sigma_at(first + (last - first) * i / steps) for i in range(steps)), 0.0])
 
 
@@ -147,40 +163,41 @@ def beta_time(
     a: float = 0.6,
     b: float = 0.6,
 ) -> tuple[float, ...]:
-    """Space the levels by quantiles of Beta(a, b) on a model's own clock: dense at both ends where a, b < 1.
+    """Space the levels by quantiles of Beta(a, b) in a model's own time: dense at both ends where a, b < 1.
 
-    Time i is last + (first - last)·Q(1 - i/steps), Q the quantile function; Beta(1, 1) is `uniform_time`.
-    Times between the steps of a discrete clock are kept, where others round them and drop what then repeats.
+    Time i is last + (first - last)·Q(1 - i/steps), Q the quantile function; Beta(1, 1) is `uniform_time`. Times are
+    not rounded to the steps of a discrete model, as ComfyUI does. sigma_at, first and last: as for `uniform_time`.
+
     Source: Lee et al. 2024 (beta sampling is all you need, arXiv 2407.12173); a = b = 0.6 as ComfyUI's `beta`.
-    Raises InputError when sigma_at does not descend from first to last.
     """
-    counted(steps)
+    check_steps(steps)
     times = (last + (first - last) * quantile((steps - i) / steps, a, b) for i in range(steps))
     return explicit([*map(sigma_at, times), 0.0])
 
 
 def trailing(table: Sequence[float], steps: int) -> tuple[float, ...]:
-    """Pick steps levels of a discrete model's ascending table, from its last entry down in even strides, then 0.
+    """Take levels of a table in even strides from its last entry down, then 0; the first level is the noisiest.
 
-    Entry round(T·(1 - i/steps)) - 1 of T for i = 0 .. steps - 1: the noisiest level is always the first.
+    Entry round(T·(1 - i/steps)) - 1 of T for i = 0 .. steps - 1.
     Source: Lin et al. 2024 (common diffusion noise schedules are flawed), table 2, `trailing`.
-    Raises InputError when the table holds fewer than `steps` levels or does not ascend.
     """
-    strided(table, steps)
+    check_table(table, steps)
     return explicit([*(table[round(len(table) * (1 - i / steps)) - 1] for i in range(steps)), 0.0])
 
 
 def leading(table: Sequence[float], steps: int, offset: int = 0) -> tuple[float, ...]:
-    """Pick steps levels of a discrete model's ascending table, from its first entry up in whole strides, then 0.
+    """Take levels of a table in whole strides from its first entry up, then 0.
 
-    Entry offset + i·floor(T/steps) of T for i = steps - 1 .. 0. It does not start at the noisiest level: of 1000 levels
-    ten steps begin at the 901st, where a picture still shows through. A run from pure noise on it is one of the field's
-    silent faults, as the model meets less picture than it was trained to see there; take `trailing` for that.
-    offset: 0 is the source's; files of Stable Diffusion carry 1 (`steps_offset`).
-    Source: Lin et al. 2024, table 2, `leading`, and section 3.3 for the fault.
-    Raises InputError when the table holds fewer than `steps` levels, ends before the last stride, or does not ascend.
+    Entry offset + i·floor(T/steps) of T for i = steps - 1 .. 0. The first level is not the noisiest one: with 1000
+    levels and ten steps it is the 901st, whose x still contains some of the image in training. A run that starts there
+    from pure noise gives a silent error; use `trailing` instead.
+
+    Args:
+        offset: 0 in the paper, 1 in the files of Stable Diffusion (`steps_offset`).
+
+    Source: Lin et al. 2024, table 2, `leading`, and section 3.3 for the error.
     """
-    strided(table, steps)
+    check_table(table, steps)
     stride = len(table) // steps
     spare = len(table) - 1 - stride * (steps - 1)
     if not isinstance(offset, int) or not 0 <= offset <= spare:
@@ -189,60 +206,61 @@ def leading(table: Sequence[float], steps: int, offset: int = 0) -> tuple[float,
 
 
 def skipping(table: Sequence[float], steps: int, distilled: int = 50) -> tuple[float, ...]:
-    """Pick steps of the levels of a discrete model's table that a consistency model was distilled on, then 0.
+    """Take levels of a table from those that a consistency model was distilled on, then 0.
 
     Entry k·(distilled - floor(i·distilled/steps)) of T for i = 0 .. steps - 1, k = floor(T/distilled).
+
+    Args:
+        distilled: number of levels of the distillation, from `steps` to T.
+
     Source: Luo et al. 2023 (LCM), section 4.3; luosiallen/latent-consistency-model, lcm_scheduler.py.
-    Raises InputError for more steps than were distilled, and as `trailing` does.
     """
-    strided(table, steps)
+    check_table(table, steps)
     if not isinstance(distilled, int) or not steps <= distilled <= len(table):
-        raise InputError(f"steps {steps}: the levels of the distillation are {distilled!r}, so from 1 to {distilled!r}")
+        raise InputError(
+            f"steps {steps}: from 1 to the number of levels of the distillation, {distilled!r} of {len(table)}"
+        )
     stride = len(table) // distilled
     return explicit([*(table[stride * (distilled - i * distilled // steps) - 1] for i in range(steps)), 0.0])
 
 
 def linspace(table: Sequence[float], steps: int) -> tuple[float, ...]:
-    """Pick steps levels of a discrete model's ascending table, evenly from its last entry to its first, then 0.
+    """Take levels of a table evenly from its last entry to its first, then 0.
 
     Entry round(1 + (T - 1)·i/(steps - 1)) of 1 .. T for i = steps - 1 .. 0; one step is the last entry alone.
     Source: Lin et al. 2024, table 2, `linspace`.
-    Raises InputError when the table holds fewer than `steps` levels or does not ascend.
     """
-    strided(table, steps)
+    check_table(table, steps)
     return explicit([*(table[round(entry) - 1] for entry in spaced(steps, float(len(table)), 1.0)), 0.0])
 
 
 def explicit(levels: Iterable[float]) -> tuple[float, ...]:
-    """Check a list of levels and return it: at least two, strictly descending, none negative, inf only as the first.
-
-    Raises InputError that names the first level at fault.
-    """
-    grid = sane(levels)
+    """Return a list of levels as a grid. Raises InputError unless it strictly descends and `check_grid` accepts it."""
+    grid = check_grid(levels)
     for i in range(1, len(grid)):
         if grid[i] >= grid[i - 1]:
             raise InputError(f"grid[{i}] is {grid[i]:g}: a grid descends, and grid[{i - 1}] is {grid[i - 1]:g}")
     return grid
 
 
-def sane(levels: Iterable[float]) -> tuple[float, ...]:
-    """Check what any grid must fulfil, one that rises too: at least two levels in [0, inf], no repeats, 0 only last.
+def check_grid(levels: Iterable[float]) -> tuple[float, ...]:
+    """Return a list of levels as a grid, which may rise: at least two levels in [0, inf], no repeats, 0 only last.
 
-    Raises InputError that names the first level at fault; above 1e16 a level is no different from inf.
+    Levels above 1e16 count as inf. Raises InputError that names the first level that is not allowed.
     """
     try:
         grid = tuple(float(level) for level in levels)
     except (TypeError, ValueError) as fault:
         raise InputError(f"grid {levels!r}: a list of numbers, each a level of sigma from 0 to inf") from fault
     if len(grid) < 2:
-        raise InputError(f"grid {list(grid)}: at least 2 levels, where to start and where to end")
+        raise InputError(f"grid {list(grid)}: at least 2 levels, the first and the last of the run")
     for i, level in enumerate(grid):
         if not level >= 0:
             raise InputError(f"grid[{i}] is {level:g}: a level is a number from 0 to inf")
         if level == 0 and i < len(grid) - 1:
-            raise InputError(f"grid[{i}] is 0: nothing is left to remove there, so 0 is only the last level")
+            raise InputError(f"grid[{i}] is 0: only the last level may be 0, since no noise is left there")
         if i and place(level) == place(grid[i - 1]):
-            raise InputError(f"grid[{i}] is {level:g}: that is no step from grid[{i - 1}], which is {grid[i - 1]:g}")
+            raise InputError(f"grid[{i}] is {level:g}: must differ from grid[{i - 1}], which is {grid[i - 1]:g}")
     return grid
 
 
@@ -251,37 +269,37 @@ def spaced(steps: int, top: float, bottom: float) -> list[float]:
     return [top + (bottom - top) * i / max(steps - 1, 1) for i in range(steps)]
 
 
-def counted(steps: int) -> None:
-    """Refuse a number of steps that is not a whole number from 1 up."""
+def check_steps(steps: int) -> None:
+    """Raise InputError unless steps is a whole number from 1 up."""
     if not isinstance(steps, int) or steps < 1:
         raise InputError(f"steps {steps!r}: a whole number from 1 up")
 
 
-def strided(table: Sequence[float], steps: int) -> None:
-    """Refuse a number of steps that a discrete model's table cannot give."""
-    counted(steps)
+def check_table(table: Sequence[float], steps: int) -> None:
+    """Raise InputError unless steps is a whole number from 1 to the length of the table."""
+    check_steps(steps)
     if steps > len(table):
-        raise InputError(f"steps {steps}: the table holds {len(table)} levels, so from 1 to {len(table)}")
+        raise InputError(f"steps {steps}: from 1 to {len(table)}, the number of levels of the table")
 
 
-def positive(field: str, value: float) -> None:
-    """Refuse a shape parameter that is not finite and greater than 0."""
+def check_positive(field: str, value: float) -> None:
+    """Raise InputError unless a parameter is finite and above 0."""
     if not 0 < value < math.inf:
         raise InputError(f"{field} {value!r}: a finite number above 0")
 
 
-def ranged(steps: int, sigma_max: float, sigma_min: float) -> None:
-    """Refuse a range of levels that is empty or upside down."""
-    counted(steps)
+def check_range(steps: int, sigma_max: float, sigma_min: float) -> None:
+    """Raise InputError unless steps is allowed and 0 <= sigma_min < sigma_max."""
+    check_steps(steps)
     if not 0 <= sigma_min < sigma_max:
         raise InputError(f"sigma_min {sigma_min!r}, sigma_max {sigma_max!r}: 0 <= sigma_min < sigma_max <= inf")
 
 
-def bounded(name: str, steps: int, sigma_max: float, sigma_min: float) -> None:
-    """Refuse what a grid in powers or logarithms cannot hold: sigma_max = inf or sigma_min = 0."""
-    ranged(steps, sigma_max, sigma_min)
+def check_finite_range(name: str, steps: int, sigma_max: float, sigma_min: float) -> None:
+    """Raise InputError unless the range is allowed, sigma_max finite and sigma_min above 0."""
+    check_range(steps, sigma_max, sigma_min)
     if not (sigma_min > 0 and sigma_max < math.inf):
         raise InputError(
-            f"grid {name!r} from {sigma_max:g} to {sigma_min:g}: it needs a finite sigma_max and sigma_min above 0; "
-            f"'flow' and 'angle' take any range"
+            f"grid {name!r} from {sigma_max:g} to {sigma_min:g}: needs a finite sigma_max and sigma_min above 0; "
+            f"use 'flow' or 'angle', which take any range"
         )

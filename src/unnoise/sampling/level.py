@@ -3,7 +3,7 @@
     x = signal·x0 + spread·eps      signal = 1/sqrt(1 + sigma^2)      spread = sigma/sqrt(1 + sigma^2)
 
 x0 has zero mean and unit variance, sigma runs from 0 (clean) to inf (pure noise), so x has unit variance at every level
-and the noise to start from is N(0, I), whatever the model. A network answers x0-hat = E[x0 | x]; with it comes
+and the noise to start from is N(0, I), whatever the model. A network predicts x0-hat = E[x0 | x]; it determines
 eps-hat = (x - signal·x0-hat)/spread, and the probability flow reads
 
     dx = x0-hat·d(signal) + eps-hat·d(spread)
@@ -15,7 +15,7 @@ The same line is straight in other units: with  place = spread/(signal + spread)
 
     y = x/(signal + spread) = (1 - place)·x0 + place·eps      dy = flow·d(place)      flow = eps-hat - x0-hat
 
-so what is to be averaged or extrapolated is `flow`, and a method for dy/d(place) needs nothing else.
+so methods for dy/d(place) average or extrapolate `flow`, and need nothing else.
 
 Source: Song et al. 2021b (score SDE), eq. 13, in the variables of Karras et al. 2022 (EDM), eq. 4, scaled by signal;
 Liu et al. 2023 (rectified flow), eq. 1, for the straight line.
@@ -39,12 +39,12 @@ V = TypeVar("V", bound=Vector)
 
 
 def signal(sigma: float) -> float:
-    """Return how much of x0 is in x at sigma in [0, inf]:  1/sqrt(1 + sigma^2), from 1 down to 0."""
+    """Return the coefficient of x0 in x at sigma in [0, inf]:  1/sqrt(1 + sigma^2), from 1 down to 0."""
     return 1.0 / math.hypot(1.0, sigma)
 
 
 def spread(sigma: float) -> float:
-    """Return how much noise is in x at sigma in [0, inf]:  sigma/sqrt(1 + sigma^2), from 0 up to 1."""
+    """Return the coefficient of noise in x at sigma in [0, inf]:  sigma/sqrt(1 + sigma^2), from 0 up to 1."""
     return 1.0 if math.isinf(sigma) else sigma / math.hypot(1.0, sigma)
 
 
@@ -64,7 +64,7 @@ def flow_of(x: V, x0: V, sigma: float) -> V:
 
 
 def blend(weights: Sequence[float], values: Sequence[V]) -> V:
-    """Return the weighted sum of one value or more, in place on its own first term: memory, not sums, is the cost."""
+    """Return the weighted sum of one value or more, accumulated in place on its first term to save memory."""
     total: V = weights[0] * values[0]
     for weight, value in zip(weights[1:], values[1:], strict=True):
         total += weight * value
@@ -98,7 +98,7 @@ def glide(x: V, flow: V, here: float, there: float) -> V:
 def drift(x: V, eps: V, here: float, there: float) -> V:
     """Carry x from one finite level to another along a noise; with the eps of x0 itself it is `move`.
 
-    x' = signal'·(x/signal + (sigma' - sigma)·eps),  on the axis where data keep their size and noise grows.
+    x' = signal'·(x/signal + (sigma' - sigma)·eps),  on the axis where data have constant size and noise grows.
     Source: Karras et al. 2022 (EDM), eq. 4, times signal.
     """
     return signal(there) / signal(here) * x + signal(there) * (there - here) * eps
@@ -123,7 +123,7 @@ def descends(here: float, there: float) -> None:
 def renew(x: V, x0: V, noise: V, here: float, there: float, share: float) -> V:
     """Carry x as `move` does, with a share in [0, 1] of its noise replaced by fresh noise of the same variance.
 
-    x' = signal'·x0 + spread'·(sqrt(1 - share^2)·eps + share·noise),  so share 0 is `move` and share 1 forgets eps.
+    x' = signal'·x0 + spread'·(sqrt(1 - share^2)·eps + share·noise),  so share 0 is `move` and share 1 drops eps.
     Source: Song et al. 2021a (DDIM), eq. 12 with its sigma_t = share·spread'.
     """
     kept = spread(there) * math.sqrt(1.0 - share * share)

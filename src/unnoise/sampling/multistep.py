@@ -1,11 +1,11 @@
-"""Weigh the values that a multistep method remembers: integrals of the polynomial through them over the coming step.
+"""Weights of multistep methods: integrals over the next step of the polynomial through the last values.
 
 A polynomial through (u_j, value_j) is sum_j L_j(u)·value_j with Lagrange's L_j, so each integral is a weighted sum:
 
     adams         w_j = 1/(b - a)·integral_a^b L_j(u) du                      for dy/du = value
-    exponential   w_j = rate·integral_0^h e^(rate·(u - h))·L_j(u) du          for a value that decay pulls towards
+    exponential   w_j = rate·integral_0^h e^(rate·(u - h))·L_j(u) du          for dy/du = rate·(value - y)
 
-The nodes may lie anywhere, so a method keeps its order on every grid.
+The nodes need not be equidistant, so a method keeps its order on every grid.
 Source: Hairer, Norsett & Wanner 1993 (Solving ODEs I), section III.5; Hochbruck & Ostermann 2010, section 2.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 def adams(nodes: Sequence[float], there: float) -> list[float]:
     """Return the mean of each Lagrange polynomial of the nodes over the step from nodes[0]; the sum is 1.
 
-    Two Gauss-Legendre nodes integrate them exactly up to four values, their degree being at most 3.
+    Gauss-Legendre with two nodes is exact up to degree 3, so for up to four values.
     """
     middle, reach = (nodes[0] + there) / 2, (there - nodes[0]) / math.sqrt(12)
     return [(lagrange(nodes, j, middle - reach) + lagrange(nodes, j, middle + reach)) / 2 for j in range(len(nodes))]
@@ -30,7 +30,7 @@ def lagrange(nodes: Sequence[float], j: int, at: float) -> float:
 def exponential(nodes: Sequence[float], h: float, rate: float) -> list[float]:
     """Return the weights of an exponential integrator over a step of length h > 0; the sum is 1 - e^(-rate·h).
 
-    nodes: where the values were taken, 0 being the start of the step; rate: any number but 0.
+    nodes: the positions of the values, relative to the start of the step; rate: any number but 0.
     """
     return combined(nodes, moments(len(nodes), h, rate))
 
@@ -56,7 +56,7 @@ def coefficients(nodes: Sequence[float], j: int) -> list[float]:
 def moments(count: int, h: float, rate: float) -> list[float]:
     """Return  rate·integral_0^h u^k·e^(rate·(u - h)) du  for k = 0 .. count - 1.
 
-    By parts m_k = h^k - k/rate·m_(k-1); where a short step would cancel its digits, by the Taylor series
+    By parts, m_k = h^k - k/rate·m_(k-1). A short step would lose digits to cancellation and uses the Taylor series
     rate·h^(k+1)·sum_j (-rate·h)^j·k!/(k + 1 + j)!.
     """
     if abs(rate * h) > 1:

@@ -1,7 +1,7 @@
-"""Name the samplers and the grids: two closed tables, each name with what it is here.
+"""Names of samplers and schedules: two closed tables.
 
-Restart and RePaint have none: they act on grids that rise, which are made by `restarts` and `repaints`.
-A name is read without regard to case, and `_`, space and `++` are read as `-`, `-` and `pp`: "DPM++ 2M" is "dpmpp-2m".
+Restart and RePaint have no name: they need grids that rise, from `restarts` and `repaints`.
+Names are case-insensitive; `_`, space and `++` count as `-`, `-` and `pp`: "DPM++ 2M" is "dpmpp-2m".
 """
 
 import math
@@ -45,7 +45,7 @@ from unnoise.sampling.state import Sampler
 
 @dataclass(frozen=True, slots=True)
 class SamplerEntry:
-    """Hold what a sampler's name builds and what it means."""
+    """The constructor and the description of a named sampler."""
 
     make: Callable[[], Sampler[Any, Any]]
     means: str
@@ -53,7 +53,7 @@ class SamplerEntry:
 
 @dataclass(frozen=True, slots=True)
 class GridEntry:
-    """Hold what a grid's name builds from steps, sigma_max, sigma_min and its options, and what it means."""
+    """The function of a named schedule, called with steps, sigma_max, sigma_min and options, and its description."""
 
     make: Callable[..., tuple[float, ...]]
     options: tuple[str, ...]
@@ -77,7 +77,7 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
     "dpmpp-2s": SamplerEntry(DPMpp2S, "DPM-Solver++ 2S, midpoint in log(sigma): order 2, two calls a step"),
     "dpmpp-2s-sde": SamplerEntry(DPMpp2SSDE, "DPM-Solver++ 2S with ancestral noise: two calls a step"),
     "dpmpp-2m": SamplerEntry(DPMpp2M, "DPM-Solver++ 2M: order 2, one call a step"),
-    "dpmpp-3m": SamplerEntry(DPMpp3M, "DPM-Solver++ 3M with its last weight put right: order 3 once warm"),
+    "dpmpp-3m": SamplerEntry(DPMpp3M, "DPM-Solver++ 3M with its last weight corrected: order 3 once warm"),
     "dpmpp-2m-sde": SamplerEntry(DPMppSDE, "DPM-Solver++ 2M with ancestral noise"),
     "dpmpp-3m-sde": SamplerEntry(DPMpp3MSDE, "DPM-Solver++ 3M with ancestral noise"),
     "unipc": SamplerEntry(UniPC, "predictor of order 2, corrector of order 3, one call a step"),
@@ -85,7 +85,7 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
     "deis": SamplerEntry(DEIS, "multistep in eps, order 3 once warm, one call a step"),
     "lms": SamplerEntry(LMS, "multistep along sigma, order 4 once warm, from a finite level"),
     "sa-solver": SamplerEntry(SASolver, "stochastic Adams, predictor 2 and corrector 3, noise as DDPM has it"),
-    "gradient-estimation": SamplerEntry(GradientEstimation, "DDIM leaned away from the last step, gamma 2"),
+    "gradient-estimation": SamplerEntry(GradientEstimation, "DDIM with eps extrapolated from the last step, gamma 2"),
     "ipndm": SamplerEntry(IPNDM, "multistep, order 4 once warm, one call a step"),
     "ipndm-3": SamplerEntry(lambda: IPNDM(order=3), "ipndm with 3 values"),
     "ipndm-2": SamplerEntry(lambda: IPNDM(order=2), "ipndm with 2 values"),
@@ -95,17 +95,17 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
 
 
 def _ranged(make: Callable[..., tuple[float, ...]]) -> Callable[..., tuple[float, ...]]:
-    """Let a grid that knows no range be asked for one: a level outside of it is refused."""
+    """Add the range of a model to a schedule that has none; a level outside of the range is an error."""
     return lambda sigma_max, sigma_min, **how: within(make(**how), sigma_max, sigma_min)
 
 
 def _published(family: str) -> GridEntry:
-    means = f"levels optimised for {family.upper()} in ten steps, read off for others"
+    means = f"levels optimised for {family.upper()} in ten steps, interpolated for other numbers"
     return GridEntry(lambda **how: aligned(family=family, **how), (), means)
 
 
 GRIDS: Mapping[str, GridEntry] = {
-    "default": GridEntry(measured, (), "flow with shift 3 and rho 2: what `default` takes, by measurement"),
+    "default": GridEntry(measured, (), "flow with shift 3 and rho 2: measured to be the best of these"),
     "karras": GridEntry(karras, ("rho",), "even in sigma^(1/rho), rho 7: finite sigma_max only"),
     "exponential": GridEntry(exponential, (), "even in log(sigma): finite sigma_max only"),
     "polyexponential": GridEntry(polyexponential, ("rho",), "exponential with a power rho, 1: finite sigma_max only"),
@@ -117,12 +117,12 @@ GRIDS: Mapping[str, GridEntry] = {
         linear_quadratic, ("threshold", "linear_steps"), "half of the steps on 1/40 of flow time, as Mochi"
     ),
     "uniform": GridEntry(
-        _ranged(uniform_time), ("sigma_at", "first", "last"), "even on the model's own clock, given as sigma_at(time)"
+        _ranged(uniform_time), ("sigma_at", "first", "last"), "even in the model's own time, given as sigma_at(time)"
     ),
     "beta": GridEntry(
         _ranged(beta_time),
         ("sigma_at", "first", "last", "a", "b"),
-        "quantiles of Beta(0.6, 0.6) on the model's own clock: dense at both ends",
+        "quantiles of Beta(0.6, 0.6) in the model's own time: dense at both ends",
     ),
     "trailing": GridEntry(
         _ranged(trailing), ("table",), "even strides through a discrete model's table, its noisiest level first"
@@ -134,7 +134,7 @@ GRIDS: Mapping[str, GridEntry] = {
     "leading": GridEntry(
         _ranged(leading),
         ("table", "offset"),
-        "whole strides through a discrete model's table; starts below its noisiest level, a fault from pure noise",
+        "whole strides through a discrete model's table; starts below its noisiest level, an error from pure noise",
     ),
     "ays-sd15": _published("sd15"),
     "ays-sdxl": _published("sdxl"),
@@ -150,9 +150,9 @@ def sampler(name: str) -> Sampler[Any, Any]:
 def grid(
     name: str, steps: int, sigma_max: float = math.inf, sigma_min: float = 0.0, **options: Any
 ) -> tuple[float, ...]:
-    """Build a grid of steps + 1 levels by name; options are those of the entry, as rho, shift, table, sigma_at.
+    """Build a grid of steps + 1 levels from the name of a schedule and its options, as rho, shift, table or sigma_at.
 
-    Raises InputError for an unknown name, an option that this grid does not take or lacks, and as the grid itself does.
+    Raises InputError for an unknown name, an option that is missing or not of this schedule, or a wrong value.
     """
     entry = GRIDS[known("grid", name, GRIDS)]
     for option in options:
@@ -165,7 +165,7 @@ def grid(
 
 
 def known(field: str, name: str, table: Mapping[str, object]) -> str:
-    """Return the key of a table that a user's spelling means; raises InputError that lists the keys."""
+    """Return the key of a table for any spelling of a name; raises InputError that lists the keys."""
     key = name.strip().lower().replace("++", "pp").replace("_", "-").replace(" ", "-")
     if key not in table:
         raise InputError(f"{field} {name!r} is unknown: {nearest(key, table)}")
@@ -173,7 +173,7 @@ def known(field: str, name: str, table: Mapping[str, object]) -> str:
 
 
 def within(levels: tuple[float, ...], sigma_max: float, sigma_min: float) -> tuple[float, ...]:
-    """Return a grid whose asked levels lie in the model's range; raises InputError that names the first outside it."""
+    """Return a grid. Raises InputError if a level other than the last is outside of the model's range."""
     for i, level in enumerate(levels[:-1]):
         if not sigma_min * (1 - 1e-6) <= level <= sigma_max * (1 + 1e-6):  # a range may have been kept in float32
             raise InputError(f"grid[{i}] is {level:g}: this model is defined from {sigma_min:g} to {sigma_max:g}")

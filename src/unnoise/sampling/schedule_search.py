@@ -1,11 +1,11 @@
-"""Find the levels that a run should visit, by dynamic programming along fine trajectories.
+"""Search for the best levels of a sampler, by dynamic programming along fine trajectories.
 
-    cell (j, i)      the best way found to stand at levels[i] after j steps, with one prediction asked there
-    cell (j, i)  =   min over k < i of  away(the step from cell (j - 1, k) to levels[i],  i)
+    cell (j, i)      the best state found at levels[i] after j steps, with one prediction at it
+    cell (j, i)  =   min over k < i of  distance(the step from cell (j - 1, k) to levels[i],  i)
 
-where `away` measures how far from the fine trajectory the step lands. A cell is a state, what the sampler remembers
-included, so each way is judged by the steps that it would really take; and since the prediction of a cell serves its
-steps to all later levels, the search costs at most steps·len(levels) questions, and no gradient.
+where `distance` measures how far the step ends from the fine trajectory. A cell is a whole state, the sampler's memory
+included, so each candidate is measured on the steps that a run would take. The prediction of a cell is used for the
+steps to all later levels, so the search costs at most steps·len(levels) network calls, and no gradient.
 Source: Pei et al. 2025 (optimal stepsize, arXiv 2503.21774), algorithm 1: errors of the student's own states; Chen et
 al. 2024 (GITS, arXiv 2405.11326), section 4, for the search along fine trajectories of a few dozen seeds.
 """
@@ -18,47 +18,58 @@ from unnoise.errors import InputError
 from unnoise.sampling.state import Sampler, State
 
 X = TypeVar("X")
-Ask = Callable[[X, float], X]  # (x, level) -> x0-hat
-Step = Callable[[State[X], X, float], State[X]]  # (state, its prediction, where to go) -> the state there
+Predict = Callable[[X, float], X]  # (x, level) -> x0-hat
+Step = Callable[[State[X], X, float], State[X]]  # (state, its prediction, next level) -> the state at that level
 
 
 def search(
-    step: Step[X], ask: Ask[X], noise: X, levels: Sequence[float], away: Callable[[X, int], float], steps: int
+    step: Step[X],
+    predict: Predict[X],
+    noise: X,
+    levels: Sequence[float],
+    distance: Callable[[X, int], float],
+    steps: int,
 ) -> tuple[float, ...]:
-    """Return the grid of `steps` steps, from levels[0] to levels[-1] by way of others, that ends nearest.
+    """Return the grid of `steps` of the levels, from the first to the last, that ends nearest to the trajectory.
 
-    levels: candidates, descending; away(x, i): how far x is from where it should be at levels[i].
-    Raises InputError where there are fewer candidates than steps.
+    Args:
+        step: one step of the sampler, see `stepping`.
+        predict: (x, level) -> x0-hat.
+        noise: x at levels[0].
+        levels: candidates, descending.
+        distance: (x, i) -> how far x is from the trajectory at levels[i].
+        steps: from 1 to len(levels) - 1, otherwise InputError.
     """
     last = len(levels) - 1
     if not 1 <= steps <= last:
-        raise InputError(f"steps {steps}: from 1 to {last}, the steps between the levels to choose from")
-    cells = {0: (begin(noise, levels[0]), ask(noise, levels[0]))}
+        raise InputError(f"steps {steps}: from 1 to {last}, the number of candidate levels less one")
+    cells = {0: (begin(noise, levels[0]), predict(noise, levels[0]))}
     for j in range(1, steps):
-        found = {i: _nearest(step, cells, levels, away, i) for i in range(j, last - (steps - j) + 1)}
-        cells = {i: (state, ask(state.x, state.level)) for i, state in found.items()}
-    return _nearest(step, cells, levels, away, last).grid
+        found = {i: _nearest(step, cells, levels, distance, i) for i in range(j, last - (steps - j) + 1)}
+        cells = {i: (state, predict(state.x, state.level)) for i, state in found.items()}
+    return _nearest(step, cells, levels, distance, last).grid
 
 
 def begin(noise: X, level: float) -> State[X]:
-    """Open a run whose grid is not chosen yet, but for its first level."""
+    """Return the first state of a run whose later levels are not chosen yet."""
     return State(grid=(level,), i=0, x=noise, level=level)
 
 
 def stepping(sampler: Sampler[Any, Any]) -> Step[Any]:
-    """Return the way that a sampler goes on to any level. Raises InputError unless it asks once a step and draws nothing.
+    """Return the step of a sampler to any level.
 
-    A step that asks twice asks where it lands, so that no prediction could serve several steps.
+    Raises InputError for a stochastic sampler, and for more than one query a step: the second query depends on the end
+    of the step, so its prediction could not be used for several levels.
     """
     if sampler.stochastic or sampler.queries != 1:
         raise InputError(
-            f"sampler {sampler!r}: one that asks once a step and draws no noise, as ipndm, dpmpp-2m or ddim"
+            f"sampler {sampler!r}: must be deterministic with one network call a step, as ipndm, dpmpp-2m or ddim"
         )
-    return lambda state, prediction, level: sampler.advance(onward(state, level), prediction)
+    return lambda state, prediction, level: sampler.advance(extend(state, level), prediction)
 
 
-def onward(state: State[X], level: float) -> State[X]:
-    """Set where the open step of a run goes, whose grid ends where the run stands."""
+def extend(state: State[X], level: float) -> State[X]:
+    """Append the next level to the grid of a state that is at the end of its grid."""
     return replace(state, grid=(*state.grid, level))
 
 
@@ -66,8 +77,8 @@ def _nearest(
     step: Step[X],
     cells: dict[int, tuple[State[X], X]],
     levels: Sequence[float],
-    away: Callable[[X, int], float],
+    distance: Callable[[X, int], float],
     i: int,
 ) -> State[X]:
-    landed = (step(state, prediction, levels[i]) for k, (state, prediction) in cells.items() if k < i)
-    return min(landed, key=lambda state: away(state.x, i))
+    ends = (step(state, prediction, levels[i]) for k, (state, prediction) in cells.items() if k < i)
+    return min(ends, key=lambda state: distance(state.x, i))

@@ -1,8 +1,8 @@
-"""Hold a run between two questions: what to ask the network next, and how to go on with its answer.
+"""The state of a run between two network calls, and the loop that drives a sampler.
 
-A sampler never calls a network. `State` says what to evaluate, x at a level; whoever drives evaluates it, alone or in a
-batch with other runs, and hands the prediction back to `advance`, which returns the next state. States are values: they
-pickle, they branch, and a run may be paused at any of them.
+A sampler never calls a network. `State` holds what to evaluate next, x at a level. The caller evaluates it, alone or in
+a batch with other runs, and passes the prediction to `advance`, which returns the next state. States are values: they
+can be pickled and branched, and a run can be paused at any of them.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from unnoise.errors import InputError
-from unnoise.sampling.grid import sane
+from unnoise.sampling.grid import check_grid
 
 X = TypeVar("X")
 P = TypeVar("P", contravariant=True)
@@ -19,9 +19,9 @@ P = TypeVar("P", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class State(Generic[X]):
-    """Say where a run stands: i steps of the grid are completed, and the open question is x: (B, *d) at level.
+    """The state of a run: i steps of the grid are complete, and the next query is x: (B, *d) at level.
 
-    grid: N + 1 levels. stage: which query of a step is open. memory: what the sampler keeps of the past, newest first.
+    grid: N + 1 levels. stage: number of the query within its step. memory: past values of the sampler, newest first.
     """
 
     grid: tuple[float, ...]
@@ -33,7 +33,7 @@ class State(Generic[X]):
 
     @property
     def done(self) -> bool:
-        """Tell whether every step is completed, so that x is the result."""
+        """True if every step is complete, so that x is the result."""
         return self.i == len(self.grid) - 1
 
     @property
@@ -43,9 +43,9 @@ class State(Generic[X]):
 
 
 class Sampler(Protocol[X, P]):
-    """Reverse noise: `advance` takes a state and the prediction it asked for, and returns the next state, purely.
+    """An update rule: `advance` takes a state and the prediction at it, and returns the next state. It is pure.
 
-    order: errors fall as steps^-order, in distribution if stochastic; the module of each sampler says where that holds.
+    order: errors fall as steps^-order, in distribution if stochastic; each module states where that holds.
     queries: network calls a step. stochastic: whether `advance` takes noise.
     """
 
@@ -59,15 +59,15 @@ class Sampler(Protocol[X, P]):
 
 
 def start(noise: X, grid: Sequence[float]) -> State[X]:
-    """Open a run at the first level of a grid, from noise ~ N(0, I) or any x of that level: (B, *d), or one number.
+    """Return the first state of a run. noise: N(0, I), or any x at the first level of the grid: (B, *d), or one number.
 
-    Raises InputError for a grid that no sampler could walk (see `grid.sane`); only the user's own lists must descend.
+    Raises InputError for a grid that `grid.check_grid` does not accept. The grid may rise.
     """
-    levels = sane(grid)
+    levels = check_grid(grid)
     return State(grid=levels, i=0, x=noise, level=levels[0])
 
 
-def land(state: State[X], x: X, memory: tuple[X, ...] = ()) -> State[X]:
+def finish_step(state: State[X], x: X, memory: tuple[X, ...] = ()) -> State[X]:
     """Return the state after a finished step: x where the step ended; memory is dropped where the grid turns."""
     i = state.i + 1
     turns = i + 1 < len(state.grid) and (state.grid[i] > state.grid[i + 1]) != (state.grid[i - 1] > state.grid[i])
@@ -80,7 +80,7 @@ def run(
     state: State[X],
     draw: Callable[[int, X], X] | None = None,
 ) -> X:
-    """Drive a state to its end: denoise(x, level) -> x0, and draw(query, like) -> noise for a stochastic sampler.
+    """Advance a state to its end: denoise(x, level) -> x0, and draw(query, like) -> noise for a stochastic sampler.
 
     Raises InputError when the sampler is stochastic and draw is missing.
     """
@@ -91,12 +91,12 @@ def run(
 
 
 def query(sampler: Sampler[Any, Any], state: State[Any]) -> int:
-    """Number the open question, so that the noise of each is its own: the step, where a step asks once."""
+    """Return the number of the next query, which names its noise: the step, for samplers with one query a step."""
     return state.i * sampler.queries + state.stage
 
 
 def calls(sampler: Sampler[Any, Any], grid: Sequence[float]) -> int:
-    """Count the network calls of a whole run, by making it on a number."""
+    """Count the network calls of a whole run, by running it on one number."""
     state, count = start(0.0, grid), 0
     while not state.done:
         state, count = sampler.advance(state, 0.0, 0.0 if sampler.stochastic else None), count + 1
@@ -111,7 +111,7 @@ def needed(noise: X | None, sampler: object) -> X:
 
 
 def unused(noise: object, sampler: object) -> None:
-    """Raise InputError when a deterministic step is handed noise that it would drop."""
+    """Raise InputError when noise is passed to a deterministic step."""
     if noise is not None:
         raise InputError(f"noise is given: {sampler!r} is deterministic and takes none")
 
@@ -125,7 +125,7 @@ def fitting(noise: X | None, sampler: Sampler[Any, Any]) -> X | None:
 
 
 def finite(level: float, sampler: object) -> None:
-    """Raise InputError when a method that walks along sigma itself is to leave from, or arrive at, sigma = inf."""
+    """Raise InputError for a step from or to sigma = inf, in a method that integrates along sigma itself."""
     if math.isinf(level):
         raise InputError(
             f"level inf: {sampler!r} steps along sigma, from a finite level on; Heun and IPNDM start at inf"

@@ -1,1 +1,1 @@
-"""Coordinates: data as people keep it, to and from the x0 of zero mean and unit variance that models work on."""
+"""Spaces convert data to and from x0, which has zero mean and unit variance."""

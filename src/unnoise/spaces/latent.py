@@ -9,23 +9,27 @@ from unnoise.spaces.space import Affine
 
 
 class Codec(Protocol):
-    """What a latent space needs of an autoencoder."""
+    """An image autoencoder."""
 
     factor: int
     latents: int
 
     def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """Give mean and log-variance (B, latents, h, w). data: (B, C, H, W) in [-1, 1]."""
+        """Return mean and log-variance (B, latents, h, w). data: (B, C, H, W) in [-1, 1]."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give data (B, C, H, W). latents: (B, latents, h, w)."""
+        """Return data (B, C, H, W). latents: (B, latents, h, w)."""
 
 
 class Latent:
-    """Work on the latents of an autoencoder.
+    """Latents of an image autoencoder.
 
-    shift, scale: mean and standard deviation of the latents over the training data, see `space`.
-    Raises InputError for a shift or scale that is not finite, not above 0, or of another length than the channels.
+    Args:
+        autoencoder: the autoencoder.
+        shift, scale: mean and standard deviation of the latents over the training data, one number or one a channel.
+
+    Raises:
+        InputError: shift or scale is not finite or of another length, or scale is not above 0.
     """
 
     def __init__(self, autoencoder: Codec, shift: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)) -> None:
@@ -34,13 +38,13 @@ class Latent:
         self.affine = Affine(autoencoder.latents, shift, scale)
 
     def encode(self, data: Tensor) -> Tensor:
-        """Give x0, the mean of what the encoder allows. data: (B, C, H, W) in [-1, 1]."""
+        """Return x0, the mean of the encoder's distribution. data: (B, C, H, W) in [-1, 1]."""
         return self.affine.to_x0(self.autoencoder.encode(data)[0])
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Give data, cut to [-1, 1]. x0: (B, latents, h, w)."""
+        """Return data, clamped to [-1, 1]. x0: (B, latents, h, w)."""
         return self.autoencoder.decode(self.affine.to_code(x0)).clamp(-1, 1)
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Give the shape (latents, h, w) of one x0. height, width: in pixels, multiples of `factor`."""
+        """Return the shape (latents, h, w) of one x0. height, width: in pixels, multiples of `factor`."""
         return self.affine.channels, height // self.factor, width // self.factor

@@ -1,4 +1,4 @@
-"""The space of pictures themselves: x0 = (data - shift) / scale, one cell a pixel."""
+"""The space of pixels: x0 = (data - shift) / scale, one cell a pixel."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,14 @@ from unnoise.spaces.space import Affine
 
 
 class Pixels:
-    """Work on pixels.
+    """Pixels of images.
 
-    channels: of the data, 1 grey or 3 colour; shift, scale: mean and standard deviation of the data, see `space`.
-    Raises InputError for a shift or scale that is not finite, not above 0, or of another length than the channels.
+    Args:
+        channels: 1 for grey, 3 for colour.
+        shift, scale: mean and standard deviation of the data, one number or one a channel.
+
+    Raises:
+        InputError: shift or scale is not finite or of another length, or scale is not above 0.
     """
 
     factor = 1
@@ -21,13 +25,13 @@ class Pixels:
         self.affine = Affine(channels, shift, scale)
 
     def encode(self, data: Tensor) -> Tensor:
-        """Give x0. data: (B, C, H, W) in [-1, 1]."""
+        """Return x0. data: (B, C, H, W) in [-1, 1]."""
         return self.affine.to_x0(data)
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Give data, cut to [-1, 1]. x0: (B, C, H, W)."""
+        """Return data, clamped to [-1, 1]. x0: (B, C, H, W)."""
         return self.affine.to_code(x0).clamp(-1, 1)
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Give the shape (C, H, W) of one x0."""
+        """Return the shape (C, H, W) of one x0."""
         return self.channels, height, width

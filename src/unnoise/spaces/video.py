@@ -9,23 +9,23 @@ from unnoise.spaces.space import Affine
 
 
 class VideoCodec(Protocol):
-    """What a space of films needs of an autoencoder."""
+    """A video autoencoder."""
 
     factor: int
     stride: int
     latents: int
 
     def encode(self, data: Tensor) -> Tensor:
-        """Give the mean (B, latents, t, h, w). data: (B, 3, T, H, W) in [-1, 1]."""
+        """Return the mean (B, latents, t, h, w). data: (B, 3, T, H, W) in [-1, 1]."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give data (B, 3, T, H, W). latents: (B, latents, t, h, w)."""
+        """Return data (B, 3, T, H, W). latents: (B, latents, t, h, w)."""
 
 
 class VideoLatent:
-    """Work on the latents of a video autoencoder. shift, scale: as `space` has them, of one number or one a channel.
+    """Latents of a video autoencoder. shift, scale: their mean and standard deviation, one number or one a channel.
 
-    Raises InputError for a shift or scale that is not finite, not above 0, or of another length than the channels.
+    Raises InputError for a shift or scale that is not finite or of another length, and for a scale that is not above 0.
     """
 
     def __init__(self, autoencoder: VideoCodec, shift: Sequence[float], scale: Sequence[float]) -> None:
@@ -34,14 +34,14 @@ class VideoLatent:
         self.affine = Affine(autoencoder.latents, shift, scale)
 
     def encode(self, data: Tensor) -> Tensor:
-        """Give x0. data: (B, 3, T, H, W) in [-1, 1], T = stride*k + 1."""
+        """Return x0. data: (B, 3, T, H, W) in [-1, 1], T = stride*k + 1."""
         return self.affine.to_x0(self.autoencoder.encode(data))
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Give data, cut to [-1, 1]. x0: (B, latents, t, h, w)."""
+        """Return data, clamped to [-1, 1]. x0: (B, latents, t, h, w)."""
         return self.autoencoder.decode(self.affine.to_code(x0)).clamp(-1, 1)
 
     def shape(self, height: int, width: int, frames: int) -> tuple[int, ...]:
-        """Give the shape (latents, t, h, w) of one x0. height, width: multiples of `factor`; frames: stride*k + 1."""
+        """Return the shape (latents, t, h, w) of one x0. height, width: multiples of `factor`; frames: stride*k + 1."""
         cells = (frames - 1) // self.autoencoder.stride + 1
         return self.affine.channels, cells, height // self.factor, width // self.factor

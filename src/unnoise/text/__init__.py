@@ -1,1 +1,1 @@
-"""From words to a `Cond`: `tokenizer` cuts a prompt into numbers, `encode` reads them with a text encoder."""
+"""From prompts to `Conditioning`: tokenizers and text encoders."""

@@ -1,4 +1,4 @@
-"""From prompts to conditions: a tokenizer and a text network as one callable."""
+"""Encode prompts: a tokenizer and a text network as one callable."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,40 +8,40 @@ from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
-from unnoise.text.prompt_weighting import PromptWeighting, refuse
+from unnoise.text.prompt_weighting import PromptWeighting, check_unweighted
 
 
 class Tokens(Protocol):
-    """What is needed of a tokenizer: numbers from 0 to `size` - 1."""
+    """A tokenizer with tokens from 0 to `size` - 1."""
 
     @property
     def size(self) -> int: ...
 
     def encode(self, text: str) -> list[int]:
-        """Give the token numbers of a text: at least one, also for an empty text."""
+        """Return the tokens of a text: at least one, also for an empty text."""
 
 
 class TextConditioner(Protocol):
-    """What a pipeline needs of text: prompts to conditions, and the condition that guidance leads away from."""
+    """Encodes prompts and negative prompts."""
 
     @property
     def net(self) -> nn.Module:
         """The text network, or several by name."""
 
     def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
-        """Give one Cond of one row for each prompt, which depends on no other prompt.
+        """Return a Conditioning of one row for each prompt, which does not depend on the other prompts.
 
-        emphasis: what "(word:1.3)" is. Raises InputError for a prompt that cannot be read.
+        prompt_weighting: the treatment of "(word:1.3)". Raises InputError for a prompt that cannot be encoded.
         """
 
     def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
-        """Give the Cond of a negative prompt; that of an empty one is the unconditional model."""
+        """Return the Conditioning of a negative prompt; the empty one is the unconditional model."""
 
 
 class PromptEncoder:
-    """Read prompts, each on its own and all to one length, so that a prompt's features depend on no other prompt.
+    """Encode prompts with a text network of this program, each alone and padded to one length.
 
-    net: ids (1, L) int64, mask (1, L) bool -> Cond, with the attribute `length`, the most tokens it reads (= L).
+    net: ids (1, L) int64, mask (1, L) bool -> Conditioning; its attribute `length` is L, the most tokens of a prompt.
     An empty prompt is the unconditional model.
     """
 
@@ -51,21 +51,16 @@ class PromptEncoder:
         self.length = int(net.length)  # type: ignore[arg-type]
 
     def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
-        """Give one Cond of one row for each prompt. Raises InputError for a prompt of too many tokens."""
-        if prompt_weighting == "apply":
-            raise InputError(
-                "emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'"
-            )
-        if prompt_weighting == "refuse":
-            for prompt in prompts:
-                refuse(prompt)
-        return [self._read(prompt) for prompt in prompts]
+        """Return a Conditioning of one row for each prompt. Raises InputError for a prompt of too many tokens."""
+        for prompt in prompts:
+            check_unweighted(prompt, prompt_weighting)
+        return [self._encode(prompt) for prompt in prompts]
 
     def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
-        """Give the Cond of a negative prompt."""
+        """Return the Conditioning of a negative prompt."""
         return self([prompt], prompt_weighting)[0]
 
-    def _read(self, prompt: str) -> Conditioning:
+    def _encode(self, prompt: str) -> Conditioning:
         tokens = cut(self.tokenizer, prompt, self.length)
         device = next(self.net.parameters()).device
         ids = torch.tensor([tokens + [0] * (self.length - len(tokens))], device=device)
@@ -75,9 +70,14 @@ class PromptEncoder:
 
 
 def cut(tokenizer: Tokens, prompt: str, length: int) -> list[int]:
-    """Cut a prompt into tokens. Raises InputError where there are more than `length`."""
+    """Return the tokens of a prompt. Raises InputError if there are more than `length`."""
     tokens = tokenizer.encode(prompt)
-    if len(tokens) > length:
-        short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
-        raise InputError(f"prompt {short!r} has {len(tokens)} tokens, the model reads at most {length}")
+    check_length(prompt, len(tokens), length)
     return tokens
+
+
+def check_length(prompt: str, tokens: int, length: int) -> None:
+    """Raise InputError for a prompt of more than `length` tokens."""
+    if tokens > length:
+        short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
+        raise InputError(f"prompt {short!r} has {tokens} tokens, at most {length} are allowed; shorten it")

@@ -1,22 +1,27 @@
-"""Read a prompt with a text network of one stack, such as T5, UMT5 or Gemma, filled up to a fixed number of tokens."""
+"""Encode a prompt with one text network such as T5, UMT5 or Gemma, padded to a fixed number of tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from unnoise.errors import InputError
-from unnoise.text.prompt_weighting import PromptWeighting, refuse
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.text.clip import check_ids
+from unnoise.text.encode import check_length
+from unnoise.text.prompt_weighting import PromptWeighting, check_unweighted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
     """A text network of transformers and its tokenizer.
 
-    length: tokens that it is filled up to, and the most that it reads; masked: whether it leaves out that filling;
-    tokenizer: makes one of transformers' when first asked.
+    Args:
+        tokenizer: a function that returns a tokenizer of transformers.
+        net: the text network.
+        length: the most tokens of a prompt; shorter ones are padded to it.
+        masked: whether the text network gets the mask of the padding.
     """
 
     tokenizer: Callable[[], Any]
@@ -25,28 +30,42 @@ class Stack:
     masked: bool
 
     def read(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> tuple[Tensor, Tensor]:
-        """Give features (1, length, C) and the mask (1, length) bool of what is no filling.
+        """Return features (1, length, C) and the mask (1, length) bool, True for real tokens.
 
-        Raises InputError for too long a prompt, and for weights of words, which such a network cannot apply.
+        Raises InputError for too long a prompt, and for word weights, which such a network cannot apply.
         """
-        if prompt_weighting == "apply":
-            raise InputError(
-                "emphasis 'weigh': this model's text encoder has no weights of words; 'literal' or 'refuse'"
-            )
-        if prompt_weighting == "refuse":
-            refuse(prompt)
+        check_unweighted(prompt, prompt_weighting)
         tokenizer = self.tokenizer()
         ids = tokenizer(prompt, add_special_tokens=True, verbose=False).input_ids
-        if len(ids) > self.length:
-            short = prompt if len(prompt) <= 40 else prompt[:37] + "..."
-            raise InputError(f"prompt {short!r} has {len(ids)} tokens, the model reads at most {self.length}")
-        rows = self.net.get_input_embeddings().num_embeddings
-        if max(ids, default=0) >= rows:
-            raise InputError(
-                f"prompt: token {max(ids)} of a tokenizer that is not this text network's, which has {rows}"
-            )
+        check_length(prompt, len(ids), self.length)
+        check_ids(ids, self.net)
         device = next(self.net.parameters()).device
-        filled = torch.tensor([ids + [tokenizer.pad_token_id] * (self.length - len(ids))], device=device)
+        padded = torch.tensor([ids + [tokenizer.pad_token_id] * (self.length - len(ids))], device=device)
         mask: Tensor = torch.arange(self.length, device=device)[None] < len(ids)
-        answer = self.net(filled, attention_mask=mask.long() if self.masked else None)
-        return answer.last_hidden_state, mask
+        output = self.net(padded, attention_mask=mask.long() if self.masked else None)
+        return output.last_hidden_state, mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StackConditioner:
+    """Conditioning by one text network: features with the mask of the padding."""
+
+    stack: Stack
+
+    @property
+    def net(self) -> nn.Module:
+        """The text network."""
+        return nn.ModuleDict({"text_encoder": self.stack.net})
+
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
+        """Encode prompts. Raises InputError for one that is too long or has word weights."""
+        return [self.encode(prompt, prompt_weighting) for prompt in prompts]
+
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+        """Encode a negative prompt."""
+        return self.encode(prompt, prompt_weighting)
+
+    def encode(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
+        """Encode one prompt."""
+        features, mask = self.stack.read(prompt, prompt_weighting)
+        return Conditioning(tokens=features.float(), mask=mask)

@@ -1,4 +1,4 @@
-"""Byte-pair encoding, trained from captions: every text has tokens, and every common word is one of them."""
+"""Byte-pair encoding, trained on captions: every text has tokens, and every common word is one token."""
 
 import re
 import unicodedata
@@ -10,21 +10,21 @@ from itertools import pairwise
 
 from unnoise.errors import InputError
 
-START = 0  # the token that opens every prompt, and all that the empty prompt has
+START = 0  # the first token of every prompt, and the only one of an empty prompt
 BYTES = 256
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 
 
 def words(text: str) -> list[bytes]:
-    """Cut a text into lower-case words and single marks, as UTF-8; spaces only separate."""
+    """Split a text into lower-case words and single punctuation marks, as UTF-8."""
     return [word.encode("utf-8", "replace") for word in WORD.findall(unicodedata.normalize("NFKC", text).lower())]
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Cut a text into numbers: 0 opens it, 1 ... 256 are bytes, each merge of two tokens adds one more.
+    """Tokenize a text: token 0 is the start, 1 to 256 are bytes, each merge of two tokens adds one more.
 
-    merges: pairs of tokens in the order in which they were learnt. Source: Sennrich et al. 2016, algorithm 1, on bytes.
+    merges: pairs of tokens in the order of training. Source: Sennrich et al. 2016, algorithm 1, on bytes.
     """
 
     merges: tuple[tuple[int, int], ...] = ()
@@ -32,7 +32,7 @@ class Tokenizer:
     def __post_init__(self) -> None:
         for rank, pair in enumerate(self.merges):
             if len(pair) != 2 or not all(0 < token < 1 + BYTES + rank for token in pair):
-                raise InputError(f"merges: number {rank} is {pair}, two tokens made before it are needed")
+                raise InputError(f"merges: number {rank} is {pair}; it must be two earlier tokens")
 
     @property
     def size(self) -> int:
@@ -43,7 +43,7 @@ class Tokenizer:
         return {pair: rank for rank, pair in enumerate(self.merges)}
 
     def encode(self, text: str) -> list[int]:
-        """Give the numbers of a text, START first."""
+        """Return the tokens of a text, START first."""
         return [START, *(token for word in words(text) for token in self._word(word))]
 
     def _word(self, word: bytes) -> list[int]:
@@ -57,7 +57,7 @@ class Tokenizer:
 
 
 def merged(tokens: Sequence[int], pair: tuple[int, int], into: int) -> list[int]:
-    """Replace each occurrence of a pair, from the left."""
+    """Replace each occurrence of a pair of tokens, from the left."""
     result: list[int] = []
     i = 0
     while i < len(tokens):
@@ -71,7 +71,7 @@ def merged(tokens: Sequence[int], pair: tuple[int, int], into: int) -> list[int]
 
 
 def train(texts: Iterable[str], size: int) -> Tokenizer:
-    """Learn merges from texts until there are `size` tokens or no pair occurs twice; ties go to the smaller pair."""
+    """Train merges on texts until there are `size` tokens or no pair occurs twice; ties go to the smaller pair."""
     counts = Counter(word for text in texts for word in words(text))
     split = {word: [1 + byte for byte in word] for word in counts}
     pairs: Counter[tuple[int, int]] = Counter()

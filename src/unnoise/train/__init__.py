@@ -1,1 +1,1 @@
-"""Training: a recipe (`recipe`) names two tasks (`autoencoder`, then `denoiser`) that one loop (`loop`) runs."""
+"""Training: one loop (`loop`) runs the tasks of a recipe (`recipe`): `autoencoder`, then `denoiser`, or `adapter`."""

@@ -1,26 +1,24 @@
-"""What `unnoise lora train` and `unnoise control train` are told: a TOML file, field for field these dataclasses."""
+"""The recipe of `unnoise lora train` and `unnoise control train`: a TOML file with the fields of these dataclasses."""
 
-import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unnoise.data.view import Augment
 from unnoise.errors import InputError, check_whole
-from unnoise.formats.strict_json import Strict, parse
+from unnoise.formats.strict_json import Strict
 from unnoise.generation.limits import check_number
-from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions
-
-STILL = Augment(background=0.0, move=0.0, shift=0.0, scale=0.0, hue=0.0)
+from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions, parse_recipe
 
 
 @dataclass(frozen=True, slots=True)
 class LoraOptions(Strict):
-    """What is learned, and where.
+    """A LoRA: the layers that it changes, and its size.
 
-    rank: rows of A, 1 ... 1024; alpha: A and B count alpha/rank, above 0; targets: groups of layers, `attention`,
-    `feed-forward`, `convolution`, `text`, or ends of layers' names; dropout: share of a layer's inputs that A does not
-    see, 0 ... 0.9; dora: each row of a weight learns its magnitude too.
+    Args:
+        rank: rows of A, 1 to 1024.
+        alpha: B·A is scaled by alpha/rank, above 0.
+        targets: groups of layers (`attention`, `feed-forward`, `convolution`, `text`), or ends of layers' names.
+        dropout: share of a layer's inputs that are set to zero for A, 0 to 0.9.
+        dora: also learn the magnitude of each row of a weight.
     """
 
     rank: int = 16
@@ -34,14 +32,19 @@ class LoraOptions(Strict):
         check_number("alpha", self.alpha, 1e-6, 1e6)
         check_number("dropout", self.dropout, 0, 0.9)
         if not self.targets:
-            raise InputError("targets: none; an adapter changes at least one group of layers")
+            raise InputError("targets: none; name at least one group of layers")
 
 
 @dataclass(frozen=True, slots=True)
 class PriorOptions(Strict):
-    """What the base is to go on doing: it draws `count` pictures of these prompts first, and learns them as they are.
+    """Prior preservation: images that the base generates before the training are part of each batch.
 
-    share: of each batch, 0 ... 0.9.   Source: Ruiz et al. 2023 (DreamBooth), eq. 2.
+    Args:
+        prompts: of these images.
+        count: number of images, at least one for each prompt.
+        share: of each batch, 0 to 0.9.
+
+    Source: Ruiz et al. 2023 (DreamBooth), eq. 2.
     """
 
     prompts: tuple[str, ...]
@@ -52,12 +55,12 @@ class PriorOptions(Strict):
         check_whole("prior.count", self.count, len(self.prompts) or 1, 100_000)
         check_number("prior.share", self.share, 0, 0.9)
         if not self.prompts:
-            raise InputError("prior.prompts: none; what is the base to go on drawing?")
+            raise InputError("prior.prompts: none; give at least one prompt")
 
 
 @dataclass(frozen=True, slots=True)
 class ControlNetOptions(Strict):
-    """A control, which learns to follow outlines: channels of its features at the finest level, 16 ... 512."""
+    """A ControlNet for outlines. width: channels of its features at the finest level, 16 to 512."""
 
     width: int = 48
 
@@ -67,12 +70,19 @@ class ControlNetOptions(Strict):
 
 @dataclass(frozen=True, slots=True)
 class AdapterRecipe(Strict):
-    """Everything that decides the training of an adapter: of a LoRA, or of a control.
+    """Everything that decides the training of a LoRA or a ControlNet.
 
-    base: name, file or folder of the model; lora, control: what is trained, one of them; trigger: words in front of
-    every caption; dtype: of a base of another maker; weighting: of errors, by the kind of the base unless given;
-    level_mean, level_std: ln sigma ~ N(mean, std^2), uniform on the base's clock unless given; dropout: share of
-    captions left out; checkpointing: compute activations again on the way back, which takes longer and less memory.
+    Args:
+        base: name, file or folder of the model.
+        lora, control: the adapter; exactly one of the two.
+        trigger: words that are put in front of every caption.
+        dtype: of the weights of a foreign base.
+        weighting: of the errors at different noise levels; None uses the kind of the base.
+        level_mean, level_std: noise levels are drawn from ln sigma ~ N(mean, std^2); None draws them uniformly in the
+            time of the base's process.
+        caption_dropout: share of captions left out, 0 to 1.
+        gradient_checkpointing: recompute activations in the backward pass: slower, with less memory.
+        prompts: of the contact sheets; captions of the data set if empty.
     """
 
     name: str
@@ -87,28 +97,22 @@ class AdapterRecipe(Strict):
     weighting: str | None = None
     level_mean: float | None = None
     level_std: float | None = None
-    dropout: float = 0.1
-    checkpointing: bool = False
-    keep: CheckpointOptions = field(default_factory=CheckpointOptions)
+    caption_dropout: float = 0.1
+    gradient_checkpointing: bool = False
+    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
     prompts: tuple[str, ...] = ()
     seed: int = 1
     licence: str = "unknown"
 
     def __post_init__(self) -> None:
-        check_number("dropout", self.dropout, 0, 1)
-        self.keep.check(self.fit)
+        check_number("caption_dropout", self.caption_dropout, 0, 1)
+        self.checkpoints.check(self.fit)
         if (self.level_mean is None) != (self.level_std is None):
-            raise InputError("level_mean and level_std: act together, and one of them is missing")
+            raise InputError("level_mean and level_std: one of them is missing; set both or neither")
         if (self.lora is None) == (self.control is None):
-            raise InputError(
-                "lora, control: a recipe has one of them, [lora] for an adapter of layers, [control] for outlines"
-            )
+            raise InputError("lora, control: set exactly one of them, [lora] for a LoRA, [control] for a ControlNet")
 
 
 def read_adapter_recipe(path: Path) -> AdapterRecipe:
     """Read a TOML recipe. Raises InputError that names the file, the field, its value and what is allowed."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"recipe {str(path)!r}: {error}") from error
-    return parse(AdapterRecipe, json.dumps(table), f"recipe {str(path)!r}")
+    return parse_recipe(AdapterRecipe, path)

@@ -1,4 +1,6 @@
-"""The first task: an autoencoder that keeps what a picture looks like on a grid of latents."""
+"""The first task: an autoencoder between images and latents."""
+
+from itertools import chain
 
 import numpy as np
 import torch
@@ -6,59 +8,67 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.shuffle import SAMPLE, picture
-from unnoise.data.view import drawn, pixels_of
+from unnoise.data.shuffle import SAMPLE, nth_image
+from unnoise.data.view import View, random_view, render_views
 from unnoise.diffusion.noise import numbers
+from unnoise.generation.decode import to_images
+from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.nets.autoencoder import Autoencoder
-from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe, compile_if_asked
-from unnoise.train.sheet import grid_of
+from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe, compile_net
 
-SHOWN = 32
+SHOWN, COLUMNS = 32, 8  # images of a sheet, each beside its reconstruction
 
 
 class AutoencoderTask:
-    """Train an autoencoder on views of the pictures: L1 on pixels and on edges, and a little KL divergence."""
+    """Train an autoencoder on augmented images, with L1 on pixels and on edges and a small KL divergence."""
 
     name = "autoencoder"
 
     def __init__(
-        self, recipe: TrainingRecipe, own: AutoencoderOptions, source: ImageDataset, device: torch.device
+        self, recipe: TrainingRecipe, options: AutoencoderOptions, dataset: ImageDataset, device: torch.device
     ) -> None:
-        self.recipe, self.own, self.source, self.device = recipe, own, source, device
+        self.recipe, self.options, self.dataset, self.device = recipe, options, dataset, device
         torch.manual_seed(recipe.seed)
-        self.net = Autoencoder(**own.args).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.parts = nn.ModuleDict({"autoencoder": self.net})
-        self.rates: dict[str, float] = {}
-        compile_if_asked(self.net, own.fit)
+        net: nn.Module = Autoencoder(**options.args)
+        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.networks = nn.ModuleDict({"autoencoder": self.net})
+        self.learning_rate_multiples: dict[str, float] = {}
+        compile_net(self.net, options.fit)
 
-    def batch(self, step: int) -> Tensor:
-        """Paint the pictures of a step: (B, 3, H, W) in [-1, 1]."""
-        recipe, fit = self.recipe, self.own.fit
-        seen = range(step * fit.batch, (step + 1) * fit.batch)
-        chosen = [picture(self.source, recipe.seed, n) for n in seen]
-        views = [drawn(self.source, i, n, recipe.seed, self.own.augment) for i, n in zip(chosen, seen, strict=True)]
-        return pixels_of(self.source, views).to(self.device, memory_format=torch.channels_last)
+    def views(self, step: int) -> list[View]:
+        """Return the views of a step."""
+        seed, batch = self.recipe.seed, self.options.fit.batch
+        ns = range(step * batch, (step + 1) * batch)
+        return [random_view(self.dataset, nth_image(self.dataset, seed, n), n, seed, self.options.augment) for n in ns]
+
+    def pixels(self, views: list[View]) -> Tensor:
+        """Return the pixels of views: (B, 3, H, W) in [-1, 1]."""
+        return render_views(self.dataset, views).to(self.device, memory_format=torch.channels_last)
 
     def loss(self, step: int) -> Tensor:
-        data = self.batch(step)
+        data = self.pixels(self.views(step))
         side = data.shape[-1] // self.net.factor
         noise = np.empty((len(data), self.net.latents, side, side), np.float32)
         for row in range(len(data)):
             stream = numbers(self.recipe.seed, SAMPLE, step * len(data) + row)
             stream.standard_normal(dtype=np.float32, out=noise[row])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.own.fit.bf16):
-            painted, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
-        apart = painted.float() - data
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.fit.bf16):
+            decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
+        error = decoded.float() - data
         kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).mean()
-        return apart.abs().mean() + self.own.edges * edges(apart) + self.own.kl * kl
+        return error.abs().mean() + self.options.edges * edge_error(error) + self.options.kl * kl
 
     @torch.no_grad()
-    def sheet(self) -> Image.Image:
-        """Show pictures above what the autoencoder makes of them."""
-        data = self.batch(0)[:SHOWN]
-        return grid_of(torch.cat([data, self.net.decode(self.net.encode(data)[0])]), SHOWN // 2)
+    def sheet(self, step: int) -> Image.Image:
+        """Draw images, each beside its reconstruction."""
+        views = self.views(0)[:SHOWN]
+        data = self.pixels(views)
+        columns = [to_images(part.clamp(-1, 1)) for part in (data, self.net.decode(self.net.encode(data)[0]))]
+        captions = chain.from_iterable((view.caption, "reconstruction") for view in views)
+        title = f"{self.recipe.name}: autoencoder after {step} steps"
+        return contact_sheet([*chain.from_iterable(zip(*columns, strict=True))], [*captions], title, COLUMNS)
 
 
-def edges(apart: Tensor) -> Tensor:
-    """Give the mean absolute difference between neighbours, over both directions. apart: (B, C, H, W)."""
-    return (apart.diff(dim=2).abs().mean() + apart.diff(dim=3).abs().mean()) / 2
+def edge_error(error: Tensor) -> Tensor:
+    """Return the mean absolute difference between neighbours, over both directions. error: (B, C, H, W)."""
+    return (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()) / 2

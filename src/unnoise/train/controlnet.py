@@ -1,79 +1,80 @@
-"""Train a control beside a model that stays as it is: it learns to follow the outlines of the pictures."""
+"""Train a ControlNet on the outlines of images, with the weights of the base frozen."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from unnoise.adapters.controlnet import ControlCard, following, save_control, widths_of
+from unnoise.adapters.controlnet import ControlCard, attach_control, save_control, unet_widths
 from unnoise.adapters.lora.compatibility import base_from
-from unnoise.data.dataset import ImageDataset, open_source
+from unnoise.components import Components
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
 from unnoise.data.outline import outlines
-from unnoise.data.view import View, pixels_of
+from unnoise.data.view import View, render_views
 from unnoise.errors import InputError
 from unnoise.formats.strict_json import dump
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import AdapterTask, Examples, latents_key, triggered
+from unnoise.train.adapter import AdapterTask, Examples, latents_key, with_trigger
 from unnoise.train.adapter_recipe import AdapterRecipe
-from unnoise.train.gradient_checkpointing import checkpointed
-from unnoise.train.latents import BATCH, encode_views, views_of
+from unnoise.train.gradient_checkpointing import gradient_checkpointing
+from unnoise.train.latents import BATCH, all_views, encode_views
 from unnoise.train.loop import train
-from unnoise.train.lora import base_of
-from unnoise.train.train_recipe import TrainingReport, claim
+from unnoise.train.lora import load_base
+from unnoise.train.train_recipe import TrainingReport, claim_folder
 
 
 def train_control(
     recipe: AdapterRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport
 ) -> Path:
-    """Train what a recipe describes and give the path of the control's file, `folder/NAME.safetensors`.
+    """Train the ControlNet of a recipe; arguments, result and errors are those of `train_recipe`.
 
-    Raises InputError where the base is not a U-Net of this program, the folder holds a run and `resume` is not asked for,
-    or it holds the run of another recipe.
+    Raises InputError where the base is not a text-to-image U-Net of unnoise.
     """
     if recipe.control is None:
-        raise InputError(f"{recipe.name!r}: a recipe of a LoRA; unnoise lora train")
-    base = base_of(recipe, device)
-    source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
-    about = _about(recipe, recipe.control.width, base, source)
-    claim(dump(recipe), folder, resume)
-    report.opened(source)
-    views = views_of(source, recipe.data, recipe.seed)
-    captions = [triggered(recipe.trigger, view.caption) for view in views]
+        raise InputError(f"recipe {recipe.name!r}: has [lora] and no [control]; use unnoise lora train")
+    base = load_base(recipe, device)
+    dataset = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    card = _control_card(recipe, recipe.control.width, base, dataset)
+    claim_folder(dump(recipe), folder, resume)
+    report.opened(dataset)
+    views = all_views(dataset, recipe.data, recipe.seed)
+    captions = [with_trigger(recipe.trigger, view.caption) for view in views]
     report.stage("views", len(views))
-    key = latents_key(recipe, source, base)
-    x0 = encode_views(source, views, base.space, folder / "latents.safetensors", key, report.encoded, device)
-    shape = (len(source), recipe.data.views)
+    key = latents_key(recipe, dataset, base)
+    x0 = encode_views(dataset, views, base.space, folder / "latents.safetensors", key, report.encoded, device)
+    shape = (len(dataset), recipe.data.views)
     torch.manual_seed(recipe.seed)
-    control = about.made().to(device)
-    examples = Examples(
-        source, x0.unflatten(0, shape), captions, control_images=control_images(source, views).unflatten(0, shape)
-    )
-    task = AdapterTask(recipe, Pipeline.of(following(base, control)), examples, control, folder, reads=False)
+    control = card.build().to(device)
+    control_images = outline_images(dataset, views).unflatten(0, shape)
+    examples = Examples(dataset, x0.unflatten(0, shape), captions, control_images=control_images)
+    pipeline = Pipeline.of(attach_control(base, control))
+    task = AdapterTask(recipe, pipeline, examples, control, folder, trains_text=False)
     report.stage("control", recipe.fit.steps)
-    with checkpointed(task.pipeline, recipe.checkpointing):
-        averaged = train(task, recipe.fit, recipe.keep, folder / "adapter", report.step)
-    task.parts.load_state_dict(averaged)
+    with gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
+        averaged = train(task, recipe.fit, recipe.checkpoints, folder / "adapter", report.step)
+    task.networks.load_state_dict(averaged)
     path = folder / f"{recipe.name}.safetensors"
-    save_control(path, control, about)
+    save_control(path, control, card)
     return path
 
 
-def control_images(source: ImageDataset, views: list[View]) -> Tensor:
-    """Draw the outlines of every view: (N*V, 1, H, W) uint8."""
+def outline_images(dataset: ImageDataset, views: list[View]) -> Tensor:
+    """Compute the outlines of every view: (N*V, 1, H, W) uint8."""
     parts = (views[at : at + BATCH] for at in range(0, len(views), BATCH))
-    return torch.cat([(outlines(pixels_of(source, part)) * 255).round().to(torch.uint8) for part in parts])
+    return torch.cat([(outlines(render_views(dataset, part)) * 255).round().to(torch.uint8) for part in parts])
 
 
-def _about(recipe: AdapterRecipe, width: int, base: Pipeline, source: ImageDataset) -> ControlCard:
+def _control_card(recipe: AdapterRecipe, width: int, base: Components, dataset: ImageDataset) -> ControlCard:
     return ControlCard(
         base=base_from(base.card),
-        widths=widths_of(base),
+        widths=unet_widths(base),
         factor=base.space.factor,
         width=width,
         licence=recipe.licence,
         training={
-            "data": source.name,
-            "pictures": len(source),
+            "data": dataset.name,
+            "pictures": len(dataset),
             "steps": recipe.fit.steps,
             "batch": recipe.fit.batch,
             "seed": recipe.seed,

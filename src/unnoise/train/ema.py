@@ -1,7 +1,7 @@
-"""Averages of the weights over training, whose length is chosen afterwards.
+"""EMA of the weights over training, with a length that can be chosen afterwards.
 
-A track averages the weights with the profile p(t) ~ t^gamma, so its length is a share of the run, `sigma_rel`. Two
-tracks and their snapshots span the averages of other lengths: any one is a weighted sum of snapshots.
+An average has the profile p(t) ~ t^gamma, so that its length is a share of the run, `sigma_rel`. The average of any
+other length is a weighted sum of snapshots of two averages.
 Source: Karras et al. 2024 (EDM2), section 3 and appendix C.
 """
 
@@ -16,41 +16,43 @@ Weights = Mapping[str, Tensor]
 
 
 def gamma(sigma_rel: float) -> float:
-    """Give the exponent of a profile from its relative width, 0 < sigma_rel < 0.28. Source: EDM2 eq. 126."""
+    """Return the exponent of a profile of relative width 0 < sigma_rel < 0.28. Source: EDM2 eq. 126."""
     t = sigma_rel**-2
     return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
 
 
 def update(
-    tracks: Sequence[dict[str, Tensor]], weights: Weights, gammas: Sequence[float], step: int, every: int
+    averages: Sequence[dict[str, Tensor]], weights: Weights, gammas: Sequence[float], step: int, every: int
 ) -> None:
-    """Bring each track up to date, in place, after `step` steps of which the last `every` are new.
+    """Update each average in place after `step` steps, every `every` steps.
 
-    beta = (1 - every/step)^(gamma + 1). Source: EDM2 eq. 127 for every = 1.
+    beta = (1 - every/step)^(gamma + 1)
+
+    Source: EDM2 eq. 127 for every = 1.
     """
     now = list(weights.values())
-    for track, power in zip(tracks, gammas, strict=True):
+    for average, power in zip(averages, gammas, strict=True):
         beta = max(0.0, 1 - every / step) ** (power + 1)
-        torch._foreach_lerp_(list(track.values()), now, 1 - beta)
+        torch._foreach_lerp_(list(average.values()), now, 1 - beta)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Name a snapshot: of which track, after how many steps."""
+    """A snapshot: the exponent of its average, and the number of steps."""
 
     gamma: float
     step: int
 
 
 def coefficients(snapshots: Sequence[Snapshot], sigma_rel: float, step: int) -> list[float]:
-    """Give the weights of snapshots whose sum comes closest to the profile of `sigma_rel` ending at `step`.
+    """Return the weights of snapshots whose sum is closest to the profile of `sigma_rel` that ends at `step`.
 
     Source: EDM2 algorithm 3 (least squares between profiles).
     """
-    wanted = Snapshot(gamma(sigma_rel), step)
+    target = Snapshot(gamma(sigma_rel), step)
     inner = np.array([[_overlap(a, b) for b in snapshots] for a in snapshots])
-    aim = np.array([_overlap(a, wanted) for a in snapshots])
-    found, *_ = np.linalg.lstsq(inner, aim, rcond=1e-12)
+    right = np.array([_overlap(a, target) for a in snapshots])
+    found, *_ = np.linalg.lstsq(inner, right, rcond=1e-12)
     return [float(c) for c in found]
 
 

@@ -1,9 +1,9 @@
-"""Trade time for memory: activations of a block are computed again on the way back, in place of being kept.
+"""Gradient checkpointing: recompute the activations of each block in the backward pass, which takes less memory.
 
 Source: Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv 1604.06174.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -12,27 +12,26 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from unnoise.nets import dit, unet
-from unnoise.pipeline import Pipeline
 
-BLOCKS = (unet.Stage, dit.Layer)  # of the networks that are made here
+BLOCKS = (unet.UNetStage, dit.Layer)  # of our own networks
 
 
 @contextmanager
-def checkpointed(pipeline: Pipeline, wanted: bool) -> Iterator[None]:
-    """Keep only what goes into each block of the denoiser, for as long as the block lasts; nothing unless wanted."""
+def gradient_checkpointing(net: nn.Module, enabled: bool) -> Iterator[None]:
+    """Checkpoint each block of a network within the context."""
     with ExitStack() as undo:
-        for module in pipeline.denoiser.net.modules() if wanted else ():
+        for module in net.modules() if enabled else ():
             if isinstance(module, BLOCKS):
-                undo.callback(_wrap(module))
+                undo.callback(_checkpoint(module))
             elif hasattr(module, "enable_gradient_checkpointing"):
-                other: Any = module
-                other.enable_gradient_checkpointing()
-                undo.callback(other.disable_gradient_checkpointing)
+                foreign: Any = module
+                foreign.enable_gradient_checkpointing()
+                undo.callback(foreign.disable_gradient_checkpointing)
         yield
 
 
-def _wrap(module: nn.Module) -> Any:
-    """Checkpoint one block, and give what undoes it."""
+def _checkpoint(module: nn.Module) -> Callable[[], None]:
+    """Checkpoint one block; return the function that undoes it."""
     module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
     def undo() -> None:

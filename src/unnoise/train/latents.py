@@ -1,4 +1,4 @@
-"""Every view of every picture as x0, made once before the denoiser trains and kept beside its checkpoint."""
+"""The latents of every view of every image, encoded once before the denoiser trains and cached in a file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.view import View, drawn, pixels_of
+from unnoise.data.view import View, random_view, render_views
 from unnoise.spaces.space import Space
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.checkpoint import read_facts, write_tensors
@@ -20,53 +20,57 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """What a denoiser trains on. x0: (N, V, C, h, w) float16; ids: (N, V, L) token numbers; lengths: (N, V)."""
+    """Training data of a denoiser. x0: (N, V, C, h, w) float16; ids: (N, V, L) token ids; lengths: (N, V) tokens."""
 
     x0: Tensor
     ids: Tensor
     lengths: Tensor
 
 
-def views_of(source: ImageDataset, data: DataOptions, seed: int) -> list[View]:
-    """List every view, those of a picture together."""
-    return [drawn(source, i, v, seed, data.augment) for i in range(len(source)) for v in range(data.views)]
+def all_views(dataset: ImageDataset, data: DataOptions, seed: int) -> list[View]:
+    """List every view of every image, grouped by image."""
+    return [random_view(dataset, i, v, seed, data.augment) for i in range(len(dataset)) for v in range(data.views)]
 
 
 def encode_views(
-    source: ImageDataset,
+    dataset: ImageDataset,
     views: list[View],
     space: Space,
     path: Path,
     key: str,
-    watch: Callable[[int, int], None],
+    callback: Callable[[int, int], None],
     device: torch.device | None = None,
 ) -> Tensor:
-    """Give x0 of every view (N*V, C, h, w) in float16, from `path` if it was made for the same `key`.
+    """Return x0 of every view (N*V, C, h, w) in float16, from `path` if it was written for the same `key`.
 
-    watch(done, total) is called after each batch; device: where the space computes, the CPU unless given.
+    Args:
+        callback: called with (done, total) after each batch.
+        device: of the space; the CPU unless given.
     """
     if path.exists() and read_facts(path).get("key") == key:
         return load_file(path)["x0"]
     parts = []
-    for x0 in _encoded(source, views, space, device):
+    for x0 in _encode_batches(dataset, views, space, device):
         parts.append(x0.half().cpu())
-        watch(min(len(parts) * BATCH, len(views)), len(views))
+        callback(min(len(parts) * BATCH, len(views)), len(views))
     whole = torch.cat(parts)
     write_tensors(path, {"x0": whole}, {"key": key})
     return whole
 
 
 @torch.no_grad()
-def _encoded(source: ImageDataset, views: list[View], space: Space, device: torch.device | None) -> Iterator[Tensor]:
+def _encode_batches(
+    dataset: ImageDataset, views: list[View], space: Space, device: torch.device | None
+) -> Iterator[Tensor]:
     for i in range(0, len(views), BATCH):
-        pixels = pixels_of(source, views[i : i + BATCH]).contiguous(memory_format=torch.channels_last)
+        pixels = render_views(dataset, views[i : i + BATCH]).contiguous(memory_format=torch.channels_last)
         yield space.encode(pixels if device is None else pixels.to(device))
 
 
-def tokens_of(views: list[View], tokenizer: Tokenizer, length: int) -> tuple[Tensor, Tensor]:
-    """Cut the captions of views: ids (N*V, L) padded with zeros, lengths (N*V,); longer ones lose their end."""
-    cut = [tokenizer.encode(view.caption)[:length] for view in views]
-    ids = torch.zeros(len(cut), max(map(len, cut)), dtype=torch.int64)
-    for row, tokens in zip(ids, cut, strict=True):
+def tokenize_views(views: list[View], tokenizer: Tokenizer, length: int) -> tuple[Tensor, Tensor]:
+    """Tokenize and truncate the captions of views: ids (N*V, L), padded with zeros, and lengths (N*V,)."""
+    captions = [tokenizer.encode(view.caption)[:length] for view in views]
+    ids = torch.zeros(len(captions), max(map(len, captions)), dtype=torch.int64)
+    for row, tokens in zip(ids, captions, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
-    return ids, torch.tensor([len(tokens) for tokens in cut])
+    return ids, torch.tensor([len(tokens) for tokens in captions])

@@ -1,4 +1,4 @@
-"""Train an adapter on a model that stays as it is: latents and text features once, then A and B alone."""
+"""Train a LoRA: encode latents and text features once, then train A and B with the weights of the base frozen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,80 +7,82 @@ import torch
 
 from unnoise.adapters.lora.compatibility import LoraCard, base_from
 from unnoise.adapters.lora.read import Adapter
-from unnoise.adapters.lora.targets import TEXT, chosen
+from unnoise.adapters.lora.targets import TEXT, select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.adapters.lora.write import write
-from unnoise.data.dataset import ImageDataset, open_source
+from unnoise.components import Components
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
 from unnoise.errors import InputError
 from unnoise.formats.strict_json import dump
 from unnoise.loading import load
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import AdapterTask, Examples, drawn_prior, latents_key, triggered
+from unnoise.train.adapter import AdapterTask, Examples, latents_key, prior_images, with_trigger
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
-from unnoise.train.gradient_checkpointing import checkpointed
-from unnoise.train.latents import encode_views, views_of
+from unnoise.train.gradient_checkpointing import gradient_checkpointing
+from unnoise.train.latents import all_views, encode_views
 from unnoise.train.loop import train
-from unnoise.train.train_recipe import TrainingReport, claim
+from unnoise.train.train_recipe import TrainingReport, claim_folder
 
 
 def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport) -> Path:
-    """Train what a recipe describes and give the path of the adapter's file, `folder/NAME.safetensors`.
+    """Train the LoRA of a recipe; arguments, result and errors are those of `train_recipe`.
 
-    Raises InputError where the recipe does not fit its base, the folder holds a run and `resume` is not asked for, or it
-    holds the run of another recipe.
+    Raises InputError where the base is not a text-to-image model, or lacks the targets.
     """
-    shape = recipe.lora
-    if shape is None:
-        raise InputError(f"{recipe.name!r}: a recipe of a control; unnoise control train")
-    pipeline = base_of(recipe, device)
-    source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
-    names = chosen(pipeline.adaptable(), shape.targets)
-    claim(dump(recipe), folder, resume)
-    report.opened(source)
-    views = views_of(source, recipe.data, recipe.seed)
-    captions = [triggered(recipe.trigger, view.caption) for view in views]
+    options = recipe.lora
+    if options is None:
+        raise InputError(f"recipe {recipe.name!r}: has [control] and no [lora]; use unnoise control train")
+    pipeline = load_base(recipe, device)
+    dataset = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    names = select_layers(pipeline.adaptable(), options.targets)
+    claim_folder(dump(recipe), folder, resume)
+    report.opened(dataset)
+    views = all_views(dataset, recipe.data, recipe.seed)
+    captions = [with_trigger(recipe.trigger, view.caption) for view in views]
     report.stage("views", len(views))
-    x0 = encode_views(source, views, pipeline.space, folder / "latents.safetensors",
-                      latents_key(recipe, source, pipeline), report.encoded, device)  # fmt: skip
-    prior = drawn_prior(recipe.prior, pipeline, recipe, folder)
+    key = latents_key(recipe, dataset, pipeline)
+    x0 = encode_views(dataset, views, pipeline.space, folder / "latents.safetensors", key, report.encoded, device)
+    prior = prior_images(recipe.prior, pipeline, recipe, folder)
     torch.manual_seed(recipe.seed)
-    learned = TrainableLora(pipeline.adaptable(), names, shape.rank, shape.alpha, shape.dropout, shape.dora)
-    examples = Examples(source, x0.unflatten(0, (len(source), recipe.data.views)), captions, prior)
-    task = AdapterTask(recipe, pipeline, examples, learned, folder, reads=any(name.startswith(TEXT) for name in names))
+    lora = TrainableLora(pipeline.adaptable(), names, options.rank, options.alpha, options.dropout, options.dora)
+    examples = Examples(dataset, x0.unflatten(0, (len(dataset), recipe.data.views)), captions, prior)
+    trains_text = any(name.startswith(TEXT) for name in names)
+    task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text)
     report.stage("adapter", recipe.fit.steps)
-    with learned.on(), checkpointed(pipeline, recipe.checkpointing):
-        averaged = train(task, recipe.fit, recipe.keep, folder / "adapter", report.step)
-    task.parts.load_state_dict(averaged)
+    with lora.on(), gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
+        averaged = train(task, recipe.fit, recipe.checkpoints, folder / "adapter", report.step)
+    task.networks.load_state_dict(averaged)
     path = folder / f"{recipe.name}.safetensors"
-    write(path, Adapter(path.name, learned.deltas(), about=_about(recipe, shape, pipeline, source, names)))
+    write(path, Adapter(path.name, lora.deltas(), about=_lora_card(recipe, options, pipeline, dataset, names)))
     return path
 
 
-def base_of(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
-    """Load the base of a recipe. Raises InputError for one that does not draw pictures from words alone."""
+def load_base(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
+    """Load the base of a recipe. Raises InputError for another model than text to image."""
     pipeline = load(recipe.base, device, dtype=recipe.dtype)
     if pipeline.text_encoder is None or pipeline.image_conditioner is not None or pipeline.card.modality != "image":
-        raise InputError(f"base {recipe.base!r}: adapters are trained on models that draw pictures from words alone")
+        raise InputError(f"base {recipe.base!r}: not a text-to-image model; adapters are trained on these")
     return pipeline
 
 
-def _about(
-    recipe: AdapterRecipe, shape: LoraOptions, pipeline: Pipeline, source: ImageDataset, names: Sequence[str]
+def _lora_card(
+    recipe: AdapterRecipe, options: LoraOptions, base: Components, dataset: ImageDataset, names: Sequence[str]
 ) -> LoraCard:
     return LoraCard(
-        base=base_from(pipeline.card),
+        base=base_from(base.card),
         trigger=recipe.trigger,
         licence=recipe.licence,
         training={
-            "data": source.name,
-            "pictures": len(source),
+            "data": dataset.name,
+            "pictures": len(dataset),
             "steps": recipe.fit.steps,
             "batch": recipe.fit.batch,
-            "rank": shape.rank,
-            "alpha": shape.alpha,
-            "targets": list(shape.targets),
+            "rank": options.rank,
+            "alpha": options.alpha,
+            "targets": list(options.targets),
             "layers": len(names),
-            "dora": shape.dora,
+            "dora": options.dora,
             "seed": recipe.seed,
             "torch": torch.__version__,
         },

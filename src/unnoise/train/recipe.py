@@ -1,30 +1,51 @@
-"""What `unnoise train` is told: a TOML file, field for field these dataclasses; an unknown key is refused."""
+"""The recipe of `unnoise train`: a TOML file with the fields of these dataclasses; unknown fields are refused."""
 
 import json
 import shutil
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from torch import nn
 
-from unnoise.card import Advice, Part
+from unnoise.card import FORMER_NAMES as FORMER_CARD_NAMES, Advice, Part
 from unnoise.data.view import Augment
-from unnoise.diffusion.prediction import Kind
 from unnoise.errors import InputError, check_whole
 from unnoise.formats.strict_json import Strict, parse
+from unnoise.sampling.kinds import Kind
 
-COMPILERS = ("g++", "clang++", "cl")  # what torch.compile looks for on a CPU
+T = TypeVar("T")
+COMPILERS = ("g++", "clang++", "cl")  # one of them is needed by torch.compile on a CPU
+# Fields of recipes that were written before 0.2, and their names today. A person renames them: a recipe is source.
+FORMER_NAMES: Final = FORMER_CARD_NAMES | {
+    "fit.rate": "learning_rate",
+    "autoencoder.fit.rate": "learning_rate",
+    "denoiser.fit.rate": "learning_rate",
+    "denoiser.text.rate": "embedding_learning_rate_multiple",
+    "denoiser.dropout": "caption_dropout",
+    "dropout": "caption_dropout",
+    "checkpointing": "gradient_checkpointing",
+    "keep": "checkpoints",
+    "keep.lengths": "ema_lengths",
+    "keep.length": "ema_length",
+    "keep.average": "ema_every",
+    "keep.snapshot": "snapshot_every",
+    "keep.checkpoint": "every",
+    "keep.sheet": "sheet_every",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class DataOptions(Strict):
-    """Which pictures, and how they are varied.
+    """The data set and its augmentation.
 
-    source: `emoji`, a folder, or .tar files; size: side in pixels, 8 ... 4096; views: how many variations of each
-    picture the denoiser sees, 1 ... 1024, encoded once before it starts; strict: refuse a data set with unreadable
-    pictures.
+    Args:
+        source: `emoji`, a folder, or .tar files.
+        size: side in pixels, 8 to 4096.
+        views: variations of each image, 1 to 1024, encoded once before the denoiser trains.
+        strict: refuse unreadable images.
     """
 
     source: str
@@ -40,17 +61,21 @@ class DataOptions(Strict):
 
 @dataclass(frozen=True, slots=True)
 class OptimizerOptions(Strict):
-    """How long and how fast one network learns.
+    """The optimizer of one network. The learning rate rises, is constant, and falls linearly to zero.
 
-    The rate rises over `warmup` steps, stays, and falls linearly to zero over the last `decay` share of the steps.
-    optimizer: "adamw", or "muon" for hidden weights and AdamW for the rest, at one rate; clip: the largest norm of the
-    gradient; weight_decay, betas: of AdamW; bf16: compute in bfloat16 over float32 weights; compile: fuse with a C++
-    compiler, 13 to 38 % faster where measured, after a minute or two.
+    Args:
+        batch: images a step.
+        warmup: steps over which the learning rate rises.
+        decay: the last share of the steps, over which the learning rate falls, 0 to 1.
+        optimizer: "adamw", or "muon" for hidden weights and AdamW for the rest, at one learning rate.
+        clip: largest norm of the gradient.
+        bf16: compute in bfloat16; the weights are float32.
+        compile: use torch.compile, measured 13 to 38 % faster after one or two minutes; needs a C++ compiler on a CPU.
     """
 
     steps: int
     batch: int = 32
-    rate: float = 1e-3
+    learning_rate: float = 1e-3
     warmup: int = 200
     decay: float = 0.5
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -67,15 +92,15 @@ class OptimizerOptions(Strict):
         if not 0 <= self.decay <= 1:
             raise InputError(f"decay {self.decay}: a share of the steps, 0 to 1")
 
-    def rate_at(self, step: int) -> float:
-        """Give the learning rate of a step, 0-based."""
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, 0-based."""
         rise = min(1.0, (step + 1) / max(self.warmup, 1))
         fall = min(1.0, (self.steps - step) / max(self.decay * self.steps, 1))
-        return self.rate * rise * fall
+        return self.learning_rate * rise * fall
 
 
-def compile_if_asked(net: nn.Module, fit: OptimizerOptions) -> None:
-    """Fuse a network's operations where the recipe says so. Raises InputError where there is no C++ compiler for it."""
+def compile_net(net: nn.Module, fit: OptimizerOptions) -> None:
+    """Compile a network where the recipe sets `compile`. Raises InputError where no C++ compiler is installed."""
     if fit.compile and not any(shutil.which(name) for name in COMPILERS):
         raise InputError(f"compile true: needs one of {', '.join(COMPILERS)}; install one, or set compile = false")
     if fit.compile:
@@ -84,10 +109,12 @@ def compile_if_asked(net: nn.Module, fit: OptimizerOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderOptions(Strict):
-    """The autoencoder: arguments of its class, its training, and the weights of its loss.
+    """The autoencoder and its training.
 
-    edges: of the differences between neighbouring pixels; kl: of the divergence from N(0, I), a mean over latents;
-    augment: its own views, which may go further than the denoiser's.
+    Args:
+        augment: can be stronger than that of the denoiser.
+        edges: weight of the loss on differences between neighbouring pixels.
+        kl: weight of the KL divergence from N(0, I), a mean over latents.
     """
 
     fit: OptimizerOptions
@@ -99,10 +126,13 @@ class AutoencoderOptions(Strict):
 
 @dataclass(frozen=True, slots=True)
 class TextOptions(Strict):
-    """The text encoder that is trained with the denoiser.
+    """The text encoder, which is trained with the denoiser.
 
-    vocab: tokens to learn from the captions; rate: of the token embeddings, as a multiple of the learning rate. A rare
-    word is updated only where it occurs, and at the common rate is hardly learnt in a short run.
+    Args:
+        vocab: tokens that are learnt from the captions.
+        length: largest number of tokens of a prompt.
+        embedding_learning_rate_multiple: learning rate of the token embeddings, as a multiple of the common one. A rare
+            word is updated only where it occurs, and is hardly learnt in a short run at the common learning rate.
     """
 
     vocab: int = 2048
@@ -110,14 +140,17 @@ class TextOptions(Strict):
     depth: int = 2
     heads: int = 4
     length: int = 32
-    rate: float = 1.0
+    embedding_learning_rate_multiple: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class DenoiserOptions(Strict):
-    """The denoiser: network, process, kind, how levels are drawn (ln sigma ~ N(mean, std^2)) and errors weighed.
+    """The denoiser and its training.
 
-    dropout: share of captions left out, which is what classifier-free guidance later needs.
+    Args:
+        weighting: of the errors at different noise levels.
+        level_mean, level_std: noise levels are drawn from ln sigma ~ N(mean, std^2).
+        caption_dropout: share of captions left out, 0 to 1; classifier-free guidance needs it.
     """
 
     fit: OptimizerOptions
@@ -127,53 +160,79 @@ class DenoiserOptions(Strict):
     weighting: str = "flow"
     level_mean: float = 0.0
     level_std: float = 1.0
-    dropout: float = 0.1
+    caption_dropout: float = 0.1
     text: TextOptions = field(default_factory=TextOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointOptions(Strict):
-    """What is kept on the way: EMA lengths (share of the run, EDM2's sigma_rel), and how often, in steps.
+    """What a run saves, and how often, in steps.
 
-    length: the EMA that the finished model has, any value between the tracks, chosen afterwards.
+    Args:
+        ema_lengths: lengths of the two averages of the weights, as shares of the run (sigma_rel of EDM2).
+        ema_length: length of the average in the finished model; any value between the two, and can change afterwards.
+        ema_every: update of the averages.
+        snapshot_every: copies of the averages, from which other lengths are computed.
+        every: checkpoints, from which a run resumes.
     """
 
-    lengths: tuple[float, float] = (0.05, 0.1)
-    length: float = 0.05
-    average: int = 4
-    snapshot: int = 1000
-    checkpoint: int = 500
-    sheet: int = 1000
+    ema_lengths: tuple[float, float] = (0.05, 0.1)
+    ema_length: float = 0.05
+    ema_every: int = 4
+    snapshot_every: int = 1000
+    every: int = 500
+    sheet_every: int = 1000
 
     def check(self, *fits: OptimizerOptions) -> None:
         """Raise InputError for a run that ends before its weights are averaged once."""
         for fit in fits:
-            if fit.steps < self.average:
-                raise InputError(f"fit.steps {fit.steps}: weights are averaged every keep.average {self.average} steps")
+            if fit.steps < self.ema_every:
+                raise InputError(f"fit.steps {fit.steps}: at least checkpoints.ema_every, {self.ema_every} steps")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecipe(Strict):
-    """Everything that decides a run; the same recipe, versions and machine give the same weights."""
+    """Everything that decides a run. The same recipe, versions and machine give the same weights.
+
+    Args:
+        advice: defaults for generation, of the card and of contact sheets.
+        prompts: of the contact sheets; captions of the data set if empty.
+    """
 
     name: str
     data: DataOptions
     denoiser: DenoiserOptions
     autoencoder: AutoencoderOptions | None = None
-    keep: CheckpointOptions = field(default_factory=CheckpointOptions)
+    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
     advice: Advice = field(default_factory=Advice)
     prompts: tuple[str, ...] = ()
     seed: int = 1
     licence: str = "unknown"
 
     def __post_init__(self) -> None:
-        self.keep.check(self.denoiser.fit, *(() if self.autoencoder is None else (self.autoencoder.fit,)))
+        self.checkpoints.check(self.denoiser.fit, *(() if self.autoencoder is None else (self.autoencoder.fit,)))
 
 
 def read_recipe(path: Path) -> TrainingRecipe:
     """Read a TOML recipe. Raises InputError that names the file, the field, its value and what is allowed."""
+    return parse_recipe(TrainingRecipe, path)
+
+
+def parse_recipe(kind: type[T], path: Path) -> T:
+    """Read a TOML file as a dataclass. Raises InputError as `read_recipe` does."""
+    where = f"recipe {str(path)!r}"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"recipe {str(path)!r}: {error}") from error
-    return parse(TrainingRecipe, json.dumps(table), f"recipe {str(path)!r}")
+        raise InputError(f"{where}: {error}") from error
+    former = [f"{place!r} is now {FORMER_NAMES[place]!r}" for place in _fields(table, "") if place in FORMER_NAMES]
+    if former:
+        raise InputError(f"{where}: former names of fields: {', '.join(former)}; rename them")
+    return parse(kind, json.dumps(table), where)
+
+
+def _fields(table: dict[str, Any], place: str) -> Iterator[str]:
+    for name, value in table.items():
+        yield place + name
+        if isinstance(value, dict):
+            yield from _fields(value, f"{place}{name}.")

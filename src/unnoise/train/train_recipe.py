@@ -1,4 +1,4 @@
-"""From a recipe to a model file: open the data, train the autoencoder, encode every view, train the denoiser, save."""
+"""Train the model of a recipe: open the data, train the autoencoder, encode every view, train the denoiser, save."""
 
 import hashlib
 import platform
@@ -11,8 +11,10 @@ import torch
 
 from unnoise import model_file
 from unnoise.card import Card, Part
-from unnoise.data.dataset import ImageDataset, open_source
-from unnoise.data.view import BACKGROUNDS, PHRASES, View, pixels_of
+from unnoise.components import Components
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
+from unnoise.data.view import BACKGROUNDS, PHRASES, View, render_views
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
 from unnoise.formats.strict_json import dump
@@ -26,121 +28,144 @@ from unnoise.text.encode import cut
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.denoiser import DenoiserTask
-from unnoise.train.latents import BATCH, Latents, encode_views, tokens_of, views_of
-from unnoise.train.loop import Progress, seconds_of, train, using
+from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
+from unnoise.train.loop import Progress, temporary_weights, train, training_seconds
 from unnoise.train.recipe import TrainingRecipe
+
+SHEET_PROMPTS = 16  # where the recipe has none
 
 
 class TrainingReport(Protocol):
-    """Where the progress of a run goes."""
+    """Receives the progress of a training."""
 
-    def opened(self, source: ImageDataset) -> None:
-        """The pictures are found, and those that cannot be read are counted."""
+    def opened(self, dataset: ImageDataset) -> None:
+        """The data set is open, and its unreadable images are counted."""
 
     def stage(self, name: str, total: int) -> None:
         """A new stage of `total` steps begins."""
 
     def step(self, progress: Progress) -> None:
-        """A network took a step."""
+        """A step of the loop is done."""
 
     def encoded(self, done: int, total: int) -> None:
-        """So many views are encoded."""
+        """`done` of `total` views are encoded."""
 
 
 def train_recipe(
     recipe: TrainingRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport
 ) -> Path:
-    """Train what a recipe describes and give the path of the model's file, `folder/NAME.safetensors`.
+    """Train the model of a recipe, and return the path of its file, `folder/NAME.safetensors`.
 
-    Raises InputError where a part of the recipe cannot be made, the folder holds a run and `resume` is not asked for, or
-    it holds the run of another recipe.
+    Args:
+        folder: of the run.
+        resume: continue the run of the folder.
+
+    Raises:
+        InputError: the model cannot be built, or the folder holds a run that may not be continued.
     """
-    source = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
-    tokenizer = bpe.train(_texts(source), recipe.denoiser.text.vocab)
-    for prompt in recipe.prompts:
-        cut(tokenizer, prompt, recipe.denoiser.text.length)
-    model_file.build(card_of(recipe, source, None, tokenizer), device="meta")
-    claim(dump(recipe), folder, resume)
-    report.opened(source)
-    coder = _train_autoencoder(recipe, source, folder / "autoencoder", device, report)
-    space = _measured(source, coder)
-    views = views_of(source, recipe.data, recipe.seed)
+    dataset = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    tokenizer = bpe.train(_tokenizer_texts(dataset), recipe.denoiser.text.vocab)
+    prompts = sheet_prompts(recipe, dataset, tokenizer)
+    model_file.build(make_card(recipe, dataset, None, tokenizer), device="meta")
+    claim_folder(dump(recipe), folder, resume)
+    report.opened(dataset)
+    autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report)
+    space = _measure_space(dataset, autoencoder)
+    views = all_views(dataset, recipe.data, recipe.seed)
     report.stage("views", len(views))
-    x0 = encode_views(source, views, space, folder / "latents.safetensors", _key(recipe, coder), report.encoded)
-    ids, lengths = tokens_of(views, tokenizer, recipe.denoiser.text.length)
-    shape = (len(source), recipe.data.views)
+    key = _latents_key(recipe, autoencoder)
+    x0 = encode_views(dataset, views, space, folder / "latents.safetensors", key, report.encoded)
+    ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
+    shape = (len(dataset), recipe.data.views)
     latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))
     torch.manual_seed(recipe.seed)
-    pipeline = Pipeline.of(model_file.build(card_of(recipe, source, space, tokenizer)))
-    if coder is not None:
-        pipeline.networks()["autoencoder"].load_state_dict(coder.state_dict())
-    return _train_denoiser(recipe, source, latents, pipeline, folder, device, report)
+    components = model_file.build(make_card(recipe, dataset, space, tokenizer))
+    networks = components.networks()
+    if autoencoder is not None:
+        networks["autoencoder"].load_state_dict(autoencoder.state_dict())
+    for net in networks.values():
+        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts)
+    return _train_denoiser(task, components, folder, report)
 
 
-def claim(recipe: str, folder: Path, resume: bool) -> None:
-    """Take a folder for a recipe, as JSON, or go on where it stopped. Raises InputError for the folder of another."""
+def claim_folder(recipe: str, folder: Path, resume: bool) -> None:
+    """Write a recipe (JSON) to the folder of its run. Raises InputError where it holds a run, unless to resume it."""
     mark = folder / "recipe.json"
     if not mark.exists():
         with replacing(mark) as file:
             file.write(recipe.encode())
     elif not resume:
-        raise InputError(f"--out {str(folder)!r}: holds a run already; go on with --resume, or name another folder")
+        raise InputError(
+            f"--out {str(folder)!r}: holds a run already; continue it with --resume, or use another folder"
+        )
     elif mark.read_text() != recipe:
-        raise InputError(f"--out {str(folder)!r}: holds the run of another recipe; name another folder")
+        raise InputError(f"--out {str(folder)!r}: holds the run of another recipe; use another folder")
+
+
+def sheet_prompts(recipe: TrainingRecipe, dataset: ImageDataset, tokenizer: Tokenizer) -> list[str]:
+    """Return the prompts of contact sheets: those of the recipe, or captions. Raises InputError for too many tokens."""
+    length = recipe.denoiser.text.length
+    for prompt in recipe.prompts:
+        cut(tokenizer, prompt, length)
+    captions = [names[0] for names in dataset.captions[:: -(-len(dataset) // SHEET_PROMPTS)]]
+    return [*recipe.prompts] or [text for text in captions if len(tokenizer.encode(text)) <= length] or [""]
 
 
 def _train_autoencoder(
-    recipe: TrainingRecipe, source: ImageDataset, folder: Path, device: torch.device, report: TrainingReport
+    recipe: TrainingRecipe, dataset: ImageDataset, folder: Path, device: torch.device, report: TrainingReport
 ) -> Autoencoder | None:
     if recipe.autoencoder is None:
         return None
-    task = AutoencoderTask(recipe, recipe.autoencoder, source, device)
+    task = AutoencoderTask(recipe, recipe.autoencoder, dataset, device)
     report.stage("autoencoder", recipe.autoencoder.fit.steps)
-    averaged = train(task, recipe.autoencoder.fit, recipe.keep, folder, report.step)
-    task.parts.load_state_dict(averaged)
+    averaged = train(task, recipe.autoencoder.fit, recipe.checkpoints, folder, report.step)
+    task.networks.load_state_dict(averaged)
     return task.net.eval().requires_grad_(False)
 
 
-def _measured(source: ImageDataset, coder: Autoencoder | None) -> Pixels | Latent:
-    """Make the space whose x0 has zero mean and unit variance over the pictures as they are."""
-    device = torch.device("cpu") if coder is None else next(coder.parameters()).device
-    plain = (torch.stack([pixels_of(source, [View(i, "")])[0] for i in part]) for part in _parts(len(source)))
+def _measure_space(dataset: ImageDataset, autoencoder: Autoencoder | None) -> Pixels | Latent:
+    """Make the space whose x0 has zero mean and unit variance over the images without augmentation."""
+    device = torch.device("cpu") if autoencoder is None else next(autoencoder.parameters()).device
+    plain = (torch.stack([render_views(dataset, [View(i, "")])[0] for i in part]) for part in _batches(len(dataset)))
     batches = (batch.to(device, memory_format=torch.channels_last) for batch in plain)
-    if coder is None:
+    if autoencoder is None:
         return Pixels(3, *measure(lambda data: data, batches))
-    return Latent(coder, *measure(lambda data: coder.encode(data)[0], batches))
+    return Latent(autoencoder, *measure(lambda data: autoencoder.encode(data)[0], batches))
 
 
-def _parts(count: int) -> Iterator[range]:
+def _batches(count: int) -> Iterator[range]:
     return (range(i, min(i + BATCH, count)) for i in range(0, count, BATCH))
 
 
-def _texts(source: ImageDataset) -> list[str]:
-    """List what the tokenizer learns from: every name, and every other word of a caption."""
-    names = [name for phrasings in source.captions for name in phrasings]
+def _tokenizer_texts(dataset: ImageDataset) -> list[str]:
+    """List the texts that the tokenizer is trained on: every name, and every other word of a caption."""
+    names = [name for phrasings in dataset.captions for name in phrasings]
     return names + [f"{phrase.format('')} on a {colour} background" for phrase in PHRASES for colour in BACKGROUNDS]
 
 
-def _key(recipe: TrainingRecipe, coder: Autoencoder | None) -> str:
-    """Name what decides the encoded views: data, seed and the autoencoder's weights."""
+def _latents_key(recipe: TrainingRecipe, autoencoder: Autoencoder | None) -> str:
+    """Hash everything that decides the latents: data options, seed and the weights of the autoencoder."""
     digest = hashlib.sha256(dump(recipe.data).encode() + str(recipe.seed).encode())
-    for tensor in [] if coder is None else coder.state_dict().values():
+    for tensor in [] if autoencoder is None else autoencoder.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def card_of(recipe: TrainingRecipe, source: ImageDataset, space: Pixels | Latent | None, tokenizer: Tokenizer) -> Card:
-    """Write the card; before the space is measured, with its moments left out."""
-    own, text = recipe.denoiser, recipe.denoiser.text
+def make_card(
+    recipe: TrainingRecipe, dataset: ImageDataset, space: Pixels | Latent | None, tokenizer: Tokenizer
+) -> Card:
+    """Make the card of a recipe; without shift and scale where the space is not measured yet."""
+    options, text = recipe.denoiser, recipe.denoiser.text
     moments = {"shift": list(space.affine.shift), "scale": list(space.affine.scale)} if space else {}
     latent = recipe.autoencoder is not None
     sizes = {"vocab": tokenizer.size, "width": text.width, "depth": text.depth}
     side = recipe.data.size
     return Card(
         name=recipe.name,
-        net=own.net,
-        process=own.process,
-        kind=own.kind,
+        net=options.net,
+        process=options.process,
+        kind=options.kind,
         space=Part("Latent" if latent else "Pixels", moments),
         advice=recipe.advice if recipe.advice.sizes else replace(recipe.advice, sizes=((side, side),)),
         licence=recipe.licence,
@@ -148,47 +173,37 @@ def card_of(recipe: TrainingRecipe, source: ImageDataset, space: Pixels | Latent
         text=Part("TextEncoder", sizes | {"heads": text.heads, "length": text.length}),
         tokenizer=Part("Tokenizer", asdict(tokenizer)),
         training={
-            "data": source.name,
-            "pictures": len(source),
-            "concepts": len(source.members),
-            "caption_dropout": own.dropout,
-            "steps": own.fit.steps,
-            "batch": own.fit.batch,
-            "ema": recipe.keep.length,
+            "data": dataset.name,
+            "pictures": len(dataset),
+            "concepts": len(dataset.members),
+            "caption_dropout": options.caption_dropout,
+            "steps": options.fit.steps,
+            "batch": options.fit.batch,
+            "ema": recipe.checkpoints.ema_length,
             "seed": recipe.seed,
             "torch": torch.__version__,
         },
     )
 
 
-def _train_denoiser(
-    recipe: TrainingRecipe,
-    source: ImageDataset,
-    latents: Latents,
-    pipeline: Pipeline,
-    folder: Path,
-    device: torch.device,
-    report: TrainingReport,
-) -> Path:
-    for net in pipeline.networks().values():
-        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = DenoiserTask(recipe, source, latents, pipeline)
+def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, report: TrainingReport) -> Path:
+    recipe = task.recipe
     report.stage("denoiser", recipe.denoiser.fit.steps)
-    averaged = train(task, recipe.denoiser.fit, recipe.keep, folder / "denoiser", report.step)
+    averaged = train(task, recipe.denoiser.fit, recipe.checkpoints, folder / "denoiser", report.step)
     path = folder / f"{recipe.name}.safetensors"
-    with using(task.parts, averaged):
-        model_file.save(path, replace(pipeline, card=_timed(pipeline.card, folder, device)))
+    with temporary_weights(task.networks, averaged):
+        model_file.save(path, replace(components, card=_with_timing(components.card, folder, task.device)))
     return path
 
 
-def _timed(card: Card, folder: Path, device: torch.device) -> Card:
-    """Write on the card what trained it, and the seconds that each task took."""
-    seconds = {f"{task.name}_seconds": seconds_of(task) for task in sorted(folder.iterdir()) if task.is_dir()}
+def _with_timing(card: Card, folder: Path, device: torch.device) -> Card:
+    """Add the hardware and the seconds of each task to the card."""
+    seconds = {f"{task.name}_seconds": training_seconds(task) for task in sorted(folder.iterdir()) if task.is_dir()}
     return replace(card, training=card.training | seconds | {"hardware": hardware(device)})
 
 
 def hardware(device: torch.device) -> str:
-    """Name what a network was trained on, as far as torch knows it."""
+    """Return the name of the hardware of a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":

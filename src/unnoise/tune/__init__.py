@@ -1,1 +1,1 @@
-"""Fit to a model what is otherwise taken from a table."""
+"""Fit the noise levels and step weights of few-step sampling to a model."""

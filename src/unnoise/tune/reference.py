@@ -1,4 +1,4 @@
-"""Fine trajectories of a few dozen seeds: what a run of few steps should come close to, at every level."""
+"""Reference trajectories: a few dozen seeds in fine steps, which runs of few steps are fitted to."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -14,30 +14,30 @@ from unnoise.sampling.defaults import measured
 from unnoise.sampling.level import blend, place, signal, spread
 from unnoise.sampling.multistep import lagrange
 from unnoise.sampling.samplers.ipndm import IPNDM
-from unnoise.sampling.schedule_search import Ask
+from unnoise.sampling.schedule_search import Predict
 from unnoise.sampling.state import start
 
-Watch = Callable[[float], None]  # the share that is done, 0 ... 1
+ProgressCallback = Callable[[float], None]  # the share that is done, 0 to 1
 FINE = 160  # steps; at 192 the embedded model's x0 is within 0.0004 of 384 steps and of 200 of heun
 STRIDE = 5  # fine levels between two candidates: 32 candidates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Teacher:
-    """Hold where each seed is at each fine level. levels: FINE + 1, descending to 0; states: of each, x: (B, *d)."""
+class Reference:
+    """The state of each seed at each fine level. levels: FINE + 1, descending to 0; states: x (B, *d) at each level."""
 
     levels: tuple[float, ...]
     states: tuple[Tensor, ...]
 
     @property
     def x0(self) -> Tensor:
-        """Give where the trajectories end: (B, *d)."""
+        """The ends of the trajectories: (B, *d)."""
         return self.states[-1]
 
     def at(self, level: float) -> Tensor:
-        """Give where each seed is at any level between: (B, *d), by the cubic through the four fine levels around it.
+        """Interpolate the states at any level: (B, *d), by the cubic through the four nearest fine levels.
 
-        It runs in  place = sigma/(1 + sigma), on  y = x/(signal + spread), which bends least.
+        The cubic is in  place = sigma/(1 + sigma), of  y = x/(signal + spread), which has the least curvature.
         """
         near = bisect_left(self.levels, -level, key=lambda fine: -fine)
         first = max(0, min(near - 2, len(self.levels) - 4))
@@ -48,43 +48,43 @@ class Teacher:
         return blend(shares, self.states[first : first + 4])
 
 
-def counted(denoise: Denoise, calls: int, watch: Watch) -> Denoise:
-    """Tell a watcher after each call which share of so many calls is done."""
+def with_progress(denoise: Denoise, calls: int, callback: ProgressCallback) -> Denoise:
+    """Call `callback` after each network call with the share of `calls` that is done."""
     done = 0
 
-    def told(x: Tensor, sigma: Tensor) -> Tensor:
+    def counted(x: Tensor, sigma: Tensor) -> Tensor:
         nonlocal done
         x0, done = denoise(x, sigma), done + 1
-        watch(min(1.0, done / calls))
+        callback(min(1.0, done / calls))
         return x0
 
-    return told
+    return counted
 
 
-def asking(denoise: Denoise) -> Ask[Tensor]:
-    """Turn a denoiser into one that takes a level for all rows. It raises NonFiniteError at an answer that is not."""
+def at_one_level(denoise: Denoise) -> Predict[Tensor]:
+    """Turn a denoiser into a function of x and one level for all rows, which raises NonFiniteError for NaN or Inf."""
 
     def ask(x: Tensor, level: float) -> Tensor:
         x0 = denoise(x, torch.full((len(x),), float(level), dtype=torch.float32, device=x.device))
         if not x0.isfinite().all():
-            raise NonFiniteError(f"fit: NaN or infinity in the answer at sigma {level:g}, dtype {x0.dtype}")
+            raise NonFiniteError(f"fit: NaN or infinity in x0 at sigma {level:g}, dtype {x0.dtype}")
         return x0
 
     return ask
 
 
 @torch.no_grad()
-def trace(denoise: Denoise, noise: Tensor, sigma_max: float = inf, sigma_min: float = 0.0) -> Teacher:
-    """Follow the probability flow from noise: (B, *d), in FINE steps of order 4."""
-    ask, sampler = asking(denoise), IPNDM(4)
+def trace(denoise: Denoise, noise: Tensor, sigma_max: float = inf, sigma_min: float = 0.0) -> Reference:
+    """Integrate the probability flow from noise (B, *d) in FINE steps of order 4."""
+    ask, sampler = at_one_level(denoise), IPNDM(4)
     state = start(noise, measured(FINE, sigma_max, sigma_min))
     states = [state.x]
     while not state.done:
         state = sampler.advance(state, ask(state.x, state.level))
         states.append(state.x)
-    return Teacher(state.grid, tuple(states))
+    return Reference(state.grid, tuple(states))
 
 
-def apart(one: Tensor, other: Tensor) -> Tensor:
-    """Give the root mean square difference of each row: (B, *d), (B, *d) -> (B,)."""
+def rms_difference(one: Tensor, other: Tensor) -> Tensor:
+    """Return the root mean square difference of each row: (B, *d), (B, *d) -> (B,)."""
     return (one - other).flatten(1).square().mean(1).sqrt()

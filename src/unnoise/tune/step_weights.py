@@ -1,9 +1,9 @@
-"""Weigh the steps of a grid one after the other, by least squares on where the fine trajectory goes.
+"""Fit the weights of the steps of a grid, one step after the other, by least squares on the reference trajectory.
 
     w = argmin sum over seeds of |y' - y - (place' - place)·sum_k w_k·flow_k|^2      y = x/(signal + spread)
 
-with y' on the fine trajectory and y, flow_k of the run itself, whose errors so far are thus made good as far as flows
-can. It costs no more network calls than the run, and is where `refine` begins.
+with y' on the reference trajectory and y, flow_k of the run itself, so that each step also corrects the errors of the
+steps before it. It costs no more network calls than the run. `gauss_newton` starts from it.
 """
 
 from collections.abc import Sequence
@@ -15,36 +15,36 @@ from torch import Tensor
 from unnoise.sampling.level import blend, flow_of, glide, place, signal, spread
 from unnoise.sampling.multistep import adams
 from unnoise.sampling.samplers.fitted import Fitted
-from unnoise.sampling.schedule_search import Ask
-from unnoise.tune.reference import Teacher
+from unnoise.sampling.schedule_search import Predict
+from unnoise.tune.reference import Reference
 
-RIDGE = 1e-6  # of the mean square of a flow: what holds the weights where flows are nearly alike
+RIDGE = 1e-6  # regularization where flows are nearly equal, as a share of the mean square of a flow
 
 
-def weighed(ask: Ask[Tensor], teacher: Teacher, grid: Sequence[float], order: int) -> Fitted:
-    """Return the sampler of the grid whose every step lands as near to the teacher as `order` flows can bring it."""
+def fit_step_weights(ask: Predict[Tensor], reference: Reference, grid: Sequence[float], order: int) -> Fitted:
+    """Return a sampler for the grid whose every step ends as close to the reference as `order` flows allow."""
     flows: tuple[Tensor, ...] = ()
-    x, rows = teacher.states[0], []
+    x, rows = reference.states[0], []
     for here, there in pairwise(grid):
         flows = (flow_of(x, ask(x, here), here), *flows)[:order]
-        before, after = (x / (signal(here) + spread(here)), teacher.at(there) / (signal(there) + spread(there)))
+        before, after = (x / (signal(here) + spread(here)), reference.at(there) / (signal(there) + spread(there)))
         rows.append(_solve(flows, (after - before) / (place(there) - place(here))))
         x = glide(x, blend(rows[-1], flows), here, there)
     return Fitted(tuple(rows))
 
 
-def classical(grid: Sequence[float], order: int) -> Fitted:
-    """Return what `ipndm` of this order does on a grid that ends at 0, written as weights."""
+def ipndm_weights(grid: Sequence[float], order: int) -> Fitted:
+    """Return IPNDM of this order, on a grid that ends at 0, as step weights."""
     places = [place(level) for level in grid]
     steps = [adams(places[max(0, i - order + 1) : i + 1][::-1], places[i + 1]) for i in range(len(grid) - 2)]
     return Fitted((*map(tuple, steps), (1.0,)))
 
 
-def _solve(flows: tuple[Tensor, ...], wanted: Tensor) -> tuple[float, ...]:
-    """Give the weights whose sum of flows is nearest to what is wanted; alike flows give way to the newest."""
+def _solve(flows: tuple[Tensor, ...], target: Tensor) -> tuple[float, ...]:
+    """Return the weights whose sum of flows is nearest to the target; among equal flows the newest is used."""
     stack = torch.stack([flow.flatten() for flow in flows])
-    square, side = (stack @ stack.T).double(), (stack @ wanted.flatten()).double()
-    held = RIDGE * square.diag().mean()
-    side[0] += held
+    square, side = (stack @ stack.T).double(), (stack @ target.flatten()).double()
+    ridge = RIDGE * square.diag().mean()
+    side[0] += ridge
     eye = torch.eye(len(flows), dtype=square.dtype, device=square.device)
-    return tuple(torch.linalg.solve(square + held * eye, side).tolist())
+    return tuple(torch.linalg.solve(square + ridge * eye, side).tolist())

@@ -1,1 +1,1 @@
-"""Adapters of low rank: read, tied to a base, worn, merged, changed and written."""
+"""LoRA and related adapters: read, check, apply, merge, resize, train and write."""

@@ -1,4 +1,4 @@
-"""Which base an adapter was made for, and whether that is the model at hand: family, variant, then fingerprint."""
+"""Check that an adapter was made for a model: the family, then the variant, then the fingerprint of the weights."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from unnoise.families.identity import Identity
 from unnoise.families.lora import Lora, base_of
 from unnoise.formats.strict_json import Strict, parse
 
-SAME = ({"flux1", "chroma"},)  # families whose layers are alike, so that the LoRA of one works on the other
+SAME = ({"flux1", "chroma"},)  # families with the same layers, so that a LoRA of one works on the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,13 @@ class Base(Strict):
 
 @dataclass(frozen=True, slots=True)
 class LoraCard(Strict):
-    """Say what an adapter of this program is.
+    """Describe an adapter of this program.
 
-    trigger: words that its training captions began with; training: facts of its training, in plain JSON types.
+    Args:
+        base: the model that it was trained on.
+        trigger: words that its training captions began with.
+        licence: of the weights.
+        training: facts of its training, in plain JSON types.
     """
 
     base: Base
@@ -36,8 +40,8 @@ class LoraCard(Strict):
     training: dict[str, Any] = field(default_factory=dict)
 
 
-def about(metadata: dict[str, str], where: str) -> LoraCard | None:
-    """Read what an adapter of this program says of itself, None for another maker's. Raises InputError if unsound."""
+def read_lora_card(metadata: dict[str, str], where: str) -> LoraCard | None:
+    """Read the card of an adapter, None for another maker's. Raises InputError for a card that is not valid."""
     return parse(LoraCard, metadata[own.LORA], f"{where}: {own.LORA}") if own.LORA in metadata else None
 
 
@@ -46,27 +50,35 @@ def base_from(card: Card) -> Base:
     return Base(card.name, card.family, card.variant, card.fingerprint)
 
 
-def tie(name: str, lora: Lora, metadata: dict[str, str], card: Card) -> list[str]:
-    """Compare the base of an adapter with a model, and say what is allowed but not meant.
+def check_compatibility(name: str, lora: Lora, metadata: dict[str, str], card: Card) -> list[str]:
+    """Compare the base of an adapter with a model and return warnings.
 
-    Raises InputError for an adapter of another family. What nothing tells is left to the shapes.
+    A file without evidence of its base passes here; the shapes of its tensors are checked later.
+    Raises InputError for an adapter of another family.
     """
-    said = about(metadata, name)
-    made = Identity(said.base.family, said.base.variant, known_by="its own words") if said else base_of(lora, metadata)
-    if made.known and made.family != card.family and not any({made.family, card.family} <= same for same in SAME):
+    own_card = read_lora_card(metadata, name)
+    if own_card is None:
+        base = base_of(lora, metadata)
+    else:
+        base = Identity(own_card.base.family, own_card.base.variant, known_by="its own metadata")
+    same = base.family == card.family or any({base.family, card.family} <= group for group in SAME)
+    if base.known and not same:
         raise InputError(
-            f"{name}: a LoRA for {_named(said, made)}, told by {made.known_by}; {card.name!r} is {card.family}"
+            f"{name}: a LoRA for {_described(own_card, base)}, by {base.known_by}; {card.name!r} is {card.family}"
         )
     found = []
-    if made.known and made.variant and card.variant and made.variant != card.variant:
-        found.append(f"{name}: made for {_named(said, made)}, and {card.name!r} is {card.family} {card.variant}")
-    if said is not None and said.base.fingerprint and card.fingerprint and said.base.fingerprint != card.fingerprint:
+    if base.known and base.variant and card.variant and base.variant != card.variant:
         found.append(
-            f"{name}: was trained on {said.base.name!r} of weights {said.base.fingerprint[:12]}, and is used on "
-            f"{card.name!r} of weights {card.fingerprint[:12]}: what it does there was not measured"
+            f"{name}: made for {_described(own_card, base)}, and {card.name!r} is {card.family} {card.variant}"
+        )
+    trained = own_card.base.fingerprint if own_card is not None else ""
+    if own_card is not None and trained and card.fingerprint and trained != card.fingerprint:
+        found.append(
+            f"{name}: trained on {own_card.base.name!r} with weights {trained[:12]}, and used on {card.name!r} with "
+            f"weights {card.fingerprint[:12]}: its effect there was not measured"
         )
     return found
 
 
-def _named(said: LoraCard | None, made: Identity) -> str:
-    return f"{said.base.name!r}, {made}" if said else str(made)
+def _described(own_card: LoraCard | None, base: Identity) -> str:
+    return f"{own_card.base.name!r}, {base}" if own_card else str(base)

@@ -1,4 +1,4 @@
-"""Put adapters into the weights of a model, and take them out again: the very tensors that were there come back."""
+"""Merge adapters into the weights of a model, and restore the original tensors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,14 +9,15 @@ from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.components import Components
 
 
-def inject(components: Components, worn: Sequence[tuple[Adapter, float]]) -> dict[nn.Module, nn.Parameter]:
-    """Add the changes to the weights, in float32, and give what was there. A run then costs what it did without.
+def inject(components: Components, adapters: Sequence[tuple[Adapter, float]]) -> dict[nn.Module, nn.Parameter]:
+    """Add the changes of adapters to the weights, in float32, and return the original parameters.
 
-    All requests of the model see the change, unlike with `wear`. Raises InputError for a change that does not fit.
+    A run then costs as much as without adapters. Every request uses the changed weights, unlike with `ActiveAdapters`.
+    Raises InputError for a change that does not fit.
     """
-    names = dict.fromkeys(name for adapter, _ in worn for name in adapter.deltas)
+    names = dict.fromkeys(name for adapter, _ in adapters for name in adapter.deltas)
     layers = layers_of(components, names)
-    changed = {name: _changed(module.weight, name, worn) for name, module in layers.items()}
+    changed = {name: _changed(module.weight, name, adapters) for name, module in layers.items()}
     before: dict[nn.Module, nn.Parameter] = {module: module.weight for module in layers.values()}
     for name, module in layers.items():
         module.weight = nn.Parameter(changed[name], requires_grad=False)
@@ -24,24 +25,24 @@ def inject(components: Components, worn: Sequence[tuple[Adapter, float]]) -> dic
 
 
 def eject(before: dict[nn.Module, nn.Parameter]) -> None:
-    """Put back what `inject` gave."""
+    """Restore the parameters that `inject` returned."""
     for module, weight in before.items():
         module.weight = weight
 
 
 @contextmanager
-def injected(components: Components, worn: Sequence[tuple[Adapter, float]]) -> Iterator[None]:
-    """Keep adapters in the weights for as long as the block lasts."""
-    before = inject(components, worn)
+def injected(components: Components, adapters: Sequence[tuple[Adapter, float]]) -> Iterator[None]:
+    """Merge adapters into the weights within the block."""
+    before = inject(components, adapters)
     try:
         yield
     finally:
         eject(before)
 
 
-def _changed(weight: Tensor, name: str, worn: Sequence[tuple[Adapter, float]]) -> Tensor:
+def _changed(weight: Tensor, name: str, adapters: Sequence[tuple[Adapter, float]]) -> Tensor:
     total = weight.detach().float()
-    for adapter, share in worn:
+    for adapter, scale in adapters:
         if name in adapter.deltas:
-            total = total + share * adapter.deltas[name].change(weight.detach())
+            total = total + scale * adapter.deltas[name].change(weight.detach())
     return total.to(weight.dtype)

@@ -1,4 +1,4 @@
-"""What the makers of networks call their layers, where diffusers calls them otherwise or splits what they fuse.
+"""The names of layers in the original layouts of models, where diffusers renames them or splits fused layers.
 
 Source: diffusers, loaders/single_file_utils.py and loaders/lora_conversion_utils.py; black-forest-labs/flux, model.py;
 Stability-AI/sd3.5, mmditx.py; Wan-Video/Wan2.1, wan/modules/model.py; PixArt-alpha/PixArt-sigma, diffusion/model/nets.
@@ -9,8 +9,10 @@ from typing import Any
 
 from torch import nn
 
-Part = tuple[str, tuple[int, int, int] | None]  # a layer of diffusers' network, and which rows of the maker's it has
-Table = Mapping[str, tuple[str, ...]]  # the maker's name and what it is in diffusers, {} for the number of a block
+LayerRows = tuple[
+    str, tuple[int, int, int] | None
+]  # a layer in diffusers, and its rows of the original layer; None = all
+Table = Mapping[str, tuple[str, ...]]  # the original name -> names in diffusers; {} is the number of a block
 QKV = ("to_q", "to_k", "to_v")
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d)
@@ -83,8 +85,8 @@ SD3: Table = {
 }
 WAN: Table = {
     **{
-        f"blocks.{{}}.{theirs}.{one}": (f"blocks.{{}}.{ours}.{other}",)
-        for theirs, ours in (("self_attn", "attn1"), ("cross_attn", "attn2"))
+        f"blocks.{{}}.{original}.{one}": (f"blocks.{{}}.{renamed}.{other}",)
+        for original, renamed in (("self_attn", "attn1"), ("cross_attn", "attn2"))
         for one, other in (("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("o", "to_out.0"))
     },
     "blocks.{}.cross_attn.k_img": ("blocks.{}.attn2.add_k_proj",),
@@ -137,12 +139,12 @@ SANA: Table = {
     "final_layer.linear": ("proj_out",),
 }
 TABLES: Mapping[str, Table] = {"flux1": FLUX, "sd3": SD3, "wan": WAN, "pixart": PIXART, "sana": SANA, "ltx": LTX}
-# Shift and scale of the last norm change places. In the last block of SD3 those of the text do as well.
+# Layers in which diffusers swaps shift and scale: the last norm, and the text norm of the last block of SD3.
 SWAPPED = ("norm_out.linear",)
 
 
-def fused(net: nn.Module, family: str) -> Iterator[tuple[str, tuple[Part, ...]]]:
-    """List the makers' names of a transformer's layers, each with the layers that it is in diffusers."""
+def fused(net: nn.Module, family: str) -> Iterator[tuple[str, tuple[LayerRows, ...]]]:
+    """List the original names of a transformer's layers, each with its layers in diffusers."""
     sizes = {path: len(module.weight) for path, module in net.named_modules() if isinstance(module, LAYERS)}
     last = f"transformer_blocks.{len(getattr(net, 'transformer_blocks', ())) - 1}.norm1_context.linear"
     swapped = (*SWAPPED, last) if family == "sd3" else SWAPPED
@@ -154,7 +156,7 @@ def fused(net: nn.Module, family: str) -> Iterator[tuple[str, tuple[Part, ...]]]
             yield name.format(k), tuple(_cut(paths, sizes, swapped))
 
 
-def _cut(paths: list[str], sizes: Mapping[str, int], swapped: tuple[str, ...]) -> Iterator[Part]:
+def _cut(paths: list[str], sizes: Mapping[str, int], swapped: tuple[str, ...]) -> Iterator[LayerRows]:
     total, first = sum(sizes[path] for path in paths), 0
     for path in paths:
         last = first + sizes[path]
@@ -165,23 +167,23 @@ def _cut(paths: list[str], sizes: Mapping[str, int], swapped: tuple[str, ...]) -
         first = last
 
 
-def unet(net: Any) -> Iterator[tuple[str, tuple[Part, ...]]]:
-    """List the names of latent-diffusion for the layers of a U-Net, by its own numbers of blocks and layers."""
+def unet(net: Any) -> Iterator[tuple[str, tuple[LayerRows, ...]]]:
+    """List the latent-diffusion names of the layers of a U-Net."""
     starts = dict(_blocks(net))
     for path, module in net.named_modules():
         if not isinstance(module, LAYERS):
             continue
         if path in UNET:
             yield UNET[path], ((path, None),)
-        for ours, theirs in starts.items():
-            if path.startswith(f"{ours}."):
-                rest = path[len(ours) + 1 :]
-                inner = RESNET.get(rest, rest) if "resnets" in ours else "op" if "downsamplers" in ours else rest
-                yield f"{theirs}.{inner}", ((path, None),)
+        for start, original in starts.items():
+            if path.startswith(f"{start}."):
+                rest = path[len(start) + 1 :]
+                inner = RESNET.get(rest, rest) if "resnets" in start else "op" if "downsamplers" in start else rest
+                yield f"{original}.{inner}", ((path, None),)
 
 
 def _blocks(net: Any) -> Iterator[tuple[str, str]]:
-    """Pair the blocks of diffusers' U-Net with those of latent-diffusion, which count through all levels."""
+    """Pair the blocks of diffusers' U-Net with those of latent-diffusion, which are numbered across all levels."""
     at = 1
     for b, block in enumerate(net.down_blocks):
         for k in range(len(block.resnets)):

@@ -1,6 +1,6 @@
-"""From the names that files give to layers to the layers of a network, whoever wrote the file.
+"""Find the layers of a network that the module names of a LoRA file mean, in every layout.
 
-All names are compared with underscores for dots: kohya writes them so, and the names of a network stay distinct.
+Names are compared with underscores for dots, as kohya writes them; the names of a network stay distinct.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from unnoise.adapters.lora.targets import layers
 from unnoise.errors import InputError
 
 DENOISERS = ("unet", "transformer", "net")
-WRAPPED = "base_model.model."  # how PEFT names what it wrapped
-# How names begin, and of which networks they then are, the first that the model has.
+WRAPPED = "base_model.model."  # PEFT's prefix
+# Prefixes of names, and the networks they stand for: the first of these that the model has.
 # Source: kohya-ss/sd-scripts, networks/lora*.py; Nerogar/OneTrainer; comfyanonymous/ComfyUI, comfy/lora.py
 STARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lora_te1_", ("text_encoder", "text")),
@@ -39,15 +39,18 @@ STARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("net.", ("net",)),
     ("text.", ("text",)),
 )
-WORDS = "text_model_"  # which the names of CLIP's layers have in files, and not in newer networks, or the reverse
+TEXT_MODEL = "text_model_"  # a prefix of CLIP's layers that some versions of transformers omit
 
 
 @dataclass(frozen=True, slots=True)
 class LoraTarget:
-    """One layer of a network, or some rows of it.
+    """One layer of a network that a module changes.
 
-    root: key of the networks; layer: path of the module in it; rows: (first, last, of), which rows of a wider weight in
-    the file are this layer's, last above `of` where they go on at its first row; None = all.
+    Args:
+        root: key of the network.
+        layer: path of the module in it.
+        rows: (first, last, total), the rows of a fused weight in the file that belong to this layer; None is all.
+            A `last` above `total` continues at row 0.
     """
 
     root: str
@@ -58,8 +61,12 @@ class LoraTarget:
 class Names:
     """The names of every layer of some networks.
 
-    roots: networks under diffusers' names, or "net" and "text"; family: whose makers' names are known too. Raises
-    InputError for a network in which two layers have one name.
+    Args:
+        roots: networks under diffusers' names, or "net" and "text".
+        family: the family whose original names are known as well.
+
+    Raises:
+        InputError: two layers of a network have the same name.
     """
 
     def __init__(self, roots: Mapping[str, nn.Module], family: str) -> None:
@@ -67,17 +74,14 @@ class Names:
         self.known = {root: _own(root, net) for root, net in roots.items()}
         for root, net in roots.items():
             if root in ("unet", "transformer", "transformer_2"):
-                makers = unet(net) if root == "unet" else fused(net, family)
-                for name, parts in makers:
+                original = unet(net) if root == "unet" else fused(net, family)
+                for name, parts in original:
                     self.known[root].setdefault(
                         name.replace(".", "_"), tuple(LoraTarget(root, *part) for part in parts)
                     )
 
-    def places(self, module: str) -> tuple[LoraTarget, ...]:
-        """Find the layers that a module of a file changes, () where there are none.
-
-        module: its name in the file, without what says which of its tensors one is.
-        """
+    def targets(self, module: str) -> tuple[LoraTarget, ...]:
+        """Return the layers that a module changes, () if there are none. module: its name without a tensor's ending."""
         plain = module.replace(WRAPPED, "").replace(".processor.", ".")
         for start, roots in STARTS:
             if plain.startswith(start):
@@ -88,7 +92,7 @@ class Names:
 
     def _among(self, root: str, name: str) -> tuple[LoraTarget, ...]:
         known, plain = self.known[root], name.replace(".", "_")
-        for one in (plain, plain.removeprefix(WORDS), WORDS + plain, f"{plain}_0"):
+        for one in (plain, plain.removeprefix(TEXT_MODEL), TEXT_MODEL + plain, f"{plain}_0"):
             if one in known:
                 return known[one]
         return ()
@@ -99,6 +103,6 @@ def _own(root: str, net: nn.Module) -> dict[str, tuple[LoraTarget, ...]]:
     for path, _ in layers(net):
         name = path.replace(".", "_")
         if name in found:
-            raise InputError(f"{root}: two layers have the name {name}")
+            raise InputError(f"{root}: two layers are named {name}; an adapter cannot tell them apart")
         found[name] = (LoraTarget(root, path),)
     return found

@@ -1,6 +1,6 @@
-"""Adapters of another rank: taken from the difference of two models, or from an adapter, by singular values.
+"""Resize an adapter, or extract one from the difference of two models, by singular value decomposition.
 
-The best matrix of rank r is the first r singular values and vectors of a matrix.   Source: Eckart & Young 1936.
+The first r singular values and vectors of a matrix are the nearest matrix of rank r.   Source: Eckart & Young 1936.
 """
 
 from collections.abc import Mapping
@@ -16,58 +16,61 @@ from unnoise.adapters.lora.targets import layers
 from unnoise.components import Components
 from unnoise.errors import InputError, check_whole
 
-NOTHING = 1e-7  # of a weight's norm: a change below that is rounding
+ROUNDING = 1e-7  # of a weight's norm: a smaller change is rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extraction:
-    """An adapter, and the share of the whole change that it holds, by the sum of squares, 0 ... 1."""
+    """An adapter, and its share of the sum of squares of the whole change, 0 to 1."""
 
     adapter: Adapter
     share: float
 
 
 def resized(adapter: Adapter, components: Components, rank: int) -> Extraction:
-    """Give the nearest LoRA of a rank, 1 ... 1024, also of LoHa, LoKr, DoRA and differences."""
-    held = layers_of(components, adapter.deltas)
-    changes = {name: delta.change(held[name].weight) for name, delta in adapter.deltas.items()}
-    return _found(changes, rank, replace(adapter, file="", fingerprint=""))
+    """Return the nearest LoRA of a rank, 1 to 1024, to an adapter of any kind."""
+    layers_ = layers_of(components, adapter.deltas)
+    changes = {name: delta.change(layers_[name].weight) for name, delta in adapter.deltas.items()}
+    return _extraction(changes, rank, replace(adapter, file="", fingerprint=""))
 
 
 def extracted(base: Components, tuned: Components, rank: int, name: str = "extracted") -> Extraction:
-    """Give the nearest LoRA of a rank to what makes one model of another. Raises InputError where their layers differ."""
-    roots, others = base.adaptable(), tuned.adaptable()
+    """Return the nearest LoRA of a rank to the difference of two models. Raises InputError if their layers differ."""
+    roots, tuned_roots = base.adaptable(), tuned.adaptable()
     changes: dict[str, Tensor] = {}
     for root, net in roots.items():
-        theirs = dict(layers(others[root])) if root in others else {}
+        tuned_layers = dict(layers(tuned_roots[root])) if root in tuned_roots else {}
         for path, module in layers(net):
-            before, after = (None if one is None else one.get_parameter("weight") for one in (module, theirs.get(path)))
-            if before is None or after is None or before.shape != after.shape:
+            before, other = module.get_parameter("weight"), tuned_layers.get(path)
+            after = None if other is None else other.get_parameter("weight")
+            if after is None or before.shape != after.shape:
                 raise InputError(
-                    f"{base.card.name!r} and {tuned.card.name!r}: {root}.{path} is not in both, of one shape"
+                    f"{base.card.name!r} and {tuned.card.name!r}: {root}.{path} is missing in one or of another shape"
                 )
             change = after.detach().float() - before.detach().float()
-            if float(change.norm()) > NOTHING * float(before.float().norm()):
+            if float(change.norm()) > ROUNDING * float(before.float().norm()):
                 changes[f"{root}.{path}"] = change
     if not changes:
-        raise InputError(f"{base.card.name!r} and {tuned.card.name!r}: have the same weights in every layer")
+        raise InputError(
+            f"{base.card.name!r} and {tuned.card.name!r}: have the same weights in every layer; nothing to extract"
+        )
     about = LoraCard(base_from(base.card), training={"extracted from": tuned.card.name, "rank": rank})
-    return _found(changes, rank, Adapter(name, {}, about=about))
+    return _extraction(changes, rank, Adapter(name, {}, about=about))
 
 
-def _found(changes: Mapping[str, Tensor], rank: int, adapter: Adapter) -> Extraction:
+def _extraction(changes: Mapping[str, Tensor], rank: int, adapter: Adapter) -> Extraction:
     check_whole("rank", rank, 1, 1024)
     deltas: dict[str, Delta] = {}
-    kept = total = 0.0
+    held = total = 0.0
     for name, change in changes.items():
         deltas[name], share = nearest_low(change, rank)
         size = float(change.square().sum())
-        kept, total = kept + share * size, total + size
-    return Extraction(replace(adapter, deltas=deltas), kept / total if total else 1.0)
+        held, total = held + share * size, total + size
+    return Extraction(replace(adapter, deltas=deltas), held / total if total else 1.0)
 
 
 def nearest_low(change: Tensor, rank: int) -> tuple[LowRank, float]:
-    """Give the nearest change of a rank, both factors equally large, and its share of the sum of squares.
+    """Return the nearest change of a rank, with factors of equal norm, and its share of the sum of squares.
 
     change: (out, in, *kernel).
     """

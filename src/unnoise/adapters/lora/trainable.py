@@ -1,7 +1,7 @@
-"""An adapter that is being trained: A and B of each layer as parameters, added to the layers' answers.
+"""An adapter in training: A and B of each layer as parameters, added to the outputs of the layers.
 
-B begins at zero, so that the model begins as its base.   Source: Hu et al. 2021 (LoRA), section 4.1; Liu et al. 2024
-(DoRA), eq. 5 and section 4.3 (the norm is taken as a constant of the gradient).
+B is zero at first, so that training starts at the base model.   Source: Hu et al. 2021 (LoRA), section 4.1; Liu et al.
+2024 (DoRA), eq. 5 and section 4.3 (the norm is a constant of the gradient).
 """
 
 import math
@@ -14,14 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.adapters.lora.delta import Delta, Dora, LowRank
-from unnoise.adapters.lora.hooks import applied, raised
+from unnoise.adapters.lora.hooks import apply_up, apply_weight
 
 
 class TrainableLora(nn.Module):
-    """The parameters of an adapter for the layers "root.path" of some networks.
+    """The parameters of an adapter.
 
-    rank: rows of A, at most what a layer allows; alpha: A and B count alpha/rank; dropout: share of a layer's inputs
-    that A does not see; dora: each row of a weight also learns its magnitude.
+    Args:
+        roots: the networks by name.
+        layers: the layers "root.path" to adapt.
+        rank: rows of A, at most the sides of the layer's weight.
+        alpha: B·A is multiplied by alpha/rank.
+        dropout: the probability that A's input is dropped, 0 to 1.
+        dora: also learn the magnitude of each row of a weight.
     """
 
     def __init__(
@@ -40,25 +45,25 @@ class TrainableLora(nn.Module):
         self.scales: list[float] = []
         for _, module in self.modules_:
             weight: Any = module.weight
-            here = min(rank, len(weight), weight[0].numel())
-            down = torch.empty(here, *weight.shape[1:], device=weight.device)
+            own_rank = min(rank, len(weight), weight[0].numel())
+            down = torch.empty(own_rank, *weight.shape[1:], device=weight.device)
             nn.init.kaiming_uniform_(down, a=math.sqrt(5))
             self.down.append(nn.Parameter(down))
-            self.up.append(nn.Parameter(torch.zeros(len(weight), here, device=weight.device)))
+            self.up.append(nn.Parameter(torch.zeros(len(weight), own_rank, device=weight.device)))
             self.scales.append(alpha / rank)
             if dora:
                 self.magnitude.append(nn.Parameter(weight.detach().float().flatten(1).norm(dim=1)))
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Add the branches to the layers for as long as the block lasts."""
+        """Add the branches to the layers within the block."""
         with ExitStack() as hooks:
             for k, (_, module) in enumerate(self.modules_):
                 hooks.callback(module.register_forward_hook(self._hook(k)).remove)
             yield
 
     def deltas(self) -> dict[str, Delta]:
-        """Give what was learned, by layer."""
+        """Return the trained changes by layer."""
         found: dict[str, Delta] = {}
         for k, (name, _) in enumerate(self.modules_):
             low = LowRank(self.down[k].detach().clone(), self.up[k].detach().clone(), self.scales[k])
@@ -68,17 +73,17 @@ class TrainableLora(nn.Module):
     def _hook(self, k: int) -> Any:
         def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x = F.dropout(inputs[0], self.dropout, self.training)
-            inner = applied(module, x, self.down[k])
+            inner = apply_weight(module, x, self.down[k])
             up = self.scales[k] * self.up[k]
-            more = F.linear(inner, up) if isinstance(module, nn.Linear) else raised(inner, up)
-            return self._turned(k, module, output, more) if len(self.magnitude) else output + more
+            more = F.linear(inner, up) if isinstance(module, nn.Linear) else apply_up(inner, up)
+            return self._dora_output(k, module, output, more) if len(self.magnitude) else output + more
 
         return add
 
-    def _turned(self, k: int, module: Any, output: Tensor, more: Tensor) -> Tensor:
+    def _dora_output(self, k: int, module: Any, output: Tensor, more: Tensor) -> Tensor:
         low = LowRank(self.down[k].detach(), self.up[k].detach(), self.scales[k])
         norm = (module.weight.float() + low.change(module.weight)).flatten(1).norm(dim=1)
-        behind = [] if isinstance(module, nn.Linear) else [1] * (output.ndim - 2)
-        share = (self.magnitude[k] / norm).to(output.dtype).reshape(-1, *behind)
-        bias = 0.0 if module.bias is None else module.bias.to(output.dtype).reshape(-1, *behind)
+        trailing = [] if isinstance(module, nn.Linear) else [1] * (output.ndim - 2)
+        share = (self.magnitude[k] / norm).to(output.dtype).reshape(-1, *trailing)
+        bias = 0.0 if module.bias is None else module.bias.to(output.dtype).reshape(-1, *trailing)
         return share * (output - bias + more) + bias

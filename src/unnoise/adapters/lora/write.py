@@ -1,6 +1,6 @@
-"""Write an adapter: in the layout of PEFT and diffusers, or of kohya.
+"""Write an adapter in the layout of PEFT and diffusers, or of kohya.
 
-Scales are written into B, so that alpha is the rank, or one for all modules, and no reader can mistake it.
+Scales are multiplied into B. Alpha is then the rank, or one number for all modules, and every reader gets it right.
 """
 
 import json
@@ -21,7 +21,7 @@ from unnoise.formats.tensors import write_tensors
 
 Layout = Literal["peft", "kohya"]
 LAYOUTS = ("peft", "kohya")
-KOHYA = {  # how kohya's names begin; transformers 5 names CLIP's layers without text_model, files have it
+KOHYA = {  # prefixes of kohya's names
     "unet": "lora_unet_",
     "transformer": "lora_unet_",
     "net": "lora_unet_",
@@ -31,7 +31,7 @@ KOHYA = {  # how kohya's names begin; transformers 5 names CLIP's layers without
     "text_encoder_3": "lora_te3_",
 }
 CLIPS = ("text_encoder.", "text_encoder_2.")
-WORDS = "text_model."
+TEXT_MODEL = "text_model."  # in the names of files; transformers 5 omits it
 
 
 def write(
@@ -39,9 +39,14 @@ def write(
 ) -> None:
     """Write an adapter atomically.
 
-    layout: "peft", for LoRA and DoRA, which diffusers and PEFT open; "kohya", for LoRA, LoHa, LoKr and differences.
-    Raises InputError for another layout, for a kind of change that it has no names for, and where a number is not finite
-    in the dtype.
+    Args:
+        path: the file to write.
+        adapter: the adapter.
+        layout: "peft" for LoRA and DoRA, read by diffusers and PEFT; "kohya" for all kinds.
+        dtype: of the stored tensors.
+
+    Raises:
+        InputError: the layout is unknown or has no names for a kind of change, or a number is not finite in the dtype.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}: {nearest(layout, LAYOUTS)}")
@@ -63,10 +68,12 @@ def write(
 
 
 def low(delta: Delta, name: str) -> LowRank:
-    """Give A and B with their scale in B. Raises InputError for another kind of change."""
+    """Return A and B with the scale multiplied into B. Raises InputError for another kind of change."""
     inner = _inner(delta)
     if not isinstance(inner, LowRank):
-        raise InputError(f"{name}: a {type(inner).__name__}, which this layout has no names for; extract a LoRA of it")
+        raise InputError(
+            f"{name}: a {type(inner).__name__}, which this layout has no names for; resize the adapter to a LoRA first"
+        )
     return replace(inner, up=inner.up * inner.scale, scale=1.0)
 
 
@@ -76,26 +83,26 @@ def _inner(delta: Delta) -> Delta:
 
 def _peft(name: str, delta: Delta) -> dict[str, Tensor]:
     part = low(delta, name)
-    plain = named(name)
-    behind = [1] * (part.down.ndim - 2)
-    found = {f"{plain}.lora_A.weight": part.down, f"{plain}.lora_B.weight": part.up.reshape(*part.up.shape, *behind)}
+    plain = file_name(name)
+    trailing = [1] * (part.down.ndim - 2)
+    found = {f"{plain}.lora_A.weight": part.down, f"{plain}.lora_B.weight": part.up.reshape(*part.up.shape, *trailing)}
     if isinstance(delta, Dora):
         found[f"{plain}.lora_magnitude_vector"] = delta.magnitude
     return found
 
 
-def named(layer: str) -> str:
-    """Give the name that files have for a layer of a CLIP text network, which newer transformers shorten."""
+def file_name(layer: str) -> str:
+    """Return the name of a layer in files, which for CLIP is longer than in newer versions of transformers."""
     root, _, path = layer.partition(".")
-    return f"{root}.{WORDS}{path}" if f"{root}." in CLIPS and path.startswith("encoder.layers") else layer
+    return f"{root}.{TEXT_MODEL}{path}" if f"{root}." in CLIPS and path.startswith("encoder.layers") else layer
 
 
 def _kohya(name: str, delta: Delta, one_text: bool, alpha: int) -> dict[str, Tensor]:
-    """Name the tensors of a change. alpha: one for all modules, as readers take the commonest for every one."""
-    root, _, path = named(name).partition(".")
+    """Name the tensors of a change. alpha: one for all modules, as some readers apply the commonest to all."""
+    root, _, path = file_name(name).partition(".")
     start = "lora_te_" if one_text and root == "text_encoder" else KOHYA.get(root)
     if start is None:
-        raise InputError(f"{name}: kohya has no name for the layers of {root}")
+        raise InputError(f"{name}: the kohya layout has no names for the layers of {root}; write it as peft")
     plain = start + path.replace(".", "_")
     found: dict[str, Tensor] = {}
     inner = _inner(delta)
@@ -103,10 +110,10 @@ def _kohya(name: str, delta: Delta, one_text: bool, alpha: int) -> dict[str, Ten
         found[f"{plain}.dora_scale"] = delta.magnitude.reshape(-1, 1)
     if isinstance(inner, LowRank):
         part = low(inner, name)
-        behind = [1] * (part.down.ndim - 2)
+        trailing = [1] * (part.down.ndim - 2)
         found |= {
             f"{plain}.lora_down.weight": part.down,
-            f"{plain}.lora_up.weight": (part.up * (part.rank / alpha)).reshape(*part.up.shape, *behind),
+            f"{plain}.lora_up.weight": (part.up * (part.rank / alpha)).reshape(*part.up.shape, *trailing),
             f"{plain}.alpha": torch.tensor(float(alpha)),
         }
     elif isinstance(inner, LoHa):
@@ -119,19 +126,19 @@ def _kohya(name: str, delta: Delta, one_text: bool, alpha: int) -> dict[str, Ten
     elif isinstance(inner, FullDelta):
         found[f"{plain}.diff"] = inner.difference
     else:
-        raise InputError(f"{name}: a {type(inner).__name__}, which kohya has no names for")
+        raise InputError(f"{name}: a {type(inner).__name__}, which the kohya layout has no names for")
     return found
 
 
 def _configs(deltas: Mapping[str, Delta]) -> dict[str, Any]:
-    """Write PEFT's configuration of each root, as diffusers puts it into a header: rank and alpha of every layer.
+    """Return PEFT's configuration of each root as diffusers stores it in a header: rank and alpha of every layer.
 
-    PEFT compares the ends of names, so the short ones of CLIP's layers fit older and newer transformers.
+    PEFT compares the ends of names, so the short names of CLIP's layers match in all versions of transformers.
     """
     found: dict[str, Any] = {}
     for root in dict.fromkeys(name.partition(".")[0] for name in deltas):
         ranks = {
-            name.partition(".")[2].removeprefix(WORDS): low(delta, name).rank
+            name.partition(".")[2].removeprefix(TEXT_MODEL): low(delta, name).rank
             for name, delta in deltas.items()
             if name.startswith(f"{root}.")
         }

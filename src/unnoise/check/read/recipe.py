@@ -173,7 +173,7 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
 
 
 def read_training(content: Mapping[str, Any], path: str, text: str) -> Subject:
-    """Read the recipe of a training; settings are under their dotted keys, such as "denoiser.dropout"."""
+    """Read the recipe of a training; settings are under their dotted keys, such as "denoiser.caption_dropout"."""
     settings: dict[str, Said[Any]] = {}
     _collect(content, (), path, settings)
     training = Training(Place(path), "unnoise", settings)

@@ -17,7 +17,7 @@ from unnoise.families.names import by_name
 from unnoise.families.tensors import recognise, refined
 from unnoise.formats.gguf import MAGIC, read_gguf
 from unnoise.formats.header import LONGEST, Entry, Header, read_header
-from unnoise.formats.read_values import peek
+from unnoise.formats.read_values import read_values
 
 Tensors = Mapping[str, Entry]
 Values = Mapping[str, tuple[float, ...]]
@@ -59,7 +59,7 @@ def read_weights(path: str) -> Subject:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
     except InputError as error:
         says = str(error).removeprefix(f"{path}: ")
-        if "its header claims" in says or "outside the" in says:
+        if "its header declares" in says or "outside the" in says:
             says = _cut(path) or says
         return _faulty(path, "unreadable" if says.startswith("cannot be read") else "broken", says)
 
@@ -122,7 +122,7 @@ def _role(tensors: Tensors) -> Told:
 
 def _identity(role: str, header: Header, name: str) -> Identity:
     if role == "controlnet":
-        return own.base_told(header.metadata) if own.CONTROL in header.metadata else _control(header.tensors)
+        return own.base_identity(header.metadata) if own.CONTROL in header.metadata else _control(header.tensors)
     if role == "embedding":
         widths = _widths(header.tensors)
         known_by = f"{' and '.join(map(str, widths))} wide"
@@ -154,13 +154,13 @@ def _values(path: str, header: Header, lora: Lora | None) -> dict[str, tuple[flo
     tensors = header.tensors
     if lora is None:
         told = [name for name in tensors if name in TOLD or name.endswith(NORM)]
-        return peek(path, tensors, told[:20])
+        return read_values(path, tensors, told[:20])
     alphas = [module.alpha for module in lora.modules.values() if module.alpha]
     sampled: list[str] = []
     for half in HALVES:
         names = [name for name in tensors if half.search(name)]
         sampled += names[:: max(len(names) // SAMPLED, 1)][:SAMPLED]
-    return peek(path, tensors, alphas[:ALPHAS], 1) | peek(path, tensors, sampled, NUMBERS)
+    return read_values(path, tensors, alphas[:ALPHAS], 1) | read_values(path, tensors, sampled, NUMBERS)
 
 
 def _training(metadata: Mapping[str, str], base: Model) -> Training:

@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from unnoise.errors import InputError
 from unnoise.generation.media import audio, image, video
+from unnoise.generation.media.types import Audio, Media, Video
 from unnoise.generation.metadata import Metadata, from_json
-from unnoise.generation.sample import Audio, Sample, Video
 
 Modality = Literal["image", "video", "audio"]
 SUFFIXES = {"image": image.SUFFIXES, "video": video.SUFFIXES, "audio": audio.SUFFIXES}
@@ -23,18 +23,18 @@ def suffixes(modality: Modality) -> tuple[str, ...]:
     return SUFFIXES[modality]
 
 
-def write_sample(path: str | os.PathLike[str], sample: Sample) -> None:
-    """Write a sample with its metadata, atomically. Raises InputError where it cannot be written."""
-    if isinstance(sample.media, Video):
-        video.write_video(path, sample.media.frames, sample.media.fps, sample.metadata)
-    elif isinstance(sample.media, Audio):
-        audio.write_audio(path, sample.media.waves, sample.media.rate, sample.metadata)
+def write_media(path: str | os.PathLike[str], media: Media, metadata: Metadata) -> None:
+    """Write what a sample is with its metadata, atomically. Raises InputError where it cannot be written."""
+    if isinstance(media, Video):
+        video.write_video(path, media.frames, media.fps, metadata)
+    elif isinstance(media, Audio):
+        audio.write_audio(path, media.waves, media.rate, metadata)
     else:
-        image.write_image(path, sample.media, sample.metadata)
+        image.write_image(path, media, metadata)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:
-    """Read the metadata of a file that `write_sample` wrote.
+    """Read the metadata of a file that `write_media` wrote.
 
     Raises:
         InputError: the file cannot be read, has no metadata, or its metadata is not sound.
@@ -47,6 +47,8 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
         text = read(path)
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not a valid {suffix or 'image'} file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -58,12 +60,12 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
     return from_json(text, f"{path}: metadata")
 
 
-def preview(sample: Sample) -> Image.Image:
-    """Return an image of a sample: itself; the first, middle and last frame of a video; the waves of audio."""
-    if isinstance(sample.media, Video):
-        frames = sample.media.frames
+def preview(media: Media) -> Image.Image:
+    """Return an image that shows any media: the first, middle and last frame of a video; the waves of audio."""
+    if isinstance(media, Video):
+        frames = media.frames
         return _side_by_side([frames[0], frames[len(frames) // 2], frames[-1]])
-    return _waves(sample.media) if isinstance(sample.media, Audio) else sample.media
+    return _waves(media) if isinstance(media, Audio) else media
 
 
 def _side_by_side(frames: list[Image.Image]) -> Image.Image:

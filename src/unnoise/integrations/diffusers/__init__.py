@@ -1,1 +1,1 @@
-"""Models of other makers: networks are diffusers' and transformers' own classes, everything around them is ours."""
+"""Foreign models: the networks are classes of diffusers and transformers, everything else is ours."""

@@ -1,4 +1,4 @@
-"""What a foreign model is advised to be run with: the facts of its family, and what its own config says of its size."""
+"""The default settings of a foreign model: the facts of its family, and the size in its config."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,16 +7,22 @@ from unnoise.card import Advice
 from unnoise.families.facts import facts
 from unnoise.integrations.diffusers.components import ForeignComponents
 
-CELL = 8  # pixels of a latent, in which configs give their size
-FEW = 4  # steps of a model that was distilled to few
+CELL = 8  # pixels of a latent cell, the unit of sizes in configs
+FEW = 4  # steps of a model that was distilled to few steps
 
 
-def advise(parts: ForeignComponents, guidance_scale: float, steps: int, size: int | None = None, **more: Any) -> Advice:
-    """Advise guidance and steps, off and few where the model was distilled to few steps.
+def advise(
+    foreign: ForeignComponents, guidance_scale: float, steps: int, size: int | None = None, **more: Any
+) -> Advice:
+    """Return default settings. For a model that was distilled to few steps, guidance is off and steps are few.
 
-    size: native side in latents of 8 pixels, None = the family's; more: other fields of `Advice`.
+    Args:
+        foreign: the model.
+        guidance_scale, steps: defaults of the family.
+        size: native side in latent cells of 8 pixels; None is that of the family.
+        more: other fields of `Advice`.
     """
-    known = facts(parts.identity)
+    known = facts(foreign.identity)
     native = (size * CELL, size * CELL) if size else known.size if known and known.size else (512, 512)
     found = Advice(steps=steps, guidance_scale=guidance_scale, guidance_range=(1.0, guidance_scale), sizes=(native,))
     if known is not None:

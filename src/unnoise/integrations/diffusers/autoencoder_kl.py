@@ -1,4 +1,4 @@
-"""diffusers' autoencoders of pictures as codecs of this program."""
+"""Image autoencoders of diffusers as codecs of this program."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from unnoise.integrations.diffusers.components import weights_dtype
 from unnoise.spaces.latent import Latent
 
-TILED = 1024 * 1024  # pixels above which a picture is decoded tile by tile; at 1024 x 1024 it takes 5 GB in float32
+TILED = 1024 * 1024  # pixels above which images are decoded in tiles; 1024 x 1024 needs 5 GB in float32
 
 
 class KL(nn.Module):
-    """AutoencoderKL: mean and log-variance of latents, and back; large pictures tile by tile."""
+    """AutoencoderKL, in tiles for large images."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -21,13 +21,13 @@ class KL(nn.Module):
         self.latents = int(vae.config.latent_channels)
 
     def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """Give mean and log-variance (B, latents, h, w). data: (B, 3, H, W) in [-1, 1]."""
+        """Return mean and log-variance (B, latents, h, w). data: (B, 3, H, W) in [-1, 1]."""
         self._tile(data.shape[-2] * data.shape[-1])
         found = self.vae.encode(data.to(weights_dtype(self.vae))).latent_dist
         return found.mean.to(data.dtype), found.logvar.to(data.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give data (B, 3, H, W). latents: (B, latents, h, w)."""
+        """Return data (B, 3, H, W). latents: (B, latents, h, w)."""
         self._tile(latents.shape[-2] * latents.shape[-1] * self.factor**2)
         found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
         return found.to(latents.dtype)
@@ -37,7 +37,7 @@ class KL(nn.Module):
 
 
 class DeterministicVAE(nn.Module):
-    """An autoencoder whose latents have no variance: AutoencoderTiny, in those of the large one, and AutoencoderDC.
+    """An autoencoder without latent variance: AutoencoderTiny, with the latents of the large one, and AutoencoderDC.
 
     Source: madebyollin/taesd; diffusers, models/autoencoders/autoencoder_tiny.py and autoencoder_dc.py.
     """
@@ -49,18 +49,18 @@ class DeterministicVAE(nn.Module):
         self.latents = int(vae.config.latent_channels)
 
     def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the latents (B, latents, h, w) and a log-variance of no variance. data: (B, 3, H, W) in [-1, 1]."""
+        """Return the latents (B, latents, h, w) and a very small log-variance. data: (B, 3, H, W) in [-1, 1]."""
         mean = self.vae.encode(data.to(weights_dtype(self.vae)), return_dict=False)[0].to(data.dtype)
         return mean, torch.full_like(mean, -30.0)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give data (B, 3, H, W). latents: (B, latents, h, w)."""
+        """Return data (B, 3, H, W). latents: (B, latents, h, w)."""
         found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
         return found.to(latents.dtype)
 
 
 def latent_space(vae: Any) -> Latent:
-    """Make the space of an autoencoder, with the scale and shift that its config says: x0 = (code - shift)*factor."""
+    """Build the space of an autoencoder with the shift and scale of its config: x0 = (code - shift)*scaling_factor."""
     config = vae.config
     if type(vae).__name__ == "AutoencoderTiny":
         return Latent(DeterministicVAE(vae), (config.shift_factor,), (1 / config.scaling_factor,))

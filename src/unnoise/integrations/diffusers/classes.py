@@ -1,6 +1,6 @@
-"""The closed table of classes that a foreign model may be made of, and how one is made without weights.
+"""Build the networks of foreign models without weights, from a closed table of classes.
 
-A file names classes; what is not in the table is refused, so no file can bring code.
+Files name classes. A class outside the table is refused, so a file cannot bring code.
 """
 
 import warnings
@@ -21,22 +21,22 @@ PIP = "pip install 'unnoise[diffusers]'"
 
 
 def class_of(name: str, table: Mapping[str, str] = NETWORKS) -> type[Any]:
-    """Give a class of the table. Raises InputError for another, and where its library is not installed."""
+    """Return a class of the table. Raises InputError for another class, and if its library is not installed."""
     if name not in table:
         raise InputError(f"class {name!r}: {nearest(name, table)}")
     try:
         found: type[Any] = getattr(import_module(table[name]), name)
     except ImportError as error:
-        raise InputError(f"foreign models need more packages ({error}): {PIP}") from None
+        raise InputError(f"foreign models need more packages ({error}); install them: {PIP}") from None
     return found
 
 
 def empty(name: str, config: Mapping[str, Any], where: str) -> nn.Module:
-    """Make a network whose parameters are on the meta device, and whose buffers are real.
+    """Build a network with parameters on the meta device and real buffers.
 
-    Raises InputError for a class that is not in the table and a config that the class does not take.
+    Raises InputError for a class outside the table and for a config that the class does not accept.
     """
-    made = class_of(name)
+    class_ = class_of(name)
     plain = {key: value for key, value in config.items() if not key.startswith("_")}
     try:
         with _without_values():
@@ -44,21 +44,21 @@ def empty(name: str, config: Mapping[str, Any], where: str) -> nn.Module:
                 from transformers.initialization import no_init_weights
 
                 with no_init_weights():
-                    found: nn.Module = made(made.config_class.from_dict(plain))
+                    found: nn.Module = class_(class_.config_class.from_dict(plain))
             else:
-                found = made.from_config(plain)
+                found = class_.from_config(plain)
     except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RuntimeError) as error:
         raise InputError(f"{where}: config of {name}: {str(error).partition(chr(10))[0]}") from None
     return found.requires_grad_(False).eval()
 
 
 def table_of(name: str) -> str:
-    """Say which library a class of the table is from."""
+    """Return the library of a class of the table."""
     return NETWORKS[name].partition(".")[0]
 
 
 class _NoInit(TorchFunctionMode):
-    """Leave parameters as they are made: their values come from a file."""
+    """Skip the initialisation of parameters: their values come from a file."""
 
     def __torch_function__(
         self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -79,7 +79,7 @@ def _without_values() -> Iterator[None]:
     hook = register_module_parameter_registration_hook(to_meta)  # type: ignore[arg-type]
     try:
         with _NoInit(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of what the libraries themselves still use
+            warnings.simplefilter("ignore", FutureWarning)  # of the libraries' own code
             yield
     finally:
         hook.remove()

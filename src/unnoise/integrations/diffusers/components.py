@@ -1,4 +1,4 @@
-"""What a foreign model is made of, and what a family makes of it."""
+"""The components of a foreign model under diffusers' names, and as the family's module adapts them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from torch import nn
 
 from unnoise.card import Advice
 from unnoise.components import ImageConditioner
-from unnoise.diffusion.prediction import Kind
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError
 from unnoise.families.identity import Identity
+from unnoise.sampling.kinds import Kind
 from unnoise.spaces.space import Space
 from unnoise.text.encode import TextConditioner
 
-LETTERS = 4  # of a token, about
+CHARACTERS = 4  # of a token, on average
 TOKENIZED = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 
 class EmptyTokenizer:
-    """Stand for a tokenizer where only the number of tokens matters, and every text is as good as an empty one."""
+    """A stand-in for a tokenizer where only the number of tokens matters."""
 
     bos_token_id = eos_token_id = pad_token_id = 0
 
@@ -30,17 +30,20 @@ class EmptyTokenizer:
         return SimpleNamespace(input_ids=[0])
 
     def encode(self, text: str) -> list[int]:
-        """Give about as many tokens as a text has."""
-        return [0] * (len(text) // LETTERS + 2)
+        """Return about as many tokens as a text has."""
+        return [0] * (len(text) // CHARACTERS + 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForeignComponents:
-    """Hold the components of a model under the names that diffusers gives them.
+    """Hold the components of a foreign model under diffusers' names.
 
-    where: the folder or file; identity: its family, variant and what is known of its prediction; nets: "unet" or
-    "transformer", "vae", "text_encoder", "text_encoder_2", ..., with their weights; tokenizers: "tokenizer", ..., made
-    when first asked for; configs: of each component as the files say, also of "scheduler", and "" for the whole.
+    Args:
+        where: the folder or file.
+        identity: its family, variant and prediction type.
+        nets: "unet" or "transformer", "vae", "text_encoder", "text_encoder_2", ..., with weights.
+        tokenizers: "tokenizer", ..., each a function that loads it.
+        configs: of each component and of "scheduler", and "" for the index.
     """
 
     where: str
@@ -50,32 +53,37 @@ class ForeignComponents:
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def net(self, name: str) -> Any:
-        """Give a component. Raises InputError where the model has none of that name."""
+        """Return a network. Raises InputError if the model has none of that name."""
         if name not in self.nets:
             raise InputError(f"{self.where}: has no {name}, which {self.identity} needs; it has {', '.join(self.nets)}")
         return self.nets[name]
 
     def config(self, name: str) -> Mapping[str, Any]:
-        """Give the configuration of a component, empty where there is none."""
+        """Return the config of a component, empty if there is none."""
         return self.configs.get(name, {})
 
     def tokenizer(self, name: str) -> Callable[[], Any]:
-        """Give what makes a tokenizer; what it makes says at its first use where the model has none."""
+        """Return the function that loads a tokenizer. It raises InputError if the model has none."""
 
         def missing() -> Any:
             raise InputError(
-                f"{self.where}: has no {name}, and words cannot be read without; give a folder that has one: "
-                f"--parts FOLDER, or load(..., components=FOLDER)"
+                f"{self.where}: has no {name}, which prompts need; name a folder that has one: "
+                f"--components FOLDER, or load(..., components=FOLDER)"
             )
 
         return self.tokenizers.get(name, missing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Adapted:
-    """Say what a family makes of its parts: everything that `Components` needs.
+class AdaptedModel:
+    """Hold everything that `Components` needs of a foreign model.
 
-    net: in its native clock and frame, as `Model` calls it; image_conditioner: of an image that it cannot run without.
+    Args:
+        net: in its native time and frame, as `Denoiser` calls it.
+        process, kind, space, text: as in `Components`.
+        advice: default settings.
+        modality: of the samples.
+        image_conditioner: of a network that needs an image.
     """
 
     net: nn.Module
@@ -88,9 +96,9 @@ class Adapted:
     image_conditioner: ImageConditioner | None = None
 
 
-Adapt = Callable[[ForeignComponents], Adapted]
+Adapt = Callable[[ForeignComponents], AdaptedModel]
 
 
 def weights_dtype(net: nn.Module) -> torch.dtype:
-    """Give the dtype of a network's weights."""
+    """Return the dtype of a network's weights."""
     return next(parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())

@@ -1,7 +1,6 @@
-"""Write a model as a folder in the layout of diffusers, where its parts are what diffusers has.
+"""Write a foreign model as a diffusers folder, with the scheduler of its process.
 
-A model of another maker is: a single file becomes a folder, with the scheduler that its process asks for. The networks
-that are made and trained here are not, and each says why.
+The networks of this program have no classes in diffusers, and each message says why.
 """
 
 import inspect
@@ -16,16 +15,16 @@ from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.diffusion.process import VP, Flow, Table
 from unnoise.errors import InputError
+from unnoise.formats.diffusers_folder import INDEX
 from unnoise.integrations.diffusers.components import ForeignComponents
-from unnoise.integrations.diffusers.folder import INDEX
-from unnoise.integrations.diffusers.load import components
+from unnoise.integrations.diffusers.load import load_components
 
 # Why a class of ours has no counterpart in diffusers.
-WITHOUT: Mapping[str, str] = {
-    "UNet": "adds its place to x, pools between levels, and normalises queries and keys, as no U-Net of diffusers does",
-    "DiT": "joins tokens, vector and time in a modulation that no transformer of diffusers has",
-    "Autoencoder": "folds pixels into channels at its border",
-    "TextEncoder": "is no CLIP or T5",
+REASONS: Mapping[str, str] = {
+    "UNet": "adds positions to x, pools between levels and normalises queries and keys, as no U-Net of diffusers does",
+    "DiT": "has a modulation of tokens, vector and time that no transformer of diffusers has",
+    "Autoencoder": "folds pixels into channels at its input and output",
+    "TextEncoder": "is not a CLIP or T5",
 }
 PIPELINES: Mapping[tuple[str, str], str] = {
     ("sd1", ""): "StableDiffusionPipeline",
@@ -50,63 +49,71 @@ SCHEDULES = {"linear": "linear", "scaled-linear": "scaled_linear", "cosine": "sq
 
 
 def refuse(card: Card) -> None:
-    """Raise InputError for a model that was made here, naming the parts that diffusers has no class for."""
-    parts = [part.class_ for part in (card.net, card.autoencoder, card.text) if part is not None]
-    told = "; ".join(f"{name} {WITHOUT[name]}" for name in parts)
-    raise InputError(f"{card.name!r} has no counterpart in diffusers: {told}")
+    """Raise InputError for a model of this program, with the networks that diffusers has no class for."""
+    names = [part.class_ for part in (card.net, card.autoencoder, card.text) if part is not None]
+    reasons = "; ".join(f"{name} {REASONS[name]}" for name in names)
+    raise InputError(f"{card.name!r} has no counterpart in diffusers: {reasons}")
 
 
 def export(
     source: Path,
     out: Path,
-    parts: Path | None = None,
-    predicts: Any = None,
+    components: Path | None = None,
+    prediction_type: Any = None,
     adapters: Sequence[tuple[Path, float]] = (),
 ) -> None:
-    """Write a model of another maker as a folder, its weights as they are stored, with adapters merged into them.
+    """Write a foreign model as a diffusers folder, with weights in their stored dtypes.
 
-    Raises InputError where a part is missing, its family has no pipeline in diffusers, or the folder is not empty.
+    Args:
+        source: a folder or a single file.
+        out: the folder to write.
+        components: a folder with the components that a single file lacks.
+        prediction_type: of the network, if its files do not state it.
+        adapters: LoRA files with scales, which are merged into the weights.
+
+    Raises:
+        InputError: a component is missing, diffusers has no pipeline of the family, or the folder is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: is there already; an export is written to a new folder")
-    held, pipeline = components(source, parts, predicts)
-    inject(pipeline, [(read(path, pipeline), weight) for path, weight in adapters])
+        raise InputError(f"{out}: already exists; an export needs a new folder")
+    foreign, loaded = load_components(source, components, prediction_type)
+    inject(loaded, [(read(path, loaded), scale) for path, scale in adapters])
     import diffusers
 
-    kind = (held.identity.family, held.identity.variant)
+    kind = (foreign.identity.family, foreign.identity.variant)
     name = PIPELINES.get(kind) or PIPELINES.get((kind[0], ""))
     if name is None:
-        raise InputError(f"{source}: {held.identity} cannot be written, as {held.identity.family} has no pipeline here")
-    made = getattr(diffusers, name)
-    wanted = inspect.signature(made.__init__).parameters
-    given: dict[str, Any] = {one: net for one, net in held.nets.items() if one in wanted}
-    given |= {one: held.tokenizer(one)() for one in wanted if one.startswith("tokenizer") and _reads(held, one)}
-    given |= {one: value for one, value in held.config("").items() if one in wanted and not isinstance(value, list)}
-    given["scheduler"] = _scheduler(held, pipeline)
-    given |= {one: value for one, value in _plain(held).items() if one in wanted}
-    missing = {one: None for one, field in wanted.items() if field.default is field.empty and one != "self"}
-    made(**{**missing, **given}).save_pretrained(out)
+        raise InputError(f"{source}: cannot be exported: {foreign.identity} has no pipeline in the table of exports")
+    pipeline = getattr(diffusers, name)
+    accepted = inspect.signature(pipeline.__init__).parameters
+    args: dict[str, Any] = {one: net for one, net in foreign.nets.items() if one in accepted}
+    args |= {
+        one: foreign.tokenizer(one)() for one in accepted if one.startswith("tokenizer") and _is_used(foreign, one)
+    }
+    args |= {one: value for one, value in foreign.config("").items() if one in accepted and not isinstance(value, list)}
+    args["scheduler"] = _scheduler(foreign, loaded)
+    args |= {one: value for one, value in _settings(foreign).items() if one in accepted}
+    missing = {one: None for one, field in accepted.items() if field.default is field.empty and one != "self"}
+    pipeline(**{**missing, **args}).save_pretrained(out)
     if not (out / INDEX).is_file():
         raise InputError(f"{out}: diffusers wrote no {INDEX}")
 
 
-def _scheduler(held: ForeignComponents, pipeline: Components) -> Any:
-    """Make diffusers' scheduler of a model's process: that of its folder, or the plainest of its kind."""
+def _scheduler(foreign: ForeignComponents, loaded: Components) -> Any:
+    """Build diffusers' scheduler of a model's process: that of its folder, or the simplest of its kind."""
     import diffusers
 
-    config, process = held.config("scheduler"), pipeline.denoiser.process
+    config, process = foreign.config("scheduler"), loaded.denoiser.process
     if "_class_name" in config:
-        more = (
-            {} if config.get("prediction_type", "") is not None else {"prediction_type": KINDS[pipeline.denoiser.kind]}
-        )
+        more = {} if config.get("prediction_type", "") is not None else {"prediction_type": KINDS[loaded.denoiser.kind]}
         return getattr(diffusers, str(config["_class_name"])).from_config(config, **more)
     if isinstance(process, Flow):
-        moving = pipeline.card.advice.schedule == "flux"
-        shift = pipeline.card.advice.shift or 1.0
-        return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift, use_dynamic_shifting=moving)
+        dynamic = loaded.card.advice.schedule == "flux"
+        shift = loaded.card.advice.shift or 1.0
+        return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift, use_dynamic_shifting=dynamic)
     return diffusers.DDIMScheduler(
         **_betas(process),
-        prediction_type=KINDS[held.identity.prediction or pipeline.denoiser.kind],
+        prediction_type=KINDS[foreign.identity.prediction or loaded.denoiser.kind],
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
@@ -116,26 +123,26 @@ def _scheduler(held: ForeignComponents, pipeline: Components) -> Any:
 
 def _betas(process: Any) -> dict[str, Any]:
     if isinstance(process, VP) and process.schedule in SCHEDULES:
-        told = asdict(process)
+        args = asdict(process)
         return {
-            "num_train_timesteps": told["steps"],
+            "num_train_timesteps": args["steps"],
             "beta_schedule": SCHEDULES[process.schedule],
-            "beta_start": told["beta_start"] or VP.BETAS[process.schedule][0],
-            "beta_end": told["beta_end"] or VP.BETAS[process.schedule][1],
-            "rescale_betas_zero_snr": told["zero_snr"],
+            "beta_start": args["beta_start"] or VP.BETAS[process.schedule][0],
+            "beta_end": args["beta_end"] or VP.BETAS[process.schedule][1],
+            "rescale_betas_zero_snr": args["zero_snr"],
         }
     if isinstance(process, VP | Table):
         alphas = process.table()
         betas = [1 - after / before for before, after in zip((1.0, *alphas[:-1]), alphas, strict=True)]
         return {"num_train_timesteps": len(alphas), "trained_betas": betas}
-    raise InputError(f"process {type(process).__name__}: diffusers' pipelines of this family have none like it")
+    raise InputError(f"process {type(process).__name__}: diffusers has no scheduler for it")
 
 
-def _reads(held: ForeignComponents, tokenizer: str) -> bool:
-    """Say whether a tokenizer has a text network to read for."""
-    return tokenizer.replace("tokenizer", "text_encoder") in held.nets
+def _is_used(foreign: ForeignComponents, tokenizer: str) -> bool:
+    """Return whether the text network of a tokenizer exists."""
+    return tokenizer.replace("tokenizer", "text_encoder") in foreign.nets
 
 
-def _plain(held: ForeignComponents) -> dict[str, Any]:
-    """Give the settings of pipelines that no file of weights holds."""
-    return {"requires_safety_checker": False, "requires_aesthetics_score": held.identity.variant == "refiner"}
+def _settings(foreign: ForeignComponents) -> dict[str, Any]:
+    """Return the settings of pipelines that no file of weights contains."""
+    return {"requires_safety_checker": False, "requires_aesthetics_score": foreign.identity.variant == "refiner"}

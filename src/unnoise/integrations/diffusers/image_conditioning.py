@@ -1,4 +1,4 @@
-"""What a U-Net sees beside x, told by the number of its channels."""
+"""The image input of a U-Net, by the number of its channels."""
 
 from unnoise.components import ImageConditioner
 from unnoise.errors import InputError
@@ -7,9 +7,9 @@ from unnoise.integrations.diffusers.components import ForeignComponents
 from unnoise.spaces.latent import Latent
 
 
-def image_conditioner_of(parts: ForeignComponents, space: Latent) -> ImageConditioner | None:
-    """Tell by its channels what a U-Net sees beside x. Raises InputError where that is not known."""
-    config = parts.net("unet").config
+def image_conditioner_of(foreign: ForeignComponents, space: Latent) -> ImageConditioner | None:
+    """Return the image conditioner of a U-Net, None without one. Raises InputError for another number of channels."""
+    config = foreign.net("unet").config
     latents = config.out_channels
     known = {
         latents: lambda _: None,
@@ -18,6 +18,6 @@ def image_conditioner_of(parts: ForeignComponents, space: Latent) -> ImageCondit
     }
     if config.in_channels not in known:
         raise InputError(
-            f"{parts.where}: unet of {config.in_channels} channels: {', '.join(map(str, known))} are known"
+            f"{foreign.where}: unet of {config.in_channels} channels; {', '.join(map(str, known))} are supported"
         )
     return known[config.in_channels](space)

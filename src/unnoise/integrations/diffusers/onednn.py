@@ -1,8 +1,8 @@
-"""Make the layers of a network quicker on the CPU, without a change to their weights, names or answers beyond rounding.
+"""Speed up the layers of a network on the CPU; weights, names and outputs (up to rounding) do not change.
 
-oneDNN computes in a blocked layout of the weights, and torch brings them into it at every call. At 32 x 32 latents that
-is a fifth of a U-Net's time in float32 and two fifths in bfloat16 (bench/foreign.py). Here each layer keeps its
-blocked weights from its first call on. What a layer makes of the text is the same at every step, and computed once.
+oneDNN computes in a blocked layout of the weights, and torch converts them at every call. At 32 x 32 latents that is a
+fifth of a U-Net's time in float32 and two fifths in bfloat16 (bench/foreign.py). Here each layer caches its blocked
+weights at its first call. The keys and values of the text are the same at every step and computed once.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 TEXT = (".attn2.to_k", ".attn2.to_v")  # layers of diffusers' networks whose input is the text
-LEAST = 1 << 16  # numbers of a weight below which the layout does not matter
+LEAST = 1 << 16  # numbers of a weight; below, the layout does not matter
 
 
 def pack(net: nn.Module) -> nn.Module:
-    """Let the layers of a network on the CPU keep what they would make again at every call. They stay what they are.
+    """Let the layers of a network on the CPU cache their blocked weights, and return the network.
 
-    Weights that are replaced or changed in place are seen; after writing to `weight.data`, which torch does not count
-    as a change, call `release`.
+    Weights that are replaced or changed in place are noticed. After a write to `weight.data`, which torch does not
+    count as a change, call `release`.
     """
     for name, module in net.named_modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
@@ -30,14 +30,14 @@ def pack(net: nn.Module) -> nn.Module:
 
 
 def release(net: nn.Module) -> None:
-    """Give back the memory of what layers keep; the next call makes it again."""
+    """Release the cached weights; the next call computes them again."""
     for module in net.modules():
         if isinstance(module, _Packed):
-            module.forget()
+            module.clear()
 
 
-def _known() -> tuple[torch.dtype, ...]:
-    """Give the numbers that oneDNN computes with here."""
+def _supported() -> tuple[torch.dtype, ...]:
+    """Return the dtypes that oneDNN supports on this machine."""
     if not torch.backends.mkldnn.is_available():
         return ()
     narrow = torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -45,25 +45,25 @@ def _known() -> tuple[torch.dtype, ...]:
 
 
 def _writes(tensor: Tensor | None) -> tuple[int, int]:
-    """Say where a tensor lies and how often it was written to."""
+    """Return the address of a tensor and the number of writes to it."""
     return (0, 0) if tensor is None else (tensor.data_ptr(), tensor._version)
 
 
-DTYPES = _known()
+DTYPES = _supported()
 
 
 class _Packed(nn.Module):
-    """What packed layers share: blocked weights that are made again when the weights have changed."""
+    """The cache of blocked weights, which are computed again when the weights have changed."""
 
     weight: Tensor
     _blocked: tuple[Any, Tensor] | None = None
 
-    def forget(self) -> None:
-        """Drop what is kept."""
+    def clear(self) -> None:
+        """Clear the cache."""
         self._blocked = None
 
     def _plain(self, x: Tensor) -> bool:
-        """Say whether a call is one for torch: compiled, with gradients, autocast, elsewhere, or of other numbers."""
+        """Return whether torch must run a call: compiled, gradients, autocast, other device or dtype, small weight."""
         weight = self.weight
         return (
             torch.compiler.is_compiling()
@@ -77,33 +77,33 @@ class _Packed(nn.Module):
         )
 
     def _weight(self, x: Tensor) -> Tensor:
-        key, kept = _writes(self.weight), self._blocked
-        if kept is None or kept[0] != key:
-            kept = self._blocked = key, self._block(x)
-        return kept[1]
+        key, cached = _writes(self.weight), self._blocked
+        if cached is None or cached[0] != key:
+            cached = self._blocked = key, self._block(x)
+        return cached[1]
 
     def _block(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    # A weight that is replaced, or goes to another dtype and back, may come to lie where the old one lay.
+    # A weight that is replaced, or converted to another dtype and back, can have the address of the old one.
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self.forget()
+        self.clear()
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("weight", "bias"):
-            self.forget()
+            self.clear()
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_blocked", "_made")}
+        return {name: value for name, value in vars(self).items() if name not in ("_blocked", "_output")}
 
 
 class PackedLinear(_Packed, nn.Linear):
-    """A linear layer that keeps its blocked weights."""
+    """A linear layer that caches its blocked weights."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give x*W + b."""
+        """Return x*W + b."""
         if self._plain(x):
             return super().forward(x)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight(x), self.bias, "none", [], "")
@@ -115,17 +115,17 @@ class PackedLinear(_Packed, nn.Linear):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Answer:
-    """An answer, to what, how often that had been written to until then, and all else that it depends on."""
+class _Cached:
+    """An output with its input, the number of writes to that input, and everything else that it depends on."""
 
-    asked: Tensor
+    x: Tensor
     writes: int
     key: tuple[Any, ...]
     out: Tensor
 
     def fits(self, key: tuple[Any, ...], x: Tensor) -> bool:
-        """Say whether it answers x. Off the CPU only the same memory does: to compare numbers would wait for them."""
-        old = self.asked
+        """Return whether it is the output of x. Off the CPU, values are not compared: that would wait for them."""
+        old = self.x
         if key != self.key or old._version != self.writes:
             return False
         if x.data_ptr() == old.data_ptr() and x.stride() == old.stride():
@@ -134,43 +134,43 @@ class _Answer:
 
 
 class TextLinear(PackedLinear):
-    """A linear layer that keeps its answer for as long as it is asked the same."""
+    """A linear layer that caches its output for as long as its input is the same."""
 
-    _made: _Answer | None = None
+    _output: _Cached | None = None
 
-    def forget(self) -> None:
-        """Drop what is kept."""
-        super().forget()
-        self._made = None
+    def clear(self) -> None:
+        """Clear the cache."""
+        super().clear()
+        self._output = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give x*W + b, of the last call where that was about the same numbers and weights."""
+        """Return x*W + b, from the cache if input and weights are those of the last call."""
         if torch.compiler.is_compiling() or torch.is_grad_enabled():
             return super().forward(x)
         if x.is_inference() or self.weight.is_inference():  # torch does not count writes to such tensors
             return super().forward(x)
         kind = x.device.type
-        known = kind != "meta" and torch.is_autocast_enabled(kind)
-        autocast = torch.get_autocast_dtype(kind) if known else None
+        enabled = kind != "meta" and torch.is_autocast_enabled(kind)
+        autocast = torch.get_autocast_dtype(kind) if enabled else None
         key = (x.shape, x.dtype, x.device, autocast, _writes(self.weight), _writes(self.bias))
-        made = self._made
-        if made is None or not made.fits(key, x):
-            made = self._made = _Answer(x, x._version, key, super().forward(x))
-        return made.out
+        cached = self._output
+        if cached is None or not cached.fits(key, x):
+            cached = self._output = _Cached(x, x._version, key, super().forward(x))
+        return cached.out
 
 
 class PackedConv2d(_Packed, nn.Conv2d):
-    """A convolution that keeps its blocked weights."""
+    """A convolution that caches its blocked weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x: (B, C, H, W)."""
         if self._plain(x) or x.ndim != 4:
             return super().forward(x)
-        how = self.padding, self.stride, self.dilation, self.groups
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self._weight(x), self.bias, *how, "none", [], "")
+        options = self.padding, self.stride, self.dilation, self.groups
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self._weight(x), self.bias, *options, "none", [], "")
         return out
 
     def _block(self, x: Tensor) -> Tensor:
-        how = self.padding, self.stride, self.dilation, self.groups
-        blocked: Tensor = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *how, list(x.shape))
+        options = self.padding, self.stride, self.dilation, self.groups
+        blocked: Tensor = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *options, list(x.shape))
         return blocked

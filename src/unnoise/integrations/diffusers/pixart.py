@@ -1,10 +1,8 @@
-"""PixArt-alpha and PixArt-Sigma: T5 text with a mask, a transformer that answers with a variance too, which is unused.
+"""PixArt-alpha and PixArt-Sigma: T5 text with a mask, and a transformer whose variance output is not used.
 
 Source: Chen et al. 2023, arXiv:2310.00426; Chen et al. 2024, arXiv:2403.04692; diffusers, pipelines/pixart_alpha.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,18 +11,18 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
-from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
+from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents, weights_dtype
 from unnoise.integrations.diffusers.noise_schedule import kind_of, process_of
 from unnoise.text.prompt_weighting import PromptWeighting
-from unnoise.text.t5 import Stack
+from unnoise.text.t5 import Stack, StackConditioner
 
-CELL = 8  # pixels of one latent
+CELL = 8  # pixels of a latent cell
 ALPHA_TOKENS, TOKENS = 120, 300  # of T5, in alpha and in Sigma
 STEPS, GUIDANCE = 20, 4.5  # Source: diffusers, pipeline_pixart_alpha.py and pipeline_pixart_sigma.py, defaults
 
 
 class PixArtNet(nn.Module):
-    """Call the transformer, with the size of the picture where it was trained with it."""
+    """Run the transformer, with the size of the image if it was trained with it."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -33,9 +31,9 @@ class PixArtNet(nn.Module):
         self.sized = bool(getattr(net, "use_additional_conditions", False))
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        """Ask it. x: (B, c, h, w) in the native frame; time: (B,)."""
+        """Run the network. x: (B, c, h, w) in the native frame; time: (B,)."""
         if cond.tokens is None:
-            raise InputError("cond: this network needs text")
+            raise InputError("conditioning: this network needs text")
         dtype = weights_dtype(self.net)
         out: Tensor = self.net(
             x.to(dtype),
@@ -57,39 +55,28 @@ class PixArtNet(nn.Module):
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LowerCase:
-    """Features of a prompt in lower case, as its captions were, and the mask of what is no filling."""
+class LowerCaseText(StackConditioner):
+    """Features of a prompt in lower case, as in the training captions."""
 
-    stack: Stack
+    __slots__ = ()
 
-    @property
-    def net(self) -> nn.Module:
-        """The text network."""
-        return nn.ModuleDict({"text_encoder": self.stack.net})
-
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
-        """Read prompts. Raises InputError for one that is too long or weighs words."""
-        return [self.negative(prompt, prompt_weighting) for prompt in prompts]
-
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
-        """Read a prompt, negative or not."""
-        features, mask = self.stack.read(prompt.lower().strip(), prompt_weighting)
-        return Conditioning(tokens=features.float(), mask=mask)
+    def encode(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
+        """Encode one prompt."""
+        return super().encode(prompt.lower().strip(), prompt_weighting)
 
 
-def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a model."""
-    net = parts.net("transformer")
-    alpha = "alpha" in (parts.identity.variant, str(parts.config("").get("_class_name", ""))[6:11].lower())
+def adapt(foreign: ForeignComponents) -> AdaptedModel:
+    """Make the networks of a model."""
+    net = foreign.net("transformer")
+    alpha = "alpha" in (foreign.identity.variant, str(foreign.config("").get("_class_name", ""))[6:11].lower())
     stack = Stack(
-        parts.tokenizer("tokenizer"), parts.net("text_encoder"), ALPHA_TOKENS if alpha else TOKENS, masked=True
+        foreign.tokenizer("tokenizer"), foreign.net("text_encoder"), ALPHA_TOKENS if alpha else TOKENS, masked=True
     )
-    return Adapted(
+    return AdaptedModel(
         net=PixArtNet(net),
-        process=process_of(parts),
-        kind=kind_of(parts),
-        space=latent_space(parts.net("vae")),
-        text=LowerCase(stack),
-        advice=advise(parts, guidance_scale=GUIDANCE, steps=STEPS, size=int(net.config.sample_size)),
+        process=process_of(foreign),
+        kind=kind_of(foreign),
+        space=latent_space(foreign.net("vae")),
+        text=LowerCaseText(stack),
+        advice=advise(foreign, guidance_scale=GUIDANCE, steps=STEPS, size=int(net.config.sample_size)),
     )

@@ -1,8 +1,8 @@
-"""Ask a network of Stable Diffusion 2 itself what it predicts, where neither file nor folder says it.
+"""Find the prediction type of a Stable Diffusion 2 network by a test call, where no file states it.
 
-Shown pure noise at the noisiest level, a network of eps answers with that noise: the two correlate almost fully. One of
-v answers with its guess of the picture, which has little to do with the noise; but so does one that is no good, so that
-a low correlation proves nothing.
+For pure noise at the noisiest level, the output of an eps network is that noise: their correlation is almost 1. The
+output of a v network is an estimate of the image, with little correlation. So is that of a damaged network: a low
+correlation proves nothing.
 """
 
 from collections.abc import Mapping
@@ -14,25 +14,24 @@ from torch import nn
 from unnoise.diffusion.noise import START, draw
 from unnoise.integrations.diffusers.components import weights_dtype
 
-SURE = 0.9  # of the correlation of answer and noise
-SIDE, SEEDS = 32, (0, 1)  # latents, and the noises that are shown
+SURE = 0.9  # least correlation of output and noise
+SIDE, SEEDS = 32, (0, 1)  # side in latents, and seeds of the noise
 
 
 @torch.no_grad()
 def predicts_eps(unet: Any, steps: int = 1000) -> bool:
-    """Say whether a U-Net surely predicts eps. steps: of its table, the last of which is the noisiest."""
+    """Return whether a U-Net certainly predicts eps. steps: of its table; the last is the noisiest."""
     device, dtype = next(unet.parameters()).device, weights_dtype(unet)
     noise = draw(SEEDS, START, torch.empty(len(SEEDS), unet.config.in_channels, SIDE, SIDE, device=device))
     text = torch.zeros(len(SEEDS), 1, unet.config.cross_attention_dim, device=device, dtype=dtype)
     time = torch.full((len(SEEDS),), float(steps - 1), device=device)
-    answer = unet(noise.to(dtype), time, text, return_dict=False)[0].float()
-    seen = noise[:, : answer.shape[1]]
-    pairs = torch.stack([answer.flatten(), seen.flatten()])
+    output = unet(noise.to(dtype), time, text, return_dict=False)[0].float()
+    pairs = torch.stack([output.flatten(), noise[:, : output.shape[1]].flatten()])
     return float(torch.corrcoef(pairs)[0, 1]) > SURE
 
 
-def asked(family: str, prediction: str, told: Any, nets: Mapping[str, nn.Module]) -> str:
-    """Give what a model predicts, by a probe where that is open and can be answered; "" where it stays open."""
-    if family != "sd2" or prediction or told is not None:
+def probe_prediction(family: str, prediction: str, stated: Any, nets: Mapping[str, nn.Module]) -> str:
+    """Return the prediction type of a model, by a probe if no file states it; "" if the probe does not show it."""
+    if family != "sd2" or prediction or stated is not None:
         return prediction
     return "eps" if predicts_eps(nets["unet"]) else ""

@@ -14,7 +14,7 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.integrations.diffusers import lcm, pix2pix
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
-from unnoise.integrations.diffusers.components import Adapted, ForeignComponents
+from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents
 from unnoise.integrations.diffusers.image_conditioning import image_conditioner_of
 from unnoise.integrations.diffusers.noise_schedule import kind_of, process_of
 from unnoise.integrations.diffusers.unet import ConditionUNet
@@ -35,38 +35,38 @@ class OneClip:
         return nn.ModuleDict({"text_encoder": self.clip.net})
 
     def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
-        """Read prompts. Raises InputError for one that is too long, or weighs words where that is not asked for."""
+        """Encode prompts. Raises InputError for one that is too long, or has word weights that are not allowed."""
         return [Conditioning(tokens=self.clip.read(prompt, prompt_weighting)[0].float()) for prompt in prompts]
 
     def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
-        """Read a negative prompt; the empty one is what the model was trained to do without text."""
+        """Encode a negative prompt; the empty one is the unconditional model."""
         return self([prompt], prompt_weighting)[0]
 
 
-def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a model. Raises InputError for a network that sees what none of these does."""
-    text = OneClip(Clip(parts.tokenizer("tokenizer"), parts.net("text_encoder")))
-    return adapted(parts, text, guidance=7.5, steps=25)
+def adapt(foreign: ForeignComponents) -> AdaptedModel:
+    """Build the components of a model. Raises InputError for a U-Net with an unknown image input."""
+    text = OneClip(Clip(foreign.tokenizer("tokenizer"), foreign.net("text_encoder")))
+    return adapt_unet(foreign, text, guidance=7.5, steps=25)
 
 
-def adapted(parts: ForeignComponents, text: TextConditioner, guidance: float, steps: int) -> Adapted:
-    """Make all pieces around a U-Net but the text: what it sees beside x, and whether it is a consistency model."""
-    unet = parts.net("unet")
+def adapt_unet(foreign: ForeignComponents, text: TextConditioner, guidance: float, steps: int) -> AdaptedModel:
+    """Build the components of a model with a U-Net: its image input, and its sampler if it is a consistency model."""
+    unet = foreign.net("unet")
     net: nn.Module = ConditionUNet(unet)
-    process, kind = process_of(parts), kind_of(parts)
-    space = latent_space(parts.net("vae"))
-    image_conditioner = image_conditioner_of(parts, space)
-    how: Mapping[str, Any] = {"guidance_scale": guidance, "steps": steps}
-    if lcm.distilled(parts):
-        net, kind, how = lcm.Consistent(net, process, kind, lcm.clock(parts)), "x0", lcm.advice(parts)
+    process, kind = process_of(foreign), kind_of(foreign)
+    space = latent_space(foreign.net("vae"))
+    image_conditioner = image_conditioner_of(foreign, space)
+    settings: Mapping[str, Any] = {"guidance_scale": guidance, "steps": steps}
+    if lcm.distilled(foreign):
+        net, kind, settings = lcm.Consistent(net, process, kind, lcm.clock(foreign)), "x0", lcm.advice(foreign)
     if image_conditioner is not None and not image_conditioner.masked:
-        how = {**how, "image_guidance": pix2pix.IMAGE_GUIDANCE}
-    return Adapted(
+        settings = {**settings, "image_guidance": pix2pix.IMAGE_GUIDANCE}
+    return AdaptedModel(
         net=net,
         process=process,
         kind=kind,
         space=space,
         text=text,
-        advice=advise(parts, size=unet.config.sample_size, **how),
+        advice=advise(foreign, size=unet.config.sample_size, **settings),
         image_conditioner=image_conditioner,
     )

@@ -1,9 +1,8 @@
-"""Stable Audio Open, text to sound: T5 text, the seconds where a sound begins and ends, a transformer in one dimension.
+"""Stable Audio Open, text to audio: T5 text, the seconds of start and end, a transformer in one dimension.
 
 Source: Evans et al. 2024, arXiv:2407.14358; diffusers, pipeline_stable_audio.py.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,10 +14,10 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Angle
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.advice import advise
-from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
+from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents, weights_dtype
 from unnoise.spaces.audio import AudioLatent
 from unnoise.text.prompt_weighting import PromptWeighting
-from unnoise.text.t5 import Stack
+from unnoise.text.t5 import Stack, StackConditioner
 
 TOKENS = 128
 STEPS, GUIDANCE, SECONDS = 100, 7.0, 10.0  # Source: diffusers, pipeline_stable_audio.py, defaults
@@ -26,9 +25,9 @@ LOWEST, HIGHEST = 0.3, 500.0  # levels. Source: the same, CosineDPMSolverMultist
 
 
 class StableAudioNet(nn.Module):
-    """Call the transformer with text and seconds. `cond.vector` is the seconds of begin and end, (B, 2).
+    """Run the transformer with text and seconds. `cond.vector` is the seconds of start and end, (B, 2).
 
-    Where the mask of `cond` has no real token, text and seconds are zeros: that is what it was trained to do without.
+    In a row whose mask has no real token, text and seconds are zeros: the unconditional model.
     """
 
     def __init__(self, net: Any, projection: Any) -> None:
@@ -36,22 +35,22 @@ class StableAudioNet(nn.Module):
         self.net, self.projection = net, projection
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        """Ask it. x: (B, c, l) in the native frame; time: (B,) in [0, 1]."""
+        """Run the network. x: (B, c, l) in the native frame; time: (B,) in [0, 1]."""
         if cond.tokens is None or cond.mask is None or cond.vector is None:
-            raise InputError("cond: this network needs text and seconds")
+            raise InputError("conditioning: this network needs text and seconds")
         from diffusers.models.embeddings import get_1d_rotary_pos_embed
 
         dtype = weights_dtype(self.net)
         begin = self.projection(start_seconds=cond.vector[:, 0]).seconds_start_hidden_states
         end = self.projection(end_seconds=cond.vector[:, 1]).seconds_end_hidden_states
-        told = cond.mask.any(1)[:, None, None]
+        conditional = cond.mask.any(1)[:, None, None]
         rotary = get_1d_rotary_pos_embed(
             self.net.config.attention_head_dim // 2, x.shape[2] + 1, use_real=True, repeat_interleave_real=False
         )
         out: Tensor = self.net(
             x.to(dtype),
             time.to(dtype),
-            encoder_hidden_states=torch.cat([cond.tokens.to(dtype), begin * told, end * told], 1),
+            encoder_hidden_states=torch.cat([cond.tokens.to(dtype), begin * conditional, end * conditional], 1),
             global_hidden_states=torch.cat([begin, end], 2),
             rotary_embedding=tuple(one.to(x.device) for one in rotary),
             return_dict=False,
@@ -60,7 +59,7 @@ class StableAudioNet(nn.Module):
 
 
 class Oobleck(nn.Module):
-    """AutoencoderOobleck: sound to latents and back."""
+    """AutoencoderOobleck: audio to latents and back."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -69,60 +68,51 @@ class Oobleck(nn.Module):
         self.latents = int(vae.config.decoder_input_channels)
 
     def encode(self, data: Tensor) -> Tensor:
-        """Give the mean (B, latents, l). data: (B, C, n) in [-1, 1]."""
+        """Return the mean (B, latents, l). data: (B, C, n) in [-1, 1]."""
         found: Tensor = self.vae.encode(data.to(weights_dtype(self.vae))).latent_dist.mean
         return found.to(data.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give data (B, C, n). latents: (B, latents, l)."""
+        """Return data (B, C, n). latents: (B, latents, l)."""
         found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
         return found.to(latents.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Projected:
-    """Features of one text network in the width of the transformer, with zeros behind the prompt."""
+class ProjectedText(StackConditioner):
+    """Features in the width of the transformer, with zeros for the padding."""
 
-    stack: Stack
     projection: Any
 
-    @property
-    def net(self) -> nn.Module:
-        """The text network."""
-        return nn.ModuleDict({"text_encoder": self.stack.net})
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+        """Encode a negative prompt; the empty one has zeros and an empty mask."""
+        cond = self.encode(prompt, prompt_weighting)
+        if prompt or cond.tokens is None or cond.mask is None:
+            return cond
+        return Conditioning(tokens=torch.zeros_like(cond.tokens), mask=torch.zeros_like(cond.mask))
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
-        """Read prompts. Raises InputError for one that is too long or weighs words."""
-        return [self._read(prompt, prompt_weighting) for prompt in prompts]
-
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
-        """Read a negative prompt; the empty one is no text at all, which the mask says."""
-        read = self._read(prompt, prompt_weighting)
-        if prompt or read.tokens is None or read.mask is None:
-            return read
-        return Conditioning(tokens=torch.zeros_like(read.tokens), mask=torch.zeros_like(read.mask))
-
-    def _read(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
+    def encode(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
+        """Encode one prompt."""
         features, mask = self.stack.read(prompt, prompt_weighting)
         inner: Tensor = self.projection(text_hidden_states=features * mask[..., None]).text_hidden_states
         return Conditioning(tokens=(inner * mask[..., None]).float(), mask=mask)
 
 
-def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a model."""
-    net, projection = parts.net("transformer"), parts.net("projection_model")
-    config = parts.config("scheduler")
-    space = AudioLatent(Oobleck(parts.net("vae")), int(net.config.sample_size))
-    text = Stack(parts.tokenizer("tokenizer"), parts.net("text_encoder"), TOKENS, masked=True)
-    return Adapted(
+def adapt(foreign: ForeignComponents) -> AdaptedModel:
+    """Make the networks of a model."""
+    net, projection = foreign.net("transformer"), foreign.net("projection_model")
+    config = foreign.config("scheduler")
+    space = AudioLatent(Oobleck(foreign.net("vae")), int(net.config.sample_size))
+    text = Stack(foreign.tokenizer("tokenizer"), foreign.net("text_encoder"), TOKENS, masked=True)
+    return AdaptedModel(
         net=StableAudioNet(net, projection),
         process=Angle(float(config.get("sigma_min", LOWEST)), float(config.get("sigma_max", HIGHEST))),
         kind="v",
         space=space,
-        text=Projected(text, projection),
+        text=ProjectedText(text, projection),
         advice=advise(
-            parts, guidance_scale=GUIDANCE, steps=STEPS, schedule="exponential", seconds=min(SECONDS, space.seconds)
+            foreign, guidance_scale=GUIDANCE, steps=STEPS, schedule="exponential", seconds=min(SECONDS, space.seconds)
         ),
         modality="audio",
     )

@@ -1,4 +1,4 @@
-"""The closed tables: the classes that a foreign model may be made of, and the file that adapts each family."""
+"""The closed tables: the classes of foreign models, and the module that adapts each family."""
 
 from collections.abc import Mapping
 
@@ -61,4 +61,4 @@ SPLITTERS: Mapping[str, str] = {
     "wan": "wan",
     "ltx": "ltx",
 }
-DENOISERS = ("unet", "transformer")  # components one of which a model has
+DENOISERS = ("unet", "transformer")  # every model has one of these components

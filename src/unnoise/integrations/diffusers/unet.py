@@ -14,66 +14,70 @@ CELL = 8  # pixels of one latent of these families
 
 
 class ConditionUNet(nn.Module):
-    """Call the U-Net with what it wants beside x: text, sizes and pooled text (XL), a weight (LCM), an image (inpaint).
+    """Run the U-Net with text, and with sizes and pooled text (XL), a guidance scale (LCM) or an image (inpainting).
 
-    The last of `vector` behind the pooled text, if any, is the aesthetic score of the refiner. control: a ControlNet,
-    which reads cond.hint; what it adds counts cond.hint_weight times, row by row.
+    A last number of cond.vector after the pooled text is the aesthetic score of the refiner. control: a ControlNet of
+    cond.control_image; its outputs are multiplied with cond.control_scale in each row.
     """
 
     def __init__(self, unet: Any, control: Any = None) -> None:
         super().__init__()
         self.unet, self.control = unet, control
         self.sized = unet.config.addition_embed_type == "text_time"
-        self.weighs = unet.config.time_cond_proj_dim
+        self.guidance_width = unet.config.time_cond_proj_dim
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        """Ask it. x: (B, c, h, w) in the native frame; time: (B,)."""
+        """Run the network. x: (B, c, h, w) in the native frame; time: (B,)."""
         dtype = weights_dtype(self.unet)
         if cond.tokens is None:
-            raise InputError("cond: this network needs text")
+            raise InputError("conditioning: this network needs text")
         inner = x if cond.image is None else torch.cat([x, cond.image.to(x)], 1)
         if inner.shape[1] != self.unet.config.in_channels:
-            raise InputError(f"cond: this network sees {self.unet.config.in_channels} channels, not {inner.shape[1]}")
-        told: dict[str, Any] = {
+            raise InputError(
+                f"conditioning: this network has {self.unet.config.in_channels} input channels, given {inner.shape[1]}"
+            )
+        options: dict[str, Any] = {
             "added_cond_kwargs": self._sizes(x, cond, dtype) if self.sized else None,
             "timestep_cond": None
             if cond.distilled_guidance is None
-            else waves(cond.distilled_guidance, self.weighs).to(dtype),
+            else guidance_embedding(cond.distilled_guidance, self.guidance_width).to(dtype),
             "return_dict": False,
         }
-        asked = inner.to(dtype), time, cond.tokens.to(dtype)
-        added = self._followed(asked, cond, told)
-        out: Tensor = self.unet(*asked, encoder_attention_mask=cond.mask, **told, **added)[0]
+        inputs = inner.to(dtype), time, cond.tokens.to(dtype)
+        residuals = self._residuals(inputs, cond, options)
+        out: Tensor = self.unet(*inputs, encoder_attention_mask=cond.mask, **options, **residuals)[0]
         return out.to(x.dtype)
 
-    def _followed(
-        self, asked: tuple[Tensor, Tensor, Tensor], cond: Conditioning, told: dict[str, Any]
+    def _residuals(
+        self, inputs: tuple[Tensor, Tensor, Tensor], cond: Conditioning, options: dict[str, Any]
     ) -> dict[str, Any]:
-        """Give what the control adds, as the U-Net takes it."""
+        """Return the outputs of the control as arguments of the U-Net."""
         if (cond.control_image is None or cond.control_scale is None) != (self.control is None):
-            raise InputError("cond: a hint is read by a control, and one of them is missing")
+            raise InputError(
+                "conditioning: control_image and control_scale need a ControlNet, and a ControlNet needs both"
+            )
         if self.control is None or cond.control_image is None or cond.control_scale is None:
             return {}
-        down, middle = self.control(*asked, controlnet_cond=cond.control_image.to(asked[0].dtype), **told)
-        weight = cond.control_scale.to(middle.dtype)[:, None, None, None]
+        down, middle = self.control(*inputs, controlnet_cond=cond.control_image.to(inputs[0].dtype), **options)
+        scale = cond.control_scale.to(middle.dtype)[:, None, None, None]
         return {
-            "down_block_additional_residuals": tuple(weight * part for part in down),
-            "mid_block_additional_residual": weight * middle,
+            "down_block_additional_residuals": tuple(scale * part for part in down),
+            "mid_block_additional_residual": scale * middle,
         }
 
     def _sizes(self, x: Tensor, cond: Conditioning, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Say the size of the picture before and after cropping, as Stable Diffusion XL was trained with.
+        """Return the pooled text and the size of the image before and after cropping, inputs of Stable Diffusion XL.
 
         Source: Podell et al. 2023 (SDXL), section 2.2.
         """
         if cond.vector is None:
-            raise InputError("cond: this network needs the pooled vector of a text")
+            raise InputError("conditioning: this network needs the pooled vector of a text")
         height, width = x.shape[-2] * CELL, x.shape[-1] * CELL
         pooled = self.unet.config.projection_class_embeddings_input_dim
         ids = x.new_tensor([[height, width, 0, 0]]).expand(len(x), -1)
         wide = self.unet.config.addition_time_embed_dim
-        behind = cond.vector.shape[1] - (pooled - 5 * wide)
-        if behind == 1:  # the refiner
+        extra = cond.vector.shape[1] - (pooled - 5 * wide)
+        if extra == 1:  # the refiner
             vector, score = cond.vector.split([cond.vector.shape[1] - 1, 1], 1)
             ids = torch.cat([ids, score.to(ids)], 1)
         else:
@@ -81,13 +85,13 @@ class ConditionUNet(nn.Module):
         return {"text_embeds": vector.to(dtype), "time_ids": ids.to(dtype)}
 
 
-def waves(weight: Tensor, width: int) -> Tensor:
-    """Write a weight as sines and cosines, as LCM reads it, which counts from 0 = off. weight: (B,) -> (B, width).
+def guidance_embedding(scale: Tensor, width: int) -> Tensor:
+    """Return the sines and cosines of a guidance scale for LCM, for which 0 is off. scale: (B,) -> (B, width).
 
     Source: Luo et al. 2023 (LCM), section 4.2; diffusers, pipeline_latent_consistency_text2img.py.
     """
     half = width // 2
-    rates = torch.exp(torch.arange(half, device=weight.device, dtype=torch.float32) * (-log(10_000.0) / (half - 1)))
-    angles = 1000.0 * (weight.float() - 1)[:, None] * rates[None]
+    rates = torch.exp(torch.arange(half, device=scale.device, dtype=torch.float32) * (-log(10_000.0) / (half - 1)))
+    angles = 1000.0 * (scale.float() - 1)[:, None] * rates[None]
     found = torch.cat([angles.sin(), angles.cos()], 1)
     return nn.functional.pad(found, (0, width % 2))

@@ -1,34 +1,33 @@
-"""Wan 2.1 and 2.2, text to video: UMT5 text whose filling is zeros, one transformer or one for each half of the noise.
+"""Wan 2.1 and 2.2, text to video: UMT5 text padded with zeros, one transformer or one for each range of levels.
 
 Source: Wan Team 2025, arXiv:2503.20314; diffusers, pipeline_wan.py.
 """
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unnoise.adapters.lora.hooks import selected_rows
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.process import Flow
 from unnoise.errors import InputError
 from unnoise.families.facts import facts
 from unnoise.integrations.diffusers.advice import advise
-from unnoise.integrations.diffusers.components import Adapted, ForeignComponents, weights_dtype
+from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents, weights_dtype
 from unnoise.spaces.video import VideoLatent
 from unnoise.text.prompt_weighting import PromptWeighting
-from unnoise.text.t5 import Stack
+from unnoise.text.t5 import Stack, StackConditioner
 
 TOKENS = 512
-CLOCK = 1000.0  # the network counts time to this
+CLOCK = 1000.0  # the time of the network at full noise
 FRAMES, FPS, STEPS, GUIDANCE, SHIFT = 81, 16.0, 50, 5.0, 5.0  # Source: diffusers, docs/source/en/api/pipelines/wan.md
-TILED = 640 * 640  # pixels of a frame above which films are decoded tile by tile
+TILED = 640 * 640  # pixels of a frame above which videos are decoded in tiles
 
 
 class WanNet(nn.Module):
-    """Ask the transformer of a level: the first at time `boundary` and above, the second below it."""
+    """Run the transformer of a level: the first at time `boundary` and above, the second below it."""
 
     def __init__(self, high: Any, low: Any | None, boundary: float) -> None:
         super().__init__()
@@ -36,21 +35,22 @@ class WanNet(nn.Module):
         self.factor = int(high.config.patch_size[1])
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        """Ask it. x: (B, c, t, h, w) in the native frame; time: (B,) in [0, 1]."""
+        """Run the network. x: (B, c, t, h, w) in the native frame; time: (B,) in [0, 1]."""
         if cond.tokens is None:
-            raise InputError("cond: this network needs text")
+            raise InputError("conditioning: this network needs text")
         above = time >= self.boundary
         if self.low is None or above.all():
-            return _ask(self.high, x, time, cond.tokens)
+            return _run(self.high, x, time, cond.tokens)
         if not above.any():
-            return _ask(self.low, x, time, cond.tokens)
+            return _run(self.low, x, time, cond.tokens)
         out = torch.empty_like(x)
-        out[above] = _ask(self.high, x[above], time[above], cond.tokens[above])
-        out[~above] = _ask(self.low, x[~above], time[~above], cond.tokens[~above])
+        for net, rows in ((self.high, above), (self.low, ~above)):
+            with selected_rows(rows):
+                out[rows] = _run(net, x[rows], time[rows], cond.tokens[rows])
         return out
 
 
-def _ask(net: Any, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+def _run(net: Any, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
     dtype = weights_dtype(net)
     out: Tensor = net(x.to(dtype), time * CLOCK, tokens.to(dtype), return_dict=False)[0]
     return out.to(x.dtype)
@@ -66,68 +66,58 @@ class WanCodec(nn.Module):
         self.latents = int(vae.config.z_dim)
 
     def encode(self, data: Tensor) -> Tensor:
-        """Give the mean (B, latents, t, h, w). data: (B, 3, T, H, W) in [-1, 1]."""
+        """Return the mean (B, latents, t, h, w). data: (B, 3, T, H, W) in [-1, 1]."""
         self.vae.use_tiling = data.shape[-2] * data.shape[-1] > TILED
         found: Tensor = self.vae.encode(data.to(weights_dtype(self.vae))).latent_dist.mean
         return found.to(data.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give data (B, 3, T, H, W). latents: (B, latents, t, h, w)."""
+        """Return data (B, 3, T, H, W). latents: (B, latents, t, h, w)."""
         self.vae.use_tiling = latents.shape[-2] * latents.shape[-1] * self.factor**2 > TILED
         found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
         return found.to(latents.dtype)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ZeroFilled:
-    """Features of one text network, with zeros behind the prompt, which the transformer attends to as well."""
+class ZeroPaddedText(StackConditioner):
+    """Features with zeros for the padding, which the transformer attends to as well."""
 
-    stack: Stack
+    __slots__ = ()
 
-    @property
-    def net(self) -> nn.Module:
-        """The text network."""
-        return nn.ModuleDict({"text_encoder": self.stack.net})
-
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
-        """Read prompts. Raises InputError for one that is too long or weighs words."""
-        read = (self.stack.read(cleaned(prompt), prompt_weighting) for prompt in prompts)
-        return [Conditioning(tokens=(features * mask[..., None]).float()) for features, mask in read]
-
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
-        """Read a negative prompt."""
-        return self([prompt], prompt_weighting)[0]
+    def encode(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
+        """Encode one prompt."""
+        features, mask = self.stack.read(cleaned(prompt), prompt_weighting)
+        return Conditioning(tokens=(features * mask[..., None]).float())
 
 
 def cleaned(prompt: str) -> str:
-    """Resolve HTML entities and join white space, as the training texts were."""
+    """Resolve HTML entities and normalise white space, as in the training captions."""
     return " ".join(html.unescape(html.unescape(prompt)).split())
 
 
-def adapt(parts: ForeignComponents) -> Adapted:
-    """Make the pieces of a model. Raises InputError for a transformer that needs a picture to start from."""
-    high, low = parts.net("transformer"), parts.nets.get("transformer_2")
-    vae = parts.net("vae")
+def adapt(foreign: ForeignComponents) -> AdaptedModel:
+    """Build the components of a model. Raises InputError for a transformer that needs a first image."""
+    high, low = foreign.net("transformer"), foreign.nets.get("transformer_2")
+    vae = foreign.net("vae")
     if high.config.in_channels != vae.config.z_dim:
         raise InputError(
-            f"{parts.where}: its transformer sees {high.config.in_channels} channels, {vae.config.z_dim} of them noise:"
-            f" it continues a picture, and only text to video can be run"
+            f"{foreign.where}: its transformer has {high.config.in_channels} channels, {vae.config.z_dim} of noise, "
+            f"so it needs a first image; only text to video is supported"
         )
-    boundary = parts.config("").get("boundary_ratio")
-    known = facts(parts.identity)
-    own = parts.config("scheduler")
-    return Adapted(
+    boundary = foreign.config("").get("boundary_ratio")
+    known = facts(foreign.identity)
+    scheduler = foreign.config("scheduler")
+    return AdaptedModel(
         net=WanNet(high, low, 0.0 if boundary is None else float(boundary)),
         process=Flow(),
         kind="flow",
         space=VideoLatent(WanCodec(vae), tuple(vae.config.latents_mean), tuple(vae.config.latents_std)),
-        text=ZeroFilled(Stack(parts.tokenizer("tokenizer"), parts.net("text_encoder"), TOKENS, masked=True)),
+        text=ZeroPaddedText(Stack(foreign.tokenizer("tokenizer"), foreign.net("text_encoder"), TOKENS, masked=True)),
         advice=advise(
-            parts,
+            foreign,
             guidance_scale=GUIDANCE,
             steps=STEPS,
             schedule="flow",
-            shift=float(own.get("flow_shift") or own.get("shift") or (known and known.flow_shift) or SHIFT),
+            shift=float(scheduler.get("flow_shift") or scheduler.get("shift") or (known and known.flow_shift) or SHIFT),
             frames=FRAMES,
             fps=FPS,
             stride=int(vae.config.scale_factor_temporal),

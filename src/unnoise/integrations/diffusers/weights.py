@@ -1,4 +1,4 @@
-"""Put the tensors of files into a network: every one that it needs, each once, in the dtype that is asked for."""
+"""Load the tensors of files into a network, and check that they are complete."""
 
 import hashlib
 import re
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from unnoise.errors import InputError
 from unnoise.formats.tensors import raw
 
-HEAD = 1024  # numbers of each tensor that a fingerprint is made of
+HEAD = 1024  # numbers of each tensor in a fingerprint
 FEW = 5  # names that a message lists
-PAGES = 1 << 28  # bytes read from files before their memory is given back
-# Names that older versions gave: of attention in autoencoders, and of CLIP, whose prefix newer versions drop.
+PAGES = 1 << 28  # bytes read from files before their memory is released
+# Names of older versions of diffusers: of attention in autoencoders.
 # Source: diffusers, models/modeling_utils.py, _convert_deprecated_attention_blocks
 OLD = tuple(
     (re.compile(rf"(^|\.)(mid_block\.)?attentions\.0\.{old}\."), f".{new}.")
     for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 )
-IGNORED = ("position_ids", "num_batches_tracked", "logit_scale")  # buffers that are no weights
+IGNORED = ("position_ids", "num_batches_tracked", "logit_scale")  # buffers and unused parameters
 
 
 def fill(
@@ -30,10 +30,18 @@ def fill(
     device: torch.device | str = "cpu",
     release: Callable[[], None] = lambda: None,
 ) -> str:
-    """Give a network its weights and return their fingerprint; what needs no change stays mapped to its file.
+    """Load weights into a network and return their fingerprint. Tensors without conversion stay mapped to their file.
 
-    dtype: of all floating weights, None = as they are stored; release: gives back the memory of what was read.
-    Raises InputError where tensors are missing, left over or of another shape, with how many and the first five.
+    Args:
+        module: the network, with its parameters on the meta device.
+        tensors: by name.
+        where: the start of every message.
+        dtype: of all floating weights; None is as they are stored.
+        device: of the weights.
+        release: releases the memory of data that was read.
+
+    Raises:
+        InputError: tensors are missing, unexpected or of another shape.
     """
     found = matched(module, tensors, where)
     placed: dict[str, Tensor] = {}
@@ -42,8 +50,8 @@ def fill(
         stored = found[name]
         digest.update(f"{name}\0{stored.dtype}\0{list(stored.shape)}\0".encode())
         digest.update(raw(stored.reshape(-1)[:HEAD]))
-        wanted = dtype if dtype is not None and stored.is_floating_point() else stored.dtype
-        placed[name] = stored.to(device, wanted)
+        stored_as = dtype if dtype is not None and stored.is_floating_point() else stored.dtype
+        placed[name] = stored.to(device, stored_as)
         taken += stored.numel() * stored.element_size()
         if taken > PAGES:
             taken = 0
@@ -57,25 +65,25 @@ def fill(
 
 
 def matched(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Pick for each tensor that a network needs the one of that name, or of the name that older files give it."""
+    """Return the tensor of each parameter, also under its names in older files. Raises InputError as `fill` does."""
     needed = module.state_dict()
-    given = {_current(name, needed): value for name, value in tensors.items()}
+    renamed = {_current(name, needed): value for name, value in tensors.items()}
     tied: Mapping[str, str] = getattr(module, "all_tied_weights_keys", None) or {}
     for name, source in tied.items():
         for one, other in ((name, source), (source, name)):
-            if one in needed and one not in given and other in given:
-                given[one] = given[other]
-    missing = [name for name in needed if name not in given]
+            if one in needed and one not in renamed and other in renamed:
+                renamed[one] = renamed[other]
+    missing = [name for name in needed if name not in renamed]
     if missing:
-        raise InputError(f"{where}: lacks {_of(missing, len(needed))}")
-    extra = [name for name in given if name not in needed and not name.endswith(IGNORED)]
+        raise InputError(f"{where}: missing tensors: {_of(missing, len(needed))}")
+    extra = [name for name in renamed if name not in needed and not name.endswith(IGNORED)]
     if extra:
-        raise InputError(f"{where}: has beyond need {_of(extra, len(given))}")
-    wrong = [name for name, value in needed.items() if value.shape != given[name].shape]
+        raise InputError(f"{where}: unexpected tensors: {_of(extra, len(renamed))}")
+    wrong = [name for name, value in needed.items() if value.shape != renamed[name].shape]
     if wrong:
-        first = f"{wrong[0]} is {list(given[wrong[0]].shape)}, needed is {list(needed[wrong[0]].shape)}"
-        raise InputError(f"{where}: of another shape are {_of(wrong, len(needed))}: {first}")
-    return {name: given[name] for name in needed}
+        first = f"{wrong[0]} is {list(renamed[wrong[0]].shape)}, expected {list(needed[wrong[0]].shape)}"
+        raise InputError(f"{where}: tensors of another shape: {_of(wrong, len(needed))}; {first}")
+    return {name: renamed[name] for name in needed}
 
 
 def _current(name: str, needed: Mapping[str, Tensor]) -> str:
@@ -91,6 +99,5 @@ def _current(name: str, needed: Mapping[str, Tensor]) -> str:
 
 
 def _of(names: Iterable[str], total: int) -> str:
-    listed = sorted(names)
-    few = ", ".join(listed[:FEW]) + (", ..." if len(listed) > FEW else "")
-    return f"{len(listed)} of {total} tensors: {few}"
+    ordered = sorted(names)
+    return f"{len(ordered)} of {total}: {', '.join(ordered[:FEW])}{', ...' if len(ordered) > FEW else ''}"

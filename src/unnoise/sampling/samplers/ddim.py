@@ -1,4 +1,4 @@
-"""DDIM and its stochastic relatives: believe x0-hat for one step, and renew a part of the noise.
+"""DDIM and its stochastic variants: hold x0-hat constant over a step, and renew a part of the noise.
 
     x' = signal'·x0-hat + spread'·(sqrt(1 - k^2)·eps-hat + k·noise)      k = eta·sqrt(1 - (sigma'/sigma)^2)
 
@@ -15,12 +15,12 @@ from typing import ClassVar
 
 from unnoise.errors import InputError
 from unnoise.sampling.level import V, move, renew, renewal
-from unnoise.sampling.state import State, fitting, land
+from unnoise.sampling.state import State, finish_step, fitting
 
 
 @dataclass(frozen=True, slots=True)
 class DDIM:
-    """Step along x0-hat, with eta in [0, 1]: 0 keeps the noise, 1 renews as much of it as DDPM does."""
+    """Step along x0-hat, with eta in [0, 1]: 0 renews no noise, 1 renews as much as DDPM does."""
 
     eta: float = 0.0
     order: ClassVar[int] = 1
@@ -32,15 +32,15 @@ class DDIM:
 
     @property
     def stochastic(self) -> bool:
-        """Tell whether a step draws noise: eta > 0."""
+        """True if a step draws noise: eta > 0."""
         return self.eta > 0
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Take one step from the prediction of x0 at state.x; raises InputError when noise is missing or not wanted."""
+        """Take one step from the prediction of x0 at state.x; raises InputError when noise is missing or not used."""
         fresh, (here, there) = fitting(noise, self), state.step
         if fresh is None:
-            return land(state, move(state.x, prediction, here, there))
-        return land(state, renew(state.x, prediction, fresh, here, there, share=self.eta * renewal(here, there)))
+            return finish_step(state, move(state.x, prediction, here, there))
+        return finish_step(state, renew(state.x, prediction, fresh, here, there, share=self.eta * renewal(here, there)))
 
 
 def Ancestral() -> DDIM:

@@ -2,13 +2,13 @@
 
     x' = signal'/signal·x + signal'·sum_j w_j·eps-hat_j      w_j = integral of L_j(log sigma) over sigma .. sigma'
 
-with L_j the Lagrange polynomial of the last `order` values of log(sigma), j = 0 the present one. In eps-hat this is
-what DPM-Solver++ 3M does in x0-hat: the exponential step with rate -1 in place of 1.
+with L_j the Lagrange polynomial of the last `order` values of log(sigma), j = 0 the present one. DPM-Solver++ 3M does
+the same in x0-hat; in eps-hat the exponential step has the rate -1 in place of 1.
 
 Order 1 to 3 once as many values are known; a run starts cold, and its first step leaves an error of order 2 in the
 whole run. Log(sigma) is infinite at both ends: a step from sigma = inf is DDIM and leaves nothing to extrapolate from,
 and a step to sigma = 0 returns x0-hat. One query a step.
-Source: Zhang & Chen 2022 (DEIS, arXiv 2204.13902), eq. 15, with the polynomial in log(sigma), as diffusers takes it.
+Source: Zhang & Chen 2022 (DEIS, arXiv 2204.13902), eq. 15, with the polynomial in log(sigma), as in diffusers.
 """
 
 import math
@@ -18,7 +18,7 @@ from typing import ClassVar
 from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, eps_of, gap, move, signal
 from unnoise.sampling.multistep import exponential
-from unnoise.sampling.state import State, land, unused
+from unnoise.sampling.state import State, finish_step, unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class DEIS:
         unused(noise, self)
         here, there = state.step
         if math.isinf(here) or there in (0, math.inf):
-            return land(state, move(state.x, prediction, here, there))
+            return finish_step(state, move(state.x, prediction, here, there))
         noises = (eps_of(state.x, prediction, here), *state.memory)
         nodes = [gap(here, state.grid[state.i - k]) for k in range(len(noises))]
         turn = blend(exponential(nodes, gap(here, there), -1.0), noises)
         x = signal(there) / signal(here) * state.x + signal(there) * there * turn
-        return land(state, x, memory=noises[: self.order - 1])
+        return finish_step(state, x, memory=noises[: self.order - 1])

@@ -11,8 +11,8 @@ first step, the step after one from sigma = inf and a step to sigma = 0 are of l
 or 0 the steps in lambda at the ends do not shrink: there 2M and its SDE fall at orders measured from 1.5 to 2.2, and 3M
 at about 2.
 
-3M integrates the parabola itself, as proposition 4.1 asks. The published update and the code that follows it weigh the
-second difference by half of that: h^2·m''/2 as if it were h^2·m'', which leaves order 2.
+3M integrates the parabola itself, as in proposition 4.1. The published update and code based on it give the second
+difference half of that weight, h^2·m''/2 in place of h^2·m'', and reach only order 2.
 
 One query a step.
 Source: Lu et al. 2022b (DPM-Solver++, arXiv 2211.01095), proposition 4.1, algorithm 2, and its form for SDEs.
@@ -22,13 +22,13 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unnoise.sampling.exponential import follow
+from unnoise.sampling.exponential import exponential_step
 from unnoise.sampling.level import V, gap, move, renew, renewal
-from unnoise.sampling.state import State, land, needed, unused
+from unnoise.sampling.state import State, finish_step, needed, unused
 
 
 def extrapolated(state: State[V], prediction: V) -> V:
-    """Return x0-hat expected at the middle of the step, linear in lambda; the prediction itself where it must."""
+    """Return x0-hat extrapolated linearly in lambda to the middle of the step, or the prediction where it cannot be."""
     here, there = state.step
     if not (state.memory and 0 < there < math.inf):
         return prediction
@@ -37,7 +37,7 @@ def extrapolated(state: State[V], prediction: V) -> V:
 
 
 def remembered(state: State[V], prediction: V) -> list[tuple[float, V]]:
-    """Return the prediction and those in memory, newest first, each with the level that it answers."""
+    """Return the prediction and those in memory, newest first, each with its level."""
     return [(state.grid[state.i - k], x0) for k, x0 in enumerate((prediction, *state.memory))]
 
 
@@ -52,7 +52,7 @@ class DPMpp2M:
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the prediction before."""
         unused(noise, self)
-        return land(state, move(state.x, extrapolated(state, prediction), *state.step), memory=(prediction,))
+        return finish_step(state, move(state.x, extrapolated(state, prediction), *state.step), memory=(prediction,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class DPMppSDE:
         """Take one step from the prediction of x0 at state.x and fresh noise; memory holds the prediction before."""
         x0, fresh = extrapolated(state, prediction), needed(noise, self)
         x = renew(state.x, x0, fresh, *state.step, share=renewal(*state.step))
-        return land(state, x, memory=(prediction,))
+        return finish_step(state, x, memory=(prediction,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class DPMpp3M:
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x; memory holds the two predictions before."""
         unused(noise, self)
-        x = follow(state.x, remembered(state, prediction), state.step)
-        return land(state, x, memory=(prediction, *state.memory[:1]))
+        x = exponential_step(state.x, remembered(state, prediction), state.step)
+        return finish_step(state, x, memory=(prediction, *state.memory[:1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +96,5 @@ class DPMpp3MSDE:
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
         """Take one step from the prediction of x0 at state.x and fresh noise; memory holds the two before."""
         fresh = needed(noise, self)
-        x = follow(state.x, remembered(state, prediction), state.step, 1.0, fresh)
-        return land(state, x, memory=(prediction, *state.memory[:1]))
+        x = exponential_step(state.x, remembered(state, prediction), state.step, 1.0, fresh)
+        return finish_step(state, x, memory=(prediction, *state.memory[:1]))

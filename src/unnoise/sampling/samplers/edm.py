@@ -1,12 +1,12 @@
-"""EDM's Heun with churn: noise a little more before each step, then take it by the trapezoidal rule along sigma.
+"""EDM's Heun with churn: add a little noise before each step, then step by the trapezoidal rule along sigma.
 
     sigma^ = (1 + gamma)·sigma       x^ = signal^·(x/signal + sqrt(sigma^^2 - sigma^2)·inflate·noise)
     x~ = move(x^, x0-hat)            first query at x^, second at x~
     x' = drift(x^, (eps-hat + eps-hat~)/2)
     gamma = min(churn/steps, sqrt(2) - 1) where sigma lies `between` two levels, else 0
 
-What noise is added undoes errors of past steps; too much of it adds errors of its own. The first step is not churned:
-pure noise has nothing to renew. Levels here are EDM's divided by sigma_data, which is 0.5 there.
+The added noise corrects errors of past steps; too much of it adds errors of its own. The first step has no churn, since
+x is pure noise. Levels here are EDM's divided by sigma_data, which is 0.5 there.
 
 Order 2 without churn, two queries a step; a step to sigma = 0 is DDIM, one query. There is no step from sigma = inf.
 Source: Karras et al. 2022 (EDM), algorithm 2; defaults from table 5, ImageNet-64, S_min = 0.05 and S_max = 50 over 0.5.
@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from unnoise.errors import InputError
 from unnoise.sampling.level import V, descends, drift, eps_of, move, signal
-from unnoise.sampling.state import State, finite, fitting, land
+from unnoise.sampling.state import State, finish_step, finite, fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class EDMHeun:
         if not 0 <= self.between[0] < self.between[1]:
             raise InputError(f"between {self.between!r}: a lower and a higher level, 0 to inf")
         if not 0.9 <= self.inflate <= 1.1:
-            raise InputError(f"inflate {self.inflate!r}: from 0.9 to 1.1, 1 being the noise that the level asks for")
+            raise InputError(f"inflate {self.inflate!r}: from 0.9 to 1.1; 1 is exactly the noise of the level")
 
     @property
     def stochastic(self) -> bool:
-        """Tell whether a step draws noise: churn > 0."""
+        """True if a step draws noise: churn > 0."""
         return self.churn > 0
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Go on with the prediction of x0 at state.x; fresh noise goes in where a step ends; memory: x and eps-hat.
+        """Continue with the prediction of x0 at state.x; fresh noise is added at the end of a step; memory: x, eps-hat.
 
         Raises InputError for a step from or to sigma = inf, and with churn for one that rises.
         """
@@ -54,24 +54,24 @@ class EDMHeun:
         if fresh is not None:
             descends(here, there)
         if there == 0:
-            return land(state, move(state.x, prediction, state.level, there))
+            return finish_step(state, move(state.x, prediction, state.level, there))
         if state.stage == 0:
             memory = (state.x, eps_of(state.x, prediction, state.level))
             x = move(state.x, prediction, state.level, there)
             return State(state.grid, state.i, x, there, stage=1, memory=memory)
         x, eps = state.memory
         mean = 0.5 * eps + 0.5 * eps_of(state.x, prediction, there)
-        ended = land(state, drift(x, mean, self.churned(state, here), there))
+        ended = finish_step(state, drift(x, mean, self.churned(state, here), there))
         return ended if fresh is None or ended.done else self.raised(ended, fresh)
 
     def churned(self, state: State[V], level: float) -> float:
-        """Return the level to which a state at a level of its grid is raised; the first one is not."""
+        """Return the level after churn for a level of the grid; the first state has no churn."""
         if state.i == 0 or not self.between[0] <= level <= self.between[1]:
             return level
         return level * (1.0 + min(self.churn / (len(state.grid) - 1), math.sqrt(2) - 1))
 
     def raised(self, state: State[V], noise: V) -> State[V]:
-        """Return a state at a level of its grid, raised with fresh noise."""
+        """Return a state with fresh noise added up to the level after churn."""
         here, high = state.level, self.churned(state, state.level)
         added = math.sqrt(high * high - here * here) * self.inflate
         x = signal(high) / signal(here) * state.x + signal(high) * added * noise

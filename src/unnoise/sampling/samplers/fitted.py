@@ -2,9 +2,9 @@
 
     x' = glide(x, sum_k w_ik·flow_k)      flow = eps-hat - x0-hat, k = 0 the present one, i the step
 
-Adams' weights, as `ipndm` takes them, are right for any flow that is a polynomial, and add up to 1. A model's own flow
-on a few wide steps is none: weights that fit its curve, step by step, go much closer for the same calls, and need not
-add up to 1. They mean nothing on another grid, so the order is 0. One query a step.
+Adams' weights, as in `ipndm`, are exact for any flow that is a polynomial, and add up to 1. The flow of a model over a
+few wide steps is not a polynomial. Weights fitted to it step by step are much more accurate for the same calls, and
+need not add up to 1. They are valid on this grid only, so the order is 0. One query a step.
 Source: Shaul et al. 2024 (bespoke non-stationary solvers, arXiv 2403.01329), eq. 9, with x of the step alone.
 """
 
@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from unnoise.errors import InputError
 from unnoise.sampling.level import V, blend, flow_of, glide
-from unnoise.sampling.state import State, land, unused
+from unnoise.sampling.state import State, finish_step, unused
 
 LARGEST = 1000.0  # of a weight; fitted ones are mostly below 3
 
@@ -38,7 +38,7 @@ class Fitted:
         for i, row in enumerate(rows):
             if not 1 <= len(row) <= i + 1:
                 raise InputError(
-                    f"weights[{i}] has {len(row)} numbers: 1 to {i + 1}, for the flows that are known then"
+                    f"weights[{i}] has {len(row)} numbers: 1 to {i + 1}, one for each flow known at this step"
                 )
             if not all(isfinite(weight) and abs(weight) <= LARGEST for weight in row):
                 raise InputError(f"weights[{i}] is {list(row)}: numbers from -{LARGEST:g} to {LARGEST:g}")
@@ -56,4 +56,4 @@ class Fitted:
         flows = (flow_of(state.x, prediction, here), *state.memory)
         flow = blend(self.weights[state.i], flows[: len(self.weights[state.i])])
         kept = max(map(len, self.weights)) - 1
-        return land(state, glide(state.x, flow, here, there), memory=flows[:kept])
+        return finish_step(state, glide(state.x, flow, here, there), memory=flows[:kept])

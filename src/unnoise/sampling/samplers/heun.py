@@ -1,4 +1,4 @@
-"""Heun: try the step, ask again where it lands, and go with the average of both answers.
+"""Heun: take the step, predict again at its end, and repeat the step with the average of both predictions.
 
     x~ = move(x, x0-hat)                                first query at x, second at x~
     x' = glide(x, (flow + flow~)/2)                     flow = eps-hat - x0-hat at each
@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unnoise.sampling.level import V, flow_of, glide, move
-from unnoise.sampling.state import State, land, unused
+from unnoise.sampling.state import State, finish_step, unused
 
 
 @dataclass(frozen=True, slots=True)
 class Heun:
-    """Step by the trapezoidal rule: stage 0 asks at the start of the step, stage 1 at its end."""
+    """Step by the trapezoidal rule: stage 0 is the query at the start of the step, stage 1 at its end."""
 
     order: ClassVar[int] = 2
     queries: ClassVar[int] = 2
     stochastic: ClassVar[bool] = False
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Go on with the prediction of x0 at state.x; between the stages memory holds x and flow of the start."""
+        """Continue with the prediction of x0 at state.x; between the stages memory holds x and flow of the start."""
         unused(noise, self)
         here, there = state.step
         if state.stage == 1:
             x, flow = state.memory
-            return land(state, glide(x, 0.5 * flow + 0.5 * flow_of(state.x, prediction, there), here, there))
+            return finish_step(state, glide(x, 0.5 * flow + 0.5 * flow_of(state.x, prediction, there), here, there))
         tried = move(state.x, prediction, here, there)
         if there == 0:
-            return land(state, tried)
+            return finish_step(state, tried)
         memory = (state.x, flow_of(state.x, prediction, here))
         return State(state.grid, state.i, tried, level=there, stage=1, memory=memory)

@@ -3,8 +3,8 @@
     x' = glide(x, sum_j w_j·flow_j)      w_j = mean of L_j over the step      flow = eps-hat - x0-hat
 
 with L_j the Lagrange polynomial of the last `order` places, j = 0 the present one. On the straight line of `level` this
-is the classical method, exact where flow is a polynomial in place, and finite at sigma = inf; the published form takes
-eps-hat along sigma, where pure noise lies at infinity. The weights belong to the places that were visited, so the order
+is the classical method, exact where flow is a polynomial in place, and finite at sigma = inf; the published form uses
+eps-hat along sigma, where pure noise is at infinity. The weights are computed from the levels of the run, so the order
 holds on any grid; for equal steps they are the published ones, (55, -59, 37, -9)/24. With one value it is DDIM.
 
 Order 1 to 4 once as many values are known. A run starts cold, with orders 1, 2, 3, 4 as published, and its first step
@@ -18,7 +18,7 @@ from typing import ClassVar
 from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, flow_of, glide, move, place
 from unnoise.sampling.multistep import adams
-from unnoise.sampling.state import State, land, unused
+from unnoise.sampling.state import State, finish_step, unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class IPNDM:
         unused(noise, self)
         here, there = state.step
         if there == 0:
-            return land(state, move(state.x, prediction, here, there))
+            return finish_step(state, move(state.x, prediction, here, there))
         flows = (flow_of(state.x, prediction, here), *state.memory)
         visited = [place(state.grid[state.i - k]) for k in range(len(flows))]
         flow = blend(adams(visited, place(there)), flows)
-        return land(state, glide(state.x, flow, here, there), memory=flows[: self.order - 1])
+        return finish_step(state, glide(state.x, flow, here, there), memory=flows[: self.order - 1])

@@ -16,7 +16,7 @@ from typing import ClassVar
 from unnoise.errors import check_whole
 from unnoise.sampling.level import V, blend, drift, eps_of, move
 from unnoise.sampling.multistep import adams
-from unnoise.sampling.state import State, finite, land, unused
+from unnoise.sampling.state import State, finish_step, finite, unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class LMS:
         here, there = state.step
         finite(max(here, there), self)
         if there == 0:
-            return land(state, move(state.x, prediction, here, there))
+            return finish_step(state, move(state.x, prediction, here, there))
         noises = (eps_of(state.x, prediction, here), *state.memory)
         eps = blend(adams(state.grid[state.i - len(noises) + 1 : state.i + 1][::-1], there), noises)
-        return land(state, drift(state.x, eps, here, there), memory=noises[: self.order - 1])
+        return finish_step(state, drift(state.x, eps, here, there), memory=noises[: self.order - 1])

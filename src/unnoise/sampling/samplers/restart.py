@@ -1,12 +1,12 @@
-"""Grids that rise: go back up by adding fresh noise, which asks nothing, and come down again.
+"""Grids that rise: add fresh noise up to a higher level, which needs no query, and descend again.
 
     up      x' = signal'/signal·x + sqrt(spread'^2 - (signal'/signal·spread)^2)·noise      the forward process
 
-Restart rises a few times over a stretch of levels in a run of an ODE sampler: the noise undoes errors made above, while
-every descent is as exact as an ODE is. RePaint rises often and by little in a run of DDPM, so that what is painted
-comes to agree with what is kept. `land` drops what a sampler remembers wherever the grid turns.
+Restart rises a few times over an interval of levels in a run of an ODE sampler: the noise corrects earlier errors, and
+every descent is as accurate as the ODE sampler. RePaint rises often and by little in a run of DDPM, so that the painted
+part becomes consistent with the kept part. `finish_step` drops the memory of a sampler wherever the grid turns.
 
-Order and queries are those of the sampler that descends; a rise asks nothing.
+Order and queries are those of the sampler that descends; a rise has no query.
 Source: Xu et al. 2023 (Restart sampling, arXiv 2306.14878), algorithm 1; Lugmayr et al. 2022 (RePaint, arXiv
 2201.09865), algorithm 1 and figure 9.
 """
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from unnoise.errors import InputError, check_whole
 from unnoise.sampling.level import V, renew, renewal, signal, spread
 from unnoise.sampling.samplers.heun import Heun
-from unnoise.sampling.state import Sampler, State, land, needed
+from unnoise.sampling.state import Sampler, State, finish_step, needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,16 @@ class Restart:
 
     @property
     def order(self) -> int:
-        """Give the order of the descent."""
+        """The order of the descent."""
         return self.descent.order
 
     @property
     def queries(self) -> int:
-        """Give the queries of a step of the descent."""
+        """The queries of a step of the descent."""
         return self.descent.queries
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Go on as the descent does, and where it lands below a rise, rise with fresh noise."""
+        """Continue as the descent does; where it ends below a rise, rise with fresh noise."""
         rising(state)
         fresh, after = needed(noise, self), self.descent.advance(state, prediction)
         if after.stage or after.done or after.step[0] > after.step[1]:
@@ -54,32 +54,32 @@ class Restart:
         here, there = after.step
         kept = signal(there) / signal(here)
         added = math.sqrt(spread(there) ** 2 - (kept * spread(here)) ** 2)
-        return land(after, kept * after.x + added * fresh)
+        return finish_step(after, kept * after.x + added * fresh)
 
 
 @dataclass(frozen=True, slots=True)
 class RePaint:
-    """Descend by ancestral steps of DDPM, and rise by noise wherever the grid does; use it with `diffusion/keep.py`."""
+    """Descend by ancestral steps of DDPM, and rise by noise wherever the grid does; for `diffusion/inpainting.py`."""
 
     order: ClassVar[int] = 1
     queries: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Take a step down, and the rise behind it if there is one: both renew noise, so together they need one draw.
+        """Take a step down, and the rise after it if there is one: both renew noise, so together they need one draw.
 
-        Of the noise that was there, a step from sigma to sigma' keeps the share sigma'/sigma, a rise to sigma'' again
-        sigma'/sigma''.
+        A step from sigma to sigma' leaves the share sigma'/sigma of the old noise, a rise to sigma'' the share
+        sigma'/sigma'' of the rest.
         """
         rising(state)
         fresh, (here, low) = needed(noise, self), state.step
-        after = land(state, renew(state.x, prediction, fresh, here, low, renewal(here, low)))
+        after = finish_step(state, renew(state.x, prediction, fresh, here, low, renewal(here, low)))
         if after.done or after.step[0] > after.step[1]:
             return after
         high = after.step[1]
         left = low / here * low / high
         x = renew(state.x, prediction, fresh, here, high, math.sqrt(1.0 - left * left))
-        return land(after, x)
+        return finish_step(after, x)
 
 
 def rising(state: State[Any]) -> None:
@@ -92,14 +92,14 @@ def rising(state: State[Any]) -> None:
 
 
 def restarts(grid: Sequence[float], low: float, high: float, times: int = 1) -> tuple[float, ...]:
-    """Return a grid that passes `times` more over its levels between low and high, rising from low to high in one step.
+    """Return a grid that repeats its levels between low and high `times` more, rising from low to high in one step.
 
-    The levels of the grid next to low and high are taken. Raises InputError where they are one, or at its end.
+    The levels of the grid nearest to low and high are used. Raises InputError where they are the same level.
     """
     check_whole("times", times, 1, 1000)
     inner = range(len(grid) - 1)
     if not 0 < low < high < math.inf:
-        raise InputError(f"low {low!r}, high {high!r}: 0 < low < high < inf, levels between which to pass again")
+        raise InputError(f"low {low!r}, high {high!r}: 0 < low < high < inf, the levels of the interval to repeat")
     top = min(inner, key=lambda i: abs(math.log(grid[i]) - math.log(high)))
     bottom = min(inner, key=lambda i: abs(math.log(grid[i]) - math.log(low)))
     if top >= bottom:
@@ -108,7 +108,7 @@ def restarts(grid: Sequence[float], low: float, high: float, times: int = 1) -> 
 
 
 def repaints(grid: Sequence[float], jump: int = 10, times: int = 10) -> tuple[float, ...]:
-    """Return a grid on which, after every `jump` steps, these are taken `times - 1` times more.
+    """Return a grid that repeats every `jump` steps `times - 1` times.
 
     Source: Lugmayr et al. 2022 (RePaint), figure 9, with jump length and number of resamplings 10.
     """

@@ -1,15 +1,15 @@
-"""SA-Solver: predict and correct by stochastic Adams steps, with as much fresh noise as is wanted.
+"""SA-Solver: predict and correct by stochastic Adams steps, with an adjustable amount of fresh noise.
 
     x~  the exponential step with noise along the polynomial through `predictor` x0-hat, now and before
     x'  the same step with the same noise, once the x0-hat at its end is known, along one through `corrector` of them
 
 Both are the step of `sampling/exponential.py` with tau: 0 is the probability flow, 1 renews the noise as DDPM does,
-more renews more. Noise undoes errors of past steps and needs steps to do so: it pays above about twenty calls.
+more renews more. Noise corrects errors of past steps, but only over many steps: it helps above about twenty calls.
 
 Order min(corrector, predictor + 1), or that of the predictor where corrector is 0, once warm; with noise weak order 2
 at most. One more value in the corrector than in the predictor is best: with as many, errors of both nearly cancel at
-the end of a run, and what is left falls unevenly. One query a step.
-Lambda is infinite at both ends: a step from sigma = inf follows its one answer, uncorrected, and one to 0 returns it.
+the end of a run, and the rest falls unevenly with the steps. One query a step.
+Lambda is infinite at both ends: a step from sigma = inf uses one prediction, uncorrected, and one to 0 returns it.
 Source: Xue et al. 2023 (SA-Solver, arXiv 2309.05019), algorithm 1, eq. 14 and 17, in its form for x0 with constant tau.
 """
 
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unnoise.errors import InputError, check_whole
-from unnoise.sampling.exponential import follow
+from unnoise.sampling.exponential import exponential_step
 from unnoise.sampling.level import V
-from unnoise.sampling.state import State, fitting, land
+from unnoise.sampling.state import State, finish_step, fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class SASolver:
 
     @property
     def order(self) -> int:
-        """Give the order once warm, the weak one with noise."""
+        """The order once warm; with noise, the weak order."""
         order = min(self.corrector, self.predictor + 1) if self.corrector else self.predictor
         return min(order, 2) if self.stochastic else order
 
     @property
     def stochastic(self) -> bool:
-        """Tell whether a step draws noise: tau > 0."""
+        """True if a step draws noise: tau > 0."""
         return self.tau > 0
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
@@ -54,10 +54,10 @@ class SASolver:
         drawn = fitting(noise, self)
         fresh = () if drawn is None else (drawn,)
         before, past = state.memory[: 1 + len(fresh)], state.memory[1 + len(fresh) :]
-        answers = [(state.grid[state.i - k], x0) for k, x0 in enumerate((prediction, *past))]
+        predictions = [(state.grid[state.i - k], x0) for k, x0 in enumerate((prediction, *past))]
         x, since = state.x, (state.grid[state.i - 1], state.level)
         if before and self.corrector and since[0] < math.inf:
-            x = follow(before[0], answers[: self.corrector], since, self.tau, *before[1:])
-        ahead = follow(x, answers[: self.predictor], state.step, self.tau, *fresh)
-        kept = [x0 for _, x0 in answers[: max(self.predictor, self.corrector) - 1]]
-        return land(state, ahead, memory=(x, *fresh, *kept))
+            x = exponential_step(before[0], predictions[: self.corrector], since, self.tau, *before[1:])
+        ahead = exponential_step(x, predictions[: self.predictor], state.step, self.tau, *fresh)
+        kept = [x0 for _, x0 in predictions[: max(self.predictor, self.corrector) - 1]]
+        return finish_step(state, ahead, memory=(x, *fresh, *kept))

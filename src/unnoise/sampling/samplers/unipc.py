@@ -1,14 +1,14 @@
-"""UniPC: predict as DPM-Solver++ does, and correct each step by the answer that is asked at its end anyway.
+"""UniPC: predict as DPM-Solver++ does, and correct each step with the prediction at its end, at no extra query.
 
     x~  from x0-hat now and before; the query is made there
-    x'  the same step again, along the polynomial that goes through the answer at its end too; no query is made there
+    x'  the same step again, along the polynomial that also goes through the prediction at its end; no query
 
 With p values known the predictor has order p: `move`, then 2M, then the exponential step along the parabola. The
 corrector goes through one value more, by the exponential step; with one known it is move(x, (x0-hat + x0-hat~)/2).
 These are the published forms with B(h) = e^h - 1 (bh2), written without their systems of equations.
 
 Order p + 1 with a predictor of order p, once warm: each step but the last is corrected, and the last one's error counts
-once. A cold start leaves the whole run at order 3. One query a step: the corrector asks nothing.
+once. A cold start leaves the whole run at order 3. One query a step: the corrector needs none.
 Lambda is infinite at both ends: a step from sigma = inf is DDIM, uncorrected, and one to 0 returns x0-hat.
 Source: Zhao et al. 2023 (UniPC, arXiv 2302.04867), algorithms 1 and 2, eq. 3 and 8, appendix D.
 """
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unnoise.errors import check_whole
-from unnoise.sampling.exponential import follow
+from unnoise.sampling.exponential import exponential_step
 from unnoise.sampling.level import V, move
 from unnoise.sampling.samplers.dpmpp import extrapolated, remembered
-from unnoise.sampling.state import State, land, unused
+from unnoise.sampling.state import State, finish_step, unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class UniPC:
 
     @property
     def order(self) -> int:
-        """Give the order of the corrected run."""
+        """The order of the corrected run."""
         return self.predictor + 1
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
@@ -45,7 +45,7 @@ class UniPC:
         unused(noise, self)
         x, past = corrected(state, prediction), state.memory[1 : self.predictor]
         now = State(state.grid, state.i, x, state.level, memory=past)
-        return land(state, predicted(now, prediction), memory=(x, prediction, *past))
+        return finish_step(state, predicted(now, prediction), memory=(x, prediction, *past))
 
 
 def corrected(state: State[V], prediction: V) -> V:
@@ -56,12 +56,12 @@ def corrected(state: State[V], prediction: V) -> V:
     step = state.grid[state.i - 1], state.level
     if len(past) == 1:
         return move(x, 0.5 * past[0] + 0.5 * prediction, *step)
-    answers = [(state.grid[state.i - k], x0) for k, x0 in enumerate((prediction, *past))]
-    return follow(x, answers, step)
+    predictions = [(state.grid[state.i - k], x0) for k, x0 in enumerate((prediction, *past))]
+    return exponential_step(x, predictions, step)
 
 
 def predicted(state: State[V], prediction: V) -> V:
     """Return x at the end of the open step, from the prediction and those in memory."""
     if len(state.memory) < 2:
         return move(state.x, extrapolated(state, prediction), *state.step)
-    return follow(state.x, remembered(state, prediction), state.step)
+    return exponential_step(state.x, remembered(state, prediction), state.step)

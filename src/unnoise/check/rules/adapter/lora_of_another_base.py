@@ -19,7 +19,7 @@ from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Run, Subject, Weights
 from unnoise.errors import InputError
-from unnoise.families.own import base_said
+from unnoise.families.own import base_card
 
 RULE = Rule(id="UN613", name="lora-of-another-base", severity=NOTE)
 
@@ -49,7 +49,7 @@ def _ours(subject: Subject) -> Iterator[Finding]:
     beside = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
     for use, used in (*drawn, *beside):
         held = use.adapter.weights
-        base = base_said(held.header.metadata) if held and held.lora else {}
+        base = base_card(held.header.metadata) if held and held.lora else {}
         trained = base.get("fingerprint", "")
         if trained and used and trained != used:
             yield Finding(

@@ -19,7 +19,7 @@ from unnoise.check.rules.training._shared import is_at, is_on, number, option, t
 from unnoise.check.subject import Place, Said, Subject, Training
 
 RULE = Rule(id="UN502", name="no-caption-dropout", severity=WARN)
-KEYS = {"unnoise": "denoiser.dropout", "kohya": "caption_dropout_rate", "diffusers": "proportion_empty_prompts"}
+KEYS = {"unnoise": "denoiser.caption_dropout", "kohya": "caption_dropout_rate", "diffusers": "proportion_empty_prompts"}
 RATE = 0.1
 
 
@@ -59,7 +59,7 @@ def _drops_none(training: Training, said: Said[Any] | None) -> bool:
 def _is_guided(training: Training) -> bool:
     """Say whether the model is sampled with guidance: by its advice, or by what is known of its family."""
     if training.tool == "unnoise":
-        asked = number(training.get("advice.guidance"))
+        asked = number(training.get("advice.guidance_scale"))
         return asked is not None and asked > 1
     facts = training.base.facts if training.base else None
     return facts is not None and not facts.distilled and facts.guidance is not None and facts.guidance[1] > 1
@@ -82,11 +82,11 @@ def bad() -> Subject:
     return toml(
         """
         name = "faces"
-        advice = { guidance = 3.0 }
+        advice = { guidance_scale = 3.0 }
         data = { source = "faces", size = 64 }
 
         [denoiser]
-        dropout = 0.0
+        caption_dropout = 0.0
         process = { class = "Flow" }
         """
     )
@@ -96,11 +96,11 @@ def good() -> Subject:
     return toml(
         """
         name = "faces"
-        advice = { guidance = 3.0 }
+        advice = { guidance_scale = 3.0 }
         data = { source = "faces", size = 64 }
 
         [denoiser]
-        dropout = 0.1
+        caption_dropout = 0.1
         process = { class = "Flow" }
         """
     )

@@ -1,7 +1,7 @@
-"""Read a single file of a foreign model: recognised by its tensors, renamed by diffusers' own converters.
+"""Read a single file of a foreign model: recognised by its tensors, renamed by diffusers' converters.
 
-Converters only rename and cut, so tensors stay mapped to the file. Configs are from tables in the code, or read off the
-shapes; nothing is fetched.
+Converters only rename and split, so tensors stay mapped to the file. Configs come from shapes and from tables in the
+code; nothing is downloaded.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ from unnoise.families.lora import base_of, read_lora
 from unnoise.families.names import by_name
 from unnoise.families.tensors import recognise, refined
 from unnoise.formats.mmap import Mapped, map_tensors
-from unnoise.integrations.diffusers.single.split import Split, Tensors, agreed
+from unnoise.integrations.diffusers.single.split import PREFIX, Split, Tensors, merged_config
 from unnoise.integrations.diffusers.single.tokenizers import find_tokenizers
-from unnoise.integrations.diffusers.source import CheckpointSource, Piece, read_folder
+from unnoise.integrations.diffusers.source import CheckpointSource, NetworkSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, SPLITTERS
 
-# What a whole model is told by where its widths are not published ones: tensors that only its layout has.
+# Prefixes that only one layout has, which identify models of unpublished widths.
 LAYOUTS: tuple[tuple[str, str, str], ...] = (
     ("sdxl", "base", "conditioner.embedders.1.model."),
     ("sdxl", "refiner", "conditioner.embedders.0.model."),
@@ -36,14 +36,18 @@ LAYOUTS: tuple[tuple[str, str, str], ...] = (
     ("pixart", "", "t_block.1."),
     ("ltx", "", "patchify_proj."),
 )
-PREFIX = "model.diffusion_model."
 
 
-def read_file(path: Path, parts: Path | None = None, shapes: bool = False) -> CheckpointSource:
-    """Read what a single file offers, and from `parts`, a diffusers folder, what it lacks.
+def read_file(path: Path, components: Path | None = None, shapes: bool = False) -> CheckpointSource:
+    """Read the source of a single file.
 
-    shapes: of its tensors, only the shapes, for what needs no weights. Raises InputError where the file is not recognised,
-    is no whole model, or its family has no converter.
+    Args:
+        path: the file.
+        components: a diffusers folder with the components that the file lacks.
+        shapes: only the shapes of tensors, if no weights are needed.
+
+    Raises:
+        InputError: the file is not recognised, or its family has no converter.
     """
     mapped = map_tensors([path])
     identity = _identity(path, mapped)
@@ -52,41 +56,42 @@ def read_file(path: Path, parts: Path | None = None, shapes: bool = False) -> Ch
     if shapes:
         tensors = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
     found = split(tensors, identity, str(path))
-    rest = None if parts is None else read_folder(parts)
+    rest = None if components is None else read_folder(components)
     if rest is not None and rest.identity.family != identity.family:
-        raise InputError(f"parts {parts}: of {rest.identity}, and {path} is of {identity} ({identity.known_by})")
-    others = {} if rest is None else rest.pieces
-    pieces = {}
+        raise InputError(f"components {components}: of {rest.identity}; {path} is {identity} ({identity.known_by})")
+    others = {} if rest is None else rest.networks
+    networks = {}
     for name, cut in found.items():
-        alike = name in others and others[name].class_ == cut.class_
-        config = agreed(cut, others[name].config) if alike else cut.config
-        pieces[name] = Piece(cut.class_, config, _given(cut.tensors, mapped))
-    every = {**others, **pieces}
+        same = name in others and others[name].class_ == cut.class_
+        config = merged_config(cut, others[name].config) if same else cut.config
+        networks[name] = NetworkSource(cut.class_, config, _loader(cut.tensors, mapped))
+    networks = {**others, **networks}
     return CheckpointSource(
         where=str(path),
         name=path.stem,
         identity=identity,
-        pieces=every,
+        networks=networks,
         tokenizers=find_tokenizers(path, identity) if rest is None else rest.tokenizers,
-        configs={name: piece.config for name, piece in every.items()},
+        configs={name: net.config for name, net in networks.items()},
     )
 
 
-def _given(tensors: Mapping[str, Tensor], mapped: Mapped) -> Callable[[], tuple[Mapping[str, Tensor], Any]]:
+def _loader(tensors: Mapping[str, Tensor], mapped: Mapped) -> Callable[[], tuple[Mapping[str, Tensor], Any]]:
     return lambda: (tensors, mapped.release)
 
 
 def _identity(path: Path, mapped: Mapped) -> Identity:
-    shown = recognise(mapped.entries, mapped.metadata)
-    if shown.family == UNKNOWN:
-        shown = _by_layout(mapped)
-    if shown.family == UNKNOWN:
-        raise InputError(f"{path}: not recognised among {len(mapped.entries)} tensors; {_looks(mapped)}")
-    if shown.family not in ADAPTERS or shown.family not in SPLITTERS:
+    found = recognise(mapped.entries, mapped.metadata)
+    if found.family == UNKNOWN:
+        found = _by_layout(mapped)
+    if found.family == UNKNOWN:
+        raise InputError(f"{path}: not recognised by its {len(mapped.entries)} tensors; {_description(mapped)}")
+    if found.family not in ADAPTERS or found.family not in SPLITTERS:
         raise InputError(
-            f"{path}: {shown} by {shown.known_by}, which cannot be run from one file: {', '.join(SPLITTERS)}"
+            f"{path}: {found} (by {found.known_by}) is not supported as a single file; supported are "
+            f"{', '.join(SPLITTERS)}"
         )
-    return refined(shown, by_name(path.name))
+    return refined(found, by_name(path.name))
 
 
 def _by_layout(mapped: Mapped) -> Identity:
@@ -98,10 +103,10 @@ def _by_layout(mapped: Mapped) -> Identity:
     return Identity()
 
 
-def _looks(mapped: Mapped) -> str:
-    """Say what an unknown file looks like."""
+def _description(mapped: Mapped) -> str:
+    """Describe an unknown file."""
     lora = read_lora(mapped.entries, mapped.metadata)
     if lora is not None and lora.modules:
         base = base_of(lora, mapped.metadata)
-        return f"it is a LoRA of {len(lora.modules)} layers{f' for {base}' if base.known else ''}, no model"
-    return f"the first are {', '.join(sorted(mapped.entries)[:3])}"
+        return f"it is a LoRA of {len(lora.modules)} layers{f' for {base}' if base.known else ''}, not a model"
+    return f"the first tensors are {', '.join(sorted(mapped.entries)[:3])}"

@@ -1,4 +1,4 @@
-"""U-Nets and autoencoders in the layout of latent-diffusion: configs read off the shapes, names changed by diffusers.
+"""U-Nets and autoencoders in the layout of latent-diffusion: configs by shapes, names by diffusers' converters.
 
 Source: CompVis/latent-diffusion, modules/diffusionmodules/openaimodel.py and model.py; diffusers, single_file_utils.py.
 """
@@ -11,25 +11,25 @@ from typing import Any
 from unnoise.errors import InputError
 from unnoise.families.facts import facts
 from unnoise.families.identity import Identity
-from unnoise.integrations.diffusers.single.split import Cut, Tensors, below, count
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network
 
-UNET, VAES = "model.diffusion_model.", ("first_stage_model.", "vae.")
+VAES = ("first_stage_model.", "vae.")
 HEADS, HEAD = 8, 64  # heads of a layer in Stable Diffusion 1, channels of a head in the others
-CELL = 8  # pixels of a latent, in which configs give their size
-GROUPS = 32  # of the norms, which no shape shows, where the widths allow it
+CELL = 8  # pixels of a latent cell, the unit of sizes in configs
+GROUPS = 32  # of the norms, which no shape shows, if the widths allow it
 
 
 def unet(tensors: Tensors, identity: Identity, where: str, pooled: int = 0) -> Cut:
-    """Take the U-Net. pooled: width of the pooled text that it is told, 0 for none. Raises InputError without one."""
-    own = below(tensors, UNET)
+    """Return the U-Net. pooled: width of the pooled text, 0 for none. Raises InputError if the file has no U-Net."""
+    own = below(tensors, PREFIX)
     if "input_blocks.0.0.weight" in own:
         from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
         config = _unet_config(own, identity, where, pooled)
         return Cut("UNet2DConditionModel", config, convert_ldm_unet_checkpoint(dict(tensors), config))
-    if "conv_in.weight" in tensors:  # diffusers' own names; a folder of parts brings the config
+    if "conv_in.weight" in tensors:  # diffusers' own names; the config is in the folder of components
         return Cut("UNet2DConditionModel", {}, tensors)
-    raise InputError(f"{where}: recognised as {identity} by {identity.known_by}, but it has no U-Net")
+    raise missing_network(where, identity, "U-Net")
 
 
 def _unet_config(own: Tensors, identity: Identity, where: str, pooled: int) -> dict[str, Any]:
@@ -54,16 +54,16 @@ def _unet_config(own: Tensors, identity: Identity, where: str, pooled: int) -> d
     }
     if "label_emb.0.0.weight" not in own:
         return config
-    told = own["label_emb.0.0.weight"].shape[1]
+    added = own["label_emb.0.0.weight"].shape[1]
     ids = 5 if identity.variant == "refiner" else 6
-    if not pooled or (told - pooled) % ids:
-        raise InputError(f"{where}: its U-Net is told {told} numbers beside the text, which no known model is")
-    config |= {"addition_embed_type": "text_time", "addition_time_embed_dim": (told - pooled) // ids}
-    return config | {"projection_class_embeddings_input_dim": told}
+    if not pooled or (added - pooled) % ids:
+        raise InputError(f"{where}: its U-Net has an added input of {added} numbers, unlike any supported model")
+    config |= {"addition_embed_type": "text_time", "addition_time_embed_dim": (added - pooled) // ids}
+    return config | {"projection_class_embeddings_input_dim": added}
 
 
 def _levels(own: Tensors) -> tuple[list[int], list[int], int]:
-    """Walk the way down: the width and the depth of attention of each level, and the layers of one."""
+    """Return the width and the depth of attention of each level of the encoder, and the layers of one level."""
     widths: list[int] = []
     depths: list[int] = []
     layers = 0
@@ -84,7 +84,7 @@ def _levels(own: Tensors) -> tuple[list[int], list[int], int]:
 
 
 def autoencoder(tensors: Tensors, identity: Identity) -> dict[str, Cut]:
-    """Take the autoencoder as "vae"; nothing where the file has none."""
+    """Return the autoencoder as "vae"; empty if the file has none."""
     prefix = next((start for start in VAES if any(name.startswith(start) for name in tensors)), None)
     if prefix is None:
         return {}
@@ -96,7 +96,7 @@ def autoencoder(tensors: Tensors, identity: Identity) -> dict[str, Cut]:
 
 
 def vae_config(own: Tensors, identity: Identity) -> dict[str, Any]:
-    """Read the config of an autoencoder off its shapes, its scale and shift off what is known of the family."""
+    """Return the config of an autoencoder by its shapes, with scale and shift of the family."""
     known = facts(identity)
     levels = sorted({int(found[1]) for name in own if (found := re.match(r"encoder\.down\.(\d+)\.", name))})
     widths = [own[f"encoder.down.{level}.block.0.conv1.weight"].shape[0] for level in levels]

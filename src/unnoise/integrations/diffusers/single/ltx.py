@@ -1,25 +1,23 @@
-"""LTX-Video from a single file: the transformer and the autoencoder; its text network is in a folder."""
+"""The transformer of LTX-Video from a single file; its text network and autoencoder are in a folder."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from unnoise.errors import InputError
 from unnoise.families.identity import Identity
-from unnoise.integrations.diffusers.single.split import Cut, Tensors, below, count
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network
 
-PREFIX = "model.diffusion_model."
 HEAD = 64  # channels of an attention head. Source: Lightricks/LTX-Video, transformer/config.json
 
 
 def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]:
-    """Take the transformer. Raises InputError where the file has none."""
+    """Return the transformer. Raises InputError if the file has none."""
     from diffusers.loaders.single_file_utils import convert_ltx_transformer_checkpoint_to_diffusers
 
     own = below(tensors, PREFIX) or {name: value for name, value in tensors.items() if not name.startswith("vae.")}
     if "patchify_proj.weight" in own:
         own = convert_ltx_transformer_checkpoint_to_diffusers(own)
     if "proj_in.weight" not in own:
-        raise InputError(f"{where}: recognised as {identity} by {identity.known_by}, but it has no transformer")
+        raise missing_network(where, identity, "transformer")
     return {"transformer": Cut("LTXVideoTransformer3DModel", _config(own), own)}
 
 

@@ -1,48 +1,41 @@
-"""Change the names of makers into those of diffusers by a table, where diffusers has no converter for every width."""
+"""Rename tensors from the original layouts to that of diffusers by the tables of adapters, at any width."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from unnoise.adapters.lora.layouts import Table
 from unnoise.integrations.diffusers.single.split import Tensors
 
-# A part of a name -> what stands there in diffusers' names; several: the tensor is cut along its first axis.
-Table = Mapping[str, str | Sequence[str]]
+BLOCK = re.compile(r"(\w+)\.(\d+)\.(.+)")
 
 
-def renamed(tensors: Tensors, blocks: Mapping[str, str], inner: Table, outer: Mapping[str, str]) -> dict[str, Tensor]:
-    """Rename tensors, as views of what they were; a name of no table stays.
+def renamed(tensors: Tensors, table: Table) -> dict[str, Tensor]:
+    """Rename tensors, as views of the originals. A name that is not in the table stays.
 
-    blocks: what numbered blocks are called; inner: names within a block, without ".weight" and ".bias", where the last
-    of several names takes what the equal others leave; outer: names outside of blocks.
+    table: original names with {} for the number of a block, whole or without the last part (".weight"). A tensor with
+    several new names is split along its first axis.
     """
     found: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        number, _, rest = rest.partition(".")
-        if kind not in blocks or not number.isdigit():
-            found[_outer(name, outer)] = value
-            continue
-        start = f"{blocks[kind]}.{number}."
-        stem, dot, end = rest.rpartition(".")
-        new = inner.get(rest, inner.get(f"{kind}:{stem}", inner.get(stem)))
-        if isinstance(new, str):
-            found[start + (new if rest in inner else f"{new}{dot}{end}")] = value
-        elif new is None:
-            found[start + rest] = value
-        else:
-            found |= {f"{start}{one}{dot}{end}": part for one, part in zip(new, _cut(value, new), strict=True)}
+        stem, dot, end = name.rpartition(".")
+        new = _lookup(name, table) or [f"{one}{dot}{end}" for one in _lookup(stem, table)] or [name]
+        found |= dict(zip(new, _split(value, new), strict=True))
     return found
 
 
-def _outer(name: str, outer: Mapping[str, str]) -> str:
-    stem, dot, end = name.rpartition(".")
-    return f"{outer[stem]}{dot}{end}" if stem in outer else outer.get(name, name)
+def _lookup(name: str, table: Table) -> list[str]:
+    if name in table:
+        return list(table[name])
+    match = BLOCK.fullmatch(name)
+    targets = table.get(f"{match[1]}.{{}}.{match[3]}", ()) if match else ()
+    return [target.format(match[2]) for target in targets] if match else []
 
 
-def _cut(value: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
-    """Cut rows evenly; with a fourth name beside query, key and value, it has 4 of 7 parts, as FLUX's feed-forward."""
+def _split(value: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
+    """Split rows evenly; a fourth part beside query, key and value has 4 of 7 shares, as the feed-forward of FLUX."""
     if len(names) < 4:
         return value.chunk(len(names))
     width = value.shape[0] // 7

@@ -1,4 +1,4 @@
-"""The transformer of PixArt from a single file, in the layout of its makers or of diffusers.
+"""The transformer of PixArt from a single file, in the original layout or that of diffusers.
 
 Source of the names: PixArt-alpha/PixArt-sigma, diffusion/model/nets/PixArtMS.py; diffusers, pixart_transformer_2d.py.
 """
@@ -6,49 +6,35 @@ Source of the names: PixArt-alpha/PixArt-sigma, diffusion/model/nets/PixArtMS.py
 from collections.abc import Mapping
 from typing import Any
 
-from unnoise.errors import InputError
+from unnoise.adapters.lora.layouts import PIXART, Table
 from unnoise.families.identity import Identity
 from unnoise.integrations.diffusers.single.names import renamed
-from unnoise.integrations.diffusers.single.split import Cut, Tensors, below, count
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network
 
 HEADS = 16
 FEW_CELLS, CELLS = 64, 128  # side in latents of models for 512 and for 1024 pixels
 EMBEDDER = "adaln_single.emb."
 SIZED = f"{EMBEDDER}resolution_embedder.linear_1.weight"
-INNER: Mapping[str, str | tuple[str, ...]] = {
-    "attn.qkv": ("attn1.to_q", "attn1.to_k", "attn1.to_v"),
-    "attn.proj": "attn1.to_out.0",
-    "cross_attn.q_linear": "attn2.to_q",
-    "cross_attn.kv_linear": ("attn2.to_k", "attn2.to_v"),
-    "cross_attn.proj": "attn2.to_out.0",
-    "mlp.fc1": "ff.net.0.proj",
-    "mlp.fc2": "ff.net.2",
+TABLE: Table = {
+    **PIXART,
+    "blocks.{}.scale_shift_table": ("transformer_blocks.{}.scale_shift_table",),
+    "csize_embedder.mlp.0": (f"{EMBEDDER}resolution_embedder.linear_1",),
+    "csize_embedder.mlp.2": (f"{EMBEDDER}resolution_embedder.linear_2",),
+    "ar_embedder.mlp.0": (f"{EMBEDDER}aspect_ratio_embedder.linear_1",),
+    "ar_embedder.mlp.2": (f"{EMBEDDER}aspect_ratio_embedder.linear_2",),
+    "final_layer.scale_shift_table": ("scale_shift_table",),
 }
-OUTER = {
-    "x_embedder.proj": "pos_embed.proj",
-    "y_embedder.y_proj.fc1": "caption_projection.linear_1",
-    "y_embedder.y_proj.fc2": "caption_projection.linear_2",
-    "t_embedder.mlp.0": f"{EMBEDDER}timestep_embedder.linear_1",
-    "t_embedder.mlp.2": f"{EMBEDDER}timestep_embedder.linear_2",
-    "csize_embedder.mlp.0": f"{EMBEDDER}resolution_embedder.linear_1",
-    "csize_embedder.mlp.2": f"{EMBEDDER}resolution_embedder.linear_2",
-    "ar_embedder.mlp.0": f"{EMBEDDER}aspect_ratio_embedder.linear_1",
-    "ar_embedder.mlp.2": f"{EMBEDDER}aspect_ratio_embedder.linear_2",
-    "t_block.1": "adaln_single.linear",
-    "final_layer.linear": "proj_out",
-    "final_layer.scale_shift_table": "scale_shift_table",
-}
-NEEDLESS = ("y_embedder.y_embedding", "pos_embed")  # of training, and made anew
+UNUSED = ("y_embedder.y_embedding", "pos_embed")  # for training only, and computed here
 
 
 def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]:
-    """Take the transformer. Raises InputError where the file has none."""
-    own = below(tensors, "model.diffusion_model.") or tensors
+    """Return the transformer. Raises InputError if the file has none."""
+    own = below(tensors, PREFIX) or tensors
     if "x_embedder.proj.weight" in own:
-        kept = {name: value for name, value in own.items() if name not in NEEDLESS}
-        own = renamed(kept, {"blocks": "transformer_blocks"}, INNER, OUTER)
+        used = {name: value for name, value in own.items() if name not in UNUSED}
+        own = renamed(used, TABLE)
     if "pos_embed.proj.weight" not in own:
-        raise InputError(f"{where}: recognised as {identity} by {identity.known_by}, but it has no transformer")
+        raise missing_network(where, identity, "transformer")
     return {"transformer": Cut("PixArtTransformer2DModel", _config(own, identity), own)}
 
 

@@ -1,11 +1,10 @@
-"""The transformer of Sana from a single file, in the layout of its makers or of diffusers."""
+"""The transformer of Sana from a single file, in the original layout or that of diffusers."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from unnoise.errors import InputError
 from unnoise.families.identity import Identity
-from unnoise.integrations.diffusers.single.split import Cut, Tensors, below, count
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network
 
 HEAD = 32  # channels of a head of self-attention
 CROSS = {2240: (20, 112), 1152: (16, 72)}  # heads of cross-attention and their channels, by the width of the model
@@ -13,14 +12,14 @@ CROSS = {2240: (20, 112), 1152: (16, 72)}  # heads of cross-attention and their 
 
 
 def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]:
-    """Take the transformer. Raises InputError where the file has none."""
-    own = below(tensors, "model.diffusion_model.") or dict(tensors)
+    """Return the transformer. Raises InputError if the file has none."""
+    own = below(tensors, PREFIX) or dict(tensors)
     if "x_embedder.proj.weight" in own:
         from diffusers.loaders.single_file_utils import convert_sana_transformer_to_diffusers
 
         own = convert_sana_transformer_to_diffusers({"pos_embed": None, "y_embedder.y_embedding": None, **own})
     if "patch_embed.proj.weight" not in own:
-        raise InputError(f"{where}: recognised as {identity} by {identity.known_by}, but it has no transformer")
+        raise missing_network(where, identity, "transformer")
     return {"transformer": Cut("SanaTransformer2DModel", _config(own), own)}
 
 

@@ -3,34 +3,32 @@
 from collections.abc import Mapping
 from typing import Any
 
-from unnoise.errors import InputError
 from unnoise.families.identity import Identity
 from unnoise.integrations.diffusers.single.ldm import autoencoder
-from unnoise.integrations.diffusers.single.split import Cut, Tensors, below, count, whole
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network, present
 from unnoise.integrations.diffusers.single.texts import clip, t5
 
-PREFIX = "model.diffusion_model."
 HEAD = 64  # channels of an attention head
 TEXTS = "text_encoders."
 SAMPLE = 128  # side in latents. Source: stabilityai/stable-diffusion-3-medium-diffusers, transformer/config.json
 
 
 def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]:
-    """Cut a file into its networks. Raises InputError where it has no transformer."""
+    """Return the networks of a file. Raises InputError if it has no transformer."""
     own = below(tensors, PREFIX) or dict(tensors)
     if "x_embedder.proj.weight" in own:
         from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
 
         own = convert_sd3_transformer_checkpoint_to_diffusers(own)
     if "pos_embed.proj.weight" not in own:
-        raise InputError(f"{where}: recognised as {identity} by {identity.known_by}, but it has no transformer")
+        raise missing_network(where, identity, "transformer")
     nets = {
         "transformer": Cut("SD3Transformer2DModel", _config(own), own),
         "text_encoder": clip(tensors, f"{TEXTS}clip_l.transformer."),
         "text_encoder_2": clip(tensors, f"{TEXTS}clip_g.transformer."),
         "text_encoder_3": t5(tensors, f"{TEXTS}t5xxl.transformer."),
     }
-    return whole(nets) | autoencoder(tensors, identity)
+    return present(nets) | autoencoder(tensors, identity)
 
 
 def _config(own: Tensors) -> dict[str, Any]:

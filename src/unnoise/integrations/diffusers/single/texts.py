@@ -1,4 +1,4 @@
-"""CLIP and T5 text networks of single files: configs read off the shapes, names by diffusers' converters."""
+"""CLIP and T5 text networks of single files: configs by shapes, names by diffusers' converters."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ LAST_END = 2  # as in published configs: the pooled vector is that of the highes
 
 
 def clip(tensors: Tensors, prefix: str) -> Cut | None:
-    """Take a CLIP in transformers' own names, None where there is none. prefix: up to, and without, "text_model."."""
+    """Return a CLIP in transformers' names, None if there is none. prefix: of names, before "text_model."."""
     own = below(tensors, prefix)
     if "text_model.embeddings.token_embedding.weight" not in own:
         return None
@@ -18,28 +18,28 @@ def clip(tensors: Tensors, prefix: str) -> Cut | None:
 
 
 def open_clip(tensors: Tensors, prefix: str, without: int = 0) -> Cut | None:
-    """Take a CLIP in the names of OpenCLIP, None where there is none.
+    """Return a CLIP in the names of OpenCLIP, None if there is none.
 
-    without: last layers that the model was trained without. prefix: up to "transformer.resblocks.".
+    prefix: of names, before "transformer.resblocks."; without: the number of last layers that are not used.
     """
-    words = tensors.get(f"{prefix}token_embedding.weight")
-    if words is None:
+    embedding = tensors.get(f"{prefix}token_embedding.weight")
+    if embedding is None:
         return None
     from diffusers.loaders.single_file_utils import convert_open_clip_checkpoint
 
     layers = count(tensors, f"{prefix}transformer.resblocks.") - without
-    kept = {
+    used = {
         name: value
         for name, value in tensors.items()
         if not name.startswith(f"{prefix}transformer.resblocks.")
         or int(name.removeprefix(f"{prefix}transformer.resblocks.").partition(".")[0]) < layers
     }
-    shown = SimpleNamespace(config=SimpleNamespace(hidden_size=words.shape[1]))
-    return _clip(convert_open_clip_checkpoint(shown, kept, prefix), "gelu")
+    model = SimpleNamespace(config=SimpleNamespace(hidden_size=embedding.shape[1]))
+    return _clip(convert_open_clip_checkpoint(model, used, prefix), "gelu")
 
 
 def t5(tensors: Tensors, prefix: str) -> Cut | None:
-    """Take a T5 encoder in transformers' own names, None where there is none."""
+    """Return a T5 encoder in transformers' names, None if there is none."""
     own = below(tensors, prefix)
     if "shared.weight" not in own:
         return None
@@ -63,13 +63,13 @@ def t5(tensors: Tensors, prefix: str) -> Cut | None:
 def _clip(own: Tensors, act: str) -> Cut:
     projected = own.get("text_projection.weight")
     names = {name: value for name, value in own.items() if name.startswith("text_model.")}
-    words = names["text_model.embeddings.token_embedding.weight"]
+    embedding = names["text_model.embeddings.token_embedding.weight"]
     config: dict[str, Any] = {
-        "vocab_size": words.shape[0],
-        "hidden_size": words.shape[1],
+        "vocab_size": embedding.shape[0],
+        "hidden_size": embedding.shape[1],
         "intermediate_size": names["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
         "num_hidden_layers": count(names, "text_model.encoder.layers."),
-        "num_attention_heads": max(1, words.shape[1] // HEAD),
+        "num_attention_heads": max(1, embedding.shape[1] // HEAD),
         "max_position_embeddings": names["text_model.embeddings.position_embedding.weight"].shape[0],
         "hidden_act": act,
         "bos_token_id": 0,

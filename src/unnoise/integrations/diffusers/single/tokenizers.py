@@ -1,7 +1,4 @@
-"""Find tokenizers for a single file, which has none: beside it, or in what the user's libraries keep on this machine.
-
-Nothing is fetched: the cache of published models is read where it is there, and a file that a package has brought.
-"""
+"""Find tokenizers for a single file: next to it, or in caches and packages on this machine. Nothing is downloaded."""
 
 import gzip
 import os
@@ -17,7 +14,7 @@ from unnoise.integrations.diffusers.classes import class_of
 from unnoise.integrations.diffusers.folder import tokenizers
 from unnoise.integrations.diffusers.table import TOKENIZERS
 
-# Tokenizers of a family: the class of each, and the folders of published models that hold it.
+# Folders of published models that have a tokenizer, and the classes of the tokenizers of each family.
 CLIP = ("openai--clip-vit-large-patch14", "stable-diffusion-v1-5--stable-diffusion-v1-5")
 T5 = ("google--t5-v1_1-xxl", "mcmonkey--google_t5-v1_1-xxl_encoderonly")
 FAMILIES: Mapping[str, Mapping[str, str]] = {
@@ -30,38 +27,39 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
 
 
 def find_tokenizers(path: Path, identity: Identity) -> Mapping[str, Callable[[], Any]]:
-    """Prepare the tokenizers of a file's family; each is looked for when it is first asked for."""
-    wanted = FAMILIES.get(identity.family, {})
-    beside = tokenizers(path.parent, {name: made for name, made in wanted.items() if (path.parent / name).is_dir()})
+    """Return a function for each tokenizer of a file's family that finds and loads it."""
+    classes = FAMILIES.get(identity.family, {})
+    local = {name: class_ for name, class_ in classes.items() if (path.parent / name).is_dir()}
+    loaders = tokenizers(path.parent, local)
     refiner = identity.family == "sdxl" and identity.variant == "refiner"
-    names = [name for name in wanted if not (refiner and name == "tokenizer")]
-    return {name: beside.get(name) or _kept(path, identity, name, wanted[name]) for name in names}
+    names = [name for name in classes if not (refiner and name == "tokenizer")]
+    return {name: loaders.get(name) or _installed(path, identity, name, classes[name]) for name in names}
 
 
-def _kept(path: Path, identity: Identity, name: str, made: str) -> Callable[[], Any]:
-    # OpenCLIP pads with "!", the token 0, where CLIP pads with its end.
+def _installed(path: Path, identity: Identity, name: str, class_: str) -> Callable[[], Any]:
+    # OpenCLIP pads with "!", the token 0; CLIP pads with its end token.
     open_clip = name == "tokenizer_2" and identity.family != "flux1"
     pad = "!" if identity.family == "sd2" or open_clip else "<|endoftext|>"
 
     @cache
-    def read() -> Any:
-        found = _cached(made) if made != "CLIPTokenizer" else _clip(pad)
+    def load() -> Any:
+        found = _cached(class_) if class_ != "CLIPTokenizer" else _clip(pad)
         if found is None:
             raise InputError(
-                f"{path}: a single file has no tokenizer, and none was found on this machine: give a folder of its"
-                f" family, --parts FOLDER or load(..., components=FOLDER), or put its folder {name!r} beside the file"
+                f"{path}: a single file has no tokenizer, and none was found on this machine; name a folder of its "
+                f"family, --components FOLDER (components=FOLDER), or put its folder {name!r} next to the file"
             )
         return found
 
-    return read
+    return load
 
 
 def _clip(pad: str) -> Any:
-    """Make CLIP's tokenizer, whose vocabulary every CLIP of these families shares."""
-    kept = _cached("CLIPTokenizer")
-    if kept is not None:
-        kept.pad_token = pad
-        return kept
+    """Build CLIP's tokenizer, whose vocabulary all CLIPs of these families share."""
+    cached = _cached("CLIPTokenizer")
+    if cached is not None:
+        cached.pad_token = pad
+        return cached
     spec = find_spec("open_clip")
     folders = spec.submodule_search_locations if spec else None
     source = Path(next(iter(folders or [""]))) / "bpe_simple_vocab_16e6.txt.gz"
@@ -70,29 +68,29 @@ def _clip(pad: str) -> Any:
     lines = gzip.decompress(source.read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
     merges = [tuple(line.split()) for line in lines]
     letters = _letters()
-    words = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    vocab = {word: number for number, word in enumerate(words)}
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: number for number, token in enumerate(tokens)}
     return class_of("CLIPTokenizer", TOKENIZERS)(vocab=vocab, merges=merges, pad_token=pad, model_max_length=77)
 
 
 def _letters() -> list[str]:
-    """Give the letter that stands for each byte, in the order of CLIP's vocabulary.
+    """Return the character that stands for each byte, in the order of CLIP's vocabulary.
 
     Source: Radford et al. 2019 (GPT-2), section 2.2; openai/CLIP, clip/simple_tokenizer.py, bytes_to_unicode.
     """
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return [chr(byte) for byte in shown] + [chr(256 + k) for k in range(len(hidden))]
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return [chr(byte) for byte in visible] + [chr(256 + k) for k in range(len(hidden))]
 
 
-def _cached(made: str) -> Any:
-    """Read a tokenizer from the cache in which Hugging Face's libraries keep what the user once fetched."""
+def _cached(class_: str) -> Any:
+    """Load a tokenizer from the cache of Hugging Face's libraries, None if it has none."""
     home = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub")
-    names = CLIP if made == "CLIPTokenizer" else T5
+    names = CLIP if class_ == "CLIPTokenizer" else T5
     for name in names:
         for folder in sorted(home.expanduser().glob(f"models--{name}/snapshots/*")):
             for place in (folder / "tokenizer", folder):
                 if (place / "merges.txt").exists() or (place / "tokenizer.json").exists():
-                    return class_of(made, TOKENIZERS).from_pretrained(str(place), local_files_only=True)
+                    return class_of(class_, TOKENIZERS).from_pretrained(str(place), local_files_only=True)
     return None

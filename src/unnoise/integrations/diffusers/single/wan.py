@@ -1,33 +1,32 @@
-"""The transformer of Wan from a single file, in the layout of its makers or of diffusers."""
+"""The transformer of Wan from a single file, in the original layout or that of diffusers."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.families.identity import Identity
-from unnoise.integrations.diffusers.single.split import Cut, Tensors, below, count
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, below, count, missing_network
 
-PREFIX = "model.diffusion_model."
 HEAD = 128  # channels of an attention head. Source: Wan-Video/Wan2.1, wan/configs
 
 
 def split(tensors: Tensors, identity: Identity, where: str) -> Mapping[str, Cut]:
-    """Take the transformer. Raises InputError where the file has none that makes films of text alone."""
+    """Return the transformer. Raises InputError if the file has none for text to video."""
     from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 
     own = below(tensors, PREFIX) or dict(tensors)
     if "head.modulation" in own:
         own = convert_wan_transformer_to_diffusers(own)
     if "patch_embedding.weight" not in own:
-        raise InputError(f"{where}: recognised as {identity} by {identity.known_by}, but it has no transformer")
+        raise missing_network(where, identity, "transformer")
     return {"transformer": Cut("WanTransformer3DModel", _config(own, where), own)}
 
 
 def _config(tensors: Tensors, where: str) -> dict[str, Any]:
-    """Read the config off the shapes; the width of a head, which no shape shows, is Wan's."""
+    """Return the config by shapes; the width of a head, which no shape shows, is that of Wan."""
     width, channels, *patch = tensors["patch_embedding.weight"].shape
     if "blocks.0.attn2.add_k_proj.weight" in tensors:
-        raise InputError(f"{where}: a transformer that continues a picture; only text to video can be run")
+        raise InputError(f"{where}: a transformer that needs a first image; only text to video is supported")
     return {
         "patch_size": list(patch),
         "num_attention_heads": max(1, width // HEAD),

@@ -1,0 +1,94 @@
+"""A paused sample as a file: its state as tensors, everything else as metadata; resumed on any process or machine."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unnoise.components import Components
+from unnoise.errors import InputError, check_whole
+from unnoise.formats.header import read_header
+from unnoise.formats.tensors import read_tensors, write_tensors
+from unnoise.generation.batch import Row
+from unnoise.generation.engine import Live, Ticket
+from unnoise.generation.images import RawImages
+from unnoise.generation.loras import Loras
+from unnoise.generation.metadata import from_json, to_json
+from unnoise.generation.prepare import first_state, prepare
+from unnoise.generation.record import job_again, metadata_of
+from unnoise.sampling.state import State
+
+KEY, PLACE = "unnoise.paused", "unnoise.place"  # of metadata, and of the place in the grid, in the file's header
+
+
+def save(path: str | os.PathLike[str], components: Components, live: Live) -> None:
+    """Write a sample that `Engine.pause` returned, atomically.
+
+    Args:
+        path: a .safetensors file.
+        components: the model that draws it.
+        live: the sample; one that has not begun is started.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    state = live.state or first_state(components, live.prepared, live.ticket.index)
+    tensors = {"x": state.x, **{f"memory.{k}": one for k, one in enumerate(state.memory)}}
+    metadata = metadata_of(components, live.prepared, live.ticket.index, live.calls, (1, 0))
+    place = json.dumps({"i": state.i, "stage": state.stage, "level": repr(state.level)})
+    write_tensors(
+        path,
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        {"format": "pt", KEY: to_json(metadata), PLACE: place},
+    )
+
+
+def load(
+    path: str | os.PathLike[str], components: Components, images: RawImages | None = None, adapters: Loras = ()
+) -> Live:
+    """Read a paused sample, for `Engine.resume`.
+
+    Args:
+        path: a file that `save` wrote.
+        components: the model that it was drawn with.
+        images: its image inputs, which the file does not contain.
+        adapters: its adapters.
+
+    Raises:
+        InputError: the file is not sound, or the model or an input is another one.
+    """
+    header = read_header(Path(path))
+    if KEY not in header.metadata or PLACE not in header.metadata:
+        raise InputError(f"{path}: not a paused sample; its header lacks {KEY}")
+    metadata = from_json(header.metadata[KEY], f"{path}: metadata")
+    job = job_again(metadata, components, images or RawImages(), adapters, repeat=False)
+    prepared = prepare(components, job)
+    begun = first_state(components, prepared, 0)
+    tensors = {name: tensor.clone().to(components.device) for name, tensor in read_tensors(Path(path), header)}
+    state = _state(str(path), begun, tensors, header.metadata[PLACE])
+    row = Row(job.settings, prepared.conditioning[metadata.prompt], job.adapters)
+    return Live(Ticket(0, 0), prepared, row, state, metadata.calls)
+
+
+def _state(path: str, begun: State[Tensor], tensors: dict[str, Tensor], place: str) -> State[Tensor]:
+    """Put a state together. Raises InputError where it does not fit the sample's grid and shape."""
+    try:
+        told: dict[str, Any] = json.loads(place)
+        i, stage, level = told["i"], told["stage"], float(told["level"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{path}: {PLACE}: must have the numbers i, stage and level") from None
+    check_whole(f"{path}: i", i, 0, len(begun.grid) - 1)
+    check_whole(f"{path}: stage", stage, 0, 8)
+    memory = tuple(tensors[name] for name in sorted(tensors, key=_number) if name.startswith("memory."))
+    for tensor in (tensors.get("x"), *memory):
+        if tensor is None or tensor.shape != begun.x.shape or not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{path}: its tensors must be finite and of shape {list(begun.x.shape)}")
+    return State(begun.grid, i, tensors["x"], level, stage, memory)
+
+
+def _number(name: str) -> int:
+    digits = name.rpartition(".")[2]
+    return int(digits) if digits.isdigit() else 0
