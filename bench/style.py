@@ -22,8 +22,8 @@ from torch.nn.functional import unfold
 import unnoise
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
+from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
-from unnoise.generation.sample import pictures as to_images
 from unnoise.train.evaluate import choose_images, distances, originals
 
 ROOT = Path(__file__).parents[1]
