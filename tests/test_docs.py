@@ -136,7 +136,8 @@ def compare(body: list[ast.stmt], owner: object, where: str) -> None:
             compare(node.body, getattr(owner, node.name), f"{where}.{node.name}")
         elif isinstance(node, ast.FunctionDef):
             arguments = node.args
-            shown = [one.arg for one in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
+            every = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
+            shown = [one.arg for one in every if one is not None]
             found = inspect.getattr_static(owner, node.name)
             function = found.fget if isinstance(found, property) else getattr(owner, node.name)
             assert shown == list(inspect.signature(function).parameters), f"{where}.{node.name}"
