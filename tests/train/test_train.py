@@ -211,7 +211,7 @@ def test_sheets_of_a_recipe_without_prompts_use_captions_that_fit(recipe: Traini
         ("length = 16 }", "length = 16, rate = 5.0 }", "text.rate' is now 'embedding_learning_rate_multiple'"),
         ("[denoiser]", "[advice]\nguidance = 2.0\n[denoiser]", "'advice.guidance' is now 'guidance_scale'"),
         ("[denoiser]", "[denoiser]\ndropout = 0.2", "'denoiser.dropout' is now 'caption_dropout'"),
-        ('prompts = ["a red square"]', f'prompts = ["{"a red square " * 6}"]', "tokens, the model reads at most 16"),
+        ('prompts = ["a red square"]', f'prompts = ["{"a red square " * 6}"]', "tokens, at most 16 are allowed"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(

@@ -140,7 +140,7 @@ def test_calls_are_with_progress(reference: Reference, sampler: IPNDM | None) ->
 
 
 def test_refuses(reference: Reference) -> None:
-    with pytest.raises(InputError, match="asks once a step"):
+    with pytest.raises(InputError, match="one network call a step"):
         fit(CLOUD.denoise, reference, 4, Heun())
     with pytest.raises(NonFiniteError, match=r"sigma inf"):
         trace(lambda x, sigma: x * torch.nan, noises(0))

@@ -71,9 +71,7 @@ class SamplingOptions:
         str | tuple[float, ...] | None,
         Option("schedule", "basic", "Spacing of the noise levels, or every level: inf,8,1,0.", card="schedule"),
     ] = None
-    seed: Annotated[
-        int | None, Option("whole", "basic", "Seed of the first sample; sample k has seed + k.", 0, limits.SEEDS - 1)
-    ] = None
+    seed: Annotated[int | None, Option("whole", "basic", "Seed; sample k has seed + k.", 0, limits.SEEDS - 1)] = None
     n: Annotated[
         int, Option("whole", "basic", "Samples of each prompt.", 1, limits.SAMPLES, spelling=("--n", "-n"))
     ] = 1
@@ -122,16 +120,12 @@ class SamplingOptions:
     blend_share: Annotated[
         float | None, Option("number", "advanced", "Share of --blend-prompt, 0.5 unless given.", 0, 1)
     ] = None
-    tile: Annotated[
-        int | None, Option("whole", "advanced", "Tiled: side of the windows in pixels.", 1, limits.SIDE)
-    ] = None
+    tile: Annotated[int | None, Option("whole", "advanced", "Tiled: side of the tiles, pixels.", 1, limits.SIDE)] = None
     batch: Annotated[int | None, Option("whole", "advanced", "Samples in one network call.", 1, limits.SAMPLES)] = None
     dtype: Annotated[
         str | None, Option("choice", "advanced", "Numbers that the network computes with.", choices=limits.DTYPES)
     ] = None
-    noise: Annotated[
-        Any, Option("image", "advanced", "Starting noise, (samples, *x0) or one of them.", python_only=True)
-    ] = None
+    noise: Annotated[Any, Option("image", "advanced", "Starting noise, (samples, *x0).", python_only=True)] = None
 
     def __post_init__(self) -> None:
         check_fields(self)
