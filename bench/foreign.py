@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def compare(place: Path, dtype: str, steps: int, rounds: int) -> None:
-    """Draw the same picture with both, several times in turns, and print what was measured."""
+    """Generate the same image with both, several times in turns, and print the figures."""
     import torch
     from diffusers import StableDiffusionPipeline
 
