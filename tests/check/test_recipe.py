@@ -14,7 +14,7 @@ from unnoise.check.read.recipe import identify_toml, model_of, read_card, read_r
 from unnoise.embedded import find
 from unnoise.formats.header import Header
 from unnoise.generation.media.image import KEY, write_image
-from unnoise.generation.metadata import CallShape, Metadata, to_json as recipe_to_json
+from unnoise.generation.metadata import CallShape, Metadata, to_json as metadata_to_json
 from unnoise.generation.options import request_of
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -58,7 +58,7 @@ def test_card_without_advice_gives_no_ranges() -> None:
 
 def test_recipes_of_pictures_and_sheets(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    for recipes, count in [(RECIPE, 1), ([RECIPE, RECIPE], 2)]:
+    for recipes, count in [(METADATA, 1), ([METADATA, METADATA], 2)]:
         write_image(path, Image.new("RGB", (8, 8)), recipes)  # type: ignore[arg-type]
         with Image.open(path) as image:
             subject = read_recipe(image.info[KEY], str(path))
@@ -118,8 +118,8 @@ def test_whose_training_it_is(text: str, tool: str) -> None:
 
 def test_recipe_of_a_shipped_model_is_held_to_its_card() -> None:
     card = card_of(find("emoji"))
-    drawn = replace(RECIPE, model="emoji", fingerprint=card.fingerprint, guidance_scale=30.0, size=(64, 64))
-    (run,) = read_recipe(recipe_to_json(drawn), "x.png").runs
+    drawn = replace(METADATA, model="emoji", fingerprint=card.fingerprint, guidance_scale=30.0, size=(64, 64))
+    (run,) = read_recipe(metadata_to_json(drawn), "x.png").runs
     assert run.facts is not None
     assert run.facts.guidance == card.advice.guidance_range
     (other,) = read_recipe(metadata_to_json(replace(drawn, fingerprint="0" * 64)), "x.png").runs
