@@ -21,6 +21,7 @@ from unnoise.errors import InputError
 from unnoise.formats.header import read_header
 from unnoise.formats.tensors import read_tensors, write_tensors
 from unnoise.model_file import load, save
+from unnoise.pipeline import Pipeline
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_unconditional_model_of_pixels(tmp_path: Path) -> None:
     save(tmp_path / "grey.safetensors", tiny.pipeline(card))
     grey = load(tmp_path / "grey.safetensors")
     assert grey.denoiser(torch.zeros(2, 1, 4, 4), torch.ones(2), Conditioning()).shape == (2, 1, 4, 4)
-    assert grey.generate("", seed=1)[0].image.mode == "L"
+    assert Pipeline.of(grey).generate("", seed=1)[0].image.mode == "L"
 
 
 # The peak is the kernel's of this program alone: `getrusage` starts from that of the process which began it.
