@@ -29,8 +29,8 @@ from unnoise.diffusion.loop import levels, run
 from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.prediction import mix
 from unnoise.generation.decode import to_images
+from unnoise.generation.job import Job
 from unnoise.generation.media.contact_sheet import contact_sheet
-from unnoise.generation.resolve import Job
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.samplers.restart import RePaint, repaints
 from unnoise.sampling.state import State, start

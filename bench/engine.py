@@ -26,7 +26,7 @@ import torch
 
 import unnoise
 from unnoise.generation.engine import Engine
-from unnoise.generation.resolve import Job
+from unnoise.generation.job import Job
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 

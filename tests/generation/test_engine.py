@@ -22,11 +22,12 @@ from unnoise.adapters.lora.write import write
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.generation.batch import plan_call
 from unnoise.generation.engine import Engine, Ticket
+from unnoise.generation.job import Job
 from unnoise.generation.media.files import read_metadata
 from unnoise.generation.media.image import encode
 from unnoise.generation.metadata import CallShape, Metadata, from_json, to_json
 from unnoise.generation.options import request_of
-from unnoise.generation.resolve import Job, resolve
+from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import DDIM

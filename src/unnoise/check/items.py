@@ -14,7 +14,7 @@ Item = tuple[Any, ...]  # the arguments of one call of a check function
 
 
 @dataclass(frozen=True, slots=True)
-class AppliedAdapter:
+class RunAdapter:
     """Hold an adapter that a tool applies to a base; kind: "lora", "controlnet", "embedding" or "ip_adapter"."""
 
     use: Use
@@ -62,7 +62,7 @@ class Items:
         return [(*item, self._subject) for item in found] if rule.with_subject else found
 
 
-def loaded(subject: Subject, kind: str) -> Iterator[AppliedAdapter]:
+def loaded(subject: Subject, kind: str) -> Iterator[RunAdapter]:
     """List the adapters of one kind that a subject applies to a base, each once.
 
     Args:
@@ -79,7 +79,7 @@ def loaded(subject: Subject, kind: str) -> Iterator[AppliedAdapter]:
         key = (use.place, use.adapter.name, use.base.name if use.base else "")
         if key not in seen and _kind(use) == kind:
             seen.add(key)
-            yield AppliedAdapter(use, tool, kind)
+            yield RunAdapter(use, tool, kind)
 
 
 def _kind(use: Use) -> str:

@@ -189,12 +189,12 @@ def resolved(subject: Subject, shelf: Shelf) -> Subject:
     beside = Path(subject.path).parent
     missing: list[ReadFault] = []
 
-    def look(model: NamedModel | None) -> NamedModel | None:
+    def complete(model: NamedModel | None) -> NamedModel | None:
         return None if model is None else _filled(model, beside, shelf, missing)
 
-    runs = tuple(_run(run, look, beside, shelf) for run in subject.runs)
-    uses = tuple(_use(use, look) for use in subject.uses)
-    trainings = tuple(replace(one, base=look(one.base)) for one in subject.trainings)
+    runs = tuple(_run(run, complete, beside, shelf) for run in subject.runs)
+    uses = tuple(_use(use, complete) for use in subject.uses)
+    trainings = tuple(replace(one, base=complete(one.base)) for one in subject.trainings)
     faults = (*subject.faults, *_once(missing))
     return replace(subject, runs=runs, uses=uses, trainings=trainings, faults=faults)
 
@@ -203,15 +203,15 @@ def _once(faults: Iterable[ReadFault]) -> list[ReadFault]:
     return list({fault.message: fault for fault in faults}.values())
 
 
-def _run(run: GenerationRun, look: Any, beside: Path, shelf: Shelf) -> GenerationRun:
+def _run(run: GenerationRun, complete: Any, beside: Path, shelf: Shelf) -> GenerationRun:
     mask = run.mask or _mask(run.others, beside, shelf)
     size = run.image_size or _size(run.others.get("image"), beside, shelf)
-    adapters = tuple(_use(use, look) for use in run.adapters)
-    return replace(run, model=look(run.model), vae=look(run.vae), adapters=adapters, mask=mask, image_size=size)
+    adapters = tuple(_use(use, complete) for use in run.adapters)
+    return replace(run, model=complete(run.model), vae=complete(run.vae), adapters=adapters, mask=mask, image_size=size)
 
 
-def _use(use: Use, look: Any) -> Use:
-    return replace(use, adapter=look(use.adapter), base=look(use.base))
+def _use(use: Use, complete: Any) -> Use:
+    return replace(use, adapter=complete(use.adapter), base=complete(use.base))
 
 
 def _filled(model: NamedModel, beside: Path, shelf: Shelf, missing: list[ReadFault]) -> NamedModel:

@@ -22,13 +22,13 @@ from unnoise.formats.read_values import read_values
 Tensors = Mapping[str, Entry]
 Values = Mapping[str, tuple[float, ...]]
 Format = Literal["safetensors", "gguf"]
-Told = tuple[Role, tuple[str, ...]]  # what a file is for, and its parts
+FileRole = tuple[Role, tuple[str, ...]]  # what a file is for, and its parts
 CARD = "unnoise"  # the key of this program's own card
 ALPHAS = 5000  # that are read; the largest files have about 3,000
 SAMPLED, NUMBERS = 6, 16  # tensors of either half of a LoRA whose first numbers are read, and how many numbers
 # Tensors whose numbers say how a model predicts.   Source: ComfyUI, comfy/supported_models.py, SDXL.model_type; Forge,
 # sd_models_config.py
-TOLD = ("ztsnr", "v_pred", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
+MARKERS = ("ztsnr", "v_pred", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
 NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
 STARTS: Mapping[str, tuple[str, ...]] = {
     "denoiser": ("model.diffusion_model.", "diffusion_model.", "net.", "unet."),
@@ -82,10 +82,10 @@ def _describe(header: Header, path: str, values: Values, format: Format, lora: L
     place, name = Location(path), PurePath(path).name
     if CARD in header.metadata and lora is None:
         return _own(header, path, values)
-    told: Told = ("lora", _lora_parts(lora)) if lora else _role(header.tensors)
+    role_and_parts: FileRole = ("lora", _lora_parts(lora)) if lora else _role(header.tensors)
     if own.CONTROL in header.metadata:
-        told = "controlnet", ()
-    role, parts = told
+        role_and_parts = "controlnet", ()
+    role, parts = role_and_parts
     identity = base_of(lora, header.metadata) if lora else _identity(role, header, name)
     weights = Weights(place, role, identity, header, format, parts, lora, values)
     model = NamedModel(name, place, identity, weights)
@@ -111,7 +111,7 @@ def _lora_parts(lora: Lora) -> tuple[str, ...]:
     return tuple(sorted({"denoiser" if part == "denoiser" else "text" for part in parts}))
 
 
-def _role(tensors: Tensors) -> Told:
+def _role(tensors: Tensors) -> FileRole:
     """Identify what a file is for by the names in it, and which parts of a checkpoint it holds."""
     if any(name.startswith(CONTROL) for name in tensors):
         return "controlnet", ()
@@ -162,8 +162,8 @@ def _widths(tensors: Tensors) -> tuple[int, ...]:
 def _values(path: str, header: Header, lora: Lora | None) -> dict[str, tuple[float, ...]]:
     tensors = header.tensors
     if lora is None:
-        told = [name for name in tensors if name in TOLD or name.endswith(NORM)]
-        return read_values(path, tensors, told[:20])
+        listed = [name for name in tensors if name in MARKERS or name.endswith(NORM)]
+        return read_values(path, tensors, listed[:20])
     alphas = [module.alpha for module in lora.modules.values() if module.alpha]
     sampled: list[str] = []
     for half in HALVES:

@@ -30,7 +30,7 @@ def owner(walk: Interpreter, node: ast.expr, scope: int) -> Value:
         return value
     made = Value(walk.new_pipe(Pipe("")), node)
     if isinstance(node, ast.Name):
-        walk.bind(node.id, made, scope if walk.look(node.id, scope) else 0)
+        walk.bind(node.id, made, scope if walk.lookup(node.id, scope) else 0)
     else:
         walk.assign(node, made, scope)
     return made

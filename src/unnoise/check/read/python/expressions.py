@@ -73,7 +73,7 @@ def _more(walk: Interpreter, node: ast.expr, scope: int) -> Value:
 def _name(walk: Interpreter, node: ast.Name, scope: int) -> Value:
     if node.id == "__name__":
         return Value("__main__", node)
-    return walk.look(node.id, scope) or Value(Name(node.id), node)
+    return walk.lookup(node.id, scope) or Value(Name(node.id), node)
 
 
 def _sequence(walk: Interpreter, node: ast.List | ast.Tuple | ast.Set, scope: int) -> Value:

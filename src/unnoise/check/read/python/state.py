@@ -71,7 +71,7 @@ class ScriptState:
         """Bind a name."""
         self.store.put((0 if name in self.outer.get(scope, ()) else scope, name), value)
 
-    def look(self, name: str, scope: int) -> Value | None:
+    def lookup(self, name: str, scope: int) -> Value | None:
         """Find what a name is bound to."""
         at: int | None = scope
         while at is not None:

@@ -192,7 +192,7 @@ class Interpreter(ScriptState):
             for node in ast.walk(statement):
                 self.spend()
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    now = self.look(node.id, scope)
+                    now = self.lookup(node.id, scope)
                     if now is not None and not isinstance(now.what, Thing):
                         self.bind(node.id, Value(UNREAD, now.node), scope)
 

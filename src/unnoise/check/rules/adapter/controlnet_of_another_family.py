@@ -12,7 +12,7 @@ Source: Mikubill/sd-webui-controlnet#2222, Comfy-Org/ComfyUI#932.
 from collections.abc import Iterator
 
 from unnoise.check.examples import checkpoint, together, weights
-from unnoise.check.items import AppliedAdapter
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.rules.adapter._shared import are_other_families
 from unnoise.check.subject import Subject
@@ -20,7 +20,7 @@ from unnoise.check.subject import Subject
 RULE = Rule(id="UN608", name="controlnet-of-another-family", severity=ERROR, checks="controlnet")
 
 
-def check(one: AppliedAdapter) -> Iterator[Finding]:
+def check(one: RunAdapter) -> Iterator[Finding]:
     if are_other_families(one.adapter, one.base):
         message = f"the ControlNet {one.use.adapter.name} was made for another family than the model it steers"
         suggestion = f"use a ControlNet made for {one.base.family}"

@@ -11,7 +11,7 @@ Source: Comfy-Org/ComfyUI, comfy/sd1_clip.py, "shape mismatch when trying to app
 from collections.abc import Iterator
 
 from unnoise.check.examples import checkpoint, together, weights
-from unnoise.check.items import AppliedAdapter
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.subject import Subject
 
@@ -19,7 +19,7 @@ RULE = Rule(id="UN607", name="embedding-of-another-width", severity=ERROR, check
 WIDTHS = {"sd1": {768}, "sd2": {1024}, "sdxl": {768, 1280}}
 
 
-def check(one: AppliedAdapter) -> Iterator[Finding]:
+def check(one: RunAdapter) -> Iterator[Finding]:
     wanted, held = WIDTHS.get(one.base.family), one.use.adapter.weights
     widths = {entry.shape[-1] for entry in held.header.tensors.values() if entry.shape} if held else set()
     if not wanted or not widths or widths == wanted or (one.base.variant == "refiner" and widths == {1280}):

@@ -11,7 +11,7 @@ Source: huggingface/diffusers#9950; Comfy-Org/ComfyUI, comfy/lora.py, load_lora 
 from collections.abc import Iterator
 
 from unnoise.check.examples import checkpoint, together
-from unnoise.check.items import AppliedAdapter
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.rules.adapter._shared import are_other_families, kohya
 from unnoise.check.subject import Subject
@@ -21,7 +21,7 @@ RULE = Rule(id="UN601", name="lora-of-another-family", severity=ERROR, checks="l
 STARTS = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")
 
 
-def check(one: AppliedAdapter) -> Iterator[Finding]:
+def check(one: RunAdapter) -> Iterator[Finding]:
     if are_other_families(one.adapter, one.base):
         known_by = f" ({one.adapter.known_by})" if one.adapter.known_by else ""
         message = f"{one.use.adapter.name} was made for another family than that of the model that it is put on"
@@ -30,7 +30,7 @@ def check(one: AppliedAdapter) -> Iterator[Finding]:
         yield Finding(RULE, one.use.place, message, measured, f"a LoRA of {one.base.family}", suggestion)
 
 
-def _matched(one: AppliedAdapter) -> str:
+def _matched(one: RunAdapter) -> str:
     """Count the layers that the base has too, where both name layers in the same way."""
     base = one.use.base
     if one.lora is None or base is None or base.weights is None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from unnoise.check.examples import together, weights
-from unnoise.check.items import AppliedAdapter
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, WARN, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Subject
@@ -36,7 +36,7 @@ DEEP = re.compile(
 )
 
 
-def check(one: AppliedAdapter) -> Iterator[Finding]:
+def check(one: RunAdapter) -> Iterator[Finding]:
     if one.adapter.family != one.base.family:
         return
     made = FULL if _is_deep(one) else _size(one.adapter)
@@ -54,7 +54,7 @@ def _size(identity: Identity) -> str:
     return next((size for size in SIZES.get(identity.family, ()) if size in identity.variant), "")
 
 
-def _is_deep(one: AppliedAdapter) -> bool:
+def _is_deep(one: RunAdapter) -> bool:
     """Return whether a LoRA of SDXL adapts layers that its pruned relatives lack."""
     names = one.lora.modules if one.lora and one.adapter.family == "sdxl" else ()
     return any(DEEP.match(target(name)) for name in names)

@@ -12,7 +12,7 @@ Source: Comfy-Org/ComfyUI, nodes.py, LoraLoaderModelOnly; huggingface/diffusers#
 from collections.abc import Iterator
 
 from unnoise.check.examples import together, workflow
-from unnoise.check.items import AppliedAdapter
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Subject
@@ -20,7 +20,7 @@ from unnoise.check.subject import Subject
 RULE = Rule(id="UN603", name="text-half-dropped", severity=WARN, checks="lora")
 
 
-def check(one: AppliedAdapter) -> Iterator[Finding]:
+def check(one: RunAdapter) -> Iterator[Finding]:
     dropped, total = _dropped(one)
     if dropped and total > dropped:
         message = f"the part of {one.use.adapter.name} that was trained on the text encoder is not loaded"
@@ -29,7 +29,7 @@ def check(one: AppliedAdapter) -> Iterator[Finding]:
         yield Finding(RULE, one.use.place, message, measured, "all of them", suggestion)
 
 
-def _dropped(one: AppliedAdapter) -> tuple[int, int]:
+def _dropped(one: RunAdapter) -> tuple[int, int]:
     if one.lora is None:
         return 0, 0
     parts = [module.part for module in one.lora.modules.values()]

@@ -11,7 +11,7 @@ Source: diffusers/utils/state_dict_utils.py, convert_state_dict_to_diffusers; me
 from collections.abc import Iterator
 
 from unnoise.check.examples import script, together
-from unnoise.check.items import AppliedAdapter
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Subject
@@ -20,7 +20,7 @@ RULE = Rule(id="UN616", name="text-lora-without-out-proj", severity=WARN, checks
 ATTENTION = ("_self_attn_q_proj", "_self_attn_k_proj", "_self_attn_v_proj")
 
 
-def check(one: AppliedAdapter) -> Iterator[Finding]:
+def check(one: RunAdapter) -> Iterator[Finding]:
     if one.tool != "diffusers" or one.lora is None or one.lora.layout != "kohya":
         return
     for part in ("text", "text_2"):
