@@ -14,7 +14,7 @@ from unnoise.errors import Refusal
 from unnoise.files import budget as budgets
 from unnoise.files.budget import Budget, Stage, budget
 from unnoise.files.foreign.classes import empty
-from unnoise.files.foreign.packed import LEAST, PackedConv2d, PackedLinear, TextLinear, quicken, release
+from unnoise.files.foreign.packed import DTYPES, LEAST, PackedConv2d, PackedLinear, TextLinear, quicken, release
 from unnoise.files.load import load, meta
 from unnoise.files.meter import Cost, Kernels, cost, kept
 from unnoise.files.request import Request
@@ -72,7 +72,7 @@ def filled(net: nn.Module) -> nn.Module:
 
 def copied(net: nn.Module) -> list[Tensor]:
     layers = (module for module in net.modules() if isinstance(module, PackedLinear | PackedConv2d))
-    return [layer.weight for layer in layers if layer.weight.numel() >= LEAST]
+    return [layer.weight for layer in layers if layer.weight.numel() >= LEAST and layer.weight.dtype in DTYPES]
 
 
 @pytest.mark.parametrize("name", NETS)
