@@ -1,21 +1,22 @@
 """How this machine computes in bfloat16, which decides what kernels hold beside tensors: tried out, never assumed.
 
-A CPU with instructions for bfloat16 works on the numbers as they are. oneDNN emulates them on one that has AVX-512 alone,
-and sums in float32; below that torch computes by itself and lays convolutions out as products. Neither the name of a CPU
-nor its flags tell which, because `ONEDNN_MAX_CPU_ISA` and the build of torch decide too. So a few small calls are made,
-once a process, and what torch's allocator gives out for each is held to what each way of computing needs.
+A CPU with instructions for bfloat16 works on the numbers as they are. Where there is AVX-512 alone oneDNN emulates
+them, and sums in float32; below that torch computes by itself and lays convolutions out as products. Neither the name
+nor the flags of a CPU tell which, because `ONEDNN_MAX_CPU_ISA` and the build of torch decide too. So a few small calls
+are made, once a process, and what torch's allocator gives out for each is held to what each way of computing needs.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-ROWS, SIDE, NARROW, WIDE = 512, 32, 16, 64  # of products, of pictures, and channels: milliseconds for all calls together
+ROWS, SIDE, NARROW, WIDE = 512, 32, 16, 64  # of products, of pictures, and channels: all calls take milliseconds
 UNTOLD = (AttributeError, ImportError, RuntimeError, TypeError)
 
 
@@ -64,14 +65,15 @@ def _tried() -> Bfloat16:
 
 def beside(call: Callable[[], Tensor]) -> int:
     """Give the most bytes that the allocator of the CPU gives out at one time for a call, beside its answer."""
-    from torch.autograd import ProfilerConfig, ProfilerState, _disable_profiler_legacy, _enable_profiler_legacy
-
-    watch = ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, torch._C._profiler._ExperimentalConfig())
-    _enable_profiler_legacy(watch)
+    watch: Any = torch.autograd  # not public, but silent: what is public may write to stderr
+    plain = torch._C._profiler._ExperimentalConfig()
+    watch._enable_profiler_legacy(
+        watch.ProfilerConfig(watch.ProfilerState.CPU, False, True, False, False, False, plain)  # memory alone
+    )
     try:
         answer = call()
     finally:
-        threads = _disable_profiler_legacy()
+        threads = watch._disable_profiler_legacy()
     sizes = (event.cpu_memory_usage() for events in threads for event in events if event.kind() == "memory_alloc")
     return max(accumulate(sizes), default=0) - answer.numel() * answer.element_size()
 
