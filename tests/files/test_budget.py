@@ -38,8 +38,8 @@ NETS: Mapping[str, tuple[str, Mapping[str, Any], tuple[tuple[int, int], ...]]] =
     "little-unet": ("UNet2DConditionModel", LITTLE_UNET, ((1, 32), (2, 16))),
     "little-vae": ("AutoencoderKL", LITTLE_VAE, ((1, 8), (2, 4))),
 }
-LITTLE = pytest.mark.cpu_isa
-SIZED = ["unet", "vae", pytest.param("little-unet", marks=LITTLE), pytest.param("little-vae", marks=LITTLE)]
+KERNELS = pytest.mark.cpu_isa
+SIZED = ["unet", "vae", pytest.param("little-unet", marks=KERNELS), pytest.param("little-vae", marks=KERNELS)]
 
 
 def allocated(call: Callable[[], object]) -> int:
@@ -108,7 +108,7 @@ def emoji() -> tuple[Pipeline, Pipeline]:
 
 @pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize("weight", [1.0, 3.0])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=KERNELS)])
 def test_the_embedded_model_peaks_where_it_is_said_to(rows: int, weight: float, dtype: str) -> None:
     blank, real = emoji()
     plan = real.plan(Request(("",), weight=weight, dtype=dtype))
