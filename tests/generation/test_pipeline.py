@@ -134,7 +134,10 @@ def test_a_given_noise_is_the_start(pipeline: Pipeline) -> None:
     [
         ({"noise": torch.zeros(4, 4, 5)}, r"noise \[4, 4, 5\]: must be finite and of shape \[1, 4, 4, 4\]"),
         ({"noise": torch.full((4, 4, 4), torch.nan)}, "noise .*must be finite"),
-        ({"noise": torch.zeros(4, 4, 4), "seed": 1}, "seed 1: noise is given, and this sampler draws none; leave seed out"),
+        (
+            {"noise": torch.zeros(4, 4, 4), "seed": 1},
+            "seed 1: noise is given, and this sampler draws none",
+        ),
         ({"size": 20}, "multiples of 8"),
         ({"prompt": "word " * 40}, "has 161 tokens, the model reads at most 16"),
     ],

@@ -82,9 +82,7 @@ def test_guidance_that_is_an_input_is_not_taken_for_the_other() -> None:
     distilled = card(distilled_guidance=3.5, guidance_scale=1.0)
     assert decided(request_of("a"), distilled).distilled_guidance == 3.5
     assert decided(request_of("a", distilled_guidance=2.0), distilled).distilled_guidance == 2.0
-    with pytest.raises(
-        InputError, match="guidance_scale 4: 'tiny' takes its guidance as an input; use dist.* 4"
-    ):
+    with pytest.raises(InputError, match=r"guidance_scale 4: 'tiny' takes its guidance as an input; use dist.* 4"):
         decided(request_of("a", guidance_scale=4.0), distilled)
     both = decided(request_of("a", guidance_scale=4.0, negative_prompt="b"), distilled)
     assert (both.guidance_scale, both.distilled_guidance) == (4.0, 3.5)

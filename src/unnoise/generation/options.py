@@ -152,9 +152,9 @@ class EditOptions:
         Any, Option("image", "image input", "Mask: white or transparent is painted (inpaint), black is kept.")
     ] = None
     invert_mask: Annotated[bool, Option("flag", "image input", "Paint what is black in the mask.")] = False
-    strength: Annotated[
-        float | None, Option("number", "image input", "Amount of change; 1 ignores it.", 1e-3, 1)
-    ] = None
+    strength: Annotated[float | None, Option("number", "image input", "Amount of change; 1 ignores it.", 1e-3, 1)] = (
+        None
+    )
     outpaint: Annotated[
         tuple[int, int, int, int] | None,
         Option("sides", "image input", "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", 0, limits.SIDE),
