@@ -142,6 +142,8 @@ class Pipeline(Components):
 
 
 def _listed(prompt: str | Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(prompt, Sequence):
+        raise InputError(f"prompt {prompt!r}: must be text, or a list of texts")
     return (prompt,) if isinstance(prompt, str) else tuple(prompt)
 
 

@@ -101,30 +101,9 @@ def test_prompts_from_a_file(run: Run, tmp_path: Path, model: Path) -> None:
 
 
 def test_every_option_reaches_the_metadata(run: Run, tmp_path: Path, model: Path) -> None:
-    how = [
-        "--guidance",
-        "3.5",
-        "--negative-prompt",
-        "blue",
-        "--seed",
-        "5",
-        "--size",
-        "24x16",
-        "--guidance-interval",
-        "0.1,inf",
-    ]
-    how += [
-        "--guidance-rescale",
-        "0.5",
-        "--schedule",
-        "inf,2,0.5,0",
-        "--sampler",
-        "DDIM",
-        "--dtype",
-        "bfloat16",
-        "--batch",
-        "2",
-    ]
+    how = ["--guidance", "3.5", "--negative-prompt", "blue", "--seed", "5", "--size", "24x16"]
+    how += ["--guidance-interval", "0.1,inf", "--guidance-rescale", "0.5", "--schedule", "inf,2,0.5,0"]
+    how += ["--sampler", "DDIM", "--dtype", "bfloat16", "--batch", "2"]
     assert run("generate", "a", "-m", str(model), "-o", "a.png", *how)[0] == 0
     metadata = read_metadata(tmp_path / "a.png")
     assert (metadata.guidance_scale, metadata.negative_prompt, metadata.seed, metadata.size) == (

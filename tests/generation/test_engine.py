@@ -273,6 +273,15 @@ def test_every_sample_of_a_sweep_is_drawn_again_bit_for_bit(pipeline: Pipeline, 
         assert encode(again.image, again.metadata) == encode(sample.image, sample.metadata)
 
 
+def test_a_sweep_of_adapters_names_each_in_its_label(pipeline: Pipeline, loras: tuple[Adapter, Adapter]) -> None:
+    one, two = loras
+    sweep = pipeline.sweep("a", lora=[{one: 0.5}, {one: 1.0, two: -0.25}, two, ()], steps=1, seed=1)
+    (axis,) = sweep.axes
+    assert [axis.label(k) for k in range(4)] == [
+        "lora one.safetensors:0.5", "lora one.safetensors:1, two.safetensors:-0.25", "lora two.safetensors", "lora none",
+    ]  # fmt: skip
+
+
 def test_metadata_has_every_setting(pipeline: Pipeline) -> None:
     """A field that a person can choose and that changes the sample must be in the metadata, by its own name."""
     held = {one.name for one in fields(Metadata)}

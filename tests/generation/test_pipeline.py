@@ -136,7 +136,7 @@ def test_a_given_noise_is_the_start(pipeline: Pipeline) -> None:
         ({"noise": torch.full((4, 4, 4), torch.nan)}, "noise .*must be finite"),
         (
             {"noise": torch.zeros(4, 4, 4), "seed": 1},
-            "seed 1: noise is given, and this sampler draws none; leave seed out",
+            "seed 1: noise is given, and this sampler draws none",
         ),
         ({"size": 20}, "multiples of 8"),
         ({"prompt": "word " * 40}, "has 161 tokens, the model reads at most 16"),

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import PurePath
 from typing import Any
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, check_whole
 from unnoise.generation.limits import SAMPLES
 from unnoise.generation.options import Request, request_of
 
@@ -54,7 +54,8 @@ def combinations(prompts: Sequence[str], options: Mapping[str, Any]) -> tuple[tu
     seed = options.get("seed")
     given = {**options, "seed": secrets.randbits(32) if seed is None else seed}
     count = given.pop("n", 1)
-    if isinstance(count, int) and count > 1:
+    check_whole("n", count, 1, SAMPLES)
+    if count > 1:
         if isinstance(given["seed"], list):
             raise InputError(f"n {count}: cannot be combined with several seeds; leave n out")
         given["seed"] = list(range(given["seed"], given["seed"] + count))
@@ -84,4 +85,8 @@ def _short(value: Any) -> str:
     """Write a value in few letters: numbers without zeros, a file by its name."""
     if isinstance(value, float):
         return f"{value:g}"
-    return PurePath(value).name if isinstance(value, str | PurePath) else str(value)[:40]
+    if isinstance(value, Mapping):  # LoRA adapters to their weights
+        return ", ".join(f"{_short(one)}:{weight:g}" for one, weight in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(map(_short, value)) or "none"
+    return PurePath(value).name if isinstance(value, str | PurePath) else str(getattr(value, "name", value))[:40]
