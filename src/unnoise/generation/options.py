@@ -1,7 +1,7 @@
 """What a person can ask of `generate` and `edit`, declared once.
 
-The command line, the keywords of Python, the metadata of an output and `unnoise check` all read these dataclasses. A field
-carries its name, type and default; its `Option` carries range, group and help.
+The command line, the keywords of Python, the metadata of an output and `unnoise check` all read these dataclasses. A
+field carries its name, type and default; its `Option` carries range, group and help.
 """
 
 from dataclasses import dataclass, field, fields
