@@ -80,8 +80,7 @@ def settle(
 ) -> tuple[AnySampler, Settings]:
     """Make every choice. size: that is drawn, None for the card's."""
     options, card, process = request.sampling, components.card, components.denoiser.process
-    advice = card.advice
-    _check_advice(advice)
+    _check_advice(advice := card.advice)
     scale = _guidance_scale(request, card)
     image_guidance = _image_guidance(options.image_guidance, card)
     guided = scale != 1 or image_guidance not in (None, 1)
