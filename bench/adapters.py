@@ -1,9 +1,9 @@
-"""What an adapter costs: worn and merged, and its training; `make bench` prints the table.
+"""Measure what an adapter costs: applied, merged, and in training; `make bench` prints the table.
 
-live, merged   a step with an adapter of rank 16 on every attention layer, over the step without; median of pairs
-training       300 steps of recipes/ink.toml, whose layers, rank and batch are kept, from the pace of 40
-memory         the peak of `unnoise lora train` over that of a process which loads the model and goes once forward
-               and back through it, holding what goes into each layer
+applied, merged  a step with an adapter of rank 16 on every attention layer, over the step without; median of pairs
+training         300 steps of recipes/ink.toml, whose layers, rank and batch are kept, from the pace of 40
+memory           the peak of `unnoise lora train` over that of a process which loads the model and makes one forward
+                 and backward pass, with the inputs of every layer in memory
 """
 
 import argparse
@@ -62,14 +62,14 @@ def random_adapter(pipeline: Pipeline) -> Adapter:
 
 
 def cost(name: str, pipeline: Pipeline, size: int, steps: int, pairs: int) -> None:
-    """Print what a step costs with an adapter that is worn, and with one that is merged."""
+    """Print what a step costs with an adapter that is applied, and with one that is merged."""
     adapter = random_adapter(pipeline)
 
     def seconds(lora: tuple[Adapter, ...]) -> float:
         marks: list[float] = []
         pipeline.generate(
-            "a", seed=1, steps=steps, size=size, weight=2.0, lora=lora,
-            watch=lambda share, x0: marks.append(time.perf_counter()),
+            "a", seed=1, steps=steps, size=size, guidance_scale=2.0, lora=lora,
+            callback=lambda count, x0: marks.append(time.perf_counter()),
         )  # fmt: skip
         return statistics.median(after - before for before, after in pairwise(marks))
 
@@ -82,7 +82,7 @@ def cost(name: str, pipeline: Pipeline, size: int, steps: int, pairs: int) -> No
     live, folded = (statistics.median(row[k] / row[0] for row in rounds) - 1 for k in (1, 2))
     step = statistics.median(row[0] for row in rounds)
     layers = f"{len(adapter.deltas)} layers"
-    print(f"{name:34} {1000 * step:8.1f} ms  live {live:+6.1%}  merged {folded:+6.1%}  {layers}", flush=True)
+    print(f"{name:34} {1000 * step:8.1f} ms  applied {live:+6.1%}  merged {folded:+6.1%}  {layers}", flush=True)
 
 
 def training(gradient_checkpointing: bool) -> None:

@@ -66,7 +66,7 @@ def report(name: str, ours: Sampler, levels: tuple[float, ...], peer: Peer, note
 
 
 def advanced(ours: Sampler, levels: tuple[float, ...], x: torch.Tensor, answer: torch.Tensor) -> float:
-    """Give the seconds of a call of `advance`, a mean over a run."""
+    """Return the seconds of a call of `advance`, a mean over a run."""
     state, spent = start(x, levels), []
     while not state.done:
         began = time.perf_counter()
@@ -76,7 +76,7 @@ def advanced(ours: Sampler, levels: tuple[float, ...], x: torch.Tensor, answer: 
 
 
 def stepped(peer: Peer, x: torch.Tensor, answer: torch.Tensor) -> float:
-    """Give the seconds of a call of `step`, a mean over a run."""
+    """Return the seconds of a call of `step`, a mean over a run."""
     scheduler, spent = peer.within(CALLS), []
     step: Callable = scheduler.step
     for moment in scheduler.timesteps:

@@ -1,6 +1,6 @@
 """Every scheduler of diffusers that samples pixels or latents, with the settings that a user can give it.
 
-All have Stable Diffusion's schedule and prediction of eps, but those that know no such schedule. `LEFT_OUT` says why
+All have Stable Diffusion's schedule and prediction of eps, except those without such a schedule. `LEFT_OUT` says why
 the others are missing, so that a class that a new version brings cannot be missed.
 """
 
@@ -32,7 +32,7 @@ def peers() -> list[Peer]:
 
 
 def grids(spacings: bool = True, curves: bool = True) -> dict[str, Settings]:
-    """Return the settings of the grid that a class knows by name, its own default first."""
+    """Return the settings of the grids that a class has by name, its own default first."""
     return {"default": {}} | (SPACINGS if spacings else {}) | (CURVES if curves else {})
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from unnoise.check.smallest import SMALLEST
+from unnoise.check.sample_headers import SAMPLE_HEADERS
 from unnoise.formats.header import BITS
 
 RUNS = 7
@@ -23,7 +23,7 @@ CHECK = [sys.executable, "-m", "unnoise", "check"]
 
 def checkpoint(path: Path, size: int) -> Path:
     """Write a checkpoint of SDXL of `size` bytes and 2,500 tensors; what is behind the header is a hole in the file."""
-    shapes = dict(SMALLEST["sdxl", ""])
+    shapes = dict(SAMPLE_HEADERS["sdxl", ""])
     for number in range(2500 - len(shapes)):
         block = f"output_blocks.{number // 100}.1.transformer_blocks.{number % 100}"
         shapes[f"model.diffusion_model.{block}.ff.weight"] = ("F16", (640, 640))

@@ -48,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset = open_source("emoji", SIDE)
     firsts = [members[0] for members in dataset.members]
-    chosen = firsts[:: len(firsts) // COUNT][:COUNT]
+    chosen = firsts[:: len(firsts) // COUNT][: arguments.count]
     shapes = render_views(dataset, [View(i, "", place=PLACE) for i in chosen])
     names = [dataset.captions[i][0] for i in chosen]
     lines = outlines(shapes)
@@ -57,7 +57,7 @@ def main() -> None:
         "with the control": generate(unnoise.load("emoji", control="outline"), names, lines),
         "images of the outlines": shapes,
     }
-    print(f"{COUNT} names, each with the outlines of its image at three quarters of the size, towards a corner")
+    print(f"{len(names)} names, each with the outlines of its image at three quarters of the size, towards a corner")
     print(f"{'':30}{'followed':>10}{'strayed':>10}")
     for name, images in rows.items():
         found = outlines(images)

@@ -1,8 +1,8 @@
-"""What using a model costs beyond its network calls, as ratios within one run; `make bench` prints the table.
+"""Measure what a model costs beyond its network calls, as ratios within one run; `make bench` prints the table.
 
-    import      `import unnoise` beyond an empty Python, and whether torch came with it
-    generate    `unnoise generate` from cold to file, less its network calls, against `import torch`
-    memory      its peak beyond `import torch`, less activations, against the weights' file
+    import      `import unnoise` beyond an empty Python, and whether it imports torch
+    generate    `unnoise generate` from a cold start to the file, less its network calls, over `import torch`
+    memory      its peak beyond `import torch`, less activations, over the size of the weights' file
     loop        the sampling loop outside the network, batch 4
 
 Each figure is a median of repeated, alternating measurements. Other work on the machine makes the figures worse.
@@ -47,7 +47,7 @@ def seconds(*command: str) -> float:
 
 
 def peak(*command: str) -> float:
-    """Give the peak memory of a process in MB."""
+    """Return the peak memory of a process in MB."""
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
     code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
     done = subprocess.run([sys.executable, "-c", code, sys.executable, *command], check=True, capture_output=True)
@@ -77,7 +77,7 @@ def cold() -> tuple[str, str, str]:
 
 
 def clocked(net: "torch.nn.Module") -> list[float]:
-    """Note the seconds of each call of a network from now on."""
+    """Record the seconds of each call of a network from now on."""
     calls: list[float] = []
     inner = net.forward
 
@@ -92,7 +92,7 @@ def clocked(net: "torch.nn.Module") -> list[float]:
 
 
 def network_seconds() -> float:
-    """Time the network calls of one picture with the card's advice."""
+    """Time the network calls of one image with the card's defaults."""
     from unnoise import load
 
     pipeline = load("emoji")
@@ -116,19 +116,19 @@ def memory() -> tuple[str, str, str]:
 
 
 def activation_memory() -> float:
-    """Give what the network calls of one picture add to the peak of a process that holds the same networks, in MB.
+    """Return what the network calls of one image add to the peak of a process that has the same networks, in MB.
 
-    The networks have fresh weights, so that nothing of reading a file is in the peak before the calls. The peak is the
-    kernel's of this program alone: `getrusage` starts from that of the process which began it.
+    The networks have fresh weights, so that the peak before the calls includes no reading of a file. The peak is the
+    kernel's figure for this program alone; `getrusage` starts from that of the parent process.
     """
     code = (
         "import re, torch; from unnoise.card import read_card; from unnoise.embedded import find; "
-        "from unnoise.model_file import build; from unnoise.diffusion.denoiser import collate\n"
+        "from unnoise.model_file import build; from unnoise.diffusion.conditioning import collate\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) / 1024\n"
         "model = build(read_card(find('emoji'))); before = peak()\n"
         "with torch.no_grad():\n"
-        "    cond = collate(model.text(['a red heart', '']))\n"
-        "    for _ in range(20): x0 = model.model(torch.randn(2, 4, 16, 16), torch.ones(2), cond)\n"
+        "    cond = collate(model.text_encoder(['a red heart', '']))\n"
+        "    for _ in range(20): x0 = model.denoiser(torch.randn(2, 4, 16, 16), torch.ones(2), cond)\n"
         "    model.space.decode(x0[:1])\n"
         "print(peak() - before)"
     )
@@ -146,9 +146,9 @@ def loop() -> tuple[str, str, str]:
         calls.clear()
         marks.clear()
         pipeline.generate(
-            ["a red heart"] * 4, seed=7, batch=4, watch=lambda share, x0: marks.append(time.perf_counter())
+            ["a red heart"] * 4, seed=7, batch=4, callback=lambda count, x0: marks.append(time.perf_counter())
         )
-        network = sum(calls[1:])  # between the first watch and the last
+        network = sum(calls[1:])  # between the first callback and the last
         return (marks[-1] - marks[0] - network) / network
 
     share = median(once, 7)

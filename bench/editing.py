@@ -29,8 +29,8 @@ from unnoise.diffusion.loop import levels, run
 from unnoise.diffusion.noise import START, draw
 from unnoise.diffusion.prediction import mix
 from unnoise.generation.decode import to_images
+from unnoise.generation.job import Job
 from unnoise.generation.media.contact_sheet import contact_sheet
-from unnoise.generation.resolve import Job
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.samplers.restart import RePaint, repaints
 from unnoise.sampling.state import State, start
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--sheet")
     asked = parser.parse_args()
     pipeline, source = unnoise.load("emoji"), open_source("emoji", SIDE)
-    columns, rows = [], []
+    columns, rows, labels = [], [], []
     for captioned in (True, False):
         errors: dict[str, list[float]] = {name: [] for name in METHODS}
         for k, task in enumerate(tasks(pipeline, source, asked.count, captioned)):
@@ -161,6 +161,9 @@ def main() -> None:
                 errors[name] += gap.reshape(len(made), -1).mean(1).sqrt().tolist()
             if k == 0:
                 rows += [part[:SHOWN] for part in shown]
+                names = [*METHODS] if not captioned else ["original", "visible", *METHODS]
+                ending = "" if captioned else ", no caption"
+                labels += [f"{name}{ending}" for name in names for _ in task.captions[:SHOWN]]
         columns.append([sum(found) / len(found) for found in errors.values()])
     print(f"{asked.count} images, the right or the lower half hidden, {STEPS} steps, guidance of the card")
     print(f"{'':24}{'with captions':>14}{'/ first':>9}{'without':>14}{'/ first':>9}")
@@ -170,9 +173,8 @@ def main() -> None:
             + "".join(f"{one:14.4f}{one / column[0]:9.2f}" for one, column in zip(means, columns, strict=True))
         )
     if asked.sheet:
-        labels = [label for label in ("original", "visible", *METHODS) for _ in range(SHOWN)]
         images = to_images(torch.cat(rows).clamp(-1, 1))
-        contact_sheet(images, labels, "Inpainting of a half", SHOWN).save(asked.sheet)
+        contact_sheet(images, labels, "Inpainting of a half", min(SHOWN, asked.count)).save(asked.sheet)
 
 
 if __name__ == "__main__":

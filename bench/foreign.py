@@ -1,9 +1,9 @@
 """Stable Diffusion 1.5 at its real size, random weights, side by side with diffusers; `make bench` prints the table.
 
-Both load one folder, draw 256 x 256 with DDIM at the same levels from the same noise, guidance 7.5, and decode. Runs
-alternate; figures are medians. `outside` is the share of our time outside U-Net, decoder and text network. `off` is the
-rms distance of the latents at the end from those of diffusers in float32 with the same weights, ours and diffusers',
-in units of their rms.
+Both load one folder, draw 256 x 256 with DDIM at the same levels from the same noise, guidance scale 7.5, and decode.
+Runs alternate; figures are medians. `outside` is the share of our time outside U-Net, decoder and text network. `off`
+is the rms distance of the latents at the end from those of diffusers in float32 with the same weights, ours and
+diffusers', in units of their rms.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def compare(place: Path, dtype: str, steps: int, rounds: int) -> None:
-    """Draw the same picture with both, several times in turns, and print what was measured."""
+    """Generate the same image with both, several times in turns, and print the figures."""
     import torch
     from diffusers import StableDiffusionPipeline
 
@@ -55,10 +55,10 @@ def compare(place: Path, dtype: str, steps: int, rounds: int) -> None:
         return peer(**how, latents=noise.to(peer.unet.dtype), **more).images[0]
 
     def mine() -> Any:
-        return ours.generate("a", weight=GUIDANCE, sampler="ddim", grid=grid, noise=noise, size=SIZE)[0]
+        return ours.generate("a", guidance_scale=GUIDANCE, sampler="ddim", schedule=grid, noise=noise, size=SIZE)[0]
 
     found = [mine().x0, theirs(output_type="latent").float()]
-    own = [ours.denoiser.net.unet, ours.space.autoencoder.vae.decoder, ours.text.clip.net]
+    own = [ours.denoiser.net.unet, ours.space.autoencoder.vae.decoder, ours.text_encoder.clip.net]
     slow, quick = Clock([peer.unet]), Clock(own)
     runs = [(slow.time(theirs), quick.time(mine)) for _ in range(rounds)]
     exact = peer.to(torch.float32)(**how, latents=noise, output_type="latent").images[0]
@@ -73,12 +73,12 @@ def compare(place: Path, dtype: str, steps: int, rounds: int) -> None:
     )
 
 
-def levels(peer: Any, steps: int) -> list[float]:
-    """Give sigma where the peer's DDIM asks, and where it ends."""
+def levels(peer: Any, steps: int) -> tuple[float, ...]:
+    """Return sigma of every network call of the peer's DDIM, and where it ends."""
     peer.scheduler.set_timesteps(steps)
     table = peer.scheduler.alphas_cumprod.double()
     ends = [*table[peer.scheduler.timesteps].tolist(), float(peer.scheduler.final_alpha_cumprod)]
-    return [((1 - a) / a) ** 0.5 for a in ends]
+    return tuple(((1 - a) / a) ** 0.5 for a in ends)
 
 
 @dataclass(frozen=True)

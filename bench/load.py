@@ -1,7 +1,7 @@
 """Memory and time of loading a foreign model at its real size, each in a process of its own; `make bench` prints it.
 
 A folder of Stable Diffusion 1.5's sizes with random weights is written once in float32 and once in float16. `peak` is
-the process's peak beyond that of importing what loading imports, as a ratio to the weights in the dtype asked for.
+the process's peak beyond that of the imports, as a ratio to the weights in the requested dtype.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 import torch, diffusers, transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
-import unnoise, unnoise.load
+import unnoise, unnoise.loading
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
@@ -55,7 +55,7 @@ print(peak() - before, held, took)
 
 def main() -> None:
     argparse.ArgumentParser(description="Measure loading a model of Stable Diffusion 1.5's sizes.").parse_args()
-    print(f"{'stored':9} {'asked for':10} {'weights':>9} {'peak':>8} {'ratio':>6} {'seconds':>8}   diffusers'")
+    print(f"{'stored':9} {'requested':10} {'weights':>9} {'peak':>8} {'ratio':>6} {'seconds':>8}   diffusers'")
     with tempfile.TemporaryDirectory() as folder:
         for stored in ("float32", "float16"):
             place = Path(folder) / stored

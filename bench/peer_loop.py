@@ -2,7 +2,7 @@
 
 Its example for text to image in our words: accelerate, a shuffled DataLoader, noise from DDPMScheduler, the mean square
 error of eps, gradients clipped at 1, AdamW, a learning rate schedule, EMAModel at every step, a progress bar. It is
-spared what ours is spared too: pictures are encoded already.
+spared what ours is spared too: images are encoded already.
 """
 
 import time
@@ -36,7 +36,7 @@ class FullDelta(nn.Module):
 
 
 def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> Iterator[float]:
-    """Give the seconds of a step of the loop, a mean over `steps`, each time it is asked.
+    """Return the seconds of a step of the loop, a mean over `steps`, for each `next`.
 
     precision: "no" is float32, "bf16" autocast. tuned: with compiled net, channels last and plain attention, as ours.
     """

@@ -6,7 +6,7 @@ A scheduler holds x in a frame of its own; the unit frame's x is that over its w
     ve    x0 + sigma·eps                                          width sqrt(1 + sigma^2)
     flow  (1 - place)·x0 + place·eps,  place = sigma/(1 + sigma)  width sqrt(1 + sigma^2)/(1 + sigma)
 
-The denoiser answers exactly, at the level at which the scheduler believes to be.
+The denoiser is exact, at the level that the scheduler assumes.
 """
 
 import inspect
@@ -114,7 +114,7 @@ class Peer:
         return self.stochastic and "generator" in inspect.signature(self.kind.step).parameters
 
     def level(self, scheduler: Any, time: Any) -> float:
-        """Say at which sigma the scheduler believes to be."""
+        """Return the sigma that the scheduler assumes."""
         if self.frame == "angle":
             place = (scheduler.timesteps == time).nonzero()[0]
             signal, spread = float(scheduler.alphas[place]), float(scheduler.betas[place])

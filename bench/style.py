@@ -8,7 +8,7 @@
 Lines alone distinguish few of the small images, so `named` is measured for three: for the base, for images of the base
 that the script of the style redraws in ink, and for the base with the adapter.
 
-    python bench/style.py [--lora FILE] [--sheet FILE]
+    python bench/style.py [--lora FILE] [--prompts N] [--sheet FILE]
 """
 
 import argparse
@@ -22,8 +22,8 @@ from torch.nn.functional import unfold
 import unnoise
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
+from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
-from unnoise.generation.sample import pictures as to_images
 from unnoise.train.evaluate import choose_images, distances, originals
 
 ROOT = Path(__file__).parents[1]
@@ -67,10 +67,11 @@ def main() -> None:
     """Print the table, and write the contact sheet."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--lora", default="ink")
+    parser.add_argument("--prompts", type=int, default=PROMPTS)
     parser.add_argument("--sheet")
     arguments = parser.parse_args()
     pipeline, dataset = unnoise.load("emoji"), open_source("emoji", SIDE)
-    indices = held_out(dataset, PROMPTS)
+    indices = held_out(dataset, arguments.prompts)
     prompts = [dataset.captions[i][0] for i in indices]
     plain = originals(dataset)
     drawings = inked(plain)
@@ -80,8 +81,8 @@ def main() -> None:
         return torch.cat([pipeline.space.decode(sample.x0[None]) for sample in samples]).clamp(-1, 1)
 
     before, after = generate(), generate(lora=arguments.lora)
-    target, other = drawings[indices], drawings[held_out(dataset, 2 * PROMPTS)[PROMPTS:]]
-    print(f"{PROMPTS} held-out prompts")
+    target, other = drawings[indices], drawings[held_out(dataset, 2 * arguments.prompts)[arguments.prompts :]]
+    print(f"{arguments.prompts} held-out prompts")
     print(f"{'':34}{'style':>8}{'named':>8}")
     rows = (
         ("base", before, plain),

@@ -1,12 +1,12 @@
-"""README and docs/ are tested: blocks run, signatures match the code, links resolve, figures are given.
+"""README and docs/ are tested: blocks run, signatures match the code, links resolve, no figure is missing.
 
 A fenced block begins with its language and, where it needs one, a note:
 
-    python                   runs in an empty folder that sees recipes/ and examples/
-    python signatures        is compared with the code, name by name; `# unnoise.pipeline` says where it is
-    python example           is that of a rule, which tests/check/test_rules.py runs
-    console                  what follows `$ ` runs; other lines must come out, `…` stands for anything
-    console exits-1          the same, where a command is to find something
+    python                   runs in an empty folder with links to recipes/ and examples/
+    python signatures        is compared with the code, name by name; `# unnoise.pipeline` names the module
+    python example           belongs to a rule, and tests/check/test_rules.py runs it
+    console                  lines after `$ ` run; the others must be in the output, `…` stands for anything
+    console exits-1          the same, for a command that has findings
     console not-run: REASON  is counted as a skip
     toml, json               must parse
     text                     is free
@@ -69,15 +69,15 @@ def those(language: str, *, signatures: bool = False) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder that sees what the pages refer to."""
+    """Work in an empty folder with links to what the pages use."""
     for name in ("recipes", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def heed(block: Block) -> int:
-    """Skip a block that says it is not run, and refuse any other note; give the exit code of what runs."""
+def exit_code(block: Block) -> int:
+    """Skip a block with `not-run`, and refuse any other note; return the exit code of a block that runs."""
     if block.note.startswith("not-run: "):
         pytest.skip(block.note.removeprefix("not-run: "))
     assert not block.note, f"{block}: unknown note {block.note!r}"
@@ -86,14 +86,14 @@ def heed(block: Block) -> int:
 
 @those("python")
 def test_python_runs(block: Block, folder: Path) -> None:
-    heed(block)
+    exit_code(block)
     script = folder / "block.py"
     script.write_text("\n" * (block.line - 1) + block.text, encoding="utf-8")
     runpy.run_path(str(script))
 
 
 def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Split a console block into commands and the lines that are said to come out."""
+    """Split a console block into commands and the lines of their output."""
     for part in re.split(r"^\$ ", text.replace("\\\n", ""), flags=re.MULTILINE)[1:]:
         command, *lines = part.splitlines()
         yield shlex.split(command, comments=True), [line.strip() for line in lines if line.strip()]
@@ -105,7 +105,7 @@ def comes_out(line: str, output: str) -> bool:
 
 @those("console")
 def test_console_runs(block: Block, folder: Path) -> None:
-    code = 1 if block.note == "exits-1" else heed(block)
+    code = 1 if block.note == "exits-1" else exit_code(block)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "COLUMNS": "200"}
     assert block.text.startswith("$ "), f"{block}: a console block begins with a command"
@@ -114,7 +114,7 @@ def test_console_runs(block: Block, folder: Path) -> None:
             assert set(command[1:]) <= TARGETS, f"{block}: no such target: {command}"
         elif command[0] not in SHOWN:
             example = command[0] == "python" and command[1].startswith("examples/")
-            assert command[0] == "unnoise" or example, f"{block}: what is {command[0]!r}?"
+            assert command[0] == "unnoise" or example, f"{block}: unknown command {command[0]!r}"
             done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
             assert done.returncode == code, f"{block}: {command}\n{done.stdout}{done.stderr}"
             for line in lines:
@@ -136,7 +136,8 @@ def compare(body: list[ast.stmt], owner: object, where: str) -> None:
             compare(node.body, getattr(owner, node.name), f"{where}.{node.name}")
         elif isinstance(node, ast.FunctionDef):
             arguments = node.args
-            shown = [one.arg for one in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
+            every = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
+            shown = [one.arg for one in every if one is not None]
             found = inspect.getattr_static(owner, node.name)
             function = found.fget if isinstance(found, property) else getattr(owner, node.name)
             assert shown == list(inspect.signature(function).parameters), f"{where}.{node.name}"

@@ -1,4 +1,4 @@
-"""A script with five faults that no error message tells of. It is checked, never run."""
+"""A script with five errors that no program reports. It is checked, never run."""
 
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline
 

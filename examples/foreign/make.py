@@ -1,4 +1,4 @@
-"""Write a model of the shape of Stable Diffusion 1, tiny and with random weights, as diffusers does: a folder to try.
+"""Write a tiny model with the layout of Stable Diffusion 1 and random weights, as a diffusers folder.
 
 python examples/foreign/make.py tiny-sd
 """

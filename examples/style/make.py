@@ -1,4 +1,4 @@
-"""Draw 120 emoji in ink and watercolour, with their names: the pictures that recipes/ink.toml learns.
+"""Draw 120 emoji in ink and watercolour, with captions: the training images of recipes/ink.toml.
 
 python examples/style/make.py runs/ink-pictures
 """
@@ -17,18 +17,18 @@ from unnoise.data.view import View, render_views
 
 COUNT = 120
 INK = (0.12, 0.18, 0.45)
-WASH = 0.8  # how much of their colour the areas keep
+WASH = 0.8  # share of the colour that areas keep
 
 
-def inked(pictures: Tensor) -> Tensor:
-    """Draw pictures in blue lines and pale colours: (B, 3, H, W) in [-1, 1] -> the same."""
-    pale = 1 - WASH * (1 - pictures)
+def inked(images: Tensor) -> Tensor:
+    """Redraw images (B, 3, H, W) in [-1, 1] with blue lines and pale colours."""
+    pale = 1 - WASH * (1 - images)
     ink = torch.tensor(INK)[None, :, None, None] * 2 - 1
-    return torch.lerp(pale, ink.expand_as(pale), outlines(pictures))
+    return torch.lerp(pale, ink.expand_as(pale), outlines(images))
 
 
 def main(folder: Path) -> None:
-    """Write the pictures and their captions."""
+    """Write the images and their captions."""
     source = open_source("emoji", 64)
     firsts = [members[0] for members in source.members]
     chosen = firsts[:: len(firsts) // COUNT][:COUNT]

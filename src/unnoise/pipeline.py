@@ -13,11 +13,12 @@ from unnoise.errors import InputError
 from unnoise.generation.axes import combinations
 from unnoise.generation.engine import Engine, Step, Ticket
 from unnoise.generation.images import RawImages
+from unnoise.generation.job import Job
 from unnoise.generation.loras import read_loras
 from unnoise.generation.metadata import Metadata
 from unnoise.generation.options import OPTIONS, Request, described, request_of
 from unnoise.generation.record import job_again
-from unnoise.generation.resolve import Job, resolve
+from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Callback, Sample
 from unnoise.generation.sweep import Sweep
 from unnoise.progress import ProgressBar

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from unnoise.check.locate import locate
-from unnoise.check.methods import known_grids, known_names
 from unnoise.check.read.comfy.models import ALONE, ENCODERS
 from unnoise.check.read.comfyui import GRIDS, NAMED, read_workflow
-from unnoise.check.subject import Place, Run
+from unnoise.check.sampler_names import known_grids, known_names
+from unnoise.check.subject import GenerationRun, Location
 from unnoise.families.table import FAMILIES
 
 Nodes = dict[str, Any]
@@ -46,14 +46,14 @@ def api(**changed: Any) -> Nodes:
     return nodes | {key.lstrip("_"): value for key, value in changed.items()}
 
 
-def runs(content: Any) -> tuple[Run, ...]:
+def runs(content: Any) -> tuple[GenerationRun, ...]:
     subject = read_workflow(content, "w.json", json.dumps(content))
     assert subject.tool == "comfyui"
     assert not subject.faults
     return subject.runs
 
 
-def one(content: Any) -> Run:
+def one(content: Any) -> GenerationRun:
     (run,) = runs(content)
     return run
 
@@ -62,7 +62,7 @@ def value(said: Any) -> Any:
     return said.value if said else None
 
 
-def spoken(run: Run) -> dict[str, Any]:
+def spoken(run: GenerationRun) -> dict[str, Any]:
     """Give what a run says, without its places."""
     names = (
         "sampler", "grid", "steps", "guidance", "embedded", "prompt", "negative", "width", "height", "batch", "frames",
@@ -86,7 +86,7 @@ def test_usual_workflow() -> None:
     assert run.model is not None
     assert run.model.identity.family == "sdxl"
     assert run.guidance is not None
-    assert run.guidance.place == Place("w.json", ("3", "inputs", "cfg"))
+    assert run.guidance.place == Location("w.json", ("3", "inputs", "cfg"))
     text = json.dumps(api())
     place = locate(run.guidance.place, text)
     assert text[place.column : place.end_column] == "6.5"

@@ -5,24 +5,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import unnoise
+from unnoise.check.apply_fixes import apply_fixes
 from unnoise.check.engine import judge
 from unnoise.check.examples import script
-from unnoise.check.mend import mended
 from unnoise.check.report.machine import to_github, to_json, to_sarif
 from unnoise.check.report.text import render, summary, where
-from unnoise.check.rule import WARN, Change, Entry, Finding, Fix, Rule
-from unnoise.check.subject import Place, Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rewrite, Rule, RuleEntry
+from unnoise.check.subject import Location, Subject
 from unnoise.errors import InputError
 
 RULE = Rule("UN001", "test-rule", WARN)
 TEXT = 'x = 1\npipe("é", guidance_scale=20)  # {comment}\n'
-PLACE = Place("a.py", line=2, column=25, end_line=2, end_column=27)
+PLACE = Location("a.py", line=2, column=25, end_line=2, end_column=27)
 FOUND = Finding(RULE, PLACE, "guidance is too high", "guidance 20", "4 to 8", "write 7")
 
 
@@ -30,7 +31,7 @@ def subject(comment: str = "") -> Subject:
     return Subject(path="a.py", texts={"a.py": TEXT.replace("{comment}", comment)})
 
 
-def entry(*found: Finding, error: Exception | None = None) -> Entry:
+def entry(*found: Finding, error: Exception | None = None) -> RuleEntry:
     module = ModuleType("rule")
 
     def check(_: Subject) -> Iterator[Finding]:
@@ -39,13 +40,13 @@ def entry(*found: Finding, error: Exception | None = None) -> Entry:
             raise error
 
     module.check = check  # type: ignore[attr-defined]
-    return Entry(RULE, module)
+    return RuleEntry(RULE, module)
 
 
 def test_a_crash_in_a_rule_is_a_finding_and_the_others_still_run() -> None:
     found = judge(subject(), [entry(error=KeyError("oops")), entry(FOUND)])
     assert [finding.rule.id for finding in found] == ["UN904", "UN001"]
-    assert "UN001 test-rule: KeyError: 'oops'" in found[0].says + found[0].measured
+    assert "UN001 test-rule: KeyError: 'oops'" in found[0].message + found[0].measured
 
 
 @pytest.mark.parametrize(
@@ -64,27 +65,29 @@ def test_comments_allow_findings(comment: str, shown: bool) -> None:
 
 
 def test_changes_are_written_in_the_notation_of_the_file() -> None:
-    fix = Fix("safe", "write 7.0", (Change(PLACE, 7.0),))
-    assert mended(subject(), [fix]) == {"a.py": TEXT.replace("20", "7.0").replace("{comment}", "")}
-    assert mended(subject(), [fix, fix]) == mended(subject(), [fix]), "of two changes at one place, one counts"
+    fix = Fix("safe", "write 7.0", (Rewrite(PLACE, 7.0),))
+    assert apply_fixes(subject(), [fix]) == {"a.py": TEXT.replace("20", "7.0").replace("{comment}", "")}
+    assert apply_fixes(subject(), [fix, fix]) == apply_fixes(subject(), [fix]), (
+        "of two changes at one place, one counts"
+    )
     config = Subject(path="c.json", texts={"c.json": '{"a": {"b": false}}'})
-    change = Fix("safe", "write true", (Change(Place("c.json", ("a", "b")), True),))
-    assert mended(config, [change]) == {"c.json": '{"a": {"b": true}}'}
+    change = Fix("safe", "write true", (Rewrite(Location("c.json", ("a", "b")), True),))
+    assert apply_fixes(config, [change]) == {"c.json": '{"a": {"b": true}}'}
     lines = Subject(path="t.toml", texts={"t.toml": "[a]\nb = 'x' # c\n"})
-    change = Fix("safe", "write y", (Change(Place("t.toml", ("a", "b")), "y"),))
-    assert mended(lines, [change]) == {"t.toml": '[a]\nb = "y" # c\n'}
+    change = Fix("safe", "write y", (Rewrite(Location("t.toml", ("a", "b")), "y"),))
+    assert apply_fixes(lines, [change]) == {"t.toml": '[a]\nb = "y" # c\n'}
 
 
 def test_notation_is_that_of_the_text_and_not_of_its_name() -> None:
     config = Subject(path="config", texts={"config": '{"a": true}'})
-    change = Fix("unsafe", "write false", (Change(Place("config", ("a",)), False),))
-    assert mended(config, [change]) == {"config": '{"a": false}'}
+    change = Fix("unsafe", "write false", (Rewrite(Location("config", ("a",)), False),))
+    assert apply_fixes(config, [change]) == {"config": '{"a": false}'}
     command = Subject(path="run", texts={"run": "python train.py --a 'x y'\n"})
-    place = Place("run", line=1, column=20, end_line=1, end_column=25)
-    assert mended(command, [Fix("safe", "", (Change(place, "p q"),))]) == {"run": "python train.py --a 'p q'\n"}
+    place = Location("run", line=1, column=20, end_line=1, end_column=25)
+    assert apply_fixes(command, [Fix("safe", "", (Rewrite(place, "p q"),))]) == {"run": "python train.py --a 'p q'\n"}
     made = script("import diffusers\nx = True\n", path="make")
-    place = Place("make", line=2, column=4, end_line=2, end_column=8)
-    assert mended(made, [Fix("safe", "", (Change(place, False),))]) == {"make": "import diffusers\nx = False\n"}
+    place = Location("make", line=2, column=4, end_line=2, end_column=8)
+    assert apply_fixes(made, [Fix("safe", "", (Rewrite(place, False),))]) == {"make": "import diffusers\nx = False\n"}
 
 
 def test_names_that_no_file_can_have_are_not_looked_for(tmp_path: Path) -> None:
@@ -123,7 +126,7 @@ def test_a_path_that_is_named_twice_is_checked_once(tmp_path: Path) -> None:
 
 
 def test_text_shows_the_line_and_marks_the_value() -> None:
-    shown = render(FOUND, Fix("unsafe", "write 7.0"), subject().texts["a.py"])
+    shown = render(replace(FOUND, fix=Fix("unsafe", "write 7.0")), subject().texts["a.py"])
     assert shown.splitlines() == [
         "a.py:2:26: UN001 warning: guidance is too high: guidance 20, expected 4 to 8",
         '  2 | pipe("é", guidance_scale=20)  # ',
@@ -133,29 +136,28 @@ def test_text_shows_the_line_and_marks_the_value() -> None:
 
 
 def test_places_without_lines_are_named_by_their_keys() -> None:
-    assert where(Place("w.png", ("3", "inputs", "cfg"))) == "w.png: 3.inputs.cfg"
+    assert where(Location("w.png", ("3", "inputs", "cfg"))) == "w.png: 3.inputs.cfg"
 
 
 def test_summary_counts() -> None:
-    assert summary([], [], 1, 0.123) == "Nothing found: 1 file checked in 0.12 s."
+    assert summary([], 1, 0.123) == "Nothing found: 1 file checked in 0.12 s."
     fixes = [Fix("safe", ""), Fix("unsafe", ""), None]
     line = "Found 3 warnings: 2 files checked in 1.00 s. --fix mends 1, --fix --unsafe mends 1 more."
-    assert summary([FOUND] * 3, fixes, 2, 1.0) == line
+    assert summary([replace(FOUND, fix=fix) for fix in fixes], 2, 1.0) == line
 
 
 def test_machine_formats_hold_the_place_and_the_numbers() -> None:
     real = judge(Subject(path="a.ckpt"), [entry(Finding(unreadable(), PLACE, "a\nb", "1", "2", "c"))])
-    pairs = [(finding, None) for finding in real]
-    one = json.loads(to_json(pairs, 1))["findings"][0]
+    one = json.loads(to_json(real, 1))["findings"][0]
     assert (one["rule"], one["line"], one["column"], one["severity"]) == ("UN901", 2, 26, "warning")
-    result = json.loads(to_sarif(pairs))["runs"][0]["results"][0]
+    result = json.loads(to_sarif(real))["runs"][0]["results"][0]
     assert result["locations"][0]["physicalLocation"]["region"] == {
         "startLine": 2,
         "startColumn": 26,
         "endLine": 2,
         "endColumn": 28,
     }
-    assert to_github(pairs).startswith("::warning file=a.py,line=2,endLine=2,col=26,title=UN901 unreadable::")
+    assert to_github(real).startswith("::warning file=a.py,line=2,endLine=2,col=26,title=UN901 unreadable::")
 
 
 def unreadable() -> Rule:
@@ -172,7 +174,7 @@ def test_the_call_takes_paths_and_subjects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["nothing.json"], "nothing.json: there is no such file or folder"),
         (["."], ".: holds nothing to check"),
@@ -183,10 +185,10 @@ def test_the_call_takes_paths_and_subjects(tmp_path: Path) -> None:
         ([], "name at least one file"),
     ],
 )
-def test_wrong_requests_are_one_line_and_exit_with_2(tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_wrong_requests_are_one_line_and_exit_with_2(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "a.json").write_text("{}") if "a.json" in arguments else None
     done = subprocess.run(
         [sys.executable, "-m", "unnoise", "check", *arguments], cwd=tmp_path, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert says in done.stderr
+    assert message in done.stderr

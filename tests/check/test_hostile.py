@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from unnoise.check.apply_fixes import apply_fixes
 from unnoise.check.catalogue import rules
 from unnoise.check.engine import check, judge
-from unnoise.check.mend import fix_of, mended
 from unnoise.check.read.dispatch import read, read_text
-from unnoise.check.smallest import SMALLEST
+from unnoise.check.sample_headers import SAMPLE_HEADERS
 from unnoise.check.subject import Subject
 
 EACH = 2_000
@@ -62,13 +62,13 @@ ODD |= st.text(max_size=8) | st.integers() | st.lists(st.integers(), max_size=3)
 
 def crashes(path: Path) -> list[str]:
     """Check a file the whole way, as the command does; give what rules crashed."""
-    return [finding.says + finding.measured for finding in check(path) if finding.rule.id == "UN904"]
+    return [finding.message + finding.measured for finding in check(path) if finding.rule.id == "UN904"]
 
 
 def broken(subject: Subject) -> list[str]:
     """Write every fix into what could be read; give the texts that cannot be read any more."""
-    fixes = (fix_of(finding, subject) for finding in judge(subject))
-    texts = mended(subject, [fix for fix in fixes if fix is not None])
+    fixes = (finding.fix for finding in judge(subject))
+    texts = apply_fixes(subject, [fix for fix in fixes if fix is not None])
     faulty = [path for path, text in texts.items() if {one.kind for one in read_text(text, Path(path)).faults} & BROKEN]
     return faulty if not {one.kind for one in subject.faults} & BROKEN else []
 
@@ -136,7 +136,7 @@ def empty(shapes: dict[str, Any]) -> dict[str, Any]:
     return {name: {"dtype": "F16", "shape": [0, *shape[1:]], "data_offsets": [0, 0]} for name, shape in shapes.items()}
 
 
-HEADERS = [empty({name: list(shape) for name, (_, shape) in tensors.items()}) for tensors in SMALLEST.values()]
+HEADERS = [empty({name: list(shape) for name, (_, shape) in tensors.items()}) for tensors in SAMPLE_HEADERS.values()]
 HEADERS.append(
     empty({f"lora_unet_down_blocks_1_attentions_0_to_q.lora_{end}.weight": [4, 4] for end in ("up", "down")})
 )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from unnoise.check.read.infotext import read_infotext
-from unnoise.check.subject import Place, Run
+from unnoise.check.subject import GenerationRun, Location
 
 A1111 = """a lighthouse at dawn, <lora:style:0.7>
 in fog
@@ -16,7 +16,7 @@ Model: sd_xl_base_1.0, VAE hash: 235745af8d, VAE: sdxl_vae.safetensors, Clip ski
 Lora hashes: "style: 0123456789ab, other: cd", RNG: CPU, Version: v1.10.1"""
 
 
-def one(text: str) -> Run:
+def one(text: str) -> GenerationRun:
     subject = read_infotext(text, "a.png")
     assert not subject.faults
     (run,) = subject.runs
@@ -24,7 +24,7 @@ def one(text: str) -> Run:
     return run
 
 
-def said(run: Run, *names: str) -> tuple[Any, ...]:
+def said(run: GenerationRun, *names: str) -> tuple[Any, ...]:
     return tuple(held.value if (held := getattr(run, name)) else None for name in names)
 
 
@@ -43,7 +43,7 @@ def test_a1111() -> None:
     assert run.others["Lora hashes"].value == "style: 0123456789ab, other: cd"
     assert run.others["Model hash"].value == "31e35c80fc"
     assert run.guidance is not None
-    assert run.guidance.place == Place("a.png", ("CFG scale",))
+    assert run.guidance.place == Location("a.png", ("CFG scale",))
 
 
 def line(extra: str, sampler: str = "Euler a", model: str = "my-model") -> str:

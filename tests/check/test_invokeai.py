@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from unnoise.check.read.invokeai import BASES, read_metadata
-from unnoise.check.subject import Place, Run
+from unnoise.check.subject import GenerationRun, Location
 from unnoise.families.table import FAMILIES, VARIANTS
 
 RECORD = {
@@ -29,12 +29,12 @@ RECORD = {
 }
 
 
-def one(content: dict[str, Any]) -> Run:
+def one(content: dict[str, Any]) -> GenerationRun:
     (run,) = read_metadata(content, "a.png").runs
     return run
 
 
-def said(run: Run, *names: str) -> tuple[Any, ...]:
+def said(run: GenerationRun, *names: str) -> tuple[Any, ...]:
     return tuple(held.value if (held := getattr(run, name)) else None for name in names)
 
 
@@ -47,7 +47,7 @@ def test_record_of_today() -> None:
     assert run.model is not None
     assert (run.model.name, run.model.identity.family) == ("My Mix", "sdxl")
     assert run.model.identity.known_by == "model.base sdxl"
-    assert run.model.place == Place("a.png", ("model", "name"))
+    assert run.model.place == Location("a.png", ("model", "name"))
     assert [(use.adapter.name, use.strength.value if use.strength else 0) for use in run.adapters] == [
         ("style", 0.75),
         ("depth", 0.5),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from unnoise.check.locate import json_span, locate, toml_span
-from unnoise.check.subject import Place
+from unnoise.check.subject import Location
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -38,7 +38,7 @@ def test_json_span_of_nothing(keys: tuple[str | int, ...]) -> None:
 
 def test_json_line_and_column() -> None:
     text = '{\n  "3": {"inputs": {\n    "cfg": 8.0}}}'
-    found = locate(Place("w.json", ("3", "inputs", "cfg")), text)
+    found = locate(Location("w.json", ("3", "inputs", "cfg")), text)
     assert (found.line, found.column, found.end_line, found.end_column) == (3, 11, 3, 14)
 
 
@@ -74,5 +74,5 @@ def test_toml_span_holds_the_value(keys: tuple[str | int, ...], value: Any) -> N
 
 
 def test_a_place_with_a_line_stays() -> None:
-    place = Place("a.py", line=3, column=1)
+    place = Location("a.py", line=3, column=1)
     assert locate(place, "{}") is place

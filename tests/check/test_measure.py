@@ -153,23 +153,23 @@ def test_batch_that_is_coupled() -> None:
 
 
 def test_guidance_of_thirty(emoji: Pipeline, pictures: Tensor) -> None:
-    assert emoji.text is not None
-    cond, null = collate(emoji.text(PROMPTS[:2])), collate(emoji.text(["", ""]))
+    assert emoji.text_encoder is not None
+    cond, null = collate(emoji.text_encoder(PROMPTS[:2])), collate(emoji.text_encoder(["", ""]))
     x, sigma = emoji.space.encode(pictures[:2]), torch.ones(2)
     x = (x + draw([0, 1], START, x)) / 2**0.5
-    plain = emoji.model(x, sigma, cond)
+    plain = emoji.denoiser(x, sigma, cond)
     for weight, wanted in ((1.5, set()), (30.0, {"UN407"})):
-        assert ids(measure.guided(cfg(emoji.model, cond, null, weight)(x, sigma), plain)) == wanted
+        assert ids(measure.guided(cfg(emoji.denoiser, cond, null, weight)(x, sigma), plain)) == wanted
 
 
 def test_null_equal_to_cond(emoji: Pipeline) -> None:
-    assert emoji.text is not None
-    cond, null = (collate(emoji.text([word])) for word in ("a red heart", ""))
+    assert emoji.text_encoder is not None
+    cond, null = (collate(emoji.text_encoder([word])) for word in ("a red heart", ""))
     x, sigma = draw([0], START, torch.empty(1, *emoji.space.shape(64, 64))), torch.full((1,), 20.0)
-    answers = [emoji.model(x, sigma, one) for one in (cond, null, cond)]
+    answers = [emoji.denoiser(x, sigma, one) for one in (cond, null, cond)]
     assert ids(measure.null(answers[0], answers[1])) == set()
     assert ids(measure.null(answers[0], answers[2])) == {"UN408"}
-    assert torch.allclose(cfg(emoji.model, cond, cond, 9.0)(x, sigma), answers[0], atol=1e-3)
+    assert torch.allclose(cfg(emoji.denoiser, cond, cond, 9.0)(x, sigma), answers[0], atol=1e-3)
 
 
 PICTURE = torch.linspace(-1, 1, 48).reshape(1, 3, 4, 4)

@@ -79,7 +79,7 @@ def test_there_are_examples_to_read() -> None:
 def test_examples_of_diffusers() -> None:
     found = [(where, finding) for where, text in EXAMPLES for finding in loud(script(dedent(text)))]
     alarms = [(where, one) for where, one in found if (where, one.rule.id) not in FAULTS and one.rule.id != "UN901"]
-    assert not alarms, "\n".join(f"{where} {one.rule.id} {one.says}: {one.measured}" for where, one in alarms)
+    assert not alarms, "\n".join(f"{where} {one.rule.id} {one.message}: {one.measured}" for where, one in alarms)
     assert {(where, one.rule.id) for where, one in found} >= FAULTS, "a fault that is no more there"
 
 
@@ -107,7 +107,7 @@ def test_defaults_of_calls_are_within_range() -> None:
         said = {key: taken[key].default for key in ("guidance_scale", "num_inference_steps") if key in taken}
         given = "".join(f", {key}={value!r}" for key, value in said.items() if isinstance(value, int | float))
         found = loud(script(CALL.format(name=name, given=given)))
-        assert not found, f"{name}: {found[0].rule.id} {found[0].says}: {found[0].measured}"
+        assert not found, f"{name}: {found[0].rule.id} {found[0].message}: {found[0].measured}"
 
 
 def test_branches_that_cannot_be_decided_are_no_fault() -> None:

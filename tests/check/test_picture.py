@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from unnoise.check.examples import SAMPLING
 from unnoise.check.read.dispatch import read
 from unnoise.check.read.picture import read_mask, read_picture
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
 INFOTEXT = "ein Leuchtturm, 灯台\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Version: v1.10.1"
 API: dict[str, Any] = {
@@ -33,7 +33,7 @@ def png(path: Path, texts: dict[str, str], zip: bool = False) -> Path:
     return path
 
 
-def one(subject: Subject) -> Run:
+def one(subject: Subject) -> GenerationRun:
     assert not subject.faults
     assert not subject.texts
     (run,) = subject.runs
@@ -101,7 +101,7 @@ def test_webp_of_comfyui(tmp_path: Path, moving: bool) -> None:
 def test_picture_without_record(tmp_path: Path, suffix: str) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / f"a.{suffix}")
     (fault,) = read(tmp_path / f"a.{suffix}").faults
-    assert (fault.kind, "without a record" in fault.says) == ("unknown", True)
+    assert (fault.kind, "without a record" in fault.message) == ("unknown", True)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

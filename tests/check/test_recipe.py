@@ -10,7 +10,7 @@ import tiny
 from PIL import Image
 
 from unnoise.card import Advice, Part, read_card as card_of, to_json
-from unnoise.check.read.recipe import model_of, read_card, read_recipe, read_request, read_training, tell_toml
+from unnoise.check.read.recipe import identify_toml, model_of, read_card, read_recipe, read_request, read_training
 from unnoise.embedded import find
 from unnoise.formats.header import Header
 from unnoise.generation.media.image import KEY, write_image
@@ -33,7 +33,7 @@ METADATA = Metadata(
     dtype="float32",
     device="cpu",
     calls=(CallShape(2, 1, 0, 1, 0),),
-    versions={"unnoise": "0"},
+    versions={"unnoise": "0.2.0"},
 )
 
 
@@ -64,8 +64,8 @@ def test_recipes_of_pictures_and_sheets(tmp_path: Path) -> None:
             subject = read_recipe(image.info[KEY], str(path))
         assert len(subject.runs) == count
         run = subject.runs[-1]
-        assert run.method is not None
-        assert run.method.name == "dpmpp-2m"
+        assert run.sampler_facts is not None
+        assert run.sampler_facts.name == "dpmpp-2m"
         assert [said.value for said in (run.steps, run.guidance, run.width, run.height, run.seed) if said] == [
             2, 3.0, 24, 16, 7,
         ]  # fmt: skip
@@ -81,7 +81,9 @@ def test_request_is_filled_from_the_card() -> None:
     run = read_request(request_of("a", steps=9), tiny.CARD, "tiny").runs[0]
     assert [said.value for said in (run.steps, run.guidance, run.width, run.height) if said] == [9, 2.0, 16, 16]
     assert (run.sampler, run.facts and run.facts.title) == (None, "unnoise tiny")
-    run = read_request(request_of("a", schedule=(inf, 1.0, 0.0), sampler="heun", guidance_scale=5), tiny.CARD, "tiny").runs[0]
+    run = read_request(
+        request_of("a", schedule=(inf, 1.0, 0.0), sampler="heun", guidance_scale=5), tiny.CARD, "tiny"
+    ).runs[0]
     assert [said.value for said in (run.steps, run.guidance, run.sampler) if said] == [2, 5, "heun"]
 
 
@@ -89,7 +91,7 @@ def test_request_is_filled_from_the_card() -> None:
 def test_recipes_of_trainings(path: Path) -> None:
     text = path.read_text()
     content = tomllib.loads(text)
-    assert tell_toml(content) == "unnoise"
+    assert identify_toml(content) == "unnoise"
     (training,) = read_training(content, str(path), text).trainings
     keys = ("denoiser", "caption_dropout") if "denoiser" in content else ("caption_dropout",)
     said = training.settings[".".join(keys)]
@@ -111,7 +113,7 @@ def test_recipes_of_trainings(path: Path) -> None:
     ],
 )
 def test_whose_training_it_is(text: str, tool: str) -> None:
-    assert tell_toml(tomllib.loads(text)) == tool
+    assert identify_toml(tomllib.loads(text)) == tool
 
 
 def test_recipe_of_a_shipped_model_is_held_to_its_card() -> None:

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from unnoise.check.catalogue import entry
-from unnoise.check.link import linked
+from unnoise.check.engine import run_rule
+from unnoise.check.references import load_subjects
 from unnoise.check.rule import Finding
-from unnoise.check.smallest import SMALLEST, Tensors
+from unnoise.check.sample_headers import SAMPLE_HEADERS, Tensors
 from unnoise.formats.header import BITS
 
 Layers = Mapping[str, tuple[int, int]]
@@ -61,7 +62,7 @@ def hollow(path: Path, tensors: Tensors) -> None:
 
 
 def found(rule: str, *paths: Path) -> list[Finding]:
-    return [finding for subject in linked(paths) for finding in entry(rule).check(subject)]
+    return [finding for subject in load_subjects(paths) for finding in run_rule(entry(rule), subject)]
 
 
 def workflow(node: str) -> str:
@@ -100,7 +101,7 @@ BY_BASE = [
 def test_beside_a_base(
     tmp_path: Path, rule: str, base: tuple[str, str], bad: dict[str, torch.Tensor], good: dict[str, torch.Tensor]
 ) -> None:
-    hollow(tmp_path / "base.safetensors", SMALLEST[base])
+    hollow(tmp_path / "base.safetensors", SAMPLE_HEADERS[base])
     for name, tensors, wanted in (("bad", bad, 1), ("good", good, 0)):
         save_file(tensors, tmp_path / f"{name}.safetensors")
         assert len(found(rule, tmp_path / "base.safetensors", tmp_path / f"{name}.safetensors")) == wanted
@@ -313,8 +314,7 @@ def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
     from unnoise.adapters.lora.read import read as read_adapter
     from unnoise.adapters.lora.write import write
     from unnoise.generation.media.files import write_sample
-    from unnoise.loading import load
-    from unnoise.model_file import save
+    from unnoise.model_file import load, save
 
     base = tiny.saved(tmp_path / "base.safetensors")
     save(tmp_path / "other.safetensors", tiny.pipeline(seed=1))
@@ -335,4 +335,13 @@ def judged(*paths: Path) -> list[Finding]:
     from unnoise.check.catalogue import chosen
     from unnoise.check.engine import judge
 
-    return [finding for subject in linked(paths) for finding in judge(subject, chosen(()))]
+    return [finding for subject in load_subjects(paths) for finding in judge(subject, chosen(()))]
+
+
+def test_columns_of_fuse_lora_count_letters(tmp_path: Path) -> None:
+    path, call = tmp_path / "make.py", "pipe.fuse_lora(lora_scale=0.5)"
+    text = f'{PIPE}{call}\npipe.unfuse_lora()\nnote = "größer é"; {call}\n'
+    path.write_text(text, encoding="utf-8")
+    (finding,) = found("UN606", path)
+    line = text.split("\n")[(finding.place.line or 0) - 1]
+    assert line[finding.place.column : finding.place.end_column] == call

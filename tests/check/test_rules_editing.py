@@ -9,17 +9,18 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from unnoise.check.catalogue import entry
+from unnoise.check.engine import run_rule
 from unnoise.check.examples import script
-from unnoise.check.link import linked
+from unnoise.check.references import load_subjects
 from unnoise.check.rule import ERROR, Finding
-from unnoise.check.rules.editing._shared import left
+from unnoise.check.rules.editing._shared import steps_left
 
 INPAINT = "stable-diffusion-v1-5/stable-diffusion-inpainting"
 XL = "diffusers/stable-diffusion-xl-1.0-inpainting-0.1"
 
 
 def found(rule: str, path: Path) -> list[Finding]:
-    return [finding for subject in linked([path]) for finding in entry(rule).check(subject)]
+    return [finding for subject in load_subjects([path]) for finding in run_rule(entry(rule), subject)]
 
 
 def make(tmp_path: Path, class_: str, model: str, call: str) -> Path:
@@ -180,7 +181,7 @@ def test_steps_are_counted_as_diffusers_counts_them(class_: str) -> None:
             pipe = SimpleNamespace(scheduler=scheduler)
             arguments = (None, None) if class_.startswith("StableDiffusionXL") else (None,)
             times, _ = counted(pipe, steps, hundredths / 100, *arguments)
-            assert left(subject.runs[0], steps, hundredths / 100) == len(times)
+            assert steps_left(subject.runs[0], steps, hundredths / 100) == len(times)
 
 
 def test_diffusers_rounds_a_blurred_mask() -> None:

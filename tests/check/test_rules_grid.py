@@ -20,12 +20,13 @@ with warnings.catch_warnings():
     from diffusers.loaders import single_file_utils
 
 from unnoise.check.catalogue import entry
-from unnoise.check.link import linked
+from unnoise.check.engine import run_rule
+from unnoise.check.references import load_subjects
 from unnoise.check.rule import Finding, Severity
 from unnoise.check.rules.grid.leading_at_few_steps import sigma
 from unnoise.check.rules.grid.step_count_changes import _taken
 from unnoise.check.rules.grid.wrong_betas import last_level
-from unnoise.check.smallest import SMALLEST, UNET
+from unnoise.check.sample_headers import SAMPLE_HEADERS, UNET
 
 SD1, SDXL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
 SD3, WAN = "stabilityai/stable-diffusion-3.5-large", "Wan-AI/Wan2.1-T2V-14B-Diffusers"
@@ -36,7 +37,7 @@ CLASSES = sorted(name for name in dir(diffusers) if name.endswith("Scheduler") a
 
 
 def found(rule: str, *paths: Path) -> list[Finding]:
-    return [finding for subject in linked(paths) for finding in entry(rule).check(subject)]
+    return [finding for subject in load_subjects(paths) for finding in run_rule(entry(rule), subject)]
 
 
 def script(path: Path, model: str, text: str, call: str) -> Path:
@@ -411,7 +412,7 @@ def test_beta_spacing_takes_the_steps_that_scipy_gives() -> None:
 
 def test_zero_snr_of_a_file_at_hand(tmp_path: Path) -> None:
     """A file that says it was trained to zero terminal SNR, under schedulers with and without it."""
-    shapes = {name: shape for name, (_, shape) in SMALLEST["sd1", ""].items() if name.startswith(UNET)}
+    shapes = {name: shape for name, (_, shape) in SAMPLE_HEADERS["sd1", ""].items() if name.startswith(UNET)}
     marks = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
     save_file(
         {name: torch.zeros(shape, dtype=torch.half) for name, shape in shapes.items()} | marks,

@@ -12,7 +12,8 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from unnoise.check.catalogue import entry
-from unnoise.check.link import linked
+from unnoise.check.engine import run_rule
+from unnoise.check.references import load_subjects
 from unnoise.check.rule import WARN, Finding
 
 SD1, SDXL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
@@ -21,7 +22,7 @@ DEV, SCHNELL, FILL = (f"black-forest-labs/FLUX.1-{name}" for name in ("dev", "sc
 
 
 def found(rule: str, *paths: Path) -> list[Finding]:
-    return [finding for subject in linked(paths) for finding in entry(rule).check(subject)]
+    return [finding for subject in load_subjects(paths) for finding in run_rule(entry(rule), subject)]
 
 
 def infotext(path: Path, numbers: str, negative: str = "blurry") -> Path:

@@ -18,11 +18,12 @@ with warnings.catch_warnings():
     from diffusers.loaders import single_file_utils
 
 from unnoise.check.catalogue import entry
-from unnoise.check.link import linked
+from unnoise.check.engine import run_rule
+from unnoise.check.references import load_subjects
 from unnoise.check.rule import Finding, Severity
 from unnoise.check.rules.model._shared import OF_FILES
 from unnoise.check.rules.model.sd2_probe_says_v import NORM
-from unnoise.check.smallest import SMALLEST, UNET
+from unnoise.check.sample_headers import SAMPLE_HEADERS, UNET
 
 SDXL, VPRED = "stabilityai/stable-diffusion-xl-base-1.0", "noobaiXL_vPred10.safetensors"
 EULER = "pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config{})"
@@ -31,7 +32,7 @@ STABLE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedu
 
 
 def found(rule: str, *paths: Path) -> list[Finding]:
-    return [finding for subject in linked(paths) for finding in entry(rule).check(subject)]
+    return [finding for subject in load_subjects(paths) for finding in run_rule(entry(rule), subject)]
 
 
 def network(
@@ -39,7 +40,7 @@ def network(
 ) -> Path:
     """Write the network of a family, no more of it than tells it; said: its ModelSpec."""
     shapes = {
-        name: shape for name, (_, shape) in SMALLEST[family, variant].items() if name.startswith((UNET, "v_pred"))
+        name: shape for name, (_, shape) in SAMPLE_HEADERS[family, variant].items() if name.startswith((UNET, "v_pred"))
     }
     tensors = {name: torch.zeros(shape, dtype=torch.half) for name, shape in shapes.items()}
     metadata = {f"modelspec.{key}": value for key, value in said.items()}

@@ -11,7 +11,8 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
 from unnoise.check.catalogue import entry
-from unnoise.check.link import linked
+from unnoise.check.engine import run_rule
+from unnoise.check.references import load_subjects
 from unnoise.check.rule import NOTE, WARN, Finding
 
 LOAD = """
@@ -22,7 +23,7 @@ pipe = StableDiffusionPipeline.from_pretrained("stable-diffusion-v1-5/stable-dif
 
 
 def found(rule: str, path: Path, models: Path | None = None) -> list[Finding]:
-    return [finding for subject in linked([path], models) for finding in entry(rule).check(subject)]
+    return [finding for subject in load_subjects([path], models) for finding in run_rule(entry(rule), subject)]
 
 
 def make(tmp_path: Path, text: str, loading: str = "") -> Path:

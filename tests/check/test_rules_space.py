@@ -13,7 +13,8 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from unnoise.check.catalogue import entry
-from unnoise.check.link import linked
+from unnoise.check.engine import run_rule
+from unnoise.check.references import load_subjects
 from unnoise.check.rule import Finding
 
 NEGATIVE = "Negative prompt: blurry"
@@ -21,7 +22,7 @@ NUMBERS = "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Se
 
 
 def found(rule: str, *paths: Path) -> list[Finding]:
-    return [finding for subject in linked(paths) for finding in entry(rule).check(subject)]
+    return [finding for subject in load_subjects(paths) for finding in run_rule(entry(rule), subject)]
 
 
 def picture(path: Path, size: str, model: str) -> Path:
@@ -217,4 +218,4 @@ def test_diffusers_cuts_the_sides_of_flux() -> None:
 
 def test_a_cut_side_says_what_it_becomes(tmp_path: Path) -> None:
     [finding] = found("UN307", script(tmp_path / "make.py", 'pipe("a", width=1000, height=512)', FLUX))
-    assert finding.instead == "write 992"
+    assert finding.suggestion == "write 992"

@@ -6,7 +6,7 @@ import pytest
 
 from unnoise.check.read.notebook import read_notebook
 from unnoise.check.read.script import read_script
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 START = f"""
@@ -20,13 +20,13 @@ def read(text: str) -> Subject:
     return read_script(dedent(text).lstrip("\n"), "make.py")
 
 
-def after(text: str) -> Run:
+def after(text: str) -> GenerationRun:
     subject = read(START + dedent(text))
     assert not subject.faults
     return subject.runs[-1]
 
 
-def shown(text: str, run: Run, field: str) -> str:
+def shown(text: str, run: GenerationRun, field: str) -> str:
     """Cut from the script what the place of a field points to."""
     place = getattr(run, field).place
     lines = dedent(text).lstrip("\n").split("\n")

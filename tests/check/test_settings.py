@@ -6,12 +6,12 @@ import pytest
 
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.settings import settings_for
-from unnoise.check.subject import Place
+from unnoise.check.subject import Location
 from unnoise.errors import InputError
 
 
 def finding(path: Path, id: str = "UN401") -> Finding:
-    return Finding(Rule(id, "guidance-above-range", WARN), Place(str(path)), "says", "1", "2", "instead")
+    return Finding(Rule(id, "guidance-above-range", WARN), Location(str(path)), "says", "1", "2", "instead")
 
 
 def test_settings_of_a_project_hold_below_it(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_project_without_settings_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[tool.unnoise]\nselcet = []\n", "did you mean 'select'"),
         ("[tool.unnoise]\nselect = 'UN4'\n", "select 'UN4': a list of rules"),
@@ -50,7 +50,7 @@ def test_a_project_without_settings_has_none(tmp_path: Path) -> None:
         ("[tool.unnoise\n", "cannot be read as TOML"),
     ],
 )
-def test_wrong_settings_are_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_wrong_settings_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         settings_for(tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 import pytest
 
-from unnoise.check.subject import Config, Model, Place, Run, Said
+from unnoise.check.subject import Config, GenerationRun, Located, Location, NamedModel
 from unnoise.check.tables import (
     SHIPPED,
     accepts,
@@ -28,7 +28,7 @@ from unnoise.check.tables.tasks import TASKS
 from unnoise.families.identity import Identity
 from unnoise.families.table import FAMILIES, VARIANTS
 
-HERE = Place("x")
+HERE = Location("x")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_pipelines_are_those_of_diffusers(made: ModuleType) -> None:
 
 
 def test_a_setting_acts_as_said_or_by_default() -> None:
-    config = Config(HERE, "scheduler", "EulerDiscreteScheduler", {"beta_start": Said(0.1, HERE)})
+    config = Config(HERE, "scheduler", "EulerDiscreteScheduler", {"beta_start": Located(0.1, HERE)})
     assert effective(config, "beta_start") == 0.1
     assert effective(config, "timestep_spacing") == "linspace"
     assert effective(config, "set_alpha_to_one") is None
@@ -99,9 +99,13 @@ def test_tasks_and_defaults_of_pipelines() -> None:
     assert task("MyPipeline") == ""
     assert embeds("FluxPipeline")
     assert not embeds("StableDiffusionXLPipeline")
-    run = Run(place=HERE, tool="diffusers", pipeline="StableDiffusionXLPipeline")
+    run = GenerationRun(place=HERE, tool="diffusers", pipeline="StableDiffusionXLPipeline")
     assert default(run, "guidance_scale") == 5.0
-    marked = Run(place=HERE, tool="diffusers", pipeline=run.pipeline, others={"guidance_scale": Said(..., HERE)})
+    marked = GenerationRun(
+        place=HERE, tool="diffusers", pipeline=run.pipeline, others={"guidance_scale": Located(..., HERE)}
+    )
     assert default(marked, "guidance_scale") is None
-    loaded = Run(place=HERE, tool="diffusers", pipeline="DiffusionPipeline", model=Model("x", HERE, Identity("sdxl")))
+    loaded = GenerationRun(
+        place=HERE, tool="diffusers", pipeline="DiffusionPipeline", model=NamedModel("x", HERE, Identity("sdxl"))
+    )
     assert default(loaded, "num_inference_steps") == 50

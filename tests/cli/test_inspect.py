@@ -132,11 +132,11 @@ def test_a_file_that_is_cut_short_says_where(tmp_path: Path) -> None:
     path.write_bytes(whole[:-100])
     [fault] = read_weights(str(path)).faults
     assert fault.kind == "broken"
-    assert fault.says == (
+    assert fault.message == (
         f"is cut short: it has {len(whole) - 100} bytes, the tensor {last[0]!r} ends at byte {len(whole)}"
     )
     path.write_bytes(whole[:50])
-    assert "its header alone ends at byte" in read_weights(str(path)).faults[0].says
+    assert "its header alone ends at byte" in read_weights(str(path)).faults[0].message
     assert read_weights(str(tmp_path / "missing")).faults[0].kind == "unreadable"
 
 

@@ -59,8 +59,8 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Severity], None]:
             assert one.facts.guidance is not None
             low, high = one.facts.guidance
             weight = one.guidance.value
-            says = ("the guidance is too high", f"guidance {weight:g}", f"{low:g} to {high:g}", f"write {high:g}")
-            return [] if weight <= high else [Finding(rule, one.guidance.place, *says)]
+            message = ("the guidance is too high", f"guidance {weight:g}", f"{low:g} to {high:g}", f"write {high:g}")
+            return [] if weight <= high else [Finding(rule, one.guidance.place, *message)]
 
         monkeypatch.setattr(warning, "judge", judge)
 

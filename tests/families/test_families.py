@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from unnoise.check.smallest import SMALLEST
+from unnoise.check.sample_headers import SAMPLE_HEADERS
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_class, by_name
 from unnoise.families.table import FAMILIES, VARIANTS
@@ -225,12 +225,14 @@ def one(**tensors: tuple[int, ...]) -> Shapes:
     return {name.replace("__", "."): shape for name, shape in tensors.items()}
 
 
-FLUX = {name: shape for name, (_, shape) in SMALLEST["flux1", "dev"].items()}
-CHROMA = {name: shape for name, (_, shape) in SMALLEST["chroma", ""].items()}
-SD3_NET = {name.removeprefix("model.diffusion_model."): shape for name, (_, shape) in SMALLEST["sd3", "medium"].items()}
-SD1_NET = {name: shape for name, (_, shape) in SMALLEST["sd1", ""].items()}
-SD2_NET = {name: shape for name, (_, shape) in SMALLEST["sd2", ""].items()}
-XL_NET = {name: shape for name, (_, shape) in SMALLEST["sdxl", ""].items()}
+FLUX = {name: shape for name, (_, shape) in SAMPLE_HEADERS["flux1", "dev"].items()}
+CHROMA = {name: shape for name, (_, shape) in SAMPLE_HEADERS["chroma", ""].items()}
+SD3_NET = {
+    name.removeprefix("model.diffusion_model."): shape for name, (_, shape) in SAMPLE_HEADERS["sd3", "medium"].items()
+}
+SD1_NET = {name: shape for name, (_, shape) in SAMPLE_HEADERS["sd1", ""].items()}
+SD2_NET = {name: shape for name, (_, shape) in SAMPLE_HEADERS["sd2", ""].items()}
+XL_NET = {name: shape for name, (_, shape) in SAMPLE_HEADERS["sdxl", ""].items()}
 PIXART = one(
     t_block__1__weight=(6912, 1152),
     y_embedder__y_proj__fc1__weight=(1152, 4096),
@@ -301,9 +303,9 @@ def test_networks_of_the_original_layouts_are_recognised(tensors: Shapes, expect
         assert all(str(told(tensors, prefix)) == expected for prefix in ("model.diffusion_model.", "net.", "unet."))
 
 
-@pytest.mark.parametrize(("family", "variant"), SMALLEST)
+@pytest.mark.parametrize(("family", "variant"), SAMPLE_HEADERS)
 def test_the_smallest_of_the_examples_are_recognised(family: str, variant: str) -> None:
-    found = told({name: shape for name, (_, shape) in SMALLEST[family, variant].items()})
+    found = told({name: shape for name, (_, shape) in SAMPLE_HEADERS[family, variant].items()})
     assert (found.family, found.variant) == (family, variant)
 
 

@@ -22,11 +22,12 @@ from unnoise.adapters.lora.write import write
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.generation.batch import plan_call
 from unnoise.generation.engine import Engine, Ticket
+from unnoise.generation.job import Job
 from unnoise.generation.media.files import read_metadata
 from unnoise.generation.media.image import encode
 from unnoise.generation.metadata import CallShape, Metadata, from_json, to_json
 from unnoise.generation.options import request_of
-from unnoise.generation.resolve import Job, resolve
+from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import DDIM
@@ -277,7 +278,8 @@ def test_a_sweep_of_adapters_names_each_in_its_label(pipeline: Pipeline, loras: 
     sweep = pipeline.sweep("a", lora=[{one: 0.5}, {one: 1.0, two: -0.25}, two, ()], steps=1, seed=1)
     (axis,) = sweep.axes
     assert [axis.label(k) for k in range(4)] == [
-        "lora one.safetensors:0.5", "lora one.safetensors:1, two.safetensors:-0.25", "lora two.safetensors", "lora none",
+        "lora one.safetensors:0.5", "lora one.safetensors:1, two.safetensors:-0.25", "lora two.safetensors",
+        "lora none",
     ]  # fmt: skip
 
 

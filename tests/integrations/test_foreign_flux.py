@@ -71,9 +71,7 @@ def test_guidance_of_the_other_kind_is_refused(tmp_path: Path) -> None:
         ours.generate("a cat", guidance_scale=3, size=SIZE)
     with pytest.raises(InputError, match="multiples of 16"):
         ours.generate("a cat", size=40)
-    with pytest.raises(
-        InputError, match="negative_prompt, guidance_interval, guidance_rescale: act through guidance"
-    ):
+    with pytest.raises(InputError, match="negative_prompt, guidance_interval, guidance_rescale: act through guidance"):
         ours.generate("a cat", negative_prompt="a dog", size=SIZE)
 
 

@@ -1,4 +1,4 @@
-"""The catalogue of rules: the folders of `rules/` are walked, and every module in them is one rule."""
+"""The catalogue of rules: every module in the folders of `rules/` is one rule."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from unnoise.check.rule import Entry
+from unnoise.check.rule import RuleEntry
 from unnoise.errors import InputError, nearest
 
 HOME = Path(__file__).parent / "rules"
@@ -17,28 +17,38 @@ FOLDERS = {
 FAMILY = re.compile(r"UN[1-9]", re.IGNORECASE)
 
 
-def rules() -> tuple[Entry, ...]:
+def rules() -> tuple[RuleEntry, ...]:
     """Import every rule, in the order of ids."""
     return tuple(one for family in FOLDERS for one in _of(family))
 
 
 @cache
-def _of(family: str) -> tuple[Entry, ...]:
-    """Import the rules of one family, such as "UN4"; a command that needs few of them need not wait for all."""
+def _of(family: str) -> tuple[RuleEntry, ...]:
+    """Import the rules of one family, such as "UN4", so that a command with few rules does not import all."""
     folder = HOME / FOLDERS[family]
     names = (f"unnoise.check.rules.{folder.name}.{path.stem}" for path in folder.glob("*.py") if path.name[0] != "_")
     modules = (import_module(name) for name in names)
-    return tuple(sorted((Entry(module.RULE, module) for module in modules), key=lambda one: one.rule.id))
+    return tuple(sorted((RuleEntry(module.RULE, module) for module in modules), key=lambda one: one.rule.id))
 
 
-def _among(name: str) -> tuple[Entry, ...]:
-    """Give the rules among which one of this id, beginning or name is to be found."""
+def _among(name: str) -> tuple[RuleEntry, ...]:
+    """Return rules that include the one with this id, beginning of an id, or name."""
     family = name[:3].upper()
     return _of(family) if family in FOLDERS and FAMILY.match(name) else rules()
 
 
-def entry(name: str) -> Entry:
-    """Find a rule by its id or its name. Raises InputError where there is none, with the nearest."""
+def entry(name: str) -> RuleEntry:
+    """Find a rule.
+
+    Args:
+        name: its id or its name
+
+    Returns:
+        the rule
+
+    Raises:
+        InputError: no rule has this id or name; the message names the nearest
+    """
     wanted = name.strip()
     for one in _among(wanted):
         if wanted.upper() == one.rule.id or wanted.lower() == one.rule.name:
@@ -48,10 +58,18 @@ def entry(name: str) -> Entry:
     raise InputError(f"rule {name!r}: there is none such; {hint}")
 
 
-def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Entry, ...]:
-    """Give the rules that begin with one of `select` (all, where it is empty) and with none of `ignore`.
+def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[RuleEntry, ...]:
+    """Select rules.
 
-    Both take ids, beginnings of ids such as UN4, and names. Raises InputError for one that means no rule.
+    Args:
+        select: ids, beginnings of ids such as UN4, or names; empty for all rules
+        ignore: those to leave out, in the same notation
+
+    Returns:
+        the rules in the order of ids
+
+    Raises:
+        InputError: one of them matches no rule
     """
     wanted = [one for name in select for one in _meant(name, "select")] if select else rules()
     unwanted = {one.rule.id for name in ignore for one in _meant(name, "ignore")}
@@ -59,7 +77,7 @@ def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Entr
     return tuple(found[id] for id in sorted(found))
 
 
-def _meant(name: str, option: str) -> list[Entry]:
+def _meant(name: str, option: str) -> list[RuleEntry]:
     start = name.upper() or " "
     found = [one for one in _among(name) if one.rule.id.startswith(start) or one.rule.name == name.lower()]
     if found:

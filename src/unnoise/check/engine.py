@@ -1,15 +1,17 @@
 """Run rules over subjects: `judge` one, or `check` whatever a person names."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unnoise.check.apply_fixes import offered
 from unnoise.check.catalogue import chosen, entry
+from unnoise.check.items import Items
 from unnoise.check.locate import located
-from unnoise.check.rule import Entry, Finding
-from unnoise.check.subject import Fault, Place, Subject
+from unnoise.check.rule import Finding, RuleEntry
+from unnoise.check.subject import Location, ReadFault, Subject
 from unnoise.check.suppress import is_shown
 
 if TYPE_CHECKING:
@@ -25,11 +27,19 @@ def check(
     ignore: Sequence[str] = (),
     models: str | os.PathLike[str] | None = None,
 ) -> list[Finding]:
-    """Find what is silently wrong in files, folders, a subject, or a loaded pipeline, which is then also probed.
+    """Find what is silently wrong in files, folders, a subject or a loaded pipeline.
 
-    select, ignore: ids of rules or their beginnings, such as "UN4"; models: a folder where files that are only named
-    are looked for. Several paths are checked as belonging together. Raises InputError where a path is missing or an id
-    unknown.
+    Args:
+        what: a path, several paths that belong together, a subject, or a pipeline, which is probed with a few calls
+        select: ids of the rules to run or their beginnings, such as "UN4"; empty for all
+        ignore: ids of rules to leave out, or their beginnings
+        models: a folder that is searched for the models that the files name
+
+    Returns:
+        the findings, each with its fix
+
+    Raises:
+        InputError: a path does not exist, or no rule has such an id
     """
     rules = chosen(select, ignore)
     if isinstance(what, Subject):
@@ -40,31 +50,60 @@ def check(
         from unnoise.check.probe import probe
 
         return judge(probe(what), rules)
-    from unnoise.check.link import linked
+    from unnoise.check.references import load_subjects
 
-    subjects = linked([Path(path) for path in what], None if models is None else Path(models))
+    subjects = load_subjects([Path(path) for path in what], None if models is None else Path(models))
     return [finding for subject in subjects for finding in judge(subject, rules)]
 
 
-def judge(subject: Subject, rules: Sequence[Entry] | None = None) -> list[Finding]:
-    """Run rules, or all of them, over a subject. A rule that crashes is itself a finding, and the others still run."""
+def judge(subject: Subject, rules: Sequence[RuleEntry] | None = None) -> list[Finding]:
+    """Run rules over one subject.
+
+    Args:
+        subject: what is checked
+        rules: None for all rules
+
+    Returns:
+        the findings in the order of their places, each with its fix. A rule that crashes is a finding of UN904, and
+        the other rules still run. A comment in the text can suppress a finding.
+    """
+    items = Items(subject)
     found: list[Finding] = []
-    crashes: list[Fault] = []
+    crashes: list[ReadFault] = []
     for one in chosen() if rules is None else rules:
-        found += _run(one, subject, crashes)
+        found += _run(one, subject, items, crashes)
     if crashes:
-        found += entry("UN904").check(Subject(path=subject.path, faults=tuple(crashes)))
-    kept = (located(finding, subject) for finding in dict.fromkeys(found))
-    return sorted((one for one in kept if is_shown(one, subject)), key=_order)
+        failed = Subject(path=subject.path, faults=tuple(crashes))
+        found += run_rule(entry("UN904"), failed)
+    placed = (located(finding, subject) for finding in dict.fromkeys(found))
+    return sorted((offered(one, subject) for one in placed if is_shown(one, subject)), key=_order)
 
 
-def _run(one: Entry, subject: Subject, crashes: list[Fault]) -> Iterator[Finding]:
+def run_rule(one: RuleEntry, subject: Subject, items: Items | None = None) -> list[Finding]:
+    """Run one rule over every item of a subject that it checks.
+
+    Args:
+        one: the rule
+        subject: what is checked
+        items: the items of the subject, if they are listed already
+
+    Returns:
+        at most 200 findings, as the rule makes them
+
+    Raises:
+        Exception: whatever the rule raises
+    """
+    listed = (items or Items(subject)).of(one.rule)
+    return list(islice((finding for item in listed for finding in one.check(*item)), MOST))
+
+
+def _run(one: RuleEntry, subject: Subject, items: Items, crashes: list[ReadFault]) -> list[Finding]:
     try:
-        return iter(list(islice(one.check(subject), MOST)))
+        return run_rule(one, subject, items)
     except Exception as error:
-        says = f"{one.rule.id} {one.rule.name}: {type(error).__name__}: {error}"
-        crashes.append(Fault("crash", Place(subject.path), says[:300]))
-        return iter(())
+        message = f"{one.rule.id} {one.rule.name}: {type(error).__name__}: {error}"
+        crashes.append(ReadFault("crash", Location(subject.path), message[:300]))
+        return []
 
 
 def _order(finding: Finding) -> tuple[Any, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from unnoise.check.smallest import SMALLEST, Tensors
-from unnoise.check.subject import Mask, Measured, Place, Subject
+from unnoise.check.sample_headers import SAMPLE_HEADERS, Tensors
+from unnoise.check.subject import Location, Mask, Measured, Subject
 from unnoise.formats.header import Entry, Header
 
 SAMPLING = {"seed": 1, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
@@ -129,7 +129,7 @@ def weights(
 
 def checkpoint(family: str, variant: str = "", path: str = "base.safetensors") -> Subject:
     """Read a checkpoint of a family from the smallest tensors that tell it."""
-    return weights(SMALLEST[family, variant], path=path)
+    return weights(SAMPLE_HEADERS[family, variant], path=path)
 
 
 def mask(**facts: Any) -> Mask:
@@ -143,17 +143,17 @@ def mask(**facts: Any) -> Mask:
         "cells": 2048,
         "lost": 0,
     }
-    return Mask(place=Place("mask.png"), **plain | facts)
+    return Mask(place=Location("mask.png"), **plain | facts)
 
 
 def measured(path: str = "pipeline", **numbers: float) -> Subject:
     """Say what detectors measured at run time, under the names of check/measure.py."""
-    return Subject(path=path, measured=tuple(Measured(name, value, Place(path)) for name, value in numbers.items()))
+    return Subject(path=path, measured=tuple(Measured(name, value, Location(path)) for name, value in numbers.items()))
 
 
 def together(*subjects: Subject) -> Subject:
-    """Give the last subject with the others at hand, as if all were named in one command."""
-    from unnoise.check.link import Shelf, related
+    """Return the last subject with the others at hand, as if all were named in one command."""
+    from unnoise.check.references import Shelf, related
 
     shelf = Shelf({Path(subject.path).name: subject for subject in subjects})
     found = related(subjects[-1], subjects, shelf)
@@ -162,6 +162,6 @@ def together(*subjects: Subject) -> Subject:
 
 
 def _alone(subject: Subject) -> Subject:
-    from unnoise.check.link import Shelf, related
+    from unnoise.check.references import Shelf, related
 
     return related(subject, (), Shelf())

@@ -1,4 +1,4 @@
-"""The index of a diffusers folder: model_index.json as it stands."""
+"""The index of a diffusers folder: model_index.json."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ INDEX = "model_index.json"
 
 
 def index_of(subject: Subject) -> tuple[str, Mapping[str, Any]]:
-    """Give the path and the content of the index of a folder; ("", {}) where there is none that can be read."""
+    """Return the path and the content of the index of a folder; ("", {}) where none can be read."""
     for path, text in subject.texts.items():
         if PurePath(path).name == INDEX:
             try:

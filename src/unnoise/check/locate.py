@@ -1,6 +1,6 @@
-"""Find the line and column in a text of what readers name by keys: of JSON a value, of TOML the line of a key.
+"""Find lines and columns in JSON and TOML texts from keys.
 
-Readers keep keys because parsing with positions is slow, and only what is found wrong needs a line.
+Readers keep keys, because parsing with positions is slow, and only a finding needs a line.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import replace
 from json.decoder import scanstring  # type: ignore[attr-defined]  # of the standard library, undocumented
 
 from unnoise.check.rule import Finding
-from unnoise.check.subject import Place, Subject
+from unnoise.check.subject import Location, Subject
 
 SPACE = re.compile(r"[ \t\n\r]*")
 TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
@@ -19,13 +19,21 @@ STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
 
 
 def located(finding: Finding, subject: Subject) -> Finding:
-    """Give the finding with the lines and columns of its place, where its text is at hand and they can be found."""
+    """Add lines and columns to the place of a finding, where its text is known."""
     text = subject.texts.get(finding.place.path)
     return finding if text is None else replace(finding, place=locate(finding.place, text))
 
 
-def locate(place: Place, text: str) -> Place:
-    """Give the place with lines and columns: those of the value at its keys. Unchanged where it has them already."""
+def locate(place: Location, text: str) -> Location:
+    """Add lines and columns to a place: those of the value at its keys.
+
+    Args:
+        place: unchanged where it has lines, or its value is not found
+        text: JSON or TOML
+
+    Returns:
+        the place
+    """
     if place.line is not None or not place.keys:
         return place
     try:
@@ -36,7 +44,7 @@ def locate(place: Place, text: str) -> Place:
 
 
 def is_json(text: str) -> bool:
-    """Say whether a text is an object or a list of JSON."""
+    """Return whether a text is an object or a list of JSON."""
     if text.lstrip()[:1] not in ("{", "["):
         return False
     try:
@@ -46,16 +54,23 @@ def is_json(text: str) -> bool:
     return True
 
 
-def _lines(place: Place, text: str, start: int, end: int) -> Place:
+def _lines(place: Location, text: str, start: int, end: int) -> Location:
     line, last = text.count("\n", 0, start) + 1, text.count("\n", 0, end) + 1
     column, end_column = start - (text.rfind("\n", 0, start) + 1), end - (text.rfind("\n", 0, end) + 1)
     return replace(place, line=line, column=column, end_line=last, end_column=end_column)
 
 
 def json_span(text: str, keys: Sequence[str | int]) -> tuple[int, int] | None:
-    """Find where the value at `keys` begins and ends in a JSON text; None where there is no such value.
+    """Find where the value at `keys` begins and ends in a JSON text.
 
     Values on the way are skipped by the parser of the standard library, so a text of a megabyte takes milliseconds.
+
+    Args:
+        text: valid JSON
+        keys: from the root
+
+    Returns:
+        offsets in letters; None where there is no such value
     """
     decoder = json.JSONDecoder()
     at = _skip(text, 0)
@@ -100,7 +115,15 @@ def _next(text: str, at: int) -> int:
 
 
 def toml_span(text: str, keys: Sequence[str | int]) -> tuple[int, int] | None:
-    """Find where the value of a key is in a TOML text, which is known to be sound; None where it is not on one line."""
+    """Find where the value of a key is in a TOML text.
+
+    Args:
+        text: valid TOML
+        keys: from the root
+
+    Returns:
+        offsets in letters; None where the value is not on one line
+    """
     seen: dict[tuple[str | int, ...], int] = {}
     prefix: tuple[str | int, ...] = ()
     at = 0
@@ -121,7 +144,7 @@ def _bare(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _prefix(parts: Sequence[str], repeated: bool, seen: dict[tuple[str | int, ...], int]) -> tuple[str | int, ...]:
-    """Give the keys of a table, with the index of every array of tables on the way."""
+    """Return the keys of a table, with the index of every array of tables on the way."""
     prefix: tuple[str | int, ...] = ()
     names = _bare(parts)
     for depth, name in enumerate(names, 1):

@@ -4,7 +4,7 @@
     from unnoise.check import measure
     latents = vae.encode(pixels).latent_dist.mean * vae.config.scaling_factor
     for finding in unnoise.check(measure.subject(measure.latents(latents), measure.picture(decoded))):
-        print(finding.says, finding.measured)
+        print(finding.message, finding.measured)
 
 Every function takes tensors of torch or arrays of numpy, of any rank and device, and gives numbers by name. An empty
 tensor gives no numbers. Nothing here imports torch, draws a random number or keeps a tensor.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite, sqrt
 from typing import Any, Final
 
-from unnoise.check.subject import Measured, Place, Subject
+from unnoise.check.subject import Location, Measured, Subject
 from unnoise.errors import InputError, nearest
 
 Numbers = dict[str, float]
@@ -25,7 +25,7 @@ TRACES: Final[Mapping[str, tuple[float, float]]] = {"x0": (0, 1), "eps": (1, 0),
 
 def subject(*numbers: Mapping[str, float], path: str = "pipeline") -> Subject:
     """Join what was measured into what `unnoise.check` takes. path: what findings call it."""
-    place = Place(path)
+    place = Location(path)
     found = [Measured(name, float(value), place) for one in numbers for name, value in one.items()]
     return Subject(path=path, measured=tuple(found))
 
@@ -148,7 +148,7 @@ def _finite(name: str, values: Array) -> Numbers:
 
 
 def _wide(values: Array) -> Array:
-    """Give a tensor or an array in a precision that sums without overflow."""
+    """Return a tensor or an array in a precision that sums without overflow."""
     return values.astype("float64") if hasattr(values, "astype") else values.double()
 
 

@@ -1,9 +1,9 @@
-"""The page of a rule: its docstring, and its two examples as they stand in its file."""
+"""The page of a rule: its docstring and the source of its two examples."""
 
 import inspect
 from collections.abc import Sequence
 
-from unnoise.check.rule import Entry, Needs
+from unnoise.check.rule import Needs, RuleEntry
 
 LABELS = ("Why", "Shown", "Instead", "Fix", "Source")
 READS = {
@@ -25,8 +25,15 @@ TITLES = {
 }
 
 
-def sections(entry: Entry) -> dict[str, str]:
-    """Split a rule's docstring: "" is its first paragraph, then one text for each of LABELS that it has."""
+def sections(entry: RuleEntry) -> dict[str, str]:
+    """Split a rule's docstring.
+
+    Args:
+        entry: the rule
+
+    Returns:
+        its first paragraph under "", then the text of each of LABELS that it has
+    """
     found = {"": ""}
     label = ""
     for line in inspect.cleandoc(entry.page).splitlines():
@@ -37,7 +44,7 @@ def sections(entry: Entry) -> dict[str, str]:
     return {name: text.strip() for name, text in found.items()}
 
 
-def page(entry: Entry) -> str:
+def page(entry: RuleEntry) -> str:
     """Write the page of a rule in Markdown: what it finds, why, both examples, the fix and the source."""
     rule, told = entry.rule, sections(entry)
     severity = rule.severity.name.lower().replace("warn", "warning")
@@ -57,11 +64,11 @@ def _labelled(label: str, text: str) -> str:
     return f"**{label}.** {text[:1].upper() if is_word else text[:1]}{text[1:]}"
 
 
-def _example(entry: Entry, name: str) -> str:
+def _example(entry: RuleEntry, name: str) -> str:
     return inspect.getsource(getattr(entry.module, name)).rstrip()
 
 
-def index(entries: Sequence[Entry]) -> str:
+def index(entries: Sequence[RuleEntry]) -> str:
     """Write the page that lists all rules, family by family."""
     lines = [
         "# Rules of `unnoise check`",

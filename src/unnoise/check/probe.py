@@ -61,7 +61,7 @@ def probe(pipeline: Pipeline, seed: int = 0) -> Subject:
 
 
 def highest(model: Denoiser) -> float:
-    """Give the level of nearly pure noise that a model knows."""
+    """Return the level of nearly pure noise that a model knows."""
     return min(ENDS[0], model.process.sigma_max)
 
 

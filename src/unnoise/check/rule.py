@@ -1,16 +1,22 @@
-"""A rule, what it finds, and how that is mended. docs/contributing.md says how to write one."""
+"""Rules, findings and fixes: the types of every module under `check/rules/`. docs/contributing.md has a guide."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from types import ModuleType
 from typing import Any, Literal
 
-from unnoise.check.subject import Place, Subject
+from unnoise.check.subject import Location, Tool
+
+# What the check function of a rule receives. The engine calls it once for each such item of a subject.
+Checks = Literal[
+    "subject", "run", "schedule", "training", "weights", "script", "lora file", "lora", "controlnet", "embedding",
+    "mask", "dataset", "measured", "fault",
+]  # fmt: skip
 
 
 class Severity(IntEnum):
-    """Grade a finding: worth knowing; the output is worse than it could be; it is broken, or not what was asked."""
+    """Grade a finding: worth knowing; the output is worse than it could be; the output is broken or another one."""
 
     NOTE = 0
     WARN = 1
@@ -21,7 +27,7 @@ NOTE, WARN, ERROR = Severity
 
 
 class Needs(IntEnum):
-    """Say what a rule reads: headers and texts; a few tensors; seeded calls of the network; the data set."""
+    """Grade what a rule reads: headers and texts; a few tensors; seeded calls of the network; the data set."""
 
     HEADER = 0
     WEIGHTS = 1
@@ -31,29 +37,97 @@ class Needs(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Name a rule. id: UN and three digits, never used again; name: reads as "allow ..."; severity: its usual one."""
+    """Declare a rule and what it checks.
+
+    Args:
+        id: UN and three digits; an id is never used again
+        name: reads as "allow ..."
+        severity: the usual severity of its findings
+        needs: what has to be read before the rule can run
+        checks: the items of a subject that its check function receives, one at a call
+        tools: for runs, adapters and trainings: only those of these tools; empty for all tools
+        with_subject: the check function receives the whole subject as its last argument
+    """
 
     id: str
     name: str
     severity: Severity
     needs: Needs = Needs.HEADER
+    checks: Checks = "subject"
+    tools: tuple[Tool, ...] = ()
+    with_subject: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Replace the value at `place` in a text by `value`."""
+
+    place: Location
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Correct a finding.
+
+    Args:
+        kind: "safe" keeps the meaning of the file, "unsafe" makes a choice for the user, "show" changes nothing
+        message: what is written, or what the user has to write
+        changes: empty for "show"
+    """
+
+    kind: Literal["safe", "unsafe", "show"]
+    message: str
+    changes: tuple[Rewrite, ...] = ()
+
+    @classmethod
+    def safe(cls, place: Location, value: Any, shown: str = "") -> "Fix":
+        """Write a value that keeps the meaning of the file.
+
+        Args:
+            place: the value that is replaced
+            value: the new value
+            shown: the new value in words; empty for `value` itself
+
+        Returns:
+            the fix
+        """
+        return cls("safe", f"write {shown or value}", (Rewrite(place, value),))
+
+    @classmethod
+    def unsafe(cls, place: Location, value: Any, shown: str = "") -> "Fix":
+        """Write a value that is a choice of the user. The arguments are those of `safe`."""
+        return cls("unsafe", f"write {shown or value}", (Rewrite(place, value),))
+
+    @classmethod
+    def show(cls, message: str) -> "Fix":
+        """Show what to write and change nothing."""
+        return cls("show", message)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Say what is wrong where, with the number that shows it.
+    """Report what is wrong, with the number that shows it.
 
-    says: one sentence without a full stop; measured, expected: a number or a value each, in words as short as can be;
-    instead: what to write or do, in the words of the tool whose file it is; severity: None is the rule's.
+    Args:
+        rule: the rule that found it
+        place: the value that is wrong
+        message: one sentence without a full stop
+        measured: the number or value that was found, as short as possible
+        expected: the number or value that is right
+        suggestion: what to write or do, in the words of the tool that wrote the file
+        severity: None for the severity of the rule
+        fix: the correction of exactly this finding; two findings that differ in it alone are one
     """
 
     rule: Rule
-    place: Place
-    says: str
+    place: Location
+    message: str
     measured: str
     expected: str
-    instead: str
+    suggestion: str
     severity: Severity | None = None
+    fix: Fix | None = field(default=None, compare=False)
 
     @property
     def grade(self) -> Severity:
@@ -61,36 +135,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """Write `value` where `place` is now; `place` is that of something said in a text."""
-
-    place: Place
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Fix:
-    """Mend a finding. safe: means the same picture, only right; unsafe: a choice that is the user's; show: in words."""
-
-    kind: Literal["safe", "unsafe", "show"]
-    says: str
-    changes: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Hold a rule with its functions and its page, as its module under `check/rules/` defines them."""
+class RuleEntry:
+    """Hold a rule with the module under `check/rules/` that defines it."""
 
     rule: Rule
     module: ModuleType
 
     @property
-    def check(self) -> Callable[[Subject], Iterator[Finding]]:
+    def check(self) -> Callable[..., Iterator[Finding]]:
         return self.module.check
-
-    @property
-    def fix(self) -> Callable[[Subject, Finding], Fix | None] | None:
-        return getattr(self.module, "fix", None)
 
     @property
     def page(self) -> str:

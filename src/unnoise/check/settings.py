@@ -1,4 +1,4 @@
-"""Settings of `check` that a project keeps: `[tool.unnoise]` in pyproject.toml, or unnoise.toml.
+"""Settings of `check` for a project: `[tool.unnoise]` in pyproject.toml, or unnoise.toml.
 
 select = ["UN4", "UN6"]                # only these
 ignore = ["UN905"]
@@ -20,8 +20,15 @@ KEYS = ("select", "ignore", "per-file")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Hold what a project selects and ignores; per_file: ids or their beginnings by a pattern of paths."""
+class ProjectSettings:
+    """Hold what a project selects and ignores.
+
+    Args:
+        select: ids of rules or their beginnings; empty for all
+        ignore: those to leave out
+        per_file: those to leave out, by a pattern of paths
+        root: the folder that the patterns are relative to
+    """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -29,24 +36,31 @@ class Settings:
     root: Path = Path()
 
     def hides(self, finding: Finding) -> bool:
-        """Say whether the project ignores this finding in its file."""
+        """Return whether the project ignores this finding in its file."""
         path = Path(finding.place.path).absolute()
         inside = path.relative_to(self.root).as_posix() if self.root in path.parents else path.as_posix()
         names = (name for pattern, names in self.per_file.items() if fnmatch(inside, pattern) for name in names)
         return any(finding.rule.id.startswith(name) or finding.rule.name == name for name in names)
 
 
-def settings_for(folder: Path) -> Settings:
-    """Read the settings of the nearest file from `folder` upwards; empty where there are none.
+def settings_for(folder: Path) -> ProjectSettings:
+    """Read the settings of the nearest file from `folder` upwards.
 
-    Raises InputError where that file is not sound, or says something that is not known here.
+    Args:
+        folder: where the search starts
+
+    Returns:
+        empty settings where there is no such file
+
+    Raises:
+        InputError: the file is not valid TOML, or has an unknown key
     """
     for parent in (folder.absolute(), *folder.absolute().parents):
         for name in FILES:
             table = _table(parent / name)
             if table is not None:
                 return _settings(table, parent / name)
-    return Settings()
+    return ProjectSettings()
 
 
 def _table(path: Path) -> dict[str, Any] | None:
@@ -62,7 +76,7 @@ def _table(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _settings(table: Any, path: Path) -> Settings:
+def _settings(table: Any, path: Path) -> ProjectSettings:
     if not isinstance(table, dict):
         raise InputError(f"{path}: tool.unnoise {table!r}: a table")
     for key in table:
@@ -73,7 +87,7 @@ def _settings(table: Any, path: Path) -> Settings:
         raise InputError(f"{path}: per-file {per_file!r}: a table of patterns, each with a list of rules")
     lists = {pattern: _names(names, f"{path}: per-file {pattern!r}") for pattern, names in per_file.items()}
     select, ignore = (_names(table.get(key, []), f"{path}: {key}") for key in ("select", "ignore"))
-    return Settings(select, ignore, lists, path.parent)
+    return ProjectSettings(select, ignore, lists, path.parent)
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:

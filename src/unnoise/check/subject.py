@@ -1,7 +1,7 @@
-"""What is checked: the facts that any tool's file holds, in one shape, each with the place where it is said.
+"""The facts that are checked: those of any tool's file, in one shape, each with the place that states it.
 
-Readers (`check/read/`) make subjects from files, rules (`check/rules/`) judge them. A rule never asks which format a
-fact came from; where tools mean different things by one number, it asks for `tool`.
+Readers (`check/read/`) make subjects from files. Rules (`check/rules/`) check them and do not depend on the format of a
+file; where tools mean different things by one number, a rule reads `tool`.
 """
 
 import ast
@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from unnoise.check.methods import Method, method
+from unnoise.check.sampler_names import sampler_facts
 from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 from unnoise.formats.header import Header
+from unnoise.sampling.foreign import SamplerFacts
 
 if TYPE_CHECKING:
     from unnoise.families.lora import Lora
@@ -26,11 +27,14 @@ Trouble = Literal["unreadable", "broken", "pickle", "unknown", "missing", "crash
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Say where: a file, and in it keys of JSON or TOML, a tensor, a key of infotext, or lines and columns.
+class Location:
+    """Locate a value: a file, and in it keys of JSON or TOML, a tensor, a key of infotext, or lines and columns.
 
-    keys: from the root, such as ("3", "inputs", "cfg") or a tensor's name alone; line, end_line: from 1; column,
-    end_column: letters from 0, the end exclusive, as `ast` counts but in letters, not bytes.
+    Args:
+        path: of the file
+        keys: from the root, such as ("3", "inputs", "cfg"); of a tensor, its name alone
+        line, end_line: from 1
+        column, end_column: in letters from 0, the end exclusive; `ast` counts bytes instead
     """
 
     path: str
@@ -40,40 +44,36 @@ class Place:
     end_line: int | None = None
     end_column: int | None = None
 
-    def same(self, other: "Place") -> bool:
-        """Say whether two places are one, though only one of them may have been given its lines."""
-        if (self.path, self.keys) != (other.path, other.keys):
-            return False
-        lined = self.line is not None and other.line is not None
-        return (self.line, self.column) == (other.line, other.column) if lined or not self.keys else True
-
 
 @dataclass(frozen=True, slots=True)
-class Said(Generic[T]):
-    """Hold a value and the place that says it."""
+class Located(Generic[T]):
+    """Hold a value and the place that states it."""
 
     value: T
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """Hold the settings of one component as diffusers saves them.
 
-    role: its name in model_index.json, "scheduler", "unet", "transformer", "vae", "text_encoder", ...; class_: as said
-    there; complete: True where it is a whole saved file, so that a missing key takes the default of the class; False
-    where only these settings are known, the rest being those of a configuration that is not at hand; before: the class
-    whose configuration it was made from, where a script says `B.from_config(a.config, ...)`.
+    Args:
+        place: of the file, or of the call that makes the component
+        role: its name in model_index.json: "scheduler", "unet", "transformer", "vae", "text_encoder", ...
+        class_: its class in diffusers
+        settings: by name
+        complete: a missing key has the default of the class; False where the rest comes from an unknown configuration
+        before: the class of `a` where a script calls `B.from_config(a.config, ...)`
     """
 
-    place: Place
+    place: Location
     role: str
     class_: str
-    settings: Mapping[str, Said[Any]]
+    settings: Mapping[str, Located[Any]]
     complete: bool = True
     before: str = ""
 
-    def get(self, key: str) -> Said[Any] | None:
+    def get(self, key: str) -> Located[Any] | None:
         return self.settings.get(key)
 
 
@@ -81,11 +81,18 @@ class Config:
 class Weights:
     """Describe a file of tensors by its header.
 
-    parts: what a checkpoint holds, of "denoiser", "vae", "text"; values: the few numbers that were read from it, by
-    tensor: every alpha of a LoRA, and what `check/read/weights.py` lists.
+    Args:
+        place: of the file
+        role: what the file is loaded as
+        identity: the family and variant, from names and shapes of tensors
+        header: of the file
+        format: of the file
+        parts: what a checkpoint holds, of "denoiser", "vae" and "text"
+        lora: the modules of a LoRA
+        values: the few numbers that were read, by tensor: every alpha of a LoRA, and what `check/read/weights.py` lists
     """
 
-    place: Place
+    place: Location
     role: Role
     identity: Identity
     header: Header
@@ -96,15 +103,20 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Hold a model that a file names, with what could be found out about it.
+class NamedModel:
+    """Hold a model that a file names.
 
-    name: as the file says it; weights: its header, and configs: its components by role, where its files were at hand;
-    known: facts that come from its own card and not from the table of families.
+    Args:
+        name: as the file writes it
+        place: of the name
+        identity: the family and variant, as far as they are known
+        weights: its header, if its file was found
+        configs: its components by role, if its files were found
+        known: facts from its own card, which replace those of the table of families
     """
 
     name: str
-    place: Place
+    place: Location
     identity: Identity = NOBODY
     weights: Weights | None = None
     configs: Mapping[str, Config] = field(default_factory=dict)
@@ -117,15 +129,21 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Put an adapter on a base; strength: None where it is not said.
+    """Apply an adapter to a base.
 
-    parts: which parts of it are loaded, of "denoiser" and "text"; kind: what it is loaded as.
+    Args:
+        place: of the name of the adapter
+        adapter: the adapter
+        base: None where it is not known
+        strength: None where it is not stated
+        parts: of "denoiser" and "text", what it is loaded into
+        kind: what it is loaded as
     """
 
-    place: Place
-    adapter: Model
-    base: Model | None
-    strength: Said[float] | None = None
+    place: Location
+    adapter: NamedModel
+    base: NamedModel | None
+    strength: Located[float] | None = None
     parts: tuple[str, ...] = ("denoiser", "text")
     kind: Kind = "lora"
 
@@ -134,12 +152,17 @@ class Use:
 class Mask:
     """Describe a mask by its pixels; 255 or 1.0 means 1, which is painted.
 
-    low, high: least and greatest value in 0 ... 1; soft: share of pixels with a value between 0.02 and 0.98; ones:
-    share above 0.5; cells: squares of 8 x 8 pixels that hold a painted one, and lost: how many of them are not painted
-    once the mask is reduced by 8 with the nearest neighbour.
+    Args:
+        place: of the file, or of its name
+        size: width and height, in pixels
+        low, high: least and greatest value, 0 to 1
+        soft: share of pixels with a value between 0.02 and 0.98
+        ones: share of pixels above 0.5
+        cells: squares of 8 x 8 pixels that hold a painted pixel
+        lost: those of the cells that are not painted once the mask is reduced by 8 with the nearest neighbour
     """
 
-    place: Place
+    place: Location
     size: tuple[int, int]
     low: float
     high: float
@@ -150,80 +173,100 @@ class Mask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Describe one generation as a file asks for it, in the tool's own numbers; None is what the file does not say.
+class GenerationRun:
+    """Describe one generation in the numbers of its tool. None is what the file does not state.
 
-    task: "text", "image" (from a picture), "inpaint", "edit"; pipeline: diffusers' class, or ComfyUI's sampling node;
-    sampler, grid: the tool's own names; schedule: diffusers' scheduler with its settings; guidance: of classifier-free
-    guidance; embedded: of a net that takes the weight as input (ComfyUI FluxGuidance, Forge Distilled CFG); strength:
-    denoise; seed_device: where the noise is drawn; others: every other argument under the tool's own name.
+    Args:
+        place: of the call, node or record
+        tool: whose conventions the numbers follow
+        task: "text", "image" (from a picture), "inpaint", "edit"
+        pipeline: the class of diffusers, or the sampling node of ComfyUI
+        schedule: the scheduler of diffusers with its settings
+        sampler, grid: names of the sampler and of the spacing of noise levels, as the tool writes them
+        guidance: scale of classifier-free guidance
+        embedded: guidance scale that the network takes as an input (ComfyUI FluxGuidance, Forge Distilled CFG)
+        strength: of image to image, in ComfyUI denoise
+        seed_device: where the noise is drawn
+        others: every other argument under the name of the tool
     """
 
-    place: Place
+    place: Location
     tool: Tool
     task: str = "text"
     pipeline: str = ""
-    model: Model | None = None
-    vae: Model | None = None
+    model: NamedModel | None = None
+    vae: NamedModel | None = None
     adapters: tuple[Use, ...] = ()
     schedule: Config | None = None
-    sampler: Said[str] | None = None
-    grid: Said[str] | None = None
-    steps: Said[int] | None = None
-    guidance: Said[float] | None = None
-    embedded: Said[float] | None = None
-    prompt: Said[str] | None = None
-    negative: Said[str] | None = None
-    width: Said[int] | None = None
-    height: Said[int] | None = None
-    frames: Said[int] | None = None
-    batch: Said[int] | None = None
-    strength: Said[float] | None = None
-    shift: Said[float] | None = None
-    seed: Said[int] | None = None
-    seed_device: Said[str] | None = None
-    clip_skip: Said[int] | None = None
-    dtype: Said[str] | None = None
+    sampler: Located[str] | None = None
+    grid: Located[str] | None = None
+    steps: Located[int] | None = None
+    guidance: Located[float] | None = None
+    embedded: Located[float] | None = None
+    prompt: Located[str] | None = None
+    negative: Located[str] | None = None
+    width: Located[int] | None = None
+    height: Located[int] | None = None
+    frames: Located[int] | None = None
+    batch: Located[int] | None = None
+    strength: Located[float] | None = None
+    shift: Located[float] | None = None
+    seed: Located[int] | None = None
+    seed_device: Located[str] | None = None
+    clip_skip: Located[int] | None = None
+    dtype: Located[str] | None = None
     mask: Mask | None = None
-    image_size: Said[tuple[int, int]] | None = None
-    others: Mapping[str, Said[Any]] = field(default_factory=dict)
+    image_size: Located[tuple[int, int]] | None = None
+    others: Mapping[str, Located[Any]] = field(default_factory=dict)
 
     @property
     def facts(self) -> Facts | None:
         return self.model.facts if self.model else None
 
     @property
-    def method(self) -> Method | None:
-        """Give what the sampler is, whatever the tool calls it; None where it is not said or not known."""
+    def sampler_facts(self) -> SamplerFacts | None:
+        """Describe the sampler, whatever the tool calls it; None where it is not stated or not known."""
         settings = {key: said.value for key, said in self.schedule.settings.items()} if self.schedule else {}
         name = self.sampler.value if self.sampler else self.schedule.class_ if self.schedule else ""
-        return method(self.tool, name, settings)
+        return sampler_facts(self.tool, name, settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Describe a training as a file asks for it, or as a trained file says it was made.
+    """Describe a training as a file configures it, or as the metadata of a trained file describes it.
 
-    settings: under the tool's own names: sd-scripts' arguments without dashes (a LoRA's ss_* keys without ss_), those
-    of diffusers' scripts without dashes, the dotted keys of a recipe of this program; a flag without a value is True.
-    script: the file that the command runs, such as "train_network.py".
+    Args:
+        place: of the command or the file
+        tool: the trainer
+        settings: under the names of the tool: arguments of sd-scripts and diffusers without dashes (ss_* keys of a LoRA
+            without ss_), dotted keys of a recipe of this program; a flag without a value is True
+        base: the model that is trained
+        script: the file that the command runs, such as "train_network.py"
     """
 
-    place: Place
+    place: Location
     tool: Tool
-    settings: Mapping[str, Said[Any]]
-    base: Model | None = None
+    settings: Mapping[str, Located[Any]]
+    base: NamedModel | None = None
     script: str = ""
 
-    def get(self, key: str) -> Said[Any] | None:
+    def get(self, key: str) -> Located[Any] | None:
         return self.settings.get(key)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Describe a folder of training pictures: how many, which have no caption, which have a cache that is older."""
+    """Describe a folder of training pictures.
 
-    place: Place
+    Args:
+        place: of the name of the folder
+        pictures: their number
+        without_caption: the pictures that have none
+        stale: caches that are older than their picture or caption
+        extension: of the captions
+    """
+
+    place: Location
     pictures: int
     without_caption: tuple[str, ...]
     stale: tuple[str, ...]
@@ -232,7 +275,14 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Hold a parsed Python script; constants: names that are assigned once, with their value; lines: of the source."""
+    """Hold a parsed Python script.
+
+    Args:
+        path: of the file
+        tree: its syntax tree
+        lines: of the source, without line ends
+        constants: names that are assigned once, with their value
+    """
 
     path: str
     tree: ast.Module
@@ -246,33 +296,39 @@ class Measured:
 
     name: str
     value: float
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Say why a file, or a part of it, could not be read."""
+class ReadFault:
+    """Report why a file, or a part of it, could not be read."""
 
     kind: Trouble
-    place: Place
-    says: str
+    place: Location
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Hold all that one file, folder or object says. texts: what may be edited by a fix, by path."""
+    """Hold all facts of one file, folder or object.
+
+    Args:
+        path: of the file or folder
+        tool: that wrote it
+        texts: by path, what a fix may change
+    """
 
     path: str
     tool: Tool = ""
-    models: tuple[Model, ...] = ()
+    models: tuple[NamedModel, ...] = ()
     weights: tuple[Weights, ...] = ()
     configs: tuple[Config, ...] = ()
-    runs: tuple[Run, ...] = ()
+    runs: tuple[GenerationRun, ...] = ()
     uses: tuple[Use, ...] = ()
     trainings: tuple[Training, ...] = ()
     datasets: tuple[Dataset, ...] = ()
     masks: tuple[Mask, ...] = ()
     measured: tuple[Measured, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[ReadFault, ...] = ()
     script: Script | None = None
     texts: Mapping[str, str] = field(default_factory=dict)

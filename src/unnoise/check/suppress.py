@@ -1,4 +1,4 @@
-"""Comments that allow a finding: `# unnoise: ignore[UN401]` on its line, or `# unnoise: ignore` for all of them."""
+"""Comments that suppress findings: `# unnoise: ignore[UN401]` on the line, or `# unnoise: ignore` for all rules."""
 
 import re
 
@@ -9,7 +9,7 @@ COMMENT = re.compile(r"#\s*unnoise:\s*ignore(?:\[([\w\s,-]*)\])?", re.IGNORECASE
 
 
 def is_shown(finding: Finding, subject: Subject) -> bool:
-    """Say whether a finding is to be shown: no comment on its first or last line takes it away."""
+    """Return whether no comment on the first or last line of a finding suppresses it."""
     text = subject.texts.get(finding.place.path)
     if text is None or finding.place.line is None:
         return True

@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from unnoise.check.apply_fixes import apply_fixes
 from unnoise.check.catalogue import chosen
 from unnoise.check.engine import judge
-from unnoise.check.link import linked
-from unnoise.check.mend import fix_of, mended
+from unnoise.check.references import load_subjects
 from unnoise.check.report.text import coloured, plain, render, summary
-from unnoise.check.rule import Entry, Finding, Fix, Severity
-from unnoise.check.settings import Settings, settings_for
+from unnoise.check.rule import Finding, RuleEntry, Severity
+from unnoise.check.settings import ProjectSettings, settings_for
 from unnoise.check.subject import Subject
 from unnoise.errors import InputError
 
@@ -91,10 +91,9 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Hold a finding with its fix and the text that it stands in."""
+    """Hold a finding and the text that it stands in."""
 
     finding: Finding
-    fix: Fix | None
     text: str | None
 
 
@@ -104,20 +103,20 @@ class Asked:
 
     paths: Sequence[Path]
     models: Path | None
-    rules: Sequence[Entry]
-    settings: Settings
+    rules: Sequence[RuleEntry]
+    settings: ProjectSettings
     probe: bool
 
     def subjects(self) -> Iterator[Subject]:
         """Read the files, and probe the models among them where that is asked for."""
-        yield from linked(self.paths, self.models)
+        yield from load_subjects(self.paths, self.models)
         if self.probe:
             yield from _probed(self.paths)
 
     def judged(self, subject: Subject) -> list[Shown]:
         """Judge a subject, without what the project ignores."""
         found = (finding for finding in judge(subject, self.rules) if not self.settings.hides(finding))
-        return [Shown(one, fix_of(one, subject), subject.texts.get(one.place.path)) for one in found]
+        return [Shown(one, subject.texts.get(one.place.path)) for one in found]
 
 
 def _listed(names: str) -> tuple[str, ...]:
@@ -141,9 +140,10 @@ def _mend(asked: Asked, kinds: Sequence[str]) -> None:
     mends = 0
     for _ in range(ROUNDS):
         texts: dict[str, str] = {}
-        for subject in linked(asked.paths, asked.models):
-            fixes = [one.fix for one in asked.judged(subject) if one.fix is not None and one.fix.kind in kinds]
-            changed = mended(subject, fixes)
+        for subject in load_subjects(asked.paths, asked.models):
+            offered = (one.finding.fix for one in asked.judged(subject))
+            fixes = [fix for fix in offered if fix is not None and fix.kind in kinds]
+            changed = apply_fixes(subject, fixes)
             mends += len(fixes) if changed else 0
             texts |= changed
         for path, text in texts.items():
@@ -156,17 +156,17 @@ def _mend(asked: Asked, kinds: Sequence[str]) -> None:
 
 def _print(found: Sequence[Shown], what: What, files: int, seconds: float) -> None:
     shown = [one for one in found if one.finding.grade >= SEVERITIES[what.severity]]
-    pairs = [(one.finding, one.fix) for one in shown]
+    findings = [one.finding for one in shown]
     if what.format != "text":
         from unnoise.check.report import machine
 
         sarif_or_github = {"sarif": machine.to_sarif, "github": machine.to_github}.get(what.format)
-        print(sarif_or_github(pairs) if sarif_or_github else machine.to_json(pairs, files))
+        print(sarif_or_github(findings) if sarif_or_github else machine.to_json(findings, files))
         return
     paint = coloured if sys.stdout.isatty() and "NO_COLOR" not in os.environ else plain
     for one in shown:
-        print(render(one.finding, one.fix, one.text, paint, what.explain), end="\n\n")
-    print(summary([finding for finding, _ in pairs], [fix for _, fix in pairs], files, seconds))
+        print(render(one.finding, one.text, paint, what.explain), end="\n\n")
+    print(summary(findings, files, seconds))
 
 
 def _code(found: Sequence[Shown]) -> int:

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from unnoise.cli.generate import model_card, names
 from unnoise.cli.model_options import EMBEDDED, ModelOptions
-from unnoise.cli.options import Shown, arguments, flatten, values
+from unnoise.cli.options import HelpView, arguments, flatten, values
 from unnoise.cli.run_generation import DEFAULT_OUTPUT, OutputArguments, draw
 from unnoise.generation.limits import STRENGTH
 from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
@@ -28,7 +28,7 @@ HIDDEN = ("advanced", "control", "guidance")
 def app(tokens: Sequence[str]) -> App:
     """Make the command. tokens: of the command line; `--help-all` shows every option."""
     everything = "--help-all" in tokens
-    shown = Shown(model_card(tokens), () if everything else HIDDEN, DEFAULTS)
+    shown = HelpView(model_card(tokens), () if everything else HIDDEN, DEFAULTS)
     sampling, edit = arguments(SamplingOptions, shown)(), arguments(EditOptions, shown, leave_out=("image",))()
     control, adapters = arguments(ControlOptions, shown)(), arguments(AdapterOptions, shown)()
     made = App(

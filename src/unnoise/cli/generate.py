@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from unnoise.card import Card
 from unnoise.cli.model_options import EMBEDDED, ModelOptions, own_card
-from unnoise.cli.options import LONG, Shown, arguments, flatten, values
+from unnoise.cli.options import LONG, HelpView, arguments, flatten, values
 from unnoise.cli.run_generation import DEFAULT_OUTPUT, OutputArguments, draw
 from unnoise.errors import InputError
 from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
@@ -33,7 +33,7 @@ MORE_EXAMPLES = """
 def app(tokens: Sequence[str]) -> App:
     """Make the command. tokens: of the command line; `--help-all` shows every option, `--model` decides defaults."""
     everything = "--help-all" in tokens
-    shown = Shown(model_card(tokens), () if everything else LONG)
+    shown = HelpView(model_card(tokens), () if everything else LONG)
     sampling, edit = arguments(SamplingOptions, shown)(), arguments(EditOptions, shown)()
     control, adapters = arguments(ControlOptions, shown)(), arguments(AdapterOptions, shown)()
     made = App(

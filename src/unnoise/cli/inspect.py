@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from unnoise.check.read.dispatch import PICKLES
+from unnoise.check.read.file_kinds import PICKLES
 from unnoise.check.read.tree import is_model_folder
 from unnoise.check.read.weights import read_weights
-from unnoise.check.subject import Model, Weights
+from unnoise.check.subject import NamedModel, Weights
 from unnoise.embedded import ADAPTERS, CONTROLS, ZOO, find
 from unnoise.errors import InputError
 from unnoise.families.facts import Facts, facts
@@ -67,11 +67,11 @@ def _described(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: a pickle, which can run code when it is opened; it was not opened")
     subject = read_weights(str(path))
     if subject.faults:
-        raise InputError(f"{path}: {subject.faults[0].says}")
+        raise InputError(f"{path}: {subject.faults[0].message}")
     return _file(path, subject.weights[0], subject.models[0])
 
 
-def _file(path: Path, weights: Weights, model: Model) -> dict[str, Any]:
+def _file(path: Path, weights: Weights, model: NamedModel) -> dict[str, Any]:
     header, identity = weights.header, weights.identity
     described: dict[str, Any] = {"path": str(path), "format": weights.format, "role": weights.role}
     described |= _identified(identity, model.known or facts(identity), header)

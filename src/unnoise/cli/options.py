@@ -26,7 +26,7 @@ LONG: Final = ("advanced", "image input", "control")  # groups of `generate` tha
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class HelpView:
     """What `--help` shows.
 
     Args:
@@ -40,7 +40,7 @@ class Shown:
     defaults: Mapping[str, str] = field(default_factory=dict)
 
 
-def arguments(kind: Any, shown: Shown, leave_out: Sequence[str] = ()) -> Any:
+def arguments(kind: Any, shown: HelpView, leave_out: Sequence[str] = ()) -> Any:
     """Make the command-line form of an option class: the same names, as text.
 
     Args:

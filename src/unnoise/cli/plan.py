@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from unnoise.cli.busy import busy
-from unnoise.cli.options import Shown, arguments, values
+from unnoise.cli.options import HelpView, arguments, values
 from unnoise.cli.torch_import import import_torch
 from unnoise.generation.options import SamplingOptions, described, request_of
 
@@ -28,7 +28,7 @@ PLANNED = (  # options of `generate` that decide memory or time
     "size", "n", "batch", "steps", "guidance_scale", "frames", "seconds", "dtype", "sampler", "schedule",
 )  # fmt: skip
 UNPLANNED = tuple(name for name in described(SamplingOptions) if name not in PLANNED)
-PlanArguments = arguments(SamplingOptions, Shown(), leave_out=UNPLANNED)
+PlanArguments = arguments(SamplingOptions, HelpView(), leave_out=UNPLANNED)
 DEFAULTS = PlanArguments()
 
 

@@ -36,4 +36,4 @@ def findings(subjects: Sequence[Subject], strict: bool, *families: str) -> list[
 
 
 def _line(finding: Finding) -> str:
-    return f"{NAMES[finding.grade]} {finding.rule.id}: {sentence(finding)}. {printable(finding.instead)}"
+    return f"{NAMES[finding.grade]} {finding.rule.id}: {sentence(finding)}. {printable(finding.suggestion)}"

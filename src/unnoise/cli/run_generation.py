@@ -24,7 +24,7 @@ from unnoise.generation.axes import Axis, combinations, places as places_of
 from unnoise.generation.options import Request, request_of
 
 if TYPE_CHECKING:
-    from unnoise.generation.resolve import Job
+    from unnoise.generation.job import Job
     from unnoise.generation.sample import Sample
     from unnoise.pipeline import Pipeline
 

@@ -21,10 +21,10 @@ from unnoise.diffusion.process import share
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.generation.batch import Batch, Row, compatible
 from unnoise.generation.decode import decode
+from unnoise.generation.job import Job
 from unnoise.generation.metadata import CallShape
 from unnoise.generation.prepare import Prepared, first_state, prepare
 from unnoise.generation.record import metadata_of
-from unnoise.generation.resolve import Job
 from unnoise.generation.sample import Sample
 from unnoise.sampling.state import State, query
 

@@ -1,7 +1,7 @@
 """What a person can ask of `generate` and `edit`, declared once.
 
-The command line, the keywords of Python, the metadata of an output and `unnoise check` all read these dataclasses. A field
-carries its name, type and default; its `Option` carries range, group and help.
+The command line, the keywords of Python, the metadata of an output and `unnoise check` all read these dataclasses. A
+field carries its name, type and default; its `Option` carries range, group and help.
 """
 
 from dataclasses import dataclass, field, fields
@@ -12,7 +12,7 @@ from unnoise.errors import InputError, check_whole, nearest
 from unnoise.generation import limits
 from unnoise.generation.other_names import OTHER_NAMES
 from unnoise.sampling.grid import explicit
-from unnoise.sampling.registry import GRIDS, SAMPLERS, known
+from unnoise.sampling.registry import resolve_name, resolve_schedule
 from unnoise.sampling.state import Sampler
 from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
@@ -343,8 +343,8 @@ def _check(name: str, value: Any, option: Option) -> None:
             check_whole(f"{name} {side}", pixels, int(option.low), int(option.high))
     elif option.kind == "sampler":
         if isinstance(value, str):
-            known("sampler", value, SAMPLERS)
+            resolve_name(value)
         elif not hasattr(value, "advance"):
             raise InputError(f"sampler {value!r}: a name, or an object with the method `advance`")
     elif option.kind == "schedule" and isinstance(value, str):
-        known("schedule", value, GRIDS)
+        resolve_schedule(value)

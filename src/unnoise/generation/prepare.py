@@ -19,8 +19,8 @@ from unnoise.diffusion.prediction import mix
 from unnoise.diffusion.slerp import slerp
 from unnoise.errors import InputError
 from unnoise.generation.images import PreparedImages, prepare_images, sha256
+from unnoise.generation.job import Job
 from unnoise.generation.metadata import Settings
-from unnoise.generation.resolve import Job
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.restart import repaints
 from unnoise.sampling.state import State, start

@@ -13,11 +13,12 @@ from unnoise.components import Components
 from unnoise.errors import InputError, check_whole
 from unnoise.generation import limits
 from unnoise.generation.images import RawImages, fitted, opened
+from unnoise.generation.job import Draw, Job, Replay
 from unnoise.generation.loras import Loras
 from unnoise.generation.metadata import INPUTS, AppliedAdapter, CallShape, Metadata, Settings
 from unnoise.generation.options import ControlOptions, EditOptions, Request, SamplingOptions
 from unnoise.generation.prepare import Prepared
-from unnoise.generation.resolve import Draw, Job, Replay, sampler_of, settle
+from unnoise.generation.resolve import sampler_of, settle
 
 SAME = (  # options that metadata has under the same name
     "distilled_guidance", "image_guidance", "prompt_weighting", "frames", "seconds", "variation", "variation_seed",

@@ -1,12 +1,9 @@
 """From options and card to a job: every default is filled in, and nothing is computed yet."""
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import inf
 from typing import Any
-
-from torch import Tensor
 
 from unnoise.card import Advice, Card, Part, Setting
 from unnoise.components import Components
@@ -15,72 +12,17 @@ from unnoise.diffusion.process import Process
 from unnoise.errors import InputError, nearest
 from unnoise.generation import limits
 from unnoise.generation.images import RawImages, drawn_size, opened, resized
-from unnoise.generation.loras import Loras, read_loras
-from unnoise.generation.metadata import CallShape, Settings, to_level
+from unnoise.generation.job import AnySampler, Draw, Job
+from unnoise.generation.loras import read_loras
+from unnoise.generation.metadata import Settings, to_level
 from unnoise.generation.options import Request
 from unnoise.sampling import defaults, registry
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.samplers.restart import RePaint
-from unnoise.sampling.state import Sampler
 
-AnySampler = Sampler[Any, Any]
 BATCH = 8  # samples in one network call, where the caller does not say how many
 BATCH_AREA = 1 << 20  # pixels of all samples of a call, likewise
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One sample of a job: its prompt, the seed of its noise, the seed of the noise that a variation goes towards."""
-
-    prompt: str
-    seed: int
-    variation_seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What former metadata demands of a job that draws one sample again.
-
-    Args:
-        calls: the shapes of the network calls; empty to compute freely, as for a sample that was stored half-way.
-        decoded: samples that were decoded together, and the place of this one.
-        hashes: sha256 of each input.
-    """
-
-    calls: tuple[CallShape, ...]
-    decoded: tuple[int, int]
-    hashes: Mapping[str, str | None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """What the engine draws.
-
-    Args:
-        settings: every choice that the samples share.
-        sampler: the object that `settings.sampler` names.
-        draws: the samples.
-        batch: samples in one network call, at most.
-        images: the opened image inputs.
-        noise: starting noise (draws, *x0) or (*x0), as the caller gave it.
-        adapters: LoRA adapters with their weights.
-        replay: of a job that draws a former sample again.
-    """
-
-    settings: Settings
-    sampler: AnySampler
-    draws: tuple[Draw, ...]
-    batch: int
-    images: RawImages
-    noise: Tensor | None = None
-    adapters: Loras = ()
-    replay: Replay | None = None
-
-    @property
-    def repeats(self) -> tuple[CallShape, ...]:
-        """The shapes of network calls that are repeated, none for a job that is computed freely."""
-        return () if self.replay is None else self.replay.calls
 
 
 def resolve(request: Request, components: Components) -> Job:
@@ -220,8 +162,21 @@ def own_options(card: Card, size: tuple[int, int] | None) -> dict[str, Any]:
 def named_sampler(
     sampler: str | AnySampler | None, schedule: str | tuple[float, ...] | None
 ) -> tuple[str | AnySampler | None, str | tuple[float, ...] | None]:
-    """Read a sampler's name of another tool, which may name a schedule, too. Raises InputError for two schedules."""
-    return sampler, schedule
+    """Translate names of other tools; a sampler's name may name a schedule, too, such as "DPM++ 2M Karras".
+
+    Raises:
+        InputError: the sampler's name and the schedule contradict each other.
+    """
+    if isinstance(schedule, str):
+        schedule = registry.resolve_schedule(schedule)
+    if not isinstance(sampler, str):
+        return sampler, schedule
+    key, spacing = registry.resolve_name(sampler)
+    if spacing is not None and schedule not in (None, spacing):
+        raise InputError(
+            f"sampler {sampler!r}: names the schedule {spacing}, and schedule is {schedule!r}; give one of them"
+        )
+    return key, spacing if schedule is None else schedule
 
 
 def sampler_of(part: Part, where: str = "metadata") -> AnySampler:

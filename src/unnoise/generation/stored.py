@@ -80,15 +80,17 @@ def _state(path: str, begun: State[Tensor], tensors: dict[str, Tensor], place: s
         i, stage, level = told["i"], told["stage"], float(told["level"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: {PLACE}: must have the numbers i, stage and level") from None
-    check_whole(f"{path}: i", i, 0, len(begun.grid) - 1)
+    check_whole(f"{path}: i", i, 0, len(begun.grid) - 2)
     check_whole(f"{path}: stage", stage, 0, 8)
-    memory = tuple(tensors[name] for name in sorted(tensors, key=_number) if name.startswith("memory."))
-    for tensor in (tensors.get("x"), *memory):
-        if tensor is None or tensor.shape != begun.x.shape or not bool(torch.isfinite(tensor).all()):
+    if not level >= 0 or (stage == 0 and level != begun.grid[i]):
+        raise InputError(
+            f"{path}: level {level:g}: must be {begun.grid[i]:g} where step {i} begins"
+        )
+    names = {"x", *(f"memory.{k}" for k in range(len(tensors) - 1))}
+    if set(tensors) != names:
+        raise InputError(f"{path}: tensors {', '.join(sorted(tensors))}: must be {', '.join(sorted(names))}")
+    memory = tuple(tensors[f"memory.{k}"] for k in range(len(tensors) - 1))
+    for tensor in (tensors["x"], *memory):
+        if tensor.shape != begun.x.shape or not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path}: its tensors must be finite and of shape {list(begun.x.shape)}")
     return State(begun.grid, i, tensors["x"], level, stage, memory)
-
-
-def _number(name: str) -> int:
-    digits = name.rpartition(".")[2]
-    return int(digits) if digits.isdigit() else 0

@@ -1,57 +1,24 @@
-"""The mathematics of sampling, in plain floats: levels, schedules, states and samplers, for floats, numpy and torch."""
+"""Reverse noise: levels, grids, states and samplers, in plain floats; it runs on floats, numpy and torch alike.
 
-from unnoise.sampling.defaults import default
-from unnoise.sampling.level import signal, spread
-from unnoise.sampling.samplers.ab import AB
-from unnoise.sampling.samplers.consistency import LCM, Consistency
-from unnoise.sampling.samplers.ddim import DDIM, DDPM, Ancestral, Euler, EulerAncestral
-from unnoise.sampling.samplers.deis import DEIS
-from unnoise.sampling.samplers.dpm import DPM2, DPMpp2S, DPMpp2SSDE
-from unnoise.sampling.samplers.dpmpp import DPMpp2M, DPMpp3M, DPMpp3MSDE, DPMppSDE
-from unnoise.sampling.samplers.edm import EDMHeun
-from unnoise.sampling.samplers.gradient import GradientEstimation
-from unnoise.sampling.samplers.heun import Heun
-from unnoise.sampling.samplers.ipndm import IPNDM
-from unnoise.sampling.samplers.lms import LMS
-from unnoise.sampling.samplers.restart import RePaint, Restart, repaints, restarts
-from unnoise.sampling.samplers.sa import SASolver
-from unnoise.sampling.samplers.unipc import UniPC
-from unnoise.sampling.state import Sampler, State, calls, run, start
+Names are imported at their first use, so that a program that reads only the names of samplers stays fast.
+"""
 
-__all__ = [
-    "AB",
-    "DDIM",
-    "DDPM",
-    "DEIS",
-    "DPM2",
-    "IPNDM",
-    "LCM",
-    "LMS",
-    "Ancestral",
-    "Consistency",
-    "DPMpp2M",
-    "DPMpp2S",
-    "DPMpp2SSDE",
-    "DPMpp3M",
-    "DPMpp3MSDE",
-    "DPMppSDE",
-    "EDMHeun",
-    "Euler",
-    "EulerAncestral",
-    "GradientEstimation",
-    "Heun",
-    "RePaint",
-    "Restart",
-    "SASolver",
-    "Sampler",
-    "State",
-    "UniPC",
-    "calls",
-    "default",
-    "repaints",
-    "restarts",
-    "run",
-    "signal",
-    "spread",
-    "start",
-]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unnoise.sampling.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use."""
+    import unnoise.sampling.public as public
+
+    if not hasattr(public, name):
+        raise AttributeError(f"module 'unnoise.sampling' has no attribute {name!r}")
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    import unnoise.sampling.public as public
+
+    return sorted(public.__all__)

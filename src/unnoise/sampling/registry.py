@@ -12,6 +12,7 @@ from typing import Any
 from unnoise.errors import InputError, nearest
 from unnoise.sampling.ays import aligned
 from unnoise.sampling.defaults import measured
+from unnoise.sampling.foreign import FACTS, equivalent, foreign, foreign_schedule
 from unnoise.sampling.grid import (
     angle,
     beta_time,
@@ -178,3 +179,47 @@ def within(levels: tuple[float, ...], sigma_max: float, sigma_min: float) -> tup
         if not sigma_min * (1 - 1e-6) <= level <= sigma_max * (1 + 1e-6):  # a range may have been kept in float32
             raise InputError(f"grid[{i}] is {level:g}: this model is defined from {sigma_min:g} to {sigma_max:g}")
     return levels
+
+
+def resolve_name(text: str) -> tuple[str, str | None]:
+    """Find the sampler, and the schedule if one is named, that a text means in the words of any program.
+
+    Args:
+        text: a name of diffusers, AUTOMATIC1111, ComfyUI, InvokeAI, sd-scripts or of this program, such as
+            "DPM++ 2M Karras", "dpmpp_2m", "DPMSolverMultistepScheduler" or "euler-a"
+
+    Returns:
+        the key in `SAMPLERS`, and the key in `GRIDS` or None
+
+    Raises:
+        InputError: the name is unknown, or that of a method that is not here; the message names the nearest
+    """
+    try:
+        return known("sampler", text, SAMPLERS), None
+    except InputError as error:
+        unknown = error
+    found = equivalent(text)
+    if found is not None and found[0] in SAMPLERS:
+        return found
+    kin = foreign(text)
+    if kin is None:
+        raise unknown
+    near = FACTS[kin[0]].near or kin[0]
+    raise InputError(
+        f"sampler {text[:80]!r} is of another program and has no counterpart here: the nearest is {near!r}"
+    )
+
+
+def resolve_schedule(text: str) -> str:
+    """Return the key in `GRIDS` of a schedule in the words of any program, such as "Karras" or "sgm_uniform".
+
+    Raises:
+        InputError: the name is unknown; the message lists the names here.
+    """
+    try:
+        return known("schedule", text, GRIDS)
+    except InputError:
+        found = foreign_schedule(text)
+        if found is None or found not in GRIDS:
+            raise
+        return found

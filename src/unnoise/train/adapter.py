@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,7 @@ class AdapterTask:
     def _generate(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
         size = self.recipe.data.size
         samples = self.pipeline.generate(
-            prompts, seed=SHEET_SEED, size=size, control_image=control_image, prompt_weighting="literal"
+            prompts, seed=SHEET_SEED, size=size, control_image=control_image, prompt_weighting="literal", progress=False
         )
         return [sample.image for sample in samples]
 
@@ -205,7 +206,7 @@ def prior_images(
     path = folder / "prior.safetensors"
     prompts = tuple(prior.prompts[k % len(prior.prompts)] for k in range(prior.count))
     if not path.exists():
-        size = recipe.data.size
-        samples = [pipeline.generate(prompt, seed=recipe.seed + k, size=size)[0] for k, prompt in enumerate(prompts)]
+        draw = partial(pipeline.generate, size=recipe.data.size, progress=False)
+        samples = [draw(prompt, seed=recipe.seed + k)[0] for k, prompt in enumerate(prompts)]
         write_tensors(path, {"x0": torch.stack([sample.x0 for sample in samples]).half().cpu()}, {})
     return PriorImages(load_file(path)["x0"], prompts)

@@ -75,6 +75,8 @@ class DenoiserTask:
     def sheet(self, step: int) -> Image.Image:
         """Generate an image of each prompt, from the same noise each time."""
         size = self.recipe.data.size
-        samples = self.pipeline.generate(self.prompts, seed=SHEET_SEED, size=size, prompt_weighting="literal")
+        samples = self.pipeline.generate(
+            self.prompts, seed=SHEET_SEED, size=size, prompt_weighting="literal", progress=False
+        )
         title = f"{self.recipe.name}: denoiser after {step} steps"
         return contact_sheet([sample.image for sample in samples], self.prompts, title, COLUMNS)

@@ -64,12 +64,13 @@ def image_generator(
 ) -> ImageGenerator:
     """Return a function that generates an image of each prompt; settings that are None are those of the card."""
 
-    draw = partial(pipeline.generate, seed=seed, batch=BATCH, steps=steps, guidance_scale=guidance_scale)
+    draw = partial(pipeline.generate, seed=seed, batch=BATCH, progress=False)
 
     def generate(prompts: Sequence[str]) -> Tensor:
         images: list[Tensor] = []
         for start in range(0, len(prompts), BATCH):
-            samples = draw(prompts[start : start + BATCH], sampler=sampler, schedule=schedule)
+            part = prompts[start : start + BATCH]
+            samples = draw(part, steps=steps, guidance_scale=guidance_scale, sampler=sampler, schedule=schedule)
             pixels = (torch.from_numpy(np.array(sample.image.convert("RGB"))) for sample in samples)
             images += [image.permute(2, 0, 1).float() / 127.5 - 1 for image in pixels]
             callback(len(images) / len(prompts))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from unnoise.check.coerce import number, text, whole
 from unnoise.check.read.comfy import chains
 from unnoise.check.read.comfy.graph import Graph, Node, of_api
 from unnoise.check.read.comfy.interface import of_interface
 from unnoise.check.read.comfy.models import decoders, model_of, uses
 from unnoise.check.read.comfy.widgets import WIDGETS
-from unnoise.check.subject import Fault, Place, Run, Said, Subject
-from unnoise.check.typed import number, text, whole
+from unnoise.check.subject import GenerationRun, Located, Location, ReadFault, Subject
 
 RUNS = 200  # samplers of a workflow that are looked at
 OTHERS = 256  # values of the nodes behind a sampler that are kept
@@ -42,10 +42,21 @@ RESIZES = ("LatentUpscale", "LatentCrop", "LatentUpsampler")
 
 
 def read_workflow(content: dict[str, Any], path: str, source: str = "") -> Subject:
-    """Read a workflow in API format or as the interface saves it; content that is none is a Fault."""
+    """Read a workflow in API format, or as the interface saves it.
+
+    Args:
+        content: the JSON object
+        path: of the file
+        source: its text, which fixes may change
+
+    Returns:
+        a run for each sampler that an output depends on; a fault if the object is not a workflow
+    """
     graph = _graph(content, path)
     if not graph.nodes:
-        return Subject(path=path, faults=(Fault("unknown", Place(path), "is JSON, but no workflow that is known"),))
+        return Subject(
+            path=path, faults=(ReadFault("unknown", Location(path), "is JSON, but no workflow that is known"),)
+        )
     decoded = decoders(graph)
     runs = tuple(_run(graph, node, decoded) for node in _samplers(graph))
     models = {run.model.place: run.model for run in runs if run.model}
@@ -63,21 +74,30 @@ def _graph(content: Mapping[str, Any], path: str) -> Graph:
 
 
 def _samplers(graph: Graph) -> list[Node]:
-    """List the samplers that an output depends on; all of them where the workflow has no output that is known.
+    """List the samplers that an output depends on, or all samplers if the workflow has no known output."""
+    samplers = [node for node in graph.nodes.values() if node.kind in SAMPLERS]
+    outputs = _outputs(graph)
+    if outputs:
+        reached = {node.id for node in graph.above(outputs)}
+        samplers = [node for node in samplers if node.id in reached]
+    return samplers[:RUNS]
 
-    A node of a class that is not known here is an output where nothing takes what it makes.
-    """
+
+def _outputs(graph: Graph) -> list[Node]:
+    """List the nodes that save or show something, and the nodes of unknown classes whose result nothing takes."""
     taken = {link.id for node in graph.nodes.values() for link in node.links.values()}
-    ends = [node for node in graph.nodes.values() if node.links and node.id not in taken]
-    outputs = [node for node in ends if any(word in node.kind for word in OUTPUTS) or node.kind not in WIDGETS]
-    outputs += [node for node in graph.nodes.values() if any(word in node.kind for word in OUTPUTS)]
-    reached = {above.id for above in graph.above(outputs)} if outputs else set(graph.nodes)
-    return [node for node in graph.nodes.values() if node.kind in SAMPLERS and node.id in reached][:RUNS]
+    found = []
+    for node in graph.nodes.values():
+        shows = any(word in node.kind for word in OUTPUTS)
+        ends = bool(node.links) and node.id not in taken
+        if shows or (ends and node.kind not in WIDGETS):
+            found.append(node)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """Hold what a sampler depends on, each from near to far: its guider, models, conditions, latents and levels."""
+    """Hold the nodes that a sampler depends on, from near to far."""
 
     node: Node
     guider: Node
@@ -103,13 +123,13 @@ def _way(graph: Graph, node: Node) -> _Way:
     )
 
 
-def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> Run:
+def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> GenerationRun:
     way = _way(graph, node)
     grid, clips = way.grids[-1], chains.clips(graph, way.positive)
     model = model_of(graph, way.models, clips)
     strength = number(graph.value(grid, "denoise"))
     sized = way.latents[-1:] if not any(_resizes(one) for one in way.latents) else []
-    return Run(
+    return GenerationRun(
         place=node.place,
         tool="comfyui",
         task=_task(graph, way, strength),
@@ -140,32 +160,32 @@ def _resizes(node: Node) -> bool:
     return chains.samples(node) or any(word in node.kind for word in RESIZES)
 
 
-def _sampler(graph: Graph, node: Node) -> Said[str] | None:
+def _sampler(graph: Graph, node: Node) -> Located[str] | None:
     return text(graph.value(node, "sampler_name")) or _by_class(node, NAMED)
 
 
-def _spacing(graph: Graph, grid: Node) -> Said[str] | None:
+def _spacing(graph: Graph, grid: Node) -> Located[str] | None:
     return text(graph.value(grid, "scheduler")) or _by_class(grid, GRIDS)
 
 
-def _by_class(node: Node, names: Mapping[str, str]) -> Said[str] | None:
-    return Said(names[node.kind], node.place) if node.kind in names else None
+def _by_class(node: Node, names: Mapping[str, str]) -> Located[str] | None:
+    return Located(names[node.kind], node.place) if node.kind in names else None
 
 
 def _encodes(node: Node) -> bool:
     return any(word in node.kind for word in ENCODES)
 
 
-def _text(graph: Graph, chain: list[Node]) -> Said[str] | None:
-    """Give the words of a condition; None where it is zeroed out, or its words are not at hand."""
+def _text(graph: Graph, chain: list[Node]) -> Located[str] | None:
+    """Return the prompt behind a condition; None where it is zeroed out or not known."""
     if any(node.kind == "ConditioningZeroOut" for node in chain):
         return None
     encoder = next((node for node in chain if _encodes(node)), None)
     return text(graph.value(encoder, *TEXTS))
 
 
-def _task(graph: Graph, way: _Way, strength: Said[float] | None) -> str:
-    """Tell what is made from what: an encoded picture that is denoised in full only gives the size."""
+def _task(graph: Graph, way: _Way, strength: Located[float] | None) -> str:
+    """Identify the task; an encoded image that is denoised in full only sets the size."""
     if any(node.kind in MASKED for node in (*way.latents, *way.positive)):
         return "inpaint"
     if any(graph.link(node, *FRAMES) and "VAEEncode" not in node.kind for node in way.latents):
@@ -181,10 +201,10 @@ def _begins_late(graph: Graph, way: _Way) -> bool:
     return begun.value > 0 if begun else any(node.kind in CUTS for node in way.grids)
 
 
-def _others(graph: Graph, way: _Way) -> dict[str, Said[Any]]:
-    """Give what else the nodes say: of the sampler's own under its names, of others behind the class.
+def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
+    """Return further values: of the sampler under their names, of other nodes under class and name.
 
-    sigmas: the node that gives other levels than its steps tell; image, mask: the files.
+    "sigmas" is a node whose levels differ from those of its steps; "image" and "mask" are files.
     """
     above = (*way.models, *way.latents)
     named = ((f"{node.kind}.{name}", said) for node in above for name, said in node.values.items())
@@ -193,11 +213,11 @@ def _others(graph: Graph, way: _Way) -> dict[str, Said[Any]]:
         found |= node.values
     cut = next((node for node in way.grids if node.kind in CUTS), None)
     if cut is not None:
-        found["sigmas"] = Said(cut.kind, cut.place)
+        found["sigmas"] = Located(cut.kind, cut.place)
     return found | dict(_files(graph, way))
 
 
-def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Said[Any]]]:
+def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Located[Any]]]:
     """List the mask and the picture that a run starts from, where they are loaded as they are."""
     for node in (*way.latents, *way.positive):
         mask, picture = graph.source(node, "mask"), graph.source(node, "pixels")
@@ -207,9 +227,9 @@ def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Said[Any]]]:
             yield "image", picture.values["image"]
 
 
-def _first(graph: Graph, chain: list[Node], name: str) -> Said[float] | None:
+def _first(graph: Graph, chain: list[Node], name: str) -> Located[float] | None:
     return next((said for node in chain if (said := number(graph.value(node, name)))), None)
 
 
-def _whole(graph: Graph, chain: list[Node], *names: str) -> Said[int] | None:
+def _whole(graph: Graph, chain: list[Node], *names: str) -> Located[int] | None:
     return next((said for node in chain if (said := whole(graph.value(node, *names)))), None)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from unnoise.check.subject import Dataset, Place, Said, Training
+from unnoise.check.subject import Dataset, Located, Location, Training
 
 MOST = 20_000  # entries of a folder
 FOLDERS = 100  # of one file
@@ -21,7 +21,7 @@ CACHE = re.compile(r"(_\d{3,5}x\d{3,5})?(_(sd|sdxl|sd3|flux|lumina|hi|anima))?\.
 
 
 def datasets_of(trainings: Sequence[Training], path: str) -> Iterator[Dataset]:
-    """Look at the folders that trainings of sd-scripts name."""
+    """Describe the folders that trainings of sd-scripts name."""
     seen: set[Path] = set()
     for training in trainings:
         for key in ("image_dir", "train_data_dir"):
@@ -31,11 +31,11 @@ def datasets_of(trainings: Sequence[Training], path: str) -> Iterator[Dataset]:
                 continue
             seen.add(folder)
             folders = [folder] if key == "image_dir" else list(_repeated(folder))
-            yield from (look(one, training, said.place) for one in folders[:FOLDERS])
+            yield from (describe_folder(one, training, said.place) for one in folders[:FOLDERS])
 
 
-def look(folder: Path, training: Training, place: Place) -> Dataset:
-    """Look at one folder of pictures, as `training` reads it."""
+def describe_folder(folder: Path, training: Training, place: Location) -> Dataset:
+    """Describe one folder of images, as `training` reads it."""
     extension = _extension(training.get("caption_extension"))
     files = _files(folder)
     pictures = [name for name in sorted(files) if os.path.splitext(name)[1].lower() in PICTURES]
@@ -49,7 +49,7 @@ def look(folder: Path, training: Training, place: Place) -> Dataset:
 
 
 def _inside(value: object, path: str) -> Path | None:
-    """Find a folder that is named, if it is one and lies beside the file that names it or in the working directory."""
+    """Return a named folder, if it is beside the file that names it or in the working directory."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 1000:
         return None
     for home in (os.path.abspath(os.path.dirname(path)), os.getcwd()):
@@ -93,7 +93,7 @@ def _files(folder: Path) -> dict[str, float]:
     return found
 
 
-def _extension(said: Said[object] | None) -> str:
+def _extension(said: Located[object] | None) -> str:
     if said is None or not isinstance(said.value, str) or not said.value:
         return CAPTION
     return said.value if said.value.startswith(".") else f".{said.value}"
@@ -109,7 +109,7 @@ def _is_named(training: Training) -> bool:
 
 
 def _is_cached(training: Training) -> bool:
-    """Say whether caches are read: a file of data sets alone does not say."""
+    """Return whether caches are read: a file of data sets alone does not say."""
     asks = ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk", "in_json")
     return training.base is None or any((said := training.get(key)) is not None and said.value for key in asks)
 

@@ -1,20 +1,25 @@
-"""Read any file by its content: what it is decides which reader takes it, its ending only where content cannot."""
+"""Read any file. Its content decides which reader takes it, its ending only where the content cannot."""
 
 import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from unnoise.check.subject import Fault, Place, Subject, Trouble
+from unnoise.check.read.file_kinds import LONGEST, PICKLES, SHELLS
+from unnoise.check.subject import Location, ReadFault, Subject, Trouble
 
-LONGEST = 4 << 20  # bytes of a text that is read
 START = 64  # bytes that tell what a file is
-PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
-SHELLS = {".sh", ".bash", ".bat", ".ps1", ".cmd"}
 
 
 def read(path: Path) -> Subject:
-    """Read a file or a folder of diffusers. Never raises for what is in it: what cannot be read is a Fault."""
+    """Read a file or a folder of diffusers.
+
+    Args:
+        path: of the file or folder
+
+    Returns:
+        its subject; what cannot be read is a fault in it, and nothing in a file raises
+    """
     try:
         return _read_folder(path) if path.is_dir() else _read_file(path)
     except OSError as error:
@@ -23,10 +28,10 @@ def read(path: Path) -> Subject:
         return fault("broken", path, f"cannot be read: {type(error).__name__}: {str(error)[:200]}")
 
 
-def fault(kind: Trouble, path: Path, says: str, line: int | None = None, column: int | None = None) -> Subject:
+def fault(kind: Trouble, path: Path, message: str, line: int | None = None, column: int | None = None) -> Subject:
     """Make the subject of a file that could not be read."""
-    place = Place(str(path), line=line, column=column)
-    return Subject(path=str(path), faults=(Fault(kind, place, says),))
+    place = Location(str(path), line=line, column=column)
+    return Subject(path=str(path), faults=(ReadFault(kind, place, message),))
 
 
 def _read_folder(path: Path) -> Subject:
@@ -73,7 +78,15 @@ def _read_text(path: Path) -> Subject:
 
 
 def read_text(text: str, path: Path) -> Subject:
-    """Read a text by what it holds: JSON, a notebook, TOML, a script, commands, or infotext."""
+    """Read a text by its content: JSON, a notebook, TOML, a script, commands or infotext.
+
+    Args:
+        text: of the file
+        path: its ending decides where the content does not
+
+    Returns:
+        its subject
+    """
     suffix = path.suffix.lower()
     if suffix in (".json", ".ipynb") or (text.lstrip()[:1] == "{" and suffix != ".py"):
         return _read_json(text, path)
@@ -136,9 +149,9 @@ def _read_toml(text: str, path: Path) -> Subject:
         line, column = (found[-2], found[-1] - 1) if len(found) > 1 else (None, None)
         return fault("broken", path, f"is not TOML: {error}", line, column)
     from unnoise.check.read.kohya import read_toml
-    from unnoise.check.read.recipe import read_training, tell_toml
+    from unnoise.check.read.recipe import identify_toml, read_training
 
-    teller = {"unnoise": read_training, "kohya": read_toml}.get(tell_toml(content))
+    reader = {"unnoise": read_training, "kohya": read_toml}.get(identify_toml(content))
     return (
-        teller(content, str(path), text) if teller else fault("unknown", path, "is TOML, but of no kind that is known")
+        reader(content, str(path), text) if reader else fault("unknown", path, "is TOML, but of no kind that is known")
     )

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from unnoise.check.index import INDEX
-from unnoise.check.subject import Config, Fault, Model, Place, Said, Subject, Trouble, Weights
+from unnoise.check.subject import Config, Located, Location, NamedModel, ReadFault, Subject, Trouble, Weights
 from unnoise.check.tables import effective
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_class, by_name
@@ -49,20 +49,27 @@ class _Reading:
 
     path: str
     names: frozenset[str]
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[ReadFault] = field(default_factory=list)
     contents: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def at(self, name: str) -> str:
         return str(PurePosixPath(self.path) / name)
 
-    def fault(self, kind: Trouble, name: str, says: str, keys: tuple[str | int, ...] = ()) -> None:
-        self.faults.append(Fault(kind, Place(self.at(name), keys), says))
+    def fault(self, kind: Trouble, name: str, message: str, keys: tuple[str | int, ...] = ()) -> None:
+        self.faults.append(ReadFault(kind, Location(self.at(name), keys), message))
 
 
 def read_folder(path: str, texts: Mapping[str, str], headers: Mapping[str, Header], others: Collection[str]) -> Subject:
     """Read a folder of diffusers, or one file of it alone.
 
-    texts: JSON by relative name; headers: of safetensors, by relative name; others: names of all other files.
+    Args:
+        path: of the folder
+        texts: JSON by relative name
+        headers: of safetensors files, by relative name
+        others: relative names of all other files
+
+    Returns:
+        its subject
     """
     reading = _Reading(path, frozenset([*texts, *headers, *others]))
     kept = dict(list(texts.items())[:MOST])
@@ -112,7 +119,7 @@ def _class(content: Mapping[str, Any]) -> str:
 
 
 def _role(reading: _Reading, name: str) -> str:
-    """Give the role of the component that a file of settings is of: its folder's name, or what its class is for."""
+    """Return the role of the component that has these settings, from its folder's name or its class."""
     file = PurePosixPath(name)
     if name == INDEX or name.endswith(SHARDS) or len(file.parts) > 2:
         return ""
@@ -131,12 +138,12 @@ def _role(reading: _Reading, name: str) -> str:
 def _config(reading: _Reading, name: str, role: str) -> Config:
     place = reading.at(name)
     said = islice(reading.contents[name].items(), MOST)
-    settings = {key: Said(value, Place(place, (key,))) for key, value in said}
-    return Config(Place(place), role, _class(reading.contents[name]), settings)
+    settings = {key: Located(value, Location(place, (key,))) for key, value in said}
+    return Config(Location(place), role, _class(reading.contents[name]), settings)
 
 
 def _weights(reading: _Reading, headers: Mapping[str, Header]) -> dict[str, Weights]:
-    """Describe the weights of each component, the parts of one that is in several files together."""
+    """Describe the weights of each component, and join those that are in several files."""
     from unnoise.check.read.weights import describe
 
     whole: dict[str, Header] = {}
@@ -183,7 +190,7 @@ def _check_shards(reading: _Reading, name: str, content: Mapping[str, Any]) -> N
 
 
 def _check_index(reading: _Reading, index: Mapping[str, Any]) -> None:
-    """Say which components of the index are not there, unless the folder holds no weights at all."""
+    """Report the components of the index that are missing, unless the folder holds no weights at all."""
     if not any(name.endswith(HOLDERS) for name in reading.names):
         return
     for role, said in index.items():
@@ -199,7 +206,7 @@ def _check_index(reading: _Reading, index: Mapping[str, Any]) -> None:
 
 def _model(
     reading: _Reading, index: Mapping[str, Any], configs: Mapping[str, Config], weights: Mapping[str, Weights]
-) -> Model:
+) -> NamedModel:
     denoiser = next(
         (held for name, held in weights.items() if PurePosixPath(name).parts[0] in DENOISERS and held.identity.known),
         None,
@@ -211,12 +218,12 @@ def _model(
         prediction = identity.prediction or (PREDICTIONS.get(said, "") if isinstance(said, str) else "")
         zero = identity.zero_snr or effective(schedule, "rescale_betas_zero_snr") is True
         identity = replace(identity, prediction=prediction, zero_snr=zero)
-    place = Place(reading.at(INDEX))
-    return Model(PurePosixPath(reading.path).name or reading.path, place, identity, denoiser, dict(configs))
+    place = Location(reading.at(INDEX))
+    return NamedModel(PurePosixPath(reading.path).name or reading.path, place, identity, denoiser, dict(configs))
 
 
 def _identity(pipeline: str, configs: Mapping[str, Config]) -> Identity:
-    """Tell the family by the network's settings, else by the class of the pipeline; a variant only by evidence."""
+    """Identify the family by the network's settings, else by the class of the pipeline; a variant only by evidence."""
     for role in DENOISERS:
         config = configs.get(role)
         if config is None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, TypeVar
 
-from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Tool, Use
+from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, ReadFault, Subject, Tool, Use
 from unnoise.families.names import by_name
 
 T = TypeVar("T")
@@ -30,18 +30,26 @@ MASKED = ("Mask blur", "Masked content", "Inpaint area", "Masked area padding", 
 
 
 def read_infotext(text: str, path: str) -> Subject:
-    """Read infotext; places are keys of its last line. A text that is none is a Fault."""
+    """Read infotext.
+
+    Args:
+        text: of the chunk or file
+        path: of the file
+
+    Returns:
+        its subject, whose places are keys of the last line; a fault if the text is not infotext
+    """
     lines = text[:LONGEST].strip().split("\n")
     at, pairs = _parameters(lines, path)
     if len(pairs) < FEWEST:
-        fault = Fault("unknown", Place(path), "is no infotext: its last line has no parameters")
+        fault = ReadFault("unknown", Location(path), "is no infotext: its last line has no parameters")
         return Subject(path=path, faults=(fault,))
     prompt, negative = _prompts(lines[:at])
     run = _run(pairs, prompt, negative, path)
     return Subject(path=path, tool=run.tool, models=(run.model,) if run.model else (), runs=(run,))
 
 
-def _parameters(lines: list[str], path: str) -> tuple[int, dict[str, Said[str]]]:
+def _parameters(lines: list[str], path: str) -> tuple[int, dict[str, Located[str]]]:
     """Find the line of parameters: the last, or the last that begins as it does where others follow it."""
     pairs = _pairs(lines[-1], path)
     for at in range(len(lines) - 1, -1, -1) if "Steps" not in pairs else ():
@@ -50,12 +58,12 @@ def _parameters(lines: list[str], path: str) -> tuple[int, dict[str, Said[str]]]
     return len(lines) - 1, pairs
 
 
-def _pairs(line: str, path: str) -> dict[str, Said[str]]:
-    found: dict[str, Said[str]] = {}
+def _pairs(line: str, path: str) -> dict[str, Located[str]]:
+    found: dict[str, Located[str]] = {}
     for key, value in PAIR.findall(line):
         if value.startswith('"'):
             value = _unquoted(value)
-        found[key.strip()] = Said(value.strip(), Place(path, (key.strip(),)))
+        found[key.strip()] = Located(value.strip(), Location(path, (key.strip(),)))
     return found
 
 
@@ -72,7 +80,7 @@ def _prompts(lines: list[str]) -> tuple[str, str]:
     return "\n".join(lines[:at]).strip(), negative
 
 
-def _run(pairs: Mapping[str, Said[str]], prompt: str, negative: str, path: str) -> Run:
+def _run(pairs: Mapping[str, Located[str]], prompt: str, negative: str, path: str) -> GenerationRun:
     tool = _tool(pairs)
     model = _model(pairs.get("Model")) or _model(pairs.get("Unet"))
     sampler, grid = _sampler(pairs, tool)
@@ -81,8 +89,8 @@ def _run(pairs: Mapping[str, Said[str]], prompt: str, negative: str, path: str) 
     masked = any(key in pairs for key in MASKED)
     size = pairs.get("Size")
     sides = SIZE.match(size.value) if size else None
-    return Run(
-        place=Place(path),
+    return GenerationRun(
+        place=Location(path),
         tool=tool,
         task="text" if strength is None or hires else "inpaint" if masked else "image",
         model=model,
@@ -93,10 +101,10 @@ def _run(pairs: Mapping[str, Said[str]], prompt: str, negative: str, path: str) 
         steps=_as(int, pairs.get("Steps")),
         guidance=_as(float, pairs.get("CFG scale")),
         embedded=_embedded(pairs, model),
-        prompt=Said(prompt, Place(path, ("Prompt",))),
-        negative=Said(negative, Place(path, ("Negative prompt",))),
-        width=Said(int(sides[1]), size.place) if size and sides else None,
-        height=Said(int(sides[2]), size.place) if size and sides else None,
+        prompt=Located(prompt, Location(path, ("Prompt",))),
+        negative=Located(negative, Location(path, ("Negative prompt",))),
+        width=Located(int(sides[1]), size.place) if size and sides else None,
+        height=Located(int(sides[2]), size.place) if size and sides else None,
         strength=None if hires else strength,
         seed=_as(int, pairs.get("Seed")),
         seed_device=pairs.get("RNG"),
@@ -105,56 +113,56 @@ def _run(pairs: Mapping[str, Said[str]], prompt: str, negative: str, path: str) 
     )
 
 
-def _tool(pairs: Mapping[str, Said[str]]) -> Tool:
+def _tool(pairs: Mapping[str, Located[str]]) -> Tool:
     version = pairs["Version"].value if "Version" in pairs else ""
     if version.startswith("stable-diffusion.cpp"):
         return "sdcpp"
     return "forge" if re.match(r"f\d", version) or "Distilled CFG Scale" in pairs else "a1111"
 
 
-def _embedded(pairs: Mapping[str, Said[str]], model: Model | None) -> Said[float] | None:
-    """Give the weight that the net takes; stable-diffusion.cpp writes its default for every model."""
+def _embedded(pairs: Mapping[str, Located[str]], model: NamedModel | None) -> Located[float] | None:
+    """Return the weight that the net takes; stable-diffusion.cpp writes its default for every model."""
     told = _as(float, pairs.get("Distilled CFG Scale"))
     takes = model is not None and model.facts is not None and model.facts.embedded is not None
     return told or (_as(float, pairs.get("Guidance")) if takes else None)
 
 
-def _sampler(pairs: Mapping[str, Said[str]], tool: str) -> tuple[Said[str] | None, Said[str] | None]:
-    """Give sampler and spacing; older versions, and stable-diffusion.cpp, write both as one name."""
+def _sampler(pairs: Mapping[str, Located[str]], tool: str) -> tuple[Located[str] | None, Located[str] | None]:
+    """Return sampler and spacing; older versions, and stable-diffusion.cpp, write both as one name."""
     said, grid = pairs.get("Sampler"), pairs.get("Schedule type") or pairs.get("Scheduler")
     if said is None or grid is not None:
         return said, grid
     name, _, last = said.value.rpartition(" ")
     if tool == "sdcpp" and name:
-        return Said(name, said.place), Said(last, said.place)
-    return said, Said(last, said.place) if name and last in GRIDS else None
+        return Located(name, said.place), Located(last, said.place)
+    return said, Located(last, said.place) if name and last in GRIDS else None
 
 
-def _model(said: Said[str] | None) -> Model | None:
+def _model(said: Located[str] | None) -> NamedModel | None:
     if said is None or said.value in ("", "None", "Automatic"):
         return None
-    return Model(said.value, said.place, by_name(said.value))
+    return NamedModel(said.value, said.place, by_name(said.value))
 
 
-def _use(match: re.Match[str], path: str, base: Model | None) -> Use:
+def _use(match: re.Match[str], path: str, base: NamedModel | None) -> Use:
     """Read a tag of the prompt: name:weight, name:text:denoiser, or name:te=text:unet=denoiser.
 
     Source: AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/extra_networks_lora.py
     """
-    place = Place(path, ("Prompt",))
+    place = Location(path, ("Prompt",))
     words = (match[2] or "1").split(":")
     named = dict(word.split("=", 1) for word in words if "=" in word)
     plain = [word for word in words if "=" not in word]
     said = named.get("unet") or (plain[1:] or plain or [named.get("te", "1")])[0]
-    return Use(place, Model(match[1], place, by_name(match[1])), base, _as(float, Said(said, place)))
+    return Use(place, NamedModel(match[1], place, by_name(match[1])), base, _as(float, Located(said, place)))
 
 
-def _as(kind: Callable[[Any], T], said: Said[str] | None) -> Said[T] | None:
-    """Read a value as a number; None where it is none, or none that is finite."""
+def _as(kind: Callable[[Any], T], said: Located[str] | None) -> Located[T] | None:
+    """Convert a value to a finite number; None where that is not possible."""
     if said is None or len(said.value) > 30:
         return None
     try:
         value = kind(said.value)
-        return Said(value, said.place) if isfinite(value) else None  # type: ignore[arg-type]
+        return Located(value, said.place) if isfinite(value) else None  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         return None

@@ -7,8 +7,8 @@ version 2: ldm/invoke/pngwriter.py and backend/image_util/pngwriter.py
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unnoise.check.subject import Fault, Kind, Model, Place, Run, Said, Subject, Use
-from unnoise.check.typed import number, text, whole
+from unnoise.check.coerce import number, text, whole
+from unnoise.check.subject import GenerationRun, Kind, Located, Location, NamedModel, ReadFault, Subject, Use
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_name
 
@@ -28,24 +28,26 @@ MOST = 100  # adapters that are looked at
 
 
 def read_metadata(content: dict[str, Any], path: str) -> Subject:
-    """Read InvokeAI's record of a picture; content that is none is a Fault."""
+    """Read InvokeAI's metadata of an image; a fault if the object is not such metadata."""
     legacy = content.get("image")
     if isinstance(legacy, dict) and ("model_weights" in content or "app_id" in content):
         said = _legacy(content, legacy, path)
     elif any(key in content for key in KEYS):
-        said = {key: Said(value, Place(path, (key,))) for key, value in content.items()}
+        said = {key: Located(value, Location(path, (key,))) for key, value in content.items()}
     else:
-        place = Place(path)
-        return Subject(path=path, faults=(Fault("unknown", place, "holds no record of InvokeAI that is known here"),))
+        place = Location(path)
+        return Subject(
+            path=path, faults=(ReadFault("unknown", place, "holds no record of InvokeAI that is known here"),)
+        )
     run = _run(said, path)
     return Subject(path=path, tool="invokeai", models=(run.model,) if run.model else (), runs=(run,))
 
 
-def _run(said: Mapping[str, Said[Any]], path: str) -> Run:
+def _run(said: Mapping[str, Located[Any]], path: str) -> GenerationRun:
     model = _model(said.get("model"))
     mode = text(said.get("generation_mode"))
-    return Run(
-        place=Place(path),
+    return GenerationRun(
+        place=Location(path),
         tool="invokeai",
         task=next((task for word, task in TASKS.items() if mode and word in mode.value), "text"),
         model=model,
@@ -67,20 +69,20 @@ def _run(said: Mapping[str, Said[Any]], path: str) -> Run:
     )
 
 
-def _legacy(content: Mapping[str, Any], image: Mapping[str, Any], path: str) -> dict[str, Said[Any]]:
-    """Bring a record of version 2 to the keys of today; a prompt is a list of parts with weights there."""
-    known = {LEGACY[key]: Said(image[key], Place(path, ("image", key))) for key in LEGACY if key in image}
+def _legacy(content: Mapping[str, Any], image: Mapping[str, Any], path: str) -> dict[str, Located[Any]]:
+    """Convert metadata of version 2 to the keys of today; there a prompt is a list of parts with weights."""
+    known = {LEGACY[key]: Located(image[key], Location(path, ("image", key))) for key in LEGACY if key in image}
     parts = image.get("prompt")
     first = parts[0] if isinstance(parts, list) and parts else parts
     words = first.get("prompt") if isinstance(first, dict) else first
-    known["positive_prompt"] = Said(words, Place(path, ("image", "prompt")))
+    known["positive_prompt"] = Located(words, Location(path, ("image", "prompt")))
     for key in ("app_version", "model_hash"):
         if key in content:
-            known[key] = Said(content[key], Place(path, (key,)))
-    return known | {"model": Said({"name": content.get("model_weights")}, Place(path, ("model_weights",)))}
+            known[key] = Located(content[key], Location(path, (key,)))
+    return known | {"model": Located({"name": content.get("model_weights")}, Location(path, ("model_weights",)))}
 
 
-def _model(said: Said[Any] | None) -> Model | None:
+def _model(said: Located[Any] | None) -> NamedModel | None:
     """Read a model: {name, base, ...}, or {model_name, base_model, ...} as version 3 wrote it."""
     held = said.value if said is not None and isinstance(said.value, dict) else {}
     key = "name" if "name" in held else "model_name"
@@ -88,11 +90,11 @@ def _model(said: Said[Any] | None) -> Model | None:
     if said is None or not isinstance(name, str) or not name:
         return None
     place = said.place if said.place.keys[-1:] == ("model_weights",) else _inner(said.place, key)
-    return Model(name, place, _identity(name, held.get("base", held.get("base_model"))))
+    return NamedModel(name, place, _identity(name, held.get("base", held.get("base_model"))))
 
 
-def _inner(place: Place, *keys: str | int) -> Place:
-    return Place(place.path, (*place.keys, *keys))
+def _inner(place: Location, *keys: str | int) -> Location:
+    return Location(place.path, (*place.keys, *keys))
 
 
 def _identity(name: str, base: Any) -> Identity:
@@ -107,24 +109,24 @@ def _identity(name: str, base: Any) -> Identity:
 KINDS: Mapping[str, Kind] = {"controlnets": "controlnet", "ipAdapters": "ip_adapter"}
 
 
-def _nets(said: Mapping[str, Said[Any]], base: Model | None) -> Iterator[Use]:
+def _nets(said: Mapping[str, Located[Any]], base: NamedModel | None) -> Iterator[Use]:
     yield from _uses(said, "controlnets", ("control_model",), "control_weight", base, ("denoiser",))
     yield from _uses(said, "ipAdapters", ("ip_adapter_model",), "weight", base, ("denoiser",))
 
 
 def _uses(
-    said: Mapping[str, Said[Any]],
+    said: Mapping[str, Located[Any]],
     key: str,
     names: tuple[str, ...],
     weight: str,
-    base: Model | None,
+    base: NamedModel | None,
     parts: tuple[str, ...] = ("denoiser", "text"),
 ) -> Iterator[Use]:
-    """List what is put on the model: a list of {model, weight}."""
+    """List the adapters: a list of {model, weight}."""
     held = said.get(key)
     for at, one in enumerate(held.value[:MOST] if held and isinstance(held.value, list) else ()):
         name = next((name for name in names if isinstance(one, dict) and name in one), "")
-        model = _model(Said(one[name], _inner(held.place, at, name))) if held and name else None
+        model = _model(Located(one[name], _inner(held.place, at, name))) if held and name else None
         if held and model is not None:
-            strength = number(Said(one.get(weight), _inner(held.place, at, weight)))
+            strength = number(Located(one.get(weight), _inner(held.place, at, weight)))
             yield Use(model.place, model, base, strength, parts, KINDS.get(key, "lora"))

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from unnoise.check.read.dataset import datasets_of
-from unnoise.check.subject import Fault, Model, Place, Said, Subject, Tool, Training
+from unnoise.check.subject import Located, Location, NamedModel, ReadFault, Subject, Tool, Training
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_name
 
@@ -54,7 +54,7 @@ NETWORKS: Mapping[str, str] = {
     "networks.lora_anima": "anima", "networks.lora_hunyuan_image": "hunyuan-image",
 }  # fmt: skip
 
-Settings = dict[str, Said[Any]]
+Settings = dict[str, Located[Any]]
 
 
 def read_toml(content: Mapping[str, Any], path: str, text: str) -> Subject:
@@ -67,7 +67,15 @@ def read_toml(content: Mapping[str, Any], path: str, text: str) -> Subject:
 
 
 def read_command(text: str, path: str) -> Subject:
-    """Read the commands of a shell text that run a training script; nothing is run and no variable but its own read."""
+    """Read the commands of a shell text that run a training script.
+
+    Args:
+        text: of the file; nothing in it is run, and only its own variables are read
+        path: of the file
+
+    Returns:
+        a training for each command; a fault where no command runs a known script
+    """
     trainings: list[Training] = []
     constants: dict[str, Word] = {}
     for words in _commands(text[:LONGEST], path):
@@ -79,8 +87,8 @@ def read_command(text: str, path: str) -> Subject:
             settings = _launch(words[:at]) | _arguments(words[at + 1 :])
             trainings.append(_training(settings, path, script, words[at].place))
     if not trainings:
-        place = Place(path)
-        return Subject(path=path, faults=(Fault("unknown", place, "runs no training script that is known here"),))
+        place = Location(path)
+        return Subject(path=path, faults=(ReadFault("unknown", place, "runs no training script that is known here"),))
     return _subject(path, text, trainings)
 
 
@@ -90,17 +98,17 @@ def _subject(path: str, text: str, trainings: Sequence[Training]) -> Subject:
     return Subject(path=path, tool=tool, trainings=tuple(trainings), datasets=found, texts={path: text})
 
 
-def _training(settings: Settings, path: str, script: str = "", place: Place | None = None) -> Training:
+def _training(settings: Settings, path: str, script: str = "", place: Location | None = None) -> Training:
     tool: Tool = "diffusers" if script in EXAMPLES else "kohya"
     said = settings.get(BASE)
     if said is None or not isinstance(said.value, str):
-        return Training(place or Place(path), tool, settings, None, script)
-    base = Model(said.value[:LETTERS], said.place, _base(said.value[:LETTERS], settings, script))
-    return Training(place or Place(path), tool, settings, base, script)
+        return Training(place or Location(path), tool, settings, None, script)
+    base = NamedModel(said.value[:LETTERS], said.place, _base(said.value[:LETTERS], settings, script))
+    return Training(place or Location(path), tool, settings, base, script)
 
 
 def _base(name: str, settings: Settings, script: str) -> Identity:
-    """Tell the base by its name; else by what the script can train."""
+    """Identify the base by its name; else by what the script can train."""
     known = by_name(name)
     if known.known:
         return known
@@ -114,7 +122,7 @@ def _base(name: str, settings: Settings, script: str) -> Identity:
     return Identity("sd1", known_by=f"{script} without --v2") if script in SD_SCRIPTS else Identity()
 
 
-def _value(settings: Mapping[str, Said[Any]], key: str) -> Any:
+def _value(settings: Mapping[str, Located[Any]], key: str) -> Any:
     said = settings.get(key)
     return said.value if said else None
 
@@ -128,34 +136,34 @@ def _plain(text: str) -> Any:
 
 
 def _flat(content: Mapping[str, Any], path: str) -> Settings:
-    """Join the sections of a configuration into one, as sd-scripts does; the last word counts."""
+    """Join the sections of a configuration into one, as sd-scripts does; the last value of a key counts."""
     settings: Settings = {}
     for key, value in list(content.items())[:KEYS]:
         if isinstance(value, dict):
             inner = list(value.items())[:KEYS]
-            settings |= {name: Said(item, Place(path, (key, name))) for name, item in inner}
+            settings |= {name: Located(item, Location(path, (key, name))) for name, item in inner}
         else:
-            settings[key] = Said(value, Place(path, (key,)))
+            settings[key] = Located(value, Location(path, (key,)))
     return settings
 
 
 def _sets(content: Mapping[str, Any], path: str) -> Iterator[Settings]:
-    """Give the settings of each subset, with those that it takes over from its data set and from [general]."""
-    general = _said(content.get("general"), Place(path, ("general",)))
+    """Return the settings of each subset, with those of its data set and of [general]."""
+    general = _said(content.get("general"), Location(path, ("general",)))
     left = MOST
     for i, one in enumerate(content["datasets"][:MOST]):
-        common = general | _said(one, Place(path, ("datasets", i)))
+        common = general | _said(one, Location(path, ("datasets", i)))
         subsets = one.get("subsets") if isinstance(one, dict) else None
         for j, subset in enumerate(subsets[:left] if isinstance(subsets, list) else []):
             left -= 1
-            yield common | _said(subset, Place(path, ("datasets", i, "subsets", j)))
+            yield common | _said(subset, Location(path, ("datasets", i, "subsets", j)))
 
 
-def _said(table: Any, at: Place) -> Settings:
+def _said(table: Any, at: Location) -> Settings:
     if not isinstance(table, dict):
         return {}
     plain = [(key, value) for key, value in list(table.items())[:KEYS] if key != "subsets"]
-    return {key: Said(value, Place(at.path, (*at.keys, key))) for key, value in plain}
+    return {key: Located(value, Location(at.path, (*at.keys, key))) for key, value in plain}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,7 @@ class Word:
 
     text: str
     raw: str
-    place: Place
+    place: Location
 
 
 TOKEN = re.compile(
@@ -201,9 +209,9 @@ def _unquoted(raw: str) -> str:
     return "".join(parts)
 
 
-def _place(path: str, starts: Sequence[int], start: int, end: int) -> Place:
+def _place(path: str, starts: Sequence[int], start: int, end: int) -> Location:
     first, last = bisect_right(starts, start), bisect_right(starts, end)
-    return Place(path, (), first, start - starts[first - 1], last, end - starts[last - 1])
+    return Location(path, (), first, start - starts[first - 1], last, end - starts[last - 1])
 
 
 def _assign(words: Iterable[Word], constants: dict[str, Word]) -> None:
@@ -220,13 +228,13 @@ def _assign(words: Iterable[Word], constants: dict[str, Word]) -> None:
             constants[name.lstrip("$")] = _replaced(value, constants)
 
 
-def _behind(word: Word, letters: int) -> Place:
+def _behind(word: Word, letters: int) -> Location:
     place = word.place
-    return Place(place.path, (), place.line, (place.column or 0) + letters, place.end_line, place.end_column)
+    return Location(place.path, (), place.line, (place.column or 0) + letters, place.end_line, place.end_column)
 
 
 def _replaced(word: Word, constants: Mapping[str, Word]) -> Word:
-    """Put constants in; a word that is only one of them has the place of what was assigned."""
+    """Replace variables by their values; a word that is one variable has the place of its assignment."""
     if not constants or word.raw[:1] == "'" or not any(mark in word.raw for mark in "$%"):
         return word
     whole = NAME.fullmatch(word.text)
@@ -253,7 +261,7 @@ def _script(text: str) -> str:
 
 
 def _launch(words: Sequence[Word]) -> Settings:
-    """Give what `accelerate launch` is told and hands on to the script."""
+    """Return the options of `accelerate launch` that it passes on to the script."""
     return {key: said for key, said in _arguments(words).items() if key == "mixed_precision"}
 
 
@@ -268,7 +276,7 @@ def _arguments(words: Sequence[Word]) -> Settings:
             continue
         name = match[1].replace("-", "_")
         if match[2]:
-            settings[name] = Said(_plain(word.text[match.end() : match.end() + LETTERS]), _argument_place(word))
+            settings[name] = Located(_plain(word.text[match.end() : match.end() + LETTERS]), _argument_place(word))
             continue
         end = at
         while end < len(words) and not re.match(r"--?[A-Za-z]", words[end].text):
@@ -278,19 +286,19 @@ def _arguments(words: Sequence[Word]) -> Settings:
     return settings
 
 
-def _argument_place(word: Word) -> Place:
-    """Give the place behind the "=" of `--name=value`; a value from a constant has its own place already."""
+def _argument_place(word: Word) -> Location:
+    """Return the place behind the "=" of `--name=value`; a value from a constant has its own place already."""
     start = re.match(r"--?[\w-]+=", word.raw)
     width = (word.place.end_column or 0) - (word.place.column or 0)
     one_line = word.place.line == word.place.end_line
     return _behind(word, start.end()) if start and (not one_line or width == len(word.raw)) else word.place
 
 
-def _values(name: Word, words: Sequence[Word]) -> Said[Any]:
+def _values(name: Word, words: Sequence[Word]) -> Located[Any]:
     if not words:
-        return Said(True, name.place)
+        return Located(True, name.place)
     if len(words) == 1:
-        return Said(_plain(words[0].text[:LETTERS]), words[0].place)
+        return Located(_plain(words[0].text[:LETTERS]), words[0].place)
     first, last = words[0].place, words[-1].place
-    place = Place(first.path, (), first.line, first.column, last.end_line, last.end_column)
-    return Said([_plain(word.text[:LETTERS]) for word in words[:KEYS]], place)
+    place = Location(first.path, (), first.line, first.column, last.end_line, last.end_column)
+    return Located([_plain(word.text[:LETTERS]) for word in words[:KEYS]], place)

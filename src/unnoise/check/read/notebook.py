@@ -5,14 +5,14 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from unnoise.check.read.script import read_script
-from unnoise.check.subject import Fault, Place, Subject
+from unnoise.check.subject import Location, ReadFault, Subject
 
 CELLS = 10_000
 MAGIC = ("%", "!", "?")
 
 
 def read_notebook(text: str, path: str) -> Subject:
-    """Read a notebook; places say the cell, and the line in it."""
+    """Read a notebook; places hold the cell and the line in it."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -31,12 +31,12 @@ def read_notebook(text: str, path: str) -> Subject:
     return replace(_placed(subject, starts), texts={})
 
 
-def _faulty(path: str, says: str) -> Subject:
-    return Subject(path=path, faults=(Fault("broken", Place(path), says[:300]),))
+def _faulty(path: str, message: str) -> Subject:
+    return Subject(path=path, faults=(ReadFault("broken", Location(path), message[:300]),))
 
 
 def _source(cell: object) -> list[str]:
-    """Give the lines of a code cell, those that are not Python as empty comments."""
+    """Return the lines of a code cell, those that are not Python as empty comments."""
     if not isinstance(cell, dict) or cell.get("cell_type") != "code":
         return []
     source = cell.get("source")
@@ -55,8 +55,8 @@ def _python(line: str) -> str:
 
 
 def _placed(value: Any, starts: list[tuple[int, int]]) -> Any:
-    """Give a subject whose places count lines within a cell, with the cell in their keys."""
-    if isinstance(value, Place):
+    """Return a subject whose places count lines within a cell, with the cell in their keys."""
+    if isinstance(value, Location):
         first, cell = next(((at, cell) for at, cell in reversed(starts) if at <= (value.line or 0)), (0, 0))
         if value.line is None or not first:
             return value
@@ -66,7 +66,7 @@ def _placed(value: Any, starts: list[tuple[int, int]]) -> Any:
         return tuple(_placed(item, starts) for item in value)
     if isinstance(value, dict):
         return {key: _placed(item, starts) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type) and type(value).__module__ == Place.__module__:
+    if is_dataclass(value) and not isinstance(value, type) and type(value).__module__ == Location.__module__:
         if type(value).__name__ == "Script":
             return value
         return replace(value, **{entry.name: _placed(getattr(value, entry.name), starts) for entry in fields(value)})

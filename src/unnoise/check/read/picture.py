@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from unnoise.check.subject import Fault, Mask, Place, Subject, Trouble
+from unnoise.check.subject import Location, Mask, ReadFault, Subject, Trouble
 
 LONGEST = 4 << 20  # letters of a record
 PIXELS = 1 << 24  # of a mask; the largest takes a third of a second and 150 MB
@@ -20,7 +20,7 @@ CELL = 8  # pixels of a mask along a side of one latent
 
 
 def read_picture(path: str) -> Subject:
-    """Read the record of a picture. One without a record, or that is broken, is a Fault."""
+    """Read the metadata of an image; a fault if it has none, or is broken."""
     from PIL import Image
 
     try:
@@ -32,8 +32,8 @@ def read_picture(path: str) -> Subject:
     return _of_texts({key: text[:LONGEST] for key, text in texts.items()}, path)
 
 
-def _fault(path: str, kind: Trouble, says: str) -> Subject:
-    return Subject(path=path, faults=(Fault(kind, Place(path), says),))
+def _fault(path: str, kind: Trouble, message: str) -> Subject:
+    return Subject(path=path, faults=(ReadFault(kind, Location(path), message),))
 
 
 def _of_exif(exif: Any) -> dict[str, str]:
@@ -123,7 +123,7 @@ def read_mask(path: str) -> Mask | None:
     values = [value for value, count in enumerate(histogram) if count]
     cells, lost = _cells(grey)
     return Mask(
-        place=Place(path),
+        place=Location(path),
         size=grey.size,
         low=values[0] / 255,
         high=values[-1] / 255,
@@ -135,7 +135,7 @@ def read_mask(path: str) -> Mask | None:
 
 
 def _grey(image: Any) -> Any:
-    """Give 256 levels of grey; of 65536 the upper half of the bits, which Pillow would cut off."""
+    """Return 256 levels of grey; of 65536 the upper half of the bits, which Pillow would cut off."""
     if image.mode.startswith("I"):
         image = image.convert("I").point(lambda value: value * (1 / 256))
     return image.convert("L")

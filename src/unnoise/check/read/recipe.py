@@ -1,4 +1,4 @@
-"""What this program itself writes: the card of a model, the recipe of a picture, the recipe of a training."""
+"""Read what this program writes: the card of a model, the recipe of an image, the recipe of a training."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from unnoise.card import KEY, OWN, Advice, Card, from_json as card_from_json, read_card as card_of
-from unnoise.check.subject import Fault, Model, Place, Run, Said, Subject, Training, Use
+from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, ReadFault, Subject, Training, Use
 from unnoise.embedded import ZOO, find
 from unnoise.errors import InputError
 from unnoise.families.facts import Facts, facts
@@ -31,26 +31,30 @@ DEPTH = 6  # of tables in tables
 KEYS = 2000
 
 
-def read_card(header: Header, path: str) -> Model:
-    """Describe a model of this program by its card; without facts where the card is not sound."""
+def read_card(header: Header, path: str) -> NamedModel:
+    """Describe a model of this program by its card; without facts where the card is not valid."""
     try:
         card = card_from_json(header.metadata.get(KEY, ""), path)
     except InputError:
-        return Model(PurePath(path).name, Place(path), Identity("unnoise", known_by="its card, which is not sound"))
+        return NamedModel(
+            PurePath(path).name, Location(path), Identity("unnoise", known_by="its card, which is not sound")
+        )
     return model_of(card, path)
 
 
-def model_of(card: Card, path: str) -> Model:
-    """Describe the model of a card; what its advice was measured to be is what its requests are checked against.
+def model_of(card: Card, path: str) -> NamedModel:
+    """Describe the model of a card. Requests are checked against the measured advice of the card.
 
     A model of another maker is checked against the facts of its family.
     """
     if card.family != OWN:
-        told = Identity(card.family, card.variant, card.kind, known_by="its tensors and config")
-        known, sizes = facts(told), card.advice.sizes
-        return Model(card.name, Place(path), told, known=known and replace(known, size=sizes[0] if sizes else None))
+        identity = Identity(card.family, card.variant, card.kind, known_by="its tensors and config")
+        known, sizes = facts(identity), card.advice.sizes
+        return NamedModel(
+            card.name, Location(path), identity, known=known and replace(known, size=sizes[0] if sizes else None)
+        )
     identity = Identity("unnoise", "", card.kind, known_by=f"its card, fingerprint {card.fingerprint[:12] or 'none'}")
-    return Model(card.name, Place(path), identity, known=_facts(card))
+    return NamedModel(card.name, Location(path), identity, known=_facts(card))
 
 
 def _facts(card: Card) -> Facts:
@@ -71,7 +75,7 @@ def _facts(card: Card) -> Facts:
 
 
 def _sizes(advice: Advice) -> tuple[tuple[int, int] | None, tuple[float, float]]:
-    """Give the best size of a card and the range of areas, as ratios to it."""
+    """Return the best size of a card and the range of areas, as ratios to it."""
     areas = [width * height for width, height in advice.sizes]
     if not areas or min(areas) < 1:
         return None, (0.0, float("inf"))
@@ -83,8 +87,8 @@ def read_recipe(text: str, path: str) -> Subject:
     try:
         runs = tuple(_run(from_json(one, "recipe"), path) for one in _texts(text))
     except (InputError, ValueError, RecursionError) as error:
-        says = f"carries a recipe of unnoise that is not sound: {str(error)[:200]}"
-        return Subject(path=path, tool="unnoise", faults=(Fault("broken", Place(path), says),))
+        message = f"carries a recipe of unnoise that is not sound: {str(error)[:200]}"
+        return Subject(path=path, tool="unnoise", faults=(ReadFault("broken", Location(path), message),))
     return Subject(path=path, tool="unnoise", runs=runs)
 
 
@@ -95,9 +99,9 @@ def _texts(text: str) -> list[str]:
     return [json.dumps(one) for one in listed[:MOST]]
 
 
-def _run(recipe: Metadata, path: str) -> Run:
-    def said(value: Any, *keys: str) -> Said[Any]:
-        return Said(value, Place(path, keys))
+def _run(recipe: Metadata, path: str) -> GenerationRun:
+    def said(value: Any, *keys: str) -> Located[Any]:
+        return Located(value, Location(path, keys))
 
     identity = Identity("unnoise", known_by=f"fingerprint {recipe.fingerprint[:12]}")
     others = {"grid": said(recipe.levels, "levels"), "between": said(recipe.guidance_interval, "guidance_interval")}
@@ -106,12 +110,12 @@ def _run(recipe: Metadata, path: str) -> Run:
         "versions": said(recipe.versions, "versions"),
     }
     others["fingerprint"] = said(recipe.fingerprint, "fingerprint")
-    model = Model(recipe.model, Place(path, ("model",)), identity, known=_shipped(recipe))
-    return Run(
-        place=Place(path),
+    model = NamedModel(recipe.model, Location(path, ("model",)), identity, known=_shipped(recipe))
+    return GenerationRun(
+        place=Location(path),
         tool="unnoise",
         model=model,
-        adapters=tuple(_use(worn, model, Place(path, ("adapters", k))) for k, worn in enumerate(recipe.adapters)),
+        adapters=tuple(_use(worn, model, Location(path, ("adapters", k))) for k, worn in enumerate(recipe.adapters)),
         sampler=said(recipe.sampler.class_, "sampler"),
         steps=said(recipe.steps, "levels"),
         guidance=said(recipe.guidance_scale, "guidance_scale"),
@@ -126,12 +130,12 @@ def _run(recipe: Metadata, path: str) -> Run:
     )
 
 
-def _use(worn: AppliedAdapter, base: Model, place: Place) -> Use:
-    return Use(place, Model(worn.name, place), base, Said(worn.weight, place))
+def _use(worn: AppliedAdapter, base: NamedModel, place: Location) -> Use:
+    return Use(place, NamedModel(worn.name, place), base, Located(worn.weight, place))
 
 
 def _shipped(recipe: Metadata) -> Facts | None:
-    """Give the facts of a model that is part of this package, where the recipe is of its very weights."""
+    """Return the facts of a model that is part of this package, if the recipe is of the same weights."""
     if recipe.model not in ZOO:
         return None
     card = card_of(find(recipe.model))
@@ -139,11 +143,11 @@ def _shipped(recipe: Metadata) -> Facts | None:
 
 
 def read_request(request: Request, card: Card, path: str) -> Subject:
-    """Read a request to a model of this program, before it is run; the card's advice fills in what was left open."""
+    """Read a request before it is run; the card's advice fills in what the request leaves open."""
     advice = card.advice
 
-    def said(value: Any, option: str) -> Said[Any] | None:
-        return None if value is None else Said(value, Place(path, (option,)))
+    def said(value: Any, option: str) -> Located[Any] | None:
+        return None if value is None else Located(value, Location(path, (option,)))
 
     options = request.sampling
     size = options.size or next(iter(advice.sizes), None)
@@ -152,8 +156,8 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
     named = options.sampler if options.sampler is not None else advice.sampler
     explicit = isinstance(schedule, tuple) and options.steps is None
     steps = len(schedule) - 1 if explicit and schedule is not None else options.steps or advice.steps
-    run = Run(
-        place=Place(path),
+    run = GenerationRun(
+        place=Location(path),
         tool="unnoise",
         model=model_of(card, path),
         sampler=said(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
@@ -173,23 +177,23 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
 
 
 def read_training(content: Mapping[str, Any], path: str, text: str) -> Subject:
-    """Read the recipe of a training; settings are under their dotted keys, such as "denoiser.caption_dropout"."""
-    settings: dict[str, Said[Any]] = {}
+    """Read the recipe of a training; settings are under their dotted keys, such as "denoiser.dropout"."""
+    settings: dict[str, Located[Any]] = {}
     _collect(content, (), path, settings)
-    training = Training(Place(path), "unnoise", settings)
+    training = Training(Location(path), "unnoise", settings)
     return Subject(path=path, tool="unnoise", trainings=(training,), texts={path: text})
 
 
-def _collect(table: Mapping[str, Any], keys: tuple[str, ...], path: str, settings: dict[str, Said[Any]]) -> None:
+def _collect(table: Mapping[str, Any], keys: tuple[str, ...], path: str, settings: dict[str, Located[Any]]) -> None:
     for key, value in table.items():
         if isinstance(value, dict) and len(keys) < DEPTH:
             _collect(value, (*keys, key), path, settings)
         elif len(settings) < KEYS:
-            settings[".".join((*keys, key))] = Said(value, Place(path, (*keys, key)))
+            settings[".".join((*keys, key))] = Located(value, Location(path, (*keys, key)))
 
 
-def tell_toml(content: Mapping[str, Any]) -> Literal["unnoise", "kohya", ""]:
-    """Tell whose training a TOML file describes; "" where it is none of those that are known."""
+def identify_toml(content: Mapping[str, Any]) -> Literal["unnoise", "kohya", ""]:
+    """Identify the program whose training a TOML file describes; "" where it is none of the known ones."""
     if any(all(isinstance(content.get(name), dict) for name in sections) for sections in SECTIONS):
         return "unnoise"
     tables = [content, *(value for value in content.values() if isinstance(value, dict))]

@@ -1,4 +1,4 @@
-"""Read a Python script that uses diffusers: its syntax tree is followed, nothing in it is run."""
+"""Read a Python script that uses diffusers from its syntax tree; nothing in it is run."""
 
 import ast
 import warnings
@@ -8,17 +8,25 @@ from typing import Any
 
 from unnoise.check.read.python.expressions import evaluate
 from unnoise.check.read.python.functions import finish
-from unnoise.check.read.python.places import Places
-from unnoise.check.read.python.state import Exhausted, Found
+from unnoise.check.read.python.state import Exhausted, ScriptFacts
 from unnoise.check.read.python.values import UNREAD, Value, plain
-from unnoise.check.read.python.walk import Walk
-from unnoise.check.subject import Fault, Place, Script, Subject, Tool
+from unnoise.check.read.python.walk import Interpreter
+from unnoise.check.subject import Location, ReadFault, Script, Subject, Tool
+from unnoise.check.syntax import Places, lines_of
 
 LONGEST = 300_000  # letters: a tree of the densest source takes 0.7 s and 130 MB
 
 
 def read_script(text: str, path: str) -> Subject:
-    """Read a script: the runs, models, adapters and schedulers in it, in the order in which they would come about."""
+    """Read a script.
+
+    Args:
+        text: of the script, up to 300,000 letters
+        path: of the file
+
+    Returns:
+        the runs, models, adapters and schedulers in the order of execution; a fault if the text is not Python
+    """
     if len(text) > LONGEST:
         return _faulty(path, "unknown", f"is {len(text)} letters long, at most {LONGEST} are read")
     try:
@@ -26,20 +34,22 @@ def read_script(text: str, path: str) -> Subject:
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
     except SyntaxError as error:
-        place = Place(path, (), error.lineno, max(0, (error.offset or 1) - 1) if error.lineno else None)
-        return Subject(path=path, faults=(Fault("broken", place, f"is not Python: {error.msg}"),), texts={path: text})
+        place = Location(path, (), error.lineno, max(0, (error.offset or 1) - 1) if error.lineno else None)
+        return Subject(
+            path=path, faults=(ReadFault("broken", place, f"is not Python: {error.msg}"),), texts={path: text}
+        )
     except (ValueError, RecursionError, MemoryError) as error:
         return _faulty(path, "broken", f"is not Python that can be read: {str(error) or 'nested too deeply'}")
     return _follow(tree, text, path)
 
 
-def _faulty(path: str, kind: Any, says: str) -> Subject:
-    return Subject(path=path, faults=(Fault(kind, Place(path), says),))
+def _faulty(path: str, kind: Any, message: str) -> Subject:
+    return Subject(path=path, faults=(ReadFault(kind, Location(path), message),))
 
 
 def _follow(tree: ast.Module, text: str, path: str) -> Subject:
-    places = Places(path, text)
-    walk = Walk(places, evaluate)
+    places = Places(path, lines_of(text))
+    walk = Interpreter(places, evaluate)
     faults = []
     steps: list[Callable[[], object]] = [partial(walk.statement, node, 0) for node in tree.body]
     steps.append(partial(finish, walk))
@@ -49,7 +59,7 @@ def _follow(tree: ast.Module, text: str, path: str) -> Subject:
         except Exhausted:
             break
         except RecursionError:
-            faults = [Fault("broken", Place(path), "is nested too deeply to be followed everywhere")]
+            faults = [ReadFault("broken", Location(path), "is nested too deeply to be followed everywhere")]
             walk.store.settle()
     found = walk.found
     return Subject(
@@ -60,19 +70,19 @@ def _follow(tree: ast.Module, text: str, path: str) -> Subject:
         runs=tuple(found.runs),
         uses=tuple(found.uses),
         faults=tuple(faults),
-        script=Script(path, tree, places.lines, _constants(tree)),
+        script=Script(path, tree, tuple(places.lines), _constants(tree)),
         texts={path: text},
     )
 
 
-def _tool(found: Found) -> Tool:
+def _tool(found: ScriptFacts) -> Tool:
     if "mflux" in found.imports:
         return "mflux"
     return "diffusers" if "diffusers" in found.imports or found.runs else ""
 
 
 def _constants(tree: ast.Module) -> Mapping[str, Any]:
-    """Give the names that the script assigns once, at its outermost level, to a constant."""
+    """Return the names that the script assigns once, at its outermost level, to a constant."""
     count: dict[str, int] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):

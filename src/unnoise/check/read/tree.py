@@ -1,4 +1,4 @@
-"""Folders: the files of a diffusers folder, and what is worth reading in any other."""
+"""List and read folders: diffusers folders as one, and the files to check in any other."""
 
 import os
 from collections.abc import Iterator
@@ -6,20 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from unnoise.check.index import INDEX
-from unnoise.check.read.dispatch import LONGEST, PICKLES, SHELLS
+from unnoise.check.read.file_kinds import CHECKED, LONGEST
 from unnoise.check.read.folder import read_folder
 from unnoise.check.subject import Subject
 from unnoise.errors import InputError
 from unnoise.formats.header import Header, read_header
 
 MOST = 100_000  # entries of a folder that are looked at
-KINDS = {".safetensors", ".sft", ".gguf", ".json", ".ipynb", ".png", ".webp", ".jpg", ".jpeg", ".py", ".toml", ".txt"}
-KINDS |= PICKLES | SHELLS
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 
 
 def is_model_folder(path: Path) -> bool:
-    """Say whether a folder is a pipeline of diffusers, or one component of it."""
+    """Return whether a folder is a pipeline of diffusers, or one component of it."""
     return (path / INDEX).is_file() or ((path / "config.json").is_file() and _holds_weights(path))
 
 
@@ -46,24 +44,30 @@ def open_folder(path: Path) -> Subject:
         else:
             others.append(name)
     subject = read_folder(str(path), texts, headers, others)
-    faults = (replace(fault, says=broken.get(fault.place.path, fault.says)) for fault in subject.faults)
+    faults = (replace(fault, message=broken.get(fault.place.path, fault.message)) for fault in subject.faults)
     return replace(subject, faults=tuple(faults))
 
 
 def files(path: Path) -> Iterator[Path]:
-    """List what may be checked under a folder: diffusers folders as one, and files whose ending is of a known kind."""
+    """List what to check under a folder: diffusers folders as one, and files with the ending of a known kind."""
     if is_model_folder(path):
         yield path
         return
     for found in _files(path, depth=32, whole=True):
-        if found.suffix.lower() in KINDS or found.is_dir():
+        if found.suffix.lower() in CHECKED or found.is_dir():
             yield found
 
 
 def _files(path: Path, depth: int, whole: bool = False) -> Iterator[Path]:
-    """Walk a folder in order without following links.
+    """List the files of a folder in order, without following links.
 
-    whole: give a diffusers folder as one, and one that cannot be listed, which then is a Fault; leave out SKIPPED.
+    Args:
+        path: of the folder
+        depth: levels of folders below it
+        whole: list a diffusers folder, and one that cannot be opened, as one; leave out SKIPPED
+
+    Returns:
+        the paths
     """
     left = MOST
     stack = [(path, depth)]

@@ -1,4 +1,4 @@
-"""Read a file of weights by its header: what it is, what is in it, and the few numbers that rules ask for."""
+"""Read a file of weights by its header: what it is, what it holds, and the few numbers that rules need."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import PurePath
 from typing import Any, Literal
 
-from unnoise.check.subject import Fault, Model, Place, Role, Said, Subject, Training, Trouble, Weights
+from unnoise.check.subject import Located, Location, NamedModel, ReadFault, Role, Subject, Training, Trouble, Weights
 from unnoise.errors import InputError
 from unnoise.families import own
 from unnoise.families.identity import Identity
@@ -22,13 +22,13 @@ from unnoise.formats.read_values import read_values
 Tensors = Mapping[str, Entry]
 Values = Mapping[str, tuple[float, ...]]
 Format = Literal["safetensors", "gguf"]
-Told = tuple[Role, tuple[str, ...]]  # what a file is for, and its parts
+FileRole = tuple[Role, tuple[str, ...]]  # what a file is for, and its parts
 CARD = "unnoise"  # the key of this program's own card
 ALPHAS = 5000  # that are read; the largest files have about 3,000
 SAMPLED, NUMBERS = 6, 16  # tensors of either half of a LoRA whose first numbers are read, and how many numbers
 # Tensors whose numbers say how a model predicts.   Source: ComfyUI, comfy/supported_models.py, SDXL.model_type; Forge,
 # sd_models_config.py
-TOLD = ("ztsnr", "v_pred", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
+MARKERS = ("ztsnr", "v_pred", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
 NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
 STARTS: Mapping[str, tuple[str, ...]] = {
     "denoiser": ("model.diffusion_model.", "diffusion_model.", "net.", "unet."),
@@ -47,7 +47,7 @@ LINE = 500  # letters of a value of metadata that is taken for a setting
 
 
 def read_weights(path: str) -> Subject:
-    """Read a safetensors or GGUF file: its header and a few numbers. A file that is not sound is a Fault."""
+    """Read a safetensors or GGUF file: its header and a few numbers; a fault if it is not valid."""
     try:
         with open(path, "rb") as file:
             is_gguf = file.read(len(MAGIC)) == MAGIC
@@ -58,34 +58,43 @@ def read_weights(path: str) -> Subject:
     except OSError as error:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
     except InputError as error:
-        says = str(error).removeprefix(f"{path}: ")
-        if "its header declares" in says or "outside the" in says:
-            says = _cut(path) or says
-        return _faulty(path, "unreadable" if says.startswith("cannot be read") else "broken", says)
+        message = str(error).removeprefix(f"{path}: ")
+        if "its header claims" in message or "outside the" in message:
+            message = _cut(path) or message
+        return _faulty(path, "unreadable" if message.startswith("cannot be read") else "broken", message)
 
 
 def describe(header: Header, path: str, values: Values | None = None, format: Format = "safetensors") -> Subject:
-    """Say what a file of weights is, from its header and the numbers that were read from it."""
+    """Describe a file of weights.
+
+    Args:
+        header: of the file
+        path: of the file
+        values: the numbers that were read from it, by tensor
+
+    Returns:
+        its subject
+    """
     return _describe(header, path, values or {}, format, read_lora(header.tensors, header.metadata))
 
 
 def _describe(header: Header, path: str, values: Values, format: Format, lora: Lora | None) -> Subject:
-    place, name = Place(path), PurePath(path).name
+    place, name = Location(path), PurePath(path).name
     if CARD in header.metadata and lora is None:
         return _own(header, path, values)
-    told: Told = ("lora", _lora_parts(lora)) if lora else _role(header.tensors)
+    role_and_parts: FileRole = ("lora", _lora_parts(lora)) if lora else _role(header.tensors)
     if own.CONTROL in header.metadata:
-        told = "controlnet", ()
-    role, parts = told
+        role_and_parts = "controlnet", ()
+    role, parts = role_and_parts
     identity = base_of(lora, header.metadata) if lora else _identity(role, header, name)
     weights = Weights(place, role, identity, header, format, parts, lora, values)
-    model = Model(name, place, identity, weights)
+    model = NamedModel(name, place, identity, weights)
     trainings = (_training(header.metadata, model),) if any(key.startswith("ss_") for key in header.metadata) else ()
     return Subject(path=path, models=(model,), weights=(weights,), trainings=trainings)
 
 
-def _faulty(path: str, kind: Trouble, says: str) -> Subject:
-    return Subject(path=path, faults=(Fault(kind, Place(path), says),))
+def _faulty(path: str, kind: Trouble, message: str) -> Subject:
+    return Subject(path=path, faults=(ReadFault(kind, Location(path), message),))
 
 
 def _own(header: Header, path: str, values: Values) -> Subject:
@@ -93,7 +102,7 @@ def _own(header: Header, path: str, values: Values) -> Subject:
 
     model = read_card(header, path)
     _, parts = _role(header.tensors)
-    weights = Weights(Place(path), "checkpoint", model.identity, header, "safetensors", parts, None, values)
+    weights = Weights(Location(path), "checkpoint", model.identity, header, "safetensors", parts, None, values)
     return Subject(path=path, tool="unnoise", models=(replace(model, weights=weights),), weights=(weights,))
 
 
@@ -102,8 +111,8 @@ def _lora_parts(lora: Lora) -> tuple[str, ...]:
     return tuple(sorted({"denoiser" if part == "denoiser" else "text" for part in parts}))
 
 
-def _role(tensors: Tensors) -> Told:
-    """Tell what a file is for by the names in it, and which parts of a checkpoint it holds."""
+def _role(tensors: Tensors) -> FileRole:
+    """Identify what a file is for by the names in it, and which parts of a checkpoint it holds."""
     if any(name.startswith(CONTROL) for name in tensors):
         return "controlnet", ()
     if _widths(tensors):
@@ -131,7 +140,7 @@ def _identity(role: str, header: Header, name: str) -> Identity:
 
 
 def _control(tensors: Tensors) -> Identity:
-    """Tell the family of a ControlNet by the width of the prompt that it reads."""
+    """Identify the family of a ControlNet by the width of its prompts."""
     for name, entry in tensors.items():
         into = entry.shape[1] if len(entry.shape) == 2 else 0
         if into in CONTEXTS and name.endswith(("attn2.to_k.weight", "attn2_to_k.down.0.weight")):
@@ -140,7 +149,7 @@ def _control(tensors: Tensors) -> Identity:
 
 
 def _widths(tensors: Tensors) -> tuple[int, ...]:
-    """Give the widths of a textual inversion, whose file holds one or two small tables; () where it is none."""
+    """Return the widths of a textual inversion, whose file holds one or two small tables; () for other files."""
     if not 0 < len(tensors) <= 4 or any(len(entry.shape) not in (1, 2) for entry in tensors.values()):
         return ()
     named = {"emb_params", "clip_l", "clip_g"} & set(tensors)
@@ -153,8 +162,8 @@ def _widths(tensors: Tensors) -> tuple[int, ...]:
 def _values(path: str, header: Header, lora: Lora | None) -> dict[str, tuple[float, ...]]:
     tensors = header.tensors
     if lora is None:
-        told = [name for name in tensors if name in TOLD or name.endswith(NORM)]
-        return read_values(path, tensors, told[:20])
+        listed = [name for name in tensors if name in MARKERS or name.endswith(NORM)]
+        return read_values(path, tensors, listed[:20])
     alphas = [module.alpha for module in lora.modules.values() if module.alpha]
     sampled: list[str] = []
     for half in HALVES:
@@ -163,14 +172,14 @@ def _values(path: str, header: Header, lora: Lora | None) -> dict[str, tuple[flo
     return read_values(path, tensors, alphas[:ALPHAS], 1) | read_values(path, tensors, sampled, NUMBERS)
 
 
-def _training(metadata: Mapping[str, str], base: Model) -> Training:
-    """Give how a file of sd-scripts says it was trained, under the names of its arguments."""
+def _training(metadata: Mapping[str, str], base: NamedModel) -> Training:
+    """Return the training in the metadata of sd-scripts, under the names of its arguments."""
     settings = {
-        key.removeprefix("ss_"): Said(_value(value), Place(base.place.path, (key,)))
+        key.removeprefix("ss_"): Located(_value(value), Location(base.place.path, (key,)))
         for key, value in metadata.items()
         if key.startswith("ss_") and value != "None" and len(value) <= LINE
     }
-    of = Model(metadata.get("ss_sd_model_name", "")[:LINE], base.place, base.identity)
+    of = NamedModel(metadata.get("ss_sd_model_name", "")[:LINE], base.place, base.identity)
     return Training(base.place, "kohya", settings, of)
 
 
@@ -188,7 +197,7 @@ def _value(text: str) -> Any:
 
 
 def _cut(path: str) -> str:
-    """Say by how much a safetensors file was cut short; empty where that is not what is wrong with it."""
+    """Return by how much a safetensors file is cut short, in words; "" where it is not."""
     try:
         return next(_ends(path), "")
     except (OSError, ValueError, RecursionError):

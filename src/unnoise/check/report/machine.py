@@ -9,21 +9,28 @@ from unnoise import __version__
 from unnoise.check.catalogue import entry
 from unnoise.check.page import sections
 from unnoise.check.report.text import NAMES, keys, sentence
-from unnoise.check.rule import Finding, Fix, Severity
-from unnoise.check.subject import Place
+from unnoise.check.rule import Finding, Severity
+from unnoise.check.subject import Location
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {Severity.NOTE: "note", Severity.WARN: "warning", Severity.ERROR: "error"}
-Pairs = Sequence[tuple[Finding, Fix | None]]
 
 
-def to_json(pairs: Pairs, files: int) -> str:
-    """Write findings as one JSON object."""
-    return json.dumps({"files": files, "findings": [_object(*pair) for pair in pairs]}, indent=2)
+def to_json(findings: Sequence[Finding], files: int) -> str:
+    """Write findings as one JSON object.
+
+    Args:
+        findings: that are shown
+        files: number of files that were checked
+
+    Returns:
+        JSON; the keys "says" and "instead" hold the message and the suggestion
+    """
+    return json.dumps({"files": files, "findings": [_object(finding) for finding in findings]}, indent=2)
 
 
-def _object(finding: Finding, fix: Fix | None) -> dict[str, Any]:
-    place = finding.place
+def _object(finding: Finding) -> dict[str, Any]:
+    place, fix = finding.place, finding.fix
     return {
         "rule": finding.rule.id,
         "name": finding.rule.name,
@@ -32,19 +39,19 @@ def _object(finding: Finding, fix: Fix | None) -> dict[str, Any]:
         "line": place.line,
         "column": None if place.column is None else place.column + 1,
         "field": keys(place) or None,
-        "says": finding.says,
+        "says": finding.message,
         "measured": finding.measured,
         "expected": finding.expected,
-        "instead": finding.instead,
-        "fix": None if fix is None else {"kind": fix.kind, "says": fix.says},
+        "instead": finding.suggestion,
+        "fix": None if fix is None else {"kind": fix.kind, "says": fix.message},
     }
 
 
-def to_sarif(pairs: Pairs) -> str:
+def to_sarif(findings: Sequence[Finding]) -> str:
     """Write findings as a SARIF log of one run.   Source: OASIS, Static Analysis Results Interchange Format 2.1.0."""
-    used = sorted({finding.rule.id for finding, _ in pairs})
+    used = sorted({finding.rule.id for finding in findings})
     driver = {"name": "unnoise", "version": __version__, "rules": [_descriptor(id) for id in used]}
-    results = [_result(finding, used.index(finding.rule.id)) for finding, _ in pairs]
+    results = [_result(finding, used.index(finding.rule.id)) for finding in findings]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
@@ -66,12 +73,12 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.rule.id,
         "ruleIndex": index,
         "level": LEVELS[finding.grade],
-        "message": {"text": f"{sentence(finding)}. {finding.instead}"},
+        "message": {"text": f"{sentence(finding)}. {finding.suggestion}"},
         "locations": [_location(finding.place)],
     }
 
 
-def _location(place: Place) -> dict[str, Any]:
+def _location(place: Location) -> dict[str, Any]:
     path = Path(place.path)
     uri = path.as_uri() if path.is_absolute() else path.as_posix().replace("%", "%25").replace(" ", "%20")
     physical: dict[str, Any] = {"artifactLocation": {"uri": uri}}
@@ -89,12 +96,12 @@ def _location(place: Place) -> dict[str, Any]:
     return location
 
 
-def to_github(pairs: Pairs) -> str:
+def to_github(findings: Sequence[Finding]) -> str:
     """Write findings as workflow commands, which GitHub shows beside the lines of a change.
 
     Source: GitHub documentation, "Workflow commands", on ::notice, ::warning and ::error and what is escaped in them.
     """
-    return "\n".join(_command(finding) for finding, _ in pairs)
+    return "\n".join(_command(finding) for finding in findings)
 
 
 def _command(finding: Finding) -> str:
@@ -108,7 +115,7 @@ def _command(finding: Finding) -> str:
     }
     properties = ",".join(f"{key}={_escaped(str(value), PROPERTY)}" for key, value in said.items() if value is not None)
     field = f" ({keys(place)})" if place.keys and place.line is None else ""
-    message = _escaped(f"{sentence(finding)}{field}. {finding.instead}", MESSAGE)
+    message = _escaped(f"{sentence(finding)}{field}. {finding.suggestion}", MESSAGE)
     return f"::{NAMES[finding.grade].replace('note', 'notice')} {properties}::{message}"
 
 

@@ -1,4 +1,4 @@
-"""Findings as text for people: the place, the rule, the numbers, the line itself, and what to write instead."""
+"""Findings as text for people: the place, the rule, the numbers, the line itself and the suggestion."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from unnoise.check.catalogue import entry
 from unnoise.check.page import sections
 from unnoise.check.rule import ERROR, NOTE, WARN, Finding, Fix, Severity
-from unnoise.check.subject import Place
+from unnoise.check.subject import Location
 
 NAMES = {ERROR: "error", WARN: "warning", NOTE: "note"}
 COLOURS = {ERROR: "31", WARN: "33", NOTE: "36"}
@@ -14,44 +14,62 @@ Paint = Callable[[str, str], str]
 WIDEST = 160  # letters of a line that are shown
 
 
-def where(place: Place) -> str:
-    """Write a place as `path:line:column`, or with the keys in the file where it has no lines."""
+def where(place: Location) -> str:
+    """Write a place as `path:line:column`, or with the keys in the file if it has no lines."""
     if place.line is not None:
         cell = f":cell {int(place.keys[1]) + 1}" if place.keys[:1] == ("cells",) else ""
         return f"{place.path}{cell}:{place.line}" + (f":{place.column + 1}" if place.column is not None else "")
     return ": ".join(part for part in (place.path, keys(place)) if part)
 
 
-def keys(place: Place) -> str:
+def keys(place: Location) -> str:
     """Write the keys of a place as `3.inputs.cfg`."""
     return printable(".".join(map(str, place.keys)))[:WIDEST]
 
 
 def sentence(finding: Finding) -> str:
-    """Write a finding as one line: what, measured, expected."""
-    return printable(f"{finding.says}: {finding.measured}, expected {finding.expected}")
+    """Write a finding as one line: its message, what was measured and what is expected."""
+    return printable(f"{finding.message}: {finding.measured}, expected {finding.expected}")
 
 
 def printable(text: str) -> str:
-    """Write out what a terminal would obey instead of showing it."""
+    """Escape control characters, which a terminal would execute."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def plain(text: str, colour: str) -> str:
-    """Leave a text without colour."""
+    """Return a text without colour."""
     return text
 
 
 def coloured(text: str, colour: str) -> str:
-    """Colour a text as terminals do; colour: the number of an ANSI attribute."""
+    """Colour a text.
+
+    Args:
+        text: the text
+        colour: number of an ANSI attribute
+
+    Returns:
+        the text with escape sequences around it
+    """
     return f"\x1b[{colour}m{text}\x1b[0m"
 
 
-def render(finding: Finding, fix: Fix | None, text: str | None, paint: Paint = plain, explain: bool = False) -> str:
-    """Write a finding over several lines; text: of its file, where it has lines that can be shown."""
+def render(finding: Finding, text: str | None, paint: Paint = plain, explain: bool = False) -> str:
+    """Write a finding over several lines.
+
+    Args:
+        finding: the finding
+        text: of its file; None where the file has no lines to show
+        paint: colours a text
+        explain: add why it matters, and the source
+
+    Returns:
+        lines, without a line end behind the last
+    """
     head = f"{paint(where(finding.place), '1')}: {paint(finding.rule.id, COLOURS[finding.grade])} "
     lines = [f"{head}{NAMES[finding.grade]}: {sentence(finding)}", *_excerpt(finding.place, text, paint)]
-    lines.append(f"  {paint('=', '34')} {printable(finding.instead)}{_offer(fix)}")
+    lines.append(f"  {paint('=', '34')} {printable(finding.suggestion)}{_offer(finding.fix)}")
     if explain:
         told = sections(entry(finding.rule.id))
         lines += [f"    {line}" for line in f"{told['Why']}\nSource: {told['Source']}".splitlines()]
@@ -60,10 +78,10 @@ def render(finding: Finding, fix: Fix | None, text: str | None, paint: Paint = p
 
 def _offer(fix: Fix | None) -> str:
     offers = {"safe": " [--fix: {}]", "unsafe": " [--fix --unsafe: {}]"}
-    return offers[fix.kind].format(printable(fix.says)) if fix and fix.kind in offers else ""
+    return offers[fix.kind].format(printable(fix.message)) if fix and fix.kind in offers else ""
 
 
-def _excerpt(place: Place, text: str | None, paint: Paint) -> list[str]:
+def _excerpt(place: Location, text: str | None, paint: Paint) -> list[str]:
     if text is None or place.line is None or place.column is None:
         return []
     lines = text.split("\n")
@@ -79,14 +97,23 @@ def _excerpt(place: Place, text: str | None, paint: Paint) -> list[str]:
     return [f"  {paint(str(place.line), '34')} {bar} {line}", f"  {margin} {bar} {marks}"]
 
 
-def summary(findings: Sequence[Finding], fixes: Sequence[Fix | None], files: int, seconds: float) -> str:
-    """Write the closing line: how much was found in how many files, and how much of it can be mended."""
+def summary(findings: Sequence[Finding], files: int, seconds: float) -> str:
+    """Write the closing line.
+
+    Args:
+        findings: that were shown
+        files: number of files that were checked
+        seconds: that it took
+
+    Returns:
+        the number of findings by severity, and how many of them --fix corrects
+    """
     counted = f"{files} file{'s' * (files != 1)} checked in {seconds:.2f} s"
     if not findings:
         return f"Nothing found: {counted}."
     grades = Counter(finding.grade for finding in findings)
     parts = [_count(grades[grade], NAMES[grade]) for grade in sorted(Severity, reverse=True) if grades[grade]]
-    kinds = Counter(fix.kind for fix in fixes if fix)
+    kinds = Counter(finding.fix.kind for finding in findings if finding.fix)
     offers = [f"--fix mends {kinds['safe']}"] if kinds["safe"] else []
     offers += [f"--fix --unsafe mends {kinds['unsafe']}{' more' * bool(offers)}"] if kinds["unsafe"] else []
     return " ".join([f"Found {', '.join(parts)}: {counted}.", *(f"{', '.join(offers)}." for _ in offers[:1])])

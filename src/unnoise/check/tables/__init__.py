@@ -1,10 +1,10 @@
-"""What diffusers' classes take and assume, as data: asked here without importing diffusers."""
+"""What diffusers' classes accept and assume, as data, so that diffusers is not imported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unnoise.check.subject import Config, Run
+from unnoise.check.subject import Config, GenerationRun
 from unnoise.check.tables.calls import STEP
 from unnoise.check.tables.classes import CLASSES
 from unnoise.check.tables.pipelines import PIPELINES
@@ -75,32 +75,38 @@ GENERIC: Mapping[str, str] = {
 
 
 def defaults(class_: str) -> Mapping[str, Any] | None:
-    """Give what a scheduler class takes, with defaults; None where the class is not known."""
+    """Return what a scheduler class takes, with defaults; None where the class is not known."""
     return CLASSES.get(class_)
 
 
 def accepts(class_: str, key: str) -> bool:
-    """Say whether the constructor of a scheduler class takes `key`; of an unknown class that is not denied."""
+    """Return whether the constructor of a scheduler class takes `key`; True for an unknown class."""
     return class_ not in CLASSES or key in CLASSES[class_]
 
 
 def step_accepts(class_: str, key: str) -> bool:
-    """Say whether `step` of a scheduler class takes `key`; of an unknown class that is not denied."""
+    """Return whether `step` of a scheduler class takes `key`; True for an unknown class."""
     return class_ not in STEP or key in STEP[class_]
 
 
 def shipped(identity: Identity) -> Shipped | None:
-    """Give the scheduler that a model is published with; None where that is not known, as of one known by a class."""
+    """Return the scheduler that a model is published with; None where that is not known."""
     if not identity.variant and identity.known_by.startswith("class"):
         return None
     return SHIPPED.get((identity.family, identity.variant))
 
 
 def effective(config: Config, key: str, identity: Identity | None = None) -> Any:
-    """Give a setting as it acts: as it is said, as the published configuration of the model has it, or by default.
+    """Return the value of a setting that takes effect.
 
-    config: where it is not complete, what it does not say is taken from what the model `identity` is published with.
-    None where it is not known; a class that does not take `key` has no such setting, whatever is said.
+    Args:
+        config: of a scheduler; where it is not complete, the rest comes from what the model is published with
+        key: of the setting
+        identity: of the model
+
+    Returns:
+        the stated value, else the published value, else the default of the class; None where it is not known, and where
+        the class does not take the key
     """
     if not accepts(config.class_, key):
         return None
@@ -114,10 +120,15 @@ def effective(config: Config, key: str, identity: Identity | None = None) -> Any
     return None if base is None else base.settings.get(key, known)
 
 
-def default(run: Run, key: str) -> Any:
-    """Give the value of an argument of a pipeline that a script leaves to its default; None where that is not known.
+def default(run: GenerationRun, key: str) -> Any:
+    """Return the default of an argument that a script does not pass to a pipeline.
 
-    None too where the script does say it, or may: by an expression that cannot be read, or by `**` of something unread.
+    Args:
+        run: of diffusers
+        key: of the argument
+
+    Returns:
+        None where the default is not known, and where the script passes or may pass the argument
     """
     if run.tool != "diffusers" or key in run.others or "**" in run.others:
         return None
@@ -128,17 +139,17 @@ def default(run: Run, key: str) -> Any:
 
 
 def generic(identity: Identity) -> str:
-    """Give the class that a model is loaded as by `DiffusionPipeline`; "" where that is not known."""
+    """Return the class that a model is loaded as by `DiffusionPipeline`; "" where that is not known."""
     return "LatentConsistencyModelPipeline" if identity.variant == "lcm" else GENERIC.get(identity.family, "")
 
 
 def fits_any(class_: str) -> bool:
-    """Say whether a pipeline's class loads models of several families, or is none of diffusers' own."""
+    """Return whether a pipeline's class loads models of several families, or is not one of diffusers' own."""
     return class_ not in PIPELINES or class_.startswith(SHARED)
 
 
 def task(class_: str) -> str:
-    """Give what a pipeline is for: "text", "image", "inpaint", "edit"; "" where the class is not known."""
+    """Return what a pipeline is for: "text", "image", "inpaint", "edit"; "" where the class is not known."""
     for name in ("image", "inpaint", "edit"):
         if class_ in TASKS[name]:
             return name
@@ -148,5 +159,5 @@ def task(class_: str) -> str:
 
 
 def embeds(class_: str) -> bool:
-    """Say whether a pipeline hands `guidance_scale` to its network, rather than guiding with it."""
+    """Return whether a pipeline passes `guidance_scale` to its network in place of classifier-free guidance."""
     return class_ in TASKS["embedded"]

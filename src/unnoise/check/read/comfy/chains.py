@@ -16,7 +16,7 @@ def models(graph: Graph, link: Link | None) -> list[Node]:
 
 
 def conditions(graph: Graph, link: Link | None) -> list[Node]:
-    """List the nodes from a use of a condition up to its text; of nodes that take two, on the side asked for."""
+    """List the nodes from a use of a condition up to its text; at a node with two conditions, on the used side."""
     return list(_follow(graph, link, _condition))
 
 
@@ -37,7 +37,7 @@ def grids(graph: Graph, link: Link | None) -> list[Node]:
 
 
 def samples(node: Node) -> bool:
-    """Say whether a node runs a model on a latent, whatever its class."""
+    """Return whether a node runs a model on a latent, whatever its class."""
     return "latent_image" in node.links and not {"model", "guider"}.isdisjoint(node.links)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from unnoise.check.subject import Place, Said
+from unnoise.check.subject import Located, Location
 
 NODES = 5000  # of a workflow that are looked at
 DEPTH = 200  # nodes of a chain that are followed
@@ -36,9 +36,9 @@ class Node:
 
     id: str
     kind: str
-    values: Mapping[str, Said[Any]]
+    values: Mapping[str, Located[Any]]
     links: Mapping[str, Link]
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +48,22 @@ class Graph:
     nodes: Mapping[str, Node] = field(default_factory=dict)
 
     def link(self, node: Node | None, *names: str) -> Link | None:
-        """Give the output that the first linked input of these names comes from, switches being settled."""
+        """Return the output that the first linked input of these names comes from, through switches."""
         found = (node.links[name] for name in names if name in node.links) if node else iter(())
         return next((settled for link in found if (settled := self._settled(link))), None)
 
     def source(self, node: Node | None, *names: str) -> Node | None:
-        """Give the node that the first linked input of these names comes from, switches being settled."""
+        """Return the node that the first linked input of these names comes from, through switches."""
         link = self.link(node, *names)
         return self.nodes[link.id] if link else None
 
-    def value(self, node: Node | None, *names: str) -> Said[Any] | None:
-        """Give the value of the first of these inputs that has one, also one that other nodes hand to it."""
+    def value(self, node: Node | None, *names: str) -> Located[Any] | None:
+        """Return the value of the first of these inputs that has one, also one that comes from another node."""
         found = (self._value(node, name, DEPTH) for name in names) if node else iter(())
         return next((said for said in found if said is not None), None)
 
     def above(self, starts: Iterable[Node]) -> Iterator[Node]:
-        """Walk from nodes to all that they depend on, themselves first, each once."""
+        """List nodes and all nodes that they depend on, each once."""
         stack = list(starts)
         seen = {node.id for node in stack}
         while stack:
@@ -86,8 +86,8 @@ class Graph:
         said = self._value(node, "switch", NEAR)
         return {True: "on_true", False: "on_false"}.get(said.value, "") if said and type(said.value) is bool else ""
 
-    def _value(self, node: Node, name: str, left: int) -> Said[Any] | None:
-        """Give the value of an input; left: how many nodes may still hand it on."""
+    def _value(self, node: Node, name: str, left: int) -> Located[Any] | None:
+        """Return the value of an input; left: how many nodes may still pass it on."""
         while name in node.links:
             held, left = self.nodes.get(node.links[name].id), left - 1
             if held is None or left < 0:
@@ -97,12 +97,12 @@ class Graph:
             node, name = held, self._side(held) if held.kind == SWITCH else HANDING.get(held.kind, "")
         return node.values.get(name)
 
-    def _joined(self, node: Node, left: int) -> Said[Any] | None:
+    def _joined(self, node: Node, left: int) -> Located[Any] | None:
         parts = [self._value(node, name, left) for name in ("string_a", "delimiter", "string_b")]
         known = [part.value for part in parts if part is not None and isinstance(part.value, str)]
         if len(known) != 3 or sum(map(len, known)) > LONGEST:
             return None
-        return Said(known[0] + known[1] + known[2], node.place)
+        return Located(known[0] + known[1] + known[2], node.place)
 
 
 def of_api(content: Mapping[str, Any], path: str, keys: tuple[str | int, ...] = ()) -> Graph:
@@ -115,16 +115,16 @@ def of_api(content: Mapping[str, Any], path: str, keys: tuple[str | int, ...] = 
 
 
 def is_name(value: Any) -> bool:
-    """Say whether something can be the name of a class or an input."""
+    """Return whether something can be the name of a class or an input."""
     return isinstance(value, str) and len(value) <= NAME
 
 
 def _node(id: str, said: Mapping[str, Any], path: str, keys: tuple[str | int, ...]) -> Node:
-    values: dict[str, Said[Any]] = {}
+    values: dict[str, Located[Any]] = {}
     links: dict[str, Link] = {}
     for name, value in islice(said["inputs"].items(), INPUTS):
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int) and type(value[1]) is int:
             links[name] = Link(str(value[0]), value[1])
         elif is_name(name):
-            values[name] = Said(value, Place(path, (*keys, "inputs", name)))
-    return Node(id, said["class_type"], values, links, Place(path, keys))
+            values[name] = Located(value, Location(path, (*keys, "inputs", name)))
+    return Node(id, said["class_type"], values, links, Location(path, keys))

@@ -14,9 +14,9 @@ from itertools import islice
 from typing import Any
 
 from unnoise.check.read.comfy.graph import DEPTH, NODES, Graph, Link, Node
-from unnoise.check.read.comfy.parts import OUTER, Keys, Origin, Parts, Raw, name_of, parts, slots
+from unnoise.check.read.comfy.parts import OUTER, InterfaceParts, Keys, Origin, Raw, name_of, parts, slots
 from unnoise.check.read.comfy.widgets import widgets
-from unnoise.check.subject import Place, Said
+from unnoise.check.subject import Located, Location
 
 MUTED, BYPASSED = 2, 4  # modes of a node
 REROUTES = ("Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss", "GetNode", "SetNode")
@@ -25,36 +25,41 @@ NESTED = 8  # subgraphs within one another that are written out
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Hold the nodes of the workflow, or of one use of a subgraph; prefix: of ids within it.
+    """Hold the nodes of the workflow, or of one use of a subgraph.
 
-    given: the inputs, by name, of the node that stands for the subgraph in `outer`; held: its widgets, by name.
+    Args:
+        prefix: of the ids of its nodes
+        parts: its nodes and links
+        outer: the scope that uses the subgraph
+        given: inputs, by name, of the node in `outer` that stands for the subgraph
+        held: widgets of that node, by name
     """
 
     prefix: str
-    parts: Parts
+    parts: InterfaceParts
     outer: "Scope | None" = None
     given: Mapping[str, Raw] = field(default_factory=dict)
-    held: Mapping[str, Said[Any]] = field(default_factory=dict)
+    held: Mapping[str, Located[Any]] = field(default_factory=dict)
 
 
-class Reader:
-    """Write out the subgraphs of a workflow, and bring its nodes to a graph."""
+class InterfaceReader:
+    """Expand the subgraphs of a workflow, and convert its nodes to a graph."""
 
     def __init__(self, content: Raw, path: str) -> None:
         self.path = path
         self.left = NODES
         self.scopes: dict[str, Scope] = {}
-        self.found: dict[tuple[str, Origin], Link | Said[Any] | None] = {}
+        self.found: dict[tuple[str, Origin], Link | Located[Any] | None] = {}
         listed = content.get("definitions")
         listed = listed.get("subgraphs") if isinstance(listed, dict) else None
-        self.subgraphs: dict[str, Parts] = {}
+        self.subgraphs: dict[str, InterfaceParts] = {}
         for at, one in enumerate(listed[:NODES] if isinstance(listed, list) else ()):
             if isinstance(one, dict) and isinstance(one.get("id"), str):
                 self.subgraphs[one["id"]] = parts(one, ("definitions", "subgraphs", at))
         self._enter(Scope("", parts(content, ())), NESTED)
 
     def graph(self) -> Graph:
-        """Give the graph of all nodes that run."""
+        """Return the graph of all nodes that run."""
         found: dict[str, Node] = {}
         for scope in self.scopes.values():
             for id, (keys, raw) in scope.parts.nodes.items():
@@ -74,19 +79,19 @@ class Reader:
             held = self._held(raw, inner, keys)
             self._enter(Scope(f"{scope.prefix}{id}:", inner, scope, given, held), depth - 1)
 
-    def _held(self, raw: Raw, inner: Parts, keys: Keys) -> dict[str, Said[Any]]:
-        """Give what a node that stands for a subgraph says for the inputs that it shows as widgets."""
+    def _held(self, raw: Raw, inner: InterfaceParts, keys: Keys) -> dict[str, Located[Any]]:
+        """Return the values of a node that stands for a subgraph, for the inputs that are widgets."""
         values = raw.get("widgets_values")
         if not isinstance(values, list) or len(values) != len(inner.promoted):
             return {}
         return {
-            name: Said(values[at], Place(self.path, (*keys, "widgets_values", at)))
+            name: Located(values[at], Location(self.path, (*keys, "widgets_values", at)))
             for at, name in enumerate(inner.promoted)
         }
 
     def _node(self, scope: Scope, id: str, raw: Raw, keys: Keys) -> Node:
         at = (*keys, "widgets_values")
-        values = {name: Said(value, Place(self.path, (*at, key))) for name, value, key in widgets(raw)}
+        values = {name: Located(value, Location(self.path, (*at, key))) for name, value, key in widgets(raw)}
         links: dict[str, Link] = {}
         for one in slots(raw, "inputs"):
             name, origin = str(one.get("name")), scope.parts.origin(one)
@@ -96,12 +101,12 @@ class Reader:
                 values.pop(name, None)
             elif found is not None:
                 values[name] = found
-        return Node(id, raw["type"], values, links, Place(self.path, keys))
+        return Node(id, raw["type"], values, links, Location(self.path, keys))
 
-    def _origin(self, scope: Scope, origin: Origin | None) -> Link | Said[Any] | None:
+    def _origin(self, scope: Scope, origin: Origin | None) -> Link | Located[Any] | None:
         """Follow a link to the output of a node that runs, or to the value of a widget."""
         way: list[tuple[str, Origin]] = []
-        found: Link | Said[Any] | None = None
+        found: Link | Located[Any] | None = None
         while origin is not None and len(way) < DEPTH:
             key = (scope.prefix, origin)
             if key in self.found:
@@ -116,8 +121,8 @@ class Reader:
         self.found.update(dict.fromkeys(way, found))
         return found
 
-    def _step(self, scope: Scope, origin: Origin) -> tuple[Scope, Origin | None] | Link | Said[Any] | None:
-        """Give what a link comes from; where that only passes it on, the place to look on."""
+    def _step(self, scope: Scope, origin: Origin) -> tuple[Scope, Origin | None] | Link | Located[Any] | None:
+        """Return what a link comes from; where that only passes a value on, the next place."""
         id, slot = origin
         if id == OUTER and scope.outer is not None:
             name = scope.parts.names[slot] if 0 <= slot < len(scope.parts.names) else ""
@@ -134,7 +139,7 @@ class Reader:
         if raw["type"] == "PrimitiveNode":
             values = raw.get("widgets_values")
             held = values if isinstance(values, list) else []
-            return Said(held[0], Place(self.path, (*keys, "widgets_values", 0))) if held else None
+            return Located(held[0], Location(self.path, (*keys, "widgets_values", 0))) if held else None
         if raw["type"] in REROUTES:
             return _passed(scope, raw)
         return Link(f"{scope.prefix}{id}", slot)
@@ -142,7 +147,7 @@ class Reader:
 
 def of_interface(content: Raw, path: str) -> Graph:
     """Read a workflow as the interface saves it."""
-    return Reader(content, path).graph()
+    return InterfaceReader(content, path).graph()
 
 
 def _passed(scope: Scope, raw: Raw) -> tuple[Scope, Origin | None]:
@@ -157,7 +162,7 @@ def _passed(scope: Scope, raw: Raw) -> tuple[Scope, Origin | None]:
 
 
 def _bypass(raw: Raw, slot: int) -> Raw:
-    """Give the input that a bypassed node hands to an output: that of the same place, or the first of the same type."""
+    """Return the input that a bypassed node passes to an output: of the same slot, else of the same type."""
     output = next(islice(slots(raw, "outputs"), slot, None), None) if slot >= 0 else None
     if output is None:
         return {}

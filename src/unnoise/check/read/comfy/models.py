@@ -1,14 +1,14 @@
-"""Tell which model a sampler of ComfyUI runs, what is put on it, and which autoencoder decodes its latents."""
+"""Identify the model of a sampler of ComfyUI, its adapters, and the autoencoder that decodes its latents."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from unnoise.check.coerce import number, text
 from unnoise.check.read.comfy import chains
 from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
-from unnoise.check.subject import Model, Said, Use
-from unnoise.check.typed import number, text
+from unnoise.check.subject import Located, NamedModel, Use
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_name
 
@@ -33,26 +33,26 @@ def _told(name: str) -> Identity:
 
 
 def _known(name: str) -> Identity:
-    """Recognise a name, each once, as the samplers of a workflow share their models."""
+    """Identify a model by its name, each name once, as the samplers of a workflow share their models."""
     return _told(name[-LONGEST:])
 
 
-def model_of(graph: Graph, chain: list[Node], clips: list[Node]) -> Model | None:
-    """Give the model at the end of a chain; what it is, by its name, or by what its text encoder is loaded for."""
+def model_of(graph: Graph, chain: list[Node], clips: list[Node]) -> NamedModel | None:
+    """Return the model at the end of a chain, identified by its name or by the type of its text encoder."""
     said = _named(graph, chain)
     if said is None:
         return None
     parts = [model.value for model in _merged(graph, chain)]
     identity = _common([_known(name) for name in (said.value, *parts)])
-    return Model(said.value, said.place, identity if identity.known or parts else _by_encoder(graph, clips))
+    return NamedModel(said.value, said.place, identity if identity.known or parts else _by_encoder(graph, clips))
 
 
-def _named(graph: Graph, chain: list[Node]) -> Said[str] | None:
+def _named(graph: Graph, chain: list[Node]) -> Located[str] | None:
     loader = chain[-1] if chain else None
     return text(graph.value(loader, *NAMES)) if loader is not None and not loader.links.keys() & {"model"} else None
 
 
-def _merged(graph: Graph, chain: list[Node]) -> Iterator[Said[str]]:
+def _merged(graph: Graph, chain: list[Node]) -> Iterator[Located[str]]:
     """List the other models that are merged into a chain."""
     left = MERGED
     stack = [chain]
@@ -69,7 +69,7 @@ def _merged(graph: Graph, chain: list[Node]) -> Iterator[Said[str]]:
 
 
 def _common(found: list[Identity]) -> Identity:
-    """Give what all of several models are; of a merge only the family, unless all are one variant."""
+    """Return what several models have in common; of a merge only the family, unless all are one variant."""
     first = found[0]
     if all((one.family, one.variant) == (first.family, first.variant) for one in found):
         return first
@@ -86,8 +86,10 @@ def _by_encoder(graph: Graph, clips: list[Node]) -> Identity:
     return Identity(family, known_by=f"{loader.kind} {said.value if said else ''}".strip()) if family else Identity()
 
 
-def uses(graph: Graph, chain: list[Node], positive: list[Node], clips: list[Node], base: Model | None) -> Iterator[Use]:
-    """List what is put on a model: LoRAs with the parts that they are loaded into, ControlNets, IP-Adapters."""
+def uses(
+    graph: Graph, chain: list[Node], positive: list[Node], clips: list[Node], base: NamedModel | None
+) -> Iterator[Use]:
+    """List the adapters of a model: LoRAs with the parts that they are loaded into, ControlNets, IP-Adapters."""
     spoken = {node.id for node in clips}
     for node in chain:
         parts = ("denoiser", "text") if node.id in spoken else ("denoiser",)
@@ -102,11 +104,11 @@ def uses(graph: Graph, chain: list[Node], positive: list[Node], clips: list[Node
             yield replace(_use(file, number(graph.value(node, "strength")), base, ("denoiser",)), kind="controlnet")
 
 
-def _use(said: Said[str], strength: Said[float] | None, base: Model | None, parts: tuple[str, ...]) -> Use:
-    return Use(said.place, Model(said.value, said.place, _known(said.value)), base, strength, parts)
+def _use(said: Located[str], strength: Located[float] | None, base: NamedModel | None, parts: tuple[str, ...]) -> Use:
+    return Use(said.place, NamedModel(said.value, said.place, _known(said.value)), base, strength, parts)
 
 
-def _loras(graph: Graph, node: Node) -> Iterator[tuple[Said[str], Said[float] | None]]:
+def _loras(graph: Graph, node: Node) -> Iterator[tuple[Located[str], Located[float] | None]]:
     """List the LoRAs that a node loads: one by its name, or several as rgthree's loader holds them."""
     said = text(graph.value(node, "lora_name"))
     if said is not None:
@@ -114,11 +116,11 @@ def _loras(graph: Graph, node: Node) -> Iterator[tuple[Said[str], Said[float] | 
     for held in node.values.values():
         one: Any = held.value
         if isinstance(one, dict) and isinstance(one.get("lora"), str) and one.get("on") is True:
-            yield Said(one["lora"], held.place), number(Said(one.get("strength"), held.place))
+            yield Located(one["lora"], held.place), number(Located(one.get("strength"), held.place))
 
 
 def _loader(graph: Graph, node: Node, name: str) -> Node | None:
-    """Give the loader behind an input, and behind nodes that only set something on what it loads."""
+    """Return the loader behind an input, and behind nodes that only configure what it loads."""
     found = graph.source(node, name)
     for _ in range(DEPTH):
         further = graph.source(found, name)
@@ -128,14 +130,14 @@ def _loader(graph: Graph, node: Node, name: str) -> Node | None:
     return found
 
 
-def decoders(graph: Graph) -> dict[str, Model | None]:
-    """Give the autoencoder that decodes what each sampler makes, where it is loaded from a file of its own."""
-    found: dict[str, Model | None] = {}
+def decoders(graph: Graph) -> dict[str, NamedModel | None]:
+    """Return the autoencoder that decodes what each sampler makes, where it is loaded from a file of its own."""
+    found: dict[str, NamedModel | None] = {}
     for node in graph.nodes.values():
         if not node.kind.startswith("VAEDecode") or "Audio" in node.kind:
             continue
         said = text(graph.value(graph.source(node, "vae"), "vae_name"))
-        model = Model(said.value, said.place, _known(said.value)) if said else None
+        model = NamedModel(said.value, said.place, _known(said.value)) if said else None
         link = graph.link(node, "samples")
         while link is not None:
             made = chains.latents(graph, link)

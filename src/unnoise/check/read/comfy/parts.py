@@ -1,4 +1,4 @@
-"""Take apart what ComfyUI's interface saves: the nodes and links of a workflow, or of a subgraph."""
+"""Parse what ComfyUI's interface saves: the nodes and links of a workflow or of a subgraph."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,16 @@ Origin = tuple[Any, int]  # id of a node, slot
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class InterfaceParts:
     """Hold nodes by id, each with its keys in the file.
 
-    origins: where each link comes from; results: where each output of a subgraph comes from; names: its inputs, and
-    promoted: those that stand for a widget; setters: nodes that set a value by name.
+    Args:
+        nodes: keys and content by id
+        origins: where each link comes from
+        results: where each output of a subgraph comes from
+        names: inputs of a subgraph
+        promoted: those of the inputs that stand for a widget
+        setters: nodes that set a value by name
     """
 
     nodes: Mapping[Any, tuple[Keys, Raw]]
@@ -29,13 +34,13 @@ class Parts:
     setters: Mapping[str, Raw]
 
     def origin(self, slot: Raw) -> Origin | None:
-        """Give where an input comes from; None where it is not linked."""
+        """Return where an input comes from; None where it is not linked."""
         link = id_of(slot.get("link"))
         return None if link is None else self.origins.get(link)
 
 
-def parts(content: Raw, keys: Keys) -> Parts:
-    """Take a workflow or a subgraph apart; keys: where it stands in the file."""
+def parts(content: Raw, keys: Keys) -> InterfaceParts:
+    """Parse a workflow or a subgraph; keys: of its place in the file."""
     nodes: dict[Any, tuple[Keys, Raw]] = {}
     listed = content.get("nodes")
     for at, raw in enumerate(listed[:NODES] if isinstance(listed, list) else ()):
@@ -45,7 +50,7 @@ def parts(content: Raw, keys: Keys) -> Parts:
     origins = {id: origin for id, origin, _, _ in links}
     names = tuple(str(one.get("name")) for one in slots(content, "inputs"))
     shown = _shown(nodes, origins)
-    return Parts(
+    return InterfaceParts(
         nodes,
         origins,
         {slot: origin for _, origin, target, slot in links if target == RESULT},
@@ -62,12 +67,12 @@ def slots(raw: Raw, key: str) -> Iterator[Raw]:
 
 
 def id_of(value: Any) -> Any:
-    """Take an id of a node or a link: a whole number or a text."""
+    """Return an id of a node or a link, which is a whole number or a text; None for anything else."""
     return value if type(value) is int or is_name(value) else None
 
 
 def name_of(raw: Raw) -> str:
-    """Give the name of what a node sets or gets."""
+    """Return the name of what a node sets or gets."""
     held = raw.get("widgets_values")
     return held[0] if isinstance(held, list) and held and isinstance(held[0], str) else ""
 

@@ -6,12 +6,23 @@ from unnoise.check.read.python.functions import enter
 from unnoise.check.read.python.pipes import COMPONENTS, part_of
 from unnoise.check.read.python.state import Arguments
 from unnoise.check.read.python.store import MISSING
-from unnoise.check.read.python.values import UNREAD, Class, Function, Name, Part, Pipe, Schedule, Settings, Thing, Value
-from unnoise.check.read.python.walk import Walk
+from unnoise.check.read.python.values import (
+    UNREAD,
+    Class,
+    ComponentValue,
+    Function,
+    Name,
+    Pipe,
+    ScheduleSettings,
+    ScheduleValue,
+    Thing,
+    Value,
+)
+from unnoise.check.read.python.walk import Interpreter
 
 
-def owner(walk: Walk, node: ast.expr, scope: int) -> Value:
-    """Give what an attribute is taken of; what cannot be read and is called "pipe" counts as an unknown pipeline."""
+def owner(walk: Interpreter, node: ast.expr, scope: int) -> Value:
+    """Return what an attribute is taken of; what cannot be read and is called "pipe" counts as an unknown pipeline."""
     value = walk.value(node, scope)
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
     strange = not value.read or (isinstance(value.what, Name) and value.what.dotted == name)
@@ -19,33 +30,33 @@ def owner(walk: Walk, node: ast.expr, scope: int) -> Value:
         return value
     made = Value(walk.new_pipe(Pipe("")), node)
     if isinstance(node, ast.Name):
-        walk.bind(node.id, made, scope if walk.look(node.id, scope) else 0)
+        walk.bind(node.id, made, scope if walk.lookup(node.id, scope) else 0)
     else:
         walk.assign(node, made, scope)
     return made
 
 
-def attribute(walk: Walk, of: Value, node: ast.Attribute) -> Value:
+def attribute(walk: Interpreter, of: Value, node: ast.Attribute) -> Value:
     what, name = of.what, node.attr
     if isinstance(what, Name):
         return Value(Name(f"{what.dotted}.{name}"), node)
-    if isinstance(what, Schedule):
-        return Value(Settings(what.config, what.of) if name == "config" else UNREAD, node)
+    if isinstance(what, ScheduleValue):
+        return Value(ScheduleSettings(what.config, what.of) if name == "config" else UNREAD, node)
     if isinstance(what, Class):
         found = walk.store.get((what.scope, name))
         return found if found is not MISSING else Value(UNREAD, node)
-    if isinstance(what, Part) and name == "dtype":
+    if isinstance(what, ComponentValue) and name == "dtype":
         return Value(UNREAD, node)
     return _of_thing(walk, what, node) if isinstance(what, Thing) else Value(UNREAD, node)
 
 
-def _of_thing(walk: Walk, thing: Thing, node: ast.Attribute) -> Value:
+def _of_thing(walk: Interpreter, thing: Thing, node: ast.Attribute) -> Value:
     name = node.attr
     if thing.kind == "pipe":
         if name == "components":
-            return Value(Part("", of=thing, role=name), node)
+            return Value(ComponentValue("", of=thing, role=name), node)
         if name == "scheduler":
-            return Value(Schedule(walk.pipe(thing).schedule, thing), node)
+            return Value(ScheduleValue(walk.pipe(thing).schedule, thing), node)
         return Value(part_of(walk, thing, name), node) if name in COMPONENTS else Value(UNREAD, node)
     found = walk.store.get((thing.kind, thing.number, name))
     class_ = walk.store.get(("class", thing.number))

@@ -6,23 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 from unnoise.check.read.python.models import identify, number_type
-from unnoise.check.read.python.pipes import set_part, wear
-from unnoise.check.read.python.state import Arguments, State
+from unnoise.check.read.python.pipes import add_adapter, set_part
+from unnoise.check.read.python.state import Arguments, ScriptState
 from unnoise.check.read.python.values import (
     MOST,
     UNREAD,
+    ComponentValue,
     Noise,
-    Part,
     Picture,
     Pipe,
-    Schedule,
-    Settings,
+    ScheduleSettings,
+    ScheduleValue,
     Thing,
     Value,
     plain,
     size_of,
 )
-from unnoise.check.subject import Config, Model, Place, Said
+from unnoise.check.subject import Config, Located, Location, NamedModel
 from unnoise.check.tables import accepts, defaults, fits_any, shipped
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_class
@@ -33,8 +33,8 @@ NO_OPTIONS = frozenset({"subfolder", "revision", "variant", "cache_dir", "local_
                         "force_download", "return_unused_kwargs", "proxies", "mirror"})  # fmt: skip
 
 
-def build(walk: State, dotted: str, given: Arguments, node: ast.Call) -> Value:
-    """Give what a call of something imported makes; UNREAD where it is none that is known."""
+def build(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> Value:
+    """Return what a call of something imported makes; UNREAD where it is none that is known."""
     owner, _, last = dotted.rpartition(".")
     class_ = owner.rpartition(".")[2]
     if dotted.startswith("mflux"):
@@ -49,7 +49,7 @@ def build(walk: State, dotted: str, given: Arguments, node: ast.Call) -> Value:
         given = Arguments((), {**placed, **given.named}, given.open)
         config = Config(walk.places.at(node), "scheduler", last, _said(walk, given), not given.open)
         walk.found.configs.append(config)
-        return Value(Schedule(config), node)
+        return Value(ScheduleValue(config), node)
     if last.endswith("Pipeline") and last[:1].isupper():
         if "components" in given.named:
             return _from_pipe(walk, last, Arguments((given.named["components"],)), node)
@@ -76,32 +76,32 @@ def _other(dotted: str, last: str, given: Arguments, node: ast.Call) -> Value:
         names = [value.what for value in given.values]
         return Value("/".join(names) if all(isinstance(name, str) for name in names) else UNREAD, node)
     if last in ("load_file", "safetensors_load_file") and first is not None and isinstance(first.what, str):
-        model = Model(first.what, Place(""), identify(first.what))
-        return Value(Part("", model), node)
+        model = NamedModel(first.what, Location(""), identify(first.what))
+        return Value(ComponentValue("", model), node)
     if first is not None and (dotted in ("torch.device", "copy.copy", "copy.deepcopy") or last in KEEPERS):
         return first
     return Value(Thing("parser", id(node)) if last == "ArgumentParser" else UNREAD, node)
 
 
-def _load(walk: State, class_: str, how: str, given: Arguments, node: ast.Call) -> Value:
+def _load(walk: ScriptState, class_: str, how: str, given: Arguments, node: ast.Call) -> Value:
     source = given.get("pretrained_model_link_or_path_or_dict" if how == "from_single_file" else "", 0)
     source = source or given.get("pretrained_model_name_or_path") or given.get("pretrained_model_link_or_path")
     source = source or given.get("config") or Value(UNREAD, node)
     if class_.endswith("Scheduler"):
         if how == "load_config":
-            return Value(Settings(None), node)
-        return Value(Schedule(_schedule(walk, class_, source, given, node)), node)
+            return Value(ScheduleSettings(None), node)
+        return Value(ScheduleValue(_schedule(walk, class_, source, given, node)), node)
     if class_.endswith("Pipeline") or class_.startswith("AutoPipelineFor"):
         return _pipeline(walk, class_, source, how, given, node)
     name = source.what if isinstance(source.what, str) else ""
     if not name:
-        return Value(Part(class_), node)
-    model = Model(name, walk.places.at(source.node), identify(name))
+        return Value(ComponentValue(class_), node)
+    model = NamedModel(name, walk.places.at(source.node), identify(name))
     walk.found.models.append(model)
-    return Value(Part(class_, model), node)
+    return Value(ComponentValue(class_, model), node)
 
 
-def _schedule(walk: State, class_: str, source: Value, given: Arguments, node: ast.Call) -> Config:
+def _schedule(walk: ScriptState, class_: str, source: Value, given: Arguments, node: ast.Call) -> Config:
     """Follow `B.from_config(a.config, key=value)` and `B.from_pretrained(repository, key=value)`."""
     said = {
         key: what
@@ -109,7 +109,7 @@ def _schedule(walk: State, class_: str, source: Value, given: Arguments, node: a
         if key not in (*NO_OPTIONS, "config", "pretrained_model_name_or_path")
     }
     before, complete, inherited = "", False, {}
-    if isinstance(source.what, Settings):
+    if isinstance(source.what, ScheduleSettings):
         config = source.what.config or _shipped(walk, source.what.of)
         if config is not None:
             before, complete = config.class_, config.complete
@@ -117,7 +117,7 @@ def _schedule(walk: State, class_: str, source: Value, given: Arguments, node: a
             inherited = {key: config.settings[key] for key in kept[:MOST]}
     elif isinstance(source.what, dict):
         complete = not given.open
-        inherited = {str(key): Said(plain(value), walk.places.at(value.node)) for key, value in source.what.items()}
+        inherited = {str(key): Located(plain(value), walk.places.at(value.node)) for key, value in source.what.items()}
     elif isinstance(source.what, str):
         found = shipped(identify(source.what))
         before = found.class_ if found is not None else ""
@@ -127,25 +127,25 @@ def _schedule(walk: State, class_: str, source: Value, given: Arguments, node: a
     return made
 
 
-def _shipped(walk: State, thing: Thing | None) -> Config | None:
-    """Give the class of the scheduler that the model of a pipeline is published with, where that is known."""
+def _shipped(walk: ScriptState, thing: Thing | None) -> Config | None:
+    """Return the class of the scheduler that the model of a pipeline is published with, where that is known."""
     model = walk.pipe(thing).model if thing is not None else None
     found = shipped(model.identity) if model is not None else None
-    return Config(Place(""), "scheduler", found.class_, {}, complete=False) if found is not None else None
+    return Config(Location(""), "scheduler", found.class_, {}, complete=False) if found is not None else None
 
 
-def _said(walk: State, given: Arguments) -> dict[str, Said[Any]]:
-    return {key: Said(plain(value), walk.places.at(value.node)) for key, value in given.named.items()}
+def _said(walk: ScriptState, given: Arguments) -> dict[str, Located[Any]]:
+    return {key: Located(plain(value), walk.places.at(value.node)) for key, value in given.named.items()}
 
 
-def _pipeline(walk: State, class_: str, source: Value, how: str, given: Arguments, node: ast.Call) -> Value:
+def _pipeline(walk: ScriptState, class_: str, source: Value, how: str, given: Arguments, node: ast.Call) -> Value:
     """Follow the loading of a pipeline, with the components that it is given."""
     name = source.what if isinstance(source.what, str) else ""
     custom = given.get("custom_pipeline")
     if custom is not None:
         class_ = custom.what if isinstance(custom.what, str) else ""
     identity = _identity(class_, name, how)
-    model = Model(name, walk.places.at(source.node), identity) if name or identity.known else None
+    model = NamedModel(name, walk.places.at(source.node), identity) if name or identity.known else None
     if how and not isinstance(source.what, str):
         model = None
     said = {key: what for key, what in _said(walk, given).items() if key not in ("torch_dtype", "dtype")}
@@ -158,24 +158,28 @@ def _pipeline(walk: State, class_: str, source: Value, how: str, given: Argument
 
 
 def _identity(class_: str, name: str, how: str) -> Identity:
-    """Tell the model of a pipeline by its name, else by its class; it is unknown where these differ."""
+    """Identify the model of a pipeline by its name, else by its class; it is unknown where these differ."""
     found, family = identify(name), by_class(class_)
     if found.known:
         return found if found.family == family.family or (not family.known and fits_any(class_)) else Identity()
     return family if name or not how else Identity()
 
 
-def _components(walk: State, thing: Thing, given: Arguments) -> None:
+def _components(walk: ScriptState, thing: Thing, given: Arguments) -> None:
     for role, value in given.named.items():
-        if role == "scheduler" or isinstance(value.what, Part | Schedule) or role in ("unet", "transformer", "prior"):
+        if (
+            role == "scheduler"
+            or isinstance(value.what, ComponentValue | ScheduleValue)
+            or role in ("unet", "transformer", "prior")
+        ):
             set_part(walk, thing, role, value)
         elif role == "controlnet":
             for one in value.what if isinstance(value.what, list | tuple) else ():
                 set_part(walk, thing, role, one)
 
 
-def dtype_of(walk: State, given: Arguments) -> Said[str] | None:
-    """Give the type of numbers that a pipeline or a component is loaded in."""
+def dtype_of(walk: ScriptState, given: Arguments) -> Located[str] | None:
+    """Return the type of numbers that a pipeline or a component is loaded in."""
     value = given.get("torch_dtype") or given.get("dtype")
     if value is None:
         return None
@@ -184,7 +188,7 @@ def dtype_of(walk: State, given: Arguments) -> Said[str] | None:
     return number_type(walk.places, value)
 
 
-def _from_pipe(walk: State, class_: str, given: Arguments, node: ast.Call) -> Value:
+def _from_pipe(walk: ScriptState, class_: str, given: Arguments, node: ast.Call) -> Value:
     source = given.get("pipeline", 0)
     if source is None or not isinstance(source.what, Thing) or source.what.kind != "pipe":
         return Value(walk.new_pipe(Pipe(class_)), node)
@@ -193,7 +197,7 @@ def _from_pipe(walk: State, class_: str, given: Arguments, node: ast.Call) -> Va
     return Value(thing, node)
 
 
-def _mflux(walk: State, dotted: str, given: Arguments, node: ast.Call) -> Value:
+def _mflux(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> Value:
     """Follow mflux: `Flux1.from_name("schnell")`, `Flux1(model_config=ModelConfig.dev())`, `Config(...)`."""
     parts = dotted.split(".")
     if parts[-1] in ("Config", "RuntimeConfig", "ConfigControlnet"):
@@ -206,9 +210,9 @@ def _mflux(walk: State, dotted: str, given: Arguments, node: ast.Call) -> Value:
         return Value(UNREAD, node)
     words: Mapping[str, Value] = {str(at): value for at, value in enumerate(given.values)} | given.named
     name = next((value for value in words.values() if isinstance(value.what, str)), None)
-    model = Model(name.what, walk.places.at(name.node), identify(name.what)) if name is not None else None
+    model = NamedModel(name.what, walk.places.at(name.node), identify(name.what)) if name is not None else None
     thing = walk.new_pipe(Pipe(classes[0], model, tool="mflux"))
     paths = given.get("lora_paths")
     for path in paths.what if paths is not None and isinstance(paths.what, list | tuple) else ():
-        wear(walk, thing, path, Arguments(), node)
+        add_adapter(walk, thing, path, Arguments(), node)
     return Value(thing, node)

@@ -15,22 +15,22 @@ from unnoise.check.read.python.values import (
     MOST,
     UNREAD,
     Class,
+    ComponentValue,
     Function,
     Name,
     Noise,
-    Part,
     Picture,
-    Schedule,
+    ScheduleValue,
     Thing,
     Value,
     size_of,
 )
-from unnoise.check.read.python.walk import UNROLLED, Walk
+from unnoise.check.read.python.walk import UNROLLED, Interpreter
 
 CHANGES = ("append", "extend", "insert", "pop", "remove", "update", "setdefault", "clear", "sort", "reverse", "popitem")
 
 
-def _arguments(walk: Walk, node: ast.Call, scope: int) -> Arguments:
+def _arguments(walk: Interpreter, node: ast.Call, scope: int) -> Arguments:
     values: list[Value] = []
     named: dict[str, Value] = {}
     unknown = False
@@ -46,7 +46,7 @@ def _arguments(walk: Walk, node: ast.Call, scope: int) -> Arguments:
         value = walk.value(keyword.value, scope)
         if keyword.arg is not None:
             named[keyword.arg] = value
-        elif isinstance(value.what, Part) and value.what.role == "components":
+        elif isinstance(value.what, ComponentValue) and value.what.role == "components":
             named["components"] = Value(value.what.of, keyword.value)
         elif isinstance(value.what, dict):
             named.update({key: entry for key, entry in value.what.items() if isinstance(key, str)})
@@ -55,7 +55,7 @@ def _arguments(walk: Walk, node: ast.Call, scope: int) -> Arguments:
     return Arguments(tuple(values), named, unknown)
 
 
-def call(walk: Walk, node: ast.Call, scope: int) -> Value:
+def call(walk: Interpreter, node: ast.Call, scope: int) -> Value:
     if isinstance(node.func, ast.Attribute):
         held = owner(walk, node.func.value, scope)
         given = _arguments(walk, node, scope)
@@ -72,7 +72,7 @@ def _is_object(held: Value) -> bool:
     return isinstance(held.what, Thing) and held.what.kind == "object"
 
 
-def _called(walk: Walk, callee: Value, given: Arguments, node: ast.Call) -> Value:
+def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) -> Value:
     what = callee.what
     first = given.get("image", 0)
     if isinstance(node.func, ast.Attribute) and node.func.attr == "blur" and first is not None:
@@ -101,7 +101,9 @@ def _called(walk: Walk, callee: Value, given: Arguments, node: ast.Call) -> Valu
     return Value(UNREAD, node)
 
 
-def _method(walk: Walk, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int) -> Value | None:
+def _method(
+    walk: Interpreter, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
+) -> Value | None:
     """Follow a method of what is known; None where it is to be looked up like any attribute."""
     what, name = held.what, func.attr
     if isinstance(what, Thing) and what.kind == "pipe":
@@ -109,7 +111,7 @@ def _method(walk: Walk, held: Value, func: ast.Attribute, given: Arguments, node
         return run(walk, what, given, node) if called else on_pipe(walk, what, name, given, node)
     if isinstance(what, Thing) and what.kind == "parser":
         return _parser(walk, what, name, given, node)
-    if isinstance(what, Part):
+    if isinstance(what, ComponentValue):
         if name != "load_state_dict":
             return on_part(walk, held, name, given, node)
         changed = Value(loaded(what, given), held.node)
@@ -125,7 +127,7 @@ def _method(walk: Walk, held: Value, func: ast.Attribute, given: Arguments, node
         if isinstance(func.value, ast.Name | ast.Attribute):
             walk.assign(func.value, seeded, scope)
         return seeded
-    if isinstance(what, Schedule) and name == "from_config":
+    if isinstance(what, ScheduleValue) and name == "from_config":
         class_ = what.config.class_ if what.config is not None else ""
         return build(walk, f"{class_ or 'UnknownScheduler'}.from_config", given, node)
     if isinstance(what, Picture):
@@ -149,7 +151,9 @@ def _picture(picture: Picture, name: str, given: Arguments, node: ast.Call) -> V
     return Value(picture if name in ("convert", "copy") else UNREAD, node)
 
 
-def _changed(walk: Walk, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int) -> Value:
+def _changed(
+    walk: Interpreter, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
+) -> Value:
     if isinstance(func.value, ast.Name | ast.Attribute):
         first = given.get("", 0)
         whole = isinstance(held.what, dict) and (first is None or isinstance(first.what, dict)) and not given.open
@@ -163,7 +167,7 @@ def _changed(walk: Walk, held: Value, func: ast.Attribute, given: Arguments, nod
     return Value(UNREAD, node)
 
 
-def _parser(walk: Walk, parser: Thing, name: str, given: Arguments, node: ast.Call) -> Value:
+def _parser(walk: Interpreter, parser: Thing, name: str, given: Arguments, node: ast.Call) -> Value:
     """Follow argparse: an option that nobody gives has its default."""
     if name == "add_argument":
         names = [value.what for value in given.values if isinstance(value.what, str)]

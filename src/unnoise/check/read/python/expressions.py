@@ -7,11 +7,11 @@ from unnoise.check.read.python import fold
 from unnoise.check.read.python.attributes import attribute, owner
 from unnoise.check.read.python.calls import call
 from unnoise.check.read.python.values import UNREAD, Name, Several, Value
-from unnoise.check.read.python.walk import UNROLLED, Walk
+from unnoise.check.read.python.walk import UNROLLED, Interpreter
 
 
-def evaluate(walk: Walk, node: ast.expr, scope: int) -> Value:
-    """Give the value of an expression, and follow what it does."""
+def evaluate(walk: Interpreter, node: ast.expr, scope: int) -> Value:
+    """Return the value of an expression, and follow what it does."""
     match node:
         case ast.Constant():
             known = node.value is None or isinstance(node.value, bool | int | float | str)
@@ -37,7 +37,7 @@ def evaluate(walk: Walk, node: ast.expr, scope: int) -> Value:
             return _more(walk, node, scope)
 
 
-def _more(walk: Walk, node: ast.expr, scope: int) -> Value:
+def _more(walk: Interpreter, node: ast.expr, scope: int) -> Value:
     match node:
         case ast.Compare():
             values = [walk.value(part, scope) for part in (node.left, *node.comparators)]
@@ -70,13 +70,13 @@ def _more(walk: Walk, node: ast.expr, scope: int) -> Value:
     return Value(UNREAD, node)
 
 
-def _name(walk: Walk, node: ast.Name, scope: int) -> Value:
+def _name(walk: Interpreter, node: ast.Name, scope: int) -> Value:
     if node.id == "__name__":
         return Value("__main__", node)
-    return walk.look(node.id, scope) or Value(Name(node.id), node)
+    return walk.lookup(node.id, scope) or Value(Name(node.id), node)
 
 
-def _sequence(walk: Walk, node: ast.List | ast.Tuple | ast.Set, scope: int) -> Value:
+def _sequence(walk: Interpreter, node: ast.List | ast.Tuple | ast.Set, scope: int) -> Value:
     items: list[Value] = []
     known = not isinstance(node, ast.Set)
     for element in node.elts:
@@ -90,7 +90,7 @@ def _sequence(walk: Walk, node: ast.List | ast.Tuple | ast.Set, scope: int) -> V
     return Value((items if isinstance(node, ast.List) else tuple(items)) if known else UNREAD, node)
 
 
-def _table(walk: Walk, node: ast.Dict, scope: int) -> Value:
+def _table(walk: Interpreter, node: ast.Dict, scope: int) -> Value:
     table: dict[object, Value] = {}
     known = True
     for key, value in zip(node.keys, node.values, strict=True):
@@ -119,14 +119,14 @@ def _bool(node: ast.BoolOp, values: Sequence[Value]) -> Value:
     return values[-1]
 
 
-def _piece(walk: Walk, piece: ast.expr, scope: int) -> Value:
+def _piece(walk: Interpreter, piece: ast.expr, scope: int) -> Value:
     if not isinstance(piece, ast.FormattedValue):
         return walk.value(piece, scope)
     value = walk.value(piece.value, scope)
     return value if piece.format_spec is None and piece.conversion == -1 else Value(UNREAD, piece)
 
 
-def _comprehension(walk: Walk, node: ast.ListComp | ast.SetComp | ast.GeneratorExp, scope: int) -> Value:
+def _comprehension(walk: Interpreter, node: ast.ListComp | ast.SetComp | ast.GeneratorExp, scope: int) -> Value:
     inner = walk.scope(scope)
     first = node.generators[0]
     over = walk.value(first.iter, scope)

@@ -84,7 +84,7 @@ def unary(node: ast.AST, op: ast.unaryop, value: Value) -> Value:
 
 
 def truth(value: Value) -> bool | None:
-    """Say whether a value counts as true; None where it is not known."""
+    """Return whether a value counts as true; None where it is not known."""
     what = value.what
     if value.weak:
         return None
@@ -138,7 +138,7 @@ def joined_text(node: ast.AST, pieces: Sequence[Value]) -> Value:
 
 
 def element(node: ast.AST, value: Value, index: Value) -> Value:
-    """Give `value[index]`."""
+    """Return `value[index]`."""
     what, at = value.what, index.what
     if isinstance(what, dict) and isinstance(at, str | int | float) and at in what:
         return _as_value(what[at], node)
@@ -191,7 +191,7 @@ def _of_one(name: str, node: ast.AST, first: Value, values: Sequence[Value]) -> 
 
 
 def abs_small(what: Any) -> bool:
-    """Say whether something is a text, or a number of sane size."""
+    """Return whether something is a text, or a number of sane size."""
     return isinstance(what, str) or (math.isfinite(what) and abs(what) < LARGEST)
 
 

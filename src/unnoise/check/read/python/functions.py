@@ -2,46 +2,16 @@
 
 import ast
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from unnoise.check.read.python.state import Arguments
 from unnoise.check.read.python.store import MISSING
-from unnoise.check.read.python.values import UNREAD, Class, Function, Name, Thing, Value
-
-if TYPE_CHECKING:
-    from unnoise.check.read.python.walk import Walk
+from unnoise.check.read.python.values import UNREAD, Class, Function, Thing, Value
+from unnoise.check.read.python.walk import Interpreter
 
 DEEPEST = 12  # functions within functions
 
 
-def define(walk: "Walk", node: ast.ClassDef, scope: int) -> None:
-    bases = [walk.value(base, scope).what for base in node.bases]
-    own = walk.scope(scope)
-    based = ""
-    for base in bases:
-        if isinstance(base, Name) and not based:
-            based = base.dotted
-        elif isinstance(base, Class):
-            based = based or base.based
-            _inherit(walk, base, own)
-    class_ = Class(node, own, based)
-    walk.classes[node] = class_
-    walk.bind(node.name, Value(class_, node), scope)
-    walk.block(node.body, own)
-
-
-def _inherit(walk: "Walk", base: Class, scope: int) -> None:
-    for statement in base.node.body:
-        names = [statement.name] if isinstance(statement, ast.FunctionDef) else []
-        if isinstance(statement, ast.Assign):
-            names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
-        for name in names:
-            found = walk.store.get((base.scope, name))
-            if found is not MISSING:
-                walk.store.put((scope, name), found)
-
-
-def enter(walk: "Walk", function: Function, given: Arguments, node: ast.AST) -> Value:
+def enter(walk: Interpreter, function: Function, given: Arguments, node: ast.AST) -> Value:
     """Follow a call of a function of the script, and give what it returns."""
     body = function.node
     if body in walk.stack or len(walk.stack) >= DEEPEST:
@@ -64,7 +34,7 @@ def enter(walk: "Walk", function: Function, given: Arguments, node: ast.AST) -> 
     return joined
 
 
-def _parameters(walk: "Walk", function: Function, given: Arguments, scope: int) -> None:
+def _parameters(walk: Interpreter, function: Function, given: Arguments, scope: int) -> None:
     spec = function.node.args
     values = list(given.values)
     static = any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in function.node.decorator_list)
@@ -92,7 +62,7 @@ def _parameters(walk: "Walk", function: Function, given: Arguments, scope: int) 
         walk.store.put((scope, spec.kwarg.arg), Value(UNREAD if given.open else named, spec.kwarg))
 
 
-def make(walk: "Walk", class_: Class, given: Arguments, node: ast.AST) -> Value:
+def make(walk: Interpreter, class_: Class, given: Arguments, node: ast.AST) -> Value:
     """Follow the making of an object of a class of the script."""
     thing = Thing("object", walk.number())
     walk.objects[class_.node] = thing
@@ -106,7 +76,7 @@ def make(walk: "Walk", class_: Class, given: Arguments, node: ast.AST) -> Value:
     return Value(thing, node)
 
 
-def finish(walk: "Walk") -> None:
+def finish(walk: Interpreter) -> None:
     """Follow the functions and methods that nothing in the script calls, with their defaults."""
     while left := [node for node in [*walk.classes, *walk.functions] if node not in walk.done]:
         for node in left:
@@ -115,7 +85,7 @@ def finish(walk: "Walk") -> None:
             _alone(walk, node)
 
 
-def _alone(walk: "Walk", node: ast.AST) -> None:
+def _alone(walk: Interpreter, node: ast.AST) -> None:
     if isinstance(node, ast.ClassDef):
         if node not in walk.objects:
             make(walk, walk.classes[node], Arguments(), node)

@@ -1,8 +1,8 @@
 """Recognise the models and the types of numbers that a script names."""
 
-from unnoise.check.read.python.places import Places
 from unnoise.check.read.python.values import Name, Value
-from unnoise.check.subject import Said
+from unnoise.check.subject import Located
+from unnoise.check.syntax import Places
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_name
 
@@ -21,9 +21,9 @@ def identify(name: str) -> Identity:
     return Identity()
 
 
-def number_type(places: Places, value: Value | None) -> Said[str] | None:
-    """Give the name of a type of torch."""
+def number_type(places: Places, value: Value | None) -> Located[str] | None:
+    """Return the name of a type of torch."""
     if value is None or not isinstance(value.what, Name | str):
         return None
     last = value.what.last if isinstance(value.what, Name) else value.what.removeprefix("torch.")
-    return Said(TYPES[last], places.at(value.node)) if last in TYPES else None
+    return Located(TYPES[last], places.at(value.node)) if last in TYPES else None

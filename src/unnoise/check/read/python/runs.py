@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from unnoise.check.read.python.pipes import no_schedule
-from unnoise.check.read.python.state import Arguments, State
+from unnoise.check.read.python.state import Arguments, ScriptState
 from unnoise.check.read.python.values import (
     LARGEST,
     UNREAD,
@@ -19,7 +19,7 @@ from unnoise.check.read.python.values import (
     Value,
     plain,
 )
-from unnoise.check.subject import Run, Said, Tool, Use
+from unnoise.check.subject import GenerationRun, Located, Tool, Use
 from unnoise.check.tables import embeds, generic, task
 
 MOST = 500  # runs of one script
@@ -32,7 +32,7 @@ SCALES = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs"
 ASKED = frozenset(WHOLE) | frozenset(NUMBERS) | {"guidance_scale", "negative_prompt", "generator"}
 
 
-def run(walk: State, thing: Thing, given: Arguments, node: ast.Call) -> Value:
+def run(walk: ScriptState, thing: Thing, given: Arguments, node: ast.Call) -> Value:
     """Follow the call of a pipeline."""
     pipe = walk.pipe(thing)
     strange = not pipe.class_ and pipe.model is None
@@ -45,13 +45,13 @@ def run(walk: State, thing: Thing, given: Arguments, node: ast.Call) -> Value:
         named.update({key: value for key, value in config.what.items() if isinstance(key, str)})
     made = _run(walk, pipe, named, node)
     if given.open or len(given.values) > 1:
-        made = replace(made, others={**made.others, "**": Said(UNREAD, walk.places.at(node))})
+        made = replace(made, others={**made.others, "**": Located(UNREAD, walk.places.at(node))})
     if not any(replace(made, seed=before.seed) == before for before in walk.found.runs[-20:]):
         walk.found.runs.append(made)
     return Value(UNREAD, node)
 
 
-def _run(walk: State, pipe: Pipe, named: Mapping[str, Value], node: ast.Call) -> Run:
+def _run(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value], node: ast.Call) -> GenerationRun:
     fields, others = _fields(walk, pipe, named)
     given_task = task(pipe.class_) or _guessed(named)
     schedule = pipe.schedule
@@ -59,14 +59,14 @@ def _run(walk: State, pipe: Pipe, named: Mapping[str, Value], node: ast.Call) ->
         schedule = no_schedule(walk.places.at(named["scheduler"].node))
     shift = schedule.get("shift") or schedule.get("flow_shift") if schedule is not None else None
     tool: Tool = "mflux" if pipe.tool == "mflux" else "diffusers"
-    return Run(
+    return GenerationRun(
         place=walk.places.at(node),
         tool=tool,
         task=given_task,
         pipeline=pipe.class_,
         model=pipe.model,
         vae=pipe.vae,
-        adapters=_worn(walk, pipe, named),
+        adapters=_applied(walk, pipe, named),
         schedule=schedule,
         shift=shift if shift is not None and _number(shift.value) else None,
         dtype=pipe.dtype,
@@ -76,26 +76,28 @@ def _run(walk: State, pipe: Pipe, named: Mapping[str, Value], node: ast.Call) ->
 
 
 def _guessed(named: Mapping[str, Value]) -> str:
-    """Tell the task of a pipeline whose class is not known by what it is given."""
+    """Identify the task of a pipeline whose class is not known by what it is given."""
     if "mask_image" in named:
         return "inpaint"
     return "image" if "strength" in named and "image" in named else "text"
 
 
-def _fields(walk: State, pipe: Pipe, named: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Said[Any]]]:
+def _fields(
+    walk: ScriptState, pipe: Pipe, named: Mapping[str, Value]
+) -> tuple[dict[str, Any], dict[str, Located[Any]]]:
     fields: dict[str, Any] = {}
-    others: dict[str, Said[Any]] = {}
+    others: dict[str, Located[Any]] = {}
     for name, value in named.items():
-        said = Said(plain(value), walk.places.at(value.node))
+        said = Located(plain(value), walk.places.at(value.node))
         field = _field(pipe, name)
         if value.what is None:
             continue
         if isinstance(value.what, Picture) and value.what.blur:
-            others[f"{name}.blur"] = Said(value.what.blur, said.place)
+            others[f"{name}.blur"] = Located(value.what.blur, said.place)
         if name == "generator":
             fields.update(_noise(walk, value))
         elif name == "image" and (size := _size(value)) is not None:
-            fields["image_size"] = Said(size, said.place)
+            fields["image_size"] = Located(size, said.place)
             others[name] = said
         elif field and _fits(name, field, said.value):
             fields[field] = said
@@ -131,14 +133,14 @@ def _number(value: object) -> bool:
     )
 
 
-def _first_text(said: Said[Any]) -> Said[str] | None:
+def _first_text(said: Located[Any]) -> Located[str] | None:
     if isinstance(said.value, list | tuple) and said.value and isinstance(said.value[0], str):
-        return Said(said.value[0], said.place)
+        return Located(said.value[0], said.place)
     return None
 
 
-def _noise(walk: State, value: Value) -> dict[str, Said[Any]]:
-    """Give the seed and where the noise is drawn, of a generator or of a list of them."""
+def _noise(walk: ScriptState, value: Value) -> dict[str, Located[Any]]:
+    """Return the seed and where the noise is drawn, of a generator or of a list of them."""
     what = value.what
     several = isinstance(what, list | tuple | Several)
     if isinstance(what, Several):
@@ -147,11 +149,11 @@ def _noise(walk: State, value: Value) -> dict[str, Said[Any]]:
         what = what[0].what if what else None
     if not isinstance(what, Noise):
         return {}
-    fields: dict[str, Said[Any]] = {}
+    fields: dict[str, Located[Any]] = {}
     if what.seed is not None and type(what.seed.what) is int and not several and abs(what.seed.what) < 1 << 65:
-        fields["seed"] = Said(what.seed.what, walk.places.at(what.seed.node))
+        fields["seed"] = Located(what.seed.what, walk.places.at(what.seed.node))
     if what.device is not None and isinstance(what.device.what, str):
-        fields["seed_device"] = Said(what.device.what, walk.places.at(what.device.node))
+        fields["seed_device"] = Located(what.device.what, walk.places.at(what.device.node))
     return fields
 
 
@@ -159,16 +161,16 @@ def _size(value: Value) -> tuple[int, int] | None:
     return value.what.size if isinstance(value.what, Picture) else None
 
 
-def _worn(walk: State, pipe: Pipe, named: Mapping[str, Value]) -> tuple[Use, ...]:
-    """Give the adapters that are in force in a call, at the strength that the call gives them."""
+def _applied(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value]) -> tuple[Use, ...]:
+    """Return the adapters that are in force in a call, at the strength that the call gives them."""
     scale: Value | None = None
     for name in SCALES:
         table = named.get(name)
         if table is not None and isinstance(table.what, dict):
             scale = table.what.get("scale", scale)
     uses = []
-    for item in pipe.worn:
-        if not (item.on or item.fused):
+    for item in pipe.adapters:
+        if not (item.active or item.fused):
             continue
         strength = item.use.strength
         asked = (
@@ -179,6 +181,6 @@ def _worn(walk: State, pipe: Pipe, named: Mapping[str, Value]) -> tuple[Use, ...
             else None
         )
         if asked is not None and strength is None and _number(asked.what):
-            strength = Said(asked.what, walk.places.at(asked.node))
+            strength = Located(asked.what, walk.places.at(asked.node))
         uses.append(replace(item.use, strength=strength, base=item.use.base or pipe.model))
     return tuple(uses)

@@ -3,10 +3,10 @@
 import ast
 from dataclasses import dataclass, field
 
-from unnoise.check.read.python.places import Places
 from unnoise.check.read.python.store import MISSING, Store
 from unnoise.check.read.python.values import Class, Function, Pipe, Thing, Value
-from unnoise.check.subject import Config, Model, Run, Use
+from unnoise.check.subject import Config, GenerationRun, NamedModel, Use
+from unnoise.check.syntax import Places
 
 BUDGET = 60_000  # nodes that are looked at: an honest script of 2,000 lines has some 15,000
 
@@ -30,21 +30,21 @@ class Arguments:
 
 
 @dataclass(slots=True)
-class Found:
+class ScriptFacts:
     """Collect what a script says."""
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[GenerationRun] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     configs: list[Config] = field(default_factory=list)
-    models: list[Model] = field(default_factory=list)
+    models: list[NamedModel] = field(default_factory=list)
     imports: set[str] = field(default_factory=set)
 
 
-class State:
+class ScriptState:
     """Keep what a script has bound so far, in scopes, and collect what it says."""
 
     def __init__(self, places: Places) -> None:
-        self.places, self.store, self.found = places, Store(), Found()
+        self.places, self.store, self.found = places, Store(), ScriptFacts()
         self.functions: dict[ast.AST, Function] = {}
         self.objects: dict[ast.AST, Thing] = {}
         self.classes: dict[ast.AST, Class] = {}
@@ -57,7 +57,7 @@ class State:
         self._parents: dict[int, int | None] = {0: None}
 
     def number(self) -> int:
-        """Give a number that was not given before."""
+        """Return a number that was not given before."""
         self._count += 1
         return self._count
 
@@ -71,7 +71,7 @@ class State:
         """Bind a name."""
         self.store.put((0 if name in self.outer.get(scope, ()) else scope, name), value)
 
-    def look(self, name: str, scope: int) -> Value | None:
+    def lookup(self, name: str, scope: int) -> Value | None:
         """Find what a name is bound to."""
         at: int | None = scope
         while at is not None:
@@ -82,7 +82,7 @@ class State:
         return None
 
     def pipe(self, thing: Thing) -> Pipe:
-        """Give a pipeline as it now is."""
+        """Return a pipeline as it now is."""
         return self.store.get(("pipe", thing.number), Pipe(""))
 
     def set_pipe(self, thing: Thing, pipe: Pipe) -> None:

@@ -15,7 +15,7 @@ class Store:
         self._logs: list[dict[Key, Any]] = []
 
     def get(self, key: Key, default: Any = MISSING) -> Any:
-        """Give what is kept under a key."""
+        """Return what is kept under a key."""
         return self._now.get(key, default)
 
     def put(self, key: Key, value: Any) -> None:

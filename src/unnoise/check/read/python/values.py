@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from unnoise.check.subject import Config, Model, Said, Use
+from unnoise.check.subject import Config, Located, NamedModel, Use
 
 LARGEST = 1e15  # of numbers: beyond, they mean nothing in a script of this field
 LONGEST = 20_000  # letters of a text that is kept
@@ -80,17 +80,17 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComponentValue:
     """Hold a component of a pipeline. of: the pipeline that it was taken from; role: "components" is all of them."""
 
     class_: str
-    model: Model | None = None
+    model: NamedModel | None = None
     of: Thing | None = None
     role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class ScheduleValue:
     """Hold diffusers' scheduler. config: None is the one that the pipeline's model is published with."""
 
     config: Config | None
@@ -98,7 +98,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ScheduleSettings:
     """Hold the configuration of a scheduler, as `scheduler.config` gives it."""
 
     config: Config | None
@@ -133,13 +133,13 @@ class Several:
 
 
 @dataclass(frozen=True, slots=True)
-class Worn:
-    """Hold an adapter on a pipeline: its name there, whether it is in force, and whether it is merged for good."""
+class LoadedAdapter:
+    """Hold an adapter of a pipeline: its name there, and whether it is active and merged into the weights."""
 
     name: str
     use: Use
     kind: str = "lora"
-    on: bool = True
+    active: bool = True
     fused: bool = False
 
 
@@ -148,18 +148,18 @@ class Pipe:
     """Hold a pipeline at one point of the script. sure: False where its model depends on what cannot be read."""
 
     class_: str
-    model: Model | None = None
+    model: NamedModel | None = None
     schedule: Config | None = None
-    vae: Model | None = None
-    worn: tuple[Worn, ...] = ()
-    dtype: Said[str] | None = None
-    parts: Mapping[str, Part] = field(default_factory=dict)
-    noted: Mapping[str, Said[Any]] = field(default_factory=dict)
+    vae: NamedModel | None = None
+    adapters: tuple[LoadedAdapter, ...] = ()
+    dtype: Located[str] | None = None
+    parts: Mapping[str, ComponentValue] = field(default_factory=dict)
+    noted: Mapping[str, Located[Any]] = field(default_factory=dict)
     tool: str = "diffusers"
 
 
 def plain(value: Value) -> Any:
-    """Give a value as Python would have it, a picture as the name of its file; UNREAD where it is not known."""
+    """Return a value as Python would have it, a picture as the name of its file; UNREAD where it is not known."""
     return _plain(value, 0, [MOST])
 
 
@@ -182,7 +182,7 @@ def _plain(value: Value, depth: int, left: list[int]) -> Any:
 
 
 def size_of(value: Value | None) -> tuple[int, int] | None:
-    """Give a pair of whole numbers as width and height; None where it is no such pair."""
+    """Return a pair of whole numbers as width and height; None where it is no such pair."""
     sides = plain(value) if value is not None else None
     if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(type(side) is int for side in sides):
         return None
@@ -190,7 +190,7 @@ def size_of(value: Value | None) -> tuple[int, int] | None:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Say whether two things are equal in kind and content: 1, 1.0 and True differ. Lists that are too long differ."""
+    """Return whether two values are equal in kind and content: 1, 1.0 and True differ, and so do lists too long."""
     return _same(first, second, [MOST])
 
 

@@ -1,14 +1,12 @@
-"""Walk through a script in the order in which it would run: what is bound where, and what each branch leaves behind."""
+"""Interpret a script in the order in which it would run: what each name is bound to, and what branches leave."""
 
 import ast
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from unnoise.check.read.python import fold
-from unnoise.check.read.python.functions import define
 from unnoise.check.read.python.pipes import either_pipe, no_schedule, set_part
-from unnoise.check.read.python.places import Places
-from unnoise.check.read.python.state import State
+from unnoise.check.read.python.state import ScriptState
 from unnoise.check.read.python.store import MISSING
 from unnoise.check.read.python.values import (
     MOST,
@@ -17,25 +15,26 @@ from unnoise.check.read.python.values import (
     Function,
     Name,
     Pipe,
-    Schedule,
+    ScheduleValue,
     Several,
     Thing,
     Value,
     same,
 )
+from unnoise.check.syntax import Places
 
 UNROLLED = 16  # passes through a loop over a list that is known
 
 
-class Walk(State):
+class Interpreter(ScriptState):
     """Follow one script. `express` gives the value of an expression; it is `expressions.evaluate`."""
 
-    def __init__(self, places: Places, express: "Callable[[Walk, ast.expr, int], Value]") -> None:
+    def __init__(self, places: Places, express: "Callable[[Interpreter, ast.expr, int], Value]") -> None:
         super().__init__(places)
         self._express = express
 
     def value(self, node: ast.expr, scope: int) -> Value:
-        """Give the value of an expression."""
+        """Return the value of an expression."""
         self.spend()
         return self._express(self, node, scope)
 
@@ -64,7 +63,7 @@ class Walk(State):
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self._define(node, scope)
             case ast.ClassDef():
-                define(self, node, scope)
+                self._define_class(node, scope)
             case ast.Return():
                 value = self.value(node.value, scope) if node.value else Value(None, node)
                 if self.returned:
@@ -193,7 +192,7 @@ class Walk(State):
             for node in ast.walk(statement):
                 self.spend()
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    now = self.look(node.id, scope)
+                    now = self.lookup(node.id, scope)
                     if now is not None and not isinstance(now.what, Thing):
                         self.bind(node.id, Value(UNREAD, now.node), scope)
 
@@ -220,8 +219,8 @@ class Walk(State):
         if isinstance(one.what, Thing) and isinstance(other.what, Thing) and one.what.kind == other.what.kind == "pipe":
             thing = self.new_pipe(self.either(self.pipe(one.what), self.pipe(other.what)))
             return Value(thing, other.node)
-        if isinstance(one.what, Schedule) and isinstance(other.what, Schedule):
-            return Value(Schedule(no_schedule(self.places.at(other.node))), other.node)
+        if isinstance(one.what, ScheduleValue) and isinstance(other.what, ScheduleValue):
+            return Value(ScheduleValue(no_schedule(self.places.at(other.node))), other.node)
         return Value(UNREAD, other.node)
 
     def _import(self, node: ast.Import | ast.ImportFrom, scope: int) -> None:
@@ -235,6 +234,30 @@ class Walk(State):
                 self.found.imports.add(module.split(".")[0])
                 if alias.name != "*":
                     self.bind(alias.asname or alias.name, Value(Name(f"{module}.{alias.name}"), node), scope)
+
+    def _define_class(self, node: ast.ClassDef, scope: int) -> None:
+        own, based = self.scope(scope), ""
+        for base in [self.value(base, scope).what for base in node.bases]:
+            if isinstance(base, Name):
+                based = based or base.dotted
+            elif isinstance(base, Class):
+                based = based or base.based
+                self._inherit(base, own)
+        class_ = Class(node, own, based)
+        self.classes[node] = class_
+        self.bind(node.name, Value(class_, node), scope)
+        self.block(node.body, own)
+
+    def _inherit(self, base: Class, scope: int) -> None:
+        """Copy the methods and the constants of a class into the scope of one that is based on it."""
+        for statement in base.node.body:
+            names = [statement.name] if isinstance(statement, ast.FunctionDef) else []
+            if isinstance(statement, ast.Assign):
+                names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
+            for name in names:
+                found = self.store.get((base.scope, name))
+                if found is not MISSING:
+                    self.store.put((scope, name), found)
 
     def _define(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: int) -> None:
         function = Function(node, scope)

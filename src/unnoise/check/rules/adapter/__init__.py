@@ -1,1 +1,1 @@
-"""Rules of LoRA files and other adapters, and of how they meet their base."""
+"""Rules of LoRA files and other adapters, and of whether they fit their base."""

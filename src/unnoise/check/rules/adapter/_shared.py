@@ -1,68 +1,15 @@
-"""What the rules of adapters share: adapters as they are used, and LoRA files to show."""
+"""Helpers of the rules of adapters: families that share layers, and LoRA files for examples."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from unnoise.check.subject import Subject, Tool, Use, Weights
+from unnoise.check.subject import Subject
 from unnoise.families.identity import Identity
-from unnoise.families.lora import Lora
 
 SAME = ({"flux1", "chroma"},)  # families whose layers are alike, so that the LoRA of one works on the other
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Hold an adapter as some tool puts it on a base; kind: "lora", "controlnet" or "embedding"."""
-
-    use: Use
-    tool: Tool
-    kind: str
-
-    @property
-    def adapter(self) -> Identity:
-        return self.use.adapter.identity
-
-    @property
-    def base(self) -> Identity:
-        return self.use.base.identity if self.use.base else Identity()
-
-    @property
-    def lora(self) -> Lora | None:
-        return self.use.adapter.weights.lora if self.use.adapter.weights else None
-
-
-def loaded(subject: Subject, kind: str) -> Iterator[Loaded]:
-    """List the adapters of a kind that a subject puts on a base, each once."""
-    pairs: list[tuple[Use, Tool]] = [(use, subject.tool) for use in subject.uses]
-    pairs += [(use, run.tool) for run in subject.runs for use in run.adapters]
-    seen: set[object] = set()
-    for use, tool in pairs:
-        key = (use.place, use.adapter.name, use.base.name if use.base else "")
-        if key not in seen and _kind(use) == kind:
-            seen.add(key)
-            yield Loaded(use, tool, kind)
-
-
-def _kind(use: Use) -> str:
-    adapter = use.adapter
-    if use.kind != "lora":
-        return use.kind
-    if adapter.weights and adapter.weights.role != "unknown":
-        return adapter.weights.role
-    if any("ControlNet" in config.class_ for config in adapter.configs.values()):
-        return "controlnet"
-    return next((kind for kind in ("controlnet", "embedding") if kind in adapter.configs), "lora")
-
-
-def lora_files(subject: Subject) -> Iterator[tuple[Weights, Lora]]:
-    """List the LoRA files that the subject itself is."""
-    for weights in subject.weights:
-        if weights.lora is not None:
-            yield weights, weights.lora
-
-
 def are_other_families(first: Identity, second: Identity) -> bool:
-    """Say whether two models are known to be of families whose layers differ."""
+    """Return whether two models are known to be of families whose layers differ."""
     if not first.known or not second.known or first.family == second.family:
         return False
     return not any({first.family, second.family} <= families for families in SAME)

@@ -12,26 +12,22 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import weights
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya, lora_files
-from unnoise.check.subject import Place, Subject
+from unnoise.check.rules.adapter._shared import kohya
+from unnoise.check.subject import Location, Subject, Weights
+from unnoise.families.lora import Lora
 
-RULE = Rule(id="UN614", name="adapter-missing-up-or-down", severity=ERROR)
+RULE = Rule(id="UN614", name="adapter-missing-up-or-down", severity=ERROR, checks="lora file")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRA files with layers that have only one half."""
-    for held, lora in lora_files(subject):
-        for half in ("up", "down"):
-            lacking = [name for name, module in lora.modules.items() if module.missing == half]
-            if lacking:
-                yield Finding(
-                    RULE,
-                    Place(held.place.path, (lacking[0],)),
-                    says=f"layers of this LoRA have no {half} weight and cannot be applied",
-                    measured=f"{len(lacking)} of {len(lora.modules)} layers without it, such as {lacking[0][:100]}",
-                    expected="both halves in every layer",
-                    instead="save or convert it again with both halves",
-                )
+def check(held: Weights, lora: Lora) -> Iterator[Finding]:
+    for half in ("up", "down"):
+        lacking = [name for name, module in lora.modules.items() if module.missing == half]
+        if lacking:
+            message = f"layers of this LoRA have no {half} weight and cannot be applied"
+            suggestion = "save or convert it again with both halves"
+            measured = f"{len(lacking)} of {len(lora.modules)} layers without it, such as {lacking[0][:100]}"
+            expected = "both halves in every layer"
+            yield Finding(RULE, Location(held.place.path, (lacking[0],)), message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from unnoise.check.examples import script, together
+from unnoise.check.items import loaded, lora_files
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya, loaded, lora_files
-from unnoise.check.subject import Place, Subject, Weights
+from unnoise.check.rules.adapter._shared import kohya
+from unnoise.check.subject import Location, Subject, Weights
 
 RULE = Rule(id="UN604", name="alpha-inconsistent", severity=WARN)
 ATTENTION = ("_to_q", "_to_k", "_to_v", "_to_out_0")
@@ -24,7 +25,6 @@ UNETS = ("diffusers", "ldm")
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Find kohya LoRAs of a U-Net whose attention layers have other alphas than most: a fault where diffusers loads."""
     for one in loaded(subject, "lora"):
         if one.tool == "diffusers" and one.use.adapter.weights:
             yield from _judge(one.use.adapter.weights, one.use.place)
@@ -32,7 +32,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield from (replace(finding, severity=NOTE) for finding in _judge(weights, weights.place))
 
 
-def _judge(weights: Weights, place: Place) -> Iterator[Finding]:
+def _judge(weights: Weights, place: Location) -> Iterator[Finding]:
     lora = weights.lora
     if lora is None or lora.layout != "kohya" or lora.dialect not in UNETS:
         return
@@ -48,14 +48,10 @@ def _judge(weights: Weights, place: Place) -> Iterator[Finding]:
     if not wrong:
         return
     rank = lora.modules[wrong[0]].rank or 1
-    yield Finding(
-        RULE,
-        place,
-        says="diffusers runs attention layers of this LoRA at the strength of others, because their alphas differ",
-        measured=f"{len(wrong)} layers at {commonest / rank:g}, such as {wrong[0][:100]}",
-        expected=f"{alphas[wrong[0]] / rank:g} as they were trained",
-        instead="give every layer one alpha, scaling its up weight, or load it with a tool that reads each alpha",
-    )
+    message = "diffusers runs attention layers of this LoRA at the strength of others, because their alphas differ"
+    suggestion = "give every layer one alpha, scaling its up weight, or load it with a tool that reads each alpha"
+    measured = f"{len(wrong)} layers at {commonest / rank:g}, such as {wrong[0][:100]}"
+    yield Finding(RULE, place, message, measured, f"{alphas[wrong[0]] / rank:g} as they were trained", suggestion)
 
 
 def bad() -> Subject:

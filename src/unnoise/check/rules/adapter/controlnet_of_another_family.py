@@ -12,25 +12,20 @@ Source: Mikubill/sd-webui-controlnet#2222, Comfy-Org/ComfyUI#932.
 from collections.abc import Iterator
 
 from unnoise.check.examples import checkpoint, together, weights
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.rules.adapter._shared import are_other_families, loaded
+from unnoise.check.rules.adapter._shared import are_other_families
 from unnoise.check.subject import Subject
 
-RULE = Rule(id="UN608", name="controlnet-of-another-family", severity=ERROR)
+RULE = Rule(id="UN608", name="controlnet-of-another-family", severity=ERROR, checks="controlnet")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find ControlNets on a base of another family."""
-    for one in loaded(subject, "controlnet"):
-        if are_other_families(one.adapter, one.base):
-            yield Finding(
-                RULE,
-                one.use.place,
-                says=f"the ControlNet {one.use.adapter.name} was made for another family than the model it steers",
-                measured=f"a ControlNet of {one.adapter.family}",
-                expected=f"one of {one.base.family}",
-                instead=f"use a ControlNet made for {one.base.family}",
-            )
+def check(one: RunAdapter) -> Iterator[Finding]:
+    if are_other_families(one.adapter, one.base):
+        message = f"the ControlNet {one.use.adapter.name} was made for another family than the model it steers"
+        suggestion = f"use a ControlNet made for {one.base.family}"
+        measured = f"a ControlNet of {one.adapter.family}"
+        yield Finding(RULE, one.use.place, message, measured, f"one of {one.base.family}", suggestion)
 
 
 def bad() -> Subject:

@@ -11,29 +11,22 @@ Source: Comfy-Org/ComfyUI, comfy/sd1_clip.py, "shape mismatch when trying to app
 from collections.abc import Iterator
 
 from unnoise.check.examples import checkpoint, together, weights
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.rules.adapter._shared import loaded
 from unnoise.check.subject import Subject
 
-RULE = Rule(id="UN607", name="embedding-of-another-width", severity=ERROR)
+RULE = Rule(id="UN607", name="embedding-of-another-width", severity=ERROR, checks="embedding")
 WIDTHS = {"sd1": {768}, "sd2": {1024}, "sdxl": {768, 1280}}
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find textual inversions whose widths are not those of the base's text encoders."""
-    for one in loaded(subject, "embedding"):
-        wanted, held = WIDTHS.get(one.base.family), one.use.adapter.weights
-        widths = {entry.shape[-1] for entry in held.header.tensors.values() if entry.shape} if held else set()
-        if not wanted or not widths or widths == wanted or (one.base.variant == "refiner" and widths == {1280}):
-            continue
-        yield Finding(
-            RULE,
-            one.use.place,
-            says=f"the embedding {one.use.adapter.name} does not fit the text encoder of {one.base}",
-            measured=f"{_spelled(widths)} wide",
-            expected=_spelled(wanted),
-            instead=f"use an embedding trained for {one.base.family}",
-        )
+def check(one: RunAdapter) -> Iterator[Finding]:
+    wanted, held = WIDTHS.get(one.base.family), one.use.adapter.weights
+    widths = {entry.shape[-1] for entry in held.header.tensors.values() if entry.shape} if held else set()
+    if not wanted or not widths or widths == wanted or (one.base.variant == "refiner" and widths == {1280}):
+        return
+    message = f"the embedding {one.use.adapter.name} does not fit the text encoder of {one.base}"
+    suggestion = f"use an embedding trained for {one.base.family}"
+    yield Finding(RULE, one.use.place, message, f"{_spelled(widths)} wide", _spelled(wanted), suggestion)
 
 
 def _spelled(widths: set[int]) -> str:

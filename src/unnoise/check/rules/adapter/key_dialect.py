@@ -12,33 +12,27 @@ import re
 from collections.abc import Iterator
 
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya, lora_files
-from unnoise.check.subject import Subject
-from unnoise.families.lora import target
+from unnoise.check.rules.adapter._shared import kohya
+from unnoise.check.subject import Subject, Weights
+from unnoise.families.lora import Lora, target
 
-RULE = Rule(id="UN605", name="key-dialect", severity=WARN)
+RULE = Rule(id="UN605", name="key-dialect", severity=WARN, checks="lora file")
 PAIRS = (
     (r"(?:input|output)_blocks_\d|middle_block_", r"(?:down|up)_blocks_\d|mid_block_", "input_blocks", "down_blocks"),
     (r"(?:double|single)_blocks_\d", r"(?:single_)?transformer_blocks_\d", "double_blocks", "transformer_blocks"),
 )
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRA files whose layers are named in two ways."""
-    for weights, lora in lora_files(subject):
-        layers = [target(name) for name, module in lora.modules.items() if module.part == "denoiser"]
-        for first, second, original, diffusers in PAIRS:
-            ours = sum(bool(re.match(first, layer)) for layer in layers)
-            theirs = sum(bool(re.match(second, layer)) for layer in layers)
-            if ours and theirs:
-                yield Finding(
-                    RULE,
-                    weights.place,
-                    says="the layers of this LoRA are named in two ways, of which a loader reads one",
-                    measured=f"{ours} like {original} and {theirs} like {diffusers}",
-                    expected="all in one way",
-                    instead="convert the smaller part to the names of the other",
-                )
+def check(weights: Weights, lora: Lora) -> Iterator[Finding]:
+    layers = [target(name) for name, module in lora.modules.items() if module.part == "denoiser"]
+    for first, second, original, diffusers in PAIRS:
+        ours = sum(bool(re.match(first, layer)) for layer in layers)
+        theirs = sum(bool(re.match(second, layer)) for layer in layers)
+        if ours and theirs:
+            message = "the layers of this LoRA are named in two ways, of which a loader reads one"
+            suggestion = "convert the smaller part to the names of the other"
+            measured = f"{ours} like {original} and {theirs} like {diffusers}"
+            yield Finding(RULE, weights.place, message, measured, "all in one way", suggestion)
 
 
 def bad() -> Subject:

@@ -13,27 +13,21 @@ from math import isfinite
 
 from unnoise.check.examples import weights
 from unnoise.check.rule import ERROR, Finding, Needs, Rule
-from unnoise.check.rules.adapter._shared import lora_files
-from unnoise.check.subject import Place, Subject
+from unnoise.check.subject import Location, Subject, Weights
+from unnoise.families.lora import Lora
 
-RULE = Rule(id="UN611", name="lora-not-finite", severity=ERROR, needs=Needs.WEIGHTS)
+RULE = Rule(id="UN611", name="lora-not-finite", severity=ERROR, needs=Needs.WEIGHTS, checks="lora file")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRA files in whose sampled numbers is one that is not finite."""
-    for held, _ in lora_files(subject):
-        broken = [name for name, numbers in held.values.items() if not all(map(isfinite, numbers))]
-        if broken:
-            numbers = held.values[broken[0]]
-            wrong = sum(not isfinite(number) for number in numbers)
-            yield Finding(
-                RULE,
-                Place(held.place.path, (broken[0],)),
-                says="this LoRA holds numbers that are not finite, so every picture with it is black",
-                measured=f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(held.values)} tensors read",
-                expected="none",
-                instead="take an earlier save, and train again in bf16 or with a lower rate",
-            )
+def check(held: Weights, _: Lora) -> Iterator[Finding]:
+    broken = [name for name, numbers in held.values.items() if not all(map(isfinite, numbers))]
+    if broken:
+        numbers = held.values[broken[0]]
+        wrong = sum(not isfinite(number) for number in numbers)
+        message = "this LoRA holds numbers that are not finite, so every picture with it is black"
+        suggestion = "take an earlier save, and train again in bf16 or with a lower rate"
+        measured = f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(held.values)} tensors read"
+        yield Finding(RULE, Location(held.place.path, (broken[0],)), message, measured, "none", suggestion)
 
 
 def bad() -> Subject:

@@ -13,11 +13,10 @@ Source: kohya-ss/sd-scripts, library/train_util.py, calculate_sha256; AUTOMATIC1
 import re
 from collections.abc import Iterator
 
-from unnoise.card import KEY, from_json as card_from_json
 from unnoise.check.examples import infotext, together
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.rules.adapter._shared import kohya
-from unnoise.check.subject import Run, Subject, Weights
+from unnoise.check.subject import GenerationRun, Subject, Weights
 from unnoise.errors import InputError
 from unnoise.families.own import base_card
 
@@ -25,7 +24,6 @@ RULE = Rule(id="UN613", name="lora-of-another-base", severity=NOTE)
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRAs whose base has another hash than the model of the run, or another fingerprint."""
     yield from _ours(subject)
     for run in subject.runs:
         used = _model_hash(run)
@@ -34,14 +32,11 @@ def check(subject: Subject) -> Iterator[Finding]:
             trained = held.header.metadata.get("ss_new_sd_model_hash", "").lower() if held and held.lora else ""
             if re.fullmatch(r"[0-9a-f]{64}", trained) and not trained.startswith(used):
                 name = held.header.metadata.get("ss_sd_model_name", "")[:100] if held else ""
-                yield Finding(
-                    RULE,
-                    use.place,
-                    says=f"the LoRA {use.adapter.name} was trained on other weights than those it is used with",
-                    measured=f"model {used}",
-                    expected=f"model {trained[:10]}{f' ({name})' if name else ''}",
-                    instead="for what its author saw, use the model that it was trained on",
-                )
+                message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
+                suggestion = "for what its author saw, use the model that it was trained on"
+                measured = f"model {used}"
+                expected = f"model {trained[:10]}{f' ({name})' if name else ''}"
+                yield Finding(RULE, use.place, message, measured, expected, suggestion)
 
 
 def _ours(subject: Subject) -> Iterator[Finding]:
@@ -52,30 +47,29 @@ def _ours(subject: Subject) -> Iterator[Finding]:
         base = base_card(held.header.metadata) if held and held.lora else {}
         trained = base.get("fingerprint", "")
         if trained and used and trained != used:
-            yield Finding(
-                RULE,
-                use.place,
-                says=f"the LoRA {use.adapter.name} was trained on other weights than those it is used with",
-                measured=f"model {used[:12]}",
-                expected=f"model {trained[:12]} ({base.get('name', '')[:100]})",
-                instead="for what its author saw, use the model that it was trained on",
-            )
+            message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
+            suggestion = "for what its author saw, use the model that it was trained on"
+            measured = f"model {used[:12]}"
+            expected = f"model {trained[:12]} ({base.get('name', '')[:100]})"
+            yield Finding(RULE, use.place, message, measured, expected, suggestion)
 
 
-def _fingerprint(run: Run) -> str:
+def _fingerprint(run: GenerationRun) -> str:
     said = run.others.get("fingerprint")
     return said.value if said and isinstance(said.value, str) else ""
 
 
 def _card(weights: Weights) -> str:
-    """Give the fingerprint that a model of unnoise carries, "" where it has none that is sound."""
+    """Return the fingerprint that a model of unnoise carries, "" where it has none that is sound."""
+    from unnoise.card import KEY, from_json  # 6 ms to import, for models of unnoise alone
+
     try:
-        return card_from_json(weights.header.metadata.get(KEY, ""), "card").fingerprint
+        return from_json(weights.header.metadata.get(KEY, ""), "card").fingerprint
     except InputError:
         return ""
 
 
-def _model_hash(run: Run) -> str:
+def _model_hash(run: GenerationRun) -> str:
     said = run.others.get("Model hash")
     value = said.value.lower() if said and isinstance(said.value, str) else ""
     return value if re.fullmatch(r"[0-9a-f]{10}", value) else ""

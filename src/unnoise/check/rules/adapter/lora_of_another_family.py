@@ -2,7 +2,7 @@
 
 Why: loaders skip what does not fit with a line in a log, or none, and the picture is that of the base. The layers of
 an SD 1.5 LoRA that read the prompt are 768 wide, those of SDXL 2048: of the 70 cross-attentions of SDXL none fits.
-Shown: the family of the LoRA with the layer that tells it, how many layers the base has too, and the base's family.
+Shown: the family of the LoRA with the layer that shows it, how many layers the base has too, and the base's family.
 Instead: take a LoRA that was made for this base, or the base that it was made for.
 Fix: none; which of the two is meant cannot be known.
 Source: huggingface/diffusers#9950; Comfy-Org/ComfyUI, comfy/lora.py, load_lora ("lora key not loaded").
@@ -11,31 +11,26 @@ Source: huggingface/diffusers#9950; Comfy-Org/ComfyUI, comfy/lora.py, load_lora 
 from collections.abc import Iterator
 
 from unnoise.check.examples import checkpoint, together
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.rules.adapter._shared import Loaded, are_other_families, kohya, loaded
+from unnoise.check.rules.adapter._shared import are_other_families, kohya
 from unnoise.check.subject import Subject
 from unnoise.families.lora import target
 
-RULE = Rule(id="UN601", name="lora-of-another-family", severity=ERROR)
+RULE = Rule(id="UN601", name="lora-of-another-family", severity=ERROR, checks="lora")
 STARTS = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRAs on a base of another family."""
-    for one in loaded(subject, "lora"):
-        if are_other_families(one.adapter, one.base):
-            known_by = f" ({one.adapter.known_by})" if one.adapter.known_by else ""
-            yield Finding(
-                RULE,
-                one.use.place,
-                says=f"{one.use.adapter.name} was made for another family than that of the model that it is put on",
-                measured=f"a LoRA of {one.adapter}{known_by}{_matched(one)}",
-                expected=f"a LoRA of {one.base.family}",
-                instead=f"use a LoRA made for {one.base.family}, or a model of {one.adapter.family}",
-            )
+def check(one: RunAdapter) -> Iterator[Finding]:
+    if are_other_families(one.adapter, one.base):
+        known_by = f" ({one.adapter.known_by})" if one.adapter.known_by else ""
+        message = f"{one.use.adapter.name} was made for another family than that of the model that it is put on"
+        suggestion = f"use a LoRA made for {one.base.family}, or a model of {one.adapter.family}"
+        measured = f"a LoRA of {one.adapter}{known_by}{_matched(one)}"
+        yield Finding(RULE, one.use.place, message, measured, f"a LoRA of {one.base.family}", suggestion)
 
 
-def _matched(one: Loaded) -> str:
+def _matched(one: RunAdapter) -> str:
     """Count the layers that the base has too, where both name layers in the same way."""
     base = one.use.base
     if one.lora is None or base is None or base.weights is None:

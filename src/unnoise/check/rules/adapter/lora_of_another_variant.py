@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterator
 
 from unnoise.check.examples import together, weights
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import ERROR, WARN, Finding, Rule
-from unnoise.check.rules.adapter._shared import Loaded, kohya, loaded
+from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Subject
 from unnoise.families.identity import Identity
 from unnoise.families.lora import target
 
-RULE = Rule(id="UN602", name="lora-of-another-variant", severity=ERROR)
+RULE = Rule(id="UN602", name="lora-of-another-variant", severity=ERROR, checks="lora")
 # What in the name of a variant says its size; families of one size are not here.
 SIZES = {
     "flux2": ("4b", "9b", "dev"),
@@ -35,31 +36,26 @@ DEEP = re.compile(
 )
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRAs on a base of their family whose layers are of another size."""
-    for one in loaded(subject, "lora"):
-        if one.adapter.family != one.base.family:
-            continue
-        made = FULL if _is_deep(one) else _size(one.adapter)
-        put = _size(one.base) or (FULL if one.base.family == "sdxl" and one.base.variant in UNPRUNED else "")
-        if made and put and made != put:
-            yield Finding(
-                RULE,
-                one.use.place,
-                says=f"{one.use.adapter.name} was made for another size of {one.base.family}",
-                measured=f"a LoRA of {made} ({one.adapter.known_by or one.adapter})",
-                expected=f"one of {put}",
-                instead=f"use a LoRA trained on {one.base.family} {put}",
-                severity=WARN if one.base.family == "sdxl" else None,
-            )
+def check(one: RunAdapter) -> Iterator[Finding]:
+    if one.adapter.family != one.base.family:
+        return
+    made = FULL if _is_deep(one) else _size(one.adapter)
+    put = _size(one.base) or (FULL if one.base.family == "sdxl" and one.base.variant in UNPRUNED else "")
+    if made and put and made != put:
+        message = f"{one.use.adapter.name} was made for another size of {one.base.family}"
+        suggestion = f"use a LoRA trained on {one.base.family} {put}"
+        measured = f"a LoRA of {made} ({one.adapter.known_by or one.adapter})"
+        expected = f"one of {put}"
+        severity = WARN if one.base.family == "sdxl" else None
+        yield Finding(RULE, one.use.place, message, measured, expected, suggestion, severity)
 
 
 def _size(identity: Identity) -> str:
     return next((size for size in SIZES.get(identity.family, ()) if size in identity.variant), "")
 
 
-def _is_deep(one: Loaded) -> bool:
-    """Say whether a LoRA of SDXL adapts layers that its pruned relatives lack."""
+def _is_deep(one: RunAdapter) -> bool:
+    """Return whether a LoRA of SDXL adapts layers that its pruned relatives lack."""
     names = one.lora.modules if one.lora and one.adapter.family == "sdxl" else ()
     return any(DEEP.match(target(name)) for name in names)
 

@@ -1,7 +1,7 @@
 """A LoRA whose up weights are all zero, as they are before the first step of training: it does nothing.
 
 Why: a LoRA starts with up = 0 so that it changes nothing at first. A file saved before training, or from a copy that
-the optimiser never saw, still is so, and up @ down adds exactly 0 to every layer.
+the optimiser never stepped, stays so, and up @ down adds exactly 0 to every layer.
 Shown: how many up weights were read, and that all are 0.
 Instead: check that the trained copy is the one that is saved.
 Fix: none; there is nothing to keep.
@@ -12,26 +12,20 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import weights
 from unnoise.check.rule import WARN, Finding, Needs, Rule
-from unnoise.check.rules.adapter._shared import lora_files
-from unnoise.check.subject import Subject
+from unnoise.check.subject import Subject, Weights
+from unnoise.families.lora import Lora
 
-RULE = Rule(id="UN615", name="lora-untrained", severity=WARN, needs=Needs.WEIGHTS)
+RULE = Rule(id="UN615", name="lora-untrained", severity=WARN, needs=Needs.WEIGHTS, checks="lora file")
 UP = ("lora_up.weight", "lora_B.weight", ".up.weight")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRA files whose sampled up weights are exactly zero."""
-    for held, _ in lora_files(subject):
-        read = {name: numbers for name, numbers in held.values.items() if name.endswith(UP) and numbers}
-        if read and not any(number for numbers in read.values() for number in numbers):
-            yield Finding(
-                RULE,
-                held.place,
-                says="the up weights of this LoRA are those of one that was never trained, so it does nothing",
-                measured=f"{sum(map(len, read.values()))} numbers of {len(read)} up weights, all 0",
-                expected="other numbers than 0",
-                instead="check that the trained copy is the one that is saved",
-            )
+def check(held: Weights, _: Lora) -> Iterator[Finding]:
+    read = {name: numbers for name, numbers in held.values.items() if name.endswith(UP) and numbers}
+    if read and not any(number for numbers in read.values() for number in numbers):
+        message = "the up weights of this LoRA are those of one that was never trained, so it does nothing"
+        suggestion = "check that the trained copy is the one that is saved"
+        measured = f"{sum(map(len, read.values()))} numbers of {len(read)} up weights, all 0"
+        yield Finding(RULE, held.place, message, measured, "other numbers than 0", suggestion)
 
 
 def bad() -> Subject:

@@ -11,26 +11,21 @@ Source: huggingface/diffusers#14409.
 from collections.abc import Iterator
 
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya, lora_files
-from unnoise.check.subject import Subject
+from unnoise.check.rules.adapter._shared import kohya
+from unnoise.check.subject import Subject, Weights
+from unnoise.families.lora import Lora
 
-RULE = Rule(id="UN610", name="lora-without-alpha", severity=NOTE)
+RULE = Rule(id="UN610", name="lora-without-alpha", severity=NOTE, checks="lora file")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find kohya LoRA files of several ranks that hold no alpha."""
-    for weights, lora in lora_files(subject):
-        ranks = {module.rank for module in lora.modules.values() if module.rank and module.kind == "lora"}
-        if lora.layout == "kohya" and len(ranks) > 1 and not any(module.alpha for module in lora.modules.values()):
-            low, high = min(ranks), max(ranks)
-            yield Finding(
-                RULE,
-                weights.place,
-                says="this LoRA has layers of several ranks and no alphas, which loaders read differently",
-                measured=f"no alpha, ranks {low} to {high}",
-                expected="an alpha for every layer",
-                instead="write an alpha equal to its rank for every layer, or load it with diffusers after its #14409",
-            )
+def check(weights: Weights, lora: Lora) -> Iterator[Finding]:
+    ranks = {module.rank for module in lora.modules.values() if module.rank and module.kind == "lora"}
+    if lora.layout == "kohya" and len(ranks) > 1 and not any(module.alpha for module in lora.modules.values()):
+        low, high = min(ranks), max(ranks)
+        message = "this LoRA has layers of several ranks and no alphas, which loaders read differently"
+        suggestion = "write an alpha equal to its rank for every layer, or load it with diffusers after its #14409"
+        measured = f"no alpha, ranks {low} to {high}"
+        yield Finding(RULE, weights.place, message, measured, "an alpha for every layer", suggestion)
 
 
 def bad() -> Subject:

@@ -2,7 +2,7 @@
 
 Why: tools that trust the metadata offer the LoRA for the wrong models or hide it from the right ones. Forge once took
 every LoRA with metadata that is not SDXL's or SD 2's for one of SD 1, Flux LoRAs among them.
-Shown: what the metadata says, beside what the layers are as wide as.
+Shown: the base in the metadata, beside the base that the widths of the layers belong to.
 Instead: write the base that the layers have into the metadata.
 Fix: none; a header's length is part of the file, which would have to be written again.
 Source: lllyasviel/stable-diffusion-webui-forge#1112; kohya-ss/sd-scripts, library/sai_model_spec.py.
@@ -11,26 +11,21 @@ Source: lllyasviel/stable-diffusion-webui-forge#1112; kohya-ss/sd-scripts, libra
 from collections.abc import Iterator
 
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.adapter._shared import are_other_families, kohya, lora_files
-from unnoise.check.subject import Place, Subject
-from unnoise.families.lora import by_metadata, by_shapes
+from unnoise.check.rules.adapter._shared import are_other_families, kohya
+from unnoise.check.subject import Location, Subject, Weights
+from unnoise.families.lora import Lora, by_metadata, by_shapes
 
-RULE = Rule(id="UN609", name="metadata-against-shapes", severity=WARN)
+RULE = Rule(id="UN609", name="metadata-against-shapes", severity=WARN, checks="lora file")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRA files whose metadata and layers name different families."""
-    for weights, lora in lora_files(subject):
-        said, shown = by_metadata(weights.header.metadata), by_shapes(lora)
-        if are_other_families(said, shown):
-            yield Finding(
-                RULE,
-                Place(weights.place.path, ("__metadata__",)),
-                says="the metadata of this LoRA names another family than its layers have",
-                measured=f"{said.family} by {said.known_by}",
-                expected=f"{shown.family} by {shown.known_by}",
-                instead=f"write a base of {shown.family} into the metadata",
-            )
+def check(weights: Weights, lora: Lora) -> Iterator[Finding]:
+    said, shown = by_metadata(weights.header.metadata), by_shapes(lora)
+    if are_other_families(said, shown):
+        message = "the metadata of this LoRA names another family than its layers have"
+        suggestion = f"write a base of {shown.family} into the metadata"
+        measured = f"{said.family} by {said.known_by}"
+        expected = f"{shown.family} by {shown.known_by}"
+        yield Finding(RULE, Location(weights.place.path, ("__metadata__",)), message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

@@ -12,28 +12,27 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import weights
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya, lora_files
-from unnoise.check.subject import Subject
+from unnoise.check.rules.adapter._shared import kohya
+from unnoise.check.subject import Subject, Weights
+from unnoise.families.lora import Lora
 
-RULE = Rule(id="UN612", name="rank-zero-or-empty", severity=ERROR)
+RULE = Rule(id="UN612", name="rank-zero-or-empty", severity=ERROR, checks="lora file")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRA files without modules, or with modules of rank 0."""
-    for held, lora in lora_files(subject):
-        hollow = [name for name, module in lora.modules.items() if module.rank == 0]
-        if lora.modules and not hollow:
-            continue
-        yield Finding(
-            RULE,
-            held.place,
-            says="this LoRA holds nothing that changes the model"
-            if len(hollow) == len(lora.modules)
-            else "part of this LoRA holds nothing",
-            measured=f"{len(hollow)} of {len(lora.modules)} modules of rank 0" if hollow else "0 modules",
-            expected="a rank of at least 1 in every module",
-            instead="save or convert it again",
-        )
+def check(held: Weights, lora: Lora) -> Iterator[Finding]:
+    hollow = [name for name, module in lora.modules.items() if module.rank == 0]
+    if lora.modules and not hollow:
+        return
+    yield Finding(
+        RULE,
+        held.place,
+        message="this LoRA holds nothing that changes the model"
+        if len(hollow) == len(lora.modules)
+        else "part of this LoRA holds nothing",
+        measured=f"{len(hollow)} of {len(lora.modules)} modules of rank 0" if hollow else "0 modules",
+        expected="a rank of at least 1 in every module",
+        suggestion="save or convert it again",
+    )
 
 
 def bad() -> Subject:

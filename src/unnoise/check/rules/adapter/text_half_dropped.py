@@ -12,29 +12,24 @@ Source: Comfy-Org/ComfyUI, nodes.py, LoraLoaderModelOnly; huggingface/diffusers#
 from collections.abc import Iterator
 
 from unnoise.check.examples import together, workflow
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.adapter._shared import Loaded, kohya, loaded
+from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Subject
 
-RULE = Rule(id="UN603", name="text-half-dropped", severity=WARN)
+RULE = Rule(id="UN603", name="text-half-dropped", severity=WARN, checks="lora")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find LoRAs with a text half that is not loaded."""
-    for one in loaded(subject, "lora"):
-        dropped, total = _dropped(one)
-        if dropped and total > dropped:
-            yield Finding(
-                RULE,
-                one.use.place,
-                says=f"the part of {one.use.adapter.name} that was trained on the text encoder is not loaded",
-                measured=f"{dropped} of {total} modules are left out",
-                expected="all of them",
-                instead="use LoraLoader" if one.tool == "comfyui" else "use load_lora_weights of the pipeline",
-            )
+def check(one: RunAdapter) -> Iterator[Finding]:
+    dropped, total = _dropped(one)
+    if dropped and total > dropped:
+        message = f"the part of {one.use.adapter.name} that was trained on the text encoder is not loaded"
+        suggestion = "use LoraLoader" if one.tool == "comfyui" else "use load_lora_weights of the pipeline"
+        measured = f"{dropped} of {total} modules are left out"
+        yield Finding(RULE, one.use.place, message, measured, "all of them", suggestion)
 
 
-def _dropped(one: Loaded) -> tuple[int, int]:
+def _dropped(one: RunAdapter) -> tuple[int, int]:
     if one.lora is None:
         return 0, 0
     parts = [module.part for module in one.lora.modules.values()]

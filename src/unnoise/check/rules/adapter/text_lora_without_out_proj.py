@@ -1,6 +1,6 @@
 """A kohya LoRA of the text encoder without out_proj, loaded by diffusers: its attention layers are lost.
 
-Why: diffusers tells the naming of a text encoder's LoRA by its out_proj. Without one it keeps the names to_q_lora for
+Why: diffusers detects the naming of a text encoder's LoRA by its out_proj. Without one it keeps the names to_q_lora for
 q_proj, which match no layer: measured with diffusers 0.42.1, of 8 adapted layers 2 (the MLP's) came out.
 Shown: how many attention layers of the text encoder are lost.
 Instead: load it with ComfyUI or Forge, or rename the modules to PEFT's (text_encoder....q_proj.lora_A.weight) first.
@@ -11,31 +11,27 @@ Source: diffusers/utils/state_dict_utils.py, convert_state_dict_to_diffusers; me
 from collections.abc import Iterator
 
 from unnoise.check.examples import script, together
+from unnoise.check.items import RunAdapter
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya, loaded
+from unnoise.check.rules.adapter._shared import kohya
 from unnoise.check.subject import Subject
 
-RULE = Rule(id="UN616", name="text-lora-without-out-proj", severity=WARN)
+RULE = Rule(id="UN616", name="text-lora-without-out-proj", severity=WARN, checks="lora")
 ATTENTION = ("_self_attn_q_proj", "_self_attn_k_proj", "_self_attn_v_proj")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find kohya LoRAs with queries, keys or values of a text encoder but no out_proj, where diffusers loads them."""
-    for one in loaded(subject, "lora"):
-        if one.tool != "diffusers" or one.lora is None or one.lora.layout != "kohya":
-            continue
-        for part in ("text", "text_2"):
-            names = [name for name, module in one.lora.modules.items() if module.part == part]
-            lost = [name for name in names if name.endswith(ATTENTION)]
-            if lost and not any(name.endswith("_self_attn_out_proj") for name in names):
-                yield Finding(
-                    RULE,
-                    one.use.place,
-                    says=f"diffusers loses the attention layers of the text encoder in {one.use.adapter.name}",
-                    measured=f"{len(lost)} of {len(names)} layers of the text encoder, and no out_proj",
-                    expected="an out_proj by which diffusers tells the naming",
-                    instead="load it with ComfyUI or Forge, or rename its modules as PEFT does",
-                )
+def check(one: RunAdapter) -> Iterator[Finding]:
+    if one.tool != "diffusers" or one.lora is None or one.lora.layout != "kohya":
+        return
+    for part in ("text", "text_2"):
+        names = [name for name, module in one.lora.modules.items() if module.part == part]
+        lost = [name for name in names if name.endswith(ATTENTION)]
+        if lost and not any(name.endswith("_self_attn_out_proj") for name in names):
+            message = f"diffusers loses the attention layers of the text encoder in {one.use.adapter.name}"
+            suggestion = "load it with ComfyUI or Forge, or rename its modules as PEFT does"
+            measured = f"{len(lost)} of {len(names)} layers of the text encoder, and no out_proj"
+            expected = "an out_proj by which diffusers tells the naming"
+            yield Finding(RULE, one.use.place, message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

@@ -1,10 +1,9 @@
-"""What rules of editing share: the steps that a strength leaves, masks and who rounds them, what a network takes."""
+"""Helpers of the rules of editing: steps that a strength leaves, rounding of masks, and inputs of networks."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from unnoise.check.acting import identity
-from unnoise.check.subject import Mask, Place, Run, Subject
+from unnoise.check.effective_settings import identity
+from unnoise.check.subject import GenerationRun, Location, Mask, Subject
 from unnoise.check.tables import default
 from unnoise.check.tables.pipelines import PIPELINES
 from unnoise.check.tables.tasks import TASKS
@@ -19,16 +18,16 @@ OTHERWISE = ("LatentConsistency", "LTX", "Amused")
 UNHARDENED = ("RePaint", "PaintByExample", "StableDiffusionDiffEdit", "StableAudio3", "Onnx")
 
 
-def resolved_class(run: Run) -> str:
-    """Give the class that runs: of `AutoPipelineForImage2Image` one that counts steps as the model's family does."""
+def resolved_class(run: GenerationRun) -> str:
+    """Return the class that runs; for an automatic pipeline, one that counts steps as the family does."""
     if run.pipeline.startswith("AutoPipelineFor") and run.task in ("image", "inpaint") and run.facts is not None:
         flow = run.facts.process == "flow"
         return "StableDiffusion3Img2ImgPipeline" if flow else "StableDiffusionImg2ImgPipeline"
     return run.pipeline
 
 
-def asked(run: Run) -> tuple[int, float] | None:
-    """Give steps and strength of a run of diffusers, by default where it says none; None where they are not known."""
+def steps_and_strength(run: GenerationRun) -> tuple[int, float] | None:
+    """Return steps and strength of a run of diffusers, with defaults applied; None where they are not known."""
     class_ = resolved_class(run)
     if run.tool != "diffusers" or "strength" not in PIPELINES.get(class_, {}) or class_.startswith(OTHERWISE):
         return None
@@ -40,49 +39,40 @@ def asked(run: Run) -> tuple[int, float] | None:
     return (steps, float(strength)) if known else None
 
 
-def left(run: Run, steps: int, strength: float) -> int:
+def steps_left(run: GenerationRun, steps: int, strength: float) -> int:
     """Count the steps that diffusers runs, in its own arithmetic."""
     if resolved_class(run).startswith(BEGUN):
         return steps - int(max(steps - min(steps * strength, steps), 0))
     return min(int(steps * strength), steps)
 
 
-def hardens(run: Run, subject: Subject) -> bool:
-    """Say whether a run rounds its mask to 0 and 1 at 0.5."""
-    if run.tool != "diffusers" or run.task != "inpaint" or speaks(subject, "do_binarize=False"):
+def binarises(run: GenerationRun, subject: Subject) -> bool:
+    """Return whether a run rounds its mask to 0 and 1 at 0.5."""
+    if run.tool != "diffusers" or run.task != "inpaint" or has_text(subject, "do_binarize=False"):
         return False
     known = run.pipeline in TASKS["inpaint"] or run.pipeline == "AutoPipelineForInpainting"
     return known and not run.pipeline.startswith(UNHARDENED)
 
 
-def masked(subject: Subject) -> Iterator[tuple[Run | None, Mask]]:
-    """List the masks of a subject, each with the run that uses it, if one does."""
-    for run in subject.runs:
-        if run.mask is not None:
-            yield run, run.mask
-    for mask in subject.masks:
-        yield None, mask
-
-
 def with_mask(subject: Subject, mask: Mask) -> Subject:
-    """Give the mask to every run, as if its file lay beside the script."""
+    """Attach a mask to every run, as if its file were beside the script."""
     runs = tuple(replace(run, mask=replace(mask, place=place_of_mask(run))) for run in subject.runs)
     return replace(subject, runs=runs)
 
 
-def place_of_mask(run: Run) -> Place:
-    """Give the place that names the mask of a run."""
+def place_of_mask(run: GenerationRun) -> Location:
+    """Return the place that names the mask of a run."""
     said = run.others.get("mask_image")
     return said.place if said is not None else run.place
 
 
-def speaks(subject: Subject, *words: str) -> bool:
-    """Say whether a text of the subject holds one of some words."""
+def has_text(subject: Subject, *words: str) -> bool:
+    """Return whether a text of the subject holds one of some words."""
     return any(word in text for text in subject.texts.values() for word in words)
 
 
-def is_base(run: Run) -> bool:
-    """Say whether the network is surely one that takes no mask: its tensors, or a name that means one model, say so."""
+def is_base(run: GenerationRun) -> bool:
+    """Return whether the network surely takes no mask, by its tensors or by a name that means one model."""
     if run.model is None or run.facts is None:
         return False
     told = identity(run)

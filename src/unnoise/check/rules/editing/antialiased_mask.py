@@ -1,7 +1,7 @@
-"""A mask with values between 0 and 1, given to an inpainting network by a tool that hands them on.
+"""A mask with values between 0 and 1, passed to an inpainting network as they are.
 
 Why: the 9 channels of such a network were trained on masks of exactly 0 and 1, the picture greyed out under them. Of a
-pixel at 0.5 ComfyUI hands on the mask as 0.5, but rounds it before it greys out the picture: the two no longer agree,
+pixel at 0.5 ComfyUI passes the mask as 0.5, but rounds it before it greys out the picture: the two no longer agree,
 and a seam stays along the edge.
 Shown: the share of pixels with a value in between.
 Instead: round the mask (in ComfyUI: ThresholdMask), and soften only where the result is pasted back.
@@ -12,27 +12,23 @@ arXiv:2112.10752, section 4.5.
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import mask, workflow
 from unnoise.check.rule import NOTE, Finding, Fix, Rule
-from unnoise.check.rules.editing._shared import speaks, with_mask
-from unnoise.check.subject import Subject
+from unnoise.check.rules.editing._shared import has_text, with_mask
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN705", name="antialiased-mask", severity=NOTE)
+RULE = Rule(id="UN705", name="antialiased-mask", severity=NOTE, checks="run", with_subject=True)
 INSTEAD = "round the mask to 0 and 1"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool not in ("comfyui", "sdcpp") or run.mask is None or run.mask.soft <= 0:
-            continue
-        if identity(run).variant in ("inpaint", "fill") and not speaks(subject, '"alpha"'):
-            says = "an inpainting network was trained on masks of 0 and 1, this one has values in between"
-            yield Finding(RULE, run.mask.place, says, f"{run.mask.soft:.1%} of it", "0 %", INSTEAD)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", INSTEAD)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    if run.tool not in ("comfyui", "sdcpp") or run.mask is None or run.mask.soft <= 0:
+        return
+    if identity(run).variant in ("inpaint", "fill") and not has_text(subject, '"alpha"'):
+        message = "an inpainting network was trained on masks of 0 and 1, this one has values in between"
+        fix = Fix.show(INSTEAD)
+        yield Finding(RULE, run.mask.place, message, f"{run.mask.soft:.1%} of it", "0 %", INSTEAD, fix=fix)
 
 
 NAME = "512-inpainting-ema.safetensors"

@@ -1,4 +1,4 @@
-"""A model for text to picture in a pipeline for inpainting: it never sees the mask.
+"""A model for text to picture in a pipeline for inpainting: it takes no mask.
 
 Why: an inpainting network takes 9 channels, the noisy latents, the mask, and the picture with the masked part greyed
 out. A base model takes 4: diffusers only blends the kept latents in after each step, so that what is painted follows
@@ -12,13 +12,13 @@ diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py (num_c
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.rules.editing._shared import is_base
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN708", name="base-model-in-inpaint", severity=NOTE)
+RULE = Rule(id="UN708", name="base-model-in-inpaint", severity=NOTE, checks="run")
 CLASSES = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline", "AutoPipelineForInpainting")
 MODELS = {
     "sd1": "stable-diffusion-v1-5/stable-diffusion-inpainting",
@@ -27,15 +27,14 @@ MODELS = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool == "diffusers" and run.pipeline in CLASSES and run.model is not None and _blends(run):
-            says = "this network takes no mask, the kept part is only blended in"
-            instead = f"take {MODELS[identity(run).family]}"
-            yield Finding(RULE, run.model.place, says, "4 channels", "9 channels", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool == "diffusers" and run.pipeline in CLASSES and run.model is not None and _blends(run):
+        message = "this network takes no mask, the kept part is only blended in"
+        suggestion = f"take {MODELS[identity(run).family]}"
+        yield Finding(RULE, run.model.place, message, "4 channels", "9 channels", suggestion)
 
 
-def _blends(run: Run) -> bool:
+def _blends(run: GenerationRun) -> bool:
     full = run.strength is None or run.strength.value >= 0.95
     return identity(run).family in MODELS and is_base(run) and full
 

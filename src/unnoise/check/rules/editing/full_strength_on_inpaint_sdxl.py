@@ -12,27 +12,23 @@ huggingface/diffusers#5647; diffusers' own default is 0.9999 since huggingface/d
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN707", name="full-strength-on-inpaint-sdxl", severity=WARN)
+RULE = Rule(id="UN707", name="full-strength-on-inpaint-sdxl", severity=WARN, checks="run")
 MOST = 0.99
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        told = identity(run)
-        if run.tool != "diffusers" or run.strength is None or (told.family, told.variant) != ("sdxl", "inpaint"):
-            continue
-        if run.strength.value >= 1 and "Inpaint" in run.pipeline:
-            says = "the inpainting model of SDXL never saw a start of pure noise"
-            yield Finding(RULE, run.strength.place, says, "strength 1", "below 1", f"write {MOST}")
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("unsafe", f"write {MOST}", (Change(finding.place, MOST),))
+def check(run: GenerationRun) -> Iterator[Finding]:
+    told = identity(run)
+    if run.tool != "diffusers" or run.strength is None or (told.family, told.variant) != ("sdxl", "inpaint"):
+        return
+    if run.strength.value >= 1 and "Inpaint" in run.pipeline:
+        message = "the inpainting model of SDXL never saw a start of pure noise"
+        fix = Fix.unsafe(run.strength.place, MOST)
+        yield Finding(RULE, run.strength.place, message, "strength 1", "below 1", f"write {MOST}", fix=fix)
 
 
 def bad() -> Subject:

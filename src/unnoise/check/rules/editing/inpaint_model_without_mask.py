@@ -11,12 +11,12 @@ pipeline_stable_diffusion_inpaint.py; Brooks et al. 2023, arXiv:2211.09800, sect
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN709", name="inpaint-model-without-mask", severity=ERROR)
+RULE = Rule(id="UN709", name="inpaint-model-without-mask", severity=ERROR, checks="run")
 PLAIN = (
     "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionXLPipeline",
     "StableDiffusionXLImg2ImgPipeline", "FluxPipeline", "FluxImg2ImgPipeline", "AutoPipelineForText2Image",
@@ -33,18 +33,17 @@ PIPELINES = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        wanted = _wanted(run)
-        if wanted and run.model is not None:
-            told = identity(run)
-            given = 64 if told.family == "flux1" else 4
-            says = f"{run.pipeline} gives this network too few channels"
-            expected = f"{CHANNELS[told.variant]} channels"
-            yield Finding(RULE, run.model.place, says, f"{given} channels", expected, f"load it as {wanted}")
+def check(run: GenerationRun) -> Iterator[Finding]:
+    wanted = _wanted(run)
+    if wanted and run.model is not None:
+        told = identity(run)
+        given = 64 if told.family == "flux1" else 4
+        message = f"{run.pipeline} gives this network too few channels"
+        expected = f"{CHANNELS[told.variant]} channels"
+        yield Finding(RULE, run.model.place, message, f"{given} channels", expected, f"load it as {wanted}")
 
 
-def _wanted(run: Run) -> str:
+def _wanted(run: GenerationRun) -> str:
     told = identity(run)
     return PIPELINES.get((told.family, told.variant), "") if run.tool == "diffusers" and run.pipeline in PLAIN else ""
 

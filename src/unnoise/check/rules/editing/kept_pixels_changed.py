@@ -13,24 +13,17 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import measured
 from unnoise.check.rule import WARN, Finding, Needs, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import Measured, Subject
 
-RULE = Rule(id="UN750", name="kept-pixels-changed", severity=WARN, needs=Needs.PROBE)
+RULE = Rule(id="UN750", name="kept-pixels-changed", severity=WARN, needs=Needs.PROBE, checks="measured")
 MOST = 0.5  # steps of 8 bits: less than rounding to a whole one
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find changes of at least a step where the mask keeps."""
-    for one in subject.measured:
-        if one.name == "kept_change" and not one.value < MOST:
-            yield Finding(
-                RULE,
-                one.place,
-                says="pixels that the mask keeps were changed",
-                measured=f"by up to {one.value:.3g} of 255",
-                expected="0",
-                instead="paste the original back where the mask keeps",
-            )
+def check(one: Measured) -> Iterator[Finding]:
+    if one.name == "kept_change" and not one.value < MOST:
+        message = "pixels that the mask keeps were changed"
+        suggestion = "paste the original back where the mask keeps"
+        yield Finding(RULE, one.place, message, f"by up to {one.value:.3g} of 255", "0", suggestion)
 
 
 def bad() -> Subject:

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Fix, Rule
-from unnoise.check.rules.editing._shared import speaks
-from unnoise.check.subject import Run, Subject
+from unnoise.check.rules.editing._shared import has_text
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN703", name="kept-pixels-pass-through-vae", severity=NOTE)
+RULE = Rule(id="UN703", name="kept-pixels-pass-through-vae", severity=NOTE, checks="run", with_subject=True)
 PASTES = ("apply_overlay", "composite(", ".paste(", "blend(", "np.where(", "torch.where(", "seamlessClone")
 NODES = ("Composite", "Stitch", "Paste", "Blend", "Uncrop")
 DEFAULTS = ("StableDiffusion", "Flux", "Kandinsky", "AutoPipelineForInpainting", "QwenImage", "ZImage", "Chroma")
@@ -28,27 +28,23 @@ INSTEAD = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.task == "inpaint" and run.tool in INSTEAD and not _pastes(run, subject):
-            says = "the pixels to be kept go through the autoencoder, and come back changed"
-            measured = "nothing pastes them back"
-            yield Finding(RULE, run.place, says, measured, "the kept pixels of the input", INSTEAD[run.tool])
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    if run.task == "inpaint" and run.tool in INSTEAD and not _pastes(run, subject):
+        message = "the pixels to be kept go through the autoencoder, and come back changed"
+        measured = "nothing pastes them back"
+        fix = Fix.show(INSTEAD[run.tool])
+        yield Finding(RULE, run.place, message, measured, "the kept pixels of the input", INSTEAD[run.tool], fix=fix)
 
 
-def _pastes(run: Run, subject: Subject) -> bool:
+def _pastes(run: GenerationRun, subject: Subject) -> bool:
     if not subject.texts or "**" in run.others:
         return True
     if run.tool == "comfyui":
-        return speaks(subject, *NODES)
+        return has_text(subject, *NODES)
     said = run.others.get("padding_mask_crop")
     latent = run.others.get("output_type")
     hidden = latent is not None and latent.value != "pil"
-    return said is not None or hidden or not run.pipeline.startswith(DEFAULTS) or speaks(subject, *PASTES)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", finding.instead)
+    return said is not None or hidden or not run.pipeline.startswith(DEFAULTS) or has_text(subject, *PASTES)
 
 
 def bad() -> Subject:

@@ -13,20 +13,19 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import mask, script
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.editing._shared import masked, with_mask
-from unnoise.check.subject import Subject
+from unnoise.check.rules.editing._shared import with_mask
+from unnoise.check.subject import GenerationRun, Mask, Subject
 
-RULE = Rule(id="UN711", name="mask-all-one-value", severity=WARN)
+RULE = Rule(id="UN711", name="mask-all-one-value", severity=WARN, checks="mask")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run, found in masked(subject):
-        if 0 < found.ones < 1 or (run is not None and run.tool != "diffusers"):
-            continue
-        says = "the mask keeps everything" if found.ones <= 0 else "the mask paints everything"
-        measured = f"{found.ones:.0%} painted, values {found.low:.3g} to {found.high:.3g}"
-        instead = "save the mask with 255 where it paints and 0 where it keeps"
-        yield Finding(RULE, found.place, says, measured, "more than 0 % and less than 100 %", instead)
+def check(run: GenerationRun | None, found: Mask) -> Iterator[Finding]:
+    if 0 < found.ones < 1 or (run is not None and run.tool != "diffusers"):
+        return
+    message = "the mask keeps everything" if found.ones <= 0 else "the mask paints everything"
+    measured = f"{found.ones:.0%} painted, values {found.low:.3g} to {found.high:.3g}"
+    suggestion = "save the mask with 255 where it paints and 0 where it keeps"
+    yield Finding(RULE, found.place, message, measured, "more than 0 % and less than 100 %", suggestion)
 
 
 PAINT = """

@@ -14,24 +14,24 @@ from collections.abc import Iterator
 from unnoise.check.examples import mask, script
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.editing._shared import with_mask
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN710", name="mask-of-another-size", severity=WARN)
+RULE = Rule(id="UN710", name="mask-of-another-size", severity=WARN, checks="run")
 APART = 0.03  # of the aspect: a pixel or two of rounding on 512 is under 0.01
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.mask is None or run.image_size is None:
-            continue
-        (width, height), (across, down) = run.image_size.value, run.mask.size
-        if min(width, height, across, down) < 1:
-            continue
-        stretch = (across / down) / (width / height)
-        if max(stretch, 1 / stretch) > 1 + APART:
-            says = "the mask has another shape than the picture, and is stretched over it"
-            instead = "draw the mask on the picture, or crop both alike"
-            yield Finding(RULE, run.mask.place, says, f"{across} x {down}", f"the shape of {width} x {height}", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.mask is None or run.image_size is None:
+        return
+    (width, height), (across, down) = run.image_size.value, run.mask.size
+    if min(width, height, across, down) < 1:
+        return
+    stretch = (across / down) / (width / height)
+    if max(stretch, 1 / stretch) > 1 + APART:
+        message = "the mask has another shape than the picture, and is stretched over it"
+        suggestion = "draw the mask on the picture, or crop both alike"
+        measured = f"{across} x {down}"
+        yield Finding(RULE, run.mask.place, message, measured, f"the shape of {width} x {height}", suggestion)
 
 
 PAINT = """

@@ -14,55 +14,51 @@ huggingface/diffusers#1867; ComfyUI, comfy/samplers.py, KSampler.set_steps (deno
 import math
 from collections.abc import Iterator
 
-from unnoise.check.acting import may_be_distilled
+from unnoise.check.effective_settings import may_be_distilled
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, NOTE, Change, Finding, Fix, Rule
-from unnoise.check.rules.editing._shared import asked, left
-from unnoise.check.subject import Run, Subject
+from unnoise.check.rule import ERROR, NOTE, Finding, Fix, Rule
+from unnoise.check.rules.editing._shared import steps_and_strength, steps_left
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN701", name="no-steps-left", severity=ERROR)
+RULE = Rule(id="UN701", name="no-steps-left", severity=ERROR, checks="run", with_subject=True)
 ENOUGH = 4
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool == "comfyui" and run.strength is not None and run.strength.value <= 0:
-            says = "a denoise of zero runs no step, the latents come out as they went in"
-            instead = "write a denoise above 0, or leave the sampler out"
-            yield Finding(RULE, run.strength.place, says, f"denoise {run.strength.value:g}", "above 0", instead)
-        found = asked(run)
-        if found is not None:
-            yield from _counted(run, subject, *found)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    if run.tool == "comfyui" and run.strength is not None and run.strength.value <= 0:
+        message = "a denoise of zero runs no step, the latents come out as they went in"
+        suggestion = "write a denoise above 0, or leave the sampler out"
+        yield Finding(RULE, run.strength.place, message, f"denoise {run.strength.value:g}", "above 0", suggestion)
+    found = steps_and_strength(run)
+    if found is not None:
+        yield from _counted(run, subject, *found)
 
 
-def _counted(run: Run, subject: Subject, steps: int, strength: float) -> Iterator[Finding]:
-    count = left(run, steps, strength)
+def _counted(run: GenerationRun, subject: Subject, steps: int, strength: float) -> Iterator[Finding]:
+    count = steps_left(run, steps, strength)
     said = run.strength or run.steps
     few = steps <= ENOUGH or may_be_distilled(run, subject)
     if said is None or count >= ENOUGH or (count >= 1 and few):
         return
     measured = f"{steps} steps * strength {strength:g} = {steps * strength:.3g}, so {count} are run"
-    says = "the strength leaves no step to run" if count < 1 else "the strength leaves very few steps to run"
-    instead = f"take {_enough(strength)} steps" if strength > 0 else "take a strength above 0"
+    message = "the strength leaves no step to run" if count < 1 else "the strength leaves very few steps to run"
+    suggestion = f"take {_enough(strength)} steps" if strength > 0 else "take a strength above 0"
     grade = ERROR if count < 1 else NOTE
-    yield Finding(RULE, said.place, says, measured, "at least 1" if count < 1 else "at least 4", instead, grade)
+    expected = "at least 1" if count < 1 else "at least 4"
+    yield Finding(RULE, said.place, message, measured, expected, suggestion, grade, _fix(run, strength))
+
+
+def _fix(run: GenerationRun, strength: float) -> Fix | None:
+    if run.steps is None or run.strength is None or strength < 0.01:
+        return None
+    steps = _enough(strength)
+    return Fix.unsafe(run.steps.place, steps, f"{steps} steps")
 
 
 def _enough(strength: float) -> int:
-    """Give the fewest steps of which 4 are left, in floating point as diffusers counts them."""
+    """Return the fewest steps of which 4 are left, in floating point as diffusers counts them."""
     steps = math.ceil(ENOUGH / strength)
     return steps if int(steps * strength) >= ENOUGH else steps + 1
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    for run in subject.runs:
-        found = asked(run)
-        if found is None or run.steps is None or run.strength is None or not run.strength.place.same(finding.place):
-            continue
-        if found[1] >= 0.01:
-            steps = _enough(found[1])
-            return Fix("unsafe", f"write {steps} steps", (Change(run.steps.place, steps),))
-    return None
 
 
 def bad() -> Subject:

@@ -1,7 +1,7 @@
 """The legacy pipeline for inpainting, which keeps the kept part one step noisier than the rest.
 
 Why: after each step from time t to the next it puts the kept part back with the noise of t. At 20 steps of the usual
-schedule the last call of the network sees noise of 0.22 in the kept part, where 0.04 belongs, so that the painted part
+schedule the last call of the network gets noise of 0.22 in the kept part, where 0.04 belongs, so that the painted part
 is matched to noise, and edges show.
 Shown: the class.
 Instead: StableDiffusionInpaintPipeline, which puts it back at the next level.
@@ -15,22 +15,21 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.editing._shared import speaks
-from unnoise.check.subject import Subject
+from unnoise.check.subject import Script, Subject
 from unnoise.check.syntax import name_of, place_of
 
-RULE = Rule(id="UN712", name="noise-left-in-kept-region", severity=WARN)
+RULE = Rule(id="UN712", name="noise-left-in-kept-region", severity=WARN, checks="script")
 LEGACY = ("StableDiffusionInpaintPipelineLegacy", "OnnxStableDiffusionInpaintPipelineLegacy")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    if subject.script is None or not speaks(subject, *LEGACY):
+def check(script: Script) -> Iterator[Finding]:
+    if not any(name in line for line in script.lines for name in LEGACY):
         return
-    for node in ast.walk(subject.script.tree):
+    for node in ast.walk(script.tree):
         if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in LEGACY:
-            says = "this pipeline leaves the kept part noisier than what is painted beside it"
-            instead = "use StableDiffusionInpaintPipeline with an inpainting model"
-            yield Finding(RULE, place_of(subject.script, node), says, "1 step behind", "the level of the step", instead)
+            message = "this pipeline leaves the kept part noisier than what is painted beside it"
+            suggestion = "use StableDiffusionInpaintPipeline with an inpainting model"
+            yield Finding(RULE, place_of(script, node), message, "1 step behind", "the level of the step", suggestion)
 
 
 def bad() -> Subject:

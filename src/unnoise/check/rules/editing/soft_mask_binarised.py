@@ -17,34 +17,32 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import mask, script
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
-from unnoise.check.rules.editing._shared import hardens, speaks, with_mask
-from unnoise.check.subject import Subject
+from unnoise.check.rules.editing._shared import binarises, has_text, with_mask
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN704", name="soft-mask-binarised", severity=WARN)
+RULE = Rule(id="UN704", name="soft-mask-binarised", severity=WARN, checks="run", with_subject=True)
 SOFT = 0.02  # of all pixels; the smoothed edge of a drawn mask has less
 INSTEAD = "paste the result back through the soft mask, or use differential diffusion"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if not hardens(run, subject):
-            continue
-        blur = run.others.get("mask_image.blur")
-        if run.mask is not None and run.mask.soft > SOFT:
-            says = "this pipeline rounds the mask to 0 and 1, its soft values are lost"
-            yield Finding(RULE, run.mask.place, says, f"{run.mask.soft:.0%} of the mask is soft", "0 or 1", INSTEAD)
-        elif blur is not None and _is_blur(blur.value, subject):
-            says = "this pipeline rounds the mask to 0 and 1, so that blurring it has next to no effect"
-            yield Finding(RULE, blur.place, says, f"blurred by {blur.value:g}", "a mask of 0 and 1", INSTEAD, NOTE)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    if not binarises(run, subject):
+        return
+    blur = run.others.get("mask_image.blur")
+    if run.mask is not None and run.mask.soft > SOFT:
+        message = "this pipeline rounds the mask to 0 and 1, its soft values are lost"
+        fix = Fix.show(INSTEAD)
+        measured = f"{run.mask.soft:.0%} of the mask is soft"
+        yield Finding(RULE, run.mask.place, message, measured, "0 or 1", INSTEAD, fix=fix)
+    elif blur is not None and _is_blur(blur.value, subject):
+        message = "this pipeline rounds the mask to 0 and 1, so that blurring it has next to no effect"
+        fix = Fix.show(INSTEAD)
+        yield Finding(RULE, blur.place, message, f"blurred by {blur.value:g}", "a mask of 0 and 1", INSTEAD, NOTE, fix)
 
 
 def _is_blur(amount: object, subject: Subject) -> bool:
-    """Say whether a filter blurs: the readers give any filter of Pillow as an amount of 1."""
-    return isinstance(amount, int | float) and (amount != 1 or speaks(subject, ".blur(", "GaussianBlur", "BoxBlur"))
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", INSTEAD)
+    """Return whether a filter blurs: the readers give any filter of Pillow as an amount of 1."""
+    return isinstance(amount, int | float) and (amount != 1 or has_text(subject, ".blur(", "GaussianBlur", "BoxBlur"))
 
 
 PAINT = """

@@ -11,36 +11,29 @@ Source: filipstrand/mflux, src/mflux/config/runtime_config.py, init_time_step; m
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, NOTE, Change, Finding, Fix, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.rule import ERROR, NOTE, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN702", name="strength-of-another-convention", severity=NOTE)
+RULE = Rule(id="UN702", name="strength-of-another-convention", severity=NOTE, checks="run")
 LARGE = 0.75  # three quarters of the steps are skipped from here on
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool != "mflux" or run.strength is None or run.steps is None or not _is_large(run):
-            continue
-        steps, strength = run.steps.value, min(run.strength.value, 1.0)
-        count = steps - max(1, int(steps * strength))
-        says = "mflux keeps more of the picture the larger this is, the reverse of diffusers' strength"
-        measured = f"image strength {run.strength.value:g}: {count} of {steps} steps are run"
-        grade = ERROR if count < 1 else None
-        instead = f"if strength {strength:g} of diffusers is meant, write {1 - strength:.2g}"
-        yield Finding(RULE, run.strength.place, says, measured, "about 0.4", instead, grade)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool != "mflux" or run.strength is None or run.steps is None or not _is_large(run):
+        return
+    steps, strength = run.steps.value, min(run.strength.value, 1.0)
+    count = steps - max(1, int(steps * strength))
+    message = "mflux keeps more of the picture the larger this is, the reverse of diffusers' strength"
+    measured = f"image strength {run.strength.value:g}: {count} of {steps} steps are run"
+    grade = ERROR if count < 1 else None
+    suggestion = f"if strength {strength:g} of diffusers is meant, write {1 - strength:.2g}"
+    kept = round(1 - strength, 4)
+    fix = Fix.unsafe(run.strength.place, kept, f"{kept:g}") if strength < 1 else None
+    yield Finding(RULE, run.strength.place, message, measured, "about 0.4", suggestion, grade, fix)
 
 
-def _is_large(run: Run) -> bool:
+def _is_large(run: GenerationRun) -> bool:
     return run.strength is not None and run.strength.value >= LARGE
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    for run in subject.runs:
-        if run.strength is not None and run.strength.place.same(finding.place) and run.strength.value < 1:
-            kept = round(1 - run.strength.value, 4)
-            return Fix("unsafe", f"write {kept:g}", (Change(finding.place, kept),))
-    return None
 
 
 def bad() -> Subject:

@@ -1,6 +1,6 @@
 """A mask of thin lines or small spots, most of which is gone once it is as small as the latents.
 
-Why: the mask is reduced by 8 in width and height with the nearest neighbour, which looks at 1 pixel of each 64. A line
+Why: the mask is reduced by 8 in width and height with the nearest neighbour, which reads 1 pixel of each 64. A line
 of 1 pixel vanishes in 7 of 8 places, and then nothing is painted there.
 Shown: how many squares of 8 x 8 that hold a painted pixel are lost.
 Instead: widen what is painted by 8 pixels (`mask.filter(ImageFilter.MaxFilter(17))`).
@@ -13,26 +13,21 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import mask, script
 from unnoise.check.rule import ERROR, WARN, Finding, Fix, Rule
-from unnoise.check.rules.editing._shared import masked, with_mask
-from unnoise.check.subject import Subject
+from unnoise.check.rules.editing._shared import with_mask
+from unnoise.check.subject import GenerationRun, Mask, Subject
 
-RULE = Rule(id="UN706", name="thin-mask-vanishes", severity=WARN)
+RULE = Rule(id="UN706", name="thin-mask-vanishes", severity=WARN, checks="mask")
 LOST = 0.5  # the rim of a large area loses about half of its own squares, so the whole far less
 INSTEAD = "widen the painted part by 8 pixels, as ImageFilter.MaxFilter(17) does"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run, found in masked(subject):
-        if (run is not None and run.tool != "diffusers") or found.cells < 1 or found.lost <= LOST * found.cells:
-            continue
-        gone = found.lost >= found.cells
-        says = "the mask is too thin for the latents, " + ("nothing of it is left" if gone else "most of it is lost")
-        measured = f"{found.lost} of {found.cells} squares of 8 x 8 pixels lost"
-        yield Finding(RULE, found.place, says, measured, "0 lost", INSTEAD, ERROR if gone else WARN)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", INSTEAD)
+def check(run: GenerationRun | None, found: Mask) -> Iterator[Finding]:
+    if (run is not None and run.tool != "diffusers") or found.cells < 1 or found.lost <= LOST * found.cells:
+        return
+    gone = found.lost >= found.cells
+    message = "the mask is too thin for the latents, " + ("nothing of it is left" if gone else "most of it is lost")
+    measured = f"{found.lost} of {found.cells} squares of 8 x 8 pixels lost"
+    yield Finding(RULE, found.place, message, measured, "0 lost", INSTEAD, ERROR if gone else WARN, Fix.show(INSTEAD))
 
 
 WIRE = """

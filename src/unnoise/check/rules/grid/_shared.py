@@ -1,8 +1,8 @@
-"""What rules of the grid ask of pipelines."""
+"""Helpers of the rules of the grid."""
 
 from unnoise.check.tables import task
 
 
 def is_own(class_: str) -> bool:
-    """Say whether a pipeline is one of diffusers' own, which runs a model with the scheduler it is published with."""
+    """Return whether a pipeline is one of diffusers' own, which uses the scheduler that its model ships with."""
     return bool(task(class_)) or class_ == "DiffusionPipeline"

@@ -6,17 +6,17 @@ and 2 on a path of its own, with betas of 0.02 to 0.085, and changes the default
 Shown: the argument, or the betas.
 Instead: load without it, and set `pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config,
 prediction_type=...)`.
-Fix: safe where the betas are said: write those of Stable Diffusion.
+Fix: safe where the betas are written: write those of Stable Diffusion.
 Source: diffusers, loaders/single_file_utils.py, create_diffusers_scheduler and its defaults;
 huggingface/diffusers#9229.
 """
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import schedules
+from unnoise.check.effective_settings import schedules
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import ERROR, Finding, Fix, Rewrite, Rule
+from unnoise.check.subject import Location, Subject
 
 RULE = Rule(id="UN103", name="betas-of-the-legacy-loader", severity=ERROR)
 LEGACY = (0.02, 0.085)
@@ -29,26 +29,24 @@ def check(subject: Subject) -> Iterator[Finding]:
     for schedule in schedules(subject):
         start, end = schedule.config.get("beta_start"), schedule.config.get("beta_end")
         if start and end and (start.value, end.value) == LEGACY:
-            says = "these are the betas of diffusers' old loader of single files, no model has them"
-            yield Finding(RULE, start.place, says, "0.02 to 0.085", "0.00085 to 0.012", "write 0.00085 and 0.012")
+            message = "these are the betas of diffusers' old loader of single files, no model has them"
+            changes = (Rewrite(start.place, 0.00085), Rewrite(end.place, 0.012))
+            yield _finding(start.place, message, "write 0.00085 and 0.012", changes)
     for run in subject.runs:
         said = next((run.others[name] for name in ARGUMENTS if name in run.others), None)
         replaced = run.schedule is not None and run.schedule.complete
         if said is not None and CONFIG not in run.others and _takes_old_path(run.pipeline) and not replaced:
-            says = "this argument brings the betas of diffusers' old loader"
-            yield Finding(RULE, said.place, says, "0.02 to 0.085", "0.00085 to 0.012", INSTEAD)
+            message = "this argument brings the betas of diffusers' old loader"
+            yield _finding(said.place, message, INSTEAD)
+
+
+def _finding(place: Location, message: str, suggestion: str, changes: tuple[Rewrite, ...] = ()) -> Finding:
+    fix = Fix("safe" if changes else "show", suggestion, changes)
+    return Finding(RULE, place, message, "0.02 to 0.085", "0.00085 to 0.012", suggestion, fix=fix)
 
 
 def _takes_old_path(pipeline: str) -> bool:
     return pipeline.startswith("StableDiffusion") and not pipeline.startswith(("StableDiffusionXL", "StableDiffusion3"))
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    for schedule in schedules(subject):
-        start, end = schedule.config.get("beta_start"), schedule.config.get("beta_end")
-        if start and end and start.place.same(finding.place):
-            return Fix("safe", "write 0.00085 and 0.012", (Change(start.place, 0.00085), Change(end.place, 0.012)))
-    return Fix("show", INSTEAD)
 
 
 def bad() -> Subject:

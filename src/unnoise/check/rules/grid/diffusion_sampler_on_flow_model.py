@@ -1,9 +1,9 @@
 """A sampler of diffusion models on a model of flow matching.
 
-Why: a flow model was trained on x = (1 - t) x0 + t noise, a DDPM-like scheduler hands it x with other scales and
-times: half-way SD3 is at sigma 3.0, and Stable Diffusion's schedule at 1.6. SD3 then runs without a word and gives
+Why: a flow model was trained on x = (1 - t) x0 + t noise, a DDPM-like scheduler passes x with other scales and
+times: half-way SD3 is at sigma 3.0, and Stable Diffusion's schedule at 1.6. SD3 then runs without an error and gives
 noise.
-Shown: the class, and whether it speaks of flow.
+Shown: the class of the scheduler.
 Instead: FlowMatchEulerDiscreteScheduler, or DPM-Solver++ or UniPC with use_flow_sigmas=True and
 prediction_type="flow_prediction".
 Fix: none; the class is your choice.
@@ -12,36 +12,37 @@ Source: huggingface/diffusers#9924, #9833; Esser et al. 2024, arXiv:2403.03206, 
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import Schedule, schedules
+from unnoise.check.effective_settings import EffectiveSchedule
 from unnoise.check.examples import script
-from unnoise.check.methods import method
 from unnoise.check.rule import ERROR, Finding, Rule
+from unnoise.check.sampler_names import sampler_facts
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, defaults
 from unnoise.families.facts import facts
 
-RULE = Rule(id="UN111", name="diffusion-sampler-on-flow-model", severity=ERROR)
+RULE = Rule(id="UN111", name="diffusion-sampler-on-flow-model", severity=ERROR, checks="schedule")
 BOTH = ("wan", "sana", "hidream", "cosmos")  # some of their models are published with UniPC or DPM-Solver
 INSTEAD = "take FlowMatchEulerDiscreteScheduler, or UniPCMultistepScheduler with use_flow_sigmas=True"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for schedule in schedules(subject):
-        known, config = facts(schedule.identity), schedule.config
-        if known is None or known.process != "flow" or schedule.identity.family == "unnoise":
-            continue
-        settings = {key: schedule.get(key) for key in ("use_flow_sigmas", "prediction_type", "algorithm_type")}
-        found = method("diffusers", config.class_, {key: value for key, value in settings.items() if value is not None})
-        if found is None or found.flow or defaults(config.class_) is None or schedule.get("use_flow_sigmas"):
-            continue
-        if schedule.get("prediction_type") == "flow_prediction" or _inherits_unknown(schedule):
-            continue
-        says = f"{known.title} is a flow model, and this is a sampler of diffusion models"
-        yield Finding(RULE, config.place, says, config.class_, "a sampler of flow matching", INSTEAD)
+def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
+    known, config = facts(schedule.identity), schedule.config
+    if known is None or known.process != "flow" or schedule.identity.family == "unnoise":
+        return
+    settings = {key: schedule.get(key) for key in ("use_flow_sigmas", "prediction_type", "algorithm_type")}
+    found = sampler_facts(
+        "diffusers", config.class_, {key: value for key, value in settings.items() if value is not None}
+    )
+    if found is None or found.flow or defaults(config.class_) is None or schedule.get("use_flow_sigmas"):
+        return
+    if schedule.get("prediction_type") == "flow_prediction" or _inherits_unknown(schedule):
+        return
+    message = f"{known.title} is a flow model, and this is a sampler of diffusion models"
+    yield Finding(RULE, config.place, message, config.class_, "a sampler of flow matching", INSTEAD)
 
 
-def _inherits_unknown(schedule: Schedule) -> bool:
-    """Say whether the class can sample flow models, and the settings that it was made from are not known."""
+def _inherits_unknown(schedule: EffectiveSchedule) -> bool:
+    """Return whether the class can sample flow models, and the settings that it was made from are not known."""
     able = accepts(schedule.config.class_, "use_flow_sigmas")
     unsaid = not schedule.config.complete and schedule.get("use_flow_sigmas") is None
     return able and unsaid and schedule.identity.family in BOTH

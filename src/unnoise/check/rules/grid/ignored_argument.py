@@ -10,29 +10,28 @@ Source: diffusers, pipeline_stable_diffusion.py, prepare_extra_step_kwargs; hugg
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import acting
+from unnoise.check.effective_settings import effective_schedule
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.grid._shared import is_own
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import step_accepts
 
-RULE = Rule(id="UN110", name="ignored-argument", severity=WARN)
+RULE = Rule(id="UN110", name="ignored-argument", severity=WARN, checks="run")
 ARGUMENT = "eta"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        said, schedule = run.others.get(ARGUMENT), acting(run)
-        if run.tool != "diffusers" or said is None or schedule is None or said.value in (0, None):
-            continue
-        if run.schedule is None and not is_own(run.pipeline):
-            continue
-        if not isinstance(said.value, int | float) or step_accepts(schedule.config.class_, ARGUMENT):
-            continue
-        says = f"{schedule.config.class_} does not read {ARGUMENT}"
-        instead = "remove it, or set DDIMScheduler.from_config(pipe.scheduler.config)"
-        yield Finding(RULE, said.place, says, f"eta={said.value}", "0, or DDIM", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    said, schedule = run.others.get(ARGUMENT), effective_schedule(run)
+    if run.tool != "diffusers" or said is None or schedule is None or said.value in (0, None):
+        return
+    if run.schedule is None and not is_own(run.pipeline):
+        return
+    if not isinstance(said.value, int | float) or step_accepts(schedule.config.class_, ARGUMENT):
+        return
+    message = f"{schedule.config.class_} does not read {ARGUMENT}"
+    suggestion = "remove it, or set DDIMScheduler.from_config(pipe.scheduler.config)"
+    yield Finding(RULE, said.place, message, f"eta={said.value}", "0, or DDIM", suggestion)
 
 
 def bad() -> Subject:

@@ -10,28 +10,24 @@ Source: huggingface/diffusers#6068; diffusers, scheduling_ddim.py, final_alpha_c
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import schedules
+from unnoise.check.effective_settings import EffectiveSchedule
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts
 
-RULE = Rule(id="UN108", name="inherited-keys", severity=NOTE)
+RULE = Rule(id="UN108", name="inherited-keys", severity=NOTE, checks="schedule")
 KEY = "set_alpha_to_one"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for schedule in schedules(subject):
-        config = schedule.config
-        if not config.before or config.complete or config.get(KEY) is not None or not accepts(config.class_, KEY):
-            continue
-        if not accepts(config.before, KEY) and schedule.get(KEY) is False and config.class_.startswith("DDIM"):
-            says = f"{config.class_} inherits a setting that {config.before} never read"
-            yield Finding(RULE, config.place, says, "an end at sigma 0.029", "0", "write set_alpha_to_one=True")
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", finding.instead)
+def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
+    config = schedule.config
+    if not config.before or config.complete or config.get(KEY) is not None or not accepts(config.class_, KEY):
+        return
+    if not accepts(config.before, KEY) and schedule.get(KEY) is False and config.class_.startswith("DDIM"):
+        message = f"{config.class_} inherits a setting that {config.before} never read"
+        fix = Fix.show("write set_alpha_to_one=True")
+        yield Finding(RULE, config.place, message, "an end at sigma 0.029", "0", "write set_alpha_to_one=True", fix=fix)
 
 
 def bad() -> Subject:

@@ -13,25 +13,21 @@ Source: Karras et al. 2022, arXiv:2206.00364, equation 5; ComfyUI, comfy/sampler
 from collections.abc import Iterator
 
 from unnoise.check.examples import workflow
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN124", name="karras-on-flow", severity=WARN)
+RULE = Rule(id="UN124", name="karras-on-flow", severity=WARN, checks="run")
 SPACINGS = ("karras", "exponential", "polyexponential")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.grid is None or run.facts is None or run.facts.process != "flow" or run.tool == "unnoise":
-            continue
-        if run.grid.value.lower() in SPACINGS:
-            says = f"{run.facts.title} is a flow model, this spacing was made for diffusion models"
-            instead = "take simple, normal, sgm_uniform or beta"
-            yield Finding(RULE, run.grid.place, says, run.grid.value, "simple", instead)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("unsafe", 'write "simple"', (Change(finding.place, "simple"),))
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.grid is None or run.facts is None or run.facts.process != "flow" or run.tool == "unnoise":
+        return
+    if run.grid.value.lower() in SPACINGS:
+        message = f"{run.facts.title} is a flow model, this spacing was made for diffusion models"
+        suggestion = "take simple, normal, sgm_uniform or beta"
+        fix = Fix.unsafe(run.grid.place, "simple", '"simple"')
+        yield Finding(RULE, run.grid.place, message, run.grid.value, "simple", suggestion, fix=fix)
 
 
 def bad() -> Subject:

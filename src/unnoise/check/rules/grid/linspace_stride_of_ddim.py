@@ -5,39 +5,35 @@ Why: diffusers' DDIM takes the end of a step as `time - 1000 // n`, while linspa
 from.
 Shown: both distances.
 Instead: timestep_spacing="trailing", or "leading" from 20 steps.
-Fix: safe where the setting is said: write "trailing".
+Fix: safe where the setting is written: write "trailing".
 Source: diffusers, scheduling_ddim.py, step ("prev_timestep"); huggingface/diffusers#9261, #14357.
 """
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import acting
+from unnoise.check.effective_settings import effective_schedule
 from unnoise.check.examples import script
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN107", name="linspace-stride-of-ddim", severity=WARN)
+RULE = Rule(id="UN107", name="linspace-stride-of-ddim", severity=WARN, checks="run")
 CLASSES = ("DDIMScheduler", "DDIMParallelScheduler")
 SURELY = 25  # steps: up to so many, the distances differ by 4 % and more
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        schedule = acting(run)
-        if schedule is None or schedule.config.class_ not in CLASSES or run.steps is None or run.steps.value < 2:
-            continue
-        said = schedule.config.get("timestep_spacing")
-        if said is None or said.value != "linspace" or run.pipeline.startswith(("AnimateDiff", "PIA")):
-            continue
-        apart, long = 999 / (run.steps.value - 1), 1000 // run.steps.value
-        says = f"{schedule.config.class_} takes steps of another length than its levels lie apart"
-        severity = WARN if run.steps.value <= SURELY else NOTE
-        instead = 'write timestep_spacing="trailing"'
-        yield Finding(RULE, said.place, says, f"{long} of 1000", f"{apart:.0f} of 1000", instead, severity)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("safe", 'write "trailing"', (Change(finding.place, "trailing"),))
+def check(run: GenerationRun) -> Iterator[Finding]:
+    schedule = effective_schedule(run)
+    if schedule is None or schedule.config.class_ not in CLASSES or run.steps is None or run.steps.value < 2:
+        return
+    said = schedule.config.get("timestep_spacing")
+    if said is None or said.value != "linspace" or run.pipeline.startswith(("AnimateDiff", "PIA")):
+        return
+    apart, long = 999 / (run.steps.value - 1), 1000 // run.steps.value
+    message = f"{schedule.config.class_} takes steps of another length than its levels lie apart"
+    severity = WARN if run.steps.value <= SURELY else NOTE
+    suggestion = 'write timestep_spacing="trailing"'
+    fix = Fix.safe(said.place, "trailing", '"trailing"')
+    yield Finding(RULE, said.place, message, f"{long} of 1000", f"{apart:.0f} of 1000", suggestion, severity, fix)
 
 
 def bad() -> Subject:

@@ -1,7 +1,7 @@
 """DPM-Solver++ with few steps that ends above zero noise.
 
 Why: with final_sigmas_type="sigma_min" the last step ends at sigma 0.029 instead of 0, and the noise that is left is
-decoded: on SDXL with fewer than 30 steps it is seen as speckle, worst with karras levels.
+decoded: on SDXL with fewer than 30 steps it is visible as speckle, worst with karras levels.
 Shown: where the run ends.
 Instead: final_sigmas_type="zero", or euler_at_final=True.
 Fix: safe: write "zero".
@@ -10,31 +10,28 @@ Source: huggingface/diffusers#5433, #6477; diffusers, scheduling_dpmsolver_multi
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import acting
+from unnoise.check.effective_settings import effective_schedule
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 from unnoise.families.facts import facts
 
-RULE = Rule(id="UN116", name="multistep-without-final-zero", severity=WARN)
+RULE = Rule(id="UN116", name="multistep-without-final-zero", severity=WARN, checks="run")
 KEY = "final_sigmas_type"
 FEW = 30
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        schedule = acting(run)
-        said = schedule.config.get(KEY) if schedule else None
-        if schedule is None or said is None or said.value != "sigma_min" or schedule.get("euler_at_final"):
-            continue
-        known = facts(schedule.identity)
-        if run.steps is not None and run.steps.value < FEW and known is not None and known.process == "ddpm":
-            says = f"{run.steps.value} steps that end above zero leave noise in the picture"
-            yield Finding(RULE, said.place, says, "an end at sigma 0.029", "0", 'write final_sigmas_type="zero"')
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("safe", 'write "zero"', (Change(finding.place, "zero"),))
+def check(run: GenerationRun) -> Iterator[Finding]:
+    schedule = effective_schedule(run)
+    said = schedule.config.get(KEY) if schedule else None
+    if schedule is None or said is None or said.value != "sigma_min" or schedule.get("euler_at_final"):
+        return
+    known = facts(schedule.identity)
+    if run.steps is not None and run.steps.value < FEW and known is not None and known.process == "ddpm":
+        message = f"{run.steps.value} steps that end above zero leave noise in the picture"
+        fix = Fix.safe(said.place, "zero", '"zero"')
+        suggestion = 'write final_sigmas_type="zero"'
+        yield Finding(RULE, said.place, message, "an end at sigma 0.029", "0", suggestion, fix=fix)
 
 
 def bad() -> Subject:

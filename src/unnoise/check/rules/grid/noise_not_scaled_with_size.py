@@ -13,23 +13,22 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN119", name="noise-not-scaled-with-size", severity=NOTE)
+RULE = Rule(id="UN119", name="noise-not-scaled-with-size", severity=NOTE, checks="run")
 LARGE = 1.5  # of the native area; up to it models were trained in buckets of aspect
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        known = run.facts
-        if known is None or known.process != "ddpm" or known.size is None or not run.width or not run.height:
-            continue
-        share = run.width.value * run.height.value / (known.size[0] * known.size[1])
-        if LARGE < share <= known.area[1] and run.task == "text" and not known.distilled:
-            says = f"{known.title} is not given more noise for a larger picture"
-            measured = f"{share:.1f} times the native area"
-            instead = "generate at the native size and upscale"
-            yield Finding(RULE, run.width.place, says, measured, f"up to {LARGE:g}", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    known = run.facts
+    if known is None or known.process != "ddpm" or known.size is None or not run.width or not run.height:
+        return
+    share = run.width.value * run.height.value / (known.size[0] * known.size[1])
+    if LARGE < share <= known.area[1] and run.task == "text" and not known.distilled:
+        message = f"{known.title} is not given more noise for a larger picture"
+        measured = f"{share:.1f} times the native area"
+        suggestion = "generate at the native size and upscale"
+        yield Finding(RULE, run.width.place, message, measured, f"up to {LARGE:g}", suggestion)
 
 
 def bad() -> Subject:

@@ -11,12 +11,12 @@ Source: Lu et al. 2022, arXiv:2211.01095, table 1; Ho et al. 2020, arXiv:2006.11
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import few_steps, may_be_distilled
+from unnoise.check.effective_settings import few_steps, may_be_distilled
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN121", name="sampler-for-budget", severity=NOTE)
+RULE = Rule(id="UN121", name="sampler-for-budget", severity=NOTE, checks="run", with_subject=True)
 DDPM = 100  # steps that it takes at least
 DOUBLE = 50  # steps from which two calls a step are more than are of use
 FEWEST = 10  # steps; with fewer the number itself is the fault, UN122
@@ -25,26 +25,25 @@ INSTEAD = "take DPM++ 2M (DPMSolverMultistepScheduler, dpmpp_2m) for 10 to 30 st
 KEPT = ("AnimateDiff", "PIA", "StableDiffusionDiffEdit", "StableDiffusionPix2PixZero", "LEdits", "TextToVideo")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        found, steps = run.method, run.steps
-        if found is None or steps is None or run.facts is None or run.facts.process != "ddpm" or few_steps(run):
-            continue
-        place = run.sampler.place if run.sampler else run.schedule.place if run.schedule else steps.place
-        if found.name == "ddpm" and steps.value < DDPM:
-            says = "DDPM was made for 1000 steps and leaves noise with so few"
-            yield Finding(RULE, place, says, f"{steps.value} steps", f"{DDPM} or more", INSTEAD)
-        elif found.queries > 1 and steps.value >= DOUBLE:
-            says = f"{found.name} calls the network {found.queries} times a step"
-            calls = f"{found.queries * steps.value} calls"
-            yield Finding(RULE, place, says, calls, "20 to 50", "take half as many steps, or DPM++ 2M")
-        elif FEWEST <= steps.value <= SLOW.get(found.name, 0) and run.task == "text" and not _is_kept(run, subject):
-            says = f"{found.name} is further from its limit than a multistep method of order 2 at as many calls"
-            yield Finding(RULE, place, says, f"{found.name} with {steps.value} steps", "DPM++ 2M", INSTEAD)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    found, steps = run.sampler_facts, run.steps
+    if found is None or steps is None or run.facts is None or run.facts.process != "ddpm" or few_steps(run):
+        return
+    place = run.sampler.place if run.sampler else run.schedule.place if run.schedule else steps.place
+    if found.name == "ddpm" and steps.value < DDPM:
+        message = "DDPM was made for 1000 steps and leaves noise with so few"
+        yield Finding(RULE, place, message, f"{steps.value} steps", f"{DDPM} or more", INSTEAD)
+    elif found.queries > 1 and steps.value >= DOUBLE:
+        message = f"{found.name} calls the network {found.queries} times a step"
+        calls = f"{found.queries * steps.value} calls"
+        yield Finding(RULE, place, message, calls, "20 to 50", "take half as many steps, or DPM++ 2M")
+    elif FEWEST <= steps.value <= SLOW.get(found.name, 0) and run.task == "text" and not _is_kept(run, subject):
+        message = f"{found.name} is further from its limit than a multistep method of order 2 at as many calls"
+        yield Finding(RULE, place, message, f"{found.name} with {steps.value} steps", "DPM++ 2M", INSTEAD)
 
 
-def _is_kept(run: Run, subject: Subject) -> bool:
-    """Say whether there may be a reason for a sampler of first order: inversion, distillation, a motion adapter."""
+def _is_kept(run: GenerationRun, subject: Subject) -> bool:
+    """Return whether there may be a reason for a sampler of first order: inversion, distillation, a motion adapter."""
     inverts = any("nver" in line for text in subject.texts.values() for line in text.split("\n") if "DDIM" in line)
     return inverts or run.pipeline.startswith(KEPT) or may_be_distilled(run, subject)
 

@@ -4,7 +4,7 @@ Why: "Euler a Karras" cannot be written as `EulerAncestralDiscreteScheduler.from
 that class has no such setting, takes it, and samples on its own levels; 0 of its levels move. The same with
 `flow_shift` given to FlowMatchEuler, whose setting is `shift`, and with AUTOMATIC1111's schedule type under DDIM.
 Shown: the setting, and the class that drops it.
-Instead: take a class that has the setting, or the word that this class has for it.
+Instead: take a class that has the setting, or the name that this class has for it.
 Fix: none; which of both is meant is your choice.
 Source: diffusers, configuration_utils.py, extract_init_dict; huggingface/diffusers#5002;
 AUTOMATIC1111/stable-diffusion-webui, modules/sd_samplers_timesteps.py, get_timesteps.
@@ -12,7 +12,7 @@ AUTOMATIC1111/stable-diffusion-webui, modules/sd_samplers_timesteps.py, get_time
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import schedules
+from unnoise.check.effective_settings import schedules
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.subject import Subject
@@ -41,16 +41,16 @@ def check(subject: Subject) -> Iterator[Finding]:
                 continue
             word = WORDS.get(key, "")
             others = [name for name in (*USUAL, *classes.CLASSES) if key in (defaults(name) or ())]
-            instead = f"write {word}={said.value!r}" if word and accepts(class_, word) else f"take {others[0]}"
-            says = f"{class_} has no {key} and drops it"
-            yield Finding(RULE, said.place, says, f"{key}={said.value!r}"[:80], "a class that has it", instead)
+            suggestion = f"write {word}={said.value!r}" if word and accepts(class_, word) else f"take {others[0]}"
+            message = f"{class_} has no {key} and drops it"
+            yield Finding(RULE, said.place, message, f"{key}={said.value!r}"[:80], "a class that has it", suggestion)
     for run in subject.runs:
         if run.tool in ("a1111", "forge") and run.sampler is not None and run.sampler.value in TIMED:
             grid = run.grid.value if run.grid else "Automatic"
             if run.grid is not None and grid not in PLAIN:
-                says = f"{run.sampler.value} takes its own times, whatever the schedule type says"
-                instead = f"leave it at Automatic, or take DPM++ 2M for {grid}"
-                yield Finding(RULE, run.grid.place, says, grid[:60], "Automatic", instead, NOTE)
+                message = f"{run.sampler.value} takes its own times, whatever the schedule type says"
+                suggestion = f"leave it at Automatic, or take DPM++ 2M for {grid}"
+                yield Finding(RULE, run.grid.place, message, grid[:60], "Automatic", suggestion, NOTE)
 
 
 def bad() -> Subject:

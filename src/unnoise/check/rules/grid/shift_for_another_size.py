@@ -1,4 +1,4 @@
-"""A shift of Wan for another size than the one that is asked for.
+"""A shift of Wan for another size than that of the run.
 
 Why: the authors of Wan give 3.0 for 480p and 5.0 for 720p. With the larger at 480p more of the steps lie at high
 noise, and less detail is left; with the smaller at 720p composition suffers.
@@ -10,31 +10,28 @@ Source: diffusers, pipeline_wan.py, example ("5.0 for 720P, 3.0 for 480P"); Wan-
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import acting
+from unnoise.check.effective_settings import effective_schedule
 from unnoise.check.examples import script
-from unnoise.check.rule import NOTE, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import NOTE, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN113", name="shift-for-another-size", severity=NOTE)
+RULE = Rule(id="UN113", name="shift-for-another-size", severity=NOTE, checks="run")
 SMALL, LARGE = 832 * 480, 1280 * 720  # pixels
 RIGHT = {SMALL: 3.0, LARGE: 5.0}
 NEAR = 0.1  # of an area, which counts as that size
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        schedule = acting(run)
-        if schedule is None or schedule.identity.family != "wan" or not run.width or not run.height:
-            continue
-        said, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
-        right = next((RIGHT[one] for one in RIGHT if abs(area / one - 1) <= NEAR), None)
-        if said is not None and right is not None and said.value in RIGHT.values() and said.value != right:
-            says = f"this is the shift of another size than {run.width.value} x {run.height.value}"
-            yield Finding(RULE, said.place, says, f"{said.value:g}", f"{right:g}", f"write flow_shift={right:g}")
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("unsafe", f"write {finding.expected}", (Change(finding.place, float(finding.expected)),))
+def check(run: GenerationRun) -> Iterator[Finding]:
+    schedule = effective_schedule(run)
+    if schedule is None or schedule.identity.family != "wan" or not run.width or not run.height:
+        return
+    said, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
+    right = next((RIGHT[one] for one in RIGHT if abs(area / one - 1) <= NEAR), None)
+    if said is not None and right is not None and said.value in RIGHT.values() and said.value != right:
+        message = f"this is the shift of another size than {run.width.value} x {run.height.value}"
+        fix = Fix.unsafe(said.place, right, f"{right:g}")
+        suggestion = f"write flow_shift={right:g}"
+        yield Finding(RULE, said.place, message, f"{said.value:g}", f"{right:g}", suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -3,7 +3,7 @@
 Why: ComfyUI's `ddim_uniform` walks the 1000 levels with a whole stride: 12 steps become 13, 60 become 63, 150 become
 167. `beta` rounds to whole levels and drops those that fall together, from 139 steps. A comparison at equal steps is
 then none.
-Shown: the steps that are taken, beside those asked for.
+Shown: the steps that are taken, beside those of the file.
 Instead: a number that divides 1000, or another spacing.
 Fix: none; the number is your choice.
 Source: ComfyUI, comfy/samplers.py, ddim_scheduler and beta_scheduler.
@@ -14,25 +14,24 @@ from functools import cache
 
 from unnoise.check.examples import workflow
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN114", name="step-count-changes", severity=NOTE)
+RULE = Rule(id="UN114", name="step-count-changes", severity=NOTE, checks="run")
 LEVELS = 1000
 SHAPE = 0.6  # of both sides of the beta distribution
 CLEAN, MOST = 138, 150  # steps: up to the first nothing falls together; beyond the second it is not computed
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool != "comfyui" or run.grid is None or run.steps is None or not 0 < run.steps.value < LEVELS:
-            continue
-        if (run.facts is not None and run.facts.process != "ddpm") or (run.strength and run.strength.value < 1):
-            continue  # other levels, or the last of a longer grid
-        taken = _taken(run.grid.value, run.steps.value)
-        if taken != run.steps.value:
-            says = f"the spacing {run.grid.value} takes another number of steps than is asked"
-            instead = "take a number of steps that divides 1000, or another spacing"
-            yield Finding(RULE, run.steps.place, says, f"{taken} steps", f"{run.steps.value}", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool != "comfyui" or run.grid is None or run.steps is None or not 0 < run.steps.value < LEVELS:
+        return
+    if (run.facts is not None and run.facts.process != "ddpm") or (run.strength and run.strength.value < 1):
+        return  # other levels, or the last of a longer grid
+    taken = _taken(run.grid.value, run.steps.value)
+    if taken != run.steps.value:
+        message = f"the spacing {run.grid.value} takes another number of steps than is asked"
+        suggestion = "take a number of steps that divides 1000, or another spacing"
+        yield Finding(RULE, run.steps.place, message, f"{taken} steps", f"{run.steps.value}", suggestion)
 
 
 @cache

@@ -11,39 +11,38 @@ Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; 
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import may_be_distilled
+from unnoise.check.effective_settings import may_be_distilled
 from unnoise.check.examples import infotext
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 from unnoise.families.facts import facts
 
-RULE = Rule(id="UN122", name="steps-outside-range", severity=WARN)
+RULE = Rule(id="UN122", name="steps-outside-range", severity=WARN, checks="run", with_subject=True)
 TRAINED = 1000  # from here it is another mistake, UN101
 WARM_UP = 1  # a step that official examples take before they measure
 SLACK = 2  # times the most steps, and a half of the fewest, are still no warning
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        bounds = _bounds(run, subject)
-        if bounds is None or run.steps is None:
-            continue
-        title, low, high = bounds
-        steps = run.steps.value
-        warm_up = WARM_UP if high == TRAINED and run.tool == "diffusers" else 0
-        if low <= steps <= high or not warm_up < steps < TRAINED:
-            continue
-        says = f"{title} was made for {'fewer' if steps > high else 'more'} steps"
-        slack = SLACK if run.facts and run.facts.distilled else 1
-        clear = run.task == "text" and (steps > slack * high or steps * SLACK < low)
-        nearest = high if steps > high else low
-        expected = f"at least {low}" if high == TRAINED else f"{low} to {high}"
-        instead = f"take {nearest} steps"
-        yield Finding(RULE, run.steps.place, says, f"{steps} steps", expected, instead, WARN if clear else NOTE)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    bounds = _bounds(run, subject)
+    if bounds is None or run.steps is None:
+        return
+    title, low, high = bounds
+    steps = run.steps.value
+    warm_up = WARM_UP if high == TRAINED and run.tool == "diffusers" else 0
+    if low <= steps <= high or not warm_up < steps < TRAINED:
+        return
+    message = f"{title} was made for {'fewer' if steps > high else 'more'} steps"
+    slack = SLACK if run.facts and run.facts.distilled else 1
+    clear = run.task == "text" and (steps > slack * high or steps * SLACK < low)
+    nearest = high if steps > high else low
+    expected = f"at least {low}" if high == TRAINED else f"{low} to {high}"
+    suggestion, fix = f"take {nearest} steps", Fix.unsafe(run.steps.place, nearest)
+    yield Finding(RULE, run.steps.place, message, f"{steps} steps", expected, suggestion, WARN if clear else NOTE, fix)
 
 
-def _bounds(run: Run, subject: Subject) -> tuple[str, int, int] | None:
-    """Give what sets the range of steps, and the range; None where it is not known."""
+def _bounds(run: GenerationRun, subject: Subject) -> tuple[str, int, int] | None:
+    """Return what sets the range of steps, and the range; None where it is not known."""
     known = run.facts
     if known is None or known.steps is None or {"timesteps", "sigmas"} & set(run.others):
         return None
@@ -60,11 +59,6 @@ def _bounds(run: Run, subject: Subject) -> tuple[str, int, int] | None:
     if run.task != "text" or adapted or may_be_distilled(run, subject):
         return None
     return known.title, known.steps[0], TRAINED  # more than enough is of other rules
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    nearest = int(finding.instead.split()[1])
-    return Fix("unsafe", f"write {nearest}", (Change(finding.place, nearest),))
 
 
 def bad() -> Subject:

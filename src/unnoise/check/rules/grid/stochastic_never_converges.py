@@ -13,22 +13,21 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN120", name="stochastic-never-converges", severity=NOTE)
+RULE = Rule(id="UN120", name="stochastic-never-converges", severity=NOTE, checks="run")
 ENOUGH = 60  # steps
 SLOW = ("ddpm", "consistency")  # these need many steps, or have no limit to reach
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        found, known = run.method, run.facts
-        if found is None or not found.stochastic or found.few or found.name in SLOW or run.steps is None:
-            continue
-        if known is not None and known.modality == "image" and ENOUGH < run.steps.value < 1000 and not known.distilled:
-            says = f"{found.name} adds noise at every step, so more steps never settle on one picture"
-            instead = "take 20 to 40 steps, or a deterministic sampler such as DPM++ 2M"
-            yield Finding(RULE, run.steps.place, says, f"{run.steps.value} steps", f"at most {ENOUGH}", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    found, known = run.sampler_facts, run.facts
+    if found is None or not found.stochastic or found.distilled or found.name in SLOW or run.steps is None:
+        return
+    if known is not None and known.modality == "image" and ENOUGH < run.steps.value < 1000 and not known.distilled:
+        message = f"{found.name} adds noise at every step, so more steps never settle on one picture"
+        suggestion = "take 20 to 40 steps, or a deterministic sampler such as DPM++ 2M"
+        yield Finding(RULE, run.steps.place, message, f"{run.steps.value} steps", f"at most {ENOUGH}", suggestion)
 
 
 def bad() -> Subject:

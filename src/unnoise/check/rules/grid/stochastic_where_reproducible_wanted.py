@@ -3,43 +3,38 @@
 Why: `enable_full_determinism` makes kernels deterministic, not the noise: an ancestral or SDE sampler draws at every
 step from the global generator, so 2 runs in one process give 2 pictures.
 Shown: the sampler, and the generator that is missing.
-Instead: hand a seeded generator to the call, or take DDIM or another deterministic sampler.
+Instead: pass a seeded generator to the call, or take DDIM or another deterministic sampler.
 Fix: none.
 Source: diffusers documentation, "Reproducibility"; scheduling_euler_ancestral_discrete.py, step.
 """
 
-import ast
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.subject import Run, Script, Subject
+from unnoise.check.subject import GenerationRun, Script, Subject
+from unnoise.check.syntax import calls
 
-RULE = Rule(id="UN123", name="stochastic-where-reproducible-wanted", severity=WARN)
+RULE = Rule(id="UN123", name="stochastic-where-reproducible-wanted", severity=WARN, checks="run", with_subject=True)
 WANTED = {"enable_full_determinism", "use_deterministic_algorithms"}
 SEEDS = {"manual_seed", "set_seed", "seed_everything", "seed_all"}
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    if subject.script is None or not _calls(subject.script, WANTED) or _calls(subject.script, SEEDS):
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    held, method = subject.script, run.sampler_facts
+    if held is None or method is None or not method.stochastic or _gives_noise(held, run):
         return
-    for run in subject.runs:
-        if run.method is not None and run.method.stochastic and not _gives_noise(subject.script, run):
-            says = f"{run.method.name} draws noise at every step, from a generator that nothing seeds"
-            instead = "hand generator=torch.Generator('cpu').manual_seed(0) to the call, or take DDIM"
-            yield Finding(RULE, run.place, says, "no generator", "a seeded generator", instead)
+    names = {name for _, name in calls(held)}
+    if names & WANTED and not names & SEEDS:
+        message = f"{method.name} draws noise at every step, from a generator that nothing seeds"
+        suggestion = "pass generator=torch.Generator('cpu').manual_seed(0) to the call, or take DDIM"
+        yield Finding(RULE, run.place, message, "no generator", "a seeded generator", suggestion)
 
 
-def _gives_noise(script: Script, run: Run) -> bool:
-    """Say whether the call is given a generator, or arguments that are not read."""
-    calls = (node for node in ast.walk(script.tree) if isinstance(node, ast.Call) and node.lineno == run.place.line)
-    return any(keyword.arg in ("generator", None) for call in calls for keyword in call.keywords)
-
-
-def _calls(script: Script, names: set[str]) -> bool:
-    """Say whether a script calls a function of one of these names."""
-    functions = (node.func for node in ast.walk(script.tree) if isinstance(node, ast.Call))
-    return any(getattr(function, "attr", getattr(function, "id", "")) in names for function in functions)
+def _gives_noise(script: Script, run: GenerationRun) -> bool:
+    """Return whether the call is given a generator, or arguments that are not read."""
+    found = (call for call, _ in calls(script) if call.lineno == run.place.line)
+    return any(keyword.arg in ("generator", None) for call in found for keyword in call.keywords)
 
 
 def bad() -> Subject:

@@ -5,7 +5,7 @@ back to "simple" for a spacing that they do not know, other programs to the firs
 steps are taken.
 Shown: the name, and the nearest that the tool has.
 Instead: write a name of the tool's list.
-Fix: unsafe where the nearest is one letter away or another tool's word for it: write that.
+Fix: unsafe where the nearest name is one letter away, or another tool's name for it: write that.
 Source: ComfyUI, comfy/samplers.py, calculate_sigmas and KSampler; AUTOMATIC1111/stable-diffusion-webui,
 sd_samplers.py; rbbrdckybk/dream-factory#57.
 """
@@ -13,39 +13,39 @@ sd_samplers.py; rbbrdckybk/dream-factory#57.
 from collections.abc import Iterator
 
 from unnoise.check.examples import workflow
-from unnoise.check.methods import known_grids, known_names, method
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Said, Subject
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.sampler_names import known_grids, known_names, sampler_facts
+from unnoise.check.subject import GenerationRun, Located, Subject
 
-RULE = Rule(id="UN115", name="unknown-sampler", severity=WARN)
+RULE = Rule(id="UN115", name="unknown-sampler", severity=WARN, checks="run")
 NODES = ("KSampler", "KSamplerAdvanced", "KSamplerSelect", "SamplerCustom", "SamplerCustomAdvanced", "BasicScheduler")
 OTHERS = ("a1111", "forge", "sdcpp")  # tools whose names are written into ComfyUI's workflows by mistake
 NONE = "a name of its list"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        own = run.tool != "comfyui" or run.pipeline in NODES
-        if run.sampler is not None and own:
-            yield from _unknown(run.sampler, known_names(run.tool), "sampler", run.tool)
-        if run.grid is not None and own:
-            yield from _unknown(run.grid, known_grids(run.tool), "spacing", run.tool)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    own = run.tool != "comfyui" or run.pipeline in NODES
+    if run.sampler is not None and own:
+        yield from _unknown(run.sampler, known_names(run.tool), "sampler", run.tool)
+    if run.grid is not None and own:
+        yield from _unknown(run.grid, known_grids(run.tool), "spacing", run.tool)
 
 
-def _unknown(said: Said[str], known: frozenset[str], what: str, tool: str) -> Iterator[Finding]:
+def _unknown(said: Located[str], known: frozenset[str], what: str, tool: str) -> Iterator[Finding]:
     """Warn of a misspelt name; one that is far from all may be of an extension, which in a workflow is worth a note."""
     name = said.value[:60]
     if not known or not name or name.lower() in {one.lower() for one in known}:
         return
     near = next((one for one in sorted(known) if _is_near(name, one)), "") or _translated(said.value, known, tool)
-    if near or (tool == "comfyui" and method(tool, said.value) is None):
-        instead = f"write {near!r}" if near else "see that the extension is installed that brings it"
-        says = f"{tool} itself has no {what} of this name"
-        yield Finding(RULE, said.place, says, name, near or NONE, instead, WARN if near else NOTE)
+    if near or (tool == "comfyui" and sampler_facts(tool, said.value) is None):
+        suggestion = f"write {near!r}" if near else "see that the extension is installed that brings it"
+        message = f"{tool} itself has no {what} of this name"
+        fix = Fix.unsafe(said.place, near, repr(near)) if near else None
+        yield Finding(RULE, said.place, message, name, near or NONE, suggestion, WARN if near else NOTE, fix)
 
 
 def _is_near(name: str, known: str) -> bool:
-    """Say whether one letter was left out, added or changed, or two neighbours exchanged; beyond case and signs."""
+    """Return whether one letter was left out, added or changed, or two neighbours exchanged; beyond case and signs."""
     one, other = _plain(name), _plain(known)
     if one == other:
         return True
@@ -66,18 +66,12 @@ def _digits(name: str) -> str:
 
 
 def _translated(name: str, known: frozenset[str], tool: str) -> str:
-    """Give ComfyUI's word for a sampler that is written as another tool writes it; "" where it is not."""
-    found = method(tool, name)
+    """Return ComfyUI's word for a sampler that is written as another tool writes it; "" where it is not."""
+    found = sampler_facts(tool, name)
     theirs = {one.lower() for other in OTHERS for one in known_names(other)}
     if tool != "comfyui" or found is None or name.lower() not in theirs:
         return ""
-    return min((one for one in known if method(tool, one) == found), key=len, default="")
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    if finding.expected == NONE:
-        return None
-    return Fix("unsafe", f"write {finding.expected!r}", (Change(finding.place, finding.expected),))
+    return min((one for one in known if sampler_facts(tool, one) == found), key=len, default="")
 
 
 def bad() -> Subject:

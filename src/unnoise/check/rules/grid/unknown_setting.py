@@ -1,4 +1,4 @@
-"""A setting that no scheduler of diffusers has, and that is swallowed without a word.
+"""A setting that no scheduler of diffusers has, and that is dropped without an error.
 
 Why: `from_config(config, use_karas_sigmas=True)` takes any keyword. What the class does not know is put aside; only
 leftovers of the configuration itself are warned of. The pictures are those of the setting left out: 0 pixels differ.
@@ -11,36 +11,31 @@ Source: diffusers, configuration_utils.py, extract_init_dict and from_config.
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from unnoise.check.acting import schedules
+from unnoise.check.effective_settings import EffectiveSchedule
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, classes, defaults
 
-RULE = Rule(id="UN109", name="unknown-setting", severity=ERROR)
+RULE = Rule(id="UN109", name="unknown-setting", severity=ERROR, checks="schedule", with_subject=True)
 ELSEWHERE = {key for known in classes.CLASSES.values() for key in known} | {"subfolder", "revision", "cache_dir"}
 ELSEWHERE |= {"return_unused_kwargs", "local_files_only", "token", "force_download", "proxies", "dtype", "torch_dtype"}
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for schedule in schedules(subject):
-        known = defaults(schedule.config.class_)
-        if known is None or subject.tool != "diffusers":
+def check(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:
+    known = defaults(schedule.config.class_)
+    if known is None or subject.tool != "diffusers":
+        return
+    for key, said in schedule.config.settings.items():
+        if accepts(schedule.config.class_, key) or key in ELSEWHERE or key.startswith(("_", "**")):
             continue
-        for key, said in schedule.config.settings.items():
-            if accepts(schedule.config.class_, key) or key in ELSEWHERE or key.startswith(("_", "**")):
-                continue
-            near = get_close_matches(key, sorted(ELSEWHERE), n=1, cutoff=0.8 if schedule.run else 0.9)
-            if schedule.run is None and not near:
-                continue  # a saved file may hold what a class of its own once read
-            says = f"no scheduler of diffusers has {key!r}, it is dropped"
-            nearest = near[0] if near else "a setting of the class"
-            instead = f"write {near[0]}" if near else f"remove it; {schedule.config.class_} has: {', '.join(known)}"
-            yield Finding(RULE, said.place, says, key[:80], nearest, instead[:200])
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", finding.instead)
+        near = get_close_matches(key, sorted(ELSEWHERE), n=1, cutoff=0.8 if schedule.run else 0.9)
+        if schedule.run is None and not near:
+            continue  # a saved file may hold what a class of its own once read
+        message = f"no scheduler of diffusers has {key!r}, it is dropped"
+        nearest = near[0] if near else "a setting of the class"
+        suggestion = f"write {near[0]}" if near else f"remove it; {schedule.config.class_} has: {', '.join(known)}"
+        yield Finding(RULE, said.place, message, key[:80], nearest, suggestion[:200], fix=Fix.show(suggestion[:200]))
 
 
 def bad() -> Subject:

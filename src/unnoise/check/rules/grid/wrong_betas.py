@@ -12,45 +12,41 @@ Source: CompVis/stable-diffusion, v1-inference.yaml; diffusers, scheduling_ddpm.
 from collections.abc import Iterator
 from math import sqrt
 
-from unnoise.check.acting import Schedule, schedules
+from unnoise.check.effective_settings import EffectiveSchedule
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts
 from unnoise.families.facts import facts
 
-RULE = Rule(id="UN102", name="wrong-betas", severity=WARN)
+RULE = Rule(id="UN102", name="wrong-betas", severity=WARN, checks="schedule", with_subject=True)
 KEYS = ("beta_schedule", "beta_start", "beta_end")
 LEGACY = (0.02, 0.085)  # of another rule, UN103
 TRAINED = 1000
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for schedule in schedules(subject):
-        known = facts(schedule.identity)
-        if known is None or known.betas is None or not accepts(schedule.config.class_, "beta_start"):
-            continue
-        if schedule.get("trained_betas") is not None:
-            continue
-        found = tuple(schedule.get(key) for key in KEYS)
-        if None in found or found == known.betas or found[1:] == LEGACY or _adapts(schedule, subject):
-            continue
-        shown = _shown(found)
-        if shown is None:
-            continue
-        said = schedule.config.get("beta_schedule") or schedule.config.get("beta_start")
-        yield Finding(
-            RULE,
-            said.place if said else schedule.place,
-            f"{known.title} was not trained with these betas",
-            shown,
-            _shown(known.betas) or "",
-            f"write beta_schedule={known.betas[0]!r}, beta_start={known.betas[1]}, beta_end={known.betas[2]}",
-        )
+def check(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:
+    known = facts(schedule.identity)
+    if known is None or known.betas is None or not accepts(schedule.config.class_, "beta_start"):
+        return
+    if schedule.get("trained_betas") is not None:
+        return
+    found = tuple(schedule.get(key) for key in KEYS)
+    if None in found or found == known.betas or found[1:] == LEGACY or _adapts(schedule, subject):
+        return
+    shown = _shown(found)
+    if shown is None:
+        return
+    said = schedule.config.get("beta_schedule") or schedule.config.get("beta_start")
+    suggestion = f"write beta_schedule={known.betas[0]!r}, beta_start={known.betas[1]}, beta_end={known.betas[2]}"
+    message = f"{known.title} was not trained with these betas"
+    fix = Fix.show(suggestion)
+    expected = _shown(known.betas) or ""
+    yield Finding(RULE, said.place if said else schedule.place, message, shown, expected, suggestion, fix=fix)
 
 
-def _adapts(schedule: Schedule, subject: Subject) -> bool:
-    """Say whether a motion adapter has the last word on the schedule, or an upscaler has levels of its own."""
+def _adapts(schedule: EffectiveSchedule, subject: Subject) -> bool:
+    """Return whether a motion adapter has the last word on the schedule, or an upscaler has levels of its own."""
     run = schedule.run
     if run is not None:
         return (
@@ -71,17 +67,13 @@ def _shown(betas: tuple[object, ...]) -> str | None:
 
 
 def last_level(name: str, start: float, end: float) -> float:
-    """Give the noise-to-signal ratio of the last of 1000 levels.   Source: diffusers, scheduling_ddpm.py."""
+    """Return the noise-to-signal ratio of the last of 1000 levels.   Source: diffusers, scheduling_ddpm.py."""
     kept = 1.0
     for index in range(TRAINED):
         share = index / (TRAINED - 1)
         root = sqrt(start) + share * (sqrt(end) - sqrt(start))
         kept *= 1 - (root**2 if name == "scaled_linear" else start + share * (end - start))
     return sqrt((1 - kept) / kept)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", finding.instead)
 
 
 def bad() -> Subject:

@@ -13,10 +13,10 @@ comfy_extras/nodes_model_advanced.py, ModelSamplingFlux; mflux-community/mflux#4
 from collections.abc import Iterator
 from math import exp
 
-from unnoise.check.acting import Schedule, schedules
+from unnoise.check.effective_settings import EffectiveSchedule, schedules
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Said, Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import Located, Subject
 from unnoise.check.tables import shipped
 from unnoise.families.facts import Facts, facts
 
@@ -30,24 +30,30 @@ NODE = "ModelSamplingFlux.max_shift"
 def check(subject: Subject) -> Iterator[Finding]:
     for said, known in _shifts(subject):
         if isinstance(said.value, float) and abs(said.value - EXPONENT) < 0.005 and (known.flow_shift or 3) >= SHIFTED:
-            says = f"1.15 is an exponent, and {known.title} is given it as a multiplier of its levels"
+            message = f"1.15 is an exponent, and {known.title} is given it as a multiplier of its levels"
             right = known.flow_shift or round(exp(EXPONENT), 2)
-            yield Finding(RULE, said.place, says, f"shift {said.value:g}", f"{right:g}", f"write {right:g}")
+            yield _finding(said, message, "shift", right)
     for schedule in schedules(subject):
         lacking = _missing(schedule)
         if lacking:
-            says = "a scheduler made without settings does not shift its levels as the model's own does"
-            instead = "take FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)"
-            yield Finding(RULE, schedule.place, says, "shift 1", lacking, instead)
+            message = "a scheduler made without settings does not shift its levels as the model's own does"
+            suggestion = "take FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)"
+            yield Finding(RULE, schedule.place, message, "shift 1", lacking, suggestion, fix=Fix.show(suggestion))
     for run in subject.runs:
         most = run.others.get(NODE)
         if most is not None and isinstance(most.value, int | float) and HIGHEST <= most.value < 100:
-            says = f"max_shift is an exponent, this one multiplies the levels by {exp(most.value):.0f}"
-            yield Finding(RULE, most.place, says, f"max_shift {most.value:g}", f"{EXPONENT}", f"write {EXPONENT}")
+            message = f"max_shift is an exponent, this one multiplies the levels by {exp(most.value):.0f}"
+            yield _finding(most, message, "max_shift", EXPONENT)
 
 
-def _missing(schedule: Schedule) -> str:
-    """Give the shift that a bare scheduler lacks; "" where it lacks none, or that is not known."""
+def _finding(said: Located[float], message: str, key: str, right: float) -> Finding:
+    shown = f"{right:g}"
+    fix = Fix.unsafe(said.place, float(shown), shown)
+    return Finding(RULE, said.place, message, f"{key} {said.value:g}", shown, f"write {shown}", fix=fix)
+
+
+def _missing(schedule: EffectiveSchedule) -> str:
+    """Return the shift that a bare scheduler lacks; "" where it lacks none, or that is not known."""
     config, known, own = schedule.config, facts(schedule.identity), shipped(schedule.identity)
     if schedule.run is None or config.class_ != BARE or not config.complete or config.get("shift") or known is None:
         return ""
@@ -58,7 +64,7 @@ def _missing(schedule: Schedule) -> str:
     return f"{known.flow_shift:g}" if (known.flow_shift or 1) >= SHIFTED else ""
 
 
-def _shifts(subject: Subject) -> Iterator[tuple[Said[float], Facts]]:
+def _shifts(subject: Subject) -> Iterator[tuple[Located[float], Facts]]:
     for schedule in schedules(subject):
         said, known = schedule.config.get("shift"), facts(schedule.identity)
         if said and known and known.process == "flow" and not schedule.get("use_dynamic_shifting"):
@@ -66,16 +72,6 @@ def _shifts(subject: Subject) -> Iterator[tuple[Said[float], Facts]]:
     for run in subject.runs:
         if run.shift and run.facts and run.facts.process == "flow":
             yield run.shift, run.facts
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    try:
-        right = float(finding.expected)
-    except ValueError:
-        return Fix("show", finding.instead)
-    if finding.measured == "shift 1":
-        return Fix("show", finding.instead)
-    return Fix("unsafe", f"write {finding.expected}", (Change(finding.place, right),))
 
 
 def bad() -> Subject:

@@ -1,4 +1,4 @@
-"""Zero terminal SNR asked of a scheduler that has no such setting, or left out for a model that was trained so.
+"""Zero terminal SNR set on a scheduler that has no such setting, or left out for a model that was trained so.
 
 Why: of diffusers' schedulers only some rescale their betas. PNDM, Heun, LMS, DEIS and KDPM2 drop the flag without a
 word: the last level is then sigma 14.6 and not infinity, and the picture cannot get darker or lighter than grey noise
@@ -11,32 +11,29 @@ Source: diffusers, configuration_utils.py, extract_init_dict; Lin et al. 2023, a
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import schedules
+from unnoise.check.effective_settings import EffectiveSchedule
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, defaults
 
-RULE = Rule(id="UN104", name="zero-snr-ignored", severity=WARN)
+RULE = Rule(id="UN104", name="zero-snr-ignored", severity=WARN, checks="schedule")
 FLAG = "rescale_betas_zero_snr"
 CLASSES = "DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler or UniPCMultistepScheduler"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for schedule in schedules(subject):
-        config, said = schedule.config, schedule.config.get(FLAG)
-        if not defaults(config.class_) or not accepts(config.class_, "beta_start"):
-            continue
-        able = accepts(config.class_, FLAG)
-        if said is not None and said.value is True and not able:
-            says = f"{config.class_} has no zero terminal SNR and drops the setting"
-            yield Finding(RULE, said.place, says, f"{FLAG}=True", "a class that has it", f"take {CLASSES}")
-        elif (
-            schedule.run is not None and schedule.identity.zero_snr and schedule.get(FLAG) is (False if able else None)
-        ):
-            says = "the model was trained to zero terminal SNR, and the scheduler stops at sigma 14.6"
-            shown = f"{FLAG}=False" if able else f"{config.class_}, which has no such setting"
-            yield Finding(RULE, schedule.place, says, shown, f"{FLAG}=True", f"write {FLAG}=True in {CLASSES}")
+def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
+    config, said = schedule.config, schedule.config.get(FLAG)
+    if not defaults(config.class_) or not accepts(config.class_, "beta_start"):
+        return
+    able = accepts(config.class_, FLAG)
+    if said is not None and said.value is True and not able:
+        message = f"{config.class_} has no zero terminal SNR and drops the setting"
+        yield Finding(RULE, said.place, message, f"{FLAG}=True", "a class that has it", f"take {CLASSES}")
+    elif schedule.run is not None and schedule.identity.zero_snr and schedule.get(FLAG) is (False if able else None):
+        message = "the model was trained to zero terminal SNR, and the scheduler stops at sigma 14.6"
+        shown = f"{FLAG}=False" if able else f"{config.class_}, which has no such setting"
+        yield Finding(RULE, schedule.place, message, shown, f"{FLAG}=True", f"write {FLAG}=True in {CLASSES}")
 
 
 def bad() -> Subject:

@@ -11,29 +11,25 @@ Source: huggingface/diffusers#3851; Lin et al. 2023, arXiv:2305.08891, section 3
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import schedules
+from unnoise.check.effective_settings import EffectiveSchedule
 from unnoise.check.examples import folder
-from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
+from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts
 
-RULE = Rule(id="UN105", name="zero-snr-with-eps", severity=ERROR)
+RULE = Rule(id="UN105", name="zero-snr-with-eps", severity=ERROR, checks="schedule")
 FLAG = "rescale_betas_zero_snr"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for schedule in schedules(subject):
-        said = schedule.config.get(FLAG)
-        if said is None or said.value is not True or not accepts(schedule.config.class_, FLAG):
-            continue
-        if schedule.get("prediction_type") == "epsilon":
-            says = "a model that predicts noise cannot start where there is no signal"
-            instead = "use it with prediction_type='v_prediction' and a model trained so, or write false"
-            yield Finding(RULE, said.place, says, "epsilon", "v_prediction", instead)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("unsafe", "write false", (Change(finding.place, False),))
+def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
+    said = schedule.config.get(FLAG)
+    if said is None or said.value is not True or not accepts(schedule.config.class_, FLAG):
+        return
+    if schedule.get("prediction_type") == "epsilon":
+        message = "a model that predicts noise cannot start where there is no signal"
+        suggestion = "use it with prediction_type='v_prediction' and a model trained so, or write false"
+        fix = Fix.unsafe(said.place, False, "false")
+        yield Finding(RULE, said.place, message, "epsilon", "v_prediction", suggestion, fix=fix)
 
 
 CONTENT = {

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import measured
 from unnoise.check.rule import WARN, Finding, Needs, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import Measured, Subject
 
-RULE = Rule(id="UN407", name="burnt-colours", severity=WARN, needs=Needs.PROBE)
+RULE = Rule(id="UN407", name="burnt-colours", severity=WARN, needs=Needs.PROBE, checks="measured")
 # name: (most, what it is)
 MOST = {
     "guided_ratio": (2.0, "the deviation of the guided x0 over that without guidance"),
@@ -23,19 +23,12 @@ MOST = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Compare what guidance does to x0 and pixels with what healthy weights do."""
-    for one in subject.measured:
-        most, what = MOST.get(one.name, (0.0, ""))
-        if what and one.value > most:
-            yield Finding(
-                RULE,
-                one.place,
-                says=f"colours burn: {what} is high",
-                measured=f"{one.value:.2f}",
-                expected=f"at most {most:g}",
-                instead="lower the weight of guidance, or rescale it by 0.7",
-            )
+def check(one: Measured) -> Iterator[Finding]:
+    most, what = MOST.get(one.name, (0.0, ""))
+    if what and one.value > most:
+        message = f"colours burn: {what} is high"
+        suggestion = "lower the weight of guidance, or rescale it by 0.7"
+        yield Finding(RULE, one.place, message, f"{one.value:.2f}", f"at most {most:g}", suggestion)
 
 
 def bad() -> Subject:

@@ -13,35 +13,27 @@ Meta"; comfyanonymous/ComfyUI_examples, flux.
 from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
+from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.guidance._shared import is_text
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN404", name="cfg-where-embedded-meant", severity=WARN)
+RULE = Rule(id="UN404", name="cfg-where-embedded-meant", severity=WARN, checks="run")
 TOOLS = ("a1111", "forge", "comfyui")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find guidance, without a negative prompt that asks for it, on models whose embedded weight is not given."""
-    for run in subject.runs:
-        facts = run.facts
-        if facts is None or facts.distilled != "guidance" or facts.embedded is None or facts.guidance is None:
-            continue
-        if run.tool not in TOOLS or run.guidance is None or run.embedded is not None or is_text(run.negative):
-            continue
-        if 1 < run.guidance.value <= facts.guidance[1]:
-            yield Finding(
-                RULE,
-                run.guidance.place,
-                says=f"{facts.title} takes its weight as an input, and this is guidance on top",
-                measured=f"CFG {run.guidance.value:g}, no embedded weight",
-                expected=f"CFG 1, embedded {facts.embedded[0]:g} to {facts.embedded[1]:g}",
-                instead=f"write 1, and {run.guidance.value:g} as the distilled guidance",
-            )
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("unsafe", "write 1", (Change(finding.place, 1.0),))
+def check(run: GenerationRun) -> Iterator[Finding]:
+    facts = run.facts
+    if facts is None or facts.distilled != "guidance" or facts.embedded is None or facts.guidance is None:
+        return
+    if run.tool not in TOOLS or run.guidance is None or run.embedded is not None or is_text(run.negative):
+        return
+    if 1 < run.guidance.value <= facts.guidance[1]:
+        message = f"{facts.title} takes its weight as an input, and this is guidance on top"
+        suggestion = f"write 1, and {run.guidance.value:g} as the distilled guidance"
+        fix = Fix.unsafe(run.guidance.place, 1.0, "1")
+        measured = f"CFG {run.guidance.value:g}, no embedded weight"
+        expected = f"CFG 1, embedded {facts.embedded[0]:g} to {facts.embedded[1]:g}"
+        yield Finding(RULE, run.guidance.place, message, measured, expected, suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -2,7 +2,7 @@
 
 Why: FLUX.1 [dev] and its kind were distilled for weights of a range, and answer for others by chance: 3.5 is the
 default, published examples go from 1 to 10, those of Fill, Depth and Canny to 50; an LCM takes 1 to 13. 7.5, carried
-over from SD, still works there; 20 does not, and 0 asks for less than no guidance.
+over from SD, still works there; 20 does not, and 0 is below no guidance.
 Shown: the weight, beside the range of published examples.
 Instead: a weight inside the range.
 Fix: unsafe: the nearest end of the range.
@@ -13,36 +13,27 @@ luosiallen/latent-consistency-model, README.
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN411", name="embedded-weight-out-of-range", severity=WARN)
-
-
-def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the embedded weight of every run with the range of its model."""
-    for run in subject.runs:
-        facts = run.facts
-        if run.embedded is None or facts is None or facts.embedded is None:
-            continue
-        ranges = [facts.embedded, *(use.adapter.facts.embedded for use in run.adapters if use.adapter.facts)]
-        low = min(one[0] for one in ranges if one)
-        high = max(one[1] for one in ranges if one)
-        if low <= run.embedded.value <= high:
-            continue
-        yield Finding(
-            RULE,
-            run.embedded.place,
-            says=f"the network of {facts.title} was not trained on this weight",
-            measured=f"guidance {run.embedded.value:g}",
-            expected=f"{low:g} to {high:g}",
-            instead=f"write {min(max(run.embedded.value, low), high):g}",
-        )
+RULE = Rule(id="UN411", name="embedded-weight-out-of-range", severity=WARN, checks="run")
 
 
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    right = float(finding.instead.split()[1])
-    return Fix("unsafe", f"write {right:g}", (Change(finding.place, right),))
+def check(run: GenerationRun) -> Iterator[Finding]:
+    facts = run.facts
+    if run.embedded is None or facts is None or facts.embedded is None:
+        return
+    ranges = [facts.embedded, *(use.adapter.facts.embedded for use in run.adapters if use.adapter.facts)]
+    low = min(one[0] for one in ranges if one)
+    high = max(one[1] for one in ranges if one)
+    if low <= run.embedded.value <= high:
+        return
+    right = min(max(run.embedded.value, low), high)
+    message = f"the network of {facts.title} was not trained on this weight"
+    suggestion = f"write {right:g}"
+    fix = Fix.unsafe(run.embedded.place, right, f"{right:g}")
+    measured = f"guidance {run.embedded.value:g}"
+    yield Finding(RULE, run.embedded.place, message, measured, f"{low:g} to {high:g}", suggestion, fix=fix)
 
 
 def bad() -> Subject:

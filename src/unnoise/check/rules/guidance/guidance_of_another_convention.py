@@ -13,36 +13,29 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from unnoise.check.examples import script
-from unnoise.check.read.python.places import Places
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import Script, Subject
+from unnoise.check.syntax import calls, keyword, place_of
 
-RULE = Rule(id="UN406", name="guidance-of-another-convention", severity=NOTE)
+RULE = Rule(id="UN406", name="guidance-of-another-convention", severity=NOTE, checks="script")
 # package: (the argument that is the weight, one that the same call has)
 FROM_ZERO: Mapping[str, tuple[str, str]] = {"azula": ("guidance", "positive"), "smalldiffusion": ("cfg_scale", "")}
 USUAL = (5.0, 7.0, 7.5, 8.0)  # defaults of diffusers for SDXL, AUTOMATIC1111, diffusers for SD 1, and ComfyUI
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find the defaults of other programs in calls of packages that count from 0."""
-    if subject.script is None:
-        return
-    packages = _packages(subject.script)
-    places = Places(subject.script.path, "\n".join(subject.script.lines))
-    for call in ast.walk(subject.script.tree) if packages else ():
-        words = {word.arg: word.value for word in call.keywords} if isinstance(call, ast.Call) else {}
+def check(script: Script) -> Iterator[Finding]:
+    packages = _packages(script)
+    for call, _ in calls(script) if packages else ():
         for package in packages:
             name, beside = FROM_ZERO[package]
-            value = words.get(name)
-            if isinstance(value, ast.Constant) and value.value in USUAL and (not beside or beside in words):
-                yield Finding(
-                    RULE,
-                    places.at(value),
-                    says=f"{package} counts guidance from 0, and this is a usual weight of programs that count from 1",
-                    measured=f"{name} {value.value}, which is {float(str(value.value)) + 1:g} elsewhere",
-                    expected=f"{float(str(value.value)) - 1:g}, if it was copied",
-                    instead="subtract 1",
-                )
+            value = keyword(call, name)
+            alone = bool(beside) and keyword(call, beside) is None
+            if isinstance(value, ast.Constant) and value.value in USUAL and not alone:
+                message = f"{package} counts guidance from 0, this is a usual weight of programs that count from 1"
+                suggestion = "subtract 1"
+                measured = f"{name} {value.value}, which is {float(str(value.value)) + 1:g} elsewhere"
+                expected = f"{float(str(value.value)) - 1:g}, if it was copied"
+                yield Finding(RULE, place_of(script, value), message, measured, expected, suggestion)
 
 
 def _packages(script: Script) -> set[str]:

@@ -11,39 +11,33 @@ Source: Ho & Salimans 2022, arXiv:2207.12598; docs/models/emoji.md.
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import may_be_distilled
+from unnoise.check.effective_settings import may_be_distilled
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.rules.guidance._shared import word
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN409", name="guidance-off-on-base", severity=NOTE)
+RULE = Rule(id="UN409", name="guidance-off-on-base", severity=NOTE, checks="run", with_subject=True)
 FEWEST = 16  # steps; with less, a merged distilled model is likely that cannot be told by its tensors
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find runs from text with guidance off, of models that are not distilled."""
-    for run in subject.runs:
-        facts = run.facts
-        if run.guidance is None or run.guidance.value > 1 or facts is None or facts.guidance is None or _is_few(run):
-            continue
-        if may_be_distilled(run, subject):
-            continue
-        if facts.distilled == "" and facts.modality == "image" and run.task == "text" and not run.adapters:
-            low, high = facts.guidance
-            yield Finding(
-                RULE,
-                run.guidance.place,
-                says=f"guidance is off, and {facts.title} is not distilled to do without",
-                measured=f"{word(run)} {run.guidance.value:g}",
-                expected=f"above {low:g}, to {high:g}",
-                instead="guide, or use a distilled model",
-            )
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    facts = run.facts
+    if run.guidance is None or run.guidance.value > 1 or facts is None or facts.guidance is None or _is_few(run):
+        return
+    if may_be_distilled(run, subject):
+        return
+    if facts.distilled == "" and facts.modality == "image" and run.task == "text" and not run.adapters:
+        low, high = facts.guidance
+        message = f"guidance is off, and {facts.title} is not distilled to do without"
+        suggestion = "guide, or use a distilled model"
+        measured = f"{word(run)} {run.guidance.value:g}"
+        yield Finding(RULE, run.guidance.place, message, measured, f"above {low:g}, to {high:g}", suggestion)
 
 
-def _is_few(run: Run) -> bool:
-    method = run.method
-    return bool(method and method.few) or run.steps is None or run.steps.value < FEWEST
+def _is_few(run: GenerationRun) -> bool:
+    method = run.sampler_facts
+    return bool(method and method.distilled) or run.steps is None or run.steps.value < FEWEST
 
 
 def bad() -> Subject:

@@ -1,10 +1,10 @@
 """Classifier-free guidance on a model or adapter that was distilled to need none.
 
 Why: Turbo, Lightning, LCM, Hyper and DMD learnt to answer with the guided picture: guiding it again pushes twice as
-far, and the few steps cannot mend it. ComfyUI's KSampler starts at cfg 8.0 and diffusers' SDXL pipeline at 5.0; the
+far, and the few steps cannot correct it. ComfyUI's KSampler starts at cfg 8.0 and diffusers' SDXL pipeline at 5.0; the
 model cards say 0 or 1 (LCM adapters 1 to 2, 4 in one official example). Each step also costs two network calls where
 one is enough.
-Shown: the weight, beside what the model's card says.
+Shown: the weight, beside the range of the model's card.
 Instead: 1 in ComfyUI and AUTOMATIC1111; 0 or 1 in diffusers, where both switch guidance off.
 Fix: unsafe: 1, or the highest weight of the adapter.
 Source: huggingface/diffusers#5773, #7142; diffusers, docs/source/en/using-diffusers/sdxl_turbo.md;
@@ -13,51 +13,37 @@ luosiallen/latent-consistency-model#40; comfyanonymous/ComfyUI, nodes.py, KSampl
 
 from collections.abc import Iterator, Mapping
 
-from unnoise.check.acting import few_steps
+from unnoise.check.effective_settings import few_steps
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
+from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.guidance._shared import pipeline, weight, word
-from unnoise.check.subject import Place, Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import embeds
 
 ADAPTERS: Mapping[str, float] = {"lcm": 4.0}  # diffusers, docs/source/en/api/pipelines/latent_consistency_models.md
-RULE = Rule(id="UN402", name="guidance-on-distilled", severity=WARN)
+RULE = Rule(id="UN402", name="guidance-on-distilled", severity=WARN, checks="run")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the weight of every run of few steps with the range of what makes it so."""
-    for run in subject.runs:
-        few, value = few_steps(run), weight(run)
-        if few is None or few.facts.guidance is None or value is None or _is_embedded(run):
-            continue
-        low, high = few.facts.guidance
-        high = max(high, ADAPTERS.get(few.variant, 0.0))
-        if value > high:
-            given = "" if run.guidance else " by default"
-            yield Finding(
-                RULE,
-                _place(run),
-                says=f"{few.name} is distilled, and guidance on top of it burns the picture",
-                measured=f"{word(run)} {value:g}{given}",
-                expected=f"{low:g} to {high:g}",
-                instead=f"write {min(high, max(low, 1.0)):g}",
-            )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    few, value = few_steps(run), weight(run)
+    if few is None or few.facts.guidance is None or value is None or _is_embedded(run):
+        return
+    low, high = few.facts.guidance
+    high = max(high, ADAPTERS.get(few.variant, 0.0))
+    if value > high:
+        right, said = min(high, max(low, 1.0)), run.guidance
+        show = Fix.show(f"add guidance_scale={right:g} to the call")
+        message = f"{few.name} is distilled, and guidance on top of it burns the picture"
+        suggestion = f"write {right:g}"
+        fix = Fix.unsafe(said.place, right, f"{right:g}") if said else show
+        measured = f"{word(run)} {value:g}{'' if said else ' by default'}"
+        expected = f"{low:g} to {high:g}"
+        yield Finding(RULE, said.place if said else run.place, message, measured, expected, suggestion, fix=fix)
 
 
-def _is_embedded(run: Run) -> bool:
-    """Say whether the pipeline hands the weight to the network, or leaves it unread: then it is no guidance."""
+def _is_embedded(run: GenerationRun) -> bool:
+    """Return whether the pipeline hands the weight to the network, or leaves it unread: then it is no guidance."""
     return run.guidance is None and embeds(pipeline(run))
-
-
-def _place(run: Run) -> Place:
-    return run.guidance.place if run.guidance else run.place
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    right = float(finding.instead.split()[1])
-    if "by default" in finding.measured:
-        return Fix("show", f"add guidance_scale={right:g} to the call")
-    return Fix("unsafe", f"write {right:g}", (Change(finding.place, right),))
 
 
 def bad() -> Subject:

@@ -1,7 +1,7 @@
 """A weight for a network that has no input for it: it is read, and changes nothing.
 
 Why: FLUX.1 [schnell] and FLUX.2 [klein] have no guidance embedding. diffusers' FluxPipeline then leaves
-`guidance_scale` unused without a word, also its default of 3.5; ComfyUI's FluxGuidance likewise. Pictures at 0 and at
+`guidance_scale` unused without an error, also its default of 3.5; ComfyUI's FluxGuidance likewise. Pictures at 0 and at
 7.5 are equal to the bit (reproduced on a tiny FluxTransformer2DModel without guidance_embeds).
 Shown: the weight.
 Instead: leave it out, or write 0 as the documentation does.
@@ -14,27 +14,21 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN403", name="guidance-without-effect", severity=NOTE)
+RULE = Rule(id="UN403", name="guidance-without-effect", severity=NOTE, checks="run")
 FAMILIES = ("flux1", "flux2")  # whose networks take a weight, but for the distilled ones
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find weights that are handed to a network without an input for them."""
-    for run in subject.runs:
-        facts, family = run.facts, run.model.identity.family if run.model else ""
-        if facts is None or family not in FAMILIES or facts.distilled != "steps" or facts.embedded is not None:
-            continue
-        if run.embedded is not None and run.embedded.value > 1:
-            yield Finding(
-                RULE,
-                run.embedded.place,
-                says=f"the network of {run.model.name if run.model else facts.title} takes no weight of guidance",
-                measured=f"guidance {run.embedded.value:g}, without effect",
-                expected="none, or 0",
-                instead="leave it out",
-            )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    facts, family = run.facts, run.model.identity.family if run.model else ""
+    if facts is None or family not in FAMILIES or facts.distilled != "steps" or facts.embedded is not None:
+        return
+    if run.embedded is not None and run.embedded.value > 1:
+        message = f"the network of {run.model.name if run.model else facts.title} takes no weight of guidance"
+        suggestion = "leave it out"
+        measured = f"guidance {run.embedded.value:g}, without effect"
+        yield Finding(RULE, run.embedded.place, message, measured, "none, or 0", suggestion)
 
 
 def bad() -> Subject:

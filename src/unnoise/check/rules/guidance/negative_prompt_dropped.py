@@ -17,29 +17,24 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.rules.guidance._shared import is_text, pipeline, weight
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import embeds
 
-RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN)
+RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN, checks="run")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find negative prompts in runs whose guidance is off."""
-    for run in subject.runs:
-        value = weight(run)
-        if run.negative is None or not is_text(run.negative) or value is None or value > 1:
-            continue
-        true = run.tool == "diffusers" and embeds(pipeline(run))
-        name = "true_cfg_scale" if true else "guidance"
-        yield Finding(
-            RULE,
-            run.negative.place,
-            says="the negative prompt is not read, as guidance is off",
-            measured=f"{name} {value:g}{'' if run.guidance else ' by default'}",
-            expected=f"{name} above 1",
-            instead="leave the negative prompt out" + (", or set true_cfg_scale" if true else ""),
-            severity=WARN if true and not run.guidance else NOTE,
-        )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    value = weight(run)
+    if run.negative is None or not is_text(run.negative) or value is None or value > 1:
+        return
+    true = run.tool == "diffusers" and embeds(pipeline(run))
+    name = "true_cfg_scale" if true else "guidance"
+    message = "the negative prompt is not read, as guidance is off"
+    suggestion = "leave the negative prompt out" + (", or set true_cfg_scale" if true else "")
+    measured = f"{name} {value:g}{'' if run.guidance else ' by default'}"
+    expected = f"{name} above 1"
+    severity = WARN if true and not run.guidance else NOTE
+    yield Finding(RULE, run.negative.place, message, measured, expected, suggestion, severity)
 
 
 def bad() -> Subject:

@@ -13,24 +13,17 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import measured
 from unnoise.check.rule import WARN, Finding, Needs, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import Measured, Subject
 
-RULE = Rule(id="UN408", name="null-equals-cond", severity=WARN, needs=Needs.PROBE)
+RULE = Rule(id="UN408", name="null-equals-cond", severity=WARN, needs=Needs.PROBE, checks="measured")
 LEAST = 1e-4  # of what the rounding of float32 leaves
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find measured differences that are none."""
-    for one in subject.measured:
-        if one.name == "null_difference" and one.value < LEAST:
-            yield Finding(
-                RULE,
-                one.place,
-                says="the answer does not depend on the prompt, and guidance has no effect",
-                measured=f"a difference of {one.value:.1g}",
-                expected=f"above {LEAST:g}",
-                instead="check that the prompt is encoded and reaches the network",
-            )
+def check(one: Measured) -> Iterator[Finding]:
+    if one.name == "null_difference" and one.value < LEAST:
+        message = "the answer does not depend on the prompt, and guidance has no effect"
+        suggestion = "check that the prompt is encoded and reaches the network"
+        yield Finding(RULE, one.place, message, f"a difference of {one.value:.1g}", f"above {LEAST:g}", suggestion)
 
 
 def bad() -> Subject:

@@ -12,41 +12,35 @@ pipeline_stable_diffusion.py, `rescale_noise_cfg`.
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import few_steps
+from unnoise.check.effective_settings import few_steps
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.rules.guidance._shared import word
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN410", name="zero-snr-without-rescale", severity=NOTE)
+RULE = Rule(id="UN410", name="zero-snr-without-rescale", severity=NOTE, checks="run")
 STRONG = 5.0
 KEYS = ("guidance_rescale", "cfg_rescale_multiplier", "cfg_rescale", "RescaleCFG", "multiplier", "CFG Rescale")
 TOOLS = ("diffusers", "invokeai", "comfyui")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find strongly guided runs of zero terminal SNR without rescaling."""
-    for run in subject.runs:
-        if run.tool not in TOOLS or not _is_zero_snr(run) or few_steps(run) or run.guidance is None:
-            continue
-        if run.guidance.value >= STRONG and not _is_rescaled(run):
-            yield Finding(
-                RULE,
-                run.guidance.place,
-                says="a model of zero terminal SNR is guided strongly and not rescaled",
-                measured=f"{word(run)} {run.guidance.value:g}, rescale 0",
-                expected="rescale 0.7",
-                instead="add guidance_rescale=0.7" if run.tool == "diffusers" else "rescale the guidance by 0.7",
-            )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool not in TOOLS or not _is_zero_snr(run) or few_steps(run) or run.guidance is None:
+        return
+    if run.guidance.value >= STRONG and not _is_rescaled(run):
+        message = "a model of zero terminal SNR is guided strongly and not rescaled"
+        suggestion = "add guidance_rescale=0.7" if run.tool == "diffusers" else "rescale the guidance by 0.7"
+        measured = f"{word(run)} {run.guidance.value:g}, rescale 0"
+        yield Finding(RULE, run.guidance.place, message, measured, "rescale 0.7", suggestion)
 
 
-def _is_zero_snr(run: Run) -> bool:
+def _is_zero_snr(run: GenerationRun) -> bool:
     said = run.schedule.get("rescale_betas_zero_snr") if run.schedule else None
     return bool(run.model and run.model.identity.zero_snr) or (said is not None and said.value is True)
 
 
-def _is_rescaled(run: Run) -> bool:
-    """Say whether anything is said of rescaling but that it is 0."""
+def _is_rescaled(run: GenerationRun) -> bool:
+    """Return whether anything is said of rescaling but that it is 0."""
     found = [said.value for key, said in run.others.items() if any(word in key for word in (*KEYS, "**"))]
     return any(value != 0 for value in found)
 

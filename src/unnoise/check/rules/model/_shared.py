@@ -1,8 +1,8 @@
-"""How a run takes its model to predict, and what the model itself says."""
+"""Helpers of the rules of models: the prediction that a run assumes, and the one that a model states."""
 
 from collections.abc import Iterator
 
-from unnoise.check.subject import Config, Model, Place, Run, Subject
+from unnoise.check.subject import Config, GenerationRun, Location, NamedModel, Subject
 from unnoise.check.tables import effective
 
 FILES = (".safetensors", ".ckpt", ".sft", ".gguf", ".pt", ".bin")
@@ -13,13 +13,13 @@ OF_FILES = {"sd1": "epsilon", "sd2": "v_prediction", "sdxl": "epsilon"}
 SAMPLING = "ModelSamplingDiscrete.sampling"
 
 
-def is_file(model: Model) -> bool:
-    """Say whether a model is loaded from a single file."""
+def is_file(model: NamedModel) -> bool:
+    """Return whether a model is loaded from a single file."""
     return model.name.lower().endswith(FILES)
 
 
-def asked(run: Run, subject: Subject) -> tuple[str, Place] | None:
-    """Give how a run takes its model to predict, "epsilon" or "v_prediction", and where; None where it is not known."""
+def assumed_prediction(run: GenerationRun, subject: Subject) -> tuple[str, Location] | None:
+    """Return the prediction that a run assumes, "epsilon" or "v_prediction", and its place; None if unknown."""
     if run.model is None:
         return None
     if run.tool == "comfyui":
@@ -40,13 +40,13 @@ def asked(run: Run, subject: Subject) -> tuple[str, Place] | None:
     return (found, run.schedule.place if run.schedule else run.model.place) if found else None
 
 
-def _takes_own(place: Place, subject: Subject) -> bool:
-    """Say whether a scheduler is made from that of the pipeline, and of nothing that is not read."""
+def _takes_own(place: Location, subject: Subject) -> bool:
+    """Return whether a scheduler is made from that of the pipeline, without settings that cannot be read."""
     lines = subject.texts.get(place.path, "").split("\n")[(place.line or 1) - 1 : place.end_line]
     return any(".scheduler.config" in line for line in lines) and not any("**" in line for line in lines)
 
 
-def _of_comfyui(run: Run, model: Model) -> tuple[str, Place] | None:
+def _of_comfyui(run: GenerationRun, model: NamedModel) -> tuple[str, Location] | None:
     said = run.others.get(SAMPLING)
     if said is not None:
         found = COMFYUI.get(said.value) if isinstance(said.value, str) else None
@@ -57,8 +57,8 @@ def _of_comfyui(run: Run, model: Model) -> tuple[str, Place] | None:
     return ("v_prediction" if marked else "epsilon", model.place)
 
 
-def inherited(model: Model) -> str:
-    """Give the prediction of the scheduler that diffusers loads with a model; "" where it is not known."""
+def inherited(model: NamedModel) -> str:
+    """Return the prediction of the scheduler that diffusers loads with a model; "" where it is not known."""
     own = model.configs.get("scheduler")
     if own is not None:
         found = effective(own, "prediction_type")
@@ -66,14 +66,14 @@ def inherited(model: Model) -> str:
     return OF_FILES.get(model.identity.family, "") if is_file(model) else ""
 
 
-def predicts(model: Model) -> str:
-    """Give how a model says that it predicts, "epsilon" or "v_prediction"; "" where it does not."""
+def predicts(model: NamedModel) -> str:
+    """Return the prediction that a model states, "epsilon" or "v_prediction"; "" where it states none."""
     known = model.facts
     return {"eps": "epsilon", "v": "v_prediction"}.get(known.prediction, "") if known else ""
 
 
 def folder_schedule(subject: Subject) -> Config | None:
-    """Give the scheduler of a folder."""
+    """Return the scheduler of a folder."""
     return next((config for config in subject.configs if config.role == "scheduler"), None)
 
 

@@ -14,24 +14,17 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import measured
 from unnoise.check.rule import ERROR, Finding, Needs, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import Measured, Subject
 
-RULE = Rule(id="UN251", name="batch-coupled", severity=ERROR, needs=Needs.PROBE)
+RULE = Rule(id="UN251", name="batch-coupled", severity=ERROR, needs=Needs.PROBE, checks="measured")
 MOST = 0.02  # kernels that are chosen by the batch differ by about 0.004 in bfloat16, whose unit is 2^-8
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find measured differences beyond rounding."""
-    for one in subject.measured:
-        if one.name == "coupling" and not one.value <= MOST:
-            yield Finding(
-                RULE,
-                one.place,
-                says="the answer for a picture changes with the others of its batch",
-                measured=f"by {one.value:.2g} deviations",
-                expected=f"at most {MOST:g}",
-                instead="put the network into eval mode, and use no normalisation over the batch",
-            )
+def check(one: Measured) -> Iterator[Finding]:
+    if one.name == "coupling" and not one.value <= MOST:
+        message = "the answer for a picture changes with the others of its batch"
+        suggestion = "put the network into eval mode, and use no normalisation over the batch"
+        yield Finding(RULE, one.place, message, f"by {one.value:.2g} deviations", f"at most {MOST:g}", suggestion)
 
 
 def bad() -> Subject:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import weights
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
-from unnoise.check.smallest import SMALLEST
-from unnoise.check.subject import Place, Subject, Weights
+from unnoise.check.sample_headers import SAMPLE_HEADERS
+from unnoise.check.subject import Location, Subject, Weights
 from unnoise.families.tensors import ema
 
 RULE = Rule(id="UN205", name="ema-weights-unused", severity=WARN)
@@ -26,7 +26,7 @@ LIVE = "model.diffusion_model."
 def check(subject: Subject) -> Iterator[Finding]:
     for one in subject.weights:
         yield from _unused(one, one.place, "this file holds averaged weights beside those that loaders take", True)
-    seen: set[Place] = set()
+    seen: set[Location] = set()
     for run in subject.runs:
         model = run.model
         if model is None or model.weights is None or model.place in seen or run.tool == "unnoise":
@@ -37,23 +37,23 @@ def check(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _unused(one: Weights, place: Place, says: str, is_alone: bool) -> Iterator[Finding]:
+def _unused(one: Weights, place: Location, message: str, is_alone: bool) -> Iterator[Finding]:
     tensors = one.header.tensors
     count = ema(tensors)
     if count <= FEWEST:
         return
     size = sum(entry.end - entry.start for name, entry in tensors.items() if name.startswith("model_ema."))
     both = any(name.startswith(LIVE) for name in tensors)
-    says = says if both else "this file holds averaged weights alone, under names that loaders do not look for"
-    instead = "take the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*"
+    message = message if both else "this file holds averaged weights alone, under names that loaders do not look for"
+    suggestion = "take the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*"
     measured = f"{count} tensors model_ema.*, {size / 1e9:.2f} GB"
-    yield Finding(RULE, place, says, measured, "0", instead, NOTE if is_alone and both else WARN)
+    yield Finding(RULE, place, message, measured, "0", suggestion, NOTE if is_alone and both else WARN)
 
 
 def bad() -> Subject:
     averaged = {f"model_ema.diffusion_modeloutput_blocks{number}weight": ("F32", (320, 320)) for number in range(600)}
-    return weights({**SMALLEST["sd1", ""], **averaged}, path="v1-5-pruned.safetensors")
+    return weights({**SAMPLE_HEADERS["sd1", ""], **averaged}, path="v1-5-pruned.safetensors")
 
 
 def good() -> Subject:
-    return weights(SMALLEST["sd1", ""], path="v1-5-pruned-emaonly.safetensors")
+    return weights(SAMPLE_HEADERS["sd1", ""], path="v1-5-pruned-emaonly.safetensors")

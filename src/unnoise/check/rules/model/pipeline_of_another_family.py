@@ -1,6 +1,6 @@
 """A pipeline's class that is for another family than the model it loads.
 
-Why: SDXL's network asks for 2816 numbers of size and crop that StableDiffusionPipeline does not give; between families
+Why: SDXL's network takes 2816 numbers of size and crop that StableDiffusionPipeline does not give; between families
 widths differ (768, 1024, 2048) and so do text encoders. The call raises in the middle of the run, or the weights that
 do not fit are drawn at random.
 Shown: the class, beside the family of the model.
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import GENERIC, fits_any
 from unnoise.families.facts import facts
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_class, by_name
 
-RULE = Rule(id="UN207", name="pipeline-of-another-family", severity=ERROR)
+RULE = Rule(id="UN207", name="pipeline-of-another-family", severity=ERROR, checks="run")
 # These are for Stable Diffusion 1 and 2 alike.
 PLAIN = {
     "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline",
@@ -34,20 +34,19 @@ PUBLISHERS = (
 OWN = ("StableDiffusionXL", "StableDiffusion3")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        wanted, identity = _families(run), _identity(run)
-        if not wanted or not identity.known or identity.family in wanted or identity.family == "unnoise":
-            continue
-        titles = [known.title for name in sorted(wanted) if (known := facts(Identity(name)))]
-        known = facts(identity)
-        place = run.model.place if run.model else run.place
-        says = f"{run.pipeline} cannot run this model"
-        instead = f"take {GENERIC.get(identity.family, 'DiffusionPipeline')}"
-        yield Finding(RULE, place, says, known.title if known else str(identity), " or ".join(titles), instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    wanted, identity = _families(run), _identity(run)
+    if not wanted or not identity.known or identity.family in wanted or identity.family == "unnoise":
+        return
+    titles = [known.title for name in sorted(wanted) if (known := facts(Identity(name)))]
+    known = facts(identity)
+    place = run.model.place if run.model else run.place
+    message = f"{run.pipeline} cannot run this model"
+    suggestion = f"take {GENERIC.get(identity.family, 'DiffusionPipeline')}"
+    yield Finding(RULE, place, message, known.title if known else str(identity), " or ".join(titles), suggestion)
 
 
-def _identity(run: Run) -> Identity:
+def _identity(run: GenerationRun) -> Identity:
     """Say what the model is, whatever the class; by its name only where a publisher's name stands before it."""
     if run.tool != "diffusers" or run.model is None:
         return Identity()
@@ -56,7 +55,7 @@ def _identity(run: Run) -> Identity:
     return by_name(run.model.name) if run.model.name.startswith(PUBLISHERS) else Identity()
 
 
-def _families(run: Run) -> set[str]:
+def _families(run: GenerationRun) -> set[str]:
     """List the families that a pipeline's class is for; none where that is not known."""
     if run.pipeline in PLAIN:
         return {"sd1", "sd2"}

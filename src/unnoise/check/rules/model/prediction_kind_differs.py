@@ -4,7 +4,7 @@ Why: eps, x0, v and flow are different numbers for the same guess, and reading o
 without an error. How an answer follows its input tells them: <out, x>/<x, x> at (nearly pure noise, nearly clean data)
 is (1, 0) for eps, (0, 0) for v, (0, 1) for x0, (1, -1) for flow. The embedded model, a v network, is 0.02 away from v
 and 0.14, 1.30 and 2.20 from x0, eps and flow when it is run as them.
-Shown: the kind that is found, how far the answers are from it and from the kind that is said.
+Shown: the kind that is found, how far the answers are from it and from the kind that is stated.
 Instead: write the kind that is found into the card, or as `prediction_type` of the scheduler.
 Fix: none; the model is in memory.
 Source: Salimans & Ho 2022, arXiv:2202.00512, section 4; lllyasviel/stable-diffusion-webui-forge,
@@ -23,7 +23,6 @@ CLOSE, LEARNT = 0.3, 0.3  # the distance of a kind that fits; the agreement of a
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the kind that fits best with the one that is said."""
     numbers = {one.name: one for one in subject.measured}
     if not {"kind_said", "kind_found", "kind_distance", "kind_distance_said", "kind_agreement"} <= numbers.keys():
         return
@@ -31,14 +30,10 @@ def check(subject: Subject) -> Iterator[Finding]:
     far, far_said = numbers["kind_distance"].value, numbers["kind_distance_said"].value
     learnt = numbers["kind_agreement"].value > LEARNT
     if said != found and {said, found} <= {*range(len(KINDS))} and learnt and far < min(CLOSE, far_said / 2):
-        yield Finding(
-            RULE,
-            numbers["kind_said"].place,
-            says=f"the network answers with {KINDS[found]} and is run as {KINDS[said]}",
-            measured=f"{far:.2f} away from {KINDS[found]}, {far_said:.2f} from {KINDS[said]}",
-            expected=KINDS[found],
-            instead=f"run it as {KINDS[found]}",
-        )
+        message = f"the network answers with {KINDS[found]} and is run as {KINDS[said]}"
+        suggestion = f"run it as {KINDS[found]}"
+        measured = f"{far:.2f} away from {KINDS[found]}, {far_said:.2f} from {KINDS[said]}"
+        yield Finding(RULE, numbers["kind_said"].place, message, measured, KINDS[found], suggestion)
 
 
 def bad() -> Subject:

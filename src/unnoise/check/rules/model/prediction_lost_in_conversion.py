@@ -1,11 +1,11 @@
-"""A folder converted from a model that predicts v, whose scheduler says that it predicts noise.
+"""A folder converted from a model that predicts v, whose scheduler states that it predicts noise.
 
 Why: conversion writes the scheduler of the family's base, not that of the file: SDXL's says epsilon. With a model that
 predicts v the first guess of x0 is then off by 13.6 times the noise (signal 0.068 at the last level), for everyone who
 loads the folder.
-Shown: what the folder says, beside what it was made from.
+Shown: the prediction of the folder, beside the model it was made from.
 Instead: set the scheduler's prediction_type before saving, or write it into scheduler_config.json.
-Fix: safe where the wrong word is said: write "v_prediction".
+Fix: safe where the wrong value is written: write "v_prediction".
 Source: invoke-ai/InvokeAI#7965, #7495; diffusers, loaders/single_file.py, from_single_file.
 """
 
@@ -13,9 +13,9 @@ import ast
 from collections.abc import Iterator
 
 from unnoise.check.examples import folder
-from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
+from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.rules.model._shared import folder_networks, folder_schedule, is_file, predicts
-from unnoise.check.subject import Model, Place, Subject
+from unnoise.check.subject import Location, NamedModel, Subject
 from unnoise.check.tables import effective
 from unnoise.families.names import by_name
 
@@ -29,26 +29,28 @@ def check(subject: Subject) -> Iterator[Finding]:
     origin = _origin(subject)
     if schedule is not None and origin and effective(schedule, "prediction_type") == "epsilon":
         said = schedule.get("prediction_type")
-        yield _finding(said.place if said else schedule.place, f"it was made from {origin[:80]}, which predicts v")
+        place = said.place if said else schedule.place
+        yield _finding(place, f"it was made from {origin[:80]}, which predicts v", said is not None)
     for model in _saved(subject):
         yield _finding(model.place, f"saved with the scheduler of its family's base, but {model.name[:80]} predicts v")
 
 
-def _finding(place: Place, says: str) -> Finding:
-    return Finding(RULE, place, says, "epsilon", V, f'write prediction_type="{V}" in the scheduler')
+def _finding(place: Location, message: str, is_stated: bool = False) -> Finding:
+    fix = Fix.safe(place, V) if is_stated else Fix.show(f'write prediction_type="{V}"')
+    return Finding(RULE, place, message, "epsilon", V, f'write prediction_type="{V}" in the scheduler', fix=fix)
 
 
 def _origin(subject: Subject) -> str:
-    """Give the name of what a folder was made from, where that predicts v."""
+    """Return the name of what a folder was made from, where that predicts v."""
     for config in folder_networks(subject):
         said = config.get(ORIGIN)
         name = said.value if said is not None and isinstance(said.value, str) else ""
-        if name and predicts(Model(name, config.place, by_name(name))) == V:
+        if name and predicts(NamedModel(name, config.place, by_name(name))) == V:
             return name
     return ""
 
 
-def _saved(subject: Subject) -> list[Model]:
+def _saved(subject: Subject) -> list[NamedModel]:
     """List single files that a script loads and saves as a folder, without a word of how they predict."""
     if subject.script is None or subject.runs or any(V in line for line in subject.script.lines):
         return []
@@ -60,14 +62,6 @@ def _saved(subject: Subject) -> list[Model]:
     model = subject.models[0]
     is_ours = is_file(model) and model.facts is not None and model.facts.process == "ddpm" and predicts(model) == V
     return [model] if is_ours and model.identity.family in ("sd1", "sdxl") else []
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    schedule = folder_schedule(subject)
-    said = schedule.get("prediction_type") if schedule else None
-    if said is not None and said.place.same(finding.place):
-        return Fix("safe", f"write {V}", (Change(said.place, V),))
-    return Fix("show", f'write prediction_type="{V}"')
 
 
 UNET = {

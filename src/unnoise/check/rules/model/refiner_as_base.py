@@ -12,24 +12,23 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN208", name="refiner-as-base", severity=WARN)
+RULE = Rule(id="UN208", name="refiner-as-base", severity=WARN, checks="run")
 PARTS = ("image", "latents", "denoising_start", "start_at_step")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.model is None or run.task != "text" or _starts_later(run):
-            continue
-        if (run.model.identity.family, run.model.identity.variant) == ("sdxl", "refiner"):
-            says = "the refiner of SDXL makes a picture from pure noise"
-            instead = "make it with the base, and refine that with a strength of 0.2 to 0.3"
-            yield Finding(RULE, run.model.place, says, "1000 of 1000 levels", "the lowest 200", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.model is None or run.task != "text" or _starts_later(run):
+        return
+    if (run.model.identity.family, run.model.identity.variant) == ("sdxl", "refiner"):
+        message = "the refiner of SDXL makes a picture from pure noise"
+        suggestion = "make it with the base, and refine that with a strength of 0.2 to 0.3"
+        yield Finding(RULE, run.model.place, message, "1000 of 1000 levels", "the lowest 200", suggestion)
 
 
-def _starts_later(run: Run) -> bool:
-    """Say whether a run begins with something else than noise."""
+def _starts_later(run: GenerationRun) -> bool:
+    """Return whether a run begins with something else than noise."""
     started = any(name in run.others and run.others[name].value not in (0, None) for name in PARTS)
     return started or (run.strength is not None and run.strength.value < 1)
 

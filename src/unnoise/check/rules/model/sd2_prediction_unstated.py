@@ -1,4 +1,4 @@
-"""A file of Stable Diffusion 2 that does not say whether it predicts noise or v.
+"""A file of Stable Diffusion 2 that does not state whether it predicts noise or v.
 
 Why: the network for 512 pixels predicts noise, that for 768 predicts v, and both have the same tensors. diffusers
 gives every such file the scheduler of Stable Diffusion 2.1, which says v: of the five published models of this shape
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, NOTE, WARN, Finding, Rule
 from unnoise.check.rules.model._shared import folder_networks, folder_schedule, inherited, is_file, predicts
-from unnoise.check.subject import Config, Run, Subject
+from unnoise.check.subject import Config, GenerationRun, Subject
 
 RULE = Rule(id="UN202", name="sd2-prediction-unstated", severity=WARN)
 WIDE = 96  # sample_size of the networks for 768 pixels
@@ -29,16 +29,16 @@ def check(subject: Subject) -> Iterator[Finding]:
         identity = one.identity
         is_base = one.role in ("checkpoint", "denoiser") and identity.family == "sd2"
         if is_base and not subject.tool and not identity.variant and not identity.prediction:
-            says = "neither the tensors nor the metadata of this Stable Diffusion 2 say how it predicts"
-            instead = "add modelspec.prediction_type, or state it wherever the file is used"
-            yield Finding(RULE, one.place, says, "not said", "epsilon or v", instead, NOTE)
+            message = "neither the tensors nor the metadata of this Stable Diffusion 2 say how it predicts"
+            suggestion = "add modelspec.prediction_type, or state it wherever the file is used"
+            yield Finding(RULE, one.place, message, "not said", "epsilon or v", suggestion, NOTE)
     schedule = folder_schedule(subject)
     if schedule is not None and _is_wide(subject) and schedule.get("prediction_type") is None and _takes(schedule):
-        says = "this Stable Diffusion 2 of 768 pixels predicts v, and its scheduler leaves that to the default"
-        yield Finding(RULE, schedule.place, says, "epsilon by default", "v_prediction", INSTEAD)
+        message = "this Stable Diffusion 2 of 768 pixels predicts v, and its scheduler leaves that to the default"
+        yield Finding(RULE, schedule.place, message, "epsilon by default", "v_prediction", INSTEAD)
 
 
-def _run(run: Run, subject: Subject) -> Iterator[Finding]:
+def _run(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     model = run.model
     if run.tool != "diffusers" or model is None or model.identity.family != "sd2" or not is_file(model):
         return
@@ -49,11 +49,12 @@ def _run(run: Run, subject: Subject) -> Iterator[Finding]:
     if model.identity.variant or model.identity.prediction:
         right = predicts(model)
         if right and right != inherited(model):
-            says = f"diffusers takes this file for Stable Diffusion 2.1, it is {model.identity}"
-            yield Finding(RULE, model.place, says, inherited(model), right, f'write prediction_type="{right}"', ERROR)
+            message = f"diffusers takes this file for Stable Diffusion 2.1, it is {model.identity}"
+            measured = inherited(model)
+            yield Finding(RULE, model.place, message, measured, right, f'write prediction_type="{right}"', ERROR)
     else:
-        says = "diffusers takes every file of this shape for Stable Diffusion 2.1 of 768 pixels"
-        yield Finding(RULE, model.place, says, f"{inherited(model)}, assumed", "stated", INSTEAD, NOTE)
+        message = "diffusers takes every file of this shape for Stable Diffusion 2.1 of 768 pixels"
+        yield Finding(RULE, model.place, message, f"{inherited(model)}, assumed", "stated", INSTEAD, NOTE)
 
 
 def _takes(schedule: Config) -> bool:

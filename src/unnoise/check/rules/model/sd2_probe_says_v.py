@@ -1,4 +1,4 @@
-"""A file of Stable Diffusion 2 whose weights look like those that predict v, where noise is what is said.
+"""A file of Stable Diffusion 2 whose weights look like those that predict v, but states that it predicts noise.
 
 Why: both kinds have the same tensors, but one bias in the last block has a deviation above 0.09 only in those that
 predict v. ComfyUI tells them apart by it. Read as noise, v gives mush.
@@ -13,9 +13,9 @@ from math import sqrt
 
 from unnoise.check.examples import weights
 from unnoise.check.rule import WARN, Finding, Needs, Rule
-from unnoise.check.rules.model._shared import asked
-from unnoise.check.smallest import SMALLEST
-from unnoise.check.subject import Place, Subject, Weights
+from unnoise.check.rules.model._shared import assumed_prediction
+from unnoise.check.sample_headers import SAMPLE_HEADERS
+from unnoise.check.subject import Location, Subject, Weights
 
 RULE = Rule(id="UN206", name="sd2-probe-says-v", severity=WARN, needs=Needs.WEIGHTS)
 NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -28,22 +28,22 @@ def check(subject: Subject) -> Iterator[Finding]:
         if one.identity.prediction == "eps" or (one.identity.variant == "base" and not one.identity.prediction):
             yield from _finding(one, one.place, "the file says that it predicts noise, its weights look like v")
     for run in subject.runs:
-        found = asked(run, subject)
+        found = assumed_prediction(run, subject)
         if run.model is not None and run.model.weights is not None and found is not None and found[0] == "epsilon":
             yield from _finding(
                 run.model.weights, found[1], "the run takes it to predict noise, its weights look like v"
             )
 
 
-def _finding(one: Weights, place: Place, says: str) -> Iterator[Finding]:
+def _finding(one: Weights, place: Location, message: str) -> Iterator[Finding]:
     found = deviation(one) if one.identity.family == "sd2" else None
     if found is not None and found > LIMIT:
-        instead = 'write prediction_type="v_prediction", or see that the picture is better for epsilon'
-        yield Finding(RULE, place, says, f"deviation {found:.3f}", f"at most {LIMIT}", instead)
+        suggestion = 'write prediction_type="v_prediction", or see that the picture is better for epsilon'
+        yield Finding(RULE, place, message, f"deviation {found:.3f}", f"at most {LIMIT}", suggestion)
 
 
 def deviation(one: Weights) -> float | None:
-    """Give the deviation of the telling bias; None where it was not read."""
+    """Return the deviation of the telling bias; None where it was not read."""
     values = next((values for name, values in one.values.items() if name.endswith(NORM)), ())
     if len(values) < FEWEST:
         return None
@@ -55,7 +55,7 @@ def _file(width: float) -> Subject:
     name = f"model.diffusion_model.{NORM}"
     values = {name: tuple(width if index % 2 else -width for index in range(320))}
     told = {"modelspec.architecture": "stable-diffusion-v2-512", "modelspec.prediction_type": "epsilon"}
-    return weights({**SMALLEST["sd2", ""], name: ("F16", (320,))}, metadata=told, values=values)
+    return weights({**SAMPLE_HEADERS["sd2", ""], name: ("F16", (320,))}, metadata=told, values=values)
 
 
 def bad() -> Subject:

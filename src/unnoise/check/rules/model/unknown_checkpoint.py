@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script, together, weights
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.subject import Model, Subject
+from unnoise.check.subject import NamedModel, Subject
 
 RULE = Rule(id="UN204", name="unknown-checkpoint", severity=ERROR)
 WHOLE = ("checkpoint", "denoiser", "unknown")
@@ -36,16 +36,19 @@ def check(subject: Subject) -> Iterator[Finding]:
         role = model.weights.role
         if role in OTHERS:
             what, how = OTHERS[role]
-            says = f"{model.name[:80]} is loaded as a checkpoint"
-            instead = f"load it with {how}" if run.tool == "diffusers" else "load it with the loader of its kind"
-            yield Finding(RULE, model.place, says, what, "a checkpoint", instead)
+            message = f"{model.name[:80]} is loaded as a checkpoint"
+            suggestion = f"load it with {how}" if run.tool == "diffusers" else "load it with the loader of its kind"
+            yield Finding(RULE, model.place, message, what, "a checkpoint", suggestion)
         elif run.pipeline.startswith("StableDiffusion") and role in WHOLE and _is_unknown(model):
-            says = f"{model.name[:80]} has nothing of Stable Diffusion, and diffusers takes it for Stable Diffusion 1"
-            instead = "load it with the class of its own model"
-            yield Finding(RULE, model.place, says, f"no tensor {SIGN}", "a checkpoint of Stable Diffusion", instead)
+            message = (
+                f"{model.name[:80]} has nothing of Stable Diffusion, and diffusers takes it for Stable Diffusion 1"
+            )
+            suggestion = "load it with the class of its own model"
+            measured = f"no tensor {SIGN}"
+            yield Finding(RULE, model.place, message, measured, "a checkpoint of Stable Diffusion", suggestion)
 
 
-def _is_unknown(model: Model) -> bool:
+def _is_unknown(model: NamedModel) -> bool:
     if model.weights is None or model.weights.identity.known:
         return False
     return not any(name.endswith((SIGN, "conv_in.weight")) for name in model.weights.header.tensors)
@@ -65,6 +68,6 @@ def bad() -> Subject:
 
 
 def good() -> Subject:
-    from unnoise.check.smallest import SMALLEST
+    from unnoise.check.sample_headers import SAMPLE_HEADERS
 
-    return _loaded(dict(SMALLEST["sd1", ""]))
+    return _loaded(dict(SAMPLE_HEADERS["sd1", ""]))

@@ -2,10 +2,10 @@
 
 Why: read as noise, the v of a perfect model gives a first guess of 15.6 x0 + 13.6 noise instead of x0, at the last of
 Stable Diffusion's levels (signal 0.068): the picture is over-bright mush. diffusers gives every file of SDXL's shape
-the scheduler of SDXL base, which says epsilon, whatever the file says.
-Shown: what the run assumes, beside what the model says.
+the scheduler of SDXL base, which has epsilon, whatever the file states.
+Shown: the prediction that the run assumes, beside that of the model.
 Instead: prediction_type="v_prediction" in the scheduler; in ComfyUI a ModelSamplingDiscrete node.
-Fix: safe where the wrong word is said: write the right one.
+Fix: safe where the wrong value is written: write the right one.
 Source: Salimans and Ho 2022, arXiv:2202.00512, section 4 (x0 = a x - s v); diffusers, loaders/single_file.py; ComfyUI,
 comfy/supported_models.py, SDXL.model_type; huggingface/diffusers#9171.
 """
@@ -13,9 +13,9 @@ comfy/supported_models.py, SDXL.model_type; huggingface/diffusers#9171.
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
-from unnoise.check.rules.model._shared import SAMPLING, asked, folder_schedule, predicts
-from unnoise.check.subject import Place, Run, Subject
+from unnoise.check.rule import ERROR, Finding, Fix, Rule
+from unnoise.check.rules.model._shared import SAMPLING, assumed_prediction, folder_schedule, predicts
+from unnoise.check.subject import GenerationRun, Location, Subject
 from unnoise.check.tables import effective
 
 RULE = Rule(id="UN201", name="v-prediction-run-as-eps", severity=ERROR)
@@ -29,21 +29,27 @@ KIND = {V: "v", EPS: "noise"}
 
 def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
-        found = asked(run, subject)
+        found = assumed_prediction(run, subject)
         if run.model is None or found is None or found[0] not in KIND or not _sure(run, found):
             continue
         right = predicts(run.model)
         if right and right != found[0]:
-            yield _finding(found[1], found[0], right, run.tool == "comfyui")
+            yield _finding(found[1], right, _is_stated(run, found[1]), run.tool == "comfyui")
     schedule = folder_schedule(subject)
     told = {one.identity.prediction for one in subject.weights if one.role in ("denoiser", "checkpoint")}
     if schedule is not None and told == {"v"} and effective(schedule, "prediction_type") == EPS:
         said = schedule.get("prediction_type")
-        yield _finding(said.place if said else schedule.place, EPS, V, False)
+        yield _finding(said.place if said else schedule.place, V, said is not None)
 
 
-def _sure(run: Run, found: tuple[str, Place]) -> bool:
-    """Say whether it is known for sure how the model predicts: what a variant tells, or the file itself."""
+def _is_stated(run: GenerationRun, place: Location) -> bool:
+    """Return whether the place is that of a setting which names the prediction."""
+    schedule = run.schedule.get("prediction_type") if run.schedule else None
+    return any(said is not None and said.place == place for said in (run.others.get(SAMPLING), schedule))
+
+
+def _sure(run: GenerationRun, found: tuple[str, Location]) -> bool:
+    """Return whether it is known for sure how the model predicts: what a variant tells, or the file itself."""
     if run.model is None:
         return False
     identity, inherits = run.model.identity, found[1] == run.model.place
@@ -55,24 +61,13 @@ def _sure(run: Run, found: tuple[str, Place]) -> bool:
     return identity.prediction == "eps" or (name in PUBLISHED and not run.adapters)
 
 
-def _finding(place: Place, wrong: str, right: str, is_comfyui: bool) -> Finding:
-    says = f"the model predicts {KIND[right]} and is sampled as if it predicted {KIND[wrong]}"
-    word = {V: "v_prediction", EPS: "eps"}[right]
-    instead = f"add ModelSamplingDiscrete with {word}" if is_comfyui else f'write prediction_type="{right}"'
-    return Finding(RULE, place, says, wrong, right, instead)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    for run in subject.runs:
-        node = run.others.get(SAMPLING)
-        if node is not None and node.place.same(finding.place):
-            word = {V: V, EPS: "eps"}[finding.expected]
-            return Fix("safe", f"write {word}", (Change(finding.place, word),))
-    schedules = [run.schedule for run in subject.runs if run.schedule] + [folder_schedule(subject)]
-    said = [schedule.get("prediction_type") for schedule in schedules if schedule]
-    if any(one is not None and one.place.same(finding.place) for one in said):
-        return Fix("safe", f"write {finding.expected}", (Change(finding.place, finding.expected),))
-    return Fix("show", f'write prediction_type="{finding.expected}"')
+def _finding(place: Location, right: str, is_stated: bool, is_comfyui: bool = False) -> Finding:
+    wrong = EPS if right == V else V
+    message = f"the model predicts {KIND[right]} and is sampled as if it predicted {KIND[wrong]}"
+    word = "eps" if is_comfyui and right == EPS else right
+    suggestion = f"add ModelSamplingDiscrete with {word}" if is_comfyui else f'write prediction_type="{right}"'
+    fix = Fix.safe(place, word) if is_stated else Fix.show(f'write prediction_type="{right}"')
+    return Finding(RULE, place, message, wrong, right, suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -1,10 +1,10 @@
-"""What rules of records share: which faults are of weights in parts."""
+"""Helpers of the rules of records."""
 
-from unnoise.check.subject import Fault
+from unnoise.check.subject import ReadFault
 
 SHARDS = ".safetensors.index.json"
 
 
-def is_of_shards(fault: Fault) -> bool:
-    """Say whether a fault is that of an index of weights in parts, and not of the file of the index itself."""
+def is_of_shards(fault: ReadFault) -> bool:
+    """Return whether a fault is in the parts that an index of weights lists, and not in the index file itself."""
     return fault.place.path.endswith(SHARDS) and fault.place.keys == ("weight_map",)

@@ -14,16 +14,15 @@ from typing import Any
 from unnoise.check.examples import folder
 from unnoise.check.index import INDEX
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import ReadFault, Subject
 
-RULE = Rule(id="UN911", name="component-missing", severity=ERROR)
+RULE = Rule(id="UN911", name="component-missing", severity=ERROR, checks="fault")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for fault in subject.faults:
-        if fault.kind == "missing" and fault.place.path.endswith(INDEX):
-            says = "the index of this folder cannot be followed"
-            yield Finding(RULE, fault.place, says, fault.says, "its files", "download the component again")
+def check(fault: ReadFault) -> Iterator[Finding]:
+    if fault.kind == "missing" and fault.place.path.endswith(INDEX):
+        message = "the index of this folder cannot be followed"
+        yield Finding(RULE, fault.place, message, fault.message, "its files", "download the component again")
 
 
 FILES: Mapping[str, Mapping[str, Any] | None] = {

@@ -1,6 +1,6 @@
 """A file that a workflow or a script names, and that is nowhere among the models.
 
-Why: the tool stops there, or takes the first of its list instead; and what the file would have told is not checked: of
+Why: the tool stops there, or takes the first of its list instead; and what depends on the file is not checked: of
 a workflow that names 1 missing LoRA the fit to its base is unknown.
 Shown: the name.
 Instead: put the file in its folder, or name the one that is there.
@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unnoise.check.examples import workflow
-from unnoise.check.link import Shelf, related
+from unnoise.check.references import Shelf, related
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import ReadFault, Subject
 
-RULE = Rule(id="UN910", name="named-file-missing", severity=WARN)
+RULE = Rule(id="UN910", name="named-file-missing", severity=WARN, checks="fault")
 OTHERS = (".safetensors.index.json", "model_index.json")  # which rules of their own judge
 FILES = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")  # what else has a point may be a repository
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for fault in subject.faults:
-        name = fault.says.partition(" is ")[0].lower()
-        if fault.kind == "missing" and name.endswith(FILES) and not fault.place.path.endswith(OTHERS):
-            says = "a file is named here that was not found, so that it is not checked"
-            yield Finding(RULE, fault.place, says, fault.says, "a file that is there", "put it there, or name another")
+def check(fault: ReadFault) -> Iterator[Finding]:
+    name = fault.message.partition(" is ")[0].lower()
+    if fault.kind == "missing" and name.endswith(FILES) and not fault.place.path.endswith(OTHERS):
+        message = "a file is named here that was not found, so that it is not checked"
+        suggestion = "put it there, or name another"
+        yield Finding(RULE, fault.place, message, fault.message, "a file that is there", suggestion)
 
 
 def _among(*names: str) -> Subject:

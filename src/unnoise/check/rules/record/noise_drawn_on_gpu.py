@@ -1,8 +1,8 @@
 """A seed whose noise is drawn on the graphics card: another card, or another tool, gives another picture.
 
-Why: CUDA's generator deals its numbers out over the card's multiprocessors, so that the same seed gives other noise on
-another card once a draw is longer than one wave of threads: 1024 x 1024 of FLUX.1 needs 262144 numbers. ComfyUI draws
-on the CPU, AUTOMATIC1111 on the card.
+Why: CUDA's generator distributes its numbers over the card's multiprocessors, so that the same seed gives other noise
+on another card once a draw is longer than one wave of threads: 1024 x 1024 of FLUX.1 needs 262144 numbers. ComfyUI
+draws on the CPU, AUTOMATIC1111 on the card.
 Shown: where the noise is drawn.
 Instead: torch.Generator("cpu"), which diffusers takes with a pipeline on any device; RNG "CPU" in AUTOMATIC1111.
 Fix: unsafe: write "cpu", which draws another picture.
@@ -13,29 +13,25 @@ comfy/sample.py, prepare_noise.
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.rule import NOTE, Change, Finding, Fix, Rule
-from unnoise.check.subject import Run, Said, Subject
+from unnoise.check.rule import NOTE, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Located, Subject
 
-RULE = Rule(id="UN905", name="noise-drawn-on-gpu", severity=NOTE)
-
-
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        device = _on_gpu(run)
-        if device is not None and run.seed is not None:
-            says = "the noise of this seed is drawn on the graphics card, and differs from card to card"
-            yield Finding(RULE, device.place, says, device.value, "cpu", 'draw it with torch.Generator("cpu")')
+RULE = Rule(id="UN905", name="noise-drawn-on-gpu", severity=NOTE, checks="run")
 
 
-def _on_gpu(run: Run) -> Said[str] | None:
+def check(run: GenerationRun) -> Iterator[Finding]:
+    device = _on_gpu(run)
+    if device is not None and run.seed is not None:
+        message = "the noise of this seed is drawn on the graphics card, and differs from card to card"
+        fix = Fix.unsafe(device.place, "cpu", '"cpu", which draws another picture')
+        yield Finding(RULE, device.place, message, device.value, "cpu", 'draw it with torch.Generator("cpu")', fix=fix)
+
+
+def _on_gpu(run: GenerationRun) -> Located[str] | None:
     device = run.seed_device
     if device is None or run.tool not in ("diffusers", "invokeai"):
         return None
     return device if device.value.lower().split(":")[0] in ("cuda", "gpu", "mps", "xpu") else None
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("unsafe", 'write "cpu", which draws another picture', (Change(finding.place, "cpu"),))
 
 
 def bad() -> Subject:

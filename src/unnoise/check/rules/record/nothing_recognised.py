@@ -11,17 +11,16 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import ReadFault, Subject
 
-RULE = Rule(id="UN903", name="nothing-recognised", severity=NOTE)
+RULE = Rule(id="UN903", name="nothing-recognised", severity=NOTE, checks="fault")
 EXPECTED = "a model, LoRA, workflow, picture with its record, script or training file"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for fault in subject.faults:
-        if fault.kind == "unknown":
-            says = f"nothing here was checked, it {fault.says}"
-            yield Finding(RULE, fault.place, says, "not recognised", EXPECTED, "name another file")
+def check(fault: ReadFault) -> Iterator[Finding]:
+    if fault.kind == "unknown":
+        message = f"nothing here was checked, it {fault.message}"
+        yield Finding(RULE, fault.place, message, "not recognised", EXPECTED, "name another file")
 
 
 def bad() -> Subject:

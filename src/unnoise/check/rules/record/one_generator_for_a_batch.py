@@ -12,27 +12,23 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Fix, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN906", name="one-generator-for-a-batch", severity=NOTE)
+RULE = Rule(id="UN906", name="one-generator-for-a-batch", severity=NOTE, checks="run")
 INSTEAD = "give a list of generators, one for each picture"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool == "diffusers" and run.seed is not None and (pictures := _pictures(run)) > 1:
-            says = "one seed is for a batch, of which only the first picture can be made again alone"
-            yield Finding(RULE, run.seed.place, says, f"{pictures} pictures", "a seed for each", INSTEAD)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool == "diffusers" and run.seed is not None and (pictures := _pictures(run)) > 1:
+        message = "one seed is for a batch, of which only the first picture can be made again alone"
+        fix = Fix.show(INSTEAD)
+        yield Finding(RULE, run.seed.place, message, f"{pictures} pictures", "a seed for each", INSTEAD, fix=fix)
 
 
-def _pictures(run: Run) -> int:
+def _pictures(run: GenerationRun) -> int:
     said = run.others.get("prompt")
     prompts = len(said.value) if said is not None and isinstance(said.value, list | tuple) else 1
     return prompts * (run.batch.value if run.batch is not None else 1)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", INSTEAD)
 
 
 def bad() -> Subject:

@@ -1,4 +1,4 @@
-"""An output is not finite, or of one colour: what is saved is black or flat, and no error says so.
+"""An output is not finite, or of one colour: what is saved is black or flat, without an error.
 
 Why: NaN becomes 0 when pixels are cast to 8 bits, with no more than a NumPy warning, and the picture is black. It
 comes of an overflow beyond 65504 in float16, of a division by zero at zero terminal SNR, or of latents that were NaN
@@ -20,12 +20,11 @@ FLAT = 1 / 255
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Find latents and pictures that are not finite, and pictures without two colours."""
     numbers = {one.name: one for one in subject.measured}
     for name, what in (("latent_finite", "latents"), ("picture_finite", "pixels")):
         if name in numbers and numbers[name].value != 1:
-            says = f"some {what} are NaN or infinite"
-            yield _finding(numbers[name], says, f"{numbers[name].value:.0%} finite", "100%")
+            message = f"some {what} are NaN or infinite"
+            yield _finding(numbers[name], message, f"{numbers[name].value:.0%} finite", "100%")
     if {"picture_lowest", "picture_highest"} <= numbers.keys():
         low, high = numbers["picture_lowest"], numbers["picture_highest"]
         if high.value - low.value < FLAT:
@@ -33,9 +32,9 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield _finding(low, f"the picture is {colour}", f"every pixel {low.value:.2f}", "more than one")
 
 
-def _finding(one: Measured, says: str, measured: str, expected: str) -> Finding:
-    instead = "run the autoencoder in float32, and look at what goes into it"
-    return Finding(RULE, one.place, says=says, measured=measured, expected=expected, instead=instead)
+def _finding(one: Measured, message: str, measured: str, expected: str) -> Finding:
+    suggestion = "run the autoencoder in float32, and look at what goes into it"
+    return Finding(RULE, one.place, message=message, measured=measured, expected=expected, suggestion=suggestion)
 
 
 def bad() -> Subject:

@@ -12,17 +12,16 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import folder
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import ReadFault, Subject
 
-RULE = Rule(id="UN902", name="pickle-never-opened", severity=WARN)
+RULE = Rule(id="UN902", name="pickle-never-opened", severity=WARN, checks="fault")
 INSTEAD = "take the model as .safetensors, or convert it where nothing can be harmed"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for fault in subject.faults:
-        if fault.kind == "pickle":
-            says = "this file runs code when it is opened, so it was not"
-            yield Finding(RULE, fault.place, says, "a pickle", "safetensors", INSTEAD)
+def check(fault: ReadFault) -> Iterator[Finding]:
+    if fault.kind == "pickle":
+        message = "this file runs code when it is opened, so it was not"
+        yield Finding(RULE, fault.place, message, "a pickle", "safetensors", INSTEAD)
 
 
 def bad() -> Subject:

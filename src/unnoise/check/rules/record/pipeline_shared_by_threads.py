@@ -20,7 +20,7 @@ from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.subject import Script, Subject
 from unnoise.check.syntax import calls, constant, keyword, name_of, place_of
 
-RULE = Rule(id="UN907", name="pipeline-shared-by-threads", severity=WARN)
+RULE = Rule(id="UN907", name="pipeline-shared-by-threads", severity=WARN, checks="script")
 ROUTES = ("get", "post", "put", "api_route", "route")
 WEB = ("fastapi", "flask", "starlette")
 STARTS = {"submit": 0, "map": 0, "run_in_executor": 1, "to_thread": 0, "run_in_threadpool": 0}
@@ -30,9 +30,8 @@ LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    held = subject.script
-    if held is None or GUARDS.search("\n".join(held.lines)):
+def check(held: Script) -> Iterator[Finding]:
+    if GUARDS.search("\n".join(held.lines)):
         return
     shared = set(_pipelines(held))
     functions = {node.name: node for node in ast.walk(held.tree) if isinstance(node, Function)}
@@ -41,9 +40,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         found = _used(function, shared)
         if found is not None and found not in seen:
             seen.add(found)
-            says = "threads call this pipeline at once, and its scheduler counts their steps together"
+            message = "threads call this pipeline at once, and its scheduler counts their steps together"
             measured = f"{found.id} called in {how}, 0 locks"
-            yield Finding(RULE, place_of(held, found), says, measured, "1 call at a time", INSTEAD)
+            fix = Fix.show(INSTEAD)
+            yield Finding(RULE, place_of(held, found), message, measured, "1 call at a time", INSTEAD, fix=fix)
 
 
 def _pipelines(held: Script) -> Iterator[str]:
@@ -54,7 +54,7 @@ def _pipelines(held: Script) -> Iterator[str]:
 
 
 def _makes_pipeline(node: ast.AST) -> bool:
-    """Say whether an expression is `SomePipeline.from_pretrained(...)`, or that moved by `.to(...)`."""
+    """Return whether an expression is `SomePipeline.from_pretrained(...)`, or that moved by `.to(...)`."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         owner = node.func.value
         if node.func.attr in ("from_pretrained", "from_single_file") and "Pipeline" in name_of(owner):
@@ -71,9 +71,9 @@ def _threaded(held: Script, functions: dict[str, Function], shared: set[str]) ->
             yield function, f"the handler {function.name}"
     several = _starts_several(held)
     for node, name in calls(held):
-        target = _handed(node, name) if name != "Thread" or several else None
+        target = _started(node, name) if name != "Thread" or several else None
         workers = keyword(node, "max_workers")
-        if target is None or (workers is not None and constant(workers.value, held) == 1):
+        if target is None or (workers is not None and constant(workers, held) == 1):
             continue
         if isinstance(target, ast.Lambda) or (isinstance(target, ast.Name) and target.id in shared):
             yield target, f"a thread of {name}"
@@ -82,7 +82,7 @@ def _threaded(held: Script, functions: dict[str, Function], shared: set[str]) ->
 
 
 def _starts_several(held: Script) -> bool:
-    """Say whether more than one thread is started by hand; a single one in the background harms nothing."""
+    """Return whether more than one thread is started by hand; a single one in the background harms nothing."""
     made = {node for node, name in calls(held) if name == "Thread"}
     loops = (node for node in ast.walk(held.tree) if made and isinstance(node, LOOPS))
     return len(made) > 1 or any(node in made for loop in loops for node in ast.walk(loop))
@@ -92,11 +92,10 @@ def _is_route(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and name_of(node.func) in ROUTES
 
 
-def _handed(node: ast.Call, name: str) -> ast.expr | None:
-    """Give the function that a call hands to a thread; `map` only of an executor."""
+def _started(node: ast.Call, name: str) -> ast.expr | None:
+    """Return the function that a call starts in a thread; `map` only of an executor."""
     if name == "Thread":
-        given = keyword(node, "target")
-        return given.value if given is not None else None
+        return keyword(node, "target")
     at = STARTS.get(name)
     if at is None or len(node.args) <= at or not isinstance(node.func, ast.Attribute | ast.Name):
         return None
@@ -111,10 +110,6 @@ def _used(run: ast.AST, shared: set[str]) -> ast.Name | None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in shared:
             return node.func
     return None
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", INSTEAD)
 
 
 def bad() -> Subject:

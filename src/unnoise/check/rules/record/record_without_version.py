@@ -1,4 +1,4 @@
-"""A record that does not say which version of the program made the picture.
+"""A record that does not state which version of the program made the picture.
 
 Why: the same settings give another picture in another version: torch 2.0 in place of 1.13 changed AUTOMATIC1111's, and
 ComfyUI 0.3.12 the noise of its ancestral samplers. A record of 10 settings without a version can be made again by trial
@@ -14,23 +14,22 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN908", name="record-without-version", severity=NOTE)
+RULE = Rule(id="UN908", name="record-without-version", severity=NOTE, checks="run")
 WEBUI = ("a1111", "forge", "sdcpp")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        key = _missing(run)
-        if key:
-            says = "the record does not say which version of the program made this picture"
-            instead = "note the version beside the picture"
-            yield Finding(RULE, run.place, says, f"no {key}", f"{key} of the program", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    key = _missing(run)
+    if key:
+        message = "the record does not say which version of the program made this picture"
+        suggestion = "note the version beside the picture"
+        yield Finding(RULE, run.place, message, f"no {key}", f"{key} of the program", suggestion)
 
 
-def _missing(run: Run) -> str:
-    """Give the key that a full record has; records that were shortened by hand are not judged."""
+def _missing(run: GenerationRun) -> str:
+    """Return the key that a full record has; records that were shortened by hand are not judged."""
     if run.tool in WEBUI and "Model hash" in run.others and not {"Version", "App"} & run.others.keys():
         return "Version"
     hashed = run.others.get("model")

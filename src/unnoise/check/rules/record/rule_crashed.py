@@ -10,20 +10,19 @@ Source: this program.
 from collections.abc import Iterator
 
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.subject import Fault, Place, Subject
+from unnoise.check.subject import Location, ReadFault, Subject
 
-RULE = Rule(id="UN904", name="rule-crashed", severity=ERROR)
+RULE = Rule(id="UN904", name="rule-crashed", severity=ERROR, checks="fault")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for fault in subject.faults:
-        if fault.kind == "crash":
-            says = "a rule crashed here, what it would have found is not known"
-            yield Finding(RULE, fault.place, says, fault.says, "no error", "report this as a fault of unnoise")
+def check(fault: ReadFault) -> Iterator[Finding]:
+    if fault.kind == "crash":
+        message = "a rule crashed here, what it would have found is not known"
+        yield Finding(RULE, fault.place, message, fault.message, "no error", "report this as a fault of unnoise")
 
 
 def bad() -> Subject:
-    fault = Fault("crash", Place("workflow.json"), "UN401 guidance-above-range: TypeError: 'NoneType'")
+    fault = ReadFault("crash", Location("workflow.json"), "UN401 guidance-above-range: TypeError: 'NoneType'")
     return Subject(path="workflow.json", faults=(fault,))
 
 

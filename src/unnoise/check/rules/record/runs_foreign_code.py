@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.index import index_of
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
-from unnoise.check.subject import Place, Script, Subject
+from unnoise.check.subject import Location, Script, Subject
 from unnoise.check.syntax import calls, constant, keyword, place_of
 
 RULE = Rule(id="UN909", name="runs-foreign-code", severity=WARN)
@@ -42,18 +42,18 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _called(held: Script, node: ast.Call, name: str) -> Iterator[Finding]:
     for argument, what in (("trust_remote_code", True), ("use_safetensors", False)):
         given = keyword(node, argument)
-        if given is not None and name.startswith("from_") and constant(given.value, held) is what:
-            says = "this runs code that comes with the model" if what else "this reads a pickle, which may run code"
-            yield Finding(RULE, place_of(held, given.value), says, f"{argument}={what}", str(not what), INSTEAD, NOTE)
+        if given is not None and name.startswith("from_") and constant(given, held) is what:
+            message = "this runs code that comes with the model" if what else "this reads a pickle, which may run code"
+            yield Finding(RULE, place_of(held, given), message, f"{argument}={what}", str(not what), INSTEAD, NOTE)
     given = keyword(node, "custom_pipeline")
-    named = constant(given.value, held) if given is not None else None
+    named = constant(given, held) if given is not None else None
     if given is not None and isinstance(named, str) and keyword(node, "revision") is None and "/" in named:
-        says = "this runs a pipeline that another repository holds"
-        yield Finding(RULE, place_of(held, given.value), says, repr(named[:80]), "a class of diffusers", INSTEAD, NOTE)
+        message = "this runs a pipeline that another repository holds"
+        yield Finding(RULE, place_of(held, given), message, repr(named[:80]), "a class of diffusers", INSTEAD, NOTE)
     given = keyword(node, "weights_only")
-    if given is not None and name == "load" and constant(given.value, held) is False:
-        says = "this reads a pickle, which may run code"
-        yield Finding(RULE, place_of(held, given.value), says, "weights_only=False", "True", INSTEAD, NOTE)
+    if given is not None and name == "load" and constant(given, held) is False:
+        message = "this reads a pickle, which may run code"
+        yield Finding(RULE, place_of(held, given), message, "weights_only=False", "True", INSTEAD, NOTE)
 
 
 def _named(subject: Subject) -> Iterator[Finding]:
@@ -63,8 +63,8 @@ def _named(subject: Subject) -> Iterator[Finding]:
         library = said[0] if isinstance(said, list) and len(said) == 2 else None
         own = not role.startswith("_") and isinstance(library, str) and library not in PACKAGES
         if own or (role == "_class_name" and isinstance(said, list)):
-            says = f"the folder brings its own code for {role[:60]}, which loading it runs"
-            yield Finding(RULE, Place(path, (role,)), says, str(said)[:80], "a class of diffusers", INSTEAD)
+            message = f"the folder brings its own code for {role[:60]}, which loading it runs"
+            yield Finding(RULE, Location(path, (role,)), message, str(said)[:80], "a class of diffusers", INSTEAD)
 
 
 def bad() -> Subject:

@@ -13,26 +13,25 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN913", name="seed-not-recorded", severity=NOTE)
+RULE = Rule(id="UN913", name="seed-not-recorded", severity=NOTE, checks="run")
 RECORDS = ("a1111", "forge", "sdcpp", "invokeai")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool in RECORDS and run.seed is not None and run.seed.value < 0:
-            says = "the record holds no seed, this picture cannot be made again"
-            instead = "record the seed that was drawn"
-            yield Finding(RULE, run.seed.place, says, f"seed {run.seed.value}", "0 or more", instead)
-        elif run.tool == "diffusers" and run.batch is not None and run.batch.value > 1 and _is_unseeded(run):
-            says = "pictures to choose from are drawn without a seed, the chosen one cannot be made again"
-            instead = "give a list of generators with seeds"
-            measured = f"{run.batch.value} pictures, 0 seeds"
-            yield Finding(RULE, run.batch.place, says, measured, "a seed for each", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool in RECORDS and run.seed is not None and run.seed.value < 0:
+        message = "the record holds no seed, this picture cannot be made again"
+        suggestion = "record the seed that was drawn"
+        yield Finding(RULE, run.seed.place, message, f"seed {run.seed.value}", "0 or more", suggestion)
+    elif run.tool == "diffusers" and run.batch is not None and run.batch.value > 1 and _is_unseeded(run):
+        message = "pictures to choose from are drawn without a seed, the chosen one cannot be made again"
+        suggestion = "give a list of generators with seeds"
+        measured = f"{run.batch.value} pictures, 0 seeds"
+        yield Finding(RULE, run.batch.place, message, measured, "a seed for each", suggestion)
 
 
-def _is_unseeded(run: Run) -> bool:
+def _is_unseeded(run: GenerationRun) -> bool:
     given = {"generator", "latents", "**"} & run.others.keys()
     return run.seed is None and run.seed_device is None and not given
 

@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from unnoise.check.examples import folder, header
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.rules.record._shared import is_of_shards
-from unnoise.check.subject import Subject
+from unnoise.check.subject import ReadFault, Subject
 
-RULE = Rule(id="UN912", name="shard-missing-or-outside", severity=ERROR)
+RULE = Rule(id="UN912", name="shard-missing-or-outside", severity=ERROR, checks="fault")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for fault in subject.faults:
-        if fault.kind in ("missing", "broken") and is_of_shards(fault):
-            says = "the parts of these weights are not all there"
-            yield Finding(RULE, fault.place, says, fault.says, "every part in this folder", "download them again")
+def check(fault: ReadFault) -> Iterator[Finding]:
+    if fault.kind in ("missing", "broken") and is_of_shards(fault):
+        message = "the parts of these weights are not all there"
+        yield Finding(RULE, fault.place, message, fault.message, "every part in this folder", "download them again")
 
 
 FIRST, SECOND = (f"diffusion_pytorch_model-0000{number}-of-00002.safetensors" for number in (1, 2))

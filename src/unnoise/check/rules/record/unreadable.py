@@ -13,16 +13,15 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.rules.record._shared import is_of_shards
-from unnoise.check.subject import Subject
+from unnoise.check.subject import ReadFault, Subject
 
-RULE = Rule(id="UN901", name="unreadable", severity=ERROR)
+RULE = Rule(id="UN901", name="unreadable", severity=ERROR, checks="fault")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for fault in subject.faults:
-        if fault.kind in ("unreadable", "broken") and not is_of_shards(fault):
-            says = "this cannot be read"
-            yield Finding(RULE, fault.place, says, fault.says, "a whole file", "write or download it again")
+def check(fault: ReadFault) -> Iterator[Finding]:
+    if fault.kind in ("unreadable", "broken") and not is_of_shards(fault):
+        message = "this cannot be read"
+        yield Finding(RULE, fault.place, message, fault.message, "a whole file", "write or download it again")
 
 
 def bad() -> Subject:

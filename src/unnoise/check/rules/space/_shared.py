@@ -1,15 +1,15 @@
-"""What the rules of the space share: models with their autoencoder, sizes that are asked for."""
+"""Helpers of the rules of the space: models with their autoencoder, and sizes of runs."""
 
 from collections.abc import Iterator
 
-from unnoise.check.subject import Config, Model, Run, Subject
+from unnoise.check.subject import Config, GenerationRun, NamedModel, Subject
 
 LARGEST = 1 << 16  # pixels along a side that anybody asks for
 PLAIN = ("AutoencoderKL",)  # whose scale and shift are those of the family
 
 
-def autoencoders(subject: Subject) -> Iterator[tuple[Model, Config]]:
-    """List the models of a subject with the whole settings of their autoencoder, each once."""
+def autoencoders(subject: Subject) -> Iterator[tuple[NamedModel, Config]]:
+    """List the models of a subject with the complete settings of their autoencoder, each once."""
     seen: set[int] = set()
     for model in (*subject.models, *(run.model for run in subject.runs if run.model)):
         config = model.configs.get("vae")
@@ -18,24 +18,32 @@ def autoencoders(subject: Subject) -> Iterator[tuple[Model, Config]]:
             yield model, config
 
 
-def asked_size(run: Run) -> tuple[int, int] | None:
-    """Give the width and height that a run asks for; None where it does not say both."""
+def size_of(run: GenerationRun) -> tuple[int, int] | None:
+    """Return width and height of a run, in pixels; None where one of them is not stated."""
     if run.width is None or run.height is None:
         return None
     width, height = run.width.value, run.height.value
     return (width, height) if 0 < width <= LARGEST and 0 < height <= LARGEST else None
 
 
-def area_ratio(run: Run, cell: int = 1) -> float | None:
-    """Give the area that a run asks for over that of its family's native size, sides taken `cell` times."""
-    size = asked_size(run)
+def area_ratio(run: GenerationRun, cell: int = 1) -> float | None:
+    """Return the area of a run over the native area of its family.
+
+    Args:
+        run: the run
+        cell: factor of both sides, 8 for sizes that are counted in latents
+
+    Returns:
+        None where an area is not known
+    """
+    size = size_of(run)
     if size is None or run.facts is None or run.facts.size is None:
         return None
     return size[0] * size[1] * cell * cell / (run.facts.size[0] * run.facts.size[1])
 
 
-def is_latent_size(run: Run) -> bool:
-    """Say whether the size that is asked for in pixels is a usual one of the family counted in latents."""
+def is_latent_size(run: GenerationRun) -> bool:
+    """Return whether a size in pixels is unusual for the family, but usual if counted in latents."""
     ratio, in_latents = area_ratio(run), area_ratio(run, 8)
     if ratio is None or in_latents is None or run.facts is None:
         return False
@@ -43,8 +51,8 @@ def is_latent_size(run: Run) -> bool:
     return ratio < low and low <= in_latents <= high
 
 
-def is_plain(run: Run) -> bool:
-    """Say whether a run draws one picture of the asked size from text, not by tiles, by steps or from a picture."""
+def is_plain(run: GenerationRun) -> bool:
+    """Return whether a run makes one image of its size from text, without tiles, stages or an input image."""
     special = ("Upscale", "Panorama", "Tiling", "DemoFusion", "ImageVariation")
     is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always says it
     return run.task == "text" and is_whole and not any(word in run.pipeline for word in special)

@@ -1,7 +1,7 @@
 """The picture is longer than any that the model was trained on.
 
 Why: SDXL, PixArt and Sana were trained on buckets of sizes with the same area whose sides are in a ratio of up to 4:
-512 x 2048 at the ends. Beyond, positions come up that were never seen together, and subjects repeat along the long
+512 x 2048 at the ends. Beyond, positions occur that were never trained together, and subjects repeat along the long
 side.
 Shown: the ratio of the sides, beside that of the longest bucket.
 Instead: stay within the ratio, or draw tiles.
@@ -14,28 +14,23 @@ from collections.abc import Iterator, Mapping
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.rules.space._shared import asked_size, is_plain
-from unnoise.check.subject import Subject
+from unnoise.check.rules.space._shared import is_plain, size_of
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN311", name="aspect-beyond-training", severity=NOTE)
+RULE = Rule(id="UN311", name="aspect-beyond-training", severity=NOTE, checks="run")
 LONGEST: Mapping[str, float] = {"sdxl": 4.0, "pixart": 4.0, "sana": 4.0}
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the aspect of every run from text with the longest bucket of its family."""
-    for run in subject.runs:
-        size = asked_size(run)
-        longest = LONGEST.get(run.model.identity.family) if run.model else None
-        if size is None or longest is None or not is_plain(run) or max(size) <= longest * min(size):
-            continue
-        yield Finding(
-            RULE,
-            run.width.place if run.width else run.place,
-            says="the picture is longer than any that the model was trained on",
-            measured=f"{size[0]}x{size[1]}, {max(size) / min(size):.1f} to 1",
-            expected=f"at most {longest:g} to 1",
-            instead="choose sides closer to each other, or draw tiles",
-        )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    size = size_of(run)
+    longest = LONGEST.get(run.model.identity.family) if run.model else None
+    if size is None or longest is None or not is_plain(run) or max(size) <= longest * min(size):
+        return
+    message = "the picture is longer than any that the model was trained on"
+    suggestion = "choose sides closer to each other, or draw tiles"
+    measured = f"{size[0]}x{size[1]}, {max(size) / min(size):.1f} to 1"
+    expected = f"at most {longest:g} to 1"
+    yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

@@ -1,7 +1,7 @@
 """A number of frames that a video model cannot draw: it is rounded, and the clip has another length.
 
 Why: the first frame of a video stands alone in the latent, and each further one holds 4 frames (Wan, HunyuanVideo) or
-8 (LTX): lengths are 4k + 1 or 8k + 1. Asked for 80 frames at 16 a second, Wan draws 81 in diffusers and 77 in ComfyUI;
+8 (LTX): lengths are 4k + 1 or 8k + 1. With num_frames=80, Wan draws 81 in diffusers and 77 in ComfyUI;
 sound, masks and control videos of 80 frames then no longer fit.
 Shown: the number, and what becomes of it.
 Instead: write the number that is drawn.
@@ -13,39 +13,31 @@ Source: diffusers/pipelines/wan/pipeline_wan.py, `num_frames // 4 * 4 + 1`; diff
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN308", name="frames-rounded", severity=WARN)
+RULE = Rule(id="UN308", name="frames-rounded", severity=WARN, checks="run")
 TOOLS = ("diffusers", "comfyui")
 MOST = 1 << 20
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find numbers of frames that are not stride*k + 1."""
-    for run in subject.runs:
-        stride = run.facts.stride if run.facts else None
-        if run.frames is None or not stride or run.tool not in TOOLS or not 1 < run.frames.value <= MOST:
-            continue
-        if (run.frames.value - 1) % stride:
-            yield Finding(
-                RULE,
-                run.frames.place,
-                says=f"the clip will have {_drawn(run, run.frames.value, stride)} frames instead",
-                measured=f"{run.frames.value} frames",
-                expected=f"{stride}k + 1",
-                instead=f"write {_drawn(run, run.frames.value, stride)}",
-            )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    stride = run.facts.stride if run.facts else None
+    if run.frames is None or not stride or run.tool not in TOOLS or not 1 < run.frames.value <= MOST:
+        return
+    if (run.frames.value - 1) % stride:
+        drawn = _drawn(run, run.frames.value, stride)
+        message = f"the clip will have {drawn} frames instead"
+        suggestion = f"write {drawn}"
+        fix = Fix.safe(run.frames.place, drawn)
+        measured = f"{run.frames.value} frames"
+        yield Finding(RULE, run.frames.place, message, measured, f"{stride}k + 1", suggestion, fix=fix)
 
 
-def _drawn(run: Run, frames: int, stride: int) -> int:
-    """Give the number of frames that is drawn: Wan's pipelines in diffusers round otherwise than all else."""
+def _drawn(run: GenerationRun, frames: int, stride: int) -> int:
+    """Return the number of frames that is drawn: Wan's pipelines in diffusers round otherwise than all else."""
     wan = run.tool == "diffusers" and run.model is not None and run.model.identity.family == "wan"
     return (frames if wan else frames - 1) // stride * stride + 1
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("safe", finding.instead, (Change(finding.place, int(finding.instead.split()[-1])),))
 
 
 def bad() -> Subject:

@@ -1,7 +1,7 @@
-"""A size counted in latents where pixels are asked, or a latent as large as the picture.
+"""A size counted in latents where pixels are expected, or a latent as large as the picture.
 
 Why: one cell of a latent is 8 x 8 pixels. A width of 64 asks SD 1.5 for a picture of 64 pixels, a latent of 8 x 8,
-1/64 of the area that it knows: a smear of colour. Noise of (1, 4, 512, 512) handed in as latents is a picture of 4096
+1/64 of the area that it knows: a smear of colour. Noise of (1, 4, 512, 512) passed as latents is a picture of 4096
 x 4096, 64 times the area, and usually ends in an error of memory.
 Shown: the size, and what it would be in the other unit.
 Instead: width and height in pixels; latents of an eighth of them.
@@ -14,28 +14,27 @@ import ast
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.read.python.places import Places
-from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
-from unnoise.check.rules.space._shared import asked_size, is_latent_size, is_plain
-from unnoise.check.subject import Place, Run, Script, Subject
+from unnoise.check.rule import ERROR, Finding, Fix, Rule
+from unnoise.check.rules.space._shared import is_latent_size, is_plain, size_of
+from unnoise.check.subject import GenerationRun, Location, Script, Subject
+from unnoise.check.syntax import name_of, place_of
 
-RULE = Rule(id="UN309", name="latent-size-as-pixels", severity=ERROR)
+RULE = Rule(id="UN309", name="latent-size-as-pixels", severity=ERROR, checks="run", with_subject=True)
 NOISE = ("randn", "rand", "zeros", "empty", "randn_tensor")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find sizes that fit only in latents, and latents that fit only as pixels."""
-    for run in subject.runs:
-        size = asked_size(run)
-        if size is not None and run.width and run.height and is_plain(run) and is_latent_size(run):
-            for side in (run.width, run.height):
-                right = f"{side.value * 8}"
-                yield _finding(side.place, "a side is counted in latents, not in pixels", f"{side.value}", right)
-        if subject.script is not None and "latents" in run.others and run.tool == "diffusers":
-            yield from _latents(run, subject.script)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    size = size_of(run)
+    if size is not None and run.width and run.height and is_plain(run) and is_latent_size(run):
+        for side in (run.width, run.height):
+            right = side.value * 8
+            fix = Fix.unsafe(side.place, right)
+            yield _finding(side.place, "a side is counted in latents, not in pixels", f"{side.value}", f"{right}", fix)
+    if subject.script is not None and "latents" in run.others and run.tool == "diffusers":
+        yield from _latents(run, subject.script)
 
 
-def _latents(run: Run, script: Script) -> Iterator[Finding]:
+def _latents(run: GenerationRun, script: Script) -> Iterator[Finding]:
     """Find tensors of the model's channels that are called latents and have as many cells as a picture has pixels."""
     facts = run.facts
     if facts is None or facts.size is None or facts.channels is None or facts.modality != "image":
@@ -49,30 +48,29 @@ def _latents(run: Run, script: Script) -> Iterator[Finding]:
             continue
         high, wide = shape[2:]
         if high * wide * 64 / (facts.size[0] * facts.size[1]) > 16:
-            says = "latents are as large as a picture counted in pixels"
-            place = Places(script.path, "\n".join(script.lines)).at(node.value)
-            yield _finding(place, says, f"latents of {wide}x{high}", f"{facts.size[0] // 8}x{facts.size[1] // 8}")
+            message = "latents are as large as a picture counted in pixels"
+            yield _finding(
+                place_of(script, node.value),
+                message,
+                f"latents of {wide}x{high}",
+                f"{facts.size[0] // 8}x{facts.size[1] // 8}",
+            )
 
 
 def _shape(node: ast.expr) -> tuple[int, ...] | None:
-    """Give the four sizes that a call such as torch.randn((1, 4, 64, 64)) writes as numbers."""
+    """Return the four sizes that a call such as torch.randn((1, 4, 64, 64)) writes as numbers."""
     if not isinstance(node, ast.Call) or not node.args:
         return None
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     first = node.args[0]
     parts = first.elts if isinstance(first, ast.Tuple | ast.List) else node.args
     sizes = [one.value for one in parts if isinstance(one, ast.Constant) and type(one.value) is int]
-    return tuple(sizes) if name in NOISE and len(parts) == len(sizes) == 4 else None
+    return tuple(sizes) if name_of(node.func) in NOISE and len(parts) == len(sizes) == 4 else None
 
 
-def _finding(place: Place, says: str, measured: str, expected: str) -> Finding:
-    return Finding(RULE, place, says=says, measured=measured, expected=expected, instead=f"write {expected}")
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    if not finding.expected.isdigit():
-        return None
-    return Fix("unsafe", finding.instead, (Change(finding.place, int(finding.expected)),))
+def _finding(place: Location, message: str, measured: str, expected: str, fix: Fix | None = None) -> Finding:
+    return Finding(
+        RULE, place, message=message, measured=measured, expected=expected, suggestion=f"write {expected}", fix=fix
+    )
 
 
 def bad() -> Subject:

@@ -6,7 +6,7 @@ doubled or halved 0.48 and 1.93. Decoding and encoding again changes x0 by 0.13 
 doubled, by 0.39 with it halved.
 Shown: the deviation or the mean of the latents, or the change by a round trip.
 Instead: use scale and shift of the autoencoder that the denoiser was trained with, once.
-Fix: none; the numbers do not tell where it was lost.
+Fix: none; the numbers do not show where it was lost.
 Source: Rombach et al. 2022, arXiv:2112.10752, appendix G (latents of unit deviation); numbers measured here.
 """
 
@@ -27,20 +27,14 @@ RANGES = {
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Compare what was measured with the range of healthy models."""
     rows = next((one.value for one in subject.measured if one.name == "latent_rows"), 0)
     for one in subject.measured:
         low, high, what = RANGES.get(one.name, (0.0, 0.0, ""))
         if not what or low <= one.value <= high or (one.name != "round_trip" and rows < ROWS):
             continue
-        yield Finding(
-            RULE,
-            one.place,
-            says=f"{what} is not what a denoiser is trained on",
-            measured=f"{one.value:.2f}",
-            expected=f"{low:g} to {high:g}",
-            instead="check that scale and shift of the latents are those of this model, used once",
-        )
+        message = f"{what} is not what a denoiser is trained on"
+        suggestion = "check that scale and shift of the latents are those of this model, used once"
+        yield Finding(RULE, one.place, message, f"{one.value:.2f}", f"{low:g} to {high:g}", suggestion)
 
 
 def bad() -> Subject:

@@ -12,19 +12,18 @@ Source: diffusers/pipelines/flux/pipeline_flux.py; comfyanonymous/ComfyUI, comfy
 
 from collections.abc import Iterator
 
+from unnoise.check.coerce import finite
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.space._scale import followed, script_facts
 from unnoise.check.rules.space._shared import autoencoders
-from unnoise.check.subject import Place, Subject
-from unnoise.check.typed import finite
+from unnoise.check.subject import Location, Subject
 
 RULE = Rule(id="UN302", name="missing-latent-shift", severity=WARN)
 CLOSE = 1e-4
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the shift in settings with the family's, and look for it in scripts that scale latents themselves."""
     for model, config in autoencoders(subject):
         facts = model.facts
         said = config.get("shift_factor")
@@ -39,19 +38,11 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield from (_finding(event.place, 0.0, facts.shift, facts.title) for event in moved[:1])
 
 
-def _finding(place: Place, shift: float, right: float, title: str) -> Finding:
-    return Finding(
-        RULE,
-        place,
-        says=f"the latents are not shifted as {title} was trained",
-        measured=f"shift {shift:g}",
-        expected=f"{right:g}",
-        instead="use vae.config.shift_factor beside the scale" if shift == 0 else f"write {right:g}",
-    )
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", f"latents / vae.config.scaling_factor + vae.config.shift_factor, which is {finding.expected}")
+def _finding(place: Location, shift: float, right: float, title: str) -> Finding:
+    message = f"the latents are not shifted as {title} was trained"
+    suggestion = "use vae.config.shift_factor beside the scale" if shift == 0 else f"write {right:g}"
+    fix = Fix.show(f"latents / vae.config.scaling_factor + vae.config.shift_factor, which is {right:g}")
+    return Finding(RULE, place, message, f"shift {shift:g}", f"{right:g}", suggestion, fix=fix)
 
 
 def bad() -> Subject:

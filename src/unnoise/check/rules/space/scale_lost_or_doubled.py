@@ -21,7 +21,7 @@ from unnoise.check.subject import Subject
 
 RULE = Rule(id="UN303", name="scale-lost-or-doubled", severity=ERROR)
 PLAIN = re.compile(r"\bAutoencoderKL\b|\bscaling_factor\b")
-TOLD = {
+MESSAGES = {
     "unscaled": ("latents get noise before they are scaled", "scaled 0 times", "multiply by vae.config.scaling_factor"),
     "scaled": ("latents are decoded while they are scaled", "scaled once", "divide by vae.config.scaling_factor"),
     "twice": ("latents are scaled a second time", "scaled twice", "leave one of the two out"),
@@ -29,18 +29,19 @@ TOLD = {
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Look for latents that reach noise, decoder or scale in the wrong state."""
     if not _has_scale(subject):
         return
     for event in followed(subject):
-        if event.kind in TOLD:
-            says, measured, instead = TOLD[event.kind]
+        if event.kind in MESSAGES:
+            message, measured, suggestion = MESSAGES[event.kind]
             expected = "0 times" if event.kind == "scaled" else "once"
-            yield Finding(RULE, event.place, says=says, measured=measured, expected=expected, instead=instead)
+            yield Finding(
+                RULE, event.place, message=message, measured=measured, expected=expected, suggestion=suggestion
+            )
 
 
 def _has_scale(subject: Subject) -> bool:
-    """Say whether the script's autoencoder is surely one with a scale: by its family, or else by its class."""
+    """Return whether the script's autoencoder is surely one with a scale: by its family, or else by its class."""
     if any(model.facts is not None for model in subject.models):
         facts = script_facts(subject)
         return facts is not None and facts.scale is not None and not facts.per_channel

@@ -1,7 +1,7 @@
 """The original SDXL autoencoder decodes in float16, where it overflows to NaN: a black picture.
 
 Why: activations of the original VAE go beyond 65504, the largest float16. diffusers' pipelines run it in float32 for
-that reason, where its settings say `force_upcast`; settings that say false, or code that calls `vae.decode` itself on
+that reason, where its settings have `force_upcast`; settings with false, or code that calls `vae.decode` itself on
 a float16 pipeline, do not. NaN is then written as 0, which is black, with no more than a NumPy warning.
 Shown: the precision, and what keeps the decoder out of float32.
 Instead: decode in float32 (`pipe.vae.to(torch.float32)` and latents likewise), or load madebyollin/sdxl-vae-fp16-fix.
@@ -14,10 +14,10 @@ import ast
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
-from unnoise.check.read.python.places import Places
 from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.rules.space._shared import autoencoders
-from unnoise.check.subject import Place, Run, Script, Subject
+from unnoise.check.subject import GenerationRun, Location, Script, Subject
+from unnoise.check.syntax import calls, place_of
 
 RULE = Rule(id="UN304", name="sdxl-vae-in-half", severity=ERROR)
 ORIGINAL = ("stabilityai/sdxl-vae", "stabilityai/stable-diffusion-xl-base-1.0")
@@ -26,7 +26,6 @@ FAMILY, OTHERS = "sdxl", ("playground-2.5", "ssd-1b", "vega", "koala")
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Find settings of the original VAE without upcast, and scripts that decode by hand in float16."""
     for model, config in autoencoders(subject):
         upcast, origin = config.get("force_upcast"), config.get("_name_or_path")
         if model.identity.family != FAMILY or upcast is None or origin is None:
@@ -41,36 +40,27 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield _finding(place, half, "float32")
 
 
-def _is_half(run: Run) -> bool:
+def _is_half(run: GenerationRun) -> bool:
     known = run.model.identity if run.model else None
     if known is None or known.family != FAMILY or known.variant in OTHERS or run.vae is not None:
         return False
     return run.dtype is not None and run.dtype.value in ("float16", "fp16", "half")
 
 
-def _decode(script: Script) -> Place | None:
+def _decode(script: Script) -> Location | None:
     """Find a call of `decode` on the VAE of a pipeline."""
-    for node in ast.walk(script.tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "decode":
-            owner = node.func.value
-            if isinstance(owner, ast.Attribute) and owner.attr == "vae":
-                return Places(script.path, "\n".join(script.lines)).at(node)
+    for node, name in calls(script):
+        owner = node.func.value if name == "decode" and isinstance(node.func, ast.Attribute) else None
+        if isinstance(owner, ast.Attribute) and owner.attr == "vae":
+            return place_of(script, node)
     return None
 
 
-def _finding(place: Place, measured: str, expected: str) -> Finding:
-    return Finding(
-        RULE,
-        place,
-        says="the original SDXL autoencoder overflows to NaN, a black picture, in half precision",
-        measured=measured,
-        expected=expected,
-        instead="decode in float32, or load madebyollin/sdxl-vae-fp16-fix as the VAE",
-    )
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", "pipe.vae.to(torch.float32) before, and latents.float() in the call")
+def _finding(place: Location, measured: str, expected: str) -> Finding:
+    message = "the original SDXL autoencoder overflows to NaN, a black picture, in half precision"
+    suggestion = "decode in float32, or load madebyollin/sdxl-vae-fp16-fix as the VAE"
+    fix = Fix.show("pipe.vae.to(torch.float32) before, and latents.float() in the call")
+    return Finding(RULE, place, message, measured, expected, suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -1,7 +1,7 @@
 """The picture is much larger or smaller than those the model was trained on.
 
-Why: attention sees one token for each cell of the latent. SD 1.5 learnt on 64 x 64 = 4096 of them; at 1024 x 1024 it
-sees 16384 and repeats the subject, once for each area that it knows. SDXL at 512 x 512 sees a quarter of what it
+Why: attention takes one token for each cell of the latent. SD 1.5 learnt on 64 x 64 = 4096 of them; at 1024 x 1024 it
+takes 16384 and repeats the subject, once for each trained area. SDXL at 512 x 512 takes a quarter of what it
 learnt and draws crops and mush. Official examples go from 0.35 to 2 times the native area for SDXL, to 2.3 for SD 1.
 Shown: the size and its area as a ratio to the native one, beside the range of published examples.
 Instead: draw at about the native area, in any aspect, and enlarge in a second pass.
@@ -14,30 +14,25 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.space._shared import area_ratio, asked_size, is_latent_size, is_plain
-from unnoise.check.subject import Subject
+from unnoise.check.rules.space._shared import area_ratio, is_latent_size, is_plain, size_of
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN)
+RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN, checks="run")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the area of every run from text with the range of its family."""
-    for run in subject.runs:
-        ratio, facts, size = area_ratio(run), run.facts, asked_size(run)
-        if ratio is None or facts is None or facts.size is None or size is None or not is_plain(run):
-            continue
-        low, high = facts.area
-        if low <= ratio <= high or is_latent_size(run):
-            continue
-        native = f"{facts.size[0]}x{facts.size[1]}"
-        yield Finding(
-            RULE,
-            run.width.place if run.width else run.place,
-            says=f"the size is far from what {facts.title} was trained on",
-            measured=f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}",
-            expected=f"{low:.2g} to {high:.2g} times",
-            instead=f"draw at about {native} in area, and enlarge in a second pass",
-        )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    ratio, facts, size = area_ratio(run), run.facts, size_of(run)
+    if ratio is None or facts is None or facts.size is None or size is None or not is_plain(run):
+        return
+    low, high = facts.area
+    if low <= ratio <= high or is_latent_size(run):
+        return
+    native = f"{facts.size[0]}x{facts.size[1]}"
+    message = f"the size is far from what {facts.title} was trained on"
+    suggestion = f"draw at about {native} in area, and enlarge in a second pass"
+    measured = f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}"
+    expected = f"{low:.2g} to {high:.2g} times"
+    yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

@@ -1,6 +1,6 @@
 """A width or height that the latents cannot have: it is quietly rounded, or refused when the run begins.
 
-Why: one cell of a latent is 8 pixels wide, and transformers take patches of 2 x 2 cells, 16 pixels. Flux asked for
+Why: one cell of a latent is 8 pixels wide, and transformers take patches of 2 x 2 cells, 16 pixels. Flux at
 1000 x 1000 gives 992 x 992 in diffusers, with a log line; ComfyUI and AUTOMATIC1111 cut to a multiple of 8 without
 one. Most other pipelines of diffusers raise an error, after the model has been loaded.
 Shown: the side, and what becomes of it.
@@ -13,11 +13,11 @@ AUTOMATIC1111/stable-diffusion-webui, modules/processing.py, `opt_f`.
 from collections.abc import Iterator, Mapping
 
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, WARN, Change, Finding, Fix, Rule
+from unnoise.check.rule import ERROR, WARN, Finding, Fix, Rule
 from unnoise.check.rules.space._shared import LARGEST
-from unnoise.check.subject import Run, Said, Subject
+from unnoise.check.subject import GenerationRun, Located, Subject
 
-RULE = Rule(id="UN307", name="size-not-a-multiple", severity=WARN)
+RULE = Rule(id="UN307", name="size-not-a-multiple", severity=WARN, checks="run")
 REFUSED: Mapping[str, int] = {
     "sd1": 8, "sd2": 8, "sdxl": 8, "kolors": 8, "pixart": 8, "hunyuan-dit": 8, "svd": 8, "cogvideox": 8, "mochi": 8,
     "sd3": 16, "auraflow": 16, "lumina2": 16, "cogview4": 16, "wan": 16, "hunyuan-video": 16, "cosmos": 16,
@@ -28,43 +28,32 @@ CUT = ("comfyui", "a1111", "forge")
 OWN_CELLS = ("cascade", "ltx", "hunyuan-image")  # whose latents ComfyUI makes of other cells than 8 pixels
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find sides of a size that are no multiple of what the tool needs for the family."""
-    for run in subject.runs:
-        multiple, refused = _needs(run)
-        for name, side in (("width", run.width), ("height", run.height)):
-            if side is None or not multiple or not multiple < side.value <= LARGEST or side.value % multiple == 0:
-                continue
-            yield _finding(name, side, multiple, refused)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    multiple, refused = _needs(run)
+    for name, side in (("width", run.width), ("height", run.height)):
+        if side is None or not multiple or not multiple < side.value <= LARGEST or side.value % multiple == 0:
+            continue
+        yield _finding(name, side, multiple, refused)
 
 
-def _needs(run: Run) -> tuple[int, bool]:
-    """Give the multiple that sides must have, and whether others are refused; 0 where that is not known."""
+def _needs(run: GenerationRun) -> tuple[int, bool]:
+    """Return the multiple that sides must have, and whether others are refused; 0 where that is not known."""
     family = run.model.identity.family if run.model else ""
     if run.tool == "diffusers":
         return REFUSED.get(family) or ROUNDED.get(family, 0), family in REFUSED
     return (8 if run.tool in CUT and family not in OWN_CELLS else 0), False
 
 
-def _finding(name: str, side: Said[int], multiple: int, refused: bool) -> Finding:
+def _finding(name: str, side: Located[int], multiple: int, refused: bool) -> Finding:
     whole = side.value // multiple * multiple
     if refused and side.value - whole > multiple // 2:
         whole += multiple
-    return Finding(
-        RULE,
-        side.place,
-        says=f"the {name} is {'refused when the run begins' if refused else f'quietly cut to {whole}'}",
-        measured=f"{side.value}",
-        expected=f"a multiple of {multiple}",
-        instead=f"write {whole}",
-        severity=ERROR if refused else WARN,
-    )
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    whole = int(finding.instead.split()[-1])
-    kind = "unsafe" if finding.grade == ERROR else "safe"
-    return Fix(kind, finding.instead, (Change(finding.place, whole),))  # type: ignore[arg-type]
+    message = f"the {name} is {'refused when the run begins' if refused else f'quietly cut to {whole}'}"
+    suggestion = f"write {whole}"
+    fix = Fix.unsafe(side.place, whole) if refused else Fix.safe(side.place, whole)
+    measured = f"{side.value}"
+    expected = f"a multiple of {multiple}"
+    return Finding(RULE, side.place, message, measured, expected, suggestion, ERROR if refused else WARN, fix)
 
 
 def bad() -> Subject:

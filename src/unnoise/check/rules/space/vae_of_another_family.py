@@ -13,31 +13,24 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import workflow
 from unnoise.check.rule import ERROR, Finding, Rule
-from unnoise.check.subject import Model, Subject
+from unnoise.check.subject import GenerationRun, NamedModel, Subject
 
-RULE = Rule(id="UN305", name="vae-of-another-family", severity=ERROR)
+RULE = Rule(id="UN305", name="vae-of-another-family", severity=ERROR, checks="run")
 SHARED = {"qwen-image": "wan", "cosmos": "wan"}  # trained on Wan 2.1's latents: ComfyUI, comfy/supported_models.py
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the latents of the autoencoder of each run with those of its model."""
-    for run in subject.runs:
-        if run.model is None or run.vae is None or run.model.identity.family == run.vae.identity.family:
-            continue
-        space, other = _space(run.model), _space(run.vae)
-        if space is not None and other is not None and space != other:
-            yield Finding(
-                RULE,
-                run.vae.place,
-                says=f"the autoencoder {run.vae.name} is not one of the model's family",
-                measured=_told(run.vae),
-                expected=_told(run.model),
-                instead=f"use a VAE of {run.model.identity.family}",
-            )
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.model is None or run.vae is None or run.model.identity.family == run.vae.identity.family:
+        return
+    space, other = _space(run.model), _space(run.vae)
+    if space is not None and other is not None and space != other:
+        message = f"the autoencoder {run.vae.name} is not one of the model's family"
+        suggestion = f"use a VAE of {run.model.identity.family}"
+        yield Finding(RULE, run.vae.place, message, _description(run.vae), _description(run.model), suggestion)
 
 
-def _space(model: Model) -> tuple[object, ...] | None:
-    """Give what makes two families' latents the same; None where it is not known."""
+def _space(model: NamedModel) -> tuple[object, ...] | None:
+    """Return what makes two families' latents the same; None where it is not known."""
     facts, family = model.facts, model.identity.family
     if facts is None or facts.channels is None or (facts.scale is None and not facts.per_channel):
         return None
@@ -45,7 +38,7 @@ def _space(model: Model) -> tuple[object, ...] | None:
     return facts.channels, facts.scale, facts.shift, own
 
 
-def _told(model: Model) -> str:
+def _description(model: NamedModel) -> str:
     facts = model.facts
     scale = "" if facts is None or facts.scale is None else f", scale {facts.scale:g}"
     channels = facts.channels if facts else 0

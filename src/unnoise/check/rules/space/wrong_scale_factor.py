@@ -12,12 +12,13 @@ Stability-AI/generative-models, configs/inference/sd_xl_base.yaml.
 
 from collections.abc import Iterator
 
+from unnoise.check.coerce import finite
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, Change, Finding, Fix, Rule
+from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.rules.space._scale import followed, script_facts
 from unnoise.check.rules.space._shared import autoencoders
-from unnoise.check.subject import Place, Subject
-from unnoise.check.typed import finite
+from unnoise.check.subject import Location, Subject
+from unnoise.families.facts import Facts
 
 RULE = Rule(id="UN301", name="wrong-scale-factor", severity=ERROR)
 DEFAULT = 0.18215  # of AutoencoderKL
@@ -25,7 +26,6 @@ CLOSE = 1e-3
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Compare the scale in settings, and numbers by which a script scales latents, with the family's."""
     for model, config in autoencoders(subject):
         facts = model.facts
         if facts is None or facts.scale is None or facts.per_channel or "Upscale" in model.identity.known_by:
@@ -33,32 +33,22 @@ def check(subject: Subject) -> Iterator[Finding]:
         said = config.get("scaling_factor")
         scale = finite(said.value) if said else DEFAULT
         if scale is not None and abs(scale / facts.scale - 1) > CLOSE:
-            how = "" if said else ", by default"
-            yield _finding(said.place if said else config.place, f"{scale:g}{how}", facts.scale, facts.title)
+            yield _finding(said.place if said else config.place, scale, facts, is_default=said is None)
     facts = script_facts(subject)
     if facts is None or facts.scale is None:
         return
     for event in followed(subject):
         if event.kind == "literal" and abs(event.value / facts.scale - 1) > CLOSE:
-            yield _finding(event.place, f"{event.value:g}", facts.scale, facts.title)
+            yield _finding(event.place, event.value, facts)
 
 
-def _finding(place: Place, scale: str, right: float, title: str) -> Finding:
-    return Finding(
-        RULE,
-        place,
-        says=f"the latents are not scaled as {title} was trained",
-        measured=f"scale {scale}",
-        expected=f"{right:g}",
-        instead=f"write {right:g}, or in code use vae.config.scaling_factor",
-    )
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    right = float(finding.expected)
-    if "default" in finding.measured:
-        return Fix("show", f'add "scaling_factor": {right:g}')
-    return Fix("unsafe", f"write {right:g}", (Change(finding.place, right),))
+def _finding(place: Location, scale: float, facts: Facts, is_default: bool = False) -> Finding:
+    right = f"{facts.scale:g}"
+    message = f"the latents are not scaled as {facts.title} was trained"
+    suggestion = f"write {right}, or in code use vae.config.scaling_factor"
+    fix = Fix.show(f'add "scaling_factor": {right}') if is_default else Fix.unsafe(place, float(right))
+    measured = f"scale {scale:g}{', by default' if is_default else ''}"
+    return Finding(RULE, place, message, measured, right, suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -1,6 +1,6 @@
-"""BREAK or AND in a tool that knows no such word.
+"""BREAK or AND in a tool without these keywords.
 
-Why: in AUTOMATIC1111 BREAK begins a new piece of 75 tokens, and AND asks the network once for each part. diffusers and
+Why: in AUTOMATIC1111 BREAK begins a new piece of 75 tokens, and AND calls the network once for each part. diffusers and
 ComfyUI's own nodes read them as the words "break" and "and", 1 token each, and the parts stay one prompt.
 Shown: the word, and how often it stands there.
 Instead: in ComfyUI ConditioningConcat or ConditioningCombine; in diffusers parts that are encoded on their own.
@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from unnoise.check.examples import workflow
 from unnoise.check.rule import NOTE, Finding, Fix, Rule
 from unnoise.check.rules.text._shared import prompts, takes_text_as_it_is
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN810", name="break-keyword", severity=NOTE)
+RULE = Rule(id="UN810", name="break-keyword", severity=NOTE, checks="run", with_subject=True)
 WORDS = re.compile(r"(?<=[\s,])(BREAK|AND)(?=[\s,:])")
 INSTEAD = {
     "comfyui": "join two CLIPTextEncode by ConditioningConcat or ConditioningCombine",
@@ -25,18 +25,14 @@ INSTEAD = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
-            found = WORDS.findall(said.value)
-            if found and any(letter.islower() for letter in said.value):
-                says = "this tool reads a keyword of AUTOMATIC1111 as a word of the prompt"
-                measured = f"{found[0]}, {len(found)} times" if len(found) > 1 else found[0]
-                yield Finding(RULE, said.place, says, measured, "0 of BREAK and AND", INSTEAD[run.tool])
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", finding.instead)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
+        found = WORDS.findall(said.value)
+        if found and any(letter.islower() for letter in said.value):
+            message = "this tool reads a keyword of AUTOMATIC1111 as a word of the prompt"
+            measured = f"{found[0]}, {len(found)} times" if len(found) > 1 else found[0]
+            fix = Fix.show(INSTEAD[run.tool])
+            yield Finding(RULE, said.place, message, measured, "0 of BREAK and AND", INSTEAD[run.tool], fix=fix)
 
 
 def bad() -> Subject:

@@ -13,54 +13,44 @@ lllyasviel/stable-diffusion-webui-forge#387.
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Run, Said, Subject
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Located, Subject
 
-RULE = Rule(id="UN803", name="clip-skip-numbering", severity=WARN)
+RULE = Rule(id="UN803", name="clip-skip-numbering", severity=WARN, checks="run")
 TRAINED_BEFORE_LAST = ("sdxl", "sd3")
 WEBUI = ("a1111", "forge")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.clip_skip is not None and identity(run).known:
-            finding = _judged(run, run.clip_skip, identity(run).family)
-            if finding is not None:
-                yield finding
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.clip_skip is not None and identity(run).known:
+        finding = _judged(run, run.clip_skip, identity(run).family)
+        if finding is not None:
+            yield finding
 
 
-def _judged(run: Run, said: Said[int], family: str) -> Finding | None:
+def _judged(run: GenerationRun, said: Located[int], family: str) -> Finding | None:
     skip, settled = said.value, family in TRAINED_BEFORE_LAST
     layer = {"diffusers": -skip - (2 if settled else 1), "comfyui": skip}.get(run.tool, -skip)
     measured = f"{skip}, which is layer {layer}"
+    right = abs(skip) - 1
+    fix = Fix.unsafe(said.place, right) if skip in (-2, -1, 2) else None
     if run.tool in WEBUI and settled and skip > 1:
-        says = "this model takes its own layer of CLIP, the number has no effect"
-        return Finding(RULE, said.place, says, f"clip skip {skip}", "1", "leave it at 1", NOTE)
+        message = "this model takes its own layer of CLIP, the number has no effect"
+        return Finding(RULE, said.place, message, f"clip skip {skip}", "1", "leave it at 1", NOTE)
     if run.tool in ("diffusers", "comfyui") and settled and layer != -2 and skip:
-        says = "this model was trained on the last layer of CLIP but one, this takes another"
-        instead = "leave it out" if run.tool == "diffusers" else "write -2, or leave the node out"
-        return Finding(RULE, said.place, says, measured, "layer -2", instead)
+        message = "this model was trained on the last layer of CLIP but one, this takes another"
+        suggestion = "leave it out" if run.tool == "diffusers" else "write -2, or leave the node out"
+        return Finding(RULE, said.place, message, measured, "layer -2", suggestion)
     if run.tool == "diffusers" and family == "sd1" and skip < 0:
-        says = "diffusers counts from 0 upwards, this is a layer near the words"
-        instead = f"if {skip} of ComfyUI is meant, write {-skip - 1}"
-        return Finding(RULE, said.place, says, measured, "layer -1 or -2", instead)
+        message = "diffusers counts from 0 upwards, this is a layer near the words"
+        suggestion = f"if {skip} of ComfyUI is meant, write {right}"
+        return Finding(RULE, said.place, message, measured, "layer -1 or -2", suggestion, fix=fix)
     if run.tool == "diffusers" and family == "sd1" and skip >= 2:
-        says = "diffusers counts from 0 where other tools count from 1"
-        instead = f"if clip skip {skip} of AUTOMATIC1111 is meant, write {skip - 1}"
-        return Finding(RULE, said.place, says, measured, "layer -1 or -2", instead, NOTE)
-    return None
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    for run in subject.runs:
-        said = run.clip_skip
-        if said is None or not said.place.same(finding.place) or run.tool != "diffusers":
-            continue
-        if identity(run).family == "sd1" and (said.value == 2 or -2 <= said.value < 0):
-            value = abs(said.value) - 1
-            return Fix("unsafe", f"write {value}", (Change(finding.place, value),))
+        message = "diffusers counts from 0 where other tools count from 1"
+        suggestion = f"if clip skip {skip} of AUTOMATIC1111 is meant, write {right}"
+        return Finding(RULE, said.place, message, measured, "layer -1 or -2", suggestion, NOTE, fix)
     return None
 
 

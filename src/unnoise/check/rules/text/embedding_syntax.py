@@ -15,28 +15,26 @@ from collections.abc import Iterator
 from unnoise.check.examples import infotext
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.text._shared import is_plain, prompts, shortened
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN808", name="embedding-syntax", severity=WARN)
+RULE = Rule(id="UN808", name="embedding-syntax", severity=WARN, checks="run")
 NAMED = re.compile(r"\bembedding:[\w][\w./\\-]{0,100}")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        for said in prompts(run) if _reads_words(run) else ():
-            found = NAMED.search(said.value)
-            if found:
-                says = "this tool reads the name of an embedding in ComfyUI's notation as words"
-                name = found[0].removeprefix("embedding:")
-                yield Finding(RULE, said.place, says, shortened(found[0]), f"the name alone, {name}", f"write {name}")
+def check(run: GenerationRun) -> Iterator[Finding]:
+    for said in prompts(run) if _reads_words(run) else ():
+        found = NAMED.search(said.value)
+        if found:
+            message = "this tool reads the name of an embedding in ComfyUI's notation as words"
+            name = found[0].removeprefix("embedding:")
+            fix = Fix.show(f"write {name}")
+            suggestion = f"write {name}"
+            measured = shortened(found[0])
+            yield Finding(RULE, said.place, message, measured, f"the name alone, {name}", suggestion, fix=fix)
 
 
-def _reads_words(run: Run) -> bool:
+def _reads_words(run: GenerationRun) -> bool:
     return run.tool in ("a1111", "forge", "sdcpp") or is_plain(run)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", finding.instead)
 
 
 def bad() -> Subject:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from unnoise.check.examples import workflow
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.text._shared import prompts, shortened, takes_text_as_it_is
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN807", name="lora-tag-in-prompt", severity=WARN)
+RULE = Rule(id="UN807", name="lora-tag-in-prompt", severity=WARN, checks="run", with_subject=True)
 TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>\n]{1,200}>")
 LOADED = {
     "comfyui": "put a LoraLoader behind the checkpoint",
@@ -25,17 +25,14 @@ LOADED = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
-            found = TAG.search(said.value)
-            if found:
-                says = "this tool reads the tag of a LoRA as words, and loads nothing"
-                yield Finding(RULE, said.place, says, shortened(found[0]), "a LoRA that is loaded", LOADED[run.tool])
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", finding.instead)
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
+    for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
+        found = TAG.search(said.value)
+        if found:
+            message = "this tool reads the tag of a LoRA as words, and loads nothing"
+            fix = Fix.show(LOADED[run.tool])
+            suggestion = LOADED[run.tool]
+            yield Finding(RULE, said.place, message, shortened(found[0]), "a LoRA that is loaded", suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -15,27 +15,22 @@ from collections.abc import Iterator
 from unnoise.check.examples import workflow
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.text._shared import prompts, shortened
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN809", name="negative-prompt-in-prompt", severity=WARN)
+RULE = Rule(id="UN809", name="negative-prompt-in-prompt", severity=WARN, checks="run")
 PASTED = re.compile(
     r"(?:^|[\n.,;])\s{0,4}(?:negative prompts?:.{0,40}|steps: \d+, sampler: .{0,40})", re.IGNORECASE | re.MULTILINE
 )
 INSTEAD = "give the negative prompt on its own, and the settings where they belong"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        for said in prompts(run) if run.tool in ("diffusers", "comfyui", "invokeai", "mflux") else ():
-            found = PASTED.search(said.value)
-            if found:
-                says = "the record of another picture is read as part of the prompt"
-                measured = repr(shortened(found[0].strip(" \n.,;")))
-                yield Finding(RULE, said.place, says, measured, "a prompt alone", INSTEAD)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", INSTEAD)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    for said in prompts(run) if run.tool in ("diffusers", "comfyui", "invokeai", "mflux") else ():
+        found = PASTED.search(said.value)
+        if found:
+            message = "the record of another picture is read as part of the prompt"
+            measured = repr(shortened(found[0].strip(" \n.,;")))
+            yield Finding(RULE, said.place, message, measured, "a prompt alone", INSTEAD, fix=Fix.show(INSTEAD))
 
 
 def bad() -> Subject:

@@ -14,13 +14,13 @@ encode_prompt; defaults of max_sequence_length in diffusers 0.42.1.
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.text._shared import fewest, is_plain, prompts
-from unnoise.check.subject import Run, Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN801", name="prompt-too-long", severity=WARN)
+RULE = Rule(id="UN801", name="prompt-too-long", severity=WARN, checks="run")
 CLIP, WORDS = 75, 1  # tokens of text beside begin and end; T5 marks the end only
 # What a pipeline's class begins with, and how many tokens of T5 it reads. Source: max_sequence_length, diffusers 0.42.1
 T5 = {
@@ -30,26 +30,25 @@ T5 = {
 INSTEAD = "shorten it, or give prompt_embeds made of pieces (compel, sd_embed)"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if not is_plain(run):
-            continue
-        clip, words = _reads_clip(run), _reads_t5(run)
-        for said in prompts(run):
-            count = fewest(said.value) if clip else len(said.value.split()) + WORDS
-            most = CLIP if clip else words
-            if most is not None and count > most:
-                says = "the prompt is longer than what the text encoder reads, its end is cut off"
-                instead = INSTEAD if clip else "shorten it, or raise max_sequence_length where the model takes more"
-                yield Finding(RULE, said.place, says, f"at least {count} tokens", f"at most {most}", instead)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if not is_plain(run):
+        return
+    clip, words = _reads_clip(run), _reads_t5(run)
+    for said in prompts(run):
+        count = fewest(said.value) if clip else len(said.value.split()) + WORDS
+        most = CLIP if clip else words
+        if most is not None and count > most:
+            message = "the prompt is longer than what the text encoder reads, its end is cut off"
+            suggestion = INSTEAD if clip else "shorten it, or raise max_sequence_length where the model takes more"
+            yield Finding(RULE, said.place, message, f"at least {count} tokens", f"at most {most}", suggestion)
 
 
-def _reads_clip(run: Run) -> bool:
-    """Say whether CLIP is all that reads the prompt."""
+def _reads_clip(run: GenerationRun) -> bool:
+    """Return whether CLIP is all that reads the prompt."""
     return identity(run).family in ("sd1", "sd2", "sdxl")
 
 
-def _reads_t5(run: Run) -> int | None:
+def _reads_t5(run: GenerationRun) -> int | None:
     if "prompt_2" in run.others or "prompt_3" in run.others:
         return None
     said = run.others.get("max_sequence_length")

@@ -1,8 +1,8 @@
-"""A small original size, told to Stable Diffusion XL while sampling: it draws a blurred enlargement.
+"""A small original size, passed to Stable Diffusion XL while sampling: it draws a blurred enlargement.
 
 Why: SDXL was trained with the size of each picture before it was enlarged as a condition, since 39 % of its pictures
-were below 256 pixels. Told 256, it draws what pictures of 256 pixels look like at 1024: without fine detail.
-Shown: the size that is told.
+were below 256 pixels. With 256, it draws what pictures of 256 pixels look like at 1024: without fine detail.
+Shown: the size that is passed.
 Instead: leave it out, or write (1024, 1024); a small size belongs in negative_original_size.
 Fix: unsafe: write (1024, 1024).
 Source: Podell et al. 2023, arXiv:2307.01952, section 2.2 and figure 3; huggingface/diffusers#6203.
@@ -10,33 +10,29 @@ Source: Podell et al. 2023, arXiv:2307.01952, section 2.2 and figure 3; huggingf
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN805", name="small-size-ids", severity=WARN)
+RULE = Rule(id="UN805", name="small-size-ids", severity=WARN, checks="run")
 SMALL, FULL = 512, 1024
 KEYS = ("original_size", "target_size")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool != "diffusers" or identity(run).family != "sdxl" or (run.facts and run.facts.distilled == "steps"):
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool != "diffusers" or identity(run).family != "sdxl" or (run.facts and run.facts.distilled == "steps"):
+        return
+    for key in KEYS:
+        said = run.others.get(key)
+        sides = said.value if said is not None and isinstance(said.value, tuple | list) else ()
+        if said is None or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
             continue
-        for key in KEYS:
-            said = run.others.get(key)
-            sides = said.value if said is not None and isinstance(said.value, tuple | list) else ()
-            if said is None or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-                continue
-            if min(sides) < SMALL:
-                says = f"{key} tells the model to draw what small pictures look like"
-                measured, expected = f"({sides[0]}, {sides[1]})", "1024 pixels a side"
-                yield Finding(RULE, said.place, says, measured, expected, f"leave {key} out")
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("unsafe", f"write ({FULL}, {FULL})", (Change(finding.place, (FULL, FULL)),))
+        if min(sides) < SMALL:
+            message = f"{key} tells the model to draw what small pictures look like"
+            measured, expected = f"({sides[0]}, {sides[1]})", "1024 pixels a side"
+            fix = Fix.unsafe(said.place, (FULL, FULL), f"({FULL}, {FULL})")
+            yield Finding(RULE, said.place, message, measured, expected, f"leave {key} out", fix=fix)
 
 
 def bad() -> Subject:

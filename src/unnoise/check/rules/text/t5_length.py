@@ -11,12 +11,12 @@ black-forest-labs/flux, src/flux/util.py, load_t5 (256 for schnell); huggingface
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, WARN, Change, Finding, Fix, Rule
-from unnoise.check.subject import Run, Subject
+from unnoise.check.rule import ERROR, WARN, Finding, Fix, Rule
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN804", name="t5-length", severity=WARN)
+RULE = Rule(id="UN804", name="t5-length", severity=WARN, checks="run")
 # What a pipeline's class begins with, and above how many tokens check_inputs raises. Source: diffusers 0.42.1
 LIMITS = {
     "StableDiffusion3": 512, "Flux2": None, "Flux": 512, "Chroma": 512, "Kolors": 256, "QwenImage": 1024,
@@ -25,20 +25,20 @@ LIMITS = {
 SCHNELL = 256
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        most = _most(run)
-        said = run.others.get("max_sequence_length")
-        if said is None or type(said.value) is not int or most is None or said.value <= most[0]:
-            continue
-        says = "this pipeline takes no text of such a length, and raises" if most[1] else "this model was made for less"
-        grade = ERROR if most[1] else None
-        expected, instead = f"at most {most[0]}", f"write {most[0]}"
-        yield Finding(RULE, said.place, says, f"{said.value} tokens", expected, instead, grade)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    most = _most(run)
+    said = run.others.get("max_sequence_length")
+    if said is None or type(said.value) is not int or most is None or said.value <= most[0]:
+        return
+    message = "this pipeline takes no text of such a length, and raises" if most[1] else "this model was made for less"
+    grade = ERROR if most[1] else None
+    fix = Fix.safe(said.place, most[0]) if most[1] else Fix.unsafe(said.place, most[0])
+    expected, suggestion = f"at most {most[0]}", f"write {most[0]}"
+    yield Finding(RULE, said.place, message, f"{said.value} tokens", expected, suggestion, grade, fix)
 
 
-def _most(run: Run) -> tuple[int, bool] | None:
-    """Give the longest text, and whether more of it raises; None where that is not known."""
+def _most(run: GenerationRun) -> tuple[int, bool] | None:
+    """Return the longest text, and whether more of it raises; None where that is not known."""
     if run.tool != "diffusers":
         return None
     said = run.others.get("max_sequence_length")
@@ -48,15 +48,6 @@ def _most(run: Run) -> tuple[int, bool] | None:
     if limit is not None and said is not None and type(said.value) is int and said.value > limit:
         return min(limit, trained or limit), True
     return (SCHNELL, False) if trained == SCHNELL else None
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    for run in subject.runs:
-        said, most = run.others.get("max_sequence_length"), _most(run)
-        if said is None or most is None or not said.place.same(finding.place):
-            continue
-        return Fix("safe" if most[1] else "unsafe", f"write {most[0]}", (Change(finding.place, most[0]),))
-    return None
 
 
 def bad() -> Subject:

@@ -1,8 +1,8 @@
 """A LoRA that was trained with T5's padding masked out, used by a tool that attends to the padding.
 
 Why: FLUX.1 attends to all of the 512 places of T5, of which a short prompt fills 20. sd-scripts can mask the rest
-while it trains (--apply_t5_attn_mask); the LoRA then never saw them, but diffusers and ComfyUI use no mask.
-Shown: what the LoRA's metadata say.
+while it trains (--apply_t5_attn_mask); the LoRA is then trained without them, but diffusers and ComfyUI use no mask.
+Shown: the setting in the metadata of the LoRA.
 Instead: train without the mask, or expect weaker effect with short prompts.
 Fix: none.
 Source: kohya-ss/sd-scripts, flux_train_network.py and library/strategy_flux.py (apply_t5_attn_mask);
@@ -11,24 +11,23 @@ huggingface/diffusers#8673, #11536; diffusers/pipelines/flux/pipeline_flux.py, _
 
 from collections.abc import Iterator
 
-from unnoise.check.acting import identity
+from unnoise.check.effective_settings import identity
 from unnoise.check.examples import script, together, weights
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN811", name="t5-mask-of-training", severity=NOTE)
+RULE = Rule(id="UN811", name="t5-mask-of-training", severity=NOTE, checks="run")
 KEY = "ss_apply_t5_attn_mask"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        if run.tool not in ("diffusers", "comfyui") or identity(run).family != "flux1":
-            continue
-        for use in run.adapters:
-            metadata = use.adapter.weights.header.metadata if use.adapter.weights else {}
-            if metadata.get(KEY) == "True":
-                says = "this LoRA was trained with the padding of T5 masked, which this tool attends to"
-                yield Finding(RULE, use.place, says, f"{KEY} True", "False", "train it without --apply_t5_attn_mask")
+def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool not in ("diffusers", "comfyui") or identity(run).family != "flux1":
+        return
+    for use in run.adapters:
+        metadata = use.adapter.weights.header.metadata if use.adapter.weights else {}
+        if metadata.get(KEY) == "True":
+            message = "this LoRA was trained with the padding of T5 masked, which this tool attends to"
+            yield Finding(RULE, use.place, message, f"{KEY} True", "False", "train it without --apply_t5_attn_mask")
 
 
 def _used(masked: str) -> Subject:

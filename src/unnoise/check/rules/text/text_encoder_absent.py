@@ -17,7 +17,7 @@ from unnoise.check.examples import script
 from unnoise.check.index import index_of
 from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.rules.text._shared import is_plain
-from unnoise.check.subject import Place, Run, Subject
+from unnoise.check.subject import GenerationRun, Location, Subject
 
 RULE = Rule(id="UN806", name="text-encoder-absent", severity=ERROR)
 # What reads the prompt of a pipeline and cannot be left out; others are not judged.
@@ -42,13 +42,13 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _in_folder(subject)
 
 
-def _left_out(run: Run, subject: Subject) -> Iterator[Finding]:
+def _left_out(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     for role in NEEDED.get(run.pipeline, ()):
         said = run.others.get(f"from_pretrained.{role}")
         if said is not None and said.value is None and not _is_set_later(role, subject):
-            says = f"the pipeline is loaded without {role}, which is to read this prompt"
-            instead = f"load {role}, or give prompt_embeds"
-            yield Finding(RULE, said.place, says, "None", "a text encoder", instead)
+            message = f"the pipeline is loaded without {role}, which is to read this prompt"
+            suggestion = f"load {role}, or give prompt_embeds"
+            yield Finding(RULE, said.place, message, "None", "a text encoder", suggestion)
 
 
 def _is_set_later(role: str, subject: Subject) -> bool:
@@ -61,9 +61,9 @@ def _in_folder(subject: Subject) -> Iterator[Finding]:
     class_ = index.get("_class_name")
     for role in NEEDED.get(class_, ()) if isinstance(class_, str) else ():
         if index.get(role) == [None, None]:
-            says = f"this pipeline reads its prompt with {role}, which is not in the folder"
-            instead = "add the component, or give prompt_embeds at every call"
-            yield Finding(RULE, Place(path, (role,)), says, "[null, null]", "a text encoder", instead)
+            message = f"this pipeline reads its prompt with {role}, which is not in the folder"
+            suggestion = "add the component, or give prompt_embeds at every call"
+            yield Finding(RULE, Location(path, (role,)), message, "[null, null]", "a text encoder", suggestion)
 
 
 def bad() -> Subject:

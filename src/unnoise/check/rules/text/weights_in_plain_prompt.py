@@ -1,6 +1,6 @@
 """Weights of AUTOMATIC1111's notation in a prompt that is read as plain text.
 
-Why: diffusers hands the prompt on as it stands. "(sunset:1.3)" is then 7 tokens, of brackets, digits and signs, and
+Why: diffusers passes the prompt on as it is. "(sunset:1.3)" is then 7 tokens, of brackets, digits and signs, and
 weighs 1; of the 75 that there are, 6 are lost, and the picture may show what the signs suggest.
 Shown: the weighted words, and what they are read as.
 Instead: encode the prompt with compel or sd_embed and give prompt_embeds, or use
@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.text._shared import fewest, is_plain, prompts, shortened
-from unnoise.check.subject import Subject
+from unnoise.check.subject import GenerationRun, Subject
 
-RULE = Rule(id="UN802", name="weights-in-plain-prompt", severity=WARN)
+RULE = Rule(id="UN802", name="weights-in-plain-prompt", severity=WARN, checks="run")
 WEIGHTED = re.compile(
     r"\([^()\[\]\n]{1,200}(?:(?<!\d):\s*\d{1,2}|:\s*\d{0,2}\.\d{1,3})\s*\)"  # (word:1.3), not (ratio 16:9)
     r"|\(\([^()\n]{1,200}\)\)"  # ((word))
@@ -27,18 +27,13 @@ WEIGHTED = re.compile(
 INSTEAD = "encode it with compel or sd_embed and give prompt_embeds"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    for run in subject.runs:
-        for said in prompts(run) if is_plain(run) else ():
-            found = WEIGHTED.search(said.value)
-            if found:
-                says = "this pipeline reads weights in the prompt as plain text"
-                measured = f"{shortened(found[0])!r} as {fewest(found[0])} tokens or more of weight 1"
-                yield Finding(RULE, said.place, says, measured, "a weight that acts", INSTEAD)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    return Fix("show", INSTEAD)
+def check(run: GenerationRun) -> Iterator[Finding]:
+    for said in prompts(run) if is_plain(run) else ():
+        found = WEIGHTED.search(said.value)
+        if found:
+            message = "this pipeline reads weights in the prompt as plain text"
+            measured = f"{shortened(found[0])!r} as {fewest(found[0])} tokens or more of weight 1"
+            yield Finding(RULE, said.place, message, measured, "a weight that acts", INSTEAD, fix=Fix.show(INSTEAD))
 
 
 def bad() -> Subject:

@@ -1,1 +1,1 @@
-"""Rules of training: what a training is told, what a trained file remembers, what a training script does."""
+"""Rules of training: settings of trainers, metadata of trained files, and training scripts."""

@@ -14,26 +14,19 @@ from dataclasses import replace
 
 from unnoise.check.examples import toml
 from unnoise.check.rule import WARN, Finding, Needs, Rule
-from unnoise.check.subject import Dataset, Place, Subject
+from unnoise.check.subject import Dataset, Location, Subject
 
-RULE = Rule(id="UN509", name="captions-missing", severity=WARN, needs=Needs.DATA)
+RULE = Rule(id="UN509", name="captions-missing", severity=WARN, needs=Needs.DATA, checks="dataset")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find folders of pictures with captions missing."""
-    for data in subject.datasets:
-        missing = len(data.without_caption)
-        if not missing:
-            continue
-        others = f", such as {data.without_caption[0]}" if missing < data.pictures else ""
-        yield Finding(
-            RULE,
-            data.place,
-            says=f"pictures of this folder have no caption that ends in {data.extension}, and are trained without",
-            measured=f"{missing} of {data.pictures} pictures without{others}",
-            expected="0",
-            instead="write them, or name the ending that they have: caption_extension",
-        )
+def check(data: Dataset) -> Iterator[Finding]:
+    missing = len(data.without_caption)
+    if not missing:
+        return
+    others = f", such as {data.without_caption[0]}" if missing < data.pictures else ""
+    message = f"pictures of this folder have no caption that ends in {data.extension}, and are trained without"
+    suggestion = "write them, or name the ending that they have: caption_extension"
+    yield Finding(RULE, data.place, message, f"{missing} of {data.pictures} pictures without{others}", "0", suggestion)
 
 
 def bad() -> Subject:
@@ -53,5 +46,5 @@ def _subject(without_caption: tuple[str, ...]) -> Subject:
         image_dir = "cats"
         """
     )
-    place = Place(subject.path, ("datasets", 0, "subsets", 0, "image_dir"))
+    place = Location(subject.path, ("datasets", 0, "subsets", 0, "image_dir"))
     return replace(subject, datasets=(Dataset(place, 2, without_caption, ()),))

@@ -5,7 +5,7 @@ plain, unguided data: at 3.5, the default of both sd-scripts and diffusers, it t
 and the contrast that guidance gave fades. At 1 input and data agree.
 Shown: the weight, or the default that applies.
 Instead: train with 1.
-Fix: safe: writes 1.0, where the weight is said.
+Fix: safe: writes 1.0, where the weight is written.
 Source: kohya-ss/sd-scripts, docs/flux_train_network.md, --guidance_scale: "for training, specify 1.0 ... Default is
 3.5"; huggingface/diffusers, examples/dreambooth/README_flux.md; black-forest-labs/flux#79; kohya-ss/sd-scripts#1652.
 """
@@ -13,11 +13,18 @@ Source: kohya-ss/sd-scripts, docs/flux_train_network.md, --guidance_scale: "for 
 from collections.abc import Iterator
 
 from unnoise.check.examples import command
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
-from unnoise.check.rules.training._shared import GUIDED, family, is_at, is_remembered, number, option, trainings
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.rules.training._shared import GUIDED, family, is_from_metadata, number, option
 from unnoise.check.subject import Subject, Training
 
-RULE = Rule(id="UN503", name="distilled-guidance-not-one", severity=WARN)
+RULE = Rule(
+    id="UN503",
+    name="distilled-guidance-not-one",
+    severity=WARN,
+    checks="training",
+    tools=("kohya", "diffusers"),
+    with_subject=True,
+)
 DEFAULT = 3.5
 # Scripts whose default is 3.5; those of Flux control train at 30, which is what their models are sampled with.
 SCRIPTS = {
@@ -27,37 +34,25 @@ SCRIPTS = {
 OTHERS = {"schnell", "fill", "canny", "depth", "control"}  # variants that take no weight, or are made for another
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings of FLUX.1 dev whose guidance is not 1."""
-    for training in trainings(subject, "kohya", "diffusers"):
-        said = training.get(GUIDED)
-        weight = number(said) if said else DEFAULT if training.script in SCRIPTS else None
-        if weight is None or weight == 1 or not _takes_weight(training):
-            continue
-        yield Finding(
-            RULE,
-            said.place if said else training.place,
-            says="a guidance-distilled model is trained with a guidance that its data does not have",
-            measured=f"guidance {weight:g}" if said else f"guidance {weight:g}, the default",
-            expected="1",
-            instead=f"train with {option(training, GUIDED, 1.0)}",
-            severity=NOTE if is_remembered(subject) or (said is None and training.tool == "diffusers") else WARN,
-        )
+def check(training: Training, subject: Subject) -> Iterator[Finding]:
+    said = training.get(GUIDED)
+    weight = number(said) if said else DEFAULT if training.script in SCRIPTS else None
+    if weight is None or weight == 1 or not _takes_weight(training):
+        return
+    remembered = is_from_metadata(subject)
+    message = "a guidance-distilled model is trained with a guidance that its data does not have"
+    suggestion = f"train with {option(training, GUIDED, 1.0)}"
+    fix = Fix.safe(said.place, 1.0) if said and not remembered else None
+    measured = f"guidance {weight:g}" if said else f"guidance {weight:g}, the default"
+    expected = "1"
+    severity = NOTE if remembered or (said is None and training.tool == "diffusers") else WARN
+    yield Finding(RULE, said.place if said else training.place, message, measured, expected, suggestion, severity, fix)
 
 
 def _takes_weight(training: Training) -> bool:
     if training.base is None or family(training) != "flux1" or training.base.identity.variant in OTHERS:
         return False
     return training.script in SCRIPTS or not training.script
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    """Write 1.0 where a weight is said."""
-    for training in trainings(subject, "kohya", "diffusers"):
-        said = training.get(GUIDED)
-        if said is not None and is_at(finding, said.place) and not is_remembered(subject):
-            return Fix("safe", "write 1.0", (Change(said.place, 1.0),))
-    return None
 
 
 def bad() -> Subject:

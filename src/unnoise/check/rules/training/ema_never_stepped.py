@@ -13,57 +13,51 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.training._shared import last_name, place_of, spelled
-from unnoise.check.subject import Subject
+from unnoise.check.subject import Script, Subject
+from unnoise.check.syntax import dotted, last_name, place_of
 
-RULE = Rule(id="UN512", name="ema-never-stepped", severity=WARN)
+RULE = Rule(id="UN512", name="ema-never-stepped", severity=WARN, checks="script")
 CLASS = "EMAModel"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find averages that no statement of the script steps, and that are handed to nothing that could."""
-    if subject.script is None:
-        return
-    tree = subject.script.tree
+def check(script: Script) -> Iterator[Finding]:
+    tree = script.tree
     made = {name: call for name, call in _made(tree) if name}
     if not made:
         return
     used = _stepped(tree) | _handed_on(tree)
     for name, call in made.items():
         if name not in used:
-            yield Finding(
-                RULE,
-                place_of(subject.script, call),
-                says=f"{name} is never stepped, so it stays the weights that the training began with",
-                measured="0 calls of step",
-                expected="1 after every step of the optimiser",
-                instead=f"call {name}.step(model.parameters()) after optimizer.step()",
-            )
+            message = f"{name} is never stepped, so it stays the weights that the training began with"
+            suggestion = f"call {name}.step(model.parameters()) after optimizer.step()"
+            measured = "0 calls of step"
+            expected = "1 after every step of the optimiser"
+            yield Finding(RULE, place_of(script, call), message, measured, expected, suggestion)
 
 
 def _made(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and last_name(node.value.func) == CLASS:
-            yield from ((spelled(target), node.value) for target in node.targets)
+            yield from ((dotted(target), node.value) for target in node.targets)
 
 
 def _stepped(tree: ast.Module) -> set[str]:
-    """Give the names of which `step` is called or handed on."""
-    return {spelled(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "step"}
+    """Return the names of which `step` is called or handed on."""
+    return {dotted(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "step"}
 
 
 def _handed_on(tree: ast.Module) -> set[str]:
-    """Give the names that are an argument, an item, an answer or another name's value: others may step those."""
+    """Return the names that are an argument, an item, an answer or another name's value: others may step those."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            found |= {spelled(one) for one in node.args} | {spelled(one.value) for one in node.keywords}
+            found |= {dotted(one) for one in node.args} | {dotted(one.value) for one in node.keywords}
         elif isinstance(node, ast.Return | ast.Assign) and node.value is not None:
-            found.add(spelled(node.value))
+            found.add(dotted(node.value))
         elif isinstance(node, ast.List | ast.Tuple | ast.Set):
-            found |= {spelled(one) for one in node.elts}
+            found |= {dotted(one) for one in node.elts}
         elif isinstance(node, ast.Dict):
-            found |= {spelled(one) for one in node.values}
+            found |= {dotted(one) for one in node.values}
     return found
 
 

@@ -14,26 +14,21 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import command
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.rules.training._shared import is_on, trainings
-from unnoise.check.subject import Subject
+from unnoise.check.rules.training._shared import is_on
+from unnoise.check.subject import Subject, Training
 
-RULE = Rule(id="UN515", name="gradients-in-half", severity=NOTE)
+RULE = Rule(id="UN515", name="gradients-in-half", severity=NOTE, checks="training", tools=("kohya",))
 KEY = "full_fp16"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings of sd-scripts in float16 throughout."""
-    for training in trainings(subject, "kohya"):
-        said = training.get(KEY)
-        if said is not None and is_on(training, KEY):
-            yield Finding(
-                RULE,
-                said.place,
-                says="gradients and weights are float16 throughout, which loses the smallest of them",
-                measured=f"{KEY}, nothing between 0 and 6e-8",
-                expected="float32 behind mixed precision, which goes down to 1e-45",
-                instead="leave it out and keep mixed_precision, or use full_bf16 where memory is short",
-            )
+def check(training: Training) -> Iterator[Finding]:
+    said = training.get(KEY)
+    if said is not None and is_on(training, KEY):
+        message = "gradients and weights are float16 throughout, which loses the smallest of them"
+        suggestion = "leave it out and keep mixed_precision, or use full_bf16 where memory is short"
+        measured = f"{KEY}, nothing between 0 and 6e-8"
+        expected = "float32 behind mixed precision, which goes down to 1e-45"
+        yield Finding(RULE, said.place, message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

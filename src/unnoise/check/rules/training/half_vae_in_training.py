@@ -2,7 +2,7 @@
 
 Why: activations of the original SDXL VAE go beyond 65504, the largest float16, which gives NaN. sd-scripts then prints
 "NaN found in latents, replacing with zeros" and goes on: every such picture is trained as a flat grey one. A model
-that may have come with a mended VAE gets a note only.
+that may have come with a corrected VAE gets a note only.
 Shown: the precision and the switch that keeps the VAE out of it.
 Instead: run the VAE in float32, or train in bfloat16, or name a VAE that was made for float16.
 Fix: unsafe: writes bf16 for the precision, which needs a card that has it.
@@ -13,35 +13,36 @@ kohya-ss/sd-scripts#881; madebyollin/sdxl-vae-fp16-fix, model card.
 from collections.abc import Iterator
 
 from unnoise.check.examples import command
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
-from unnoise.check.rules.training._shared import family, is_at, is_on, is_remembered, option, trainings, word
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.rules.training._shared import family, is_from_metadata, is_on, option, word
 from unnoise.check.subject import Subject, Training
 
-RULE = Rule(id="UN504", name="half-vae-in-training", severity=WARN)
+RULE = Rule(
+    id="UN504",
+    name="half-vae-in-training",
+    severity=WARN,
+    checks="training",
+    tools=("kohya", "diffusers"),
+    with_subject=True,
+)
 KEY = "mixed_precision"
 VAES = ("vae", "pretrained_vae_model_name_or_path")
 OWN = ("stabilityai/sdxl-vae", "sdxl_vae.safetensors")  # by name, the VAE that overflows
 PUBLISHED = ("stable-diffusion-xl-base", "sd_xl_base")  # models that hold it
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings of SDXL in float16 that run the original VAE in float16 too."""
-    for training in trainings(subject, "kohya", "diffusers"):
-        said = training.get(KEY)
-        if said is None or word(training, KEY) != "fp16" or not _overflows(training) or is_remembered(subject):
-            continue
-        kohya = training.tool == "kohya"
-        yield Finding(
-            RULE,
-            said.place,
-            says="the VAE of SDXL runs in float16 here, overflows, and its NaN latents are trained as grey pictures",
-            measured="mixed_precision fp16" + (" without no_half_vae" if kohya else f" with {_vae(training)}"),
-            expected="the VAE in float32 or bfloat16",
-            instead=f"add {option(training, 'no_half_vae', True)}"
-            if kohya
-            else "train with madebyollin/sdxl-vae-fp16-fix",
-            severity=WARN if _is_original(training) else NOTE,
-        )
+def check(training: Training, subject: Subject) -> Iterator[Finding]:
+    said = training.get(KEY)
+    if said is None or word(training, KEY) != "fp16" or not _overflows(training) or is_from_metadata(subject):
+        return
+    kohya = training.tool == "kohya"
+    message = "the VAE of SDXL runs in float16 here, overflows, and its NaN latents are trained as grey pictures"
+    suggestion = f"add {option(training, 'no_half_vae', True)}" if kohya else "train with madebyollin/sdxl-vae-fp16-fix"
+    fix = Fix.unsafe(said.place, "bf16")
+    measured = "mixed_precision fp16" + (" without no_half_vae" if kohya else f" with {_vae(training)}")
+    expected = "the VAE in float32 or bfloat16"
+    severity = WARN if _is_original(training) else NOTE
+    yield Finding(RULE, said.place, message, measured, expected, suggestion, severity, fix)
 
 
 def _vae(training: Training) -> str:
@@ -49,7 +50,7 @@ def _vae(training: Training) -> str:
 
 
 def _overflows(training: Training) -> bool:
-    """Say whether the VAE is SDXL's own, and is run in the precision of the training."""
+    """Return whether the VAE is SDXL's own, and is run in the precision of the training."""
     vae = _vae(training)
     if training.tool == "diffusers":
         return vae.endswith(OWN)  # without one, diffusers' scripts run SDXL's own in float32
@@ -57,18 +58,9 @@ def _overflows(training: Training) -> bool:
 
 
 def _is_original(training: Training) -> bool:
-    """Say whether it is surely the original VAE: many a fine-tune of SDXL comes with one that was mended."""
+    """Return whether it is surely the original VAE: many a fine-tune of SDXL comes with one that was mended."""
     name = training.base.name.lower() if training.base else ""
     return _vae(training).endswith(OWN) or any(published in name for published in PUBLISHED)
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    """Write bf16."""
-    for training in trainings(subject, "kohya", "diffusers"):
-        said = training.get(KEY)
-        if said is not None and is_at(finding, said.place):
-            return Fix("unsafe", "write bf16", (Change(said.place, "bf16"),))
-    return None
 
 
 def bad() -> Subject:

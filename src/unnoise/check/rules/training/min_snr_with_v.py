@@ -16,29 +16,24 @@ from itertools import islice
 
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.training._shared import alphas, last_name, place_of, snr, spelled
-from unnoise.check.subject import Subject
+from unnoise.check.rules.training._shared import alphas, snr
+from unnoise.check.subject import Script, Subject
+from unnoise.check.syntax import dotted, last_name, place_of
 
-RULE = Rule(id="UN505", name="min-snr-with-v", severity=WARN)
+RULE = Rule(id="UN505", name="min-snr-with-v", severity=WARN, checks="script")
 LEAST = {"min", "minimum", "clamp", "clip", "clamp_max"}
 GAMMA = 5.0
 MOST = 200  # parts of an expression that are looked at
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find weights of scripts that add one to the SNR before they take the least of it and gamma."""
-    if subject.script is None:
-        return
-    for node in _quotients(subject.script.tree):
+def check(script: Script) -> Iterator[Finding]:
+    for node in _quotients(script.tree):
         last = snr(alphas()[-1])
-        yield Finding(
-            RULE,
-            place_of(subject.script, node),
-            says="one is added to the SNR before its minimum with gamma is taken, so the noisiest levels weigh most",
-            measured=f"weight {min(last + 1, GAMMA) / (last + 1):.4g} at SNR {last:.2g}",
-            expected=f"{min(last, GAMMA) / (last + 1):.2g}, min(snr, gamma) / (snr + 1)",
-            instead="divide by (snr + 1) a minimum that was taken of snr as it is",
-        )
+        message = "one is added to the SNR before its minimum with gamma is taken, so the noisiest levels weigh most"
+        suggestion = "divide by (snr + 1) a minimum that was taken of snr as it is"
+        measured = f"weight {min(last + 1, GAMMA) / (last + 1):.4g} at SNR {last:.2g}"
+        expected = f"{min(last, GAMMA) / (last + 1):.2g}, min(snr, gamma) / (snr + 1)"
+        yield Finding(RULE, place_of(script, node), message, measured, expected, suggestion)
 
 
 def _quotients(tree: ast.Module) -> Iterator[ast.BinOp]:
@@ -85,12 +80,12 @@ def _is_snr_plus_one(node: ast.AST) -> bool:
 def _form(node: ast.AST) -> str:
     """Spell a name, or a name plus one; "" for anything else."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and _is_one(node.right):
-        return f"{spelled(node.left)} + 1" if spelled(node.left) else ""
-    return spelled(node)
+        return f"{dotted(node.left)} + 1" if dotted(node.left) else ""
+    return dotted(node)
 
 
 def _takes_least(node: ast.AST, below: str) -> bool:
-    """Say whether an expression takes a minimum of what is divided by."""
+    """Return whether an expression takes a minimum of what is divided by."""
     parts = list(islice(ast.walk(node), MOST))
     calls = [one for one in parts if isinstance(one, ast.Call) and last_name(one.func) in LEAST]
     return any(below == _form(part) for call in calls[:10] for part in islice(ast.walk(call), MOST))

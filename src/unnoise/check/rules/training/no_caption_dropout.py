@@ -1,11 +1,11 @@
 """A model of classifier-free guidance trained without ever leaving the caption out.
 
-Why: guidance extrapolates from what the model says without a prompt, null + weight*(cond - null). A training that
+Why: guidance extrapolates from the answer of the model without a prompt, null + weight*(cond - null). A training that
 never drops the caption does not train that answer; published recipes drop 10 % (Stable Diffusion 1.5) to 20 % (Ho and
 Salimans). A LoRA or a short fine-tune survives it, as its base was trained with dropout: there it is a note.
 Shown: the share of captions that is dropped.
 Instead: drop about one in ten.
-Fix: unsafe: writes 0.1, where the share is said.
+Fix: unsafe: writes 0.1, where the share is written.
 Source: Ho and Salimans 2022, arXiv:2207.12598, section 4; runwayml/stable-diffusion-v1-5, model card; NVlabs/Sana#188;
 kohya-ss/sd-scripts, library/config_util.py, caption_dropout_rate = 0.0 by default.
 """
@@ -14,40 +14,32 @@ from collections.abc import Iterator
 from typing import Any
 
 from unnoise.check.examples import toml
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule, Severity
-from unnoise.check.rules.training._shared import is_at, is_on, number, option, trainings
-from unnoise.check.subject import Place, Said, Subject, Training
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule, Severity
+from unnoise.check.rules.training._shared import is_on, number, option
+from unnoise.check.subject import Located, Subject, Training
 
-RULE = Rule(id="UN502", name="no-caption-dropout", severity=WARN)
+RULE = Rule(id="UN502", name="no-caption-dropout", severity=WARN, checks="training")
 KEYS = {"unnoise": "denoiser.caption_dropout", "kohya": "caption_dropout_rate", "diffusers": "proportion_empty_prompts"}
 RATE = 0.1
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings that drop no caption and whose model is meant to be guided."""
-    seen: set[Place] = set()
-    for training in trainings(subject, *KEYS):
-        said = training.get(KEYS[training.tool])
-        place = said.place if said else training.place
-        if place in seen or not _drops_none(training, said) or not _is_guided(training):
-            continue
-        seen.add(place)
-        yield Finding(
-            RULE,
-            place,
-            says="no caption is ever left out, so guidance leans on an answer that this training does not teach",
-            measured=f"{_leaf(training)} 0" if said else f"{_leaf(training)} 0, the default",
-            expected="0.05 to 0.2",
-            instead=f"train with {option(training, _leaf(training), RATE)}",
-            severity=_severity(training),
-        )
+def check(training: Training) -> Iterator[Finding]:
+    said = training.get(KEYS.get(training.tool, ""))
+    place = said.place if said else training.place
+    if training.tool not in KEYS or not _drops_none(training, said) or not _is_guided(training):
+        return
+    message = "no caption is ever left out, so guidance leans on an answer that this training does not teach"
+    suggestion = f"train with {option(training, _leaf(training), RATE)}"
+    fix = Fix.unsafe(said.place, RATE) if said else None
+    measured = f"{_leaf(training)} 0" if said else f"{_leaf(training)} 0, the default"
+    yield Finding(RULE, place, message, measured, "0.05 to 0.2", suggestion, _severity(training), fix)
 
 
 def _leaf(training: Training) -> str:
     return KEYS[training.tool].rpartition(".")[2]
 
 
-def _drops_none(training: Training, said: Said[Any] | None) -> bool:
+def _drops_none(training: Training, said: Located[Any] | None) -> bool:
     if said is not None:
         return number(said) == 0 and not is_on(training, "caption_dropout_every_n_epochs")
     if training.tool == "diffusers":
@@ -57,7 +49,7 @@ def _drops_none(training: Training, said: Said[Any] | None) -> bool:
 
 
 def _is_guided(training: Training) -> bool:
-    """Say whether the model is sampled with guidance: by its advice, or by what is known of its family."""
+    """Return whether the model is sampled with guidance: by its advice, or by what is known of its family."""
     if training.tool == "unnoise":
         asked = number(training.get("advice.guidance_scale"))
         return asked is not None and asked > 1
@@ -67,15 +59,6 @@ def _is_guided(training: Training) -> bool:
 
 def _severity(training: Training) -> Severity:
     return WARN if training.tool == "unnoise" else NOTE
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    """Write the usual share where one is said."""
-    for training in trainings(subject, *KEYS):
-        said = training.get(KEYS[training.tool])
-        if said is not None and is_at(finding, said.place):
-            return Fix("unsafe", f"write {RATE}", (Change(said.place, RATE),))
-    return None
 
 
 def bad() -> Subject:

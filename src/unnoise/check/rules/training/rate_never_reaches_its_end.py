@@ -1,6 +1,6 @@
 """A learning rate whose rise or fall is counted in other steps than the training: it never gets to where it should.
 
-Why: a rise over more steps than the training has leaves the rate below what was asked: 500 steps of warmup in 400
+Why: a rise over more steps than the training has leaves the rate below the one that is set: 500 steps of warmup in 400
 steps of training end at 0.8 of it. A schedule built for N times the steps ends a cosine at 0.98, 0.85 or 0.5 (N = 10,
 4 or 2, computed) instead of 0; one that is stepped N times too often is at its end after 1/N of the training.
 Shown: the two counts.
@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 
 from unnoise.check.examples import command
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
-from unnoise.check.rules.training._shared import last_name, names_in, number, place_of, trainings, word
-from unnoise.check.subject import Place, Script, Subject, Training
+from unnoise.check.rules.training._shared import number, word
+from unnoise.check.subject import Location, Script, Subject, Training
+from unnoise.check.syntax import last_name, names_in, place_of
 
 RULE = Rule(id="UN511", name="rate-never-reaches-its-end", severity=WARN)
 RISING = {"linear", "cosine", "cosine_with_restarts", "polynomial", "constant_with_warmup", "cosine_with_min_lr"}
@@ -26,11 +27,10 @@ LOWEST = 0.5  # of the rate that is asked for, in recipes of this program
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Find rates that rise longer than the training, and scripts that count steps in two ways."""
-    for training in trainings(subject, *WARMUP):
-        yield from _rise(training)
-    for training in trainings(subject, "unnoise"):
-        for part in ("denoiser", "autoencoder"):
+    for training in subject.trainings:
+        if training.tool in WARMUP:
+            yield from _rise(training)
+        for part in ("denoiser", "autoencoder") if training.tool == "unnoise" else ():
             yield from _own(training, part)
     if subject.script is not None:
         yield from _built_too_long(subject.script)
@@ -62,16 +62,9 @@ def _own(training: Training, part: str) -> Iterator[Finding]:
         yield _finding(said.place, f"a highest rate of {peak:.2g} of the one asked for", "1, a shorter warmup")
 
 
-def _finding(place: Place, measured: str, expected: str, severity: Severity = WARN) -> Finding:
-    return Finding(
-        RULE,
-        place,
-        says="the learning rate is counted in other steps than the training, and does not get to where it should",
-        measured=measured,
-        expected=expected,
-        instead="count the steps of the optimiser in both",
-        severity=severity,
-    )
+def _finding(place: Location, measured: str, expected: str, severity: Severity = WARN) -> Finding:
+    message = "the learning rate is counted in other steps than the training, and does not get to where it should"
+    return Finding(RULE, place, message, measured, expected, "count the steps of the optimiser in both", severity)
 
 
 def _built_too_long(script: Script) -> Iterator[Finding]:
@@ -117,7 +110,7 @@ def _steps(body: Sequence[ast.stmt], guard: str, depth: int = 0) -> Iterator[tup
 
 
 def _counted(test: ast.expr) -> str:
-    """Give the name that a condition such as `(i + 1) % accumulation == 0` divides by."""
+    """Return the name that a condition such as `(i + 1) % accumulation == 0` divides by."""
     for node in ast.walk(test):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and "accum" in last_name(node.right).lower():
             return last_name(node.right)

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import command
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
-from unnoise.check.rules.training._shared import family, is_on, is_remembered, trainings
-from unnoise.check.subject import Subject
+from unnoise.check.rules.training._shared import family, is_from_metadata, is_on
+from unnoise.check.subject import Subject, Training
 
-RULE = Rule(id="UN514", name="setting-without-effect", severity=WARN)
+RULE = Rule(
+    id="UN514", name="setting-without-effect", severity=WARN, checks="training", tools=("kohya",), with_subject=True
+)
 FLOW = {"flux1", "chroma", "sd3", "lumina2", "hunyuan-image"}
 SETTINGS = (
     "min_snr_gamma", "v_parameterization", "zero_terminal_snr", "debiased_estimation_loss", "v_pred_like_loss",
@@ -26,23 +28,18 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find settings that the trainer of the family never reads."""
-    for training in trainings(subject, "kohya"):
-        if family(training) not in FLOW:
-            continue
-        for key in SETTINGS:
-            said = training.get(key)
-            if said is not None and is_on(training, key):
-                yield Finding(
-                    RULE,
-                    said.place,
-                    says=f"{key} belongs to Stable Diffusion's training, and that of {family(training)} never reads it",
-                    measured=f"{key} {said.value}" if said.value is not True else key,
-                    expected="weight 1 at every level, whatever is said",
-                    instead="leave it out",
-                    severity=NOTE if is_remembered(subject) else WARN,
-                )
+def check(training: Training, subject: Subject) -> Iterator[Finding]:
+    if family(training) not in FLOW:
+        return
+    for key in SETTINGS:
+        said = training.get(key)
+        if said is not None and is_on(training, key):
+            message = f"{key} belongs to Stable Diffusion's training, and that of {family(training)} never reads it"
+            suggestion = "leave it out"
+            measured = f"{key} {said.value}" if said.value is not True else key
+            expected = "weight 1 at every level, whatever is said"
+            severity = NOTE if is_from_metadata(subject) else WARN
+            yield Finding(RULE, said.place, message, measured, expected, suggestion, severity)
 
 
 def bad() -> Subject:

@@ -17,20 +17,16 @@ from typing import Any
 
 from unnoise.check.examples import command
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
-from unnoise.check.rules.training._shared import is_remembered, number, trainings
-from unnoise.check.subject import Said, Subject, Training
+from unnoise.check.rules.training._shared import is_from_metadata, number
+from unnoise.check.subject import Located, Subject, Training
 
-RULE = Rule(id="UN513", name="size-of-training-off", severity=WARN)
+RULE = Rule(id="UN513", name="size-of-training-off", severity=WARN, checks="training", with_subject=True)
 EDITING = "train_instruct_pix2pix"  # whose own examples train SDXL at 256 x 256
 LEAST = 0.25  # of the native area, in examples of training; those of sampling go less far down
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings at a size that their base, or their own advice, is not for."""
-    for training in trainings(subject, "kohya", "diffusers"):
-        yield from _foreign(training, is_remembered(subject))
-    for training in trainings(subject, "unnoise"):
-        yield from _own(training)
+def check(training: Training, subject: Subject) -> Iterator[Finding]:
+    return _own(training) if training.tool == "unnoise" else _foreign(training, is_from_metadata(subject))
 
 
 def _foreign(training: Training, remembered: bool) -> Iterator[Finding]:
@@ -43,18 +39,15 @@ def _foreign(training: Training, remembered: bool) -> Iterator[Finding]:
     low, high = min(facts.area[0], LEAST), facts.area[1]
     if not 0.99 * low <= size[0] * size[1] / native <= 1.01 * high:
         sides = [round(sqrt(ratio * native)) for ratio in (low, high)]
-        yield Finding(
-            RULE,
-            said.place,
-            says=f"the size of this training is far from that of {facts.title}",
-            measured=f"{size[0]}x{size[1]}",
-            expected=f"the area of {sides[0]}x{sides[0]} to {sides[1]}x{sides[1]}",
-            instead=f"train near {facts.size[0]}x{facts.size[1]}",
-            severity=NOTE if remembered or training.script.startswith(EDITING) else WARN,
-        )
+        message = f"the size of this training is far from that of {facts.title}"
+        suggestion = f"train near {facts.size[0]}x{facts.size[1]}"
+        measured = f"{size[0]}x{size[1]}"
+        expected = f"the area of {sides[0]}x{sides[0]} to {sides[1]}x{sides[1]}"
+        severity = NOTE if remembered or training.script.startswith(EDITING) else WARN
+        yield Finding(RULE, said.place, message, measured, expected, suggestion, severity)
 
 
-def _size(said: Said[Any] | None) -> tuple[int, int] | None:
+def _size(said: Located[Any] | None) -> tuple[int, int] | None:
     """Read 512, "512,768", "(512, 768)" or [512, 768]: width and height."""
     value = said.value if said else None
     if isinstance(value, str) and len(value) < 40:
@@ -73,14 +66,10 @@ def _own(training: Training) -> Iterator[Finding]:
     sizes = listed.value if listed and isinstance(listed.value, list) else []
     if said is None or listed is None or side is None or not sizes or [side, side] in sizes:
         return
-    yield Finding(
-        RULE,
-        listed.place,
-        says="the advice of this recipe names sizes, and not the one that is trained",
-        measured=f"sizes {str(sizes)[:60]}",
-        expected=f"[{side:g}, {side:g}] among them",
-        instead="name the size of the data first",
-    )
+    message = "the advice of this recipe names sizes, and not the one that is trained"
+    suggestion = "name the size of the data first"
+    measured = f"sizes {str(sizes)[:60]}"
+    yield Finding(RULE, listed.place, message, measured, f"[{side:g}, {side:g}] among them", suggestion)
 
 
 def bad() -> Subject:

@@ -14,24 +14,18 @@ from dataclasses import replace
 
 from unnoise.check.examples import toml
 from unnoise.check.rule import WARN, Finding, Needs, Rule
-from unnoise.check.subject import Dataset, Place, Subject
+from unnoise.check.subject import Dataset, Location, Subject
 
-RULE = Rule(id="UN510", name="stale-cache", severity=WARN, needs=Needs.DATA)
+RULE = Rule(id="UN510", name="stale-cache", severity=WARN, needs=Needs.DATA, checks="dataset")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find folders with caches that are older than their sources."""
-    for data in subject.datasets:
-        if data.stale:
-            count = len(data.stale)
-            yield Finding(
-                RULE,
-                data.place,
-                says="caches of this folder are older than the pictures or captions that they stand for",
-                measured=f"{count} stale cache{'s' if count > 1 else ''}, such as {data.stale[0]}",
-                expected="0",
-                instead="delete them, so that they are made anew",
-            )
+def check(data: Dataset) -> Iterator[Finding]:
+    if data.stale:
+        count = len(data.stale)
+        message = "caches of this folder are older than the pictures or captions that they stand for"
+        suggestion = "delete them, so that they are made anew"
+        measured = f"{count} stale cache{'s' if count > 1 else ''}, such as {data.stale[0]}"
+        yield Finding(RULE, data.place, message, measured, "0", suggestion)
 
 
 def bad() -> Subject:
@@ -51,5 +45,5 @@ def _subject(stale: tuple[str, ...]) -> Subject:
         image_dir = "cats"
         """
     )
-    place = Place(subject.path, ("datasets", 0, "subsets", 0, "image_dir"))
+    place = Location(subject.path, ("datasets", 0, "subsets", 0, "image_dir"))
     return replace(subject, datasets=(Dataset(place, 2, (), stale),))

@@ -13,33 +13,31 @@ Nerogar/OneTrainer#615; kohya-ss/sd-scripts#1958.
 from collections.abc import Iterator
 
 from unnoise.check.examples import command
-from unnoise.check.rule import NOTE, WARN, Change, Finding, Fix, Rule
-from unnoise.check.rules.training._shared import family, is_at, is_remembered, number, option, trainings, word
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.rules.training._shared import family, is_from_metadata, number, option, word
 from unnoise.check.subject import Subject, Training
 
-RULE = Rule(id="UN501", name="training-levels-unshifted", severity=WARN)
+RULE = Rule(
+    id="UN501", name="training-levels-unshifted", severity=WARN, checks="training", tools=("kohya",), with_subject=True
+)
 KEY = "timestep_sampling"
 RECOMMENDED = {"flux1": "flux_shift", "lumina2": "nextdit_shift"}
 MEDIAN = 0.76
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings of flow models whose levels are not shifted."""
-    for training in trainings(subject, "kohya"):
-        said = training.get(KEY)
-        best = RECOMMENDED.get(family(training))
-        drawn = _drawn(training)
-        if said is None or best is None or not drawn or _is_schnell(training):
-            continue
-        yield Finding(
-            RULE,
-            said.place,
-            says="the noise levels of this training are not shifted as those of sampling are",
-            measured=f"{drawn}, median sigma 0.5",
-            expected=f"{best}, median sigma {MEDIAN} at 1024x1024",
-            instead=f"train with {option(training, KEY, best)}",
-            severity=NOTE if is_remembered(subject) else WARN,
-        )
+def check(training: Training, subject: Subject) -> Iterator[Finding]:
+    said = training.get(KEY)
+    best = RECOMMENDED.get(family(training))
+    drawn = _drawn(training)
+    if said is None or best is None or not drawn or _is_schnell(training):
+        return
+    message = "the noise levels of this training are not shifted as those of sampling are"
+    suggestion = f"train with {option(training, KEY, best)}"
+    fix = None if is_from_metadata(subject) else Fix.unsafe(said.place, best)
+    measured = f"{drawn}, median sigma 0.5"
+    expected = f"{best}, median sigma {MEDIAN} at 1024x1024"
+    severity = NOTE if is_from_metadata(subject) else WARN
+    yield Finding(RULE, said.place, message, measured, expected, suggestion, severity, fix)
 
 
 def _drawn(training: Training) -> str:
@@ -53,15 +51,6 @@ def _drawn(training: Training) -> str:
 
 def _is_schnell(training: Training) -> bool:
     return training.base is not None and training.base.identity.variant == "schnell"
-
-
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    """Write the recommended way."""
-    for training in trainings(subject, "kohya"):
-        said, best = training.get(KEY), RECOMMENDED.get(family(training))
-        if said is not None and best and is_at(finding, said.place) and not is_remembered(subject):
-            return Fix("unsafe", f"write {best}", (Change(said.place, best),))
-    return None
 
 
 def bad() -> Subject:

@@ -5,7 +5,7 @@ signal is 0.068, so v is -0.998*x0 and eps is the noise itself: a base that answ
 the other, where its own is well under 1 (variances of independent targets add), and all it knows is unlearnt.
 Shown: what the base answers with, and what it is trained on.
 Instead: train on the target of the base.
-Fix: unsafe: writes the target where it is said as a word or as true or false.
+Fix: unsafe: writes the target where it is written as a word or as true or false.
 Source: Salimans and Ho 2022, arXiv:2202.00512, section 4; huggingface/diffusers#7012; huggingface/peft#421;
 kohya-ss/sd-scripts, library/train_util.py, verify_training_args.
 """
@@ -13,39 +13,41 @@ kohya-ss/sd-scripts, library/train_util.py, verify_training_args.
 from collections.abc import Iterator
 
 from unnoise.check.examples import command
-from unnoise.check.rule import WARN, Change, Finding, Fix, Rule
+from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.training._shared import (
     WITH_V,
     family,
-    is_at,
+    is_base_known,
+    is_from_metadata,
     is_on,
-    is_remembered,
-    is_told_by_itself,
     option,
-    trainings,
     word,
 )
-from unnoise.check.subject import Place, Subject, Training
+from unnoise.check.subject import Location, Subject, Training
 
-RULE = Rule(id="UN507", name="wrong-training-target", severity=WARN)
+RULE = Rule(
+    id="UN507",
+    name="wrong-training-target",
+    severity=WARN,
+    checks="training",
+    tools=("kohya", "diffusers"),
+    with_subject=True,
+)
 FLAG, KIND = "v_parameterization", "prediction_type"
 WORDS = {"epsilon": "eps", "v_prediction": "v"}
+NAMES = {kind: name for name, kind in WORDS.items()}
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings whose target is not that of their base."""
-    for training in trainings(subject, "kohya", "diffusers"):
-        target, base = _target(training), _target_of_base(training)
-        if not target or not base or target == base or is_remembered(subject):
-            continue
-        yield Finding(
-            RULE,
-            _place(training),
-            says="this training teaches another target than its base answers with",
-            measured=f"target {target}",
-            expected=f"{base}, that of {training.base.name if training.base else 'the base'}",
-            instead=_instead(training, base),
-        )
+def check(training: Training, subject: Subject) -> Iterator[Finding]:
+    target, base = _target(training), _target_of_base(training)
+    if not target or not base or target == base or is_from_metadata(subject):
+        return
+    message = "this training teaches another target than its base answers with"
+    suggestion = _suggestion(training, base)
+    fix = _fix(training, base)
+    measured = f"target {target}"
+    expected = f"{base}, that of {training.base.name if training.base else 'the base'}"
+    yield Finding(RULE, _place(training), message, measured, expected, suggestion, fix=fix)
 
 
 def _target(training: Training) -> str:
@@ -55,36 +57,33 @@ def _target(training: Training) -> str:
 
 
 def _target_of_base(training: Training) -> str:
-    """Give what the base is known to answer with; "" where only the script tells, or where changing it is meant."""
-    if family(training) not in WITH_V or not is_told_by_itself(training) or training.base is None:
+    """Return what the base is known to answer with; "" where only the script tells, or where changing it is meant."""
+    if family(training) not in WITH_V or not is_base_known(training) or training.base is None:
         return ""
     facts = training.base.facts
     meant = is_on(training, FLAG) and is_on(training, "zero_terminal_snr")  # how Lin et al. turn a base to v
     return facts.prediction if facts and facts.prediction in ("eps", "v") and not meant else ""
 
 
-def _place(training: Training) -> Place:
+def _place(training: Training) -> Location:
     said = training.get(FLAG) or training.get(KIND)
     return said.place if said else training.base.place if training.base else training.place
 
 
-def _instead(training: Training, base: str) -> str:
+def _suggestion(training: Training, base: str) -> str:
     if training.tool == "diffusers":
-        word = next(name for name, kind in WORDS.items() if kind == base)
-        return f"train with {option(training, KIND, word)}"
+        return f"train with {option(training, KIND, NAMES[base])}"
     return f"add {option(training, FLAG, True)}" if base == "v" else f"leave {FLAG} out"
 
 
-def fix(subject: Subject, finding: Finding) -> Fix | None:
-    """Write the target of the base, where one is said that can be replaced."""
-    for training in trainings(subject, "kohya", "diffusers"):
-        base, said = _target_of_base(training), training.get(KIND if training.tool == "diffusers" else FLAG)
-        if said is None or not is_at(finding, said.place) or (said.value is True and not said.place.keys):
-            continue
-        word = next(name for name, kind in WORDS.items() if kind == base)
-        value = word if training.tool == "diffusers" else base == "v"
-        return Fix("unsafe", f"write {str(value).lower()}", (Change(said.place, value),))
-    return None
+def _fix(training: Training, base: str) -> Fix | None:
+    """Write the target of the base where one is stated; a switch of a command line cannot be replaced."""
+    diffusers = training.tool == "diffusers"
+    said = training.get(KIND if diffusers else FLAG)
+    if said is None or said.place != _place(training) or (said.value is True and not said.place.keys):
+        return None
+    value = NAMES[base] if diffusers else base == "v"
+    return Fix.unsafe(said.place, value, str(value).lower())
 
 
 def bad() -> Subject:

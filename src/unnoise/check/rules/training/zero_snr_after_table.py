@@ -15,18 +15,9 @@ from collections.abc import Iterator, Sequence
 
 from unnoise.check.examples import command
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.training._shared import (
-    WITH_V,
-    alphas,
-    alphas_to_zero,
-    family,
-    is_on,
-    last_name,
-    place_of,
-    snr,
-    trainings,
-)
-from unnoise.check.subject import Place, Script, Subject, Training
+from unnoise.check.rules.training._shared import WITH_V, alphas, alphas_to_zero, family, is_on, snr
+from unnoise.check.subject import Location, Script, Subject, Training
+from unnoise.check.syntax import last_name, place_of
 
 RULE = Rule(id="UN506", name="zero-snr-after-table", severity=WARN)
 KEY = "zero_terminal_snr"
@@ -36,8 +27,7 @@ TABLE, CHANGE = "prepare_scheduler_for_custom_training", "fix_noise_scheduler_be
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Find trainings, and scripts, that weigh by an SNR which they change afterwards."""
-    for training in trainings(subject, "kohya"):
+    for training in (one for one in subject.trainings if one.tool == "kohya"):
         weighed = next((key for key in (*WEIGHTS, "debiased_estimation") if is_on(training, key)), "")
         said = training.get(KEY)
         if said is not None and said.value is True and weighed and _has_betas(training):
@@ -50,19 +40,15 @@ def _has_betas(training: Training) -> bool:
     return not family(training) or family(training) in WITH_V
 
 
-def _finding(place: Place, weighed: str) -> Finding:
+def _finding(place: Location, weighed: str) -> Finding:
     taken, meant = (snr(table[TIME]) for table in (alphas(), alphas_to_zero()))
-    return Finding(
-        RULE,
-        place,
-        says="the SNR that losses are weighed by is that of the betas before they were moved to zero terminal SNR",
-        measured=f"{weighed} reads SNR {taken:.2g} at time {TIME}",
-        expected=f"{meant:.2g}, that of the schedule that is trained",
-        instead="leave one of the two out, or make the table of SNR after the betas are changed",
-    )
+    message = "the SNR that losses are weighed by is that of the betas before they were moved to zero terminal SNR"
+    suggestion = "leave one of the two out, or make the table of SNR after the betas are changed"
+    measured = f"{weighed} reads SNR {taken:.2g} at time {TIME}"
+    return Finding(RULE, place, message, measured, f"{meant:.2g}, that of the schedule that is trained", suggestion)
 
 
-def _late(script: Script) -> Iterator[Place]:
+def _late(script: Script) -> Iterator[Location]:
     """List the changes of betas that stand behind the making of the table in the same list of statements."""
     for node in ast.walk(script.tree):
         body = getattr(node, "body", None)

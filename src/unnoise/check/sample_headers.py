@@ -187,7 +187,7 @@ def _wan(width: int, feed: int, channels: int = 16) -> dict[str, tuple[int, ...]
     }
 
 
-SMALLEST: Mapping[tuple[str, str], Tensors] = {
+SAMPLE_HEADERS: Mapping[tuple[str, str], Tensors] = {
     ("sd1", ""): _half(_unet(4, 768) | SD1_TEXT | _autoencoder(4)),
     ("sd1", "inpaint"): _half(_unet(9, 768) | SD1_TEXT | _autoencoder(4)),
     ("sd1", "pix2pix"): _half(_unet(8, 768) | SD1_TEXT | _autoencoder(4)),

@@ -1,13 +1,13 @@
-"""Relate subjects: the files that a workflow or a script names, and a LoRA, a VAE or an embedding beside its base."""
+"""Resolve what files name: models of workflows and scripts, and the base of a LoRA, VAE or embedding."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from unnoise.check.coerce import text
 from unnoise.check.read.dispatch import read
-from unnoise.check.subject import Fault, Mask, Model, Run, Said, Subject, Use
-from unnoise.check.typed import text
+from unnoise.check.subject import GenerationRun, Located, Mask, NamedModel, ReadFault, Subject, Use
 from unnoise.errors import InputError
 from unnoise.families.tensors import refined
 
@@ -18,7 +18,14 @@ MASKS = ("mask_image", "mask")
 
 @dataclass(slots=True)
 class Shelf:
-    """Hold what can be looked up by name: files that were named, and those under the folder of models."""
+    """Find models by name.
+
+    Args:
+        named: subjects of the files that the user named, by file name
+        models: files under the folder of models, by file name
+        on_disk: files beside the file that names them may be opened
+        opened: subjects of the files that were opened
+    """
 
     named: Mapping[str, Subject] = field(default_factory=dict)
     models: Mapping[str, Path] = field(default_factory=dict)
@@ -26,7 +33,15 @@ class Shelf:
     opened: dict[Path, Subject] = field(default_factory=dict)
 
     def find(self, name: str, beside: Path) -> Subject | None:
-        """Find a model by its name: among the named files, beside the file that names it, then under the models."""
+        """Find a model: among the named files, then beside the file that names it, then under the models.
+
+        Args:
+            name: as the file writes it, with or without folders and ending
+            beside: the folder of the file that names it
+
+        Returns:
+            None where it is not found
+        """
         last = PurePosixPath(name.replace("\\", "/")).name
         if not last or last in (".", ".."):
             return None
@@ -41,7 +56,15 @@ class Shelf:
         return self.opened[path]
 
     def path(self, name: str, beside: Path) -> Path | None:
-        """Find a file or a folder that is named, never outside the folder of the file that names it or the models."""
+        """Find a named file or folder, never outside the folder of the file that names it or the models.
+
+        Args:
+            name: a relative path; an absolute one, or one with "..", is not found
+            beside: the folder of the file that names it
+
+        Returns:
+            None where it is not found
+        """
         plain = PurePosixPath(name.replace("\\", "/"))
         if not self.on_disk or plain.is_absolute() or ".." in plain.parts or not plain.name:
             return None
@@ -54,10 +77,18 @@ class Shelf:
         return None
 
 
-def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subject]:
-    """Read what is named, walking folders, and relate it. Raises InputError where a path is missing or holds nothing.
+def load_subjects(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subject]:
+    """Read files and folders and resolve what they name.
 
-    Files that are named are related to one another; those that are met in a folder only to what they name.
+    Args:
+        paths: files that are named are related to one another; files of a folder are related only to what they name
+        models: a folder where models are searched
+
+    Returns:
+        the subjects, one at a time
+
+    Raises:
+        InputError: a path does not exist or holds nothing to check
     """
     for path in paths if models is None else [*paths, models]:
         if not _exists(path):
@@ -83,7 +114,7 @@ def linked(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subjec
 
 
 def _exists(path: Path) -> bool:
-    """Say whether there is such a file or folder; a name that no file can have is none."""
+    """Return whether there is such a file or folder; False for a name that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long; holds a zero byte
@@ -91,7 +122,7 @@ def _exists(path: Path) -> bool:
 
 
 def _is_foreign(subject: Subject) -> bool:
-    """Say whether a file that was only met is none of ours to judge: an ordinary picture, text, script or JSON."""
+    """Return whether a file of a folder is not one to check: an ordinary picture, text, script or JSON."""
     told = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
     speaks = any("diffusers" in one for one in subject.texts.values())
     ours = (
@@ -116,7 +147,16 @@ def _index(models: Path | None) -> dict[str, Path]:
 
 
 def related(subject: Subject, others: Iterable[Subject], shelf: Shelf) -> Subject:
-    """Resolve what a subject names, and put it on the only base among the others where it says none itself."""
+    """Resolve what a subject names, and apply it to the only base among the others where it names no base.
+
+    Args:
+        subject: a file or folder
+        others: the subjects that were named together with it
+        shelf: where models are found
+
+    Returns:
+        the subject, with runs and uses added
+    """
     subject = resolved(subject, shelf)
     bases = [model for other in others if other.path != subject.path for model in other.models if _is_base(model)]
     if len(bases) != 1 or subject.runs or subject.uses:
@@ -126,62 +166,62 @@ def related(subject: Subject, others: Iterable[Subject], shelf: Shelf) -> Subjec
     return replace(subject, uses=uses, runs=runs)
 
 
-def _beside(model: Model, base: Model) -> Run | None:
-    """Say what a model that is named together with a base has to do with it: it decodes, or was converted from it."""
+def _beside(model: NamedModel, base: NamedModel) -> GenerationRun | None:
+    """Return the run that a base and a model imply: a VAE decodes for it, a folder was converted from it."""
     if _role(model) == "vae":
-        return Run(place=model.place, tool="", task="decode", model=base, vae=model)
+        return GenerationRun(place=model.place, tool="", task="decode", model=base, vae=model)
     schedule = model.configs.get("scheduler")
     if schedule is not None and model.identity.family == base.identity.family:
-        return Run(place=model.place, tool="", task="convert", model=base, schedule=schedule)
+        return GenerationRun(place=model.place, tool="", task="convert", model=base, schedule=schedule)
     return None
 
 
-def _role(model: Model) -> str:
+def _role(model: NamedModel) -> str:
     return model.weights.role if model.weights else ""
 
 
-def _is_base(model: Model) -> bool:
+def _is_base(model: NamedModel) -> bool:
     return _role(model) in BASES or (model.weights is None and bool(model.configs))
 
 
 def resolved(subject: Subject, shelf: Shelf) -> Subject:
-    """Fill in what is known of every model, adapter and mask that a subject names, from their files."""
+    """Complete every model, adapter and mask that a subject names from its file."""
     beside = Path(subject.path).parent
-    missing: list[Fault] = []
+    missing: list[ReadFault] = []
 
-    def look(model: Model | None) -> Model | None:
+    def complete(model: NamedModel | None) -> NamedModel | None:
         return None if model is None else _filled(model, beside, shelf, missing)
 
-    runs = tuple(_run(run, look, beside, shelf) for run in subject.runs)
-    uses = tuple(_use(use, look) for use in subject.uses)
-    trainings = tuple(replace(one, base=look(one.base)) for one in subject.trainings)
+    runs = tuple(_run(run, complete, beside, shelf) for run in subject.runs)
+    uses = tuple(_use(use, complete) for use in subject.uses)
+    trainings = tuple(replace(one, base=complete(one.base)) for one in subject.trainings)
     faults = (*subject.faults, *_once(missing))
     return replace(subject, runs=runs, uses=uses, trainings=trainings, faults=faults)
 
 
-def _once(faults: Iterable[Fault]) -> list[Fault]:
-    return list({fault.says: fault for fault in faults}.values())
+def _once(faults: Iterable[ReadFault]) -> list[ReadFault]:
+    return list({fault.message: fault for fault in faults}.values())
 
 
-def _run(run: Run, look: Any, beside: Path, shelf: Shelf) -> Run:
+def _run(run: GenerationRun, complete: Any, beside: Path, shelf: Shelf) -> GenerationRun:
     mask = run.mask or _mask(run.others, beside, shelf)
     size = run.image_size or _size(run.others.get("image"), beside, shelf)
-    adapters = tuple(_use(use, look) for use in run.adapters)
-    return replace(run, model=look(run.model), vae=look(run.vae), adapters=adapters, mask=mask, image_size=size)
+    adapters = tuple(_use(use, complete) for use in run.adapters)
+    return replace(run, model=complete(run.model), vae=complete(run.vae), adapters=adapters, mask=mask, image_size=size)
 
 
-def _use(use: Use, look: Any) -> Use:
-    return replace(use, adapter=look(use.adapter), base=look(use.base))
+def _use(use: Use, complete: Any) -> Use:
+    return replace(use, adapter=complete(use.adapter), base=complete(use.base))
 
 
-def _filled(model: Model, beside: Path, shelf: Shelf, missing: list[Fault]) -> Model:
+def _filled(model: NamedModel, beside: Path, shelf: Shelf, missing: list[ReadFault]) -> NamedModel:
     if model.weights or model.configs:
         return model
     found = shelf.find(model.name, beside)
     if found is None or not found.models:
         if found is None and shelf.models and "." in PurePosixPath(model.name).name:
             missing.append(
-                Fault("missing", model.place, f"{model.name} is neither beside this file nor among the models")
+                ReadFault("missing", model.place, f"{model.name} is neither beside this file nor among the models")
             )
         return model
     other = found.models[0]
@@ -189,7 +229,7 @@ def _filled(model: Model, beside: Path, shelf: Shelf, missing: list[Fault]) -> M
     return replace(model, identity=identity, weights=other.weights, configs=other.configs, known=other.known)
 
 
-def _mask(others: Mapping[str, Said[Any]], beside: Path, shelf: Shelf) -> Mask | None:
+def _mask(others: Mapping[str, Located[Any]], beside: Path, shelf: Shelf) -> Mask | None:
     said = next((said for key in MASKS if (said := text(others.get(key)))), None)
     path = shelf.path(said.value, beside) if said else None
     if said is None or path is None:
@@ -200,7 +240,7 @@ def _mask(others: Mapping[str, Said[Any]], beside: Path, shelf: Shelf) -> Mask |
     return replace(mask, place=said.place) if mask else None
 
 
-def _size(said: Said[Any] | None, beside: Path, shelf: Shelf) -> Said[tuple[int, int]] | None:
+def _size(said: Located[Any] | None, beside: Path, shelf: Shelf) -> Located[tuple[int, int]] | None:
     said = text(said)
     path = shelf.path(said.value, beside) if said else None
     if said is None or path is None:
@@ -208,4 +248,4 @@ def _size(said: Said[Any] | None, beside: Path, shelf: Shelf) -> Said[tuple[int,
     from unnoise.check.read.picture import read_size
 
     size = read_size(str(path))
-    return Said(size, said.place) if size else None
+    return Located(size, said.place) if size else None

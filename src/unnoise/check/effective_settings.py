@@ -1,0 +1,110 @@
+"""The settings that take effect in a run: its own, those of its adapters, and those its model is published with."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from unnoise.check.subject import Config, GenerationRun, Location, Subject
+from unnoise.check.tables import effective, shipped
+from unnoise.families.facts import Facts, facts
+from unnoise.families.identity import Identity
+
+# Words by which distilled models are known: a text that has one may load weights that no name tells.
+FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSchedule:
+    """Join a scheduler of diffusers with the model it serves.
+
+    Args:
+        config: of the scheduler
+        identity: of the model
+        run: that uses the scheduler, if one does
+    """
+
+    config: Config
+    identity: Identity
+    run: GenerationRun | None = None
+
+    @property
+    def place(self) -> Location:
+        return self.config.place
+
+    def get(self, key: str) -> Any:
+        """Return a setting with defaults and published settings applied; None where it is not known."""
+        return effective(self.config, key, self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class FewStepModel:
+    """Hold the model or adapter that makes a run one of few steps."""
+
+    name: str
+    variant: str
+    facts: Facts
+
+
+def schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
+    """List the schedulers of a subject, each once: those of its folders, then those of its runs."""
+    own = subject.models[0].identity if len(subject.models) == 1 else Identity()
+    for config in subject.configs if subject.script is None else ():  # a script says itself what serves what
+        if config.role == "scheduler":
+            yield EffectiveSchedule(config, own)
+    seen: set[tuple[Location, Identity]] = set()
+    for run in subject.runs:
+        if run.schedule is not None and (run.schedule.place, identity(run)) not in seen:
+            seen.add((run.schedule.place, identity(run)))
+            yield EffectiveSchedule(run.schedule, identity(run), run)
+
+
+def identity(run: GenerationRun) -> Identity:
+    """Return what the run's model is; Identity() where that is not known."""
+    return run.model.identity if run.model else Identity()
+
+
+def effective_schedule(run: GenerationRun) -> EffectiveSchedule | None:
+    """Return the scheduler of a run of diffusers: the one it sets, else the one its model is published with."""
+    if run.schedule is not None:
+        return EffectiveSchedule(run.schedule, identity(run), run)
+    own = run.model.configs.get("scheduler") if run.model else None
+    if own is not None:
+        return EffectiveSchedule(own, identity(run), run)
+    known = shipped(identity(run)) if run.tool == "diffusers" else None
+    if known is None or run.model is None:
+        return None
+    return EffectiveSchedule(Config(run.place, "scheduler", known.class_, {}, complete=False), identity(run), run)
+
+
+def few_steps(run: GenerationRun) -> FewStepModel | None:
+    """Return what is distilled to few steps in a run: an adapter or the model; None where neither is."""
+    for use in run.adapters:
+        found = _base_of(run, use.adapter.identity) or use.adapter.facts
+        if found is not None and found.distilled == "steps" and (use.strength is None or use.strength.value > 0):
+            return FewStepModel(use.adapter.name, use.adapter.identity.variant, found)
+    if run.model is not None and run.facts is not None and run.facts.distilled == "steps":
+        return FewStepModel(run.model.name, run.model.identity.variant, run.facts)
+    return None
+
+
+def _base_of(run: GenerationRun, adapter: Identity) -> Facts | None:
+    """Return the facts of an adapter whose name states only how it was distilled, on the family of the model."""
+    if adapter.known or not adapter.variant or run.model is None:
+        return None
+    return facts(Identity(run.model.identity.family, adapter.variant))
+
+
+def may_be_distilled(run: GenerationRun, subject: Subject) -> bool:
+    """Return whether a name or text of a run hints at a distilled model, though nothing proves it.
+
+    Args:
+        run: the run
+        subject: holds the text of the script
+
+    Returns:
+        True also where the run is one of few steps
+    """
+    names = [use.adapter.name for use in run.adapters] + ([run.model.name] if run.model else [])
+    texts = subject.texts.values() if run.tool == "diffusers" else ()
+    return few_steps(run) is not None or any(FEW.search(text) for text in (*names, *texts))

@@ -1,0 +1,199 @@
+"""Whether a value that a fix would replace is read by something else too. Such a value is not replaced.
+
+A script may read a constant in several calls, a workflow may link one node to several samplers, and a shell may use one
+variable in several commands.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from unnoise.check.subject import GenerationRun, Located, Location, Script, Subject
+from unnoise.check.syntax import dotted, name_of, place_of
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+# What passes a value on as it is: the reader of the whole is the reader of the part.
+CONTAINERS = (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.IfExp, ast.BoolOp, ast.Starred, ast.keyword, ast.Attribute)
+COPIES = ("dict", "list", "tuple", "partial", "SimpleNamespace", "copy", "deepcopy")
+ASSIGNED = re.compile(r"(?:^|[\s;])\$?(\w{1,80})=$")
+DEEPEST = 20  # names that a value is passed on by
+
+
+def is_shared(place: Location, subject: Subject) -> bool:
+    """Return whether more than one reader takes the value at a place.
+
+    Args:
+        place: of the value, with lines and columns
+        subject: holds the script, the workflow or the shell text
+
+    Returns:
+        True also where the readers cannot be counted
+    """
+    if subject.script is not None and place.path == subject.script.path:
+        return _in_script(place, subject.script)
+    if subject.tool == "comfyui":
+        return len({run.place for run in subject.runs if place.keys in (held.keys for held in _places(run))}) > 1
+    return _in_shell(place, subject.texts.get(place.path, ""))
+
+
+def _places(run: GenerationRun) -> Iterator[Location]:
+    """List the places of all values of a run."""
+    for entry in fields(run):
+        value = getattr(run, entry.name)
+        listed = value.values() if isinstance(value, Mapping) else [value]
+        yield from (one.place for one in listed if isinstance(one, Located))
+    yield from (use.strength.place for use in run.adapters if use.strength is not None)
+
+
+def _in_shell(place: Location, text: str) -> bool:
+    """Count the uses of a variable, if the place is the value of its assignment."""
+    line = text.split("\n")[place.line - 1] if place.line and not place.keys else ""
+    name = ASSIGNED.search(line[: place.column])
+    return name is not None and len(re.findall(rf"\$\{{?{name[1]}\b|%{name[1]}%", text)) > 1
+
+
+def _in_script(place: Location, script: Script) -> bool:
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.expr) and node.lineno == place.line and place_of(script, node) == place:
+            try:
+                return _Readers(script.tree).are_several(node)
+            except RecursionError:
+                return True
+    return True
+
+
+class _Readers:
+    """Count the expressions that read a value of a script.
+
+    The count is by names, not by what they are bound to at run time: a name that is read twice has two readers. A value
+    that is passed on by one reader is followed to the next name.
+
+    Args:
+        tree: of the script
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+        self._parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        self._functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        self._classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+    def are_several(self, node: ast.AST, depth: int = 0) -> bool:
+        """Return whether the value of an expression has more than one reader.
+
+        Args:
+            node: the expression
+            depth: how many names the value was passed on by
+
+        Returns:
+            True also where that is not known
+        """
+        parent = self._parents.get(node)
+        if depth > DEEPEST:
+            return True
+        match parent:
+            case ast.Call() if parent.func is not node:
+                return self._argument(parent, node, depth)
+            case ast.Assign():
+                return any(self._target(target, parent, depth) for target in parent.targets)
+            case ast.AnnAssign() | ast.For() | ast.AsyncFor() | ast.comprehension():
+                return self._target(parent.target, parent, depth)
+            case ast.arguments():
+                return self._default(parent, node, depth)
+            case ast.Return() | ast.NamedExpr() | ast.Yield():
+                return True
+        return isinstance(parent, (*CONTAINERS, ast.Call)) and self.are_several(parent, depth)
+
+    def _argument(self, call: ast.Call, node: ast.AST, depth: int) -> bool:
+        """Follow a value into a call: to a parameter, an option, or the object that holds it."""
+        name = name_of(call.func)
+        if isinstance(call.func, ast.Name) and name in self._functions:
+            return self._parameter(self._functions[name], call, node, depth)
+        if name in self._classes:
+            return True
+        if name == "add_argument":
+            options = [str(one.value) for one in call.args if isinstance(one, ast.Constant)]
+            return self._attribute(max(options, key=len, default="").lstrip("-").replace("-", "_"), None, depth)
+        words = dotted(call.func).split(".")
+        holds = any(word[:1].isupper() and "Pipeline" not in word for word in words)
+        return (holds or name in COPIES) and self.are_several(call, depth)
+
+    def _parameter(self, function: ast.FunctionDef, call: ast.Call, node: ast.AST, depth: int) -> bool:
+        places = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+        named = [one.arg for one in function.args.kwonlyargs]
+        if isinstance(node, ast.keyword):
+            name = node.arg if node.arg in (*places, *named) else None
+        else:
+            at = call.args.index(node) if node in call.args else len(places)
+            name = places[at] if at < len(places) else None
+        return name is None or self._name(name, function, depth)
+
+    def _default(self, arguments: ast.arguments, node: ast.AST, depth: int) -> bool:
+        places = [*arguments.posonlyargs, *arguments.args]
+        pairs = [*zip(places[::-1], arguments.defaults[::-1], strict=False)]
+        pairs += [
+            (one, default) for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default
+        ]
+        name = next((one.arg for one, default in pairs if default is node), "")
+        return self._name(name, self._parents[arguments], depth)
+
+    def _target(self, target: ast.expr, statement: ast.AST, depth: int) -> bool:
+        """Count the readers of what a statement binds."""
+        if isinstance(target, ast.Attribute):
+            return self._attribute(target.attr, statement, depth)
+        while isinstance(target, ast.Subscript):
+            target = target.value
+        names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
+        owner = self._scope(statement)
+        if isinstance(owner, ast.ClassDef):
+            return any(self._attribute(name, statement, depth) for name in names)
+        return not names or any(self._name(name, owner, depth) for name in names)
+
+    def _scope(self, node: ast.AST) -> ast.AST:
+        while node in self._parents and not isinstance(node, Function | ast.ClassDef):
+            node = self._parents[node]
+        return node
+
+    def _name(self, name: str, owner: ast.AST, depth: int) -> bool:
+        """Count the reads of a name in a function or in the script."""
+        if any(isinstance(node, ast.Global) and name in node.names for node in ast.walk(owner)):
+            owner = self._tree
+        reads = [node for node in self._reads(name, owner) if not self._is_stored_into(node)]
+        return len(reads) > 1 or (len(reads) == 1 and self.are_several(reads[0], depth + 1))
+
+    def _reads(self, name: str, owner: ast.AST) -> Iterator[ast.Name]:
+        for node in ast.iter_child_nodes(owner):
+            if isinstance(node, Function) and _binds(node, name):
+                continue
+            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
+                yield node
+            yield from self._reads(name, node)
+
+    def _is_stored_into(self, node: ast.AST) -> bool:
+        parent = self._parents.get(node)
+        return isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Store)
+
+    def _attribute(self, name: str, statement: ast.AST | None, depth: int) -> bool:
+        """Count the reads of an attribute, but for those in the statement that sets it and before it."""
+        last = getattr(statement, "end_lineno", 0) if self._runs_once(statement) else 0
+        own = {id(node) for node in ast.walk(statement)} if statement is not None else set()
+        reads = [
+            node
+            for node in ast.walk(self._tree)
+            if isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Load)
+            if id(node) not in own and node.lineno > last
+        ]
+        return len(reads) > 1 or (len(reads) == 1 and self.are_several(reads[0], depth + 1))
+
+    def _runs_once(self, statement: ast.AST | None) -> bool:
+        return statement is not None and isinstance(self._parents.get(statement), ast.Module)
+
+
+def _binds(function: ast.AST, name: str) -> bool:
+    """Return whether a function has a parameter or a variable of its own of this name."""
+    nodes = list(ast.walk(function))
+    if any(isinstance(node, ast.Global | ast.Nonlocal) and name in node.names for node in nodes):
+        return False
+    stored = (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in nodes)
+    return any(stored) or any(isinstance(node, ast.arg) and node.arg == name for node in nodes)
