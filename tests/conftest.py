@@ -1,4 +1,4 @@
-"""What holds for every test: quiet idle threads, the same random examples each time, and counted skips."""
+"""What holds for every test: one quiet thread, the same random examples each time, and counted skips."""
 
 import os
 
@@ -6,6 +6,8 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is first imported; docs/design.md says why
+# Tiny tensors cost more CPU with two threads, for nothing; tests/test_isa.py runs what depends on threads with two.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Raise it only together with the skip that needs it: a test that never runs protects nothing.
 SKIPS_ALLOWED = 3

@@ -2,11 +2,12 @@
 
 A fenced block begins with its language and, where it needs one, a note:
 
-    python                   runs in an empty folder with links to recipes/ and examples/
-    python signatures        is compared with the code, name by name; `# unnoise.pipeline` names the module
-    python example           belongs to a rule, and tests/check/test_rules.py runs it
-    console                  lines after `$ ` run; the others must be in the output, `…` stands for anything
-    console exits-1          the same, for a command that has findings
+    python                   runs in an empty folder that sees recipes/ and examples/
+    python signatures        is compared with the code, name by name; `# unnoise.pipeline` says where it is
+    python example           is that of a rule, which tests/check/test_rules.py runs
+    console                  what follows `$ ` runs, the first of each command in a process of its own, the others in
+                             this one; other lines must come out, `…` stands for anything
+    console exits-1          the same, where a command is to find something
     console not-run: REASON  is counted as a skip
     toml, json               must parse
     text                     is free
@@ -15,6 +16,7 @@ A fenced block begins with its language and, where it needs one, a note:
 import ast
 import importlib
 import inspect
+import io
 import json
 import os
 import re
@@ -24,10 +26,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from unnoise.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -103,19 +108,44 @@ def comes_out(line: str, output: str) -> bool:
     return re.search(".*".join(re.escape(part.strip()) for part in line.split("…")), output) is not None
 
 
+def firsts() -> dict[str, str]:
+    """Say which block is the first to run a command, by its name."""
+    ran = (block for block in BLOCKS if block.language == "console" and not block.note.startswith("not-run"))
+    found: dict[str, str] = {}
+    for block in ran:
+        for command, _ in commands(block.text):
+            found.setdefault(command[1] if command[0] == "unnoise" else command[0], str(block))
+    return found
+
+
+def here(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command of ours in this process, which has imported torch already."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(command[1:])
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+@pytest.mark.slow
 @those("console")
-def test_console_runs(block: Block, folder: Path) -> None:
+@pytest.mark.filterwarnings("default")  # as a command has it: warnings are lines on stderr
+def test_console_runs(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = 1 if block.note == "exits-1" else exit_code(block)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "COLUMNS": "200"}
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("COLUMNS", "200")
+    alone = {name for name, first in firsts().items() if first == str(block)}
     assert block.text.startswith("$ "), f"{block}: a console block begins with a command"
     for command, lines in commands(block.text):
         if command[0] == "make":
             assert set(command[1:]) <= TARGETS, f"{block}: no such target: {command}"
         elif command[0] not in SHOWN:
             example = command[0] == "python" and command[1].startswith("examples/")
-            assert command[0] == "unnoise" or example, f"{block}: unknown command {command[0]!r}"
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+            assert command[0] == "unnoise" or example, f"{block}: what is {command[0]!r}?"
+            if example or command[1] in alone:
+                alone -= {command[1]}
+                done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            else:
+                done = here(command)
             assert done.returncode == code, f"{block}: {command}\n{done.stdout}{done.stderr}"
             for line in lines:
                 assert comes_out(line, done.stdout), f"{block}: {line!r} did not come out:\n{done.stdout}"

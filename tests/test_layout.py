@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from clock import IN_CHILD
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
@@ -528,9 +529,9 @@ def test_rules_are_light() -> None:
     assert not {"torch", "numpy", "PIL", "safetensors", "diffusers"} & set(fresh(code).split())
 
 
-def test_import_takes_under_100_ms() -> None:
-    code = "import time; start = time.perf_counter(); import unnoise; print(time.perf_counter() - start)"
-    assert min(float(fresh(code)) for _ in range(5)) < 0.1
+def test_import_takes_under_100_ms_of_the_cpu() -> None:
+    code = IN_CHILD.format(work="import unnoise")
+    assert min(float(fresh(code)) for _ in range(5)) < 6  # million turns of an empty loop, about 100 ms
 
 
 PLACES = re.compile(r"(?<![\w.~])/(?:home|root|Users|work|mnt|tmp|private)/|\b[A-Z]:\\Users")

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import safetensors
 import tiny
 import torch
+from clock import within
 from torch import Tensor
 
 from unnoise.card import KEY, Part, to_json
@@ -117,11 +117,9 @@ def test_one_changed_bit_of_a_weight_is_refused(path: Path, tmp_path: Path) -> N
 def test_refuses_tensors_that_do_not_match(
     path: Path, tmp_path: Path, change: Callable[[dict[str, Tensor], dict[str, object]], object], fault: str
 ) -> None:
-    began = time.process_time()
-    with pytest.raises(InputError, match=fault) as refusal:
+    with within(300), pytest.raises(InputError, match=fault) as refusal:
         load(changed(path, tmp_path, change))
     assert "\n" not in str(refusal.value)
-    assert time.process_time() - began < 5
 
 
 def test_components_that_do_not_match_are_refused(tmp_path: Path) -> None:

@@ -42,9 +42,10 @@ def test_the_card_states_how_it_was_made_and_how_good_it_is(emoji: Pipeline) -> 
     assert "Apache-2.0" in emoji.card.licence
 
 
+@pytest.mark.slow
 def test_names_give_their_pictures(emoji: Pipeline) -> None:
     source = open_source("emoji", 64)
-    picked = figures.choose_images(source, 40, seed=0, by="concept")
+    picked = figures.choose_images(source, 24, seed=0, by="concept")
     named = figures.evaluate_names(figures.image_generator(emoji, 0, lambda share: None), source, picked)
     assert named.share >= 0.8  # blind: 1 of 3,780
 

@@ -15,6 +15,7 @@ CONTROLS = {"outline": "outline.safetensors"}
 def find(model: str | os.PathLike[str], table: Mapping[str, str] = ZOO) -> Path:
     """Return the path of a file. Raises InputError if `model` is neither a name of the table nor a path."""
     name = os.fspath(model)
+    name = name if os.path.lexists(name) else name.removesuffix(".safetensors") if name in table.values() else name
     if name in table:
         return Path(str(files("unnoise"))) / "zoo" / table[name]
     if name.endswith(".safetensors") or os.path.lexists(name):

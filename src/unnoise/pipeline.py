@@ -44,7 +44,7 @@ class Pipeline(Components):
         )
 
     def to(self, device: str | torch.device) -> "Pipeline":
-        """Move every network to a device, and return the pipeline. Raises InputError for a device that does not work."""
+        """Move every network to a device, and return the pipeline. Raises InputError if it does not work."""
         from unnoise.devices import known_device
 
         place = known_device(device)

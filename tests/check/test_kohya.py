@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from clock import within
 from hypothesis import given, strategies as st
 
 from unnoise.check.examples import command, toml
@@ -195,9 +196,8 @@ def test_any_text_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ['"', "'\"", '"\\', "\\", "a ", "a=$a;", "--a=$a ", "b=$a$a\n"])
 def test_long_texts_are_read_in_time(piece: str) -> None:
-    began = time.process_time()
-    read_command("python train_network.py " + piece * (LONGEST // len(piece)), "x.sh")
-    assert time.process_time() - began < 2  # 0.5 s where measured, on a loaded machine
+    with within(120):
+        read_command("python train_network.py " + piece * (LONGEST // len(piece)), "x.sh")
 
 
 def test_scripts_are_of_one_tool() -> None:

@@ -96,7 +96,7 @@ def test_scale_halved_or_doubled(emoji: Pipeline, pictures: Tensor, by: float) -
 def test_wrong_kind_and_doubled_scale_in_a_pipeline(emoji: Pipeline) -> None:
     model = Denoiser(emoji.denoiser.net, emoji.denoiser.process, "eps")
     small = replace(emoji.card, advice=replace(emoji.card.advice, sizes=((32, 32),)))
-    found = unnoise.check(scaled(replace(emoji, model=model, card=small), 2.0))
+    found = unnoise.check(scaled(replace(emoji, denoiser=model, card=small), 2.0))
     assert {"UN250", "UN310"} <= {finding.rule.id for finding in found}
     [kind] = [finding for finding in found if finding.rule.id == "UN250"]
     assert kind.expected == "v"

@@ -313,7 +313,6 @@ def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
     from unnoise.adapters.lora.compatibility import LoraCard, base_from
     from unnoise.adapters.lora.read import read as read_adapter
     from unnoise.adapters.lora.write import write
-    from unnoise.generation.media.files import write_sample
     from unnoise.model_file import load, save
 
     base = tiny.saved(tmp_path / "base.safetensors")
@@ -322,7 +321,7 @@ def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
     write(tmp_path / "style.safetensors", replace(adapter(base), about=LoraCard(base_from(base.card))))
     style = read_adapter(tmp_path / "style.safetensors", base)
     for name, pipeline in (("base", base), ("other", other)):
-        write_sample(tmp_path / f"{name}.png", pipeline.generate("a", size=16, steps=1, lora=[style])[0])
+        pipeline.generate("a", size=16, steps=1, lora=[style])[0].save(tmp_path / f"{name}.png")
         beside = judged(tmp_path / "style.safetensors", tmp_path / f"{name}.safetensors")
         drawn = judged(tmp_path / f"{name}.png")
         for found in (beside, drawn):

@@ -2,12 +2,12 @@
 
 import json
 import random
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from clock import within
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
@@ -169,9 +169,8 @@ def test_long_prompts_take_no_time(tmp_path: Path, rule: str) -> None:
         text = piece * (19_000 // len(piece))
         path = make(tmp_path, SD, repr(text))
         [subject] = load_subjects([path])
-        begun = time.process_time()
-        list(run_rule(entry(rule), subject))
-        assert time.process_time() - begun < 0.5
+        with within(30):
+            list(run_rule(entry(rule), subject))
 
 
 def test_tokens_are_counted_from_below() -> None:

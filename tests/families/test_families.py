@@ -1,13 +1,13 @@
 """Families are recognised by tensors, names and classes; their facts agree with diffusers; the rest is unknown."""
 
 import inspect
-import time
 from functools import cache
 from typing import Any
 
 import diffusers
 import pytest
 import torch
+from clock import within
 from hypothesis import given, settings, strategies as st
 
 from unnoise.check.sample_headers import SAMPLE_HEADERS
@@ -371,6 +371,5 @@ def test_any_tensors_are_recognised_or_unknown(tensors: Shapes, metadata: dict[s
 
 def test_recognition_is_fast() -> None:
     many = {f"blocks.{i}.attn.{'x' * (i % 50)}.weight": Entry("F16", (1, 2), 0, 0) for i in range(100_000)}
-    start = time.perf_counter()
-    assert not recognise(many, {}).known
-    assert time.perf_counter() - start < 2
+    with within(120):
+        assert not recognise(many, {}).known

@@ -278,8 +278,8 @@ def test_a_sweep_of_adapters_names_each_in_its_label(pipeline: Pipeline, loras: 
     sweep = pipeline.sweep("a", lora=[{one: 0.5}, {one: 1.0, two: -0.25}, two, ()], steps=1, seed=1)
     (axis,) = sweep.axes
     assert [axis.label(k) for k in range(4)] == [
-        "lora one.safetensors:0.5", "lora one.safetensors:1, two.safetensors:-0.25", "lora two.safetensors",
-        "lora none",
+        "lora one.safetensors:0.5",
+        "lora one.safetensors:1, two.safetensors:-0.25", "lora two.safetensors", "lora none",
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 from unnoise.card import Part
 from unnoise.errors import InputError
-from unnoise.generation.media.files import preview, read_metadata, suffixes, write_sample
+from unnoise.generation.media.files import preview, read_metadata, suffixes
 from unnoise.generation.metadata import CallShape, Metadata
 from unnoise.generation.sample import Audio, Sample, Video
 
@@ -38,7 +38,7 @@ def sound(waves: torch.Tensor | None = None) -> Sample:
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
 def test_a_video_without_loss(tmp_path: Path, suffix: str) -> None:
     made = film((15, 11))
-    write_sample(tmp_path / f"x{suffix}", made)
+    made.save(tmp_path / f"x{suffix}")
     with Image.open(tmp_path / f"x{suffix}") as found:
         frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(found)]
         assert found.info["duration"] == 125
@@ -50,7 +50,7 @@ def test_a_video_without_loss(tmp_path: Path, suffix: str) -> None:
 def test_a_video_as_mp4(tmp_path: Path) -> None:
     made = film((64, 48))
     for name in "ab":
-        write_sample(tmp_path / f"{name}.mp4", made)
+        made.save(tmp_path / f"{name}.mp4")
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].average_rate == 8
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -60,19 +60,19 @@ def test_a_video_as_mp4(tmp_path: Path) -> None:
     assert read_metadata(tmp_path / "a.mp4") == METADATA
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     with pytest.raises(InputError, match="even sides only"):
-        write_sample(tmp_path / "c.mp4", film((15, 12)))
+        film((15, 12)).save(tmp_path / "c.mp4")
     assert not (tmp_path / "c.mp4").exists()
 
 
 def test_without_pyav_the_pip_line_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match=r"pip install 'unnoise\[video\]'"):
-        write_sample(tmp_path / "x.mp4", film())
+        film().save(tmp_path / "x.mp4")
 
 
 def test_audio(tmp_path: Path) -> None:
     made = sound()
-    write_sample(tmp_path / "x.wav", made)
+    made.save(tmp_path / "x.wav")
     with wave.open(str(tmp_path / "x.wav")) as found:
         assert (found.getnchannels(), found.getsampwidth(), found.getframerate()) == (2, 2, 8000)
         numbers = np.frombuffer(found.readframes(100), dtype="<i2").reshape(100, 2)
@@ -80,7 +80,7 @@ def test_audio(tmp_path: Path) -> None:
     assert int.from_bytes((tmp_path / "x.wav").read_bytes()[4:8], "little") == (tmp_path / "x.wav").stat().st_size - 8
     assert read_metadata(tmp_path / "x.wav") == METADATA
     with pytest.raises(InputError, match="NaN or infinity"):
-        write_sample(tmp_path / "y.wav", sound(torch.full((1, 4), float("nan"))))
+        sound(torch.full((1, 4), float("nan"))).save(tmp_path / "y.wav")
     assert not (tmp_path / "y.wav").exists()
 
 
@@ -94,7 +94,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path, name: str, conten
 
 
 def test_every_truncation_of_audio_is_refused_or_read(tmp_path: Path) -> None:
-    write_sample(tmp_path / "x.wav", sound())
+    sound().save(tmp_path / "x.wav")
     whole = (tmp_path / "x.wav").read_bytes()
     for length in range(0, len(whole), 7):
         (tmp_path / "y.wav").write_bytes(whole[:length])
@@ -115,8 +115,8 @@ def test_files_of_others_have_no_metadata(tmp_path: Path) -> None:
 
 
 def test_previews_and_endings() -> None:
-    assert preview(film()).size == (48, 12)
-    page = np.asarray(preview(sound()).convert("L"))
+    assert preview(film().media).size == (48, 12)
+    page = np.asarray(preview(sound().media).convert("L"))
     assert page.std() > 15
     assert suffixes("image") == (".png", ".webp", ".jpg", ".jpeg")
     assert suffixes("video")[0] == ".mp4"

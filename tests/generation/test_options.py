@@ -15,7 +15,7 @@ from unnoise.errors import InputError
 from unnoise.generation.job import AnySampler
 from unnoise.generation.metadata import Settings
 from unnoise.generation.options import Request, home_of_options, request_of
-from unnoise.generation.resolve import notes, parse_levels, resolve, sampler_of
+from unnoise.generation.resolve import resolve, sampler_of
 from unnoise.sampling import DDIM, Heun, default
 from unnoise.sampling.registry import GRIDS, SAMPLERS
 
@@ -248,13 +248,3 @@ def test_no_advised_size_must_be_given() -> None:
 def test_hostile_samplers_of_metadata(part: Part) -> None:
     with pytest.raises(InputError, match=r"sampler|eta"):
         sampler_of(part)
-
-
-def test_notes() -> None:
-    assert notes(("a heart",), tiny.CARD) == []
-    assert [note.split(":")[0] for note in notes(("a", " "), tiny.CARD)] == ["an empty prompt"]
-
-
-def test_parse_levels() -> None:
-    assert parse_levels("inf, 2,.5,0") == (inf, 2.0, 0.5, 0.0)
-    assert parse_levels("karras,") is None

@@ -13,7 +13,7 @@ from unnoise.check.read.recipe import read_request
 from unnoise.cli.edit import DEFAULTS, app as edit_app
 from unnoise.cli.generate import app as generate_app
 from unnoise.cli.main import COMMANDS, main
-from unnoise.cli.options import COMMAND_NAMES, GROUPS, METAVARS, MODEL_NAMES, Shown, arguments, values
+from unnoise.cli.options import COMMAND_NAMES, GROUPS, METAVARS, MODEL_NAMES, HelpView, arguments, values
 from unnoise.cli.plan import PLANNED
 from unnoise.errors import InputError
 from unnoise.generation.axes import FIXED
@@ -70,7 +70,7 @@ def test_every_option_is_described(kind: Any, name: str, option: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "name", "option"), EVERY, ids=ids)
 def test_every_option_is_on_the_command_line(kind: Any, name: str, option: Any) -> None:
-    made = arguments(kind, Shown())
+    made = arguments(kind, HelpView())
     flags = {one.name for one in fields(made)}
     assert (name in flags) is not option.python_only
     if option.python_only:

@@ -72,7 +72,8 @@ def test_nine_channels_equal_diffusers(
     latents = peer(**asked, latents=NOISE, output_type="latent").images
     images = peer(**asked, latents=NOISE).images
     found = ours.generate(
-        peers.PROMPT, negative_prompt=peers.NEGATIVE, guidance_scale=7.5, sampler=sampler, schedule=grid, noise=start, image=photo(),
+        peers.PROMPT, negative_prompt=peers.NEGATIVE, guidance_scale=7.5, sampler=sampler,
+        schedule=grid, noise=start, image=photo(),
         mask=painted(BOX), feather=0,
     )[0]  # fmt: skip
     peers.assert_close(found.x0[None], latents)

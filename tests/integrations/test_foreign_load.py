@@ -67,12 +67,17 @@ def test_a_sample_is_the_same_alone_and_among_others(model: Path) -> None:
     assert (together[0].x0 - alone.x0).abs().max() > 0.1
 
 
+@pytest.mark.cpu_isa
 def test_prompts_of_different_lengths_do_not_touch_each_other(model: Path) -> None:
+    """Up to rounding, which a batch changes: with the words of the other a sample is another one altogether."""
     ours = unnoise.load(model)
     long = "a cat in a hat " * 8
     both = ours.generate(["a cat", long], seed=5, steps=3, size=64)
-    for prompt, found in zip(("a cat", long), both, strict=True):
-        peers.assert_close(found.x0, ours.generate(prompt, seed=5, steps=3, size=64)[0].x0, 1e-5)
+    alone = [ours.generate(prompt, seed=5, steps=3, size=64)[0].x0 for prompt in ("a cat", long)]
+    for one, found in zip(alone, both, strict=True):
+        peers.assert_close(found.x0, one, 2e-5)
+    with pytest.raises(AssertionError):
+        peers.assert_close(*alone, 1e-2)
 
 
 def test_strength_sets_how_much_an_image_changes(model: Path) -> None:

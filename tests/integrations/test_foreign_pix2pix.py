@@ -43,7 +43,8 @@ def test_both_guidances_equal_diffusers(pair: Pair, sampler: str, weight: float,
     latents = peer(**asked, output_type="latent").images
     pictures = peer(**asked).images
     found = ours.generate(
-        peers.PROMPT, negative_prompt=peers.NEGATIVE, guidance_scale=weight, image_guidance=image_guidance, sampler=sampler,
+        peers.PROMPT, negative_prompt=peers.NEGATIVE, guidance_scale=weight,
+        image_guidance=image_guidance, sampler=sampler,
         schedule=grid, noise=start, image=photo(),
     )  # fmt: skip
     peers.assert_close(found[0].x0[None], latents)

@@ -64,7 +64,8 @@ def test_sd3_equals_diffusers(tmp_path: Path, t5: bool, more: dict[str, Any]) ->
     how |= {"num_inference_steps": STEPS, "latents": noise, "height": SIZE, "width": SIZE}
     latents, pictures = peer(**how, output_type="latent").images, peer(**how).images
     found = ours.generate(
-        peers.PROMPT, negative_prompt=peers.NEGATIVE, guidance_scale=7.5, sampler="euler", schedule=peers.flow_levels(peer), noise=noise,
+        peers.PROMPT, negative_prompt=peers.NEGATIVE, guidance_scale=7.5, sampler="euler",
+        schedule=peers.flow_levels(peer), noise=noise,
         size=SIZE,
     )[0]  # fmt: skip
     peers.assert_close(found.x0[None], latents)

@@ -63,7 +63,8 @@ def test_stable_audio_equals_diffusers(tmp_path: Path, negative: str | None) -> 
     latents = peer(**how, latents=noise, audio_end_in_s=1.5, output_type="latent").audios
     sound = peer(**how, latents=noise, audio_end_in_s=1.5, output_type="pt").audios[0]
     found = ours.generate(
-        peers.PROMPT, negative_prompt=negative or "", guidance_scale=7.5, sampler="euler", schedule=peer.scheduler.sigmas.tolist(),
+        peers.PROMPT, negative_prompt=negative or "", guidance_scale=7.5, sampler="euler",
+        schedule=peer.scheduler.sigmas.tolist(),
         noise=noise, seconds=1.5,
     )[0]  # fmt: skip
     peers.assert_close(found.x0[None], latents)

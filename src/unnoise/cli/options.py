@@ -18,8 +18,8 @@ from unnoise.generation.other_names import OTHER_NAMES
 GROUPS: Final = ("basic", "guidance", "image input", "control", "adapters", "output", "advanced")
 HELP_GROUPS: Final = {name: Group(name.capitalize(), sort_key=place) for place, name in enumerate(GROUPS)}
 METAVARS: Final = {
-    "whole": "N", "number": "X", "text": "TEXT", "choice": "WORD", "sampler": "NAME", "schedule": "NAME", "size": "SIZE",
-    "levels": "LOW,HIGH", "sides": "L,T,R,B", "image": "FILE", "lora": "FILE:X",
+    "whole": "N", "number": "X", "text": "TEXT", "choice": "WORD", "sampler": "NAME", "schedule": "NAME",
+    "size": "SIZE", "levels": "LOW,HIGH", "sides": "L,T,R,B", "image": "FILE", "lora": "FILE:X",
 }  # fmt: skip
 SWEPT: Final = ("whole", "number", "choice", "sampler", "schedule", "size")  # kinds of which "a,b" is a sweep
 LONG: Final = ("advanced", "image input", "control")  # groups of `generate` that only `--help-all` shows

@@ -102,6 +102,6 @@ def _check_weights(metadata: "Metadata", options: ModelOptions) -> None:
     card = own_card(options)
     if card is not None and card.fingerprint != metadata.fingerprint:
         raise InputError(
-            f"model {options.model!r}: has the weights {card.fingerprint[:12] or 'none'}, and the sample was drawn with "
+            f"model {options.model!r}: has the weights {card.fingerprint[:12] or 'none'}, and the sample has "
             f"{metadata.fingerprint[:12]}"
         )

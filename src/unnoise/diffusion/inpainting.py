@@ -147,7 +147,7 @@ class Region:
     def __str__(self) -> str:
         where = "({}, {}) to ({}, {})".format(*self.box)
         return (
-            f"mask: paints {self.painted} of {self.total} pixels; the latent cells of {self.factor}x{self.factor} pixels "
+            f"mask: paints {self.painted} of {self.total} pixels; the {self.factor}x{self.factor} latent cells "
             f"that cover them have {self.drawn} pixels, {where}; the {self.drawn - self.painted} kept ones are put back"
         )
 

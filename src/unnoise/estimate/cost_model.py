@@ -2,13 +2,14 @@
 
 Every tensor that an operation makes counts from then until nothing holds it, and so does what the kernels of the device
 need while they work. On the CPU that is oneDNN's own copies of what it is given, as torch's allocator was seen to make
-them (torch 2.13, AVX-512); of other devices nothing is known and only tensors count. Weights do not count.
+them (torch 2.13, AVX-512; what bfloat16 takes depends on the machine and is tried out there, see `narrow`); of other
+devices nothing is known and only tensors count. Weights do not count.
 """
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from unnoise.errors import InputError
+from unnoise.estimate.bfloat16 import Bfloat16, bfloat16
 
 aten = torch.ops.aten
 FLASH = aten._scaled_dot_product_flash_attention_for_cpu
@@ -50,12 +52,13 @@ class Kernels:
     """Say which kernels will run.
 
     device: "cpu", "cuda", ...; kept: weights that their layers keep in oneDNN's layout, see `foreign.packed`;
-    narrow: what autocast narrows products to.
+    narrow: what autocast narrows products to; halves: how the CPU computes in bfloat16, None for how this one does.
     """
 
     device: str = "cpu"
     kept: frozenset[int] = frozenset()
     narrow: torch.dtype | None = None
+    halves: Bfloat16 | None = None
 
     def keeps(self, weight: Tensor) -> bool:
         """Say whether a weight, or a view of it, is kept in another layout."""
@@ -72,6 +75,8 @@ def cost(call: Callable[[], object], kernels: Kernels = Kernels()) -> Cost:
 
     Raises InputError where it asks for values, which are not there.
     """
+    if kernels.device == "cpu" and kernels.halves is None:
+        kernels = replace(kernels, halves=bfloat16())  # before the modes below, which would take the tries for the call
     meter = _Meter(kernels)
     try:
         with torch.no_grad(), ExitStack() as stack:
@@ -193,7 +198,7 @@ def workspace(func: Any, args: tuple[Any, ...], out: Any, kernels: Kernels) -> i
         return _convolution(args[0], args[1], out, kernels)
     if func in PRODUCTS:
         other = args[2] if func in (aten.addmm.default, aten.baddbmm.default) else args[1]
-        return 0 if other.dtype != torch.bfloat16 or kernels.keeps(other) else _size(other)
+        return _product(other, out, kernels) if other.dtype == torch.bfloat16 else 0
     if func is FLASH.default:
         return _flash(args[0], args[1])
     if func in NORMS:
@@ -201,15 +206,38 @@ def workspace(func: Any, args: tuple[Any, ...], out: Any, kernels: Kernels) -> i
     return 0
 
 
+def _product(other: Tensor, out: Tensor, kernels: Kernels) -> int:
+    """Give the copies of a product in bfloat16: of what is multiplied with, or of what is summed, a table a thread."""
+    halves = kernels.halves or Bfloat16()
+    if halves.sums:
+        tables = out.shape[0] if out.ndim == 3 else 1
+        return 4 * (out.numel() // max(tables, 1)) * min(tables, torch.get_num_threads())
+    return _size(other) if halves.packs and not kernels.keeps(other) else 0
+
+
 def _convolution(x: Tensor, weight: Tensor, out: Tensor, kernels: Kernels) -> int:
     """Give the copies in a blocked layout: of input, weights and output, and then of the output in both."""
-    if _channels_last(x):
-        return 0 if kernels.keeps(weight) else _size(weight)
-    answer = _size(out)
+    answer, last = _size(out), _channels_last(x)
+    halves = kernels.halves or Bfloat16()
+    wide = 0
     if x.dtype == torch.bfloat16:
-        return max(_size(x) + _size(weight), 2 * answer)
+        point = prod(weight.shape[2:]) == 1
+        if halves.patches:
+            again = _size(weight) if last and not point else 0
+            return again + (0 if point and x.shape[2:] == out.shape[2:] else _patches(weight, out))
+        if point and (halves.rows if last else halves.points):
+            wide = 4 * torch.get_num_threads() * (out.numel() // max(len(out), 1))
+    if last:
+        return wide + (0 if kernels.keeps(weight) else _size(weight))
+    if x.dtype == torch.bfloat16:
+        return max(_size(x) + _size(weight) + wide, 2 * answer)
     blocked = answer * _up(out.shape[1], LANES) // out.shape[1]
     return max(_size(x) + _size(weight) + blocked - answer, blocked)
+
+
+def _patches(weight: Tensor, out: Tensor) -> int:
+    """Give the size of all patches side by side, of one group."""
+    return len(out) * prod(weight.shape[1:]) * prod(out.shape[2:]) * weight.element_size()
 
 
 def _flash(query: Tensor, key: Tensor) -> int:

@@ -94,7 +94,7 @@ class Step:
     tickets: tuple[Ticket, ...] = ()
     x0: Tensor | None = None
     finished: dict[Ticket, Sample] = field(default_factory=dict)
-    failed: dict[Ticket, NonFiniteError] = field(default_factory=dict)
+    failed: dict[Ticket, Exception] = field(default_factory=dict)
 
 
 class Engine:
@@ -169,7 +169,7 @@ class Engine:
         for live, state, x0, shape in zip(started, states, answers.split(1), shapes, strict=True):
             try:
                 after = self._advanced(live, state, x0, shape)
-            except NonFiniteError as error:
+            except (NonFiniteError, InputError) as error:
                 step.failed[live.ticket] = error
                 del self._live[live.ticket]
                 continue

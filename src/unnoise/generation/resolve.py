@@ -1,7 +1,9 @@
 """From options and card to a job: every default is filled in, and nothing is computed yet."""
 
 import secrets
+import warnings
 from dataclasses import asdict
+from functools import cache
 from math import inf
 from typing import Any
 
@@ -9,7 +11,7 @@ from unnoise.card import Advice, Card, Part, Setting
 from unnoise.components import Components
 from unnoise.diffusion.levels import named_schedule, start_level
 from unnoise.diffusion.process import Process
-from unnoise.errors import InputError, nearest
+from unnoise.errors import InputError, InputWarning, nearest
 from unnoise.generation import limits
 from unnoise.generation.images import RawImages, drawn_size, opened, resized
 from unnoise.generation.job import AnySampler, Draw, Job
@@ -20,6 +22,7 @@ from unnoise.sampling import defaults, registry
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.samplers.restart import RePaint
+from unnoise.sampling.state import calls
 
 BATCH = 8  # samples in one network call, where the caller does not say how many
 BATCH_AREA = 1 << 20  # pixels of all samples of a call, likewise
@@ -77,8 +80,7 @@ def settle(
 ) -> tuple[AnySampler, Settings]:
     """Make every choice. size: that is drawn, None for the card's."""
     options, card, process = request.sampling, components.card, components.denoiser.process
-    advice = card.advice
-    _check_advice(advice)
+    _check_advice(advice := card.advice)
     scale = _guidance_scale(request, card)
     image_guidance = _image_guidance(options.image_guidance, card)
     guided = scale != 1 or image_guidance not in (None, 1)
@@ -93,6 +95,8 @@ def settle(
     sampler, grid = route(request, card, process, strength, size)
     if request.edit.resample is not None:
         sampler = RePaint()
+    elif type(sampler).__name__ in classes():
+        calls(sampler, grid)  # on numbers: a sampler that cannot walk these levels is refused before anything runs
     settings = Settings(
         negative_prompt=options.negative_prompt,
         size=_size(request, card, components.factor, size),
@@ -129,7 +133,8 @@ def route(
     """Choose sampler and levels.
 
     A schedule fitted to this number of steps comes first, unless a sampler or schedule is asked for. Explicit levels of
-    the card give way to another number of steps.
+    the card give way to another number of steps. Where only the sampler's name implies a schedule, as "DPM++ 2M Karras"
+    does, and the model cannot use it, a warning says so and the default schedule is used.
     """
     options, advice = request.sampling, card.advice
     ends = start_level(strength, process), process.sigma_min
@@ -146,7 +151,15 @@ def route(
         best, grid = defaults.default(steps, *ends)
         if isinstance(schedule, str) or wanted is not None:
             name = schedule if isinstance(schedule, str) else "default"
-            grid = named_schedule(name, steps, process, ends[0], **own_options(card, size))
+            implied = options.schedule is None and spacing is not None
+            own = own_options(card, size)
+            try:
+                grid = named_schedule(name, steps, process, ends[0], **own)
+            except InputError as error:
+                if not implied:
+                    raise
+                warnings.warn(f"sampler {options.sampler!r}: {error}; default is used", InputWarning, stacklevel=2)
+                grid = named_schedule("default", steps, process, ends[0], **own)
     return (best if wanted is None else registry.sampler(wanted) if isinstance(wanted, str) else wanted), grid
 
 
@@ -179,14 +192,20 @@ def named_sampler(
     return key, spacing if schedule is None else schedule
 
 
+@cache
+def classes() -> dict[str, Any]:
+    """Name the classes of samplers."""
+    found = {type(made).__name__: type(made) for made in (entry.make() for entry in registry.SAMPLERS.values())}
+    return {**found, "Fitted": Fitted, "RePaint": RePaint}
+
+
 def sampler_of(part: Part, where: str = "metadata") -> AnySampler:
     """Build the sampler that metadata or a card names. Raises InputError for an unknown class or its arguments."""
-    classes = {type(made).__name__: type(made) for made in (entry.make() for entry in registry.SAMPLERS.values())}
-    classes |= {made.__name__: made for made in (Fitted, RePaint)}
-    if part.class_ not in classes:
-        raise InputError(f"{where}: sampler {part.class_!r}: {nearest(part.class_, classes)}")
+    known = classes()
+    if part.class_ not in known:
+        raise InputError(f"{where}: sampler {part.class_!r}: {nearest(part.class_, known)}")
     try:
-        return classes[part.class_](**part.args)
+        return known[part.class_](**part.args)
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: sampler {part.class_}: {error}") from None
 
