@@ -26,6 +26,7 @@ from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Sample
 from unnoise.generation.stored import KEY, PLACE, load, save
 from unnoise.pipeline import Pipeline
+from unnoise.sampling.registry import SAMPLERS
 
 CLOSE = 1e-5
 
@@ -65,6 +66,16 @@ def test_a_stored_sample_goes_on_to_the_same_bits(pipeline: Pipeline, tmp_path: 
     assert torch.equal(sample.x0, whole.x0)
     assert sample.metadata == whole.metadata
     assert torch.equal(pipeline.replay(sample).x0, whole.x0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_can_be_stored_at_every_call(pipeline: Pipeline, tmp_path: Path, sampler: str) -> None:
+    options = {"seed": 3, "sampler": sampler, "schedule": (80.0, 5.0, 0.5, 0.1, 0.0), "guidance_scale": 1}
+    whole = pipeline.generate("a cat", **options)[0]
+    for after in range(sum(shape.calls for shape in whole.metadata.calls)):
+        save(tmp_path / "a.safetensors", pipeline, paused(pipeline, after, **options))
+        load(tmp_path / "a.safetensors", pipeline)
+    assert torch.equal(finished(pipeline, load(tmp_path / "a.safetensors", pipeline)).x0, whole.x0)
 
 
 def photo() -> Image.Image:
@@ -170,12 +181,14 @@ def changed(path: Path, metadata: dict[str, str | None] | None = None, **tensors
         ({PLACE: '{"i": 1, "stage": 99, "level": "1.0"}'}, {}, "stage 99"),
         ({PLACE: '{"i": 1, "stage": 0, "level": "nan"}'}, {}, "level"),
         ({PLACE: '{"i": 1, "stage": 0, "level": "-1"}'}, {}, "level"),
-        ({PLACE: '{"i": 2, "stage": 0, "level": "77"}'}, {}, "level"),
-        ({}, {"x": None}, "must be memory.0, x|must be x"),
+        ({PLACE: '{"i": 2, "stage": 0, "level": "77"}'}, {}, "level 77: must be .* at step 2, stage 0"),
+        ({}, {"x": None}, "tensors memory.0: must be x, memory.0"),
         ({}, {"x": torch.full((1, 4, 4, 4), torch.nan)}, "must be finite and of shape"),
         ({}, {"x": torch.zeros(1, 4, 4, 5)}, "must be finite and of shape"),
         ({}, {"memory.0": torch.zeros(3)}, "must be finite and of shape"),
-        ({}, {"other": torch.zeros(3)}, "other"),
+        ({}, {"other": torch.zeros(3)}, "tensors memory.0, other, x: must be x, memory.0"),
+        ({}, {"memory.0": None}, "tensors x: must be x, memory.0"),
+        ({}, {"memory.1": torch.zeros(1, 4, 4, 4)}, "must be x, memory.0"),
     ],
     ids=str,
 )
