@@ -10,7 +10,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from unnoise.card import CLASSES, Card, Part, from_json, read_card, to_json
+from unnoise.card import CLASSES, FORMER_NAMES, Card, Part, Setting, from_json, read_card, to_json
 from unnoise.embedded import ZOO, find
 from unnoise.errors import InputError
 from unnoise.sampling.kinds import KINDS
@@ -52,6 +52,37 @@ def test_table_is_that_of_the_code() -> None:
 def test_refuses(change: dict[str, object], fault: str) -> None:
     with pytest.raises(InputError, match=fault):
         from_json(text(**change), "card")
+
+
+FITTED = Setting(Part("DDIM"), (1.0, 0.0), 2.5, (0.2, 0.1))
+ADVICE = replace(
+    tiny.CARD.advice, schedule="karras", guidance_interval=(0.2, 8.0), guidance_rescale=0.7, distilled_guidance=3.5,
+    image_guidance=1.5, fitted=(FITTED,),
+)  # fmt: skip
+
+
+def former(only: str = "", both: bool = False) -> str:
+    """Write a card with the names of fields before 0.2; with one of them, or with one beside its new name."""
+    card = json.loads(to_json(replace(tiny.CARD, advice=ADVICE)))
+    for path, name in FORMER_NAMES.items():
+        if only in ("", path):
+            *_, old = path.split(".")
+            for place in card["advice"]["fitted"] if ".fitted." in path else [card["advice"]]:
+                place[old] = place[name] if both else place.pop(name)
+    return json.dumps(card)
+
+
+def test_cards_before_0_2_are_read_by_one_table() -> None:
+    assert from_json(former(), "card") == replace(tiny.CARD, advice=ADVICE)
+    assert {"advice.grid", "advice.guidance", "advice.fitted.guidance"} <= set(FORMER_NAMES)
+
+
+@pytest.mark.parametrize("path", FORMER_NAMES)
+def test_a_former_name_alone_is_read_and_beside_the_new_one_refused(path: str) -> None:
+    assert from_json(former(path), "card") == replace(tiny.CARD, advice=ADVICE)
+    place = path.replace("fitted.", r"fitted.*\.")
+    with pytest.raises(InputError, match=f"card: unknown field '{place}'"):
+        from_json(former(path, both=True), "card")
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), -(2**40)])

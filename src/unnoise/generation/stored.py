@@ -15,11 +15,12 @@ from unnoise.formats.tensors import read_tensors, write_tensors
 from unnoise.generation.batch import Row
 from unnoise.generation.engine import Live, Ticket
 from unnoise.generation.images import RawImages
+from unnoise.generation.job import AnySampler
 from unnoise.generation.loras import Loras
 from unnoise.generation.metadata import from_json, to_json
 from unnoise.generation.prepare import first_state, prepare
 from unnoise.generation.record import job_again, metadata_of
-from unnoise.sampling.state import State
+from unnoise.sampling.state import State, start
 
 KEY, PLACE = "unnoise.paused", "unnoise.place"  # of metadata, and of the place in the grid, in the file's header
 
@@ -68,27 +69,31 @@ def load(
     prepared = prepare(components, job)
     begun = first_state(components, prepared, 0)
     tensors = {name: tensor.clone().to(components.device) for name, tensor in read_tensors(Path(path), header)}
-    state = _state(str(path), begun, tensors, header.metadata[PLACE])
+    state = _state(str(path), job.sampler, begun, tensors, header.metadata[PLACE])
     row = Row(job.settings, prepared.conditioning[metadata.prompt], job.adapters)
     return Live(Ticket(0, 0), prepared, row, state, metadata.calls)
 
 
-def _state(path: str, begun: State[Tensor], tensors: dict[str, Tensor], place: str) -> State[Tensor]:
-    """Put a state together. Raises InputError where it does not fit the sample's grid and shape."""
+def _state(
+    path: str, sampler: AnySampler, begun: State[Tensor], tensors: dict[str, Tensor], place: str
+) -> State[Tensor]:
+    """Put a state together. Raises InputError where no run of this sampler on this grid could stand there."""
     try:
-        told: dict[str, Any] = json.loads(place)
-        i, stage, level = told["i"], told["stage"], float(told["level"])
+        found: dict[str, Any] = json.loads(place)
+        i, stage, level = found["i"], found["stage"], float(found["level"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: {PLACE}: must have the numbers i, stage and level") from None
-    check_whole(f"{path}: i", i, 0, len(begun.grid) - 1)
-    check_whole(f"{path}: stage", stage, 0, 8)
-    memory = tuple(tensors[name] for name in sorted(tensors, key=_number) if name.startswith("memory."))
-    for tensor in (tensors.get("x"), *memory):
-        if tensor is None or tensor.shape != begun.x.shape or not bool(torch.isfinite(tensor).all()):
+    check_whole(f"{path}: i", i, 0, len(begun.grid) - 2)
+    check_whole(f"{path}: stage", stage, 0, sampler.queries - 1)
+    walked = start(0.0, begun.grid)  # the same run, on a number
+    while not walked.done and (walked.i, walked.stage) != (i, stage):
+        walked = sampler.advance(walked, 0.0, 0.0 if sampler.stochastic else None)
+    if level != walked.level:
+        raise InputError(f"{path}: level {level:g}: must be {walked.level:g} at step {i}, stage {stage}")
+    memory = [f"memory.{k}" for k in range(len(walked.memory))]
+    if set(tensors) != {"x", *memory}:
+        raise InputError(f"{path}: tensors {', '.join(sorted(tensors))}: must be {', '.join(['x', *memory])}")
+    for tensor in tensors.values():
+        if tensor.shape != begun.x.shape or not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path}: its tensors must be finite and of shape {list(begun.x.shape)}")
-    return State(begun.grid, i, tensors["x"], level, stage, memory)
-
-
-def _number(name: str) -> int:
-    digits = name.rpartition(".")[2]
-    return int(digits) if digits.isdigit() else 0
+    return State(begun.grid, i, tensors["x"], level, stage, tuple(tensors[name] for name in memory))
