@@ -115,12 +115,12 @@ def _levels(trial: Trial, sigma: float) -> Tensor:
 def _kind(model: Denoiser, trial: Trial) -> Numbers:
     """Draw a little data as if the network were of each kind; it is of the one under which its answers fit best."""
     fits = {kind: _fit(Denoiser(model.net, model.process, kind), trial) for kind in KINDS}
-    best: Kind = min(KINDS, key=lambda kind: fits[kind]["kind_distance_said"])
+    best: Kind = min(KINDS, key=lambda kind: fits[kind]["kind_distance_stated"])
     return fits[best] | {
-        "kind_said": float(KINDS.index(model.kind)),
+        "kind_stated": float(KINDS.index(model.kind)),
         "kind_found": float(KINDS.index(best)),
-        "kind_distance": fits[best]["kind_distance_said"],
-        "kind_distance_said": fits[model.kind]["kind_distance_said"],
+        "kind_distance": fits[best]["kind_distance_stated"],
+        "kind_distance_stated": fits[model.kind]["kind_distance_stated"],
     }
 
 

@@ -226,7 +226,7 @@ class GenerationRun:
     @property
     def sampler_facts(self) -> SamplerFacts | None:
         """Describe the sampler, whatever the tool calls it; None where it is not stated or not known."""
-        settings = {key: said.value for key, said in self.schedule.settings.items()} if self.schedule else {}
+        settings = {key: setting.value for key, setting in self.schedule.settings.items()} if self.schedule else {}
         name = self.sampler.value if self.sampler else self.schedule.class_ if self.schedule else ""
         return sampler_facts(self.tool, name, settings)
 

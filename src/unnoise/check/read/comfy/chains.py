@@ -42,10 +42,10 @@ def samples(node: Node) -> bool:
 
 
 def _follow(graph: Graph, link: Link | None, pick: Pick) -> Iterator[Node]:
-    seen: set[str] = set()
-    while link is not None and link.id in graph.nodes and link.id not in seen and len(seen) < DEPTH:
+    visited: set[str] = set()
+    while link is not None and link.id in graph.nodes and link.id not in visited and len(visited) < DEPTH:
         node = graph.nodes[link.id]
-        seen.add(link.id)
+        visited.add(link.id)
         yield node
         link = pick(graph, node, link.slot)
 

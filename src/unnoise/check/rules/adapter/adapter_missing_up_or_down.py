@@ -19,7 +19,7 @@ from unnoise.families.lora import Lora
 RULE = Rule(id="UN614", name="adapter-missing-up-or-down", severity=ERROR, checks="lora file")
 
 
-def check(held: Weights, lora: Lora) -> Iterator[Finding]:
+def check(file: Weights, lora: Lora) -> Iterator[Finding]:
     for half in ("up", "down"):
         lacking = [name for name, module in lora.modules.items() if module.missing == half]
         if lacking:
@@ -27,7 +27,7 @@ def check(held: Weights, lora: Lora) -> Iterator[Finding]:
             suggestion = "save or convert it again with both halves"
             measured = f"{len(lacking)} of {len(lora.modules)} layers without it, such as {lacking[0][:100]}"
             expected = "both halves in every layer"
-            yield Finding(RULE, Location(held.place.path, (lacking[0],)), message, measured, expected, suggestion)
+            yield Finding(RULE, Location(file.place.path, (lacking[0],)), message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

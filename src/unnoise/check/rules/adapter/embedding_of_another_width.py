@@ -20,13 +20,13 @@ WIDTHS = {"sd1": {768}, "sd2": {1024}, "sdxl": {768, 1280}}
 
 
 def check(one: RunAdapter) -> Iterator[Finding]:
-    wanted, held = WIDTHS.get(one.base.family), one.use.adapter.weights
-    widths = {entry.shape[-1] for entry in held.header.tensors.values() if entry.shape} if held else set()
-    if not wanted or not widths or widths == wanted or (one.base.variant == "refiner" and widths == {1280}):
+    expected, weights = WIDTHS.get(one.base.family), one.use.adapter.weights
+    widths = {entry.shape[-1] for entry in weights.header.tensors.values() if entry.shape} if weights else set()
+    if not expected or not widths or widths == expected or (one.base.variant == "refiner" and widths == {1280}):
         return
     message = f"the embedding {one.use.adapter.name} does not fit the text encoder of {one.base}"
     suggestion = f"use an embedding trained for {one.base.family}"
-    yield Finding(RULE, one.use.place, message, f"{_spelled(widths)} wide", _spelled(wanted), suggestion)
+    yield Finding(RULE, one.use.place, message, f"{_spelled(widths)} wide", _spelled(expected), suggestion)
 
 
 def _spelled(widths: set[int]) -> str:

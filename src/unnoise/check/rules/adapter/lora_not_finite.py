@@ -19,15 +19,15 @@ from unnoise.families.lora import Lora
 RULE = Rule(id="UN611", name="lora-not-finite", severity=ERROR, needs=Needs.WEIGHTS, checks="lora file")
 
 
-def check(held: Weights, _: Lora) -> Iterator[Finding]:
-    broken = [name for name, numbers in held.values.items() if not all(map(isfinite, numbers))]
+def check(file: Weights, _: Lora) -> Iterator[Finding]:
+    broken = [name for name, numbers in file.values.items() if not all(map(isfinite, numbers))]
     if broken:
-        numbers = held.values[broken[0]]
+        numbers = file.values[broken[0]]
         wrong = sum(not isfinite(number) for number in numbers)
         message = "this LoRA holds numbers that are not finite, so every picture with it is black"
         suggestion = "take an earlier save, and train again in bf16 or with a lower rate"
-        measured = f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(held.values)} tensors read"
-        yield Finding(RULE, Location(held.place.path, (broken[0],)), message, measured, "none", suggestion)
+        measured = f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(file.values)} tensors read"
+        yield Finding(RULE, Location(file.place.path, (broken[0],)), message, measured, "none", suggestion)
 
 
 def bad() -> Subject:

@@ -28,10 +28,12 @@ def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
         used = _model_hash(run)
         for use in run.adapters if used else ():
-            held = use.adapter.weights
-            trained = held.header.metadata.get("ss_new_sd_model_hash", "").lower() if held and held.lora else ""
+            weights = use.adapter.weights
+            trained = (
+                weights.header.metadata.get("ss_new_sd_model_hash", "").lower() if weights and weights.lora else ""
+            )
             if re.fullmatch(r"[0-9a-f]{64}", trained) and not trained.startswith(used):
-                name = held.header.metadata.get("ss_sd_model_name", "")[:100] if held else ""
+                name = weights.header.metadata.get("ss_sd_model_name", "")[:100] if weights else ""
                 message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
                 suggestion = "for what its author saw, use the model that it was trained on"
                 measured = f"model {used}"
@@ -41,10 +43,10 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _ours(subject: Subject) -> Iterator[Finding]:
     drawn = [(use, _fingerprint(run)) for run in subject.runs for use in run.adapters]
-    beside = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
-    for use, used in (*drawn, *beside):
-        held = use.adapter.weights
-        base = base_card(held.header.metadata) if held and held.lora else {}
+    named = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
+    for use, used in (*drawn, *named):
+        weights = use.adapter.weights
+        base = base_card(weights.header.metadata) if weights and weights.lora else {}
         trained = base.get("fingerprint", "")
         if trained and used and trained != used:
             message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
@@ -55,8 +57,8 @@ def _ours(subject: Subject) -> Iterator[Finding]:
 
 
 def _fingerprint(run: GenerationRun) -> str:
-    said = run.others.get("fingerprint")
-    return said.value if said and isinstance(said.value, str) else ""
+    recorded = run.others.get("fingerprint")
+    return recorded.value if recorded and isinstance(recorded.value, str) else ""
 
 
 def _card(weights: Weights) -> str:
@@ -70,8 +72,8 @@ def _card(weights: Weights) -> str:
 
 
 def _model_hash(run: GenerationRun) -> str:
-    said = run.others.get("Model hash")
-    value = said.value.lower() if said and isinstance(said.value, str) else ""
+    recorded = run.others.get("Model hash")
+    value = recorded.value.lower() if recorded and isinstance(recorded.value, str) else ""
     return value if re.fullmatch(r"[0-9a-f]{10}", value) else ""
 
 

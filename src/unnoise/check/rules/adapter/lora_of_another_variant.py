@@ -39,12 +39,12 @@ DEEP = re.compile(
 def check(one: RunAdapter) -> Iterator[Finding]:
     if one.adapter.family != one.base.family:
         return
-    made = FULL if _is_deep(one) else _size(one.adapter)
+    trained = FULL if _is_deep(one) else _size(one.adapter)
     put = _size(one.base) or (FULL if one.base.family == "sdxl" and one.base.variant in UNPRUNED else "")
-    if made and put and made != put:
+    if trained and put and trained != put:
         message = f"{one.use.adapter.name} was made for another size of {one.base.family}"
         suggestion = f"use a LoRA trained on {one.base.family} {put}"
-        measured = f"a LoRA of {made} ({one.adapter.known_by or one.adapter})"
+        measured = f"a LoRA of {trained} ({one.adapter.known_by or one.adapter})"
         expected = f"one of {put}"
         severity = WARN if one.base.family == "sdxl" else None
         yield Finding(RULE, one.use.place, message, measured, expected, suggestion, severity)

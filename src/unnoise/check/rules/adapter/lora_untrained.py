@@ -19,13 +19,13 @@ RULE = Rule(id="UN615", name="lora-untrained", severity=WARN, needs=Needs.WEIGHT
 UP = ("lora_up.weight", "lora_B.weight", ".up.weight")
 
 
-def check(held: Weights, _: Lora) -> Iterator[Finding]:
-    read = {name: numbers for name, numbers in held.values.items() if name.endswith(UP) and numbers}
+def check(file: Weights, _: Lora) -> Iterator[Finding]:
+    read = {name: numbers for name, numbers in file.values.items() if name.endswith(UP) and numbers}
     if read and not any(number for numbers in read.values() for number in numbers):
         message = "the up weights of this LoRA are those of one that was never trained, so it does nothing"
         suggestion = "check that the trained copy is the one that is saved"
         measured = f"{sum(map(len, read.values()))} numbers of {len(read)} up weights, all 0"
-        yield Finding(RULE, held.place, message, measured, "other numbers than 0", suggestion)
+        yield Finding(RULE, file.place, message, measured, "other numbers than 0", suggestion)
 
 
 def bad() -> Subject:

@@ -19,11 +19,11 @@ RULE = Rule(id="UN609", name="metadata-against-shapes", severity=WARN, checks="l
 
 
 def check(weights: Weights, lora: Lora) -> Iterator[Finding]:
-    said, shown = by_metadata(weights.header.metadata), by_shapes(lora)
-    if are_other_families(said, shown):
+    stated, shown = by_metadata(weights.header.metadata), by_shapes(lora)
+    if are_other_families(stated, shown):
         message = "the metadata of this LoRA names another family than its layers have"
         suggestion = f"write a base of {shown.family} into the metadata"
-        measured = f"{said.family} by {said.known_by}"
+        measured = f"{stated.family} by {stated.known_by}"
         expected = f"{shown.family} by {shown.known_by}"
         yield Finding(RULE, Location(weights.place.path, ("__metadata__",)), message, measured, expected, suggestion)
 

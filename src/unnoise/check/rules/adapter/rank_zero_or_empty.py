@@ -19,13 +19,13 @@ from unnoise.families.lora import Lora
 RULE = Rule(id="UN612", name="rank-zero-or-empty", severity=ERROR, checks="lora file")
 
 
-def check(held: Weights, lora: Lora) -> Iterator[Finding]:
+def check(file: Weights, lora: Lora) -> Iterator[Finding]:
     hollow = [name for name, module in lora.modules.items() if module.rank == 0]
     if lora.modules and not hollow:
         return
     yield Finding(
         RULE,
-        held.place,
+        file.place,
         message="this LoRA holds nothing that changes the model"
         if len(hollow) == len(lora.modules)
         else "part of this LoRA holds nothing",

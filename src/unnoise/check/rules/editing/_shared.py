@@ -62,8 +62,8 @@ def with_mask(subject: Subject, mask: Mask) -> Subject:
 
 def place_of_mask(run: GenerationRun) -> Location:
     """Return the place that names the mask of a run."""
-    said = run.others.get("mask_image")
-    return said.place if said is not None else run.place
+    argument = run.others.get("mask_image")
+    return argument.place if argument is not None else run.place
 
 
 def has_text(subject: Subject, *words: str) -> bool:
@@ -75,6 +75,6 @@ def is_base(run: GenerationRun) -> bool:
     """Return whether the network surely takes no mask, by its tensors or by a name that means one model."""
     if run.model is None or run.facts is None:
         return False
-    told = identity(run)
-    sure = run.model.weights is not None or not told.known_by.startswith("class")
-    return sure and told.variant not in ("inpaint", "fill", "pix2pix") and "inpaint" not in run.model.name.lower()
+    recognised = identity(run)
+    sure = run.model.weights is not None or not recognised.known_by.startswith("class")
+    return sure and recognised.variant not in ("inpaint", "fill", "pix2pix") and "inpaint" not in run.model.name.lower()

@@ -22,8 +22,12 @@ MOST = 0.99
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    told = identity(run)
-    if run.tool != "diffusers" or run.strength is None or (told.family, told.variant) != ("sdxl", "inpaint"):
+    recognised = identity(run)
+    if (
+        run.tool != "diffusers"
+        or run.strength is None
+        or (recognised.family, recognised.variant) != ("sdxl", "inpaint")
+    ):
         return
     if run.strength.value >= 1 and "Inpaint" in run.pipeline:
         message = "the inpainting model of SDXL never saw a start of pure noise"

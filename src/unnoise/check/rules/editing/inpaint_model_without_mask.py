@@ -34,18 +34,22 @@ PIPELINES = {
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    wanted = _wanted(run)
-    if wanted and run.model is not None:
-        told = identity(run)
-        given = 64 if told.family == "flux1" else 4
+    pipeline = _right_pipeline(run)
+    if pipeline and run.model is not None:
+        recognised = identity(run)
+        given = 64 if recognised.family == "flux1" else 4
         message = f"{run.pipeline} gives this network too few channels"
-        expected = f"{CHANNELS[told.variant]} channels"
-        yield Finding(RULE, run.model.place, message, f"{given} channels", expected, f"load it as {wanted}")
+        expected = f"{CHANNELS[recognised.variant]} channels"
+        yield Finding(RULE, run.model.place, message, f"{given} channels", expected, f"load it as {pipeline}")
 
 
-def _wanted(run: GenerationRun) -> str:
-    told = identity(run)
-    return PIPELINES.get((told.family, told.variant), "") if run.tool == "diffusers" and run.pipeline in PLAIN else ""
+def _right_pipeline(run: GenerationRun) -> str:
+    recognised = identity(run)
+    return (
+        PIPELINES.get((recognised.family, recognised.variant), "")
+        if run.tool == "diffusers" and run.pipeline in PLAIN
+        else ""
+    )
 
 
 def bad() -> Subject:

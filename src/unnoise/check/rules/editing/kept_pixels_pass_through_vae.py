@@ -41,10 +41,10 @@ def _pastes(run: GenerationRun, subject: Subject) -> bool:
         return True
     if run.tool == "comfyui":
         return has_text(subject, *NODES)
-    said = run.others.get("padding_mask_crop")
+    argument = run.others.get("padding_mask_crop")
     latent = run.others.get("output_type")
     hidden = latent is not None and latent.value != "pil"
-    return said is not None or hidden or not run.pipeline.startswith(DEFAULTS) or has_text(subject, *PASTES)
+    return argument is not None or hidden or not run.pipeline.startswith(DEFAULTS) or has_text(subject, *PASTES)
 
 
 def bad() -> Subject:

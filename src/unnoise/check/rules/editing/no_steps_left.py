@@ -36,16 +36,16 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
 
 def _counted(run: GenerationRun, subject: Subject, steps: int, strength: float) -> Iterator[Finding]:
     count = steps_left(run, steps, strength)
-    said = run.strength or run.steps
+    setting = run.strength or run.steps
     few = steps <= ENOUGH or may_be_distilled(run, subject)
-    if said is None or count >= ENOUGH or (count >= 1 and few):
+    if setting is None or count >= ENOUGH or (count >= 1 and few):
         return
     measured = f"{steps} steps * strength {strength:g} = {steps * strength:.3g}, so {count} are run"
     message = "the strength leaves no step to run" if count < 1 else "the strength leaves very few steps to run"
     suggestion = f"take {_enough(strength)} steps" if strength > 0 else "take a strength above 0"
     grade = ERROR if count < 1 else NOTE
     expected = "at least 1" if count < 1 else "at least 4"
-    yield Finding(RULE, said.place, message, measured, expected, suggestion, grade, _fix(run, strength))
+    yield Finding(RULE, setting.place, message, measured, expected, suggestion, grade, _fix(run, strength))
 
 
 def _fix(run: GenerationRun, strength: float) -> Fix | None:

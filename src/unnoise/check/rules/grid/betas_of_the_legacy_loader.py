@@ -33,11 +33,11 @@ def check(subject: Subject) -> Iterator[Finding]:
             changes = (Rewrite(start.place, 0.00085), Rewrite(end.place, 0.012))
             yield _finding(start.place, message, "write 0.00085 and 0.012", changes)
     for run in subject.runs:
-        said = next((run.others[name] for name in ARGUMENTS if name in run.others), None)
+        argument = next((run.others[name] for name in ARGUMENTS if name in run.others), None)
         replaced = run.schedule is not None and run.schedule.complete
-        if said is not None and CONFIG not in run.others and _takes_old_path(run.pipeline) and not replaced:
+        if argument is not None and CONFIG not in run.others and _takes_old_path(run.pipeline) and not replaced:
             message = "this argument brings the betas of diffusers' old loader"
-            yield _finding(said.place, message, INSTEAD)
+            yield _finding(argument.place, message, INSTEAD)
 
 
 def _finding(place: Location, message: str, suggestion: str, changes: tuple[Rewrite, ...] = ()) -> Finding:

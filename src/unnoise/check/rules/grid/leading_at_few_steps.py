@@ -37,8 +37,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if found is None:
         return
     first, place, suggestion = found
-    said = run.schedule.get(KEY) if run.schedule else None
-    fix = Fix.safe(place, "trailing", '"trailing"') if said else Fix.show(f'write {KEY}="trailing"')
+    setting = run.schedule.get(KEY) if run.schedule else None
+    fix = Fix.safe(place, "trailing", '"trailing"') if setting else Fix.show(f'write {KEY}="trailing"')
     shown = f", {sigma(first) / sigma(TRAINED - 1):.0%} of the highest sigma" if _is_stable(run) else ""
     message = f"{steps} steps with leading spacing start far below the noise that x holds"
     grade = WARN if steps <= SURELY or few_steps(run) else NOTE
@@ -54,8 +54,8 @@ def _first(run: GenerationRun, steps: int) -> tuple[int, Location, str] | None:
             return None
         if run.schedule is None and not is_own(run.pipeline):
             return None
-        said = run.schedule.get(KEY) if run.schedule else None
-        place = said.place if said else run.steps.place if run.steps else run.place
+        setting = run.schedule.get(KEY) if run.schedule else None
+        place = setting.place if setting else run.steps.place if run.steps else run.place
         return stride * (steps - 1) + 1, place, f'write {KEY}="trailing"'
     known = run.facts
     if known is None or known.process != "ddpm":
@@ -70,8 +70,8 @@ def _first(run: GenerationRun, steps: int) -> tuple[int, Location, str] | None:
 def _is_stable(run: GenerationRun) -> bool:
     """Return whether the levels are those of Stable Diffusion."""
     known, schedule = run.facts, effective_schedule(run)
-    said = tuple(schedule.get(key) for key in BETAS) if schedule is not None else ()
-    return said == STABLE or (None in (said or (None,)) and known is not None and known.betas == STABLE)
+    stated = tuple(schedule.get(key) for key in BETAS) if schedule is not None else ()
+    return stated == STABLE or (None in (stated or (None,)) and known is not None and known.betas == STABLE)
 
 
 def sigma(time: int) -> float:

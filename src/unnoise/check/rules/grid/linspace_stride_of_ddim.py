@@ -25,15 +25,15 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     schedule = effective_schedule(run)
     if schedule is None or schedule.config.class_ not in CLASSES or run.steps is None or run.steps.value < 2:
         return
-    said = schedule.config.get("timestep_spacing")
-    if said is None or said.value != "linspace" or run.pipeline.startswith(("AnimateDiff", "PIA")):
+    setting = schedule.config.get("timestep_spacing")
+    if setting is None or setting.value != "linspace" or run.pipeline.startswith(("AnimateDiff", "PIA")):
         return
     apart, long = 999 / (run.steps.value - 1), 1000 // run.steps.value
     message = f"{schedule.config.class_} takes steps of another length than its levels lie apart"
     severity = WARN if run.steps.value <= SURELY else NOTE
     suggestion = 'write timestep_spacing="trailing"'
-    fix = Fix.safe(said.place, "trailing", '"trailing"')
-    yield Finding(RULE, said.place, message, f"{long} of 1000", f"{apart:.0f} of 1000", suggestion, severity, fix)
+    fix = Fix.safe(setting.place, "trailing", '"trailing"')
+    yield Finding(RULE, setting.place, message, f"{long} of 1000", f"{apart:.0f} of 1000", suggestion, severity, fix)
 
 
 def bad() -> Subject:

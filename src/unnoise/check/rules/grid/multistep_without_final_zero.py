@@ -23,15 +23,15 @@ FEW = 30
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     schedule = effective_schedule(run)
-    said = schedule.config.get(KEY) if schedule else None
-    if schedule is None or said is None or said.value != "sigma_min" or schedule.get("euler_at_final"):
+    setting = schedule.config.get(KEY) if schedule else None
+    if schedule is None or setting is None or setting.value != "sigma_min" or schedule.get("euler_at_final"):
         return
     known = facts(schedule.identity)
     if run.steps is not None and run.steps.value < FEW and known is not None and known.process == "ddpm":
         message = f"{run.steps.value} steps that end above zero leave noise in the picture"
-        fix = Fix.safe(said.place, "zero", '"zero"')
+        fix = Fix.safe(setting.place, "zero", '"zero"')
         suggestion = 'write final_sigmas_type="zero"'
-        yield Finding(RULE, said.place, message, "an end at sigma 0.029", "0", suggestion, fix=fix)
+        yield Finding(RULE, setting.place, message, "an end at sigma 0.029", "0", suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -36,14 +36,16 @@ def check(subject: Subject) -> Iterator[Finding]:
         class_ = schedule.config.class_
         if schedule.run is None or defaults(class_) is None:
             continue
-        for key, said in schedule.config.settings.items():
-            if key not in ACTING or accepts(class_, key) or said.value in (False, None):
+        for key, setting in schedule.config.settings.items():
+            if key not in ACTING or accepts(class_, key) or setting.value in (False, None):
                 continue
             word = WORDS.get(key, "")
             others = [name for name in (*USUAL, *classes.CLASSES) if key in (defaults(name) or ())]
-            suggestion = f"write {word}={said.value!r}" if word and accepts(class_, word) else f"take {others[0]}"
+            suggestion = f"write {word}={setting.value!r}" if word and accepts(class_, word) else f"take {others[0]}"
             message = f"{class_} has no {key} and drops it"
-            yield Finding(RULE, said.place, message, f"{key}={said.value!r}"[:80], "a class that has it", suggestion)
+            yield Finding(
+                RULE, setting.place, message, f"{key}={setting.value!r}"[:80], "a class that has it", suggestion
+            )
     for run in subject.runs:
         if run.tool in ("a1111", "forge") and run.sampler is not None and run.sampler.value in TIMED:
             grid = run.grid.value if run.grid else "Automatic"

@@ -25,13 +25,13 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     schedule = effective_schedule(run)
     if schedule is None or schedule.identity.family != "wan" or not run.width or not run.height:
         return
-    said, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
+    shift, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
     right = next((RIGHT[one] for one in RIGHT if abs(area / one - 1) <= NEAR), None)
-    if said is not None and right is not None and said.value in RIGHT.values() and said.value != right:
+    if shift is not None and right is not None and shift.value in RIGHT.values() and shift.value != right:
         message = f"this is the shift of another size than {run.width.value} x {run.height.value}"
-        fix = Fix.unsafe(said.place, right, f"{right:g}")
+        fix = Fix.unsafe(shift.place, right, f"{right:g}")
         suggestion = f"write flow_shift={right:g}"
-        yield Finding(RULE, said.place, message, f"{said.value:g}", f"{right:g}", suggestion, fix=fix)
+        yield Finding(RULE, shift.place, message, f"{shift.value:g}", f"{right:g}", suggestion, fix=fix)
 
 
 def bad() -> Subject:

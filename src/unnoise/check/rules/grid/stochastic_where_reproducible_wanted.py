@@ -16,16 +16,16 @@ from unnoise.check.subject import GenerationRun, Script, Subject
 from unnoise.check.syntax import calls
 
 RULE = Rule(id="UN123", name="stochastic-where-reproducible-wanted", severity=WARN, checks="run", with_subject=True)
-WANTED = {"enable_full_determinism", "use_deterministic_algorithms"}
+DETERMINISM = {"enable_full_determinism", "use_deterministic_algorithms"}
 SEEDS = {"manual_seed", "set_seed", "seed_everything", "seed_all"}
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    held, method = subject.script, run.sampler_facts
-    if held is None or method is None or not method.stochastic or _gives_noise(held, run):
+    source, method = subject.script, run.sampler_facts
+    if source is None or method is None or not method.stochastic or _gives_noise(source, run):
         return
-    names = {name for _, name in calls(held)}
-    if names & WANTED and not names & SEEDS:
+    names = {name for _, name in calls(source)}
+    if names & DETERMINISM and not names & SEEDS:
         message = f"{method.name} draws noise at every step, from a generator that nothing seeds"
         suggestion = "pass generator=torch.Generator('cpu').manual_seed(0) to the call, or take DDIM"
         yield Finding(RULE, run.place, message, "no generator", "a seeded generator", suggestion)

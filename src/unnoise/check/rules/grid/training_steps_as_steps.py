@@ -22,27 +22,36 @@ STEPS, LEVELS = "num_inference_steps", ".num_train_timesteps"
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    found = _asked(run, subject)
+    found = _requested(run, subject)
     if found is None or run.facts is None or run.facts.steps is None:
         return
     most = min(run.facts.steps[1], ENOUGH)
     message = f"the number of levels in training is taken for steps of {run.facts.title}"
-    made_for_it = run.sampler_facts is not None and run.sampler_facts.name == "ddpm"
-    grade = NOTE if made_for_it else WARN
+    is_ddpm = run.sampler_facts is not None and run.sampler_facts.name == "ddpm"
+    grade = NOTE if is_ddpm else WARN
     fix = Fix.unsafe(found[1], most)
     yield Finding(RULE, found[1], message, found[0], f"at most {most}", f"take {most} steps", grade, fix)
 
 
-def _asked(run: GenerationRun, subject: Subject) -> tuple[str, Location] | None:
+def _requested(run: GenerationRun, subject: Subject) -> tuple[str, Location] | None:
     """Return the steps that are too many, in words; a script may also take them from the scheduler's settings."""
     if run.steps is not None:
         return (f"{run.steps.value} steps", run.steps.place) if run.steps.value >= TRAINED else None
-    said = run.others.get(STEPS)
-    if said is None or subject.script is None or said.place.line is None or said.place.path != subject.script.path:
+    argument = run.others.get(STEPS)
+    if (
+        argument is None
+        or subject.script is None
+        or argument.place.line is None
+        or argument.place.path != subject.script.path
+    ):
         return None
-    line = subject.script.lines[said.place.line - 1] if said.place.line <= len(subject.script.lines) else ""
-    shown = line[said.place.column : said.place.end_column] if said.place.end_line == said.place.line else ""
-    return (shown[-60:], said.place) if shown.endswith(LEVELS) else None
+    line = subject.script.lines[argument.place.line - 1] if argument.place.line <= len(subject.script.lines) else ""
+    shown = (
+        line[argument.place.column : argument.place.end_column]
+        if argument.place.end_line == argument.place.line
+        else ""
+    )
+    return (shown[-60:], argument.place) if shown.endswith(LEVELS) else None
 
 
 def bad() -> Subject:

@@ -31,17 +31,17 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         yield from _unknown(run.grid, known_grids(run.tool), "spacing", run.tool)
 
 
-def _unknown(said: Located[str], known: frozenset[str], what: str, tool: str) -> Iterator[Finding]:
+def _unknown(located: Located[str], known: frozenset[str], what: str, tool: str) -> Iterator[Finding]:
     """Warn of a misspelt name; one that is far from all may be of an extension, which in a workflow is worth a note."""
-    name = said.value[:60]
+    name = located.value[:60]
     if not known or not name or name.lower() in {one.lower() for one in known}:
         return
-    near = next((one for one in sorted(known) if _is_near(name, one)), "") or _translated(said.value, known, tool)
-    if near or (tool == "comfyui" and sampler_facts(tool, said.value) is None):
+    near = next((one for one in sorted(known) if _is_near(name, one)), "") or _translated(located.value, known, tool)
+    if near or (tool == "comfyui" and sampler_facts(tool, located.value) is None):
         suggestion = f"write {near!r}" if near else "see that the extension is installed that brings it"
         message = f"{tool} itself has no {what} of this name"
-        fix = Fix.unsafe(said.place, near, repr(near)) if near else None
-        yield Finding(RULE, said.place, message, name, near or NONE, suggestion, WARN if near else NOTE, fix)
+        fix = Fix.unsafe(located.place, near, repr(near)) if near else None
+        yield Finding(RULE, located.place, message, name, near or NONE, suggestion, WARN if near else NOTE, fix)
 
 
 def _is_near(name: str, known: str) -> bool:

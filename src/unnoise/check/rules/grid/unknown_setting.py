@@ -26,7 +26,7 @@ def check(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:
     known = defaults(schedule.config.class_)
     if known is None or subject.tool != "diffusers":
         return
-    for key, said in schedule.config.settings.items():
+    for key, setting in schedule.config.settings.items():
         if accepts(schedule.config.class_, key) or key in ELSEWHERE or key.startswith(("_", "**")):
             continue
         near = get_close_matches(key, sorted(ELSEWHERE), n=1, cutoff=0.8 if schedule.run else 0.9)
@@ -35,7 +35,7 @@ def check(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:
         message = f"no scheduler of diffusers has {key!r}, it is dropped"
         nearest = near[0] if near else "a setting of the class"
         suggestion = f"write {near[0]}" if near else f"remove it; {schedule.config.class_} has: {', '.join(known)}"
-        yield Finding(RULE, said.place, message, key[:80], nearest, suggestion[:200], fix=Fix.show(suggestion[:200]))
+        yield Finding(RULE, setting.place, message, key[:80], nearest, suggestion[:200], fix=Fix.show(suggestion[:200]))
 
 
 def bad() -> Subject:

@@ -37,12 +37,12 @@ def check(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:
     shown = _shown(found)
     if shown is None:
         return
-    said = schedule.config.get("beta_schedule") or schedule.config.get("beta_start")
+    setting = schedule.config.get("beta_schedule") or schedule.config.get("beta_start")
     suggestion = f"write beta_schedule={known.betas[0]!r}, beta_start={known.betas[1]}, beta_end={known.betas[2]}"
     message = f"{known.title} was not trained with these betas"
     fix = Fix.show(suggestion)
     expected = _shown(known.betas) or ""
-    yield Finding(RULE, said.place if said else schedule.place, message, shown, expected, suggestion, fix=fix)
+    yield Finding(RULE, setting.place if setting else schedule.place, message, shown, expected, suggestion, fix=fix)
 
 
 def _adapts(schedule: EffectiveSchedule, subject: Subject) -> bool:

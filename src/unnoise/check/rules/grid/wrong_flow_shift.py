@@ -28,11 +28,15 @@ NODE = "ModelSamplingFlux.max_shift"
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    for said, known in _shifts(subject):
-        if isinstance(said.value, float) and abs(said.value - EXPONENT) < 0.005 and (known.flow_shift or 3) >= SHIFTED:
+    for shift, known in _shifts(subject):
+        if (
+            isinstance(shift.value, float)
+            and abs(shift.value - EXPONENT) < 0.005
+            and (known.flow_shift or 3) >= SHIFTED
+        ):
             message = f"1.15 is an exponent, and {known.title} is given it as a multiplier of its levels"
             right = known.flow_shift or round(exp(EXPONENT), 2)
-            yield _finding(said, message, "shift", right)
+            yield _finding(shift, message, "shift", right)
     for schedule in schedules(subject):
         lacking = _missing(schedule)
         if lacking:
@@ -46,10 +50,10 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield _finding(most, message, "max_shift", EXPONENT)
 
 
-def _finding(said: Located[float], message: str, key: str, right: float) -> Finding:
+def _finding(shift: Located[float], message: str, key: str, right: float) -> Finding:
     shown = f"{right:g}"
-    fix = Fix.unsafe(said.place, float(shown), shown)
-    return Finding(RULE, said.place, message, f"{key} {said.value:g}", shown, f"write {shown}", fix=fix)
+    fix = Fix.unsafe(shift.place, float(shown), shown)
+    return Finding(RULE, shift.place, message, f"{key} {shift.value:g}", shown, f"write {shown}", fix=fix)
 
 
 def _missing(schedule: EffectiveSchedule) -> str:
@@ -66,9 +70,9 @@ def _missing(schedule: EffectiveSchedule) -> str:
 
 def _shifts(subject: Subject) -> Iterator[tuple[Located[float], Facts]]:
     for schedule in schedules(subject):
-        said, known = schedule.config.get("shift"), facts(schedule.identity)
-        if said and known and known.process == "flow" and not schedule.get("use_dynamic_shifting"):
-            yield said, known
+        shift, known = schedule.config.get("shift"), facts(schedule.identity)
+        if shift and known and known.process == "flow" and not schedule.get("use_dynamic_shifting"):
+            yield shift, known
     for run in subject.runs:
         if run.shift and run.facts and run.facts.process == "flow":
             yield run.shift, run.facts

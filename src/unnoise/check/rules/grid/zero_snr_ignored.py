@@ -23,13 +23,13 @@ CLASSES = "DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler or
 
 
 def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
-    config, said = schedule.config, schedule.config.get(FLAG)
+    config, setting = schedule.config, schedule.config.get(FLAG)
     if not defaults(config.class_) or not accepts(config.class_, "beta_start"):
         return
     able = accepts(config.class_, FLAG)
-    if said is not None and said.value is True and not able:
+    if setting is not None and setting.value is True and not able:
         message = f"{config.class_} has no zero terminal SNR and drops the setting"
-        yield Finding(RULE, said.place, message, f"{FLAG}=True", "a class that has it", f"take {CLASSES}")
+        yield Finding(RULE, setting.place, message, f"{FLAG}=True", "a class that has it", f"take {CLASSES}")
     elif schedule.run is not None and schedule.identity.zero_snr and schedule.get(FLAG) is (False if able else None):
         message = "the model was trained to zero terminal SNR, and the scheduler stops at sigma 14.6"
         shown = f"{FLAG}=False" if able else f"{config.class_}, which has no such setting"

@@ -22,14 +22,14 @@ FLAG = "rescale_betas_zero_snr"
 
 
 def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
-    said = schedule.config.get(FLAG)
-    if said is None or said.value is not True or not accepts(schedule.config.class_, FLAG):
+    setting = schedule.config.get(FLAG)
+    if setting is None or setting.value is not True or not accepts(schedule.config.class_, FLAG):
         return
     if schedule.get("prediction_type") == "epsilon":
         message = "a model that predicts noise cannot start where there is no signal"
         suggestion = "use it with prediction_type='v_prediction' and a model trained so, or write false"
-        fix = Fix.unsafe(said.place, False, "false")
-        yield Finding(RULE, said.place, message, "epsilon", "v_prediction", suggestion, fix=fix)
+        fix = Fix.unsafe(setting.place, False, "false")
+        yield Finding(RULE, setting.place, message, "epsilon", "v_prediction", suggestion, fix=fix)
 
 
 CONTENT = {

@@ -40,6 +40,6 @@ def word(run: GenerationRun) -> str:
     return words.get(run.tool, "guidance_scale")
 
 
-def is_text(said: Located[str] | None) -> bool:
+def is_text(prompt: Located[str] | None) -> bool:
     """Return whether a prompt is not empty."""
-    return said is not None and bool(said.value.strip())
+    return prompt is not None and bool(prompt.value.strip())

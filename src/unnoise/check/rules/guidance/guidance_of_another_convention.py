@@ -27,9 +27,9 @@ def check(script: Script) -> Iterator[Finding]:
     packages = _packages(script)
     for call, _ in calls(script) if packages else ():
         for package in packages:
-            name, beside = FROM_ZERO[package]
+            name, needed = FROM_ZERO[package]
             value = keyword(call, name)
-            alone = bool(beside) and keyword(call, beside) is None
+            alone = bool(needed) and keyword(call, needed) is None
             if isinstance(value, ast.Constant) and value.value in USUAL and not alone:
                 message = f"{package} counts guidance from 0, this is a usual weight of programs that count from 1"
                 suggestion = "subtract 1"

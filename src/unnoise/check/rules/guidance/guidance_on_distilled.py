@@ -31,14 +31,14 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     low, high = few.facts.guidance
     high = max(high, ADAPTERS.get(few.variant, 0.0))
     if value > high:
-        right, said = min(high, max(low, 1.0)), run.guidance
+        right, guidance = min(high, max(low, 1.0)), run.guidance
         show = Fix.show(f"add guidance_scale={right:g} to the call")
         message = f"{few.name} is distilled, and guidance on top of it burns the picture"
         suggestion = f"write {right:g}"
-        fix = Fix.unsafe(said.place, right, f"{right:g}") if said else show
-        measured = f"{word(run)} {value:g}{'' if said else ' by default'}"
+        fix = Fix.unsafe(guidance.place, right, f"{right:g}") if guidance else show
+        measured = f"{word(run)} {value:g}{'' if guidance else ' by default'}"
         expected = f"{low:g} to {high:g}"
-        yield Finding(RULE, said.place if said else run.place, message, measured, expected, suggestion, fix=fix)
+        yield Finding(RULE, guidance.place if guidance else run.place, message, measured, expected, suggestion, fix=fix)
 
 
 def _is_embedded(run: GenerationRun) -> bool:

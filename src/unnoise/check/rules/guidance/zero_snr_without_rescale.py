@@ -35,13 +35,13 @@ def check(run: GenerationRun) -> Iterator[Finding]:
 
 
 def _is_zero_snr(run: GenerationRun) -> bool:
-    said = run.schedule.get("rescale_betas_zero_snr") if run.schedule else None
-    return bool(run.model and run.model.identity.zero_snr) or (said is not None and said.value is True)
+    setting = run.schedule.get("rescale_betas_zero_snr") if run.schedule else None
+    return bool(run.model and run.model.identity.zero_snr) or (setting is not None and setting.value is True)
 
 
 def _is_rescaled(run: GenerationRun) -> bool:
     """Return whether anything is said of rescaling but that it is 0."""
-    found = [said.value for key, said in run.others.items() if any(word in key for word in (*KEYS, "**"))]
+    found = [argument.value for key, argument in run.others.items() if any(word in key for word in (*KEYS, "**"))]
     return any(value != 0 for value in found)
 
 

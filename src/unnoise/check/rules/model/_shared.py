@@ -26,9 +26,9 @@ def assumed_prediction(run: GenerationRun, subject: Subject) -> tuple[str, Locat
         return _of_comfyui(run, run.model)
     if run.tool != "diffusers" or (run.schedule is not None and not run.schedule.class_):
         return None
-    said = run.schedule.get("prediction_type") if run.schedule else None
-    if said is not None:
-        return (said.value, said.place) if isinstance(said.value, str) else None
+    setting = run.schedule.get("prediction_type") if run.schedule else None
+    if setting is not None:
+        return (setting.value, setting.place) if isinstance(setting.value, str) else None
     if run.schedule is not None and run.schedule.complete:
         found = effective(run.schedule, "prediction_type")
         return (found, run.schedule.place) if isinstance(found, str) else None
@@ -47,10 +47,10 @@ def _takes_own(place: Location, subject: Subject) -> bool:
 
 
 def _of_comfyui(run: GenerationRun, model: NamedModel) -> tuple[str, Location] | None:
-    said = run.others.get(SAMPLING)
-    if said is not None:
-        found = COMFYUI.get(said.value) if isinstance(said.value, str) else None
-        return (found, said.place) if found else None
+    argument = run.others.get(SAMPLING)
+    if argument is not None:
+        found = COMFYUI.get(argument.value) if isinstance(argument.value, str) else None
+        return (found, argument.place) if found else None
     if model.weights is None or model.identity.family not in ("sd1", "sdxl"):
         return None
     marked = model.identity.family == "sdxl" and any("v_pred" in name for name in model.weights.header.tensors)

@@ -26,12 +26,12 @@ LIVE = "model.diffusion_model."
 def check(subject: Subject) -> Iterator[Finding]:
     for one in subject.weights:
         yield from _unused(one, one.place, "this file holds averaged weights beside those that loaders take", True)
-    seen: set[Location] = set()
+    reported: set[Location] = set()
     for run in subject.runs:
         model = run.model
-        if model is None or model.weights is None or model.place in seen or run.tool == "unnoise":
+        if model is None or model.weights is None or model.place in reported or run.tool == "unnoise":
             continue
-        seen.add(model.place)
+        reported.add(model.place)
         yield from _unused(
             model.weights, model.place, "the averaged weights of this file are not what is loaded", False
         )

@@ -35,10 +35,10 @@ OWN = ("StableDiffusionXL", "StableDiffusion3")
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    wanted, identity = _families(run), _identity(run)
-    if not wanted or not identity.known or identity.family in wanted or identity.family == "unnoise":
+    expected, identity = _families(run), _identity(run)
+    if not expected or not identity.known or identity.family in expected or identity.family == "unnoise":
         return
-    titles = [known.title for name in sorted(wanted) if (known := facts(Identity(name)))]
+    titles = [known.title for name in sorted(expected) if (known := facts(Identity(name)))]
     known = facts(identity)
     place = run.model.place if run.model else run.place
     message = f"{run.pipeline} cannot run this model"

@@ -24,21 +24,21 @@ CLOSE, LEARNT = 0.3, 0.3  # the distance of a kind that fits; the agreement of a
 
 def check(subject: Subject) -> Iterator[Finding]:
     numbers = {one.name: one for one in subject.measured}
-    if not {"kind_said", "kind_found", "kind_distance", "kind_distance_said", "kind_agreement"} <= numbers.keys():
+    if not {"kind_stated", "kind_found", "kind_distance", "kind_distance_stated", "kind_agreement"} <= numbers.keys():
         return
-    said, found = (int(numbers[name].value) for name in ("kind_said", "kind_found"))
-    far, far_said = numbers["kind_distance"].value, numbers["kind_distance_said"].value
+    stated, found = (int(numbers[name].value) for name in ("kind_stated", "kind_found"))
+    far, far_stated = numbers["kind_distance"].value, numbers["kind_distance_stated"].value
     learnt = numbers["kind_agreement"].value > LEARNT
-    if said != found and {said, found} <= {*range(len(KINDS))} and learnt and far < min(CLOSE, far_said / 2):
-        message = f"the network answers with {KINDS[found]} and is run as {KINDS[said]}"
+    if stated != found and {stated, found} <= {*range(len(KINDS))} and learnt and far < min(CLOSE, far_stated / 2):
+        message = f"the network answers with {KINDS[found]} and is run as {KINDS[stated]}"
         suggestion = f"run it as {KINDS[found]}"
-        measured = f"{far:.2f} away from {KINDS[found]}, {far_said:.2f} from {KINDS[said]}"
-        yield Finding(RULE, numbers["kind_said"].place, message, measured, KINDS[found], suggestion)
+        measured = f"{far:.2f} away from {KINDS[found]}, {far_stated:.2f} from {KINDS[stated]}"
+        yield Finding(RULE, numbers["kind_stated"].place, message, measured, KINDS[found], suggestion)
 
 
 def bad() -> Subject:
-    return measured(kind_said=1, kind_found=2, kind_distance=0.02, kind_distance_said=1.3, kind_agreement=0.73)
+    return measured(kind_stated=1, kind_found=2, kind_distance=0.02, kind_distance_stated=1.3, kind_agreement=0.73)
 
 
 def good() -> Subject:
-    return measured(kind_said=2, kind_found=2, kind_distance=0.02, kind_distance_said=0.02, kind_agreement=0.73)
+    return measured(kind_stated=2, kind_found=2, kind_distance=0.02, kind_distance_stated=0.02, kind_agreement=0.73)

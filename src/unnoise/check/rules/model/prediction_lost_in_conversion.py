@@ -28,9 +28,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     schedule = folder_schedule(subject)
     origin = _origin(subject)
     if schedule is not None and origin and effective(schedule, "prediction_type") == "epsilon":
-        said = schedule.get("prediction_type")
-        place = said.place if said else schedule.place
-        yield _finding(place, f"it was made from {origin[:80]}, which predicts v", said is not None)
+        setting = schedule.get("prediction_type")
+        place = setting.place if setting else schedule.place
+        yield _finding(place, f"it was made from {origin[:80]}, which predicts v", setting is not None)
     for model in _saved(subject):
         yield _finding(model.place, f"saved with the scheduler of its family's base, but {model.name[:80]} predicts v")
 
@@ -43,8 +43,8 @@ def _finding(place: Location, message: str, is_stated: bool = False) -> Finding:
 def _origin(subject: Subject) -> str:
     """Return the name of what a folder was made from, where that predicts v."""
     for config in folder_networks(subject):
-        said = config.get(ORIGIN)
-        name = said.value if said is not None and isinstance(said.value, str) else ""
+        setting = config.get(ORIGIN)
+        name = setting.value if setting is not None and isinstance(setting.value, str) else ""
         if name and predicts(NamedModel(name, config.place, by_name(name))) == V:
             return name
     return ""
@@ -74,15 +74,15 @@ SCHEDULE = {
 }  # fmt: skip
 
 
-def _made(prediction: str) -> Subject:
+def _converted(prediction: str) -> Subject:
     index = {"_class_name": "StableDiffusionXLPipeline", "scheduler": ["diffusers", "EulerDiscreteScheduler"]}
     schedule = SCHEDULE | {"prediction_type": prediction}
     return folder({"model_index.json": index, "unet/config.json": UNET, "scheduler/scheduler_config.json": schedule})
 
 
 def bad() -> Subject:
-    return _made("epsilon")
+    return _converted("epsilon")
 
 
 def good() -> Subject:
-    return _made("v_prediction")
+    return _converted("v_prediction")

@@ -43,8 +43,8 @@ def _run(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     if run.tool != "diffusers" or model is None or model.identity.family != "sd2" or not is_file(model):
         return
     stated = run.schedule is not None and (run.schedule.complete or run.schedule.get("prediction_type") is not None)
-    told = "prediction_type" in "".join(subject.texts.values()) or "from_single_file.config" in run.others
-    if stated or told or (run.schedule is not None and not run.schedule.class_):
+    configured = "prediction_type" in "".join(subject.texts.values()) or "from_single_file.config" in run.others
+    if stated or configured or (run.schedule is not None and not run.schedule.class_):
         return
     if model.identity.variant or model.identity.prediction:
         right = predicts(model)
@@ -64,7 +64,7 @@ def _takes(schedule: Config) -> bool:
 def _is_wide(subject: Subject) -> bool:
     sizes = (config.get("sample_size") for config in folder_networks(subject))
     is_sd2 = any(model.identity.family == "sd2" and not model.identity.zero_snr for model in subject.models)
-    return is_sd2 and any(said is not None and said.value == WIDE for said in sizes)
+    return is_sd2 and any(setting is not None and setting.value == WIDE for setting in sizes)
 
 
 def bad() -> Subject:

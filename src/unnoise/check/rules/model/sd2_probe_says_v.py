@@ -54,8 +54,8 @@ def deviation(one: Weights) -> float | None:
 def _file(width: float) -> Subject:
     name = f"model.diffusion_model.{NORM}"
     values = {name: tuple(width if index % 2 else -width for index in range(320))}
-    told = {"modelspec.architecture": "stable-diffusion-v2-512", "modelspec.prediction_type": "epsilon"}
-    return weights({**SAMPLE_HEADERS["sd2", ""], name: ("F16", (320,))}, metadata=told, values=values)
+    metadata = {"modelspec.architecture": "stable-diffusion-v2-512", "modelspec.prediction_type": "epsilon"}
+    return weights({**SAMPLE_HEADERS["sd2", ""], name: ("F16", (320,))}, metadata=metadata, values=values)
 
 
 def bad() -> Subject:

@@ -27,12 +27,12 @@ OTHERS = {
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    seen: set[str] = set()
+    reported: set[str] = set()
     for run in subject.runs:
         model = run.model
-        if run.tool not in ("diffusers", "comfyui") or model is None or model.weights is None or model.name in seen:
+        if run.tool not in ("diffusers", "comfyui") or model is None or model.weights is None or model.name in reported:
             continue
-        seen.add(model.name)
+        reported.add(model.name)
         role = model.weights.role
         if role in OTHERS:
             what, how = OTHERS[role]

@@ -36,16 +36,16 @@ def check(subject: Subject) -> Iterator[Finding]:
         if right and right != found[0]:
             yield _finding(found[1], right, _is_stated(run, found[1]), run.tool == "comfyui")
     schedule = folder_schedule(subject)
-    told = {one.identity.prediction for one in subject.weights if one.role in ("denoiser", "checkpoint")}
-    if schedule is not None and told == {"v"} and effective(schedule, "prediction_type") == EPS:
-        said = schedule.get("prediction_type")
-        yield _finding(said.place if said else schedule.place, V, said is not None)
+    predictions = {one.identity.prediction for one in subject.weights if one.role in ("denoiser", "checkpoint")}
+    if schedule is not None and predictions == {"v"} and effective(schedule, "prediction_type") == EPS:
+        setting = schedule.get("prediction_type")
+        yield _finding(setting.place if setting else schedule.place, V, setting is not None)
 
 
 def _is_stated(run: GenerationRun, place: Location) -> bool:
     """Return whether the place is that of a setting which names the prediction."""
     schedule = run.schedule.get("prediction_type") if run.schedule else None
-    return any(said is not None and said.place == place for said in (run.others.get(SAMPLING), schedule))
+    return any(argument is not None and argument.place == place for argument in (run.others.get(SAMPLING), schedule))
 
 
 def _sure(run: GenerationRun, found: tuple[str, Location]) -> bool:

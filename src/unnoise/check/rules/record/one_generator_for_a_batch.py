@@ -26,8 +26,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
 
 
 def _pictures(run: GenerationRun) -> int:
-    said = run.others.get("prompt")
-    prompts = len(said.value) if said is not None and isinstance(said.value, list | tuple) else 1
+    prompt = run.others.get("prompt")
+    prompts = len(prompt.value) if prompt is not None and isinstance(prompt.value, list | tuple) else 1
     return prompts * (run.batch.value if run.batch is not None else 1)
 
 

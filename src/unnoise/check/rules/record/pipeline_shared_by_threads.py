@@ -30,25 +30,25 @@ LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def check(held: Script) -> Iterator[Finding]:
-    if GUARDS.search("\n".join(held.lines)):
+def check(source: Script) -> Iterator[Finding]:
+    if GUARDS.search("\n".join(source.lines)):
         return
-    shared = set(_pipelines(held))
-    functions = {node.name: node for node in ast.walk(held.tree) if isinstance(node, Function)}
-    seen: set[ast.AST] = set()
-    for function, how in _threaded(held, functions, shared):
+    shared = set(_pipelines(source))
+    functions = {node.name: node for node in ast.walk(source.tree) if isinstance(node, Function)}
+    reported: set[ast.AST] = set()
+    for function, how in _threaded(source, functions, shared):
         found = _used(function, shared)
-        if found is not None and found not in seen:
-            seen.add(found)
+        if found is not None and found not in reported:
+            reported.add(found)
             message = "threads call this pipeline at once, and its scheduler counts their steps together"
             measured = f"{found.id} called in {how}, 0 locks"
             fix = Fix.show(INSTEAD)
-            yield Finding(RULE, place_of(held, found), message, measured, "1 call at a time", INSTEAD, fix=fix)
+            yield Finding(RULE, place_of(source, found), message, measured, "1 call at a time", INSTEAD, fix=fix)
 
 
-def _pipelines(held: Script) -> Iterator[str]:
+def _pipelines(source: Script) -> Iterator[str]:
     """List the names that the script gives pipelines at its outermost level."""
-    for statement in held.tree.body:
+    for statement in source.tree.body:
         if isinstance(statement, ast.Assign) and _makes_pipeline(statement.value):
             yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
 
@@ -63,17 +63,17 @@ def _makes_pipeline(node: ast.AST) -> bool:
     return False
 
 
-def _threaded(held: Script, functions: dict[str, Function], shared: set[str]) -> Iterator[tuple[ast.AST, str]]:
+def _threaded(source: Script, functions: dict[str, Function], shared: set[str]) -> Iterator[tuple[ast.AST, str]]:
     """List what threads run: handlers of a web framework, and what is handed to threads or a pool of them."""
-    web = any(re.search(rf"^\s*(from|import) {name}\b", line) for line in held.lines for name in WEB)
+    web = any(re.search(rf"^\s*(from|import) {name}\b", line) for line in source.lines for name in WEB)
     for function in functions.values():
         if web and isinstance(function, ast.FunctionDef) and any(_is_route(one) for one in function.decorator_list):
             yield function, f"the handler {function.name}"
-    several = _starts_several(held)
-    for node, name in calls(held):
+    several = _starts_several(source)
+    for node, name in calls(source):
         target = _started(node, name) if name != "Thread" or several else None
         workers = keyword(node, "max_workers")
-        if target is None or (workers is not None and constant(workers, held) == 1):
+        if target is None or (workers is not None and constant(workers, source) == 1):
             continue
         if isinstance(target, ast.Lambda) or (isinstance(target, ast.Name) and target.id in shared):
             yield target, f"a thread of {name}"
@@ -81,11 +81,11 @@ def _threaded(held: Script, functions: dict[str, Function], shared: set[str]) ->
             yield functions[name_of(target)], f"threads of {name}"
 
 
-def _starts_several(held: Script) -> bool:
+def _starts_several(source: Script) -> bool:
     """Return whether more than one thread is started by hand; a single one in the background harms nothing."""
-    made = {node for node, name in calls(held) if name == "Thread"}
-    loops = (node for node in ast.walk(held.tree) if made and isinstance(node, LOOPS))
-    return len(made) > 1 or any(node in made for loop in loops for node in ast.walk(loop))
+    threads = {node for node, name in calls(source) if name == "Thread"}
+    loops = (node for node in ast.walk(source.tree) if threads and isinstance(node, LOOPS))
+    return len(threads) > 1 or any(node in threads for loop in loops for node in ast.walk(loop))
 
 
 def _is_route(node: ast.expr) -> bool:

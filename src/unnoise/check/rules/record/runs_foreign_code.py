@@ -39,32 +39,32 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _named(subject)
 
 
-def _called(held: Script, node: ast.Call, name: str) -> Iterator[Finding]:
+def _called(source: Script, node: ast.Call, name: str) -> Iterator[Finding]:
     for argument, what in (("trust_remote_code", True), ("use_safetensors", False)):
         given = keyword(node, argument)
-        if given is not None and name.startswith("from_") and constant(given, held) is what:
+        if given is not None and name.startswith("from_") and constant(given, source) is what:
             message = "this runs code that comes with the model" if what else "this reads a pickle, which may run code"
-            yield Finding(RULE, place_of(held, given), message, f"{argument}={what}", str(not what), INSTEAD, NOTE)
+            yield Finding(RULE, place_of(source, given), message, f"{argument}={what}", str(not what), INSTEAD, NOTE)
     given = keyword(node, "custom_pipeline")
-    named = constant(given, held) if given is not None else None
+    named = constant(given, source) if given is not None else None
     if given is not None and isinstance(named, str) and keyword(node, "revision") is None and "/" in named:
         message = "this runs a pipeline that another repository holds"
-        yield Finding(RULE, place_of(held, given), message, repr(named[:80]), "a class of diffusers", INSTEAD, NOTE)
+        yield Finding(RULE, place_of(source, given), message, repr(named[:80]), "a class of diffusers", INSTEAD, NOTE)
     given = keyword(node, "weights_only")
-    if given is not None and name == "load" and constant(given, held) is False:
+    if given is not None and name == "load" and constant(given, source) is False:
         message = "this reads a pickle, which may run code"
-        yield Finding(RULE, place_of(held, given), message, "weights_only=False", "True", INSTEAD, NOTE)
+        yield Finding(RULE, place_of(source, given), message, "weights_only=False", "True", INSTEAD, NOTE)
 
 
 def _named(subject: Subject) -> Iterator[Finding]:
     """Find components of a folder that are classes of its own modules."""
     path, index = index_of(subject)
-    for role, said in list(index.items())[:MOST]:
-        library = said[0] if isinstance(said, list) and len(said) == 2 else None
+    for role, entry in list(index.items())[:MOST]:
+        library = entry[0] if isinstance(entry, list) and len(entry) == 2 else None
         own = not role.startswith("_") and isinstance(library, str) and library not in PACKAGES
-        if own or (role == "_class_name" and isinstance(said, list)):
+        if own or (role == "_class_name" and isinstance(entry, list)):
             message = f"the folder brings its own code for {role[:60]}, which loading it runs"
-            yield Finding(RULE, Location(path, (role,)), message, str(said)[:80], "a class of diffusers", INSTEAD)
+            yield Finding(RULE, Location(path, (role,)), message, str(entry)[:80], "a class of diffusers", INSTEAD)
 
 
 def bad() -> Subject:

@@ -10,11 +10,11 @@ PLAIN = ("AutoencoderKL",)  # whose scale and shift are those of the family
 
 def autoencoders(subject: Subject) -> Iterator[tuple[NamedModel, Config]]:
     """List the models of a subject with the complete settings of their autoencoder, each once."""
-    seen: set[int] = set()
+    listed: set[int] = set()
     for model in (*subject.models, *(run.model for run in subject.runs if run.model)):
         config = model.configs.get("vae")
-        if config is not None and config.complete and config.class_ in PLAIN and id(config) not in seen:
-            seen.add(id(config))
+        if config is not None and config.complete and config.class_ in PLAIN and id(config) not in listed:
+            listed.add(id(config))
             yield model, config
 
 

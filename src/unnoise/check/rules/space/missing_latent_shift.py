@@ -26,10 +26,10 @@ CLOSE = 1e-4
 def check(subject: Subject) -> Iterator[Finding]:
     for model, config in autoencoders(subject):
         facts = model.facts
-        said = config.get("shift_factor")
-        shift = 0.0 if said is None or said.value is None else finite(said.value)
+        setting = config.get("shift_factor")
+        shift = 0.0 if setting is None or setting.value is None else finite(setting.value)
         if facts is not None and facts.shift and shift is not None and abs(shift - facts.shift) > CLOSE:
-            yield _finding(said.place if said else config.place, shift, facts.shift, facts.title)
+            yield _finding(setting.place if setting else config.place, shift, facts.shift, facts.title)
     facts = script_facts(subject)
     if facts is None or not facts.shift or subject.script is None:
         return

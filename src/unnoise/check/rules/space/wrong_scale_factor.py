@@ -30,10 +30,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         facts = model.facts
         if facts is None or facts.scale is None or facts.per_channel or "Upscale" in model.identity.known_by:
             continue
-        said = config.get("scaling_factor")
-        scale = finite(said.value) if said else DEFAULT
+        setting = config.get("scaling_factor")
+        scale = finite(setting.value) if setting else DEFAULT
         if scale is not None and abs(scale / facts.scale - 1) > CLOSE:
-            yield _finding(said.place if said else config.place, scale, facts, is_default=said is None)
+            yield _finding(setting.place if setting else config.place, scale, facts, is_default=setting is None)
     facts = script_facts(subject)
     if facts is None or facts.scale is None:
         return

@@ -16,9 +16,9 @@ ANY = ("", "DiffusionPipeline", "AutoPipelineForText2Image", "AutoPipelineForIma
 
 def prompts(run: GenerationRun) -> Iterator[Located[str]]:
     """List the prompt and the negative prompt of a run."""
-    for said in (run.prompt, run.negative):
-        if said is not None and said.value:
-            yield Located(said.value[:LONGEST], said.place)
+    for prompt in (run.prompt, run.negative):
+        if prompt is not None and prompt.value:
+            yield Located(prompt.value[:LONGEST], prompt.place)
 
 
 def is_plain(run: GenerationRun) -> bool:

@@ -26,13 +26,13 @@ INSTEAD = {
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
-        found = WORDS.findall(said.value)
-        if found and any(letter.islower() for letter in said.value):
+    for prompt in prompts(run) if takes_text_as_it_is(run, subject) else ():
+        found = WORDS.findall(prompt.value)
+        if found and any(letter.islower() for letter in prompt.value):
             message = "this tool reads a keyword of AUTOMATIC1111 as a word of the prompt"
             measured = f"{found[0]}, {len(found)} times" if len(found) > 1 else found[0]
             fix = Fix.show(INSTEAD[run.tool])
-            yield Finding(RULE, said.place, message, measured, "0 of BREAK and AND", INSTEAD[run.tool], fix=fix)
+            yield Finding(RULE, prompt.place, message, measured, "0 of BREAK and AND", INSTEAD[run.tool], fix=fix)
 
 
 def bad() -> Subject:

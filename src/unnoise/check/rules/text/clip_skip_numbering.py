@@ -30,27 +30,27 @@ def check(run: GenerationRun) -> Iterator[Finding]:
             yield finding
 
 
-def _judged(run: GenerationRun, said: Located[int], family: str) -> Finding | None:
-    skip, settled = said.value, family in TRAINED_BEFORE_LAST
+def _judged(run: GenerationRun, setting: Located[int], family: str) -> Finding | None:
+    skip, settled = setting.value, family in TRAINED_BEFORE_LAST
     layer = {"diffusers": -skip - (2 if settled else 1), "comfyui": skip}.get(run.tool, -skip)
     measured = f"{skip}, which is layer {layer}"
     right = abs(skip) - 1
-    fix = Fix.unsafe(said.place, right) if skip in (-2, -1, 2) else None
+    fix = Fix.unsafe(setting.place, right) if skip in (-2, -1, 2) else None
     if run.tool in WEBUI and settled and skip > 1:
         message = "this model takes its own layer of CLIP, the number has no effect"
-        return Finding(RULE, said.place, message, f"clip skip {skip}", "1", "leave it at 1", NOTE)
+        return Finding(RULE, setting.place, message, f"clip skip {skip}", "1", "leave it at 1", NOTE)
     if run.tool in ("diffusers", "comfyui") and settled and layer != -2 and skip:
         message = "this model was trained on the last layer of CLIP but one, this takes another"
         suggestion = "leave it out" if run.tool == "diffusers" else "write -2, or leave the node out"
-        return Finding(RULE, said.place, message, measured, "layer -2", suggestion)
+        return Finding(RULE, setting.place, message, measured, "layer -2", suggestion)
     if run.tool == "diffusers" and family == "sd1" and skip < 0:
         message = "diffusers counts from 0 upwards, this is a layer near the words"
         suggestion = f"if {skip} of ComfyUI is meant, write {right}"
-        return Finding(RULE, said.place, message, measured, "layer -1 or -2", suggestion, fix=fix)
+        return Finding(RULE, setting.place, message, measured, "layer -1 or -2", suggestion, fix=fix)
     if run.tool == "diffusers" and family == "sd1" and skip >= 2:
         message = "diffusers counts from 0 where other tools count from 1"
         suggestion = f"if clip skip {skip} of AUTOMATIC1111 is meant, write {right}"
-        return Finding(RULE, said.place, message, measured, "layer -1 or -2", suggestion, NOTE, fix)
+        return Finding(RULE, setting.place, message, measured, "layer -1 or -2", suggestion, NOTE, fix)
     return None
 
 

@@ -22,15 +22,15 @@ NAMED = re.compile(r"\bembedding:[\w][\w./\\-]{0,100}")
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    for said in prompts(run) if _reads_words(run) else ():
-        found = NAMED.search(said.value)
+    for prompt in prompts(run) if _reads_words(run) else ():
+        found = NAMED.search(prompt.value)
         if found:
             message = "this tool reads the name of an embedding in ComfyUI's notation as words"
             name = found[0].removeprefix("embedding:")
             fix = Fix.show(f"write {name}")
             suggestion = f"write {name}"
             measured = shortened(found[0])
-            yield Finding(RULE, said.place, message, measured, f"the name alone, {name}", suggestion, fix=fix)
+            yield Finding(RULE, prompt.place, message, measured, f"the name alone, {name}", suggestion, fix=fix)
 
 
 def _reads_words(run: GenerationRun) -> bool:

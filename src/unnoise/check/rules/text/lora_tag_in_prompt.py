@@ -26,13 +26,15 @@ LOADED = {
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
-        found = TAG.search(said.value)
+    for prompt in prompts(run) if takes_text_as_it_is(run, subject) else ():
+        found = TAG.search(prompt.value)
         if found:
             message = "this tool reads the tag of a LoRA as words, and loads nothing"
             fix = Fix.show(LOADED[run.tool])
             suggestion = LOADED[run.tool]
-            yield Finding(RULE, said.place, message, shortened(found[0]), "a LoRA that is loaded", suggestion, fix=fix)
+            yield Finding(
+                RULE, prompt.place, message, shortened(found[0]), "a LoRA that is loaded", suggestion, fix=fix
+            )
 
 
 def bad() -> Subject:

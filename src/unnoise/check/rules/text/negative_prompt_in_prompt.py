@@ -25,12 +25,12 @@ INSTEAD = "give the negative prompt on its own, and the settings where they belo
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    for said in prompts(run) if run.tool in ("diffusers", "comfyui", "invokeai", "mflux") else ():
-        found = PASTED.search(said.value)
+    for prompt in prompts(run) if run.tool in ("diffusers", "comfyui", "invokeai", "mflux") else ():
+        found = PASTED.search(prompt.value)
         if found:
             message = "the record of another picture is read as part of the prompt"
             measured = repr(shortened(found[0].strip(" \n.,;")))
-            yield Finding(RULE, said.place, message, measured, "a prompt alone", INSTEAD, fix=Fix.show(INSTEAD))
+            yield Finding(RULE, prompt.place, message, measured, "a prompt alone", INSTEAD, fix=Fix.show(INSTEAD))
 
 
 def bad() -> Subject:

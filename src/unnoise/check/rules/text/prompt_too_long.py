@@ -34,13 +34,13 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if not is_plain(run):
         return
     clip, words = _reads_clip(run), _reads_t5(run)
-    for said in prompts(run):
-        count = fewest(said.value) if clip else len(said.value.split()) + WORDS
+    for prompt in prompts(run):
+        count = fewest(prompt.value) if clip else len(prompt.value.split()) + WORDS
         most = CLIP if clip else words
         if most is not None and count > most:
             message = "the prompt is longer than what the text encoder reads, its end is cut off"
             suggestion = INSTEAD if clip else "shorten it, or raise max_sequence_length where the model takes more"
-            yield Finding(RULE, said.place, message, f"at least {count} tokens", f"at most {most}", suggestion)
+            yield Finding(RULE, prompt.place, message, f"at least {count} tokens", f"at most {most}", suggestion)
 
 
 def _reads_clip(run: GenerationRun) -> bool:
@@ -51,9 +51,9 @@ def _reads_clip(run: GenerationRun) -> bool:
 def _reads_t5(run: GenerationRun) -> int | None:
     if "prompt_2" in run.others or "prompt_3" in run.others:
         return None
-    said = run.others.get("max_sequence_length")
-    if said is not None:
-        return said.value if type(said.value) is int and said.value > 0 else None
+    argument = run.others.get("max_sequence_length")
+    if argument is not None:
+        return argument.value if type(argument.value) is int and argument.value > 0 else None
     return next((most for name, most in T5.items() if run.pipeline.startswith(name)), None)
 
 

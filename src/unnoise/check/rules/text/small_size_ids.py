@@ -24,15 +24,15 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if run.tool != "diffusers" or identity(run).family != "sdxl" or (run.facts and run.facts.distilled == "steps"):
         return
     for key in KEYS:
-        said = run.others.get(key)
-        sides = said.value if said is not None and isinstance(said.value, tuple | list) else ()
-        if said is None or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        argument = run.others.get(key)
+        sides = argument.value if argument is not None and isinstance(argument.value, tuple | list) else ()
+        if argument is None or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
             continue
         if min(sides) < SMALL:
             message = f"{key} tells the model to draw what small pictures look like"
             measured, expected = f"({sides[0]}, {sides[1]})", "1024 pixels a side"
-            fix = Fix.unsafe(said.place, (FULL, FULL), f"({FULL}, {FULL})")
-            yield Finding(RULE, said.place, message, measured, expected, f"leave {key} out", fix=fix)
+            fix = Fix.unsafe(argument.place, (FULL, FULL), f"({FULL}, {FULL})")
+            yield Finding(RULE, argument.place, message, measured, expected, f"leave {key} out", fix=fix)
 
 
 def bad() -> Subject:

@@ -27,25 +27,25 @@ SCHNELL = 256
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     most = _most(run)
-    said = run.others.get("max_sequence_length")
-    if said is None or type(said.value) is not int or most is None or said.value <= most[0]:
+    argument = run.others.get("max_sequence_length")
+    if argument is None or type(argument.value) is not int or most is None or argument.value <= most[0]:
         return
     message = "this pipeline takes no text of such a length, and raises" if most[1] else "this model was made for less"
     grade = ERROR if most[1] else None
-    fix = Fix.safe(said.place, most[0]) if most[1] else Fix.unsafe(said.place, most[0])
+    fix = Fix.safe(argument.place, most[0]) if most[1] else Fix.unsafe(argument.place, most[0])
     expected, suggestion = f"at most {most[0]}", f"write {most[0]}"
-    yield Finding(RULE, said.place, message, f"{said.value} tokens", expected, suggestion, grade, fix)
+    yield Finding(RULE, argument.place, message, f"{argument.value} tokens", expected, suggestion, grade, fix)
 
 
 def _most(run: GenerationRun) -> tuple[int, bool] | None:
     """Return the longest text, and whether more of it raises; None where that is not known."""
     if run.tool != "diffusers":
         return None
-    said = run.others.get("max_sequence_length")
+    argument = run.others.get("max_sequence_length")
     limit = next((most for name, most in LIMITS.items() if run.pipeline.startswith(name)), None)
-    told = identity(run)
-    trained = SCHNELL if (told.family, told.variant) == ("flux1", "schnell") else limit
-    if limit is not None and said is not None and type(said.value) is int and said.value > limit:
+    recognised = identity(run)
+    trained = SCHNELL if (recognised.family, recognised.variant) == ("flux1", "schnell") else limit
+    if limit is not None and argument is not None and type(argument.value) is int and argument.value > limit:
         return min(limit, trained or limit), True
     return (SCHNELL, False) if trained == SCHNELL else None
 

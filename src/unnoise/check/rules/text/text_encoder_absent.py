@@ -44,11 +44,11 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _left_out(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     for role in NEEDED.get(run.pipeline, ()):
-        said = run.others.get(f"from_pretrained.{role}")
-        if said is not None and said.value is None and not _is_set_later(role, subject):
+        argument = run.others.get(f"from_pretrained.{role}")
+        if argument is not None and argument.value is None and not _is_set_later(role, subject):
             message = f"the pipeline is loaded without {role}, which is to read this prompt"
             suggestion = f"load {role}, or give prompt_embeds"
-            yield Finding(RULE, said.place, message, "None", "a text encoder", suggestion)
+            yield Finding(RULE, argument.place, message, "None", "a text encoder", suggestion)
 
 
 def _is_set_later(role: str, subject: Subject) -> bool:

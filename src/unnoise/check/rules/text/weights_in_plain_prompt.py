@@ -28,12 +28,12 @@ INSTEAD = "encode it with compel or sd_embed and give prompt_embeds"
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    for said in prompts(run) if is_plain(run) else ():
-        found = WEIGHTED.search(said.value)
+    for prompt in prompts(run) if is_plain(run) else ():
+        found = WEIGHTED.search(prompt.value)
         if found:
             message = "this pipeline reads weights in the prompt as plain text"
             measured = f"{shortened(found[0])!r} as {fewest(found[0])} tokens or more of weight 1"
-            yield Finding(RULE, said.place, message, measured, "a weight that acts", INSTEAD, fix=Fix.show(INSTEAD))
+            yield Finding(RULE, prompt.place, message, measured, "a weight that acts", INSTEAD, fix=Fix.show(INSTEAD))
 
 
 def bad() -> Subject:

@@ -13,19 +13,19 @@ WITH_V = {"sd1", "sd2", "sdxl"}  # families of which there are models of both ta
 
 def is_on(training: Training, key: str) -> bool:
     """Return whether a switch is set, or a number that is not zero."""
-    said = training.get(key)
-    return said is not None and (said.value is True or bool(number(said)))
+    setting = training.get(key)
+    return setting is not None and (setting.value is True or bool(number(setting)))
 
 
-def number(said: Located[Any] | None) -> float | None:
+def number(setting: Located[Any] | None) -> float | None:
     """Return a finite number; None for anything else, such as a switch."""
-    return finite(said.value) if said else None
+    return finite(setting.value) if setting else None
 
 
 def word(training: Training, key: str) -> str:
     """Return a text setting in lower case; "" where it is not stated."""
-    said = training.get(key)
-    return said.value.lower() if said and isinstance(said.value, str) else ""
+    setting = training.get(key)
+    return setting.value.lower() if setting and isinstance(setting.value, str) else ""
 
 
 def family(training: Training) -> str:

@@ -35,18 +35,20 @@ OTHERS = {"schnell", "fill", "canny", "depth", "control"}  # variants that take 
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(GUIDED)
-    weight = number(said) if said else DEFAULT if training.script in SCRIPTS else None
+    setting = training.get(GUIDED)
+    weight = number(setting) if setting else DEFAULT if training.script in SCRIPTS else None
     if weight is None or weight == 1 or not _takes_weight(training):
         return
     remembered = is_from_metadata(subject)
     message = "a guidance-distilled model is trained with a guidance that its data does not have"
     suggestion = f"train with {option(training, GUIDED, 1.0)}"
-    fix = Fix.safe(said.place, 1.0) if said and not remembered else None
-    measured = f"guidance {weight:g}" if said else f"guidance {weight:g}, the default"
+    fix = Fix.safe(setting.place, 1.0) if setting and not remembered else None
+    measured = f"guidance {weight:g}" if setting else f"guidance {weight:g}, the default"
     expected = "1"
-    severity = NOTE if remembered or (said is None and training.tool == "diffusers") else WARN
-    yield Finding(RULE, said.place if said else training.place, message, measured, expected, suggestion, severity, fix)
+    severity = NOTE if remembered or (setting is None and training.tool == "diffusers") else WARN
+    yield Finding(
+        RULE, setting.place if setting else training.place, message, measured, expected, suggestion, severity, fix
+    )
 
 
 def _takes_weight(training: Training) -> bool:

@@ -22,11 +22,11 @@ CLASS = "EMAModel"
 
 def check(script: Script) -> Iterator[Finding]:
     tree = script.tree
-    made = {name: call for name, call in _made(tree) if name}
-    if not made:
+    created = {name: call for name, call in _created(tree) if name}
+    if not created:
         return
-    used = _stepped(tree) | _handed_on(tree)
-    for name, call in made.items():
+    used = _stepped(tree) | _passed_on(tree)
+    for name, call in created.items():
         if name not in used:
             message = f"{name} is never stepped, so it stays the weights that the training began with"
             suggestion = f"call {name}.step(model.parameters()) after optimizer.step()"
@@ -35,7 +35,7 @@ def check(script: Script) -> Iterator[Finding]:
             yield Finding(RULE, place_of(script, call), message, measured, expected, suggestion)
 
 
-def _made(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+def _created(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and last_name(node.value.func) == CLASS:
             yield from ((dotted(target), node.value) for target in node.targets)
@@ -46,7 +46,7 @@ def _stepped(tree: ast.Module) -> set[str]:
     return {dotted(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "step"}
 
 
-def _handed_on(tree: ast.Module) -> set[str]:
+def _passed_on(tree: ast.Module) -> set[str]:
     """Return the names that are an argument, an item, an answer or another name's value: others may step those."""
     found: set[str] = set()
     for node in ast.walk(tree):

@@ -22,13 +22,13 @@ KEY = "full_fp16"
 
 
 def check(training: Training) -> Iterator[Finding]:
-    said = training.get(KEY)
-    if said is not None and is_on(training, KEY):
+    setting = training.get(KEY)
+    if setting is not None and is_on(training, KEY):
         message = "gradients and weights are float16 throughout, which loses the smallest of them"
         suggestion = "leave it out and keep mixed_precision, or use full_bf16 where memory is short"
         measured = f"{KEY}, nothing between 0 and 6e-8"
         expected = "float32 behind mixed precision, which goes down to 1e-45"
-        yield Finding(RULE, said.place, message, measured, expected, suggestion)
+        yield Finding(RULE, setting.place, message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

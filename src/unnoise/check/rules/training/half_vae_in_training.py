@@ -32,17 +32,17 @@ PUBLISHED = ("stable-diffusion-xl-base", "sd_xl_base")  # models that hold it
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(KEY)
-    if said is None or word(training, KEY) != "fp16" or not _overflows(training) or is_from_metadata(subject):
+    setting = training.get(KEY)
+    if setting is None or word(training, KEY) != "fp16" or not _overflows(training) or is_from_metadata(subject):
         return
     kohya = training.tool == "kohya"
     message = "the VAE of SDXL runs in float16 here, overflows, and its NaN latents are trained as grey pictures"
     suggestion = f"add {option(training, 'no_half_vae', True)}" if kohya else "train with madebyollin/sdxl-vae-fp16-fix"
-    fix = Fix.unsafe(said.place, "bf16")
+    fix = Fix.unsafe(setting.place, "bf16")
     measured = "mixed_precision fp16" + (" without no_half_vae" if kohya else f" with {_vae(training)}")
     expected = "the VAE in float32 or bfloat16"
     severity = WARN if _is_original(training) else NOTE
-    yield Finding(RULE, said.place, message, measured, expected, suggestion, severity, fix)
+    yield Finding(RULE, setting.place, message, measured, expected, suggestion, severity, fix)
 
 
 def _vae(training: Training) -> str:

@@ -59,13 +59,13 @@ def _raised(body: list[ast.stmt]) -> Iterator[str]:
     """List names of an SNR to which one is added in place."""
     for node in body:
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and _is_one(node.value):
-            name, told = last_name(node.target), isinstance(node.target, ast.Name)
+            name, matches = last_name(node.target), isinstance(node.target, ast.Name)
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.BinOp):
             name = last_name(node.targets[0])
-            told = _is_snr_plus_one(node.value) and last_name(node.value.left) == name
+            matches = _is_snr_plus_one(node.value) and last_name(node.value.left) == name
         else:
             continue
-        if told and "snr" in name.lower():
+        if matches and "snr" in name.lower():
             yield name
 
 

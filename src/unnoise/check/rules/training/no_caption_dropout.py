@@ -24,14 +24,14 @@ RATE = 0.1
 
 
 def check(training: Training) -> Iterator[Finding]:
-    said = training.get(KEYS.get(training.tool, ""))
-    place = said.place if said else training.place
-    if training.tool not in KEYS or not _drops_none(training, said) or not _is_guided(training):
+    setting = training.get(KEYS.get(training.tool, ""))
+    place = setting.place if setting else training.place
+    if training.tool not in KEYS or not _drops_none(training, setting) or not _is_guided(training):
         return
     message = "no caption is ever left out, so guidance leans on an answer that this training does not teach"
     suggestion = f"train with {option(training, _leaf(training), RATE)}"
-    fix = Fix.unsafe(said.place, RATE) if said else None
-    measured = f"{_leaf(training)} 0" if said else f"{_leaf(training)} 0, the default"
+    fix = Fix.unsafe(setting.place, RATE) if setting else None
+    measured = f"{_leaf(training)} 0" if setting else f"{_leaf(training)} 0, the default"
     yield Finding(RULE, place, message, measured, "0.05 to 0.2", suggestion, _severity(training), fix)
 
 
@@ -39,9 +39,9 @@ def _leaf(training: Training) -> str:
     return KEYS[training.tool].rpartition(".")[2]
 
 
-def _drops_none(training: Training, said: Located[Any] | None) -> bool:
-    if said is not None:
-        return number(said) == 0 and not is_on(training, "caption_dropout_every_n_epochs")
+def _drops_none(training: Training, setting: Located[Any] | None) -> bool:
+    if setting is not None:
+        return number(setting) == 0 and not is_on(training, "caption_dropout_every_n_epochs")
     if training.tool == "diffusers":
         return training.script == "train_text_to_image_sdxl.py"
     whole = training.get("train_data_dir") is not None and training.get("dataset_config") is None
@@ -51,8 +51,8 @@ def _drops_none(training: Training, said: Located[Any] | None) -> bool:
 def _is_guided(training: Training) -> bool:
     """Return whether the model is sampled with guidance: by its advice, or by what is known of its family."""
     if training.tool == "unnoise":
-        asked = number(training.get("advice.guidance_scale"))
-        return asked is not None and asked > 1
+        advised = number(training.get("advice.guidance_scale"))
+        return advised is not None and advised > 1
     facts = training.base.facts if training.base else None
     return facts is not None and not facts.distilled and facts.guidance is not None and facts.guidance[1] > 1
 

@@ -38,28 +38,28 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _rise(training: Training) -> Iterator[Finding]:
-    steps, said = number(training.get("max_train_steps")), training.get("lr_warmup_steps")
-    rise = number(said) if said else WARMUP[training.tool]
+    steps, setting = number(training.get("max_train_steps")), training.get("lr_warmup_steps")
+    rise = number(setting) if setting else WARMUP[training.tool]
     if steps is None or rise is None or training.get("max_train_epochs") is not None:
         return
     if rise < max(steps, 2) or word(training, "lr_scheduler") not in RISING:
         return
-    place = said.place if said else training.place
+    place = setting.place if setting else training.place
     yield _finding(place, f"{rise:g} steps of warmup", f"fewer than the {steps:g} steps of the training")
 
 
 def _own(training: Training, part: str) -> Iterator[Finding]:
     """Compute the highest rate of a recipe of this program: it rises over `warmup`, falls over the last `decay`."""
-    said = training.get(f"{part}.fit.warmup")
-    steps, rise = number(training.get(f"{part}.fit.steps")), number(said)
+    setting = training.get(f"{part}.fit.warmup")
+    steps, rise = number(training.get(f"{part}.fit.steps")), number(setting)
     decay = number(training.get(f"{part}.fit.decay"))
-    if said is None or steps is None or rise is None or not 1 <= steps < 1e9 or rise <= 0:
+    if setting is None or steps is None or rise is None or not 1 <= steps < 1e9 or rise <= 0:
         return
     fall = max((0.5 if decay is None else decay) * steps, 1.0)
     turns = (min(rise, steps), steps / 2, steps - fall)
     peak = max(min(1.0, at / rise) * min(1.0, (steps - at) / fall) for at in turns)
     if peak < LOWEST:
-        yield _finding(said.place, f"a highest rate of {peak:.2g} of the one asked for", "1, a shorter warmup")
+        yield _finding(setting.place, f"a highest rate of {peak:.2g} of the one asked for", "1, a shorter warmup")
 
 
 def _finding(place: Location, measured: str, expected: str, severity: Severity = WARN) -> Finding:
@@ -72,15 +72,15 @@ def _built_too_long(script: Script) -> Iterator[Finding]:
     calls = [node for node in ast.walk(script.tree) if isinstance(node, ast.Call)]
     if not any(last_name(call.func) == "accumulate" for call in calls):
         return
-    for told in (keyword for call in calls for keyword in call.keywords if keyword.arg == "num_training_steps"):
-        if not isinstance(told.value, ast.BinOp) or not isinstance(told.value.op, ast.Mult):
+    for argument in (keyword for call in calls for keyword in call.keywords if keyword.arg == "num_training_steps"):
+        if not isinstance(argument.value, ast.BinOp) or not isinstance(argument.value.op, ast.Mult):
             continue
-        name = next((name for name in names_in(told.value) if "accum" in name), "")
+        name = next((name for name in names_in(argument.value) if "accum" in name), "")
         count = script.constants.get(name)
         if name and count != 1:
             times = f"{count} times" if type(count) is int else f"{name} times"
             severity = WARN if type(count) is int else NOTE
-            yield _finding(place_of(script, told.value), f"{times} the steps of the training", "1 time", severity)
+            yield _finding(place_of(script, argument.value), f"{times} the steps of the training", "1 time", severity)
 
 
 def _stepped_too_often(script: Script) -> Iterator[Finding]:

@@ -32,14 +32,14 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
     if family(training) not in FLOW:
         return
     for key in SETTINGS:
-        said = training.get(key)
-        if said is not None and is_on(training, key):
+        setting = training.get(key)
+        if setting is not None and is_on(training, key):
             message = f"{key} belongs to Stable Diffusion's training, and that of {family(training)} never reads it"
             suggestion = "leave it out"
-            measured = f"{key} {said.value}" if said.value is not True else key
+            measured = f"{key} {setting.value}" if setting.value is not True else key
             expected = "weight 1 at every level, whatever is said"
             severity = NOTE if is_from_metadata(subject) else WARN
-            yield Finding(RULE, said.place, message, measured, expected, suggestion, severity)
+            yield Finding(RULE, setting.place, message, measured, expected, suggestion, severity)
 
 
 def bad() -> Subject:

@@ -30,10 +30,10 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
 
 
 def _foreign(training: Training, remembered: bool) -> Iterator[Finding]:
-    said = training.get("resolution")
-    size = _size(said)
+    setting = training.get("resolution")
+    size = _size(setting)
     facts = training.base.facts if training.base else None
-    if said is None or size is None or facts is None or facts.size is None or facts.modality != "image":
+    if setting is None or size is None or facts is None or facts.size is None or facts.modality != "image":
         return
     native = facts.size[0] * facts.size[1]
     low, high = min(facts.area[0], LEAST), facts.area[1]
@@ -44,12 +44,12 @@ def _foreign(training: Training, remembered: bool) -> Iterator[Finding]:
         measured = f"{size[0]}x{size[1]}"
         expected = f"the area of {sides[0]}x{sides[0]} to {sides[1]}x{sides[1]}"
         severity = NOTE if remembered or training.script.startswith(EDITING) else WARN
-        yield Finding(RULE, said.place, message, measured, expected, suggestion, severity)
+        yield Finding(RULE, setting.place, message, measured, expected, suggestion, severity)
 
 
-def _size(said: Located[Any] | None) -> tuple[int, int] | None:
+def _size(setting: Located[Any] | None) -> tuple[int, int] | None:
     """Read 512, "512,768", "(512, 768)" or [512, 768]: width and height."""
-    value = said.value if said else None
+    value = setting.value if setting else None
     if isinstance(value, str) and len(value) < 40:
         found = re.fullmatch(r"[(\[]?\s*(\d{1,6})(?:\s*[,x]\s*(\d{1,6}))?\s*[)\]]?", value.strip())
         return (int(found[1]), int(found[2] or found[1])) if found else None
@@ -61,10 +61,10 @@ def _size(said: Located[Any] | None) -> tuple[int, int] | None:
 
 def _own(training: Training) -> Iterator[Finding]:
     """Compare the size of the data with the sizes that the recipe's own advice will give."""
-    said, listed = training.get("data.size"), training.get("advice.sizes")
-    side = number(said)
+    setting, listed = training.get("data.size"), training.get("advice.sizes")
+    side = number(setting)
     sizes = listed.value if listed and isinstance(listed.value, list) else []
-    if said is None or listed is None or side is None or not sizes or [side, side] in sizes:
+    if setting is None or listed is None or side is None or not sizes or [side, side] in sizes:
         return
     message = "the advice of this recipe names sizes, and not the one that is trained"
     suggestion = "name the size of the data first"

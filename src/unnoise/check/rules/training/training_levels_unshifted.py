@@ -26,18 +26,18 @@ MEDIAN = 0.76
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(KEY)
+    setting = training.get(KEY)
     best = RECOMMENDED.get(family(training))
     drawn = _drawn(training)
-    if said is None or best is None or not drawn or _is_schnell(training):
+    if setting is None or best is None or not drawn or _is_schnell(training):
         return
     message = "the noise levels of this training are not shifted as those of sampling are"
     suggestion = f"train with {option(training, KEY, best)}"
-    fix = None if is_from_metadata(subject) else Fix.unsafe(said.place, best)
+    fix = None if is_from_metadata(subject) else Fix.unsafe(setting.place, best)
     measured = f"{drawn}, median sigma 0.5"
     expected = f"{best}, median sigma {MEDIAN} at 1024x1024"
     severity = NOTE if is_from_metadata(subject) else WARN
-    yield Finding(RULE, said.place, message, measured, expected, suggestion, severity, fix)
+    yield Finding(RULE, setting.place, message, measured, expected, suggestion, severity, fix)
 
 
 def _drawn(training: Training) -> str:

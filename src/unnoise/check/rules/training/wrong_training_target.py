@@ -66,8 +66,8 @@ def _target_of_base(training: Training) -> str:
 
 
 def _place(training: Training) -> Location:
-    said = training.get(FLAG) or training.get(KIND)
-    return said.place if said else training.base.place if training.base else training.place
+    setting = training.get(FLAG) or training.get(KIND)
+    return setting.place if setting else training.base.place if training.base else training.place
 
 
 def _suggestion(training: Training, base: str) -> str:
@@ -79,11 +79,11 @@ def _suggestion(training: Training, base: str) -> str:
 def _fix(training: Training, base: str) -> Fix | None:
     """Write the target of the base where one is stated; a switch of a command line cannot be replaced."""
     diffusers = training.tool == "diffusers"
-    said = training.get(KIND if diffusers else FLAG)
-    if said is None or said.place != _place(training) or (said.value is True and not said.place.keys):
+    setting = training.get(KIND if diffusers else FLAG)
+    if setting is None or setting.place != _place(training) or (setting.value is True and not setting.place.keys):
         return None
     value = NAMES[base] if diffusers else base == "v"
-    return Fix.unsafe(said.place, value, str(value).lower())
+    return Fix.unsafe(setting.place, value, str(value).lower())
 
 
 def bad() -> Subject:

@@ -29,9 +29,9 @@ TABLE, CHANGE = "prepare_scheduler_for_custom_training", "fix_noise_scheduler_be
 def check(subject: Subject) -> Iterator[Finding]:
     for training in (one for one in subject.trainings if one.tool == "kohya"):
         weighed = next((key for key in (*WEIGHTS, "debiased_estimation") if is_on(training, key)), "")
-        said = training.get(KEY)
-        if said is not None and said.value is True and weighed and _has_betas(training):
-            yield _finding(said.place, weighed)
+        setting = training.get(KEY)
+        if setting is not None and setting.value is True and weighed and _has_betas(training):
+            yield _finding(setting.place, weighed)
     if subject.script is not None:
         yield from (_finding(place, CHANGE) for place in _late(subject.script))
 
@@ -57,13 +57,13 @@ def _late(script: Script) -> Iterator[Location]:
 
 
 def _behind(body: Sequence[ast.stmt]) -> Iterator[ast.Call]:
-    made = False
+    tabulated = False
     for statement in body:
         calls = [one for one in ast.walk(statement) if isinstance(one, ast.Call)] if _is_plain(statement) else []
         names = [last_name(call.func) for call in calls]
-        if made and CHANGE in names:
+        if tabulated and CHANGE in names:
             yield calls[names.index(CHANGE)]
-        made = made or (TABLE in names and CHANGE not in names)
+        tabulated = tabulated or (TABLE in names and CHANGE not in names)
 
 
 def _is_plain(statement: ast.stmt) -> bool:

@@ -23,14 +23,16 @@ KEY, FLAG = "zero_terminal_snr", "v_parameterization"
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(KEY)
-    if said is None or said.value is not True or is_on(training, FLAG) or not _predicts_noise(training):
+    setting = training.get(KEY)
+    if setting is None or setting.value is not True or is_on(training, FLAG) or not _predicts_noise(training):
         return
     message = "zero terminal SNR needs v-prediction, and this training predicts noise"
     suggestion = f"add {option(training, FLAG, True)}, or leave {KEY} out"
-    fix = Fix.unsafe(said.place, False, "false") if said.place.keys and not subject.weights else None
+    fix = Fix.unsafe(setting.place, False, "false") if setting.place.keys and not subject.weights else None
     measured = "SNR 0 at time 999 with target eps"
-    yield Finding(RULE, said.place, message, measured, f"target v, or SNR {snr(alphas()[-1]):.2g}", suggestion, fix=fix)
+    yield Finding(
+        RULE, setting.place, message, measured, f"target v, or SNR {snr(alphas()[-1]):.2g}", suggestion, fix=fix
+    )
 
 
 def _predicts_noise(training: Training) -> bool:
