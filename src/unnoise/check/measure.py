@@ -1,4 +1,4 @@
-"""Measure latents, guidance, pictures and denoisers. The rules that judge the numbers are those of `unnoise.check`.
+"""Measure latents, guidance, images and denoisers. The rules that judge the numbers are those of `unnoise.check`.
 
     import unnoise
     from unnoise.check import measure
@@ -33,7 +33,7 @@ def subject(*numbers: Mapping[str, float], path: str = "pipeline") -> Subject:
 def latents(x0: Array) -> Numbers:
     """Measure encoded data as the denoiser gets it, which should be near mean 0 and deviation 1.
 
-    x0: (B, c, *d), of several different pictures: of one alone the numbers say little.
+    x0: (B, c, *d), of several different images: of one alone the numbers say little.
     """
     found = _finite("latent", x0)
     if len(x0) and found.get("latent_finite") == 1:
@@ -42,7 +42,7 @@ def latents(x0: Array) -> Numbers:
 
 
 def picture(pixels: Array, low: float = -1.0, high: float = 1.0) -> Numbers:
-    """Measure decoded pictures: whether they are finite, one colour, or all black. pixels: in low ... high."""
+    """Measure decoded images: whether they are finite, one colour, or all black. pixels: in low ... high."""
     found = _finite("picture", pixels)
     if found.get("picture_finite") == 1:
         ends = [(float(end) - low) / (high - low) for end in (pixels.min(), pixels.max())]

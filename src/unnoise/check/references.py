@@ -109,7 +109,7 @@ def load_subjects(paths: Sequence[Path], models: Path | None = None) -> Iterator
                 yield subject
         if not inside:
             raise InputError(
-                f"{path}: holds nothing to check: models, LoRAs, workflows, pictures with records, scripts, TOML"
+                f"{path}: holds nothing to check: models, LoRAs, workflows, images with records, scripts, TOML"
             )
 
 
@@ -122,7 +122,7 @@ def _exists(path: Path) -> bool:
 
 
 def _is_foreign(subject: Subject) -> bool:
-    """Return whether a file of a folder is not one to check: an ordinary picture, text, script or JSON."""
+    """Return whether a file of a folder is not one to check: an ordinary image, text, script or JSON."""
     facts = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
     speaks = any("diffusers" in one for one in subject.texts.values())
     ours = (

@@ -179,7 +179,7 @@ class GenerationRun:
     Args:
         place: of the call, node or record
         tool: whose conventions the numbers follow
-        task: "text", "image" (from a picture), "inpaint", "edit"
+        task: "text", "image" (from an image), "inpaint", "edit"
         pipeline: the class of diffusers, or the sampling node of ComfyUI
         schedule: the scheduler of diffusers with its settings
         sampler, grid: names of the sampler and of the spacing of noise levels, as the tool writes them
@@ -256,13 +256,13 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Describe a folder of training pictures.
+    """Describe a folder of training images.
 
     Args:
         place: of the name of the folder
-        pictures: their number
-        without_caption: the pictures that have none
-        stale: caches that are older than their picture or caption
+        images: their number
+        without_caption: the images that have none
+        stale: caches that are older than their image or caption
         extension: of the captions
     """
 

@@ -38,7 +38,7 @@ cannot be read. `unnoise rule UN401` explains a rule, `unnoise rule` lists them.
 file; [tool.unnoise] in pyproject.toml, or unnoise.toml, has select, ignore and
 per-file. docs/check.md has more."""
 
-app = App(help="Find what is silently wrong in models, LoRAs, workflows, pictures, scripts and training files.")
+app = App(help="Find what is silently wrong in models, LoRAs, workflows, images, scripts and training files.")
 app.help_format, app.help_epilogue = "plaintext", EPILOGUE
 FINDINGS, UNREADABLE = 1, 2
 ROUNDS = 10  # of fixes, until nothing more can be mended
@@ -67,7 +67,7 @@ def check(
 ) -> int:
     """Find what is silently wrong: guidance, sampler, size, LoRA, mask or scale that give valid output, only worse.
 
-    Reads .safetensors and GGUF (headers only), diffusers folders, ComfyUI workflows (also in pictures), infotext of
+    Reads .safetensors and GGUF (headers only), diffusers folders, ComfyUI workflows (also in images), infotext of
     AUTOMATIC1111 and Forge, InvokeAI metadata, scripts and notebooks that use diffusers, sd-scripts TOML and commands.
     """
     if not paths:

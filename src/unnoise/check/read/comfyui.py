@@ -218,7 +218,7 @@ def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
 
 
 def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Located[Any]]]:
-    """List the mask and the picture that a run starts from, where they are loaded as they are."""
+    """List the mask and the image that a run starts from, where they are loaded as they are."""
     for node in (*way.latents, *way.positive):
         mask, picture = graph.source(node, "mask"), graph.source(node, "pixels")
         if mask is not None and mask.kind == "LoadImageMask" and "image" in mask.values:

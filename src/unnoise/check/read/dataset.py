@@ -1,4 +1,4 @@
-"""Folders of training pictures that a training names: missing captions, and caches older than what they were made from.
+"""Folders of training images that a training names: missing captions, and caches older than what they were made from.
 
 No file is opened: names and times are all that is read, and only of folders inside the folder of the file that names
 them or inside the working directory.
@@ -15,8 +15,8 @@ MOST = 20_000  # entries of a folder
 FOLDERS = 100  # of one file
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl"}
 CAPTION = ".caption"  # Source: sd-scripts, library/train_util.py, --caption_extension
-LATER = 60.0  # seconds that a picture is newer than its cache: copying a folder takes its own time
-# Source: sd-scripts, library/strategy_*.py; what ends in "te.npz" or "te_outputs.npz" holds a caption, not a picture
+LATER = 60.0  # seconds that an image is newer than its cache: copying a folder takes its own time
+# Source: sd-scripts, library/strategy_*.py; what ends in "te.npz" or "te_outputs.npz" holds a caption, not an image
 CACHE = re.compile(r"(_\d{3,5}x\d{3,5})?(_(sd|sdxl|sd3|flux|lumina|hi|anima))?\.npz|_(\w{1,9}_)?te(_outputs)?\.npz")
 
 
@@ -115,7 +115,7 @@ def _is_cached(training: Training) -> bool:
 
 
 def _stale(pictures: Sequence[str], files: Mapping[str, float], extension: str) -> list[str]:
-    """List caches that are older than the picture or the caption that they were made from."""
+    """List caches that are older than the image or the caption that they were made from."""
     sources = {os.path.splitext(name)[0]: name for name in pictures}
     found = []
     for name in sorted(files):

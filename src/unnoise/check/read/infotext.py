@@ -1,4 +1,4 @@
-"""Read infotext: the lines that AUTOMATIC1111, Forge, SD.Next and stable-diffusion.cpp write into a picture.
+"""Read infotext: the lines that AUTOMATIC1111, Forge, SD.Next and stable-diffusion.cpp write into an image.
 
     prompt lines
     Negative prompt: lines

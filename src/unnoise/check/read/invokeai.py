@@ -1,4 +1,4 @@
-"""Read what InvokeAI writes into a picture: `invokeai_metadata`, and `sd-metadata` of versions before 3.
+"""Read what InvokeAI writes into an image: `invokeai_metadata`, and `sd-metadata` of versions before 3.
 
 Source: invoke-ai/InvokeAI, invokeai/app/invocations/metadata.py, backend/model_manager/taxonomy.py;
 version 2: ldm/invoke/pngwriter.py and backend/image_util/pngwriter.py

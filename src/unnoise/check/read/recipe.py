@@ -83,7 +83,7 @@ def _sizes(advice: Advice) -> tuple[tuple[int, int] | None, tuple[float, float]]
 
 
 def read_recipe(text: str, path: str) -> Subject:
-    """Read the recipe of a picture, or those of a sheet."""
+    """Read the recipe of an image, or those of a sheet."""
     try:
         runs = tuple(_run(from_json(one, "recipe"), path) for one in _texts(text))
     except (InputError, ValueError, RecursionError) as error:

@@ -27,7 +27,7 @@ def clips(graph: Graph, nodes: list[Node]) -> list[Node]:
 
 
 def latents(graph: Graph, link: Link | None) -> list[Node]:
-    """List the nodes from a use of a latent up to what makes it: a size, a picture, or another sampler."""
+    """List the nodes from a use of a latent up to what makes it: a size, an image, or another sampler."""
     return list(_follow(graph, link, _latent))
 
 

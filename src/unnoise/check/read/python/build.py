@@ -1,4 +1,4 @@
-"""Follow calls that make something: pipelines, components, schedulers, noise, pictures."""
+"""Follow calls that make something: pipelines, components, schedulers, noise, images."""
 
 import ast
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 Why: alpha/rank is the strength of a layer. When diffusers 0.42.1 loads a kohya file of a U-Net, the names under which
 it keeps other alphas do not match the attention layers, so these get the commonest alpha: of rank 4 in a file with
 three alphas of 1, a query trained at alpha 4 was measured to run at 0.25. ComfyUI and Forge read each alpha.
-Shown: the share alpha/rank of the attention layers that differ, beside that of the commonest alpha.
+Shown: the share alpha/rank of the attention layers that differ and that of the commonest alpha.
 Instead: train with one alpha, or scale the up weights by alpha/rank and write one alpha.
 Fix: none; the weights would have to be written again.
 Source: diffusers/utils/peft_utils.py, get_peft_kwargs, and loaders/lora_conversion_utils.py, _get_alpha_name.

@@ -3,7 +3,7 @@
 Why: a ControlNet is a copy of half its base and adds to that base's features. One of SD 1.5 reads prompts 768 wide,
 one of SDXL 2048: on the other base it raises an error of shapes, or where only its outputs happen to fit, steers
 weakly.
-Shown: the family of the ControlNet, beside that of the base.
+Shown: the family of the ControlNet and that of the base.
 Instead: take the ControlNet of the base's family.
 Fix: none; which of the two is meant cannot be known.
 Source: Mikubill/sd-webui-controlnet#2222, Comfy-Org/ComfyUI#932.

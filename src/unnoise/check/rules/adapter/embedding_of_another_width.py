@@ -2,7 +2,7 @@
 
 Why: an embedding takes the place of a word's vector, 768 numbers in SD 1.x, 1024 in SD 2.x, and 768 and 1280 for the
 two encoders of SDXL. ComfyUI prints a warning and leaves out what does not fit, so the trigger word does nothing.
-Shown: the widths in the file, beside those of the base.
+Shown: the widths in the file and those of the base.
 Instead: take the embedding that was trained for this family.
 Fix: none; which of the two is meant cannot be known.
 Source: Comfy-Org/ComfyUI, comfy/sd1_clip.py, "shape mismatch when trying to apply embedding".

@@ -1,7 +1,7 @@
-"""A LoRA with numbers that are not finite: every picture with it is black.
+"""A LoRA with numbers that are not finite: every image with it is black.
 
 Why: training in fp16 that overflowed leaves NaN in every weight that it touched, and the file is saved all the same.
-One NaN makes the whole picture NaN at the first step.
+One NaN makes the whole image NaN at the first step.
 Shown: the tensor, and how many of the numbers that were read are not finite.
 Instead: take an earlier save, and train again with bf16 or a lower rate.
 Fix: none; the weights are lost.
@@ -24,7 +24,7 @@ def check(file: Weights, _: Lora) -> Iterator[Finding]:
     if broken:
         numbers = file.values[broken[0]]
         wrong = sum(not isfinite(number) for number in numbers)
-        message = "this LoRA holds numbers that are not finite, so every picture with it is black"
+        message = "this LoRA holds numbers that are not finite, so every image with it is black"
         suggestion = "take an earlier save, and train again in bf16 or with a lower rate"
         measured = f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(file.values)} tensors read"
         yield Finding(RULE, Location(file.place.path, (broken[0],)), message, measured, "none", suggestion)

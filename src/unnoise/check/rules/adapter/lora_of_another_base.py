@@ -2,8 +2,8 @@
 
 Why: it fits, but was made to correct other weights: the further the two are apart, the less it does what it did for
 its author. sd-scripts writes the SHA-256 of the file that it trained on; A1111 writes the first 10 digits of the same
-hash of the model into every picture, so the two can be compared exactly. A LoRA of unnoise carries the fingerprint of
-its base, a model of unnoise its own, and every picture that of the model which drew it.
+hash of the model into every image, so the two can be compared exactly. A LoRA of unnoise carries the fingerprint of
+its base, a model of unnoise its own, and every image that of the model which drew it.
 Shown: both hashes.
 Instead: for the author's results use the model that the LoRA was trained on, if it is not too unlike what is wanted.
 Fix: none; which model is wanted cannot be known.

@@ -1,6 +1,6 @@
 """A LoRA of another family than the model that it is put on: nothing of it fits.
 
-Why: loaders skip what does not fit with a line in a log, or none, and the picture is that of the base. The layers of
+Why: loaders skip what does not fit with a line in a log, or none, and the image is that of the base. The layers of
 an SD 1.5 LoRA that read the prompt are 768 wide, those of SDXL 2048: of the 70 cross-attentions of SDXL none fits.
 Shown: the family of the LoRA with the layer that shows it, how many layers the base has too, and the base's family.
 Instead: take a LoRA that was made for this base, or the base that it was made for.

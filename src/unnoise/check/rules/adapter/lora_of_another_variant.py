@@ -3,7 +3,7 @@
 Why: FLUX.2 klein has 4B (3072 wide) and 9B (4096) models, Wan 1.3B (1536), 5B (3072) and 14B (5120): loading fails
 with an error of shapes, or a caller catches that and draws with the base alone. SSD-1B and Vega lack 40 and more of
 the 70 transformer blocks of SDXL, so most of an SDXL LoRA finds no place there.
-Shown: the size that the LoRA's layers have, beside that of the base.
+Shown: the size that the LoRA's layers have and that of the base.
 Instead: take the LoRA that was trained on this size.
 Fix: none; which of the two is meant cannot be known.
 Source: atomantic/PortOS#963, daydreamlive/scope#1028; Segmind, arXiv:2401.02677, section 3.

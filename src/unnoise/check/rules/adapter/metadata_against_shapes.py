@@ -2,7 +2,7 @@
 
 Why: tools that trust the metadata offer the LoRA for the wrong models or hide it from the right ones. Forge once took
 every LoRA with metadata that is not SDXL's or SD 2's for one of SD 1, Flux LoRAs among them.
-Shown: the base in the metadata, beside the base that the widths of the layers belong to.
+Shown: the base in the metadata and the base that the widths of the layers belong to.
 Instead: write the base that the layers have into the metadata.
 Fix: none; a header's length is part of the file, which would have to be written again.
 Source: lllyasviel/stable-diffusion-webui-forge#1112; kohya-ss/sd-scripts, library/sai_model_spec.py.

@@ -1,6 +1,6 @@
 """A LoRA that holds nothing: no modules, or modules of rank 0.
 
-Why: it adds exactly 0 to every layer, so the picture is that of the base. Such files come out of conversions and
+Why: it adds exactly 0 to every layer, so the image is that of the base. Such files come out of conversions and
 resizing that dropped every layer.
 Shown: how many modules of rank 0, or that there is none.
 Instead: save or convert it again.

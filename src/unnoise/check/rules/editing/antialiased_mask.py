@@ -1,7 +1,7 @@
 """A mask with values between 0 and 1, passed to an inpainting network as they are.
 
-Why: the 9 channels of such a network were trained on masks of exactly 0 and 1, the picture greyed out under them. Of a
-pixel at 0.5 ComfyUI passes the mask as 0.5, but rounds it before it greys out the picture: the two no longer agree,
+Why: the 9 channels of such a network were trained on masks of exactly 0 and 1, the image greyed out under them. Of a
+pixel at 0.5 ComfyUI passes the mask as 0.5, but rounds it before it greys out the image: the two no longer agree,
 and a seam stays along the edge.
 Shown: the share of pixels with a value in between.
 Instead: round the mask (in ComfyUI: ThresholdMask), and soften only where the result is pasted back.

@@ -1,10 +1,10 @@
-"""A model for text to picture in a pipeline for inpainting: it takes no mask.
+"""A model for text to image in a pipeline for inpainting: it takes no mask.
 
-Why: an inpainting network takes 9 channels, the noisy latents, the mask, and the picture with the masked part greyed
+Why: an inpainting network takes 9 channels, the noisy latents, the mask, and the image with the masked part greyed
 out. A base model takes 4: diffusers only blends the kept latents in after each step, so that what is painted follows
 the surroundings through the blending alone, and seams and doubled objects are more common.
 Shown: the channels of the network.
-Instead: an inpainting model of the family, or strength below 1, so that the picture under the mask guides.
+Instead: an inpainting model of the family, or strength below 1, so that the image under the mask guides.
 Fix: none.
 Source: Rombach et al. 2022, arXiv:2112.10752, section 4.5; huggingface/diffusers#10865;
 diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py (num_channels_unet == 4).

@@ -1,7 +1,7 @@
 """The inpainting model of SDXL at full strength.
 
 Why: at strength 1 the start is pure noise, where this model was trained on the last of 1000 levels, in which 0.068 of
-the picture is left (the square root of 0.00466). It answers with washed-out colours and a visible patch; at 0.99 it
+the image is left (the square root of 0.00466). It answers with washed-out colours and a visible patch; at 0.99 it
 does not.
 Shown: the strength.
 Instead: 0.99.

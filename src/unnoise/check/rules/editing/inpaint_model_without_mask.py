@@ -1,4 +1,4 @@
-"""A model that needs a mask or a picture beside the noise, in a pipeline that gives it none.
+"""A model that needs a mask or an image beside the noise, in a pipeline that gives it none.
 
 Why: an inpainting network takes 9 channels, that of instruct-pix2pix 8, FLUX.1 Fill 384, where these pipelines give 4
 or 64. The call stops with an error about shapes in the middle of the first step.

@@ -1,11 +1,11 @@
 """Pixels that a mask keeps came back changed.
 
-Why: inpainting in latents sends the whole picture through the autoencoder, and each pass moves every pixel: pictures
+Why: inpainting in latents sends the whole image through the autoencoder, and each pass moves every pixel: images
 of the embedded data set come back from the embedded autoencoder at 29 dB, a root mean square of 9 steps of 255. Edited
-again and again, a face at the other end of the picture drifts away.
+again and again, a face at the other end of the image drifts away.
 Shown: the greatest change where the mask keeps, in steps of 8 bits.
 Instead: paste the original back where the mask keeps (in diffusers `VaeImageProcessor.apply_overlay`).
-Fix: none; the picture is made.
+Fix: none; the image is made.
 Source: huggingface/diffusers#3880, #4782, #9867; docs/models/emoji.md (29.08 dB).
 """
 

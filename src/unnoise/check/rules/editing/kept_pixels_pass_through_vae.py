@@ -1,6 +1,6 @@
-"""Inpainting whose result is not pasted back into the picture: the pixels to keep change too, worse with each pass.
+"""Inpainting whose result is not pasted back into the image: the pixels to keep change too, worse with each pass.
 
-Why: the whole picture is encoded and decoded again. The autoencoder of Stable Diffusion 1 gives pictures back at 23.4
+Why: the whole image is encoded and decoded again. The autoencoder of Stable Diffusion 1 gives images back at 23.4
 dB of peak signal to noise (COCO 2017, 256 pixels), which is an error of 17 of 255 in the root mean square: letters and
 faces outside of the mask are redrawn.
 Shown: that nothing in the file pastes the kept pixels back.

@@ -1,6 +1,6 @@
 """A mask that paints nothing, or everything.
 
-Why: with 0 of its pixels above one half nothing is painted, and the picture only passes through the autoencoder; with
+Why: with 0 of its pixels above one half nothing is painted, and the image only passes through the autoencoder; with
 all of them above it nothing is kept. Usually an alpha channel was taken for the mask, or a mask of 0 and 1 was saved
 as bytes 0 and 1, of which the white is 1 / 255 = 0.004.
 Shown: the share of painted pixels, and the least and greatest value.

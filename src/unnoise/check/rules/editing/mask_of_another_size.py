@@ -1,9 +1,9 @@
-"""A mask of another shape than the picture: it is stretched, and paints elsewhere than it was drawn.
+"""A mask of another shape than the image: it is stretched, and paints elsewhere than it was drawn.
 
-Why: picture and mask are each brought to the size of the run on their own. A square mask on a picture of 3 : 2 is
+Why: image and mask are each brought to the size of the run on their own. A square mask on an image of 3 : 2 is
 stretched by 1.5 in one direction: what was drawn at the right edge of the middle third lands a sixth further on.
 Shown: both sizes.
-Instead: draw the mask on the picture itself, or crop both alike.
+Instead: draw the mask on the image itself, or crop both alike.
 Fix: none.
 Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py (image_processor and mask_processor,
 preprocess with height and width); huggingface/diffusers#2067.
@@ -28,8 +28,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     stretch = (across / down) / (width / height)
     if max(stretch, 1 / stretch) > 1 + APART:
-        message = "the mask has another shape than the picture, and is stretched over it"
-        suggestion = "draw the mask on the picture, or crop both alike"
+        message = "the mask has another shape than the image, and is stretched over it"
+        suggestion = "draw the mask on the image, or crop both alike"
         measured = f"{across} x {down}"
         yield Finding(RULE, run.mask.place, message, measured, f"the shape of {width} x {height}", suggestion)
 

@@ -2,7 +2,7 @@
 
 Why: diffusers runs int(steps * strength) of the steps: of 20 steps at strength 0.04 that is int(0.8) = 0. Inpainting
 then raises, Euler and DDIM give an empty batch (diffusers 0.42.1), and PNDM, which counts a step more, gives the
-picture back all but unchanged. Below 4 steps each is as coarse as those of a run of as few, and what is drawn is
+image back all but unchanged. Below 4 steps each is as coarse as those of a run of as few, and what is drawn is
 blurred.
 Shown: the steps, the strength, and what is left of them.
 Instead: more steps: at least 4 / strength.

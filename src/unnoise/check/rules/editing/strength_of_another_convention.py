@@ -1,7 +1,7 @@
-"""A strength of mflux as large as diffusers' strengths are: there it means how much of the picture is kept.
+"""A strength of mflux as large as diffusers' strengths are: there it means how much of the image is kept.
 
 Why: mflux skips max(1, int(steps * image_strength)) steps: of 20 steps at 0.8 it runs 4, where diffusers runs 16. Its
-default is 0.4, and at 1 no step is left: the picture comes back as it was.
+default is 0.4, and at 1 no step is left: the image comes back as it was.
 Shown: the strength, and the steps that are run.
 Instead: what was meant as diffusers' strength s is 1 - s here.
 Fix: unsafe: write 1 - strength.
@@ -23,7 +23,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     steps, strength = run.steps.value, min(run.strength.value, 1.0)
     count = steps - max(1, int(steps * strength))
-    message = "mflux keeps more of the picture the larger this is, the reverse of diffusers' strength"
+    message = "mflux keeps more of the image the larger this is, the reverse of diffusers' strength"
     measured = f"image strength {run.strength.value:g}: {count} of {steps} steps are run"
     grade = ERROR if count < 1 else None
     suggestion = f"if strength {strength:g} of diffusers is meant, write {1 - strength:.2g}"

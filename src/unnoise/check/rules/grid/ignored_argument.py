@@ -1,7 +1,7 @@
 """An argument of the call that the sampler does not read.
 
 Why: diffusers' pipelines hand `eta` on only to schedulers whose step takes it, which are DDIM and its kin; with any
-other the call accepts it and the picture is the same to the last bit: 0 pixels differ between eta=0 and eta=1.
+other the call accepts it and the image is the same to the last bit: 0 pixels differ between eta=0 and eta=1.
 Shown: the argument, and the scheduler that acts.
 Instead: remove it, or set a DDIMScheduler.
 Fix: none.

@@ -1,7 +1,7 @@
 """Leading spacing of few steps: the run starts in the middle of the noise.
 
 Why: with `leading` spacing the first of n steps is at time 1000 - 1000/n + 1, but x is pure noise. At 4 steps that is
-time 751 with sigma 4.1, 28 % of the 14.6 that x stands for; at 8 steps 50 %, at 20 steps 75 %. The picture stays grey
+time 751 with sigma 4.1, 28 % of the 14.6 that x stands for; at 8 steps 50 %, at 20 steps 75 %. The image stays grey
 or noisy.
 Shown: the time of the first call, and its sigma as a share of the highest.
 Instead: timestep_spacing="trailing"; in ComfyUI another spacing than ddim_uniform, in AUTOMATIC1111 another sampler

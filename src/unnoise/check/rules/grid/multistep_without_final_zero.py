@@ -28,7 +28,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     known = facts(schedule.identity)
     if run.steps is not None and run.steps.value < FEW and known is not None and known.process == "ddpm":
-        message = f"{run.steps.value} steps that end above zero leave noise in the picture"
+        message = f"{run.steps.value} steps that end above zero leave noise in the image"
         fix = Fix.safe(setting.place, "zero", '"zero"')
         suggestion = 'write final_sigmas_type="zero"'
         yield Finding(RULE, setting.place, message, "an end at sigma 0.029", "0", suggestion, fix=fix)

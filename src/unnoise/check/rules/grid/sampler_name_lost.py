@@ -19,7 +19,7 @@ from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, classes, defaults
 
 RULE = Rule(id="UN118", name="sampler-name-lost", severity=WARN)
-# What changes the levels or the update, so that dropping it changes the picture; other keys ride along in saved files.
+# What changes the levels or the update, so that dropping it changes the image; other keys ride along in saved files.
 ACTING = {
     "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas", "flow_shift",
     "shift", "timestep_spacing", "algorithm_type", "solver_order", "solver_type", "final_sigmas_type", "euler_at_final",

@@ -3,7 +3,7 @@
 Why: ComfyUI's `ddim_uniform` walks the 1000 levels with a whole stride: 12 steps become 13, 60 become 63, 150 become
 167. `beta` rounds to whole levels and drops those that fall together, from 139 steps. A comparison at equal steps is
 then none.
-Shown: the steps that are taken, beside those of the file.
+Shown: the steps that are taken and those of the file.
 Instead: a number that divides 1000, or another spacing.
 Fix: none; the number is your choice.
 Source: ComfyUI, comfy/samplers.py, ddim_scheduler and beta_scheduler.

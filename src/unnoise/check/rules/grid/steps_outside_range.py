@@ -1,9 +1,9 @@
 """Steps far from what the model was made for.
 
-Why: a model distilled to 1 to 8 steps was never trained on more levels: with 30 or 50 its pictures get flat and
+Why: a model distilled to 1 to 8 steps was never trained on more levels: with 30 or 50 its images get flat and
 over-sharp. On exact mixtures an undistilled model has an error of 0.07 to 0.20 of the data's spread at 5 calls, by
 sampler (bench/samplers.py --all).
-Shown: the steps, beside the model's range.
+Shown: the steps and the model's range.
 Instead: a number within the range, or a few-step LoRA for the undistilled model.
 Fix: unsafe: write the nearest number of the range.
 Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; docs/bench.md.

@@ -1,7 +1,7 @@
-"""A sampler that adds noise in a script that wants equal pictures, without a generator for that noise.
+"""A sampler that adds noise in a script that wants equal images, without a generator for that noise.
 
 Why: `enable_full_determinism` makes kernels deterministic, not the noise: an ancestral or SDE sampler draws at every
-step from the global generator, so 2 runs in one process give 2 pictures.
+step from the global generator, so 2 runs in one process give 2 images.
 Shown: the sampler, and the generator that is missing.
 Instead: pass a seeded generator to the call, or take DDIM or another deterministic sampler.
 Fix: none.

@@ -3,7 +3,7 @@
 Why: 1000 is the number of noise levels that Stable Diffusion was trained on, not of steps to take. On exact mixtures
 the error of DPM-Solver++ 2M is 0.008 of the data's spread at 20 steps and 0.003 at 50 (bench/samplers.py --all), so
 950 of 1000 network calls change nothing visible.
-Shown: the steps of the run, beside the most that the family is meant for.
+Shown: the steps of the run and the most that the family is meant for.
 Instead: 20 to 50 steps; of a distilled model 1 to 8.
 Fix: unsafe: write the most that the family is meant for, at most 50.
 Source: Ho et al. 2020, arXiv:2006.11239, section 4 (T = 1000); Lu et al. 2022, arXiv:2211.01095, figure 3.

@@ -1,7 +1,7 @@
 """A setting that no scheduler of diffusers has, and that is dropped without an error.
 
 Why: `from_config(config, use_karas_sigmas=True)` takes any keyword. What the class does not know is put aside; only
-leftovers of the configuration itself are warned of. The pictures are those of the setting left out: 0 pixels differ.
+leftovers of the configuration itself are warned of. The images are those of the setting left out: 0 pixels differ.
 Shown: the keyword, and the nearest that exists.
 Instead: write the keyword that is meant.
 Fix: show: the nearest name.

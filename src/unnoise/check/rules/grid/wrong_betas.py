@@ -3,7 +3,7 @@
 Why: a bare `DDPMScheduler()` has linear betas from 0.0001 to 0.02: its last level is sigma 157, where Stable Diffusion
 was trained to 14.6; linear betas between the right ends give 25.1. Every level then means another time to the network,
 and colours and background stay noisy.
-Shown: the betas that act and the last level of noise that follows, beside those of the family.
+Shown: the betas that act and the last level of noise that follows and those of the family.
 Instead: take the scheduler's settings from the model: `Scheduler.from_config(pipe.scheduler.config)`.
 Fix: show: the settings to write.
 Source: CompVis/stable-diffusion, v1-inference.yaml; diffusers, scheduling_ddpm.py, defaults; huggingface/peft#421.

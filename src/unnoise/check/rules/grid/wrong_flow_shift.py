@@ -2,8 +2,8 @@
 
 Why: FLUX.1's 1.15 is the exponent at 4096 tokens: levels are multiplied by e^1.15 = 3.16 at 1024 x 1024 and by 1.88 at
 512 x 512. Written as a multiplier it leaves the grid nearly unshifted, as does a bare FlowMatchEulerDiscreteScheduler:
-of 20 steps 10 lie above t = 0.5, and 15 with the 3.0 of Stable Diffusion 3. Pictures get soft and painterly.
-Shown: the shift, beside that of the family.
+of 20 steps 10 lie above t = 0.5, and 15 with the 3.0 of Stable Diffusion 3. Images get soft and painterly.
+Shown: the shift and that of the family.
 Instead: the family's shift as a multiplier, or max_shift=1.15 with dynamic shifting.
 Fix: unsafe: write the family's shift.
 Source: black-forest-labs/flux, sampling.py, get_schedule; diffusers, pipeline_flux.py, calculate_shift; ComfyUI,

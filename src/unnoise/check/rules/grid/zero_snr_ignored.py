@@ -1,7 +1,7 @@
 """Zero terminal SNR set on a scheduler that has no such setting, or left out for a model that was trained so.
 
 Why: of diffusers' schedulers only some rescale their betas. PNDM, Heun, LMS, DEIS and KDPM2 drop the flag without a
-word: the last level is then sigma 14.6 and not infinity, and the picture cannot get darker or lighter than grey noise
+word: the last level is then sigma 14.6 and not infinity, and the image cannot get darker or lighter than grey noise
 allows.
 Shown: the class, and those that have it.
 Instead: DDIM, Euler, DPM-Solver++ multistep or UniPC.

@@ -2,7 +2,7 @@
 
 Why: at the last level the signal is 0, and x0 = (x - spread * eps) / signal divides by it. diffusers' Euler and
 DPM-Solver put 2**-24 in its square's place, so the first guess of x0 is 4096 times the error of eps; DDIM divides by
-0, and only clip_sample hides it. Pictures come out black or burnt.
+0, and only clip_sample hides it. Images come out black or burnt.
 Shown: the prediction that acts.
 Instead: zero terminal SNR only with a model trained to predict v on such a schedule.
 Fix: unsafe: write false.

@@ -1,7 +1,7 @@
 """Classifier-free guidance on a model that takes its weight as an input, where that input is not set.
 
 Why: FLUX.1 [dev] is distilled from guided answers and takes their weight, usually 3.5, as a number beside the time;
-real guidance on top is another thing: it guides twice and takes two network calls a step. Pictures on sharing sites
+real guidance on top is another thing: it guides twice and takes two network calls a step. Images on sharing sites
 record the embedded 3.5 as "CFG scale", and drawing them again at CFG 3.5 burns them. Forge repairs such records.
 Shown: the weight of guidance, and that none is embedded.
 Instead: guidance 1, and the number as "Distilled CFG Scale" (Forge) or in a FluxGuidance node (ComfyUI).

@@ -3,7 +3,7 @@
 Why: FLUX.1 [dev] and its kind were distilled for weights of a range, and answer for others by chance: 3.5 is the
 default, published examples go from 1 to 10, those of Fill, Depth and Canny to 50; an LCM takes 1 to 13. 7.5, carried
 over from SD, still works there; 20 does not, and 0 is below no guidance.
-Shown: the weight, beside the range of published examples.
+Shown: the weight and the range of published examples.
 Instead: a weight inside the range.
 Fix: unsafe: the nearest end of the range.
 Source: black-forest-labs/flux, src/flux/cli.py; diffusers/pipelines/flux/pipeline_flux_fill.py, example;

@@ -2,8 +2,8 @@
 
 Why: guidance pushes x0 beyond the training data. On the embedded model, 12 steps, the deviation of x0 over that
 without guidance is 1.09 at weight 1.5, 1.75 at 6, 2.4 at 8, 3.7 at 12 and 7.7 at 30; from 6 to 30 the share of clipped
-values doubles from 0.15 to 0.3 above the plain picture's.
-Shown: the weight, beside the range of published examples of the family.
+values doubles from 0.15 to 0.3 above the plain image's.
+Shown: the weight and the range of published examples of the family.
 Instead: lower it into the range, or keep it and rescale (`guidance_rescale=0.7`, ComfyUI's RescaleCFG).
 Fix: unsafe: the highest weight of the range; which one is best is a matter of taste.
 Source: huggingface/diffusers#3664, #5646; Lin et al. 2023, arXiv:2305.08891, section 3.4; numbers measured here.

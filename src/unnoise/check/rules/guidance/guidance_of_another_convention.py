@@ -1,7 +1,7 @@
 """A usual weight of other programs, given to one that counts guidance from 0.
 
 Why: diffusers, ComfyUI, AUTOMATIC1111, InvokeAI and this program guide by null + w*(cond - null), where 1 is off;
-azula and smalldiffusion by cond + w*(cond - null), where 0 is off. The same picture needs w - 1 there: 7.5 copied over
+azula and smalldiffusion by cond + w*(cond - null), where 0 is off. The same image needs w - 1 there: 7.5 copied over
 is 8.5, and 1, which is off elsewhere, is 2.
 Shown: the weight, and what it is in the other convention.
 Instead: subtract 1 from a weight that was found with another program.

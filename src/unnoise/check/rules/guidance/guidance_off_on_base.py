@@ -1,9 +1,9 @@
 """Guidance is off on a model that was made to be guided.
 
 Why: without guidance an undistilled model draws the whole spread of its data: softer shapes, half-followed prompts. On
-the embedded model, 128 prompts and 20 steps, the picture that was asked for is recognised in 87 % at weight 1 and in
+the embedded model, 128 prompts and 20 steps, the image that was asked for is recognised in 87 % at weight 1 and in
 91 % at 1.5 and 2; large models, whose data is far wider, gain more.
-Shown: the weight, beside the range of published examples.
+Shown: the weight and the range of published examples.
 Instead: a weight inside the range, or a distilled model if the time for two calls a step is missing.
 Fix: none; it may be meant.
 Source: Ho & Salimans 2022, arXiv:2207.12598; docs/models/emoji.md.

@@ -1,10 +1,10 @@
 """Classifier-free guidance on a model or adapter that was distilled to need none.
 
-Why: Turbo, Lightning, LCM, Hyper and DMD learnt to answer with the guided picture: guiding it again pushes twice as
+Why: Turbo, Lightning, LCM, Hyper and DMD learnt to answer with the guided image: guiding it again pushes twice as
 far, and the few steps cannot correct it. ComfyUI's KSampler starts at cfg 8.0 and diffusers' SDXL pipeline at 5.0; the
 model cards say 0 or 1 (LCM adapters 1 to 2, 4 in one official example). Each step also costs two network calls where
 one is enough.
-Shown: the weight, beside the range of the model's card.
+Shown: the weight and the range of the model's card.
 Instead: 1 in ComfyUI and AUTOMATIC1111; 0 or 1 in diffusers, where both switch guidance off.
 Fix: unsafe: 1, or the highest weight of the adapter.
 Source: huggingface/diffusers#5773, #7142; diffusers, docs/source/en/using-diffusers/sdxl_turbo.md;
@@ -33,7 +33,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if value > high:
         right, guidance = min(high, max(low, 1.0)), run.guidance
         show = Fix.show(f"add guidance_scale={right:g} to the call")
-        message = f"{few.name} is distilled, and guidance on top of it burns the picture"
+        message = f"{few.name} is distilled, and guidance on top of it burns the image"
         suggestion = f"write {right:g}"
         fix = Fix.unsafe(guidance.place, right, f"{right:g}") if guidance else show
         measured = f"{word(run)} {value:g}{'' if guidance else ' by default'}"

@@ -1,7 +1,7 @@
 """A weight for a network that has no input for it: it is read, and changes nothing.
 
 Why: FLUX.1 [schnell] and FLUX.2 [klein] have no guidance embedding. diffusers' FluxPipeline then leaves
-`guidance_scale` unused without an error, also its default of 3.5; ComfyUI's FluxGuidance likewise. Pictures at 0 and at
+`guidance_scale` unused without an error, also its default of 3.5; ComfyUI's FluxGuidance likewise. Images at 0 and at
 7.5 are equal to the bit (reproduced on a tiny FluxTransformer2DModel without guidance_embeds).
 Shown: the weight.
 Instead: leave it out, or write 0 as the documentation does.

@@ -4,7 +4,7 @@ Why: null + weight*(cond - null) is cond whatever the weight is, where the two a
 not reach the network (an encoder that was not loaded, features of zeros) or of one that learnt to ignore them. On the
 embedded model the answers at nearly pure noise differ by 0.96 deviations; with equal conditions by 0.
 Shown: the difference of the two answers, in deviations of x0.
-Instead: check that prompts are encoded and reach the network; train with captions dropped for a tenth of the pictures.
+Instead: check that prompts are encoded and reach the network; train with captions dropped for a tenth of the images.
 Fix: none.
 Source: Ho & Salimans 2022, arXiv:2207.12598, algorithm 1; NVlabs/Sana#188; numbers measured here.
 """

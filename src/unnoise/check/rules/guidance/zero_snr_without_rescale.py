@@ -1,7 +1,7 @@
 """Strong guidance on a model of zero terminal SNR, without rescaling.
 
 Why: such a model starts from pure noise and so decides the brightness itself; guidance multiplies that too. Lin et al.
-measured over-exposed pictures at weight 7.5 and recommend to move the deviation of the guided x0 back to that of the
+measured over-exposed images at weight 7.5 and recommend to move the deviation of the guided x0 back to that of the
 conditional one by a factor of 0.7.
 Shown: the weight, and the rescaling that acts.
 Instead: `guidance_rescale=0.7` in diffusers, a RescaleCFG node in ComfyUI, cfg_rescale_multiplier in InvokeAI.

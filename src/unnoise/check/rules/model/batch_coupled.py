@@ -1,7 +1,7 @@
-"""The answer for one picture depends on the others of its batch.
+"""The answer for one image depends on the others of its batch.
 
 Why: a layer that takes statistics over the batch, such as batch normalisation left in training mode, makes each
-picture a function of its neighbours: the same seed gives another picture in another batch, and a server mixes its
+image a function of its neighbours: the same seed gives another image in another batch, and a server mixes its
 users' requests. The embedded model differs by 0 to 3e-7 deviations between a row alone and in a batch of 4, which is
 rounding; with its features normalised over the batch, by more than 0.1.
 Shown: the difference between a row alone and in a batch, in deviations of x0.
@@ -22,7 +22,7 @@ MOST = 0.02  # kernels that are chosen by the batch differ by about 0.004 in bfl
 
 def check(one: Measured) -> Iterator[Finding]:
     if one.name == "coupling" and not one.value <= MOST:
-        message = "the answer for a picture changes with the others of its batch"
+        message = "the answer for an image changes with the others of its batch"
         suggestion = "put the network into eval mode, and use no normalisation over the batch"
         yield Finding(RULE, one.place, message, f"by {one.value:.2g} deviations", f"at most {MOST:g}", suggestion)
 

@@ -1,6 +1,6 @@
 """A checkpoint that holds averaged weights, which no loader takes.
 
-Why: the average over the last steps of training is what published pictures were drawn with. Most loaders read
+Why: the average over the last steps of training is what published images were drawn with. Most loaders read
 `model.*` and leave `model_ema.*` where it is, which also makes the file up to 2 times as large: 7.7 GB against 4.3 GB
 of SD 1.5.
 Shown: how many averaged tensors there are, and their bytes.

@@ -3,7 +3,7 @@
 Why: SDXL's network takes 2816 numbers of size and crop that StableDiffusionPipeline does not give; between families
 widths differ (768, 1024, 2048) and so do text encoders. The call raises in the middle of the run, or the weights that
 do not fit are drawn at random.
-Shown: the class, beside the family of the model.
+Shown: the class and the family of the model.
 Instead: the class of the family, or DiffusionPipeline, which reads it from the model.
 Fix: none; the class stands in several places.
 Source: diffusers, pipeline_stable_diffusion_xl.py, _get_add_time_ids; unet_2d_condition.py, get_aug_embed.

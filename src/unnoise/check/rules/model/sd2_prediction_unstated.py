@@ -2,8 +2,8 @@
 
 Why: the network for 512 pixels predicts noise, that for 768 predicts v, and both have the same tensors. diffusers
 gives every such file the scheduler of Stable Diffusion 2.1, which says v: of the five published models of this shape
-that is right for one size only. The picture of a wrong guess is washed out or noise.
-Shown: what is assumed, beside what the model is known to be.
+that is right for one size only. The image of a wrong guess is washed out or noise.
+Shown: what is assumed and what the model is known to be.
 Instead: state prediction_type in the scheduler, or modelspec.prediction_type in the file.
 Fix: none; only who trained it knows.
 Source: diffusers, loaders/single_file_utils.py, DIFFUSERS_DEFAULT_PIPELINE_PATHS and _legacy_load_scheduler (its

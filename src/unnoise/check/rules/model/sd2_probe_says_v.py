@@ -38,7 +38,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _finding(one: Weights, place: Location, message: str) -> Iterator[Finding]:
     found = deviation(one) if one.identity.family == "sd2" else None
     if found is not None and found > LIMIT:
-        suggestion = 'write prediction_type="v_prediction", or see that the picture is better for epsilon'
+        suggestion = 'write prediction_type="v_prediction", or see that the image is better for epsilon'
         yield Finding(RULE, place, message, f"deviation {found:.3f}", f"at most {LIMIT}", suggestion)
 
 

@@ -1,9 +1,9 @@
 """A model that predicts v, sampled as if it predicted noise; or the reverse.
 
 Why: read as noise, the v of a perfect model gives a first guess of 15.6 x0 + 13.6 noise instead of x0, at the last of
-Stable Diffusion's levels (signal 0.068): the picture is over-bright mush. diffusers gives every file of SDXL's shape
+Stable Diffusion's levels (signal 0.068): the image is over-bright mush. diffusers gives every file of SDXL's shape
 the scheduler of SDXL base, which has epsilon, whatever the file states.
-Shown: the prediction that the run assumes, beside that of the model.
+Shown: the prediction that the run assumes and that of the model.
 Instead: prediction_type="v_prediction" in the scheduler; in ComfyUI a ModelSamplingDiscrete node.
 Fix: safe where the wrong value is written: write the right one.
 Source: Salimans and Ho 2022, arXiv:2202.00512, section 4 (x0 = a x - s v); diffusers, loaders/single_file.py; ComfyUI,

@@ -2,7 +2,7 @@
 
 Why: silence would be taken for soundness; of this file, 0 facts were found.
 Shown: what was looked for.
-Instead: name the model, workflow, picture, script or training file that is meant.
+Instead: name the model, workflow, image, script or training file that is meant.
 Fix: none.
 Source: this program.
 """
@@ -14,7 +14,7 @@ from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import ReadFault, Subject
 
 RULE = Rule(id="UN903", name="nothing-recognised", severity=NOTE, checks="fault")
-EXPECTED = "a model, LoRA, workflow, picture with its record, script or training file"
+EXPECTED = "a model, LoRA, workflow, image with its record, script or training file"
 
 
 def check(fault: ReadFault) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """One pipeline that several threads call at the same time.
 
 Why: the scheduler of a pipeline counts its steps in itself. Two calls of 20 steps at once count to 40 in one schedule
-of 20: an index error, or pictures that are mixtures of both requests. Web frameworks run plain handlers in threads:
+of 20: an index error, or images that are mixtures of both requests. Web frameworks run plain handlers in threads:
 FastAPI in up to 40 at once, Flask one for each request.
 Shown: the function that threads run, and that nothing guards the call.
 Instead: a lock around the call, one worker, or for each request a copy: `Pipeline.from_pipe(shared,

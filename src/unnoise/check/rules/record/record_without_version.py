@@ -1,6 +1,6 @@
-"""A record that does not state which version of the program made the picture.
+"""A record that does not state which version of the program made the image.
 
-Why: the same settings give another picture in another version: torch 2.0 in place of 1.13 changed AUTOMATIC1111's, and
+Why: the same settings give another image in another version: torch 2.0 in place of 1.13 changed AUTOMATIC1111's, and
 ComfyUI 0.3.12 the noise of its ancestral samplers. A record of 10 settings without a version can be made again by trial
 only.
 Shown: the key that is missing.
@@ -23,8 +23,8 @@ WEBUI = ("a1111", "forge", "sdcpp")
 def check(run: GenerationRun) -> Iterator[Finding]:
     key = _missing(run)
     if key:
-        message = "the record does not say which version of the program made this picture"
-        suggestion = "note the version beside the picture"
+        message = "the record does not say which version of the program made this image"
+        suggestion = "note the version beside the image"
         yield Finding(RULE, run.place, message, f"no {key}", f"{key} of the program", suggestion)
 
 

@@ -1,9 +1,9 @@
-"""The picture is longer than any that the model was trained on.
+"""The image is longer than any that the model was trained on.
 
 Why: SDXL, PixArt and Sana were trained on buckets of sizes with the same area whose sides are in a ratio of up to 4:
 512 x 2048 at the ends. Beyond, positions occur that were never trained together, and subjects repeat along the long
 side.
-Shown: the ratio of the sides, beside that of the longest bucket.
+Shown: the ratio of the sides and that of the longest bucket.
 Instead: stay within the ratio, or draw tiles.
 Fix: none; the size is a choice.
 Source: Podell et al. 2023, arXiv:2307.01952, appendix I; diffusers/pipelines/pixart_alpha/pipeline_pixart_alpha.py,
@@ -26,7 +26,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     longest = LONGEST.get(run.model.identity.family) if run.model else None
     if size is None or longest is None or not is_plain(run) or max(size) <= longest * min(size):
         return
-    message = "the picture is longer than any that the model was trained on"
+    message = "the image is longer than any that the model was trained on"
     suggestion = "choose sides closer to each other, or draw tiles"
     measured = f"{size[0]}x{size[1]}, {max(size) / min(size):.1f} to 1"
     expected = f"at most {longest:g} to 1"

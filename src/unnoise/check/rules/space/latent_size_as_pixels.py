@@ -1,7 +1,7 @@
-"""A size counted in latents where pixels are expected, or a latent as large as the picture.
+"""A size counted in latents where pixels are expected, or a latent as large as the image.
 
-Why: one cell of a latent is 8 x 8 pixels. A width of 64 asks SD 1.5 for a picture of 64 pixels, a latent of 8 x 8,
-1/64 of the area that it knows: a smear of colour. Noise of (1, 4, 512, 512) passed as latents is a picture of 4096
+Why: one cell of a latent is 8 x 8 pixels. A width of 64 asks SD 1.5 for an image of 64 pixels, a latent of 8 x 8,
+1/64 of the area that it knows: a smear of colour. Noise of (1, 4, 512, 512) passed as latents is an image of 4096
 x 4096, 64 times the area, and usually ends in an error of memory.
 Shown: the size, and what it would be in the other unit.
 Instead: width and height in pixels; latents of an eighth of them.
@@ -35,7 +35,7 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
 
 
 def _latents(run: GenerationRun, script: Script) -> Iterator[Finding]:
-    """Find tensors of the model's channels that are called latents and have as many cells as a picture has pixels."""
+    """Find tensors of the model's channels that are called latents and have as many cells as an image has pixels."""
     facts = run.facts
     if facts is None or facts.size is None or facts.channels is None or facts.modality != "image":
         return
@@ -48,7 +48,7 @@ def _latents(run: GenerationRun, script: Script) -> Iterator[Finding]:
             continue
         high, wide = shape[2:]
         if high * wide * 64 / (facts.size[0] * facts.size[1]) > 16:
-            message = "latents are as large as a picture counted in pixels"
+            message = "latents are as large as an image counted in pixels"
             yield _finding(
                 place_of(script, node.value),
                 message,

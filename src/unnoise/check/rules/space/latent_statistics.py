@@ -1,7 +1,7 @@
 """Encoded data is not of unit deviation, or does not survive the autoencoder: its scale is not the denoiser's.
 
 Why: the denoiser knows data of mean 0 and deviation 1, and its noise levels count from there. Measured on the embedded
-model: batches of 4 of its own pictures have deviations from 0.78 to 1.25, of 8 from 0.80 to 1.17; with the scale
+model: batches of 4 of its own images have deviations from 0.78 to 1.25, of 8 from 0.80 to 1.17; with the scale
 doubled or halved 0.48 and 1.93. Decoding and encoding again changes x0 by 0.13 deviations; by 0.38 with the scale
 doubled, by 0.39 with it halved.
 Shown: the deviation or the mean of the latents, or the change by a round trip.
@@ -17,7 +17,7 @@ from unnoise.check.rule import WARN, Finding, Needs, Rule
 from unnoise.check.subject import Subject
 
 RULE = Rule(id="UN310", name="latent-statistics", severity=WARN, needs=Needs.PROBE)
-ROWS = 4  # of fewer different pictures the deviation says little: of one it was from 0.44 to 1.39
+ROWS = 4  # of fewer different images the deviation says little: of one it was from 0.44 to 1.39
 # name: (least, most, what it is)
 RANGES = {
     "latent_deviation": (0.7, 1.4, "the deviation of encoded data"),

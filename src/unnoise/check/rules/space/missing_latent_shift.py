@@ -3,7 +3,7 @@
 Why: latents of SD3 and Flux are centred before they are scaled: (z - 0.0609)*1.5305 and (z - 0.1159)*0.3611. Without
 the shift every latent is off by 0.093 and 0.042 deviations in one direction (the products of these numbers), in all
 channels and at every pixel: a tint that a denoiser takes for content.
-Shown: the shift that acts, beside that of the family.
+Shown: the shift that acts and that of the family.
 Instead: write the shift into the settings; by hand `(z - shift_factor)*scaling_factor` before the denoiser, and
 `z/scaling_factor + shift_factor` before the decoder.
 Fix: show: the line to write.

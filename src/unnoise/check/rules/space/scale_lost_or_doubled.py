@@ -2,7 +2,7 @@
 
 Why: latents leave the encoder with a deviation of about 1/0.18215 = 5.5 (SD 1) or 1/0.13025 = 7.7 (SDXL), and the
 denoiser knows them with deviation 1. Unscaled, the noise of every level is 5 to 8 times too weak; scaled twice, 5 to 8
-times too strong. Decoded while still scaled, latents come in at 0.18 or 0.13 of their size, and the picture is flat.
+times too strong. Decoded while still scaled, latents come in at 0.18 or 0.13 of their size, and the image is flat.
 Shown: how often they were scaled at that place.
 Instead: `vae.encode(x).latent_dist.sample() * vae.config.scaling_factor`, and `vae.decode(latents /
 vae.config.scaling_factor)`, once each.

@@ -1,4 +1,4 @@
-"""The original SDXL autoencoder decodes in float16, where it overflows to NaN: a black picture.
+"""The original SDXL autoencoder decodes in float16, where it overflows to NaN: a black image.
 
 Why: activations of the original VAE go beyond 65504, the largest float16. diffusers' pipelines run it in float32 for
 that reason, where its settings have `force_upcast`; settings with false, or code that calls `vae.decode` itself on
@@ -57,7 +57,7 @@ def _decode(script: Script) -> Location | None:
 
 
 def _finding(place: Location, measured: str, expected: str) -> Finding:
-    message = "the original SDXL autoencoder overflows to NaN, a black picture, in half precision"
+    message = "the original SDXL autoencoder overflows to NaN, a black image, in half precision"
     suggestion = "decode in float32, or load madebyollin/sdxl-vae-fp16-fix as the VAE"
     fix = Fix.show("pipe.vae.to(torch.float32) before, and latents.float() in the call")
     return Finding(RULE, place, message, measured, expected, suggestion, fix=fix)

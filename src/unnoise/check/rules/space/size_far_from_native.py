@@ -1,9 +1,9 @@
-"""The picture is much larger or smaller than those the model was trained on.
+"""The image is much larger or smaller than those the model was trained on.
 
 Why: attention takes one token for each cell of the latent. SD 1.5 learnt on 64 x 64 = 4096 of them; at 1024 x 1024 it
 takes 16384 and repeats the subject, once for each trained area. SDXL at 512 x 512 takes a quarter of what it
 learnt and draws crops and mush. Official examples go from 0.35 to 2 times the native area for SDXL, to 2.3 for SD 1.
-Shown: the size and its area as a ratio to the native one, beside the range of published examples.
+Shown: the size and its area as a ratio to the native one and the range of published examples.
 Instead: draw at about the native area, in any aspect, and enlarge in a second pass.
 Fix: none; the size is a choice.
 Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell et al. 2023, arXiv:2307.01952, section

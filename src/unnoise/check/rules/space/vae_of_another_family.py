@@ -3,7 +3,7 @@
 Why: families share the number of channels but not the space. SD 1 and SDXL both have 4, scaled by 0.18215 and 0.13025;
 SD3, Flux and Wan have 16, each with its own scale, shift and meaning of the channels. The other one decodes without an
 error, into wrong colours and texture; with another number of channels it fails.
-Shown: the family of the autoencoder, beside that of the model, each with its scale.
+Shown: the family of the autoencoder and that of the model, each with its scale.
 Instead: use the autoencoder of the model's family, or the one inside the checkpoint.
 Fix: none; which file is the right one depends on what is installed.
 Source: comfyanonymous/ComfyUI, comfy/latent_formats.py; invoke-ai/InvokeAI, "incompatibleWanVae" in en.json.

@@ -1,9 +1,9 @@
 """The scale of an autoencoder's latents is not that of the model's family.
 
 Why: the denoiser was trained on latents of deviation 1. With 0.18215 in place of SDXL's 0.13025 they come in 1.40
-times as large and go out 0.715 times: pictures are washed out, and a training learns to make such. A config.json
+times as large and go out 0.715 times: images are washed out, and a training learns to make such. A config.json
 without the key takes the default of diffusers' AutoencoderKL, which is 0.18215 whatever the family is.
-Shown: the scale that acts, in the settings or in the code that scales by hand, beside that of the family.
+Shown: the scale that acts, in the settings or in the code that scales by hand and that of the family.
 Instead: write the family's scale, or in code `vae.config.scaling_factor`.
 Fix: unsafe: the family's scale; an autoencoder of one's own may have its own.
 Source: huggingface/diffusers#6923, #6753; diffusers/models/autoencoders/autoencoder_kl.py;

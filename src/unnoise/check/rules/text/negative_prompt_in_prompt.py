@@ -1,7 +1,7 @@
 """A whole record pasted into the prompt: its negative prompt, or its line of settings, is read as what is wanted.
 
 Why: only AUTOMATIC1111 and its kin take such a text apart, and only when it is pasted to be. Elsewhere "Negative
-prompt: blurry, extra fingers" asks for blur and fingers: each of its words adds to the picture with weight 1 instead
+prompt: blurry, extra fingers" asks for blur and fingers: each of its words adds to the image with weight 1 instead
 of being taken away.
 Shown: where the record begins.
 Instead: give the negative prompt as such (negative_prompt=..., a second CLIPTextEncode).
@@ -28,7 +28,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     for prompt in prompts(run) if run.tool in ("diffusers", "comfyui", "invokeai", "mflux") else ():
         found = PASTED.search(prompt.value)
         if found:
-            message = "the record of another picture is read as part of the prompt"
+            message = "the record of another image is read as part of the prompt"
             measured = repr(shortened(found[0].strip(" \n.,;")))
             yield Finding(RULE, prompt.place, message, measured, "a prompt alone", INSTEAD, fix=Fix.show(INSTEAD))
 

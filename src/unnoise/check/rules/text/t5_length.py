@@ -1,7 +1,7 @@
 """More tokens of T5 than the pipeline or the model takes.
 
 Why: diffusers raises above 512 with FLUX.1 and Stable Diffusion 3. FLUX.1 schnell was distilled with 256: T5's padding
-is attended to there, so that 512 changes every picture, also that of a short prompt.
+is attended to there, so that 512 changes every image, also that of a short prompt.
 Shown: the length, and the longest that is taken.
 Instead: at most 512; 256 with FLUX.1 schnell.
 Fix: safe where it would raise: write the longest that is taken; unsafe of schnell.

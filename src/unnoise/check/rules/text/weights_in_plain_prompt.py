@@ -1,7 +1,7 @@
 """Weights of AUTOMATIC1111's notation in a prompt that is read as plain text.
 
 Why: diffusers passes the prompt on as it is. "(sunset:1.3)" is then 7 tokens, of brackets, digits and signs, and
-weighs 1; of the 75 that there are, 6 are lost, and the picture may show what the signs suggest.
+weighs 1; of the 75 that there are, 6 are lost, and the image may show what the signs suggest.
 Shown: the weighted words, and what they are read as.
 Instead: encode the prompt with compel or sd_embed and give prompt_embeds, or use
 custom_pipeline="lpw_stable_diffusion".

@@ -1,8 +1,8 @@
-"""Pictures of a training folder without a caption: they are trained on the name of the class, or on nothing.
+"""Images of a training folder without a caption: they are trained on the name of the class, or on nothing.
 
-Why: sd-scripts looks for a caption beside each picture under one ending, ".caption" by default. Where there is none it
+Why: sd-scripts looks for a caption beside each image under one ending, ".caption" by default. Where there is none it
 prints a warning and trains on without. A folder whose captions end in ".txt" is trained 100 % uncaptioned.
-Shown: how many pictures have no caption under the ending that is looked for.
+Shown: how many images have no caption under the ending that is looked for.
 Instead: name the ending that the captions have, or write those that are missing.
 Fix: none; the captions are yours.
 Source: kohya-ss/sd-scripts, library/train_util.py, DreamBoothDataset: "Training will continue without captions";
@@ -24,9 +24,9 @@ def check(data: Dataset) -> Iterator[Finding]:
     if not missing:
         return
     others = f", such as {data.without_caption[0]}" if missing < data.pictures else ""
-    message = f"pictures of this folder have no caption that ends in {data.extension}, and are trained without"
+    message = f"images of this folder have no caption that ends in {data.extension}, and are trained without"
     suggestion = "write them, or name the ending that they have: caption_extension"
-    yield Finding(RULE, data.place, message, f"{missing} of {data.pictures} pictures without{others}", "0", suggestion)
+    yield Finding(RULE, data.place, message, f"{missing} of {data.pictures} images without{others}", "0", suggestion)
 
 
 def bad() -> Subject:

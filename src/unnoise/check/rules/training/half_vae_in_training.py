@@ -1,7 +1,7 @@
 """The SDXL VAE run in float16 while training: NaN latents are replaced by zeros, and the model learns grey.
 
 Why: activations of the original SDXL VAE go beyond 65504, the largest float16, which gives NaN. sd-scripts then prints
-"NaN found in latents, replacing with zeros" and goes on: every such picture is trained as a flat grey one. A model
+"NaN found in latents, replacing with zeros" and goes on: every such image is trained as a flat grey one. A model
 that may have come with a corrected VAE gets a note only.
 Shown: the precision and the switch that keeps the VAE out of it.
 Instead: run the VAE in float32, or train in bfloat16, or name a VAE that was made for float16.
@@ -36,7 +36,7 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
     if setting is None or word(training, KEY) != "fp16" or not _overflows(training) or is_from_metadata(subject):
         return
     kohya = training.tool == "kohya"
-    message = "the VAE of SDXL runs in float16 here, overflows, and its NaN latents are trained as grey pictures"
+    message = "the VAE of SDXL runs in float16 here, overflows, and its NaN latents are trained as grey images"
     suggestion = f"add {option(training, 'no_half_vae', True)}" if kohya else "train with madebyollin/sdxl-vae-fp16-fix"
     fix = Fix.unsafe(setting.place, "bf16")
     measured = "mixed_precision fp16" + (" without no_half_vae" if kohya else f" with {_vae(training)}")

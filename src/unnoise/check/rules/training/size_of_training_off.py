@@ -5,7 +5,7 @@ sd-scripts and diffusers train down to a quarter of that area and up to about tw
 sixteenth, SD 1 at 1024 x 1024 four times it.
 Shown: the size of the training, and the areas of published examples.
 Instead: train near the size of the base.
-Fix: none; pictures of the right size are needed.
+Fix: none; images of the right size are needed.
 Source: huggingface/diffusers, examples/text_to_image/README_sdxl.md (512) and examples/*/README.md; Podell et al.
 2023, arXiv:2307.01952, section 2.2; huggingface/diffusers#4867.
 """

@@ -1,6 +1,6 @@
-"""Cached latents or text features that are older than the picture or caption they were made from.
+"""Cached latents or text features that are older than the image or caption they were made from.
 
-Why: sd-scripts takes a cache on disk as valid by its shape alone. A picture that was edited, or a caption that was
+Why: sd-scripts takes a cache on disk as valid by its shape alone. An image that was edited, or a caption that was
 rewritten, after the cache was made is trained at 0 steps: the old one is, at every step.
 Shown: how many caches are older than their source.
 Instead: delete them; the next run makes them anew.
@@ -22,7 +22,7 @@ RULE = Rule(id="UN510", name="stale-cache", severity=WARN, needs=Needs.DATA, che
 def check(data: Dataset) -> Iterator[Finding]:
     if data.stale:
         count = len(data.stale)
-        message = "caches of this folder are older than the pictures or captions that they stand for"
+        message = "caches of this folder are older than the images or captions that they stand for"
         suggestion = "delete them, so that they are made anew"
         measured = f"{count} stale cache{'s' if count > 1 else ''}, such as {data.stale[0]}"
         yield Finding(RULE, data.place, message, measured, "0", suggestion)

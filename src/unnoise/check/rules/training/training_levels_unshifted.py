@@ -1,6 +1,6 @@
 """Noise levels of a flow model drawn without the shift that it is sampled with: composition is hardly trained.
 
-Why: a picture of 1024 x 1024 is sampled with levels shifted towards noise; the median of sd-scripts' flux_shift is
+Why: an image of 1024 x 1024 is sampled with levels shifted towards noise; the median of sd-scripts' flux_shift is
 sigma = 0.76 (exp(1.15) / (1 + exp(1.15)), computed). Levels above it, at which composition is decided, are half of
 those, but a quarter of those drawn as "uniform" and an eighth of those drawn as "sigmoid" (24 % and 12.5 %, computed).
 Shown: the setting, and the median of the levels that it draws.

@@ -3,7 +3,7 @@
 Why: sd-scripts caches SNR for every time, then moves the betas to zero terminal SNR and leaves the table as it was.
 Every weight from it is that of another schedule: at time 900 a min-SNR weight for v is 0.014 in place of 0.003, 4.8
 times too much, and at the last time 0.0047 in place of 0 (computed for gamma 5).
-Shown: the weight that is taken, beside that of the schedule that is trained.
+Shown: the weight that is taken and that of the schedule that is trained.
 Instead: leave one of the two out, or build the table after the betas.
 Fix: none; which of the two is meant only you know.
 Source: kohya-ss/sd-scripts#1263; kohya-ss/sd-scripts, train_network.py, get_noise_scheduler:

@@ -1,7 +1,7 @@
 """Zero terminal SNR with a model that predicts noise: at the last level there is nothing to learn, and 0 to divide by.
 
 Why: with zero terminal SNR the last level is pure noise. Its eps is its own input, so the loss there teaches nothing,
-and sampling divides by signal = 0 to get a picture from it. sd-scripts prints a warning and trains on.
+and sampling divides by signal = 0 to get an image from it. sd-scripts prints a warning and trains on.
 Shown: the SNR at the last time, and the target.
 Instead: train v, or leave zero terminal SNR out.
 Fix: unsafe: writes false, where the switch is in TOML.
