@@ -1,10 +1,10 @@
-"""A textual inversion that is not as wide as the words of the base: it is ignored, or half of it is.
+"""A textual inversion has another width than the base's text encoder and is ignored, in whole or in half.
 
-Why: an embedding takes the place of a word's vector, 768 numbers in SD 1.x, 1024 in SD 2.x, and 768 and 1280 for the
-two encoders of SDXL. ComfyUI prints a warning and leaves out what does not fit, so the trigger word does nothing.
+Why: an embedding replaces the vector of a word: 768 numbers in SD 1.x, 1024 in SD 2.x, 768 and 1280 for the two
+encoders of SDXL. ComfyUI prints a warning and ignores one that does not fit, so the trigger word does nothing.
 Shown: the widths in the file and those of the base.
-Instead: take the embedding that was trained for this family.
-Fix: none; which of the two is meant cannot be known.
+Instead: use an embedding trained for this family.
+Fix: none; it is not known which of the two is meant.
 Source: Comfy-Org/ComfyUI, comfy/sd1_clip.py, "shape mismatch when trying to apply embedding".
 """
 

@@ -1,9 +1,9 @@
-"""A LoRA with numbers that are not finite: every image with it is black.
+"""A LoRA contains numbers that are not finite, so every image with it is black.
 
-Why: training in fp16 that overflowed leaves NaN in every weight that it touched, and the file is saved all the same.
-One NaN makes the whole image NaN at the first step.
-Shown: the tensor, and how many of the numbers that were read are not finite.
-Instead: take an earlier save, and train again with bf16 or a lower rate.
+Why: an overflow in fp16 training leaves NaN in every affected weight, and the file is saved all the same. One NaN makes
+the whole image NaN at the first step.
+Shown: the tensor and the share of numbers that are not finite.
+Instead: use an earlier checkpoint, and train again in bf16 or with a lower learning rate.
 Fix: none; the weights are lost.
 Source: kohya-ss/sd-scripts#293; huggingface/diffusers, fuse_lora(safe_fusing=True).
 """
@@ -24,8 +24,8 @@ def check(file: Weights, _: Lora) -> Iterator[Finding]:
     if broken:
         numbers = file.values[broken[0]]
         wrong = sum(not isfinite(number) for number in numbers)
-        message = "this LoRA holds numbers that are not finite, so every image with it is black"
-        suggestion = "take an earlier save, and train again in bf16 or with a lower rate"
+        message = "this LoRA contains numbers that are not finite, so every image with it is black"
+        suggestion = "use an earlier checkpoint, and train again in bf16 or with a lower learning rate"
         measured = f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(file.values)} tensors read"
         yield Finding(RULE, Location(file.place.path, (broken[0],)), message, measured, "none", suggestion)
 

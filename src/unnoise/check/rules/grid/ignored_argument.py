@@ -1,8 +1,8 @@
 """An argument of the call that the sampler does not read.
 
-Why: diffusers' pipelines hand `eta` on only to schedulers whose step takes it, which are DDIM and its kin; with any
-other the call accepts it and the image is the same to the last bit: 0 pixels differ between eta=0 and eta=1.
-Shown: the argument, and the scheduler that acts.
+Why: diffusers' pipelines pass `eta` only to schedulers whose step takes it: DDIM and its relatives. With any other
+scheduler the call accepts it without effect: 0 pixels differ between eta=0 and eta=1.
+Shown: the argument and the scheduler in use.
 Instead: remove it, or set a DDIMScheduler.
 Fix: none.
 Source: diffusers, pipeline_stable_diffusion.py, prepare_extra_step_kwargs; huggingface/diffusers#14353.

@@ -1,8 +1,7 @@
-"""An image larger than the model's own size, from levels that were made for that size.
+"""An image larger than the model's native size is drawn with the noise levels of the native size.
 
 Why: neighbouring pixels of a larger image are more alike, so the same noise hides less of it: at 2 times the side,
-sigma must be twice as high to hide as much. The coarse structure then comes from a start that the model takes for half
-hidden.
+sigma must be twice as high to hide as much. At the usual highest sigma the coarse structure is not fully hidden.
 Shown: the area and the native one.
 Instead: generate at the native size and upscale, or raise sigma_max with the side.
 Fix: none.
@@ -25,7 +24,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     share = run.width.value * run.height.value / (known.size[0] * known.size[1])
     if LARGE < share <= known.area[1] and run.task == "text" and not known.distilled:
-        message = f"{known.title} is not given more noise for a larger image"
+        message = f"{known.title} starts from the noise level of its native size, too low for this larger image"
         measured = f"{share:.1f} times the native area"
         suggestion = "generate at the native size and upscale"
         yield Finding(RULE, run.width.place, message, measured, f"up to {LARGE:g}", suggestion)

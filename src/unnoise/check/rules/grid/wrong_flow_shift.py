@@ -1,8 +1,8 @@
-"""A shift of the levels that is not the model's: an exponent for a multiplier, or none at all.
+"""The flow shift is not the model's: an exponent is used as a multiplier, or there is no shift.
 
 Why: FLUX.1's 1.15 is the exponent at 4096 tokens: levels are multiplied by e^1.15 = 3.16 at 1024 x 1024 and by 1.88 at
-512 x 512. Written as a multiplier it leaves the grid nearly unshifted, as does a bare FlowMatchEulerDiscreteScheduler:
-of 20 steps 10 lie above t = 0.5, and 15 with the 3.0 of Stable Diffusion 3. Images get soft and painterly.
+512 x 512. As a multiplier it leaves the levels nearly unshifted, as does a bare FlowMatchEulerDiscreteScheduler: 10 of
+20 steps lie above t = 0.5; with the 3.0 of Stable Diffusion 3 it is 15. Images become soft and painterly.
 Shown: the shift and that of the family.
 Instead: the family's shift as a multiplier, or max_shift=1.15 with dynamic shifting.
 Fix: unsafe: write the family's shift.
@@ -22,7 +22,7 @@ from unnoise.families.facts import Facts, facts
 
 RULE = Rule(id="UN112", name="wrong-flow-shift", severity=WARN)
 EXPONENT, HIGHEST = 1.15, 2.5  # e^2.5 = 12, above every family's multiplier
-SHIFTED = 1.7  # the least multiplier of a family that is shifted
+SHIFTED = 1.7  # the smallest multiplier of a shifted family
 BARE = "FlowMatchEulerDiscreteScheduler"
 NODE = "ModelSamplingFlux.max_shift"
 
@@ -34,19 +34,19 @@ def check(subject: Subject) -> Iterator[Finding]:
             and abs(shift.value - EXPONENT) < 0.005
             and (known.flow_shift or 3) >= SHIFTED
         ):
-            message = f"1.15 is an exponent, and {known.title} is given it as a multiplier of its levels"
+            message = f"1.15 is an exponent; {known.title} gets it as a multiplier of its levels"
             right = known.flow_shift or round(exp(EXPONENT), 2)
             yield _finding(shift, message, "shift", right)
     for schedule in schedules(subject):
         lacking = _missing(schedule)
         if lacking:
-            message = "a scheduler made without settings does not shift its levels as the model's own does"
-            suggestion = "take FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)"
+            message = "a scheduler without settings lacks the shift of the model's own"
+            suggestion = "use FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)"
             yield Finding(RULE, schedule.place, message, "shift 1", lacking, suggestion, fix=Fix.show(suggestion))
     for run in subject.runs:
         most = run.others.get(NODE)
         if most is not None and isinstance(most.value, int | float) and HIGHEST <= most.value < 100:
-            message = f"max_shift is an exponent, this one multiplies the levels by {exp(most.value):.0f}"
+            message = f"max_shift is an exponent; this value multiplies the levels by {exp(most.value):.0f}"
             yield _finding(most, message, "max_shift", EXPONENT)
 
 
@@ -57,7 +57,7 @@ def _finding(shift: Located[float], message: str, key: str, right: float) -> Fin
 
 
 def _missing(schedule: EffectiveSchedule) -> str:
-    """Return the shift that a bare scheduler lacks; "" where it lacks none, or that is not known."""
+    """Return the shift that a bare scheduler lacks; "" where it lacks none, or where that is unknown."""
     config, known, own = schedule.config, facts(schedule.identity), shipped(schedule.identity)
     if schedule.run is None or config.class_ != BARE or not config.complete or config.get("shift") or known is None:
         return ""

@@ -27,7 +27,7 @@ def takes_weight(run: GenerationRun) -> bool:
 
 
 def pipeline(run: GenerationRun) -> str:
-    """Return the class of a run's pipeline; for an automatic one, the class that its model leads to."""
+    """Return the class of a run's pipeline; for an automatic one, the class that its model selects."""
     if run.pipeline in AUTOMATIC and run.model is not None:
         return generic(run.model.identity)
     return run.pipeline

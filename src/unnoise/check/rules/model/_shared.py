@@ -7,7 +7,7 @@ from unnoise.check.tables import effective
 
 FILES = (".safetensors", ".ckpt", ".sft", ".gguf", ".pt", ".bin")
 COMFYUI = {"eps": "epsilon", "v_prediction": "v_prediction"}  # ModelSamplingDiscrete.sampling
-# What diffusers' from_single_file gives a family, whatever the file says.   Source: diffusers 0.42.1,
+# The prediction that diffusers' from_single_file assumes, whatever the file states.   Source: diffusers 0.42.1,
 # loaders/single_file_utils.py, DIFFUSERS_DEFAULT_PIPELINE_PATHS
 OF_FILES = {"sd1": "epsilon", "sd2": "v_prediction", "sdxl": "epsilon"}
 SAMPLING = "ModelSamplingDiscrete.sampling"
@@ -33,7 +33,7 @@ def assumed_prediction(run: GenerationRun, subject: Subject) -> tuple[str, Locat
         found = effective(run.schedule, "prediction_type")
         return (found, run.schedule.place) if isinstance(found, str) else None
     if any("v_prediction" in text for text in subject.texts.values()):
-        return None  # it may be set in a way that is not followed
+        return None  # it may be set in an unknown way
     if run.schedule is not None and not _takes_own(run.schedule.place, subject):
         return None
     found = inherited(run.model)
@@ -41,7 +41,7 @@ def assumed_prediction(run: GenerationRun, subject: Subject) -> tuple[str, Locat
 
 
 def _takes_own(place: Location, subject: Subject) -> bool:
-    """Return whether a scheduler is made from that of the pipeline, without settings that cannot be read."""
+    """Return whether a scheduler is built from the pipeline's own, without unreadable settings."""
     lines = subject.texts.get(place.path, "").split("\n")[(place.line or 1) - 1 : place.end_line]
     return any(".scheduler.config" in line for line in lines) and not any("**" in line for line in lines)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from unnoise.check.subject import Config, GenerationRun, NamedModel, Subject
 
-LARGEST = 1 << 16  # pixels along a side that anybody asks for
+LARGEST = 1 << 16  # longest side in pixels that is checked
 PLAIN = ("AutoencoderKL",)  # whose scale and shift are those of the family
 
 
@@ -54,5 +54,5 @@ def is_latent_size(run: GenerationRun) -> bool:
 def is_plain(run: GenerationRun) -> bool:
     """Return whether a run makes one image of its size from text, without tiles, stages or an input image."""
     special = ("Upscale", "Panorama", "Tiling", "DemoFusion", "ImageVariation")
-    is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always says it
+    is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always states it
     return run.task == "text" and is_whole and not any(word in run.pipeline for word in special)

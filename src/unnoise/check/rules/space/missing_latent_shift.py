@@ -1,9 +1,9 @@
-"""The latents of an autoencoder with a shift are scaled without it.
+"""Latents of an autoencoder with a shift are scaled without the shift.
 
 Why: latents of SD3 and Flux are centred before they are scaled: (z - 0.0609)*1.5305 and (z - 0.1159)*0.3611. Without
 the shift every latent is off by 0.093 and 0.042 deviations in one direction (the products of these numbers), in all
-channels and at every pixel: a tint that a denoiser takes for content.
-Shown: the shift that acts and that of the family.
+channels and at every pixel. The denoiser treats this tint as content.
+Shown: the shift in use and that of the family.
 Instead: write the shift into the settings; by hand `(z - shift_factor)*scaling_factor` before the denoiser, and
 `z/scaling_factor + shift_factor` before the decoder.
 Fix: show: the line to write.
@@ -39,8 +39,8 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _finding(place: Location, shift: float, right: float, title: str) -> Finding:
-    message = f"the latents are not shifted as {title} was trained"
-    suggestion = "use vae.config.shift_factor beside the scale" if shift == 0 else f"write {right:g}"
+    message = f"the latents lack the shift that {title} was trained with"
+    suggestion = "use vae.config.shift_factor with the scale" if shift == 0 else f"write {right:g}"
     fix = Fix.show(f"latents / vae.config.scaling_factor + vae.config.shift_factor, which is {right:g}")
     return Finding(RULE, place, message, f"shift {shift:g}", f"{right:g}", suggestion, fix=fix)
 

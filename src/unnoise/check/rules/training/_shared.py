@@ -7,8 +7,8 @@ from typing import Any
 from unnoise.check.coerce import finite
 from unnoise.check.subject import Located, Subject, Training
 
-GUIDED = "guidance_scale"  # of a net that takes the weight as an input, in sd-scripts and diffusers alike
-WITH_V = {"sd1", "sd2", "sdxl"}  # families of which there are models of both targets
+GUIDED = "guidance_scale"  # of a net with the guidance scale as an input, in sd-scripts and diffusers alike
+WITH_V = {"sd1", "sd2", "sdxl"}  # families with models of both targets
 
 
 def is_on(training: Training, key: str) -> bool:
@@ -34,7 +34,7 @@ def family(training: Training) -> str:
 
 
 def is_base_known(training: Training) -> bool:
-    """Return whether the base is known by its name or tensors, and not only by the script that trains it."""
+    """Return whether the base is known by its name or tensors, not only by its training script."""
     if not family(training) or training.base is None:
         return False
     known_by = training.base.identity.known_by
@@ -42,7 +42,7 @@ def is_base_known(training: Training) -> bool:
 
 
 def is_from_metadata(subject: Subject) -> bool:
-    """Return whether the settings are those in the metadata of a trained file."""
+    """Return whether the settings come from the metadata of a trained file."""
     return bool(subject.weights)
 
 

@@ -1,11 +1,11 @@
-"""A model of classifier-free guidance trained without ever leaving the caption out.
+"""A model for classifier-free guidance is trained without caption dropout.
 
-Why: guidance extrapolates from the answer of the model without a prompt, null + weight*(cond - null). A training that
-never drops the caption does not train that answer; published recipes drop 10 % (Stable Diffusion 1.5) to 20 % (Ho and
-Salimans). A LoRA or a short fine-tune survives it, as its base was trained with dropout: there it is a note.
-Shown: the share of captions that is dropped.
-Instead: drop about one in ten.
-Fix: unsafe: writes 0.1, where the share is written.
+Why: guidance extrapolates from the prediction without a prompt, null + weight*(cond - null). Without caption dropout
+that prediction is not trained. Published recipes drop 10 % (Stable Diffusion 1.5) to 20 % (Ho and Salimans). For a LoRA
+or a short fine-tune it is a note, because the base was trained with dropout.
+Shown: the share of dropped captions.
+Instead: drop about one caption in ten.
+Fix: unsafe: write 0.1, where the share is stated.
 Source: Ho and Salimans 2022, arXiv:2207.12598, section 4; runwayml/stable-diffusion-v1-5, model card; NVlabs/Sana#188;
 kohya-ss/sd-scripts, library/config_util.py, caption_dropout_rate = 0.0 by default.
 """
@@ -28,7 +28,7 @@ def check(training: Training) -> Iterator[Finding]:
     place = setting.place if setting else training.place
     if training.tool not in KEYS or not _drops_none(training, setting) or not _is_guided(training):
         return
-    message = "no caption is ever left out, so guidance leans on an answer that this training does not teach"
+    message = "no captions are dropped, so the unconditional prediction that guidance needs is not trained"
     suggestion = f"train with {option(training, _leaf(training), RATE)}"
     fix = Fix.unsafe(setting.place, RATE) if setting else None
     measured = f"{_leaf(training)} 0" if setting else f"{_leaf(training)} 0, the default"
@@ -49,7 +49,7 @@ def _drops_none(training: Training, setting: Located[Any] | None) -> bool:
 
 
 def _is_guided(training: Training) -> bool:
-    """Return whether the model is sampled with guidance: by its advice, or by what is known of its family."""
+    """Return whether the model is sampled with guidance, by its advice or its family."""
     if training.tool == "unnoise":
         advised = number(training.get("advice.guidance_scale"))
         return advised is not None and advised > 1
