@@ -21,7 +21,7 @@ def node(kind: str, **inputs: Any) -> Nodes:
 
 
 def api(**changed: Any) -> Nodes:
-    """Give the workflow that ComfyUI opens with, with a LoRA; changed: nodes beside these, or instead."""
+    """Return the default workflow of ComfyUI with a LoRA; changed: further nodes, or replacements of these."""
     wires = {"model": ["10", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}
     numbers = {"seed": SEED, "steps": 25, "cfg": 6.5, "sampler_name": "dpmpp_2m", "scheduler": "karras", "denoise": 1.0}
     nodes = {
@@ -63,7 +63,7 @@ def value(located: Any) -> Any:
 
 
 def spoken(run: GenerationRun) -> dict[str, Any]:
-    """Give what a run says, without its places."""
+    """Return the values of a run without their places."""
     names = (
         "sampler", "grid", "steps", "guidance", "embedded", "prompt", "negative", "width", "height", "batch", "frames",
         "strength", "shift", "seed", "clip_skip",
@@ -92,7 +92,7 @@ def test_usual_workflow() -> None:
     assert text[place.column : place.end_column] == "6.5"
 
 
-def test_as_sent_to_the_server() -> None:
+def test_format_of_the_server() -> None:
     run = one({"client_id": "a", "prompt": api()})
     assert run.guidance is not None
     assert run.guidance.place.keys == ("prompt", "3", "inputs", "cfg")
@@ -179,7 +179,7 @@ SUBGRAPH = {
     ],
 )
 def test_subgraphs_are_written_out(held: list[Any], prompt: str, weight: float, keys: tuple[Any, ...]) -> None:
-    """What a subgraph shows as widgets is said by the node that stands for it, where it says anything."""
+    """The widgets of a subgraph have the values of its node, where the node has any."""
     content = {
         "nodes": [
             listed(1, "UNETLoader", ["flux1-dev.safetensors", "default"]),
@@ -243,7 +243,7 @@ ENCODED = PICTURE | {"21": node("VAEEncode", pixels=["20", 0], vae=["4", 2])}
 
 
 def begun(**inputs: Any) -> Nodes:
-    """Give the sampler of `api()` with other inputs, and pictures to begin with."""
+    """Return the sampler of `api()` with other inputs and with input images."""
     nodes = ENCODED | api()
     return nodes | {"3": node("KSampler", **nodes["3"]["inputs"] | inputs)}
 
@@ -331,7 +331,7 @@ def test_several_loras_of_one_node() -> None:
     assert spoken(one(content))["uses"] == [("True.safetensors", 0.5, ("denoiser",))]
 
 
-def test_merged_models_are_only_what_both_are() -> None:
+def test_merged_models_keep_what_both_have() -> None:
     merge = node("ModelMergeSimple", model1=["4", 0], model2=["40", 0], ratio=0.5)
     sampler = node("KSampler", **api()["3"]["inputs"] | {"model": ["41", 0]})
     turbo, other = (
@@ -360,7 +360,7 @@ def test_samplers_that_reach_no_output_do_not_run() -> None:
         {"nodes": [{"id": [], "type": "KSampler"}, {"id": 1, "type": None}, 7]},
     ],
 )
-def test_what_is_no_workflow(content: Any) -> None:
+def test_files_that_are_no_workflow(content: Any) -> None:
     subject = read_workflow(content, "w.json")
     assert [fault.kind for fault in subject.faults] == ["unknown"]
 

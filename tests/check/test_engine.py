@@ -90,7 +90,7 @@ def test_notation_is_that_of_the_text_and_not_of_its_name() -> None:
     assert apply_fixes(made, [Fix("safe", "", (Rewrite(place, False),))]) == {"make": "import diffusers\nx = False\n"}
 
 
-def test_names_that_no_file_can_have_are_not_looked_for(tmp_path: Path) -> None:
+def test_impossible_file_names_are_refused(tmp_path: Path) -> None:
     for name in ("x" * 400, "a\0b", "a" * 5000, "..", "/etc/passwd"):
         path = tmp_path / "w.json"
         nodes = {
@@ -103,7 +103,7 @@ def test_names_that_no_file_can_have_are_not_looked_for(tmp_path: Path) -> None:
         unnoise.check("y" * 400)
 
 
-def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     (tmp_path / "a.json").write_text("{}")
@@ -146,7 +146,7 @@ def test_summary_counts() -> None:
     assert summary([replace(FOUND, fix=fix) for fix in fixes], 2, 1.0) == line
 
 
-def test_machine_formats_hold_the_place_and_the_numbers() -> None:
+def test_machine_formats_contain_the_place_and_the_numbers() -> None:
     real = judge(Subject(path="a.ckpt"), [entry(Finding(unreadable(), PLACE, "a\nb", "1", "2", "c"))])
     one = json.loads(to_json(real, 1))["findings"][0]
     assert (one["rule"], one["line"], one["column"], one["severity"]) == ("UN901", 2, 26, "warning")

@@ -32,7 +32,7 @@ def kinds(subject: Subject) -> list[tuple[str, str]]:
     return [(fault.kind, fault.place.path) for fault in subject.faults]
 
 
-def test_a_folder_says_what_it_is() -> None:
+def test_a_folder_is_identified() -> None:
     subject = folder(index=INDEX, unet=UNET, scheduler=GRID)
     (model,) = subject.models
     assert (model.identity.family, model.identity.prediction, model.identity.zero_snr) == ("sdxl", "v", True)
@@ -64,7 +64,7 @@ def test_a_folder_says_what_it_is() -> None:
         ({"cross_attention_dim": True}, ("unknown", "")),
     ],
 )
-def test_a_unet_is_known_by_its_settings(settings: dict[str, Any], identity: tuple[str, str]) -> None:
+def test_a_unet_is_identified_by_its_settings(settings: dict[str, Any], identity: tuple[str, str]) -> None:
     index = {**INDEX, "_class_name": "MyPipeline"}
     (model,) = folder(index=index, unet={"_class_name": "UNet2DConditionModel", **settings}).models
     assert (model.identity.family, model.identity.variant) == identity
@@ -77,7 +77,7 @@ def test_a_component_alone_is_its_settings(tmp_path: Path) -> None:
     assert subject.models == ()
 
 
-def test_what_is_missing_or_a_pickle_is_said() -> None:
+def test_missing_files_and_pickles_are_reported() -> None:
     subject = folder(("vae/diffusion_pytorch_model.bin",), index=INDEX, scheduler=GRID)
     assert kinds(subject) == [
         ("pickle", "model/vae/diffusion_pytorch_model.bin"),
@@ -104,7 +104,7 @@ def test_hostile_settings_are_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 7, "x", [], {}, [[]], {"_class_name": {}}, True, 1e400])
-def test_any_value_may_stand_anywhere(value: Any) -> None:
+def test_any_value_may_be_anywhere(value: Any) -> None:
     index = {**INDEX, "unet": value, "_class_name": value, "vae": [value, value]}
     unet = dict.fromkeys(
         ["_class_name", "cross_attention_dim", "addition_embed_type", "architectures", "in_channels"], value
@@ -112,7 +112,7 @@ def test_any_value_may_stand_anywhere(value: Any) -> None:
     assert folder(("vae/x.safetensors",), index=index, unet=unet, scheduler=unet).tool == "diffusers"
 
 
-def test_what_diffusers_writes_is_read(tmp_path: Path) -> None:
+def test_files_of_diffusers_are_read(tmp_path: Path) -> None:
     unet = diffusers.UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(32, 32),

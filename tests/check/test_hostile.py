@@ -1,4 +1,4 @@
-"""Hostile input: 5,000 mutated headers, workflows, configs, pictures and scripts a run.
+"""Hostile input: 5,000 mutated headers, workflows, configs, images and scripts a run.
 
 Whatever they hold, nothing crashes (a crash inside a rule would be UN904), nothing takes a second of the CPU, nothing
 outside the named paths is opened, and nothing is executed.
@@ -156,7 +156,7 @@ def test_mutated_headers(data: st.DataObject, tmp_path: Path) -> None:
 
 
 def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """Write a picture of one pixel with text chunks."""
+    """Write an image of one pixel with text chunks."""
     size = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
     parts = [(b"IHDR", size), *chunks, (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]
     packed = (
@@ -252,7 +252,7 @@ def test_nothing_is_executed_and_nothing_else_opened(tmp_path: Path, name: str, 
     assert sorted(path.name for path in home.iterdir()) == [name]
 
 
-def test_watching_sees_what_it_must() -> None:
+def test_the_audit_hook_detects_what_it_must() -> None:
     with watched() as events:
         Path(__file__).read_bytes()
     assert ("open", __file__) in [(event, str(argument)) for event, argument in events]

@@ -129,7 +129,7 @@ def test_odd_numbers_are_left_out(size: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "words", "a: b, c: d", "Steps: 20", '"' * 99, "ab:" * 99, "a\n" * 99])
-def test_what_is_no_infotext(text: str) -> None:
+def test_files_that_are_no_infotext(text: str) -> None:
     subject = read_infotext(text, "a.png")
     assert [fault.kind for fault in subject.faults] == ["unknown"]
 

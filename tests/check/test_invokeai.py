@@ -1,4 +1,4 @@
-"""Records that InvokeAI writes into pictures, of version 2 to today."""
+"""Metadata that InvokeAI writes into images, from version 2 to today."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_tasks(mode: Any, task: str) -> None:
     assert one(RECORD | {"generation_mode": mode, "strength": 0.4}).task == task
 
 
-def test_weight_that_the_net_takes() -> None:
+def test_embedded_guidance_scale() -> None:
     run = one(RECORD | {"guidance": 3.5, "cfg_scale": 1.0, "model": {"name": "FLUX Dev", "base": "flux"}})
     assert values(run, "guidance", "embedded") == (1.0, 3.5)
     assert run.model is not None
@@ -106,7 +106,7 @@ def test_odd_values_are_left_out(odd: Any) -> None:
 
 
 @pytest.mark.parametrize("content", [{}, {"a": 1}, {"model": {"name": "x"}}])
-def test_what_is_no_record(content: dict[str, Any]) -> None:
+def test_metadata_of_other_kinds(content: dict[str, Any]) -> None:
     assert [fault.kind for fault in read_metadata(content, "a.png").faults] == ["unknown"]
 
 

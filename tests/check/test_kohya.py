@@ -1,4 +1,4 @@
-"""Reading trainings: sd-scripts' TOML, commands of sd-scripts and diffusers, folders of pictures."""
+"""Reading trainings: sd-scripts' TOML, commands of sd-scripts and diffusers, folders of images."""
 
 import os
 import time
@@ -143,7 +143,7 @@ def test_captions_of_a_folder(tmp_path: Path) -> None:
         assert (data.pictures, data.without_caption, data.stale) == (2, missing, ())
 
 
-def test_class_names_stand_in_for_captions(tmp_path: Path) -> None:
+def test_class_names_replace_captions(tmp_path: Path) -> None:
     folder(tmp_path / "train" / "10_sks dog", "1.png", "2.png")
     folder(tmp_path / "train" / "loose", "3.png")
     path = tmp_path / "train.toml"
@@ -163,7 +163,7 @@ def test_stale_caches(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("named", ["../secret", "/", "//host/share", "link", "", "x" * 2000, "a\\u0000b"])
-def test_folders_outside_are_not_looked_at(tmp_path: Path, named: str) -> None:
+def test_folders_outside_are_not_read(tmp_path: Path, named: str) -> None:
     folder(tmp_path / "secret", "1.png")
     home = folder(tmp_path / "home")
     (home / "link").symlink_to(tmp_path / "secret")

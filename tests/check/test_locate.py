@@ -24,7 +24,7 @@ def places(value: Any, keys: tuple[str | int, ...] = ()) -> list[tuple[tuple[str
 
 
 @given(VALUES, st.sampled_from([None, 2]))
-def test_json_span_holds_the_value(value: Any, indent: int | None) -> None:
+def test_json_span_is_that_of_the_value(value: Any, indent: int | None) -> None:
     text = json.dumps(value, indent=indent)
     for keys, inner in places(value):
         start, end = json_span(text, keys) or (0, 0)
@@ -68,7 +68,7 @@ resolution = 1_024
         (("datasets", 1, "resolution"), 1024),
     ],
 )
-def test_toml_span_holds_the_value(keys: tuple[str | int, ...], value: Any) -> None:
+def test_toml_span_is_that_of_the_value(keys: tuple[str | int, ...], value: Any) -> None:
     start, end = toml_span(TOML, keys) or (0, 0)
     assert tomllib.loads(f"x = {TOML[start:end]}")["x"] == value
 

@@ -185,7 +185,7 @@ def test_pictures_in_torch_and_numpy(to: Callable[[Tensor], Any]) -> None:
     assert ids(measure.latents(to(BROKEN))) == {"UN950"}
 
 
-def test_what_a_mask_keeps() -> None:
+def test_pixels_that_a_mask_keeps() -> None:
     mask = (PICTURE < 0).float()
     painted = torch.where(mask == 1, PICTURE, 0.5)
     assert ids(measure.kept(PICTURE, painted, mask)) == set()
@@ -202,13 +202,13 @@ def test_average_that_never_moved() -> None:
     assert ids(moved) == set()
 
 
-def test_what_tells_nothing_gives_no_numbers() -> None:
+def test_empty_inputs_give_no_numbers() -> None:
     nothing = torch.empty(0, 4, 8, 8)
     assert measure.latents(nothing) == measure.picture(nothing) == measure.null(nothing, nothing) == {}
     assert (
         measure.guided(nothing, nothing) == measure.clipped(nothing, nothing) == measure.kept(nothing, nothing, 1) == {}
     )
     assert measure.coupling(lambda x, sigma: x, torch.ones(1, 2), torch.ones(1)) == {}
-    assert ids(measure.latents(torch.zeros(1, 4, 8, 8))) == set()  # of one picture
+    assert ids(measure.latents(torch.zeros(1, 4, 8, 8))) == set()  # of one image
     with pytest.raises(InputError, match="eps"):
         measure.kind(Exact("eps"), PICTURE, PICTURE, "epsilon", (20.0, 0.1))

@@ -22,7 +22,7 @@ from unnoise.check.rule import NOTE, Finding
 from unnoise.check.subject import Subject
 
 HOME = Path(diffusers.__file__).parent
-# Official examples that have the fault which is found, each looked at: (file, rule).
+# Official examples that do have the fault, each checked by hand: (file, rule).
 FAULTS = {
     ("pipelines/animatediff/pipeline_animatediff_video2video.py", "UN109"),  # timespace_spacing
     ("pipelines/controlnet/pipeline_controlnet_inpaint_sd_xl.py", "UN110"),  # eta with Euler
@@ -38,7 +38,7 @@ def loud(subject: Subject) -> list[Finding]:
 
 @cache
 def samplers() -> list[str]:
-    """List the schedulers that can be made without a choice of the user's."""
+    """List the schedulers that can be created without arguments."""
     classes = [getattr(diffusers, name) for name in dir(diffusers) if name.endswith("Scheduler")]
     return [class_.__name__ for class_ in classes if "dummy" not in class_.__module__ and not needed(class_)]
 
@@ -92,13 +92,13 @@ def pipelines() -> list[str]:
 
 
 def test_a_call_without_arguments() -> None:
-    """Every pipeline as it comes, of a model that nobody knows: nothing can be said against it."""
+    """Every pipeline with its defaults and an unknown model has no finding."""
     for name in pipelines():
         assert not loud(script(CALL.format(name=name, given=""))), name
 
 
 def test_defaults_of_calls_are_within_range() -> None:
-    """What a pipeline guides with by default is no finding where it is said."""
+    """The default guidance scale of a pipeline is no finding where it is stated."""
     for name in pipelines():
         class_ = getattr(diffusers, name)
         if "dummy" in class_.__module__:

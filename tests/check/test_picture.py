@@ -1,4 +1,4 @@
-"""Records in pictures, written as the tools write them, and masks."""
+"""Metadata of images as the tools write them, and masks."""
 
 import json
 import struct

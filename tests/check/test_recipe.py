@@ -1,4 +1,4 @@
-"""Reading what this program writes: cards, recipes of pictures and sheets, recipes of trainings."""
+"""Reading what this program writes: cards, metadata of images and sheets, recipes of trainings."""
 
 import tomllib
 from dataclasses import replace
@@ -117,11 +117,11 @@ def test_recipes_of_trainings(path: Path) -> None:
         ("data = 1\ndenoiser = 2", ""),
     ],
 )
-def test_whose_training_it_is(text: str, tool: str) -> None:
+def test_trainer_of_a_file(text: str, tool: str) -> None:
     assert identify_toml(tomllib.loads(text)) == tool
 
 
-def test_recipe_of_a_shipped_model_is_held_to_its_card() -> None:
+def test_recipe_of_an_embedded_model_is_checked_against_its_card() -> None:
     card = card_of(find("emoji"))
     drawn = replace(METADATA, model="emoji", fingerprint=card.fingerprint, guidance_scale=30.0, size=(64, 64))
     (run,) = read_recipe(metadata_to_json(drawn), "x.png").runs

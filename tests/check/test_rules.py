@@ -40,7 +40,7 @@ def test_good_fires_no_rule(one: RuleEntry) -> None:
 
 
 def again(subject: Subject, texts: dict[str, str]) -> Subject:
-    """Read the mended text of a subject that is one text."""
+    """Read the fixed text of a subject with one text."""
     assert len(texts) == 1, "an example with a fix is one text"
     path, text = next(iter(texts.items()))
     return read_text(text, Path(path))

@@ -1,4 +1,4 @@
-"""Rules of adapters on files that real writers made, and the faults that they speak of in the installed diffusers."""
+"""Rules of adapters on files of real writers, and the faults that they describe in the installed diffusers."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -98,7 +98,7 @@ BY_BASE = [
 
 
 @pytest.mark.parametrize(("rule", "base", "bad", "good"), BY_BASE)
-def test_beside_a_base(
+def test_with_a_base(
     tmp_path: Path, rule: str, base: tuple[str, str], bad: dict[str, torch.Tensor], good: dict[str, torch.Tensor]
 ) -> None:
     hollow(tmp_path / "base.safetensors", SAMPLE_HEADERS[base])
@@ -306,7 +306,7 @@ def test_diffusers_raises_for_half_a_layer(pipe: Any) -> None:
 
 
 def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
-    """A LoRA beside a model, and a picture that names both: other weights are a note, the same ones nothing."""
+    """A LoRA with a model, and an image that names both: other weights give a note, the same weights nothing."""
     import tiny
     from adapters.test_lora_hooks import adapter
 

@@ -1,4 +1,4 @@
-"""Rules of editing on real scripts, workflows and masks, and the faults they speak of in the installed diffusers."""
+"""Rules of editing on real scripts, workflows and masks, and the faults that they describe in the installed diffusers."""
 
 import json
 from pathlib import Path
@@ -228,7 +228,7 @@ def tiny(class_: str, channels: int, schedule: str) -> Any:
     )
 
 
-def test_diffusers_gives_no_picture_where_no_step_is_left() -> None:
+def test_diffusers_returns_no_image_without_steps() -> None:
     photo = {"image": disc((64, 64)).convert("RGB"), "num_inference_steps": 20}
     pipe = tiny("StableDiffusionImg2ImgPipeline", 4, "DDIMScheduler")
     assert len(pipe(**photo, strength=0.05).images) == 1

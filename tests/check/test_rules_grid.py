@@ -1,4 +1,4 @@
-"""Rules of the grid on files that real writers made, and the faults that they speak of in the installed diffusers."""
+"""Rules of the grid on files of real writers, and the faults that they describe in the installed diffusers."""
 
 import json
 import math
@@ -335,7 +335,7 @@ def made(name: str) -> Any:
         return None  # it needs a package, or arguments
 
 
-def test_no_rule_speaks_of_what_diffusers_itself_saves(tmp_path: Path) -> None:
+def test_no_finding_on_files_that_diffusers_saves(tmp_path: Path) -> None:
     saved = 0
     for name in CLASSES:
         scheduler = made(name)
@@ -358,7 +358,7 @@ def test_diffusers_takes_the_betas_of_the_old_loader(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, in diffusers
-def test_diffusers_swallows_what_a_class_does_not_have(caplog: pytest.LogCaptureFixture) -> None:
+def test_diffusers_drops_unknown_settings(caplog: pytest.LogCaptureFixture) -> None:
     config = diffusers.EulerDiscreteScheduler(**STABLE).config
     words = {"use_karas_sigmas": True, "use_karras_sigmas": True}
     plain = diffusers.EulerAncestralDiscreteScheduler.from_config(config)
@@ -398,7 +398,7 @@ def test_last_level_is_that_of_diffusers(name: str, start: float, end: float, le
 
 
 def test_grade_follows_the_number(tmp_path: Path) -> None:
-    """A thousand steps of DDPM are what it was made for; eight leading steps are worse than twelve."""
+    """DDPM is meant for a thousand steps; eight leading steps are worse than twelve."""
     call = "num_inference_steps={}"
     one = script(tmp_path / "a.py", SD1, swap("DDPMScheduler"), call.format(1000))
     assert [finding.grade for finding in found("UN101", one)] == [Severity.NOTE]
@@ -414,8 +414,8 @@ def test_beta_spacing_takes_the_steps_that_scipy_gives() -> None:
         assert _taken("beta", steps) == 1 + int((np.diff(times) != 0).sum()) < steps
 
 
-def test_zero_snr_of_a_file_at_hand(tmp_path: Path) -> None:
-    """A file that says it was trained to zero terminal SNR, under schedulers with and without it."""
+def test_zero_snr_of_a_local_file(tmp_path: Path) -> None:
+    """A file that states zero terminal SNR, under schedulers with and without it."""
     shapes = {name: shape for name, (_, shape) in SAMPLE_HEADERS["sd1", ""].items() if name.startswith(UNET)}
     marks = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
     save_file(

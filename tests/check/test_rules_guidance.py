@@ -1,4 +1,4 @@
-"""Rules of guidance on files that real writers made, and the faults that they speak of in the installed diffusers."""
+"""Rules of guidance on files of real writers, and the faults that they describe in the installed diffusers."""
 
 import json
 from contextlib import redirect_stderr, redirect_stdout
@@ -52,7 +52,7 @@ def test_pictures(tmp_path: Path, rule: str, numbers: str, bad: str, good: str) 
     assert not found(rule, infotext(tmp_path / "good.png", numbers.format(w=good)))
 
 
-def test_flux_with_its_weight_in_the_wrong_place(tmp_path: Path) -> None:
+def test_flux_with_its_guidance_scale_in_the_wrong_place(tmp_path: Path) -> None:
     numbers = "Steps: 20, CFG scale: {}, Size: 1024x1024, Model: flux1-dev"
     assert found("UN404", infotext(tmp_path / "bad.png", numbers.format("3.5"), ""))
     assert not found("UN404", infotext(tmp_path / "good.png", numbers.format("1, Distilled CFG Scale: 3.5"), ""))
@@ -140,7 +140,7 @@ def test_scripts(tmp_path: Path, rule: str, class_: str, model: str, call: str, 
     assert not found(rule, script(tmp_path / "good.py", class_, model, call.format(good)))
 
 
-def test_canny_adapter_widens_the_range_of_the_weight(tmp_path: Path) -> None:
+def test_canny_adapter_widens_the_range_of_the_scale(tmp_path: Path) -> None:
     call = 'pipe.load_lora_weights("black-forest-labs/FLUX.1-Canny-dev-lora")\npipe("a", guidance_scale=30.0)'
     assert not found("UN411", script(tmp_path / "make.py", "FluxControlPipeline", DEV, call))
 
@@ -184,7 +184,7 @@ def draw(pipe: Any, **words: Any) -> torch.Tensor:
     return made
 
 
-def test_diffusers_leaves_the_weight_of_schnell_unread() -> None:
+def test_diffusers_ignores_the_guidance_scale_of_schnell() -> None:
     for embeds, equal in ((False, True), (True, False)):
         pipe = flux(embeds)
         assert torch.equal(draw(pipe, guidance_scale=0.0), draw(pipe, guidance_scale=7.5)) is equal

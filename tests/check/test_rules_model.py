@@ -1,4 +1,4 @@
-"""Rules of the model on files that real writers made, and the faults that they speak of in the installed diffusers."""
+"""Rules of the model on files of real writers, and the faults that they describe in the installed diffusers."""
 
 import json
 import warnings
@@ -38,7 +38,7 @@ def found(rule: str, *paths: Path) -> list[Finding]:
 def network(
     path: Path, family: str, variant: str = "", more: Mapping[str, torch.Tensor] | None = None, **stated: str
 ) -> Path:
-    """Write the network of a family, no more of it than tells it; stated: its ModelSpec."""
+    """Write the fewest tensors that identify a family; stated: its ModelSpec."""
     shapes = {
         name: shape for name, (_, shape) in SAMPLE_HEADERS[family, variant].items() if name.startswith((UNET, "v_pred"))
     }
@@ -90,7 +90,7 @@ def test_repository_of_a_v_model_has_its_own_scheduler(tmp_path: Path) -> None:
     assert found("UN201", script(tmp_path / "c.py", "StableDiffusionXLPipeline", model, EULER.format(EPS)))
 
 
-def test_v_as_noise_by_the_file_at_hand(tmp_path: Path) -> None:
+def test_v_as_noise_by_a_local_file(tmp_path: Path) -> None:
     file = network(tmp_path / "mine.safetensors", "sdxl", "v-pred")
     assert found("UN201", single(tmp_path / "a.py", "mine.safetensors"), file)
     assert not found("UN201", single(tmp_path / "b.py", "mine.safetensors", EULER.format(V)), file)
@@ -127,7 +127,7 @@ def workflow(path: Path, file: str, sampling: str = "") -> Path:
     [
         ("", "v", "", True),  # ComfyUI does not read ModelSpec
         ("", "v", "v_prediction", False),
-        ("v-pred", "", "", False),  # but it does look for the tensor v_pred
+        ("v-pred", "", "", False),  # but it does check for the tensor v_pred
         ("v-pred", "", "eps", True),
         ("", "", "v_prediction", False),
         ("", "epsilon", "v_prediction", True),
@@ -199,7 +199,7 @@ def test_conversion(tmp_path: Path) -> None:
     assert not found("UN203", path)
 
 
-def test_what_is_loaded_as_a_checkpoint(tmp_path: Path) -> None:
+def test_files_loaded_as_a_checkpoint(tmp_path: Path) -> None:
     plain, one = "StableDiffusionPipeline", torch.zeros(4, 4)
     save_file({"blocks.0.attn.qkv.weight": one}, tmp_path / "strange.safetensors")
     lora = {f"lora_unet_down_blocks_0_attentions_0_proj_in.lora_{way}.weight": one.clone() for way in ("down", "up")}
@@ -275,7 +275,7 @@ def test_diffusers_takes_unknown_tensors_for_stable_diffusion_1() -> None:
 
 
 def test_diffusers_gives_a_file_the_scheduler_of_its_shape() -> None:
-    """A file that says v is taken for SDXL base; every Stable Diffusion 2 for 2.1, whose scheduler says v."""
+    """A file that states v is loaded as SDXL base; every Stable Diffusion 2 as 2.1, whose scheduler states v."""
     paths = single_file_utils.DIFFUSERS_DEFAULT_PIPELINE_PATHS
     names = {"sd1": "v1", "sd2": "v2", "sdxl": "xl_base"}
     repositories = {family: paths[name]["pretrained_model_name_or_path"] for family, name in names.items()}

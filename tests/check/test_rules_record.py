@@ -1,4 +1,4 @@
-"""Rules of records and safety on real pictures, scripts and folders, and what the installed libraries do."""
+"""Rules of records and safety on real images, scripts and folders, and what the installed libraries do."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Rules of the space on files that real writers made, and the faults that they speak of in the installed diffusers."""
+"""Rules of the space on files of real writers, and the faults that they describe in the installed diffusers."""
 
 import json
 import warnings
@@ -52,7 +52,7 @@ def test_sizes_in_a_picture(tmp_path: Path, rule: str, model: str, bad: str, goo
 
 
 @pytest.mark.parametrize("rule", ["UN306", "UN307", "UN309", "UN311"])
-def test_nothing_is_said_of_an_unknown_family_or_size(tmp_path: Path, rule: str) -> None:
+def test_no_finding_for_an_unknown_family_or_size(tmp_path: Path, rule: str) -> None:
     assert not found(rule, picture(tmp_path / "one.png", "64x4096", "my-own-model"))
     assert not found(rule, picture(tmp_path / "two.png", "none", "sd_xl_base_1.0"))
 
@@ -125,7 +125,7 @@ SILENT = [
 
 
 @pytest.mark.parametrize("text", SILENT)
-def test_nothing_is_said_of_latents_that_are_not_followed(tmp_path: Path, text: str) -> None:
+def test_no_finding_for_unknown_latents(tmp_path: Path, text: str) -> None:
     path = script(tmp_path / "make.py", text.replace("{", "{{"), SD1)
     assert not [finding for rule in ("UN301", "UN302", "UN303") for finding in found(rule, path)]
 
@@ -216,6 +216,6 @@ def test_diffusers_cuts_the_sides_of_flux() -> None:
     assert latents.shape[1] == (992 // 16) ** 2
 
 
-def test_a_cut_side_says_what_it_becomes(tmp_path: Path) -> None:
+def test_a_rounded_side_is_reported(tmp_path: Path) -> None:
     [finding] = found("UN307", script(tmp_path / "make.py", 'pipe("a", width=1000, height=512)', FLUX))
     assert finding.suggestion == "write 992"

@@ -1,4 +1,4 @@
-"""Rules of prompts on real scripts, workflows and pictures, and what the installed diffusers does with such prompts."""
+"""Rules of prompts on real scripts, workflows and images, and what the installed diffusers does with such prompts."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Rules of training on files as people keep them, and the faults that they speak of in the installed libraries."""
+"""Rules of training on files as people write them, and the faults that they describe in the installed libraries."""
 
 import math
 import os
@@ -142,7 +142,7 @@ def test_full_training_without_dropout_is_a_note(tmp_path: Path) -> None:
     assert [(one.rule.id, one.grade) for one in found(path)] == [("UN502", NOTE)]
 
 
-def test_data_are_looked_at(tmp_path: Path) -> None:
+def test_data_are_read(tmp_path: Path) -> None:
     cats = tmp_path / "cats"
     cats.mkdir()
     for name in ("1.png", "1.txt", "2.png", "1_0512x0512_sd.npz"):
@@ -158,7 +158,7 @@ def test_data_are_looked_at(tmp_path: Path) -> None:
     ]
 
 
-def test_a_trained_file_remembers(tmp_path: Path) -> None:
+def test_metadata_of_a_trained_file_are_read(tmp_path: Path) -> None:
     block = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
     tensors = {f"{block}.lora_down.weight": torch.ones(4, 2048), f"{block}.lora_up.weight": torch.ones(640, 4)}
     tensors[f"{block}.alpha"] = torch.tensor(4.0)

@@ -74,6 +74,6 @@ def test_settings_change_what_a_class_is() -> None:
     assert sampler_facts("diffusers", solver, {"algorithm_type": 7, "solver_order": "x"}) is None
 
 
-def test_what_is_no_sampler_is_unknown() -> None:
+def test_unknown_samplers() -> None:
     for name in ("", "karras", "k", "exponential", "my sampler", "x" * 10_000):
         assert sampler_facts("comfyui", name) is None

@@ -34,7 +34,7 @@ def shown(text: str, run: GenerationRun, field: str) -> str:
     return lines[place.line - 1][place.column : place.end_column]
 
 
-def test_a_call_says_what_it_asks_for_and_where() -> None:
+def test_arguments_of_a_call_have_values_and_places() -> None:
     text = f"""{START}
 image = pipe("é, ü", negative_prompt="blurry", num_inference_steps=30, guidance_scale=7.5, height=768, width=1024,
              generator=torch.Generator("cuda").manual_seed(3), num_images_per_prompt=2, clip_skip=1, eta=0.5).images[0]
@@ -111,7 +111,7 @@ def test_constants_are_followed(lines: str, steps: int) -> None:
         "n = True",
     ],
 )
-def test_what_cannot_be_known_is_not_guessed_but_marked_as_said(lines: str) -> None:
+def test_unknown_values_are_marked_and_not_guessed(lines: str) -> None:
     run = after(f"{lines}\npipe('x', num_inference_steps=n)")
     assert run.steps is None
     assert "num_inference_steps" in run.others
@@ -121,7 +121,7 @@ def test_unknown_keywords_are_marked() -> None:
     assert "**" in after("pipe('x', **options())").others
 
 
-def test_a_scheduler_swap_keeps_what_is_said_and_where_it_came_from() -> None:
+def test_a_scheduler_swap_keeps_settings_and_origin() -> None:
     text = """
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, use_karras_sigmas=True)
     pipe("x")
@@ -149,12 +149,12 @@ def test_a_scheduler_that_only_one_branch_sets_is_unknown() -> None:
     assert run.schedule.class_ == ""
 
 
-def test_runs_stand_where_the_pipeline_is_at_that_point() -> None:
+def test_runs_have_the_state_of_the_pipeline_at_the_call() -> None:
     runs = read(START + "pipe('a')\npipe.scheduler = EulerDiscreteScheduler()\npipe('b')\n").runs
     assert [run.schedule is not None for run in runs] == [False, True]
 
 
-def test_adapters_are_worn_with_their_strength() -> None:
+def test_adapters_are_applied_with_their_strength() -> None:
     run = after(
         """
         pipe.load_lora_weights("a/b", weight_name="c.safetensors", adapter_name="c")
@@ -176,7 +176,7 @@ def test_adapters_are_worn_with_their_strength() -> None:
     assert scaled.adapters[0].strength.value == 0.3
 
 
-def test_components_that_are_given_are_known() -> None:
+def test_component_arguments_are_known() -> None:
     text = f"""
     import torch
     from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionXLControlNetPipeline
@@ -253,7 +253,7 @@ def test_methods_of_a_class_are_followed() -> None:
     assert run.guidance.value == 2.0
 
 
-def test_one_pipeline_is_made_from_another() -> None:
+def test_one_pipeline_is_created_from_another() -> None:
     text = """
     from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
     a = StableDiffusionPipeline.from_single_file("model.safetensors")
@@ -283,7 +283,7 @@ def test_mflux_is_read() -> None:
     ]
 
 
-def test_a_script_of_other_things_says_nothing() -> None:
+def test_other_scripts_have_no_runs() -> None:
     subject = read("import os\nprint(os.name)\n")
     assert subject.runs == subject.faults == ()
     assert subject.tool == ""

@@ -14,7 +14,7 @@ def finding(path: Path, id: str = "UN401") -> Finding:
     return Finding(Rule(id, "guidance-above-range", WARN), Location(str(path)), "says", "1", "2", "instead")
 
 
-def test_settings_of_a_project_hold_below_it(tmp_path: Path) -> None:
+def test_settings_of_a_project_apply_below_it(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.unnoise]\nselect = ["UN4"]\nignore = ["UN905"]\nper-file = { "examples/*.py" = ["UN4"] }\n'
     )

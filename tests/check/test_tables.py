@@ -1,4 +1,4 @@
-"""The tables are what the installed diffusers says: where this fails, run `python scripts/diffusers_tables.py`."""
+"""The tables are those of the installed diffusers: where this fails, run `python scripts/diffusers_tables.py`."""
 
 import importlib.util
 import sys
@@ -62,7 +62,7 @@ def test_pipelines_are_those_of_diffusers(made: ModuleType) -> None:
     assert tasks == TASKS
 
 
-def test_a_setting_acts_as_said_or_by_default() -> None:
+def test_effective_settings_are_stated_or_defaults() -> None:
     config = Config(HERE, "scheduler", "EulerDiscreteScheduler", {"beta_start": Located(0.1, HERE)})
     assert effective(config, "beta_start") == 0.1
     assert effective(config, "timestep_spacing") == "linspace"
@@ -73,7 +73,7 @@ def test_a_setting_acts_as_said_or_by_default() -> None:
     assert effective(swapped, "algorithm_type", Identity("sdxl")) == "dpmsolver++"
 
 
-def test_what_is_published_names_what_is_known() -> None:
+def test_published_schedulers_have_known_names() -> None:
     for family, variant in SHIPPED:
         assert family in FAMILIES
         assert not variant or variant in VARIANTS[family]
@@ -82,7 +82,7 @@ def test_what_is_published_names_what_is_known() -> None:
     assert shipped(Identity()) is None
 
 
-def test_classes_take_what_they_take() -> None:
+def test_classes_accept_their_arguments() -> None:
     assert accepts("DDIMScheduler", "set_alpha_to_one")
     assert not accepts("EulerDiscreteScheduler", "set_alpha_to_one")
     assert accepts("MyScheduler", "anything")

@@ -116,8 +116,8 @@ class _Readers:
             options = [str(one.value) for one in call.args if isinstance(one, ast.Constant)]
             return self._attribute(max(options, key=len, default="").lstrip("-").replace("-", "_"), None, depth)
         words = dotted(call.func).split(".")
-        holds = any(word[:1].isupper() and "Pipeline" not in word for word in words)
-        return (holds or name in COPIES) and self.are_several(call, depth)
+        contains = any(word[:1].isupper() and "Pipeline" not in word for word in words)
+        return (contains or name in COPIES) and self.are_several(call, depth)
 
     def _parameter(self, function: ast.FunctionDef, call: ast.Call, node: ast.AST, depth: int) -> bool:
         places = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]

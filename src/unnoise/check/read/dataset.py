@@ -16,7 +16,7 @@ FOLDERS = 100  # named in one file
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl"}
 CAPTION = ".caption"  # Source: sd-scripts, library/train_util.py, --caption_extension
 LATER = 60.0  # seconds; copying a folder may make an image newer than its cache by less
-# Source: sd-scripts, library/strategy_*.py; what ends in "te.npz" or "te_outputs.npz" holds a caption, not an image
+# Source: sd-scripts, library/strategy_*.py; "te.npz" and "te_outputs.npz" contain captions, not images
 CACHE = re.compile(r"(_\d{3,5}x\d{3,5})?(_(sd|sdxl|sd3|flux|lumina|hi|anima))?\.npz|_(\w{1,9}_)?te(_outputs)?\.npz")
 
 

@@ -14,7 +14,7 @@ from unnoise.check.subject import Location, Mask, ReadFault, Subject, Trouble
 LONGEST = 4 << 20  # characters of metadata
 PIXELS = 1 << 24  # of a mask; the largest takes a third of a second and 150 MB
 FORMATS = ("PNG", "JPEG", "WEBP")
-EXIF, COMMENT = 0x8769, 0x9286  # tags of the part that holds the comment, and of the comment; Source: EXIF 2.32
+EXIF, COMMENT = 0x8769, 0x9286  # tags of the part with the comment, and of the comment; Source: EXIF 2.32
 SOFT = (5, 250)  # of 255: values between are soft
 CELL = 8  # pixels of a mask along a side of one latent
 

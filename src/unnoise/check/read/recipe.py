@@ -1,4 +1,4 @@
-"""Read what this program writes: the card of a model, the recipe of an image, the recipe of a training."""
+"""Read the files of this program: the card of a model, the metadata of an image, the recipe of a training."""
 
 import json
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "Angle": "edm",
     "Flow": "flow",
 }
-MOST = 200  # recipes on one sheet
-# With which a TOML file is a recipe of a training: of a model, of a LoRA, of a control.
+MOST = 200  # recipes of one sheet
+# Tables that identify a TOML file as the recipe of a model, a LoRA or a control.
 SECTIONS = ({"data", "denoiser"}, {"data", "fit", "lora"}, {"data", "fit", "control"})
-DEPTH = 6  # of tables in tables
+DEPTH = 6  # of nested tables
 KEYS = 2000
 
 
@@ -37,7 +37,7 @@ def read_card(header: Header, path: str) -> NamedModel:
         card = card_from_json(header.metadata.get(KEY, ""), path)
     except InputError:
         return NamedModel(
-            PurePath(path).name, Location(path), Identity("unnoise", known_by="its card, which is not sound")
+            PurePath(path).name, Location(path), Identity("unnoise", known_by="its card, which is not valid")
         )
     return model_of(card, path)
 
@@ -45,7 +45,7 @@ def read_card(header: Header, path: str) -> NamedModel:
 def model_of(card: Card, path: str) -> NamedModel:
     """Describe the model of a card. Requests are checked against the measured advice of the card.
 
-    A model of another maker is checked against the facts of its family.
+    A model from elsewhere is checked against the facts of its family.
     """
     if card.family != OWN:
         identity = Identity(card.family, card.variant, card.kind, known_by="its tensors and config")
@@ -69,7 +69,7 @@ def _facts(card: Card) -> Facts:
         guidance=(low, high) if guided else None,
         size=size,
         area=area,
-        multiple=1,  # the network's own, which a request is held to when it is run
+        multiple=1,  # the network's own, which is checked when the request runs
         source="the card of the model",
     )
 
@@ -87,7 +87,7 @@ def read_recipe(text: str, path: str) -> Subject:
     try:
         runs = tuple(_run(from_json(one, "recipe"), path) for one in _texts(text))
     except (InputError, ValueError, RecursionError) as error:
-        message = f"carries a recipe of unnoise that is not sound: {str(error)[:200]}"
+        message = f"contains metadata of unnoise that are not valid: {str(error)[:200]}"
         return Subject(path=path, tool="unnoise", faults=(ReadFault("broken", Location(path), message),))
     return Subject(path=path, tool="unnoise", runs=runs)
 
@@ -135,7 +135,7 @@ def _use(applied: AppliedAdapter, base: NamedModel, place: Location) -> Use:
 
 
 def _shipped(recipe: Metadata) -> Facts | None:
-    """Return the facts of a model that is part of this package, if the recipe is of the same weights."""
+    """Return the facts of an embedded model, if the recipe is for the same weights."""
     if recipe.model not in ZOO:
         return None
     card = card_of(find(recipe.model))
@@ -143,7 +143,7 @@ def _shipped(recipe: Metadata) -> Facts | None:
 
 
 def read_request(request: Request, card: Card, path: str) -> Subject:
-    """Read a request before it is run; the card's advice fills in what the request leaves open."""
+    """Read a request before it is run; the card's advice replaces missing values."""
     advice = card.advice
 
     def at(value: Any, option: str) -> Located[Any] | None:
@@ -193,7 +193,7 @@ def _collect(table: Mapping[str, Any], keys: tuple[str, ...], path: str, setting
 
 
 def identify_toml(content: Mapping[str, Any]) -> Literal["unnoise", "kohya", ""]:
-    """Identify the program whose training a TOML file describes; "" where it is none of the known ones."""
+    """Identify the trainer of a TOML file; "" where it is unknown."""
     if any(all(isinstance(content.get(name), dict) for name in sections) for sections in SECTIONS):
         return "unnoise"
     tables = [content, *(value for value in content.values() if isinstance(value, dict))]

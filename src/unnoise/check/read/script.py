@@ -14,21 +14,21 @@ from unnoise.check.read.python.walk import Interpreter
 from unnoise.check.subject import Location, ReadFault, Script, Subject, Tool
 from unnoise.check.syntax import Places, lines_of
 
-LONGEST = 300_000  # letters: a tree of the densest source takes 0.7 s and 130 MB
+LONGEST = 300_000  # characters; the tree of the densest source takes 0.7 s and 130 MB
 
 
 def read_script(text: str, path: str) -> Subject:
     """Read a script.
 
     Args:
-        text: of the script, up to 300,000 letters
+        text: of the script, up to 300,000 characters
         path: of the file
 
     Returns:
         the runs, models, adapters and schedulers in the order of execution; a fault if the text is not Python
     """
     if len(text) > LONGEST:
-        return _faulty(path, "unknown", f"is {len(text)} letters long, at most {LONGEST} are read")
+        return _faulty(path, "unknown", f"is {len(text)} characters long, at most {LONGEST} are read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -39,7 +39,7 @@ def read_script(text: str, path: str) -> Subject:
             path=path, faults=(ReadFault("broken", place, f"is not Python: {error.msg}"),), texts={path: text}
         )
     except (ValueError, RecursionError, MemoryError) as error:
-        return _faulty(path, "broken", f"is not Python that can be read: {str(error) or 'nested too deeply'}")
+        return _faulty(path, "broken", f"is Python that cannot be read: {str(error) or 'nested too deeply'}")
     return _follow(tree, text, path)
 
 
@@ -59,7 +59,7 @@ def _follow(tree: ast.Module, text: str, path: str) -> Subject:
         except Exhausted:
             break
         except RecursionError:
-            faults = [ReadFault("broken", Location(path), "is nested too deeply to be followed everywhere")]
+            faults = [ReadFault("broken", Location(path), "is nested too deeply to be followed completely")]
             walk.store.settle()
     found = walk.found
     return Subject(
@@ -82,7 +82,7 @@ def _tool(found: ScriptFacts) -> Tool:
 
 
 def _constants(tree: ast.Module) -> Mapping[str, Any]:
-    """Return the names that the script assigns once, at its outermost level, to a constant."""
+    """Return the names that the script assigns once, at its top level, to a constant."""
     count: dict[str, int] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):

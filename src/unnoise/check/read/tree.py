@@ -1,4 +1,4 @@
-"""List and read folders: diffusers folders as one, and the files to check in any other."""
+"""List and read folders: diffusers folders as a whole, and the files to check in all others."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from unnoise.check.subject import Subject
 from unnoise.errors import InputError
 from unnoise.formats.header import Header, read_header
 
-MOST = 100_000  # entries of a folder that are looked at
+MOST = 100_000  # entries of a folder that are read
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 
 
@@ -49,7 +49,7 @@ def open_folder(path: Path) -> Subject:
 
 
 def files(path: Path) -> Iterator[Path]:
-    """List what to check under a folder: diffusers folders as one, and files with the ending of a known kind."""
+    """List what to check under a folder: diffusers folders as a whole, and files with a known extension."""
     if is_model_folder(path):
         yield path
         return
@@ -64,7 +64,7 @@ def _files(path: Path, depth: int, whole: bool = False) -> Iterator[Path]:
     Args:
         path: of the folder
         depth: levels of folders below it
-        whole: list a diffusers folder, and one that cannot be opened, as one; leave out SKIPPED
+        whole: list diffusers folders and unreadable ones as a whole; leave out SKIPPED
 
     Returns:
         the paths

@@ -1,4 +1,4 @@
-"""Read a file of weights by its header: what it is, what it holds, and the few numbers that rules need."""
+"""Read a file of weights by its header: its type, its parts, and the few numbers that rules need."""
 
 import json
 import re
@@ -22,12 +22,12 @@ from unnoise.formats.read_values import read_values
 Tensors = Mapping[str, Entry]
 Values = Mapping[str, tuple[float, ...]]
 Format = Literal["safetensors", "gguf"]
-FileRole = tuple[Role, tuple[str, ...]]  # what a file is for, and its parts
+FileRole = tuple[Role, tuple[str, ...]]  # the role of a file, and its parts
 CARD = "unnoise"  # the key of this program's own card
-ALPHAS = 5000  # that are read; the largest files have about 3,000
-SAMPLED, NUMBERS = 6, 16  # tensors of either half of a LoRA whose first numbers are read, and how many numbers
-# Tensors whose numbers say how a model predicts.   Source: ComfyUI, comfy/supported_models.py, SDXL.model_type; Forge,
-# sd_models_config.py
+ALPHAS = 5000  # read at most; the largest files have about 3,000
+SAMPLED, NUMBERS = 6, 16  # tensors of each half of a LoRA that are read, and their first numbers
+# Tensors whose numbers identify the prediction type.   Source: ComfyUI, comfy/supported_models.py, SDXL.model_type;
+# Forge, sd_models_config.py
 MARKERS = ("ztsnr", "v_pred", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
 NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
 STARTS: Mapping[str, tuple[str, ...]] = {
@@ -43,7 +43,7 @@ CONTROL = ("control_model.", "controlnet_", "lllite_", "control_add_embedding.",
 CONTEXTS = {768: ("sd1", ""), 1024: ("sd2", ""), 2048: ("sdxl", "")}
 EMBEDDED = {(768,): "sd1", (1024,): "sd2", (768, 1280): "sdxl"}
 HALVES = (re.compile(r"lora_(?:down|A)\b|lora\.down|hada_|lokr_"), re.compile(r"lora_(?:up|B)\b|lora\.up"))
-LINE = 500  # letters of a value of metadata that is taken for a setting
+LINE = 500  # longest setting in metadata, in characters
 
 
 def read_weights(path: str) -> Subject:
@@ -59,7 +59,7 @@ def read_weights(path: str) -> Subject:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
     except InputError as error:
         message = str(error).removeprefix(f"{path}: ")
-        if "its header claims" in message or "outside the" in message:
+        if "its header declares " in message or "outside the" in message:
             message = _cut(path) or message
         return _faulty(path, "unreadable" if message.startswith("cannot be read") else "broken", message)
 
@@ -112,7 +112,7 @@ def _lora_parts(lora: Lora) -> tuple[str, ...]:
 
 
 def _role(tensors: Tensors) -> FileRole:
-    """Identify what a file is for by the names in it, and which parts of a checkpoint it holds."""
+    """Identify the role of a file by its tensor names, and the parts of a checkpoint."""
     if any(name.startswith(CONTROL) for name in tensors):
         return "controlnet", ()
     if _widths(tensors):
@@ -149,7 +149,7 @@ def _control(tensors: Tensors) -> Identity:
 
 
 def _widths(tensors: Tensors) -> tuple[int, ...]:
-    """Return the widths of a textual inversion, whose file holds one or two small tables; () for other files."""
+    """Return the widths of a textual inversion, a file with one or two small tables; () for other files."""
     if not 0 < len(tensors) <= 4 or any(len(entry.shape) not in (1, 2) for entry in tensors.values()):
         return ()
     named = {"emb_params", "clip_l", "clip_g"} & set(tensors)
@@ -197,7 +197,7 @@ def _value(text: str) -> Any:
 
 
 def _cut(path: str) -> str:
-    """Return by how much a safetensors file is cut short, in words; "" where it is not."""
+    """Return how a safetensors file is truncated, in words; "" where it is not."""
     try:
         return next(_ends(path), "")
     except (OSError, ValueError, RecursionError):

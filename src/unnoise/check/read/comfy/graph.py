@@ -13,7 +13,7 @@ NEAR = 4  # nodes between a switch and the value that sets it
 INPUTS = 256  # of a node that are read
 NAME = 200  # characters of the class of a node, of an input or of an id
 LONGEST = 1 << 16  # characters of a joined text
-# Nodes that hand a value on, with the input that holds it.   Source: comfy_extras/nodes_primitive.py; rgthree, KJNodes
+# Nodes that pass a value on, with the input for it.   Source: comfy_extras/nodes_primitive.py; rgthree, KJNodes
 HANDING = {
     "PrimitiveInt": "value", "PrimitiveFloat": "value", "PrimitiveString": "value", "PrimitiveStringMultiline": "value",
     "PrimitiveBoolean": "value", "INTConstant": "value", "FloatConstant": "value", "ComfyNumberConvert": "value",

@@ -31,7 +31,7 @@ class Scope:
         prefix: of the ids of its nodes
         parts: its nodes and links
         outer: the scope that uses the subgraph
-        given: inputs, by name, of the node in `outer` that stands for the subgraph
+        given: inputs, by name, of the node in `outer` that uses the subgraph
         widget_values: widgets of that node, by name
     """
 
@@ -80,7 +80,7 @@ class InterfaceReader:
             self._enter(Scope(f"{scope.prefix}{id}:", inner, scope, given, widget_values), depth - 1)
 
     def _widget_values(self, raw: Raw, inner: InterfaceParts, keys: Keys) -> dict[str, Located[Any]]:
-        """Return the values of a node that stands for a subgraph, for the inputs that are widgets."""
+        """Return the values of a subgraph's node for the inputs that are widgets."""
         values = raw.get("widgets_values")
         if not isinstance(values, list) or len(values) != len(inner.promoted):
             return {}

@@ -22,7 +22,7 @@ class InterfaceParts:
         origins: the source of each link
         results: the source of each output of a subgraph
         names: inputs of a subgraph
-        promoted: those of the inputs that stand for a widget
+        promoted: the inputs that replace a widget
         setters: nodes that set a value by name
     """
 

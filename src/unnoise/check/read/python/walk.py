@@ -1,4 +1,4 @@
-"""Interpret a script in the order in which it would run: what each name is bound to, and what branches leave."""
+"""Interpret a script in the order in which it would run: the values of names, and the results of branches."""
 
 import ast
 from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +23,11 @@ from unnoise.check.read.python.values import (
 )
 from unnoise.check.syntax import Places
 
-UNROLLED = 16  # passes through a loop over a list that is known
+UNROLLED = 16  # passes through a loop over a known list
 
 
 class Interpreter(ScriptState):
-    """Follow one script. `express` gives the value of an expression; it is `expressions.evaluate`."""
+    """Follow one script. `express` is `expressions.evaluate`, which returns the value of an expression."""
 
     def __init__(self, places: Places, express: "Callable[[Interpreter, ast.expr, int], Value]") -> None:
         super().__init__(places)
@@ -39,11 +39,11 @@ class Interpreter(ScriptState):
         return self._express(self, node, scope)
 
     def block(self, statements: Iterable[ast.stmt], scope: int) -> bool:
-        """Follow statements; True where what comes after them is not reached."""
+        """Follow statements; True where the code after them is not reached."""
         return any(self.statement(statement, scope) for statement in statements)
 
     def statement(self, node: ast.stmt, scope: int) -> bool:
-        """Follow a statement; True where what comes after it is not reached."""
+        """Follow a statement; True where the code after it is not reached."""
         self.spend()
         match node:
             case ast.Expr():
@@ -139,7 +139,7 @@ class Interpreter(ScriptState):
             self.assign(target.value, Value(UNREAD, target), scope)
 
     def set_attribute(self, owner: Value, name: str, value: Value) -> None:
-        """Follow `owner.name = value`; pipelines take their own way, which `expressions` gives."""
+        """Follow `owner.name = value`; `expressions` handles pipelines."""
         thing = owner.what
         if isinstance(thing, Thing) and thing.kind == "object":
             self.store.put(("object", thing.number, name), value)
@@ -149,7 +149,7 @@ class Interpreter(ScriptState):
             self.store.put((thing.scope, name), value)
 
     def branches(self, bodies: Sequence[Sequence[ast.stmt]], scope: int) -> bool:
-        """Follow bodies of which one is taken, no one knows which; True where none of them goes on."""
+        """Follow bodies of which an unknown one is taken; True where none of them continues."""
         written, ended = [], []
         for body in bodies:
             self.store.begin()
@@ -187,7 +187,7 @@ class Interpreter(ScriptState):
         self.block(node.orelse, scope)
 
     def _forget(self, body: Sequence[ast.stmt], scope: int) -> None:
-        """Forget the constants that a loop changes before its first pass is followed."""
+        """Forget the constants that a loop changes, before following its first pass."""
         for statement in body:
             for node in ast.walk(statement):
                 self.spend()
@@ -209,7 +209,7 @@ class Interpreter(ScriptState):
         return self.block([*node.orelse, *node.finalbody], scope) or ended
 
     def either(self, one: Any, other: Any) -> Any:
-        """Join what two branches leave: what they agree on, and of the rest that it is not known."""
+        """Join the values of two branches: equal values stay, all others are unknown."""
         if same(one, other):
             return one
         if isinstance(one, Pipe) and isinstance(other, Pipe):
@@ -249,7 +249,7 @@ class Interpreter(ScriptState):
         self.block(node.body, own)
 
     def _inherit(self, base: Class, scope: int) -> None:
-        """Copy the methods and the constants of a class into the scope of one that is based on it."""
+        """Copy the methods and constants of a class into the scope of a subclass."""
         for statement in base.node.body:
             names = [statement.name] if isinstance(statement, ast.FunctionDef) else []
             if isinstance(statement, ast.Assign):

@@ -43,8 +43,8 @@ def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
 def _inherits_unknown(schedule: EffectiveSchedule) -> bool:
     """Return whether the class can sample flow models, and its original settings are not known."""
     able = accepts(schedule.config.class_, "use_flow_sigmas")
-    unsaid = not schedule.config.complete and schedule.get("use_flow_sigmas") is None
-    return able and unsaid and schedule.identity.family in BOTH
+    unstated = not schedule.config.complete and schedule.get("use_flow_sigmas") is None
+    return able and unstated and schedule.identity.family in BOTH
 
 
 def bad() -> Subject:

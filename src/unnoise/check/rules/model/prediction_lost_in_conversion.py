@@ -3,7 +3,7 @@
 Why: conversion writes the scheduler of the family's base, not that of the file; SDXL's states epsilon. With a model
 that predicts v the first x0 is then wrong by 13.6 times the noise (signal 0.068 at the last level), for everyone who
 loads the folder.
-Shown: the prediction of the folder and the model it was made from.
+Shown: the prediction type of the folder and that of its original.
 Instead: set the scheduler's prediction_type before saving, or write it into scheduler_config.json.
 Fix: safe where the wrong value is written: write "v_prediction".
 Source: invoke-ai/InvokeAI#7965, #7495; diffusers, loaders/single_file.py, from_single_file.
