@@ -43,12 +43,9 @@ def listed_components(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def shard_files(index: Mapping[str, Any]) -> list[str]:
-    """Return the names of the files in the weight_map of an index of shards; empty if it has none or another value."""
+    """Return the names of the files in the weight_map of an index of shards, without values that are not text."""
     table = index.get("weight_map")
-    names = (
-        set(table.values()) if isinstance(table, dict) and all(isinstance(n, str) for n in table.values()) else set()
-    )
-    return sorted(names)
+    return sorted({name for name in table.values() if isinstance(name, str)}) if isinstance(table, dict) else []
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -72,7 +69,9 @@ def weight_files(folder: Path, name: str) -> list[Path]:
 
 
 def _shards(index: Path) -> list[Path]:
-    names = shard_files(read_json(index))
-    if not names or not all(SHARD.fullmatch(name) for name in names):
+    content = read_json(index)
+    names = shard_files(content)
+    whole = bool(names) and all(isinstance(name, str) for name in content["weight_map"].values())
+    if not whole or not all(SHARD.fullmatch(name) for name in names):
         raise InputError(f"{index}: its weight_map must name .safetensors files in the same folder, and nothing else")
     return [index.parent / name for name in names]

@@ -14,6 +14,7 @@ from unnoise.check.tables import effective
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_class, by_name
 from unnoise.families.table import VARIANTS
+from unnoise.formats.diffusers_folder import listed_components, shard_files
 from unnoise.formats.header import Header
 
 CONFIGS = ("config.json", "scheduler_config.json")
@@ -178,11 +179,10 @@ def _check_files(reading: _Reading, headers: Mapping[str, Header], others: Colle
 
 
 def _check_shards(reading: _Reading, name: str, content: Mapping[str, Any]) -> None:
-    table = content.get("weight_map")
-    files = {file for file in table.values() if isinstance(file, str)} if isinstance(table, dict) else set()
-    if not isinstance(table, dict) or len(files) == 0:
+    files = shard_files(content)
+    if not files:
         reading.fault("broken", name, "does not say which file holds which tensor", ("weight_map",))
-    for file in sorted(files)[:MOST]:
+    for file in files[:MOST]:
         if PurePosixPath(file).name != file or "\\" in file:
             reading.fault("broken", name, f"names a file outside of its folder: {file[:200]!r}", ("weight_map",))
         elif str(PurePosixPath(name).parent / file) not in reading.names:
@@ -193,10 +193,7 @@ def _check_index(reading: _Reading, index: Mapping[str, Any]) -> None:
     """Report the components of the index that are missing, unless the folder holds no weights at all."""
     if not any(name.endswith(HOLDERS) for name in reading.names):
         return
-    for role, said in index.items():
-        known = isinstance(said, list) and len(said) == 2 and all(isinstance(part, str) for part in said)
-        if role.startswith("_") or not known:
-            continue
+    for role in listed_components(index):
         inside = [name for name in reading.names if name.startswith(f"{role}/")]
         if not inside and f"{role}.py" not in reading.names:
             reading.fault("missing", INDEX, f"names the component {role}, which has no folder", (role,))
