@@ -1,6 +1,7 @@
 """What depends on the kernels of a CPU holds on CPUs that have fewer: marked tests run again as oneDNN lets them be.
 
-`ONEDNN_MAX_CPU_ISA` is read once a process, so each has its own process, with two threads where the others have one. What the CPU has by itself is the suite's own run.
+`ONEDNN_MAX_CPU_ISA` is read once a process, so each has its own process, with two threads where the others have one.
+The suite itself runs them on the kernels that the CPU has.
 """
 
 import os

@@ -59,8 +59,7 @@ def read_weights(path: str) -> Subject:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
     except InputError as error:
         message = str(error).removeprefix(f"{path}: ")
-        if "its header claims" in message or "outside the" in message:
-            message = _cut(path) or message
+        message = _cut(path) or message
         return _faulty(path, "unreadable" if message.startswith("cannot be read") else "broken", message)
 
 
