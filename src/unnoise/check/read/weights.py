@@ -207,7 +207,7 @@ def _ends(path: str) -> Iterator[str]:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         size = file.seek(0, 2)
-        if length > LONGEST:
+        if size < 8 or length > LONGEST:
             return
         if 8 + length > size:
             yield f"is cut short: it has {size} bytes, its header alone ends at byte {8 + length}"
