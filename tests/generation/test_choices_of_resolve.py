@@ -52,7 +52,7 @@ def test_areas() -> None:
     assert choose(size=2048, n=64).size == choose(prompts=("a",) * 8, size=2048, n=8).size
     with pytest.raises(InputError, match="65 samples of 2048x2048: at most 64"):
         choose(size=2048, n=65)
-    with pytest.raises(InputError, match="size 0x16|width 0"):
+    with pytest.raises(InputError, match="width 0"):
         choose(card(sizes=((0, 16),)))
 
 

@@ -1,7 +1,6 @@
 """Metadata from a file is checked: the shapes of network calls and sizes have ranges, of which the ends are taken."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +91,9 @@ def test_defaults_of_a_file_that_lacks_a_field() -> None:
             assert one.default == words.get(name)
 
 
-@pytest.mark.parametrize(("scale", "of_image", "guided"), [(1, None, 0), (1, 1, 0), (1, 1.5, 1), (0, None, 1), (2, 1, 1)])
+@pytest.mark.parametrize(
+    ("scale", "of_image", "guided"), [(1, None, 0), (1, 1, 0), (1, 1.5, 1), (0, None, 1), (2, 1, 1)]
+)
 def test_guidance_is_off_at_one(metadata: Metadata, scale: float, of_image: float | None, guided: int) -> None:
     assert replace(metadata, guidance_scale=scale, image_guidance=of_image).guided == bool(guided)
 
