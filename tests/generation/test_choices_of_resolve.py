@@ -134,7 +134,7 @@ def test_fitted_levels_are_for_one_number_of_steps_and_nothing_else_chosen() -> 
 def test_the_shift_of_flux_follows_the_size() -> None:
     flux = replace(CARD, family="flux1")
     assert own_options(flux, (1024, 512)) == {"tokens": 1024 * 512 // 16**2}
-    assert own_options(flux, None) == {"tokens": 1}
+    assert own_options(flux, None) == own_options(flux, (8, 8)) == {"tokens": 1}
     assert own_options(CARD, (1024, 512)) == {}
     assert own_options(card(shift=3.0), None) == {"shift": 3.0}
 
@@ -146,3 +146,11 @@ def test_frames_are_one_more_than_a_multiple_of_the_stride() -> None:
     for frames, near in ((2, 1), (8, 5), (10, 9)):
         with pytest.raises(InputError, match=rf"frames {frames}: .* 4\*k \+ 1 frames, such as {near} or {near + 4}"):
             choose(film, frames=frames)
+
+
+def test_a_random_seed_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbits", lambda bits: 2**bits - 1)
+    draws = resolve(request_of(("a", "b"), size=16, n=2), PIPELINE).draws
+    assert [(one.prompt, one.seed) for one in draws] == [(prompt, 2**32 - 1 + k) for prompt in "ab" for k in (0, 1)]
+    varied = resolve(request_of("a", size=16, n=2, seed=5, variation=0.5, variation_seed=8), PIPELINE).draws
+    assert [(one.seed, one.variation_seed) for one in varied] == [(5, 8), (5, 9)]

@@ -2,12 +2,14 @@
 
 from dataclasses import fields
 from math import inf, nextafter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from unnoise.errors import InputError
-from unnoise.generation.options import OPTIONS, described, request_of
+from unnoise.generation.options import OPTIONS, described, request_of, split_weight
+from unnoise.sampling import DDIM
 
 RANGES: dict[str, tuple[float, float]] = {
     "steps": (1, 1000), "seed": (0, 2**63 - 1), "n": (1, 4096), "size": (1, 4096), "frames": (1, 1024),
@@ -58,3 +60,31 @@ def test_the_samples_of_a_request() -> None:
     request_of("a" * 10_000)
     with pytest.raises(InputError, match="10001 letters: at most 10000"):
         request_of("a" * 10_001)
+
+
+@pytest.mark.parametrize("sides", [8, "8888", (1, 2, 3), (1, 2, 3, 4, 5), (1, 2, 3, 4.0), (1, 2, 3, True)])
+def test_outpaint_is_four_whole_numbers(sides: Any) -> None:
+    with pytest.raises(InputError, match=r"outpaint .*(four whole numbers|a whole number)"):
+        request_of("a", outpaint=sides)
+
+
+def test_a_sampler_is_a_name_or_can_advance() -> None:
+    request_of("a", sampler=DDIM())
+    for other in (5, object()):
+        with pytest.raises(InputError, match="a name, or an object with the method `advance`"):
+            request_of("a", sampler=other)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "weight"),
+    [
+        ("ink.safetensors:0.5", "ink.safetensors", 0.5),
+        ("a:b:-2", "a:b", -2.0),
+        ("ink.safetensors", "ink.safetensors", 1.0),
+        ("C:ink", "C:ink", 1.0),
+        (":0.5", ":0.5", 1.0),
+        (Path("ink:0.5"), Path("ink:0.5"), 1.0),
+    ],
+)
+def test_the_weight_behind_a_colon(typed: Any, name: Any, weight: float) -> None:
+    assert split_weight(typed) == (name, weight)

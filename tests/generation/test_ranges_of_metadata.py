@@ -107,3 +107,30 @@ def test_a_former_version_is_named(metadata: Metadata, version: str) -> None:
             from_json(other, "f")
     assert from_json(to_json(metadata), "f") == metadata
     assert SINCE == "0.2.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"guidance_interval": (3.0, 1.0)}, "guidance_interval"),
+        ({"guidance_rescale": 1.5}, "guidance_rescale 1.5: a number from 0 to 1"),
+        ({"strength": 1.5}, "strength 1.5"),
+        ({"resample": 101}, "resample 101"),
+        ({"seed": -1}, "seed -1"),
+        ({"size": (12, 16)}, "size 12x16"),
+        ({"feather": -1}, "feather -1"),
+        ({"control_scale": 2.5}, "control_scale 2.5"),
+    ],
+)
+def test_a_field_that_no_request_could_have(
+    pipeline: Pipeline, metadata: Metadata, change: dict[str, Any], fault: str
+) -> None:
+    assert metadata.guided
+    with pytest.raises(InputError, match=fault):
+        again(pipeline, replace(metadata, **change))
+
+
+def test_metadata_without_guidance_is_drawn_again(pipeline: Pipeline) -> None:
+    plain = pipeline.generate("a", seed=1, steps=1, size=16, guidance_scale=1)[0].metadata
+    assert (plain.guidance_interval, plain.guidance_rescale) == ((0.0, "inf"), 0.0)
+    assert again(pipeline, plain).settings.guided is False
