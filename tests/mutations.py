@@ -26,8 +26,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-HERE = Path(__file__).parent
-SOURCE = HERE.parent / "src"
+SOURCE = Path(__file__).parents[1] / "src"
 TESTS = {  # of a file: the longest prefix counts
     "generation/": ["generation"],
     "generation/prepare.py": ["generation", "adapters/test_controlnet.py"],
@@ -161,15 +160,15 @@ def begin(place: Path, tests: list[str], plugin: Tests, *options: str) -> int:
         file = os.open(place / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        os.environ |= {"PYTHONPATH": str(place)} | ({"PYTHONDONTWRITEBYTECODE": "1"} if plugin.chosen else {})
+        os.environ["PYTHONPATH"] = str(place)
         sys.path.insert(0, str(place))
         if plugin.chosen is None:
             sys.settrace(plugin.line)
         else:
             signal.alarm(SECONDS)
-            sys.dont_write_bytecode = True
-        paths = [str(HERE.parent / test) for test in tests]
-        status = pytest.main([*paths, *QUIET, f"--rootdir={HERE.parent}", *options], [plugin])
+            sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+        paths = [str(SOURCE.parent / test) for test in tests]
+        status = pytest.main([*paths, *QUIET, f"--rootdir={SOURCE.parent}", *options], [plugin])
         (place / "tests").write_bytes(pickle.dumps(vars(plugin)))
         os._exit(status)
     finally:

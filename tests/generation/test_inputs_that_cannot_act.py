@@ -13,6 +13,7 @@ from unnoise.errors import InputError
 from unnoise.generation.options import request_of
 from unnoise.generation.prepare import Prepared, first_state, prepare
 from unnoise.generation.resolve import resolve
+from unnoise.sampling.samplers.restart import repaints
 
 PIPELINE = tiny.pipeline()
 PHOTO = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
@@ -69,6 +70,14 @@ def test_a_model_without_text() -> None:
         prepared(silent, "", blend_prompt="b")
 
 
+def test_the_negative_prompt_is_encoded_where_guidance_acts() -> None:
+    assert len(prepared().conditioning["a"]) == 2
+    assert len(prepared(guidance_scale=1).conditioning["a"]) == 1
+    found = prepared(n=2, negative_prompt="b").conditioning
+    assert list(found) == ["a"]
+    assert torch.equal(found["a"][1].tokens, prepared(prompt="b").conditioning["b"][0].tokens)  # type: ignore[arg-type]
+
+
 def test_the_noise_that_is_given_is_where_each_sample_starts() -> None:
     noise = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(1))
     found = prepared(noise=noise, n=2)
@@ -91,8 +100,6 @@ def test_an_edit_of_full_strength_starts_from_the_image_and_noise_at_the_first_l
 
 
 def test_repaint_takes_a_tenth_of_the_steps_at_a_time() -> None:
-    from unnoise.sampling.samplers.restart import repaints
-
     for steps, stretch in ((2, 1), (9, 1), (19, 1), (20, 2), (30, 3)):
         found = prepared(**MASKED, resample=3, steps=steps)
         grid = found.job.settings.grid
