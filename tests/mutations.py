@@ -2,9 +2,8 @@
 
 From tests/:  python -m mutations generation/resolve.py train/ --sample 100 --seconds 600
 
-Files are paths in src/unnoise, folders mean every file in them; without files, all of TESTS is mutated. The mutated
-source is written to a copy of src/ in a temporary folder. torch is imported once; each mutation runs in a fork, with
-the tests that execute the mutated lines. Sampling/flips.py mutates the samplers.
+Files and folders are those of src/unnoise; without any, all of TESTS. A mutation is written to a copy of src/, and runs
+in a fork, with the tests that execute its lines. sampling/flips.py mutates the samplers; docs/mutations.md has results.
 """
 
 import argparse
@@ -19,20 +18,18 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-HERE = Path(__file__).parent
-SOURCE = HERE.parent / "src"
-# The tests of a file: the longest prefix counts.
-TESTS = {
+SOURCE = Path(__file__).parents[1] / "src"
+TESTS = {  # of a file: the longest prefix counts
     "generation/": ["generation"],
+    "generation/prepare.py": ["generation", "adapters/test_controlnet.py"],
     "pipeline.py": ["generation"],
     "train/": ["train"],
     "diffusion/inpainting.py": ["diffusion/test_inpainting.py", "generation/test_editing.py"],
@@ -40,8 +37,7 @@ TESTS = {
     "diffusion/guidance.py": ["diffusion/test_guidance.py", "diffusion/test_guided_flow.py"],
     "diffusion/levels.py": ["generation/test_resolve.py", "generation/test_editing.py"],
 }
-# Imported once, before the forks; unnoise itself is imported in each.
-IMPORTED = ("torch.distributed.tensor", "numpy", "PIL.Image", "safetensors.torch", "hypothesis")
+IMPORTED = ("torch.distributed.tensor", "numpy", "PIL.Image", "safetensors.torch", "hypothesis")  # before the forks
 QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:anyio", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 SECONDS = 120  # for the tests of one mutation; a mutation can make a loop endless
 SWAPPED: dict[type, type] = {
@@ -51,19 +47,13 @@ SWAPPED: dict[type, type] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Mutation:
-    """One change of a file. lines: of the statement around it; text: the whole mutated file."""
+class Mutation(NamedTuple):
+    """One change of a file. name: for people; lines: of the statement around it; text: the whole mutated file."""
 
     file: str
-    line: int
-    column: int
+    name: str
     lines: range
-    change: str
     text: bytes
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.change}"
 
 
 def variants(node: ast.AST) -> Iterator[ast.AST]:
@@ -100,8 +90,6 @@ def sites(tree: ast.AST, statement: ast.stmt | None = None) -> Iterator[tuple[as
         for node in value if isinstance(value, list) else [value]:
             if not isinstance(node, ast.AST) or isinstance(node, ast.JoinedStr) or name == "decorator_list":
                 continue
-            if isinstance(node, ast.keyword) and node.arg == "stacklevel":
-                continue
             inner = node if isinstance(node, ast.stmt) else statement
             if inner is not None and isinstance(node, ast.expr):
                 yield from ((node, other, inner) for other in variants(node))
@@ -115,39 +103,34 @@ def sites(tree: ast.AST, statement: ast.stmt | None = None) -> Iterator[tuple[as
 def mutations(file: str) -> list[Mutation]:
     """List the mutations of a file. Only the bytes of the node change, so the other lines stay where they are."""
     source = (SOURCE / "unnoise" / file).read_bytes()
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]
     found = []
     for node, other, statement in sites(ast.parse(source)):
         first, last = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         after = ast.unparse(other)
         text = source[:first] + f"({after})".encode() + source[last:]
-        try:
-            ast.parse(text)
-        except SyntaxError:
-            continue
         body = getattr(statement, "body", None)
         end = body[0].lineno if body and body[0].lineno > statement.lineno else statement.end_lineno + 1
-        lines, change = range(statement.lineno, end), f"{ast.unparse(node)} -> {after}"
-        found.append(Mutation(file, node.lineno, node.col_offset + 1, lines, change, text))
+        name = f"{file}:{node.lineno}:{node.col_offset + 1}: {ast.unparse(node)} -> {after}"
+        found.append(Mutation(file, name, range(statement.lineno, end), text))
     return found
 
 
-class Trace:
-    """A pytest plugin that records the tests of each line, the seconds of each test, and which fail unmutated."""
+class Tests:
+    """A pytest plugin. The first run records the tests of each line; a later one runs only those of some lines."""
 
     def __init__(self, place: Path, files: list[str]) -> None:
         self.files = {str(place / "unnoise" / file): file for file in files}
-        self.tests: dict[tuple[str, int], set[str]] = defaultdict(set)  # "" where the line runs on import
+        self.lines: dict[tuple[str, int], set[str]] = defaultdict(set)  # to names of tests; "" where import runs it
         self.seconds: dict[str, float] = defaultdict(float)
-        self.failed: set[str] = set()
+        self.failed: set[str] = set()  # unmutated
         self.current = ""
+        self.chosen: set[str] | None = None
 
     def line(self, frame: Any, event: str, argument: Any) -> Any:
         file = self.files.get(frame.f_code.co_filename)
         if file is not None:
-            self.tests[file, frame.f_lineno].add(self.current)
+            self.lines[file, frame.f_lineno].add(self.current)
         return None if file is None else self.line
 
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> None:
@@ -162,140 +145,104 @@ class Trace:
         if report.failed:
             self.failed.add(report.nodeid)
 
-
-class Only:
-    """A pytest plugin that runs the tests of some lines, the fast ones first, without those that fail unmutated."""
-
-    def __init__(self, trace: Trace, tests: set[str]) -> None:
-        self.seconds, self.failed, self.tests = trace.seconds, trace.failed, tests
-
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        names = {item: item.nodeid for item in items}
-        chosen = [item for item, name in names.items() if {"", name, name.partition("::")[0]} & self.tests]
-        chosen = [item for item in chosen if names[item] not in self.failed]
-        items[:] = sorted(chosen, key=lambda item: (self.seconds[names[item]] > 0.5, item.path))
+        if self.chosen is not None:
+            sound = [item for item in items if item.nodeid not in self.failed]
+            chosen = [item for item in sound if {"", item.nodeid, item.nodeid.partition("::")[0]} & self.chosen]
+            items[:] = sorted(chosen, key=lambda item: (self.seconds[item.nodeid] > 0.5, item.path))
 
 
-def run_tests(place: Path, tests: list[str], *options: str, plugin: object) -> int:
-    """Run tests on the copy of src/ in a folder; return the exit status of pytest."""
-    os.environ["PYTHONPATH"] = str(place)
-    sys.path.insert(0, str(place))
-    paths = [str(HERE.parent / test) for test in tests]
-    return int(pytest.main([*paths, *QUIET, f"--rootdir={HERE.parent}", *options], [plugin]))
+def begin(place: Path, tests: list[str], plugin: Tests, *options: str) -> int:
+    """Begin tests on the copy of src/ in a folder, in a child process; return its id."""
+    if child := os.fork():
+        return child
+    try:
+        file = os.open(place / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.environ["PYTHONPATH"] = str(place)
+        sys.path.insert(0, str(place))
+        if plugin.chosen is None:
+            sys.settrace(plugin.line)
+        else:
+            signal.alarm(SECONDS)
+            sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+        paths = [str(SOURCE.parent / test) for test in tests]
+        status = pytest.main([*paths, *QUIET, f"--rootdir={SOURCE.parent}", *options], [plugin])
+        (place / "tests").write_bytes(pickle.dumps(vars(plugin)))
+        os._exit(status)
+    finally:
+        os._exit(70)
 
 
-def forked(place: Path, work: Callable[[], int]) -> int:
-    """Begin `work` in a child process, which prints to a file and exits with what it returns; return its id."""
-    child = os.fork()
-    if not child:
-        status = 70
-        try:
-            file = os.open(place / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, 1)
-            os.dup2(file, 2)
-            status = work()
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
-    return child
+def recorded(place: Path, tests: list[str], files: list[str]) -> Tests:
+    """Run tests on the source as it is, and return what they execute. Later runs share the bytecode written here."""
+    plugin = Tests(place, files)
+    os.waitpid(begin(place, [f"tests/{test}" for test in tests], plugin), 0)
+    vars(plugin).update(pickle.loads((place / "tests").read_bytes()))
+    return plugin
 
 
-def traced(place: Path, tests: list[str], files: list[str]) -> Trace:
-    """Run tests on the source as it is; this also writes the bytecode that the later runs share."""
-    trace = Trace(place, files)
-
-    def work() -> int:
-        sys.settrace(trace.line)
-        run_tests(place, [f"tests/{test}" for test in tests], plugin=trace)
-        sys.settrace(None)
-        (place / "trace").write_bytes(pickle.dumps((trace.tests, trace.seconds, trace.failed)))
-        return 0
-
-    if os.waitpid(forked(place, work), 0)[1]:
-        sys.exit((place / "output").read_text())
-    trace.tests, trace.seconds, trace.failed = pickle.loads((place / "trace").read_bytes())
-    return trace
-
-
-def begin(mutation: Mutation, place: Path, trace: Trace) -> int:
+def mutate(mutation: Mutation, place: Path, plugin: Tests) -> int:
     """Write a mutation into a copy of src/ and begin its tests; return the process id."""
     path = place / "unnoise" / mutation.file
-    tests = set().union(*(trace.tests.get((mutation.file, line), set()) for line in mutation.lines))
-    files = sorted({test.partition("::")[0] for test in (trace.seconds if "" in tests else tests)})
     path.write_bytes(mutation.text)
     for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*"):
-        bytecode.unlink()  # of a file of the same size and second
-
-    def work() -> int:
-        signal.alarm(SECONDS)
-        sys.dont_write_bytecode = True
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        return run_tests(place, files, "-x", plugin=Only(trace, tests)) if files else 0
-
-    return forked(place, work)
+        bytecode.unlink()  # of a file that may have the same size and second
+    plugin.chosen = set().union(*(plugin.lines.get((mutation.file, line), set()) for line in mutation.lines))
+    names = plugin.seconds if "" in plugin.chosen else plugin.chosen
+    return begin(place, sorted({name.partition("::")[0] for name in names}) or ["tests/clock.py"], plugin, "-x")
 
 
 def run(
-    todo: list[Mutation], traces: dict[str, Trace], places: list[Path], until: float
+    todo: list[Mutation], tests: dict[str, Tests], places: list[Path], until: float
 ) -> Iterator[tuple[Mutation, bool]]:
     """Run mutations, one at a time in each copy of src/, until a time; yield each with whether it survived."""
     running: dict[int, tuple[Mutation, Path]] = {}
-    while True:
+    while running or (todo and time.monotonic() < until):
         while places and todo and time.monotonic() < until:
             mutation, place = todo.pop(0), places.pop()
-            running[begin(mutation, place, traces[mutation.file])] = mutation, place
-        if not running:
-            return
+            running[mutate(mutation, place, tests[mutation.file])] = mutation, place
         child, status = os.wait()
         mutation, place = running.pop(child)
-        (place / "unnoise" / mutation.file).write_bytes((SOURCE / "unnoise" / mutation.file).read_bytes())
+        shutil.copyfile(SOURCE / "unnoise" / mutation.file, place / "unnoise" / mutation.file)
         places.append(place)
         yield mutation, os.waitstatus_to_exitcode(status) in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-
-
-def tests_of(file: str) -> list[str]:
-    """Return the tests of a file."""
-    return TESTS[max((prefix for prefix in TESTS if file.startswith(prefix)), key=len)]
 
 
 def main() -> None:
     """Run the mutations that the command line names, and print what survives."""
     parser = argparse.ArgumentParser(description="Mutate files of src/unnoise and run their tests.")
     parser.add_argument("files", nargs="*", default=list(TESTS), help="files and folders of src/unnoise")
-    parser.add_argument("--sample", type=int, help="run so many mutations, drawn at random with a seed")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sample", type=int, help="run so many mutations, drawn at random, the same ones each time")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutation after so long")
     parser.add_argument("--jobs", type=int, default=2, help="mutations at a time")
     options = parser.parse_args()
-    until = time.monotonic() + options.seconds
-    folder = SOURCE / "unnoise"
+    until, folder = time.monotonic() + options.seconds, SOURCE / "unnoise"
     paths = [path for name in options.files for path in (sorted((folder / name).glob("*.py")) or [folder / name])]
-    files = [path.relative_to(folder).as_posix() for path in paths]
-    todo = [mutation for file in files for mutation in mutations(file)]
-    if options.sample is not None:
-        todo = random.Random(options.seed).sample(todo, min(options.sample, len(todo)))
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file in dict.fromkeys(path.relative_to(folder).as_posix() for path in paths):
+        groups[max((prefix for prefix in TESTS if file.startswith(prefix)), key=len)].append(file)
+    todo = [mutation for files in groups.values() for file in files for mutation in mutations(file)]
+    todo = random.Random(0).sample(todo, min(options.sample or len(todo), len(todo)))
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     for name in IMPORTED:
         importlib.import_module(name)
+    tried, survived, tests = Counter[str](), Counter[str](), dict[str, Tests]()
     with tempfile.TemporaryDirectory() as temporary:
         first, *others = places = [Path(temporary) / str(k) for k in range(options.jobs)]
         shutil.copytree(SOURCE, first)
-        traces = {}
-        for tests in {tuple(tests_of(file)) for file in files}:
-            group = [file for file in files if tuple(tests_of(file)) == tests]
-            traces |= dict.fromkeys(group, traced(first, list(tests), group))
+        for prefix, files in groups.items():
+            tests |= dict.fromkeys(files, recorded(first, TESTS[prefix], files))
         for place in others:
             shutil.copytree(first, place)
-        tried, survived = Counter[str](), Counter[str]()
-        for mutation, alive in run(todo, traces, places, until):
+        for mutation, alive in run(todo, tests, places, until):
             tried[mutation.file] += 1
             survived[mutation.file] += alive
             if alive:
-                print(mutation, flush=True)
-    for file in files:
-        print(f"{file:32} {tried[file]:4d} mutations, {survived[file]:3d} survive")
+                print(mutation.name, flush=True)
+    for file, count in sorted(tried.items()):
+        print(f"{file:32} {count:4d} mutations, {survived[file]:3d} survive")
 
 
 if __name__ == "__main__":
