@@ -58,8 +58,8 @@ def one(content: Any) -> GenerationRun:
     return run
 
 
-def value(said: Any) -> Any:
-    return said.value if said else None
+def value(located: Any) -> Any:
+    return located.value if located else None
 
 
 def spoken(run: GenerationRun) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def spoken(run: GenerationRun) -> dict[str, Any]:
         "sampler", "grid", "steps", "guidance", "embedded", "prompt", "negative", "width", "height", "batch", "frames",
         "strength", "shift", "seed", "clip_skip",
     )  # fmt: skip
-    told = {name: value(getattr(run, name)) for name in names}
+    values = {name: value(getattr(run, name)) for name in names}
     uses = [(use.adapter.name, value(use.strength), use.parts) for use in run.adapters]
     names = (run.model.name if run.model else None, run.vae.name if run.vae else None)
-    return told | {"task": run.task, "pipeline": run.pipeline, "uses": uses, "models": names}
+    return values | {"task": run.task, "pipeline": run.pipeline, "uses": uses, "models": names}
 
 
 def test_usual_workflow() -> None:

@@ -38,8 +38,8 @@ def test_a_folder_says_what_it_is() -> None:
     assert (model.identity.family, model.identity.prediction, model.identity.zero_snr) == ("sdxl", "v", True)
     assert model.identity.known_by == "unet/config.json: cross_attention_dim 2048"
     assert set(model.configs) == {"unet", "scheduler"}
-    said = model.configs["scheduler"].settings["prediction_type"]
-    assert (said.value, said.place.path, said.place.keys) == (
+    setting = model.configs["scheduler"].settings["prediction_type"]
+    assert (setting.value, setting.place.path, setting.place.keys) == (
         "v_prediction",
         "model/scheduler/scheduler_config.json",
         ("prediction_type",),

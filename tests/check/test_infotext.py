@@ -24,18 +24,18 @@ def one(text: str) -> GenerationRun:
     return run
 
 
-def said(run: GenerationRun, *names: str) -> tuple[Any, ...]:
-    return tuple(held.value if (held := getattr(run, name)) else None for name in names)
+def values(run: GenerationRun, *names: str) -> tuple[Any, ...]:
+    return tuple(located.value if (located := getattr(run, name)) else None for name in names)
 
 
 def test_a1111() -> None:
     run = one(A1111)
     assert run.tool == "a1111"
     assert run.task == "text"
-    assert said(run, "steps", "guidance", "seed", "width", "height") == (25, 6.5, 42, 832, 1216)
-    assert said(run, "sampler", "grid", "clip_skip", "seed_device") == ("DPM++ 2M", "Karras", 2, "CPU")
-    assert said(run, "prompt") == ("a lighthouse at dawn, <lora:style:0.7>\nin fog",)
-    assert said(run, "negative") == ("blurry, text\n, watermark",)
+    assert values(run, "steps", "guidance", "seed", "width", "height") == (25, 6.5, 42, 832, 1216)
+    assert values(run, "sampler", "grid", "clip_skip", "seed_device") == ("DPM++ 2M", "Karras", 2, "CPU")
+    assert values(run, "prompt") == ("a lighthouse at dawn, <lora:style:0.7>\nin fog",)
+    assert values(run, "negative") == ("blurry, text\n, watermark",)
     assert run.model is not None
     assert (run.model.name, run.model.identity.family) == ("sd_xl_base_1.0", "sdxl")
     assert run.vae is not None
@@ -62,7 +62,7 @@ def line(extra: str, sampler: str = "Euler a", model: str = "my-model") -> str:
 def test_tasks(extra: str, task: str, strength: float | None) -> None:
     """The denoising of a second pass is not that of the run."""
     run = one(line(extra))
-    assert (run.task, *said(run, "strength")) == (task, strength)
+    assert (run.task, *values(run, "strength")) == (task, strength)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ def test_tasks(extra: str, task: str, strength: float | None) -> None:
 )
 def test_tools(extra: str, tool: str, embedded: float | None) -> None:
     run = one(line(extra))
-    assert (run.tool, *said(run, "embedded")) == (tool, embedded)
+    assert (run.tool, *values(run, "embedded")) == (tool, embedded)
 
 
 @pytest.mark.parametrize(
     ("sampler", "grid"), [("DPM++ 2M Karras", "Karras"), ("DPM++ 2M SDE Exponential", "Exponential"), ("Euler a", None)]
 )
 def test_one_name_of_sampler_and_spacing(sampler: str, grid: str | None) -> None:
-    assert said(one(line("", sampler)), "sampler", "grid") == (sampler, grid)
+    assert values(one(line("", sampler)), "sampler", "grid") == (sampler, grid)
 
 
 @pytest.mark.parametrize(("model", "embedded"), [("v1-5-pruned-emaonly", None), ("flux1-dev", 3.5)])
@@ -94,7 +94,7 @@ def test_stable_diffusion_cpp(model: str, embedded: float | None) -> None:
         f"Model: , RNG: cuda, Sampler: dpm++2mv2 karras, Unet: {model}.safetensors, Version: stable-diffusion.cpp"
     )
     assert run.tool == "sdcpp"
-    assert said(run, "sampler", "grid", "guidance", "embedded") == ("dpm++2mv2", "karras", 5.0, embedded)
+    assert values(run, "sampler", "grid", "guidance", "embedded") == ("dpm++2mv2", "karras", 5.0, embedded)
     assert run.model is not None
     assert run.model.name == f"{model}.safetensors"
 
@@ -119,13 +119,13 @@ def test_loras(tag: str, name: str, strength: float | None) -> None:
 
 def test_lines_behind_the_parameters() -> None:
     run = one(f"{line('')}\nTemplate: a {{boat|ship}}\nNegative Template: ")
-    assert said(run, "steps", "prompt") == (20, "a boat")
+    assert values(run, "steps", "prompt") == (20, "a boat")
 
 
 @pytest.mark.parametrize("size", ["512", "x", "512x", "9999999x5", "512x512x512"])
 def test_odd_numbers_are_left_out(size: str) -> None:
     run = one(f"a\nSteps: many, CFG scale: nan, Seed: {'9' * 400}, Size: {size}, Clip skip: 1.5, Sampler: ")
-    assert said(run, "steps", "guidance", "seed", "width", "clip_skip") == (None,) * 5
+    assert values(run, "steps", "guidance", "seed", "width", "clip_skip") == (None,) * 5
 
 
 @pytest.mark.parametrize("text", ["", "words", "a: b, c: d", "Steps: 20", '"' * 99, "ab:" * 99, "a\n" * 99])

@@ -34,16 +34,16 @@ def one(content: dict[str, Any]) -> GenerationRun:
     return run
 
 
-def said(run: GenerationRun, *names: str) -> tuple[Any, ...]:
-    return tuple(held.value if (held := getattr(run, name)) else None for name in names)
+def values(run: GenerationRun, *names: str) -> tuple[Any, ...]:
+    return tuple(located.value if (located := getattr(run, name)) else None for name in names)
 
 
 def test_record_of_today() -> None:
     run = one(RECORD)
     assert (run.tool, run.task) == ("invokeai", "text")
-    assert said(run, "prompt", "negative", "sampler") == ("a lighthouse", "blurry", "dpmpp_2m_k")
-    assert said(run, "width", "height", "steps", "seed", "seed_device") == (1024, 768, 30, 42, "cpu")
-    assert said(run, "guidance", "clip_skip", "embedded") == (6.5, 0, None)
+    assert values(run, "prompt", "negative", "sampler") == ("a lighthouse", "blurry", "dpmpp_2m_k")
+    assert values(run, "width", "height", "steps", "seed", "seed_device") == (1024, 768, 30, 42, "cpu")
+    assert values(run, "guidance", "clip_skip", "embedded") == (6.5, 0, None)
     assert run.model is not None
     assert (run.model.name, run.model.identity.family) == ("My Mix", "sdxl")
     assert run.model.identity.known_by == "model.base sdxl"
@@ -65,7 +65,7 @@ def test_tasks(mode: Any, task: str) -> None:
 
 def test_weight_that_the_net_takes() -> None:
     run = one(RECORD | {"guidance": 3.5, "cfg_scale": 1.0, "model": {"name": "FLUX Dev", "base": "flux"}})
-    assert said(run, "guidance", "embedded") == (1.0, 3.5)
+    assert values(run, "guidance", "embedded") == (1.0, 3.5)
     assert run.model is not None
     assert run.model.identity.family == "flux1"
 
@@ -87,7 +87,7 @@ def test_record_of_version_2() -> None:
     content = {"model": "stable diffusion", "model_weights": "stable-diffusion-1.5", "app_id": "invoke-ai/InvokeAI"}
     run = one(content | {"app_version": "v2.3.5", "image": image})
     assert run.task == "image"
-    assert said(run, "prompt", "steps", "guidance", "sampler", "strength") == ("a boat", 50, 7.5, "k_lms", 0.6)
+    assert values(run, "prompt", "steps", "guidance", "sampler", "strength") == ("a boat", 50, 7.5, "k_lms", 0.6)
     assert run.steps is not None
     assert run.steps.place.keys == ("image", "steps")
     assert run.model is not None
@@ -100,7 +100,7 @@ def test_record_of_version_2() -> None:
 def test_odd_values_are_left_out(odd: Any) -> None:
     run = one(dict.fromkeys(RECORD, odd) | {"app_version": "5", "image": odd})
     assert run.model is None
-    assert said(run, "steps", "guidance", "seed", "width") == (None,) * 4
+    assert values(run, "steps", "guidance", "seed", "width") == (None,) * 4
     assert not run.adapters
     read_metadata({"app_id": odd, "image": {"prompt": odd, "steps": odd}, "model_weights": odd}, "a.png")
 

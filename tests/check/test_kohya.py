@@ -41,8 +41,8 @@ def only(subject: Subject) -> Training:
 def test_commands() -> None:
     subject = read_command(COMMAND, "train.sh")
     first, second = subject.trainings
-    said = {key: (said.value, shown(subject, said.place)) for key, said in first.settings.items()}
-    assert said == {
+    settings = {key: (setting.value, shown(subject, setting.place)) for key, setting in first.settings.items()}
+    assert settings == {
         "mixed_precision": ("fp16", '"fp16"'),
         "pretrained_model_name_or_path": ("stabilityai/stable-diffusion-2-1", '"stabilityai/stable-diffusion-2-1"'),
         "center_crop": (True, "--center_crop"),
@@ -88,8 +88,8 @@ def test_flat_and_sectioned_toml_mean_the_same() -> None:
     parts = only(
         toml('[m]\npretrained_model_name_or_path = "x"\nnetwork_module = "networks.lora_flux"\n[t]\nfull_fp16 = true')
     )
-    assert {key: said.value for key, said in flat.settings.items()} == {
-        key: said.value for key, said in parts.settings.items()
+    assert {key: setting.value for key, setting in flat.settings.items()} == {
+        key: setting.value for key, setting in parts.settings.items()
     }
     assert parts.settings["full_fp16"].place.keys == ("t", "full_fp16")
     assert flat.base
@@ -190,8 +190,8 @@ PIECES = ["python ", "train_network.py ", "--a", "=", "$a", '"', "'", "\\", "\n"
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=60).map("".join))
 def test_any_text_is_read(text: str) -> None:
     for training in read_command(f"python train_network.py {text}", "x.sh").trainings:
-        for said in training.settings.values():
-            assert said.place.line is not None
+        for setting in training.settings.values():
+            assert setting.place.line is not None
 
 
 @pytest.mark.parametrize("piece", ['"', "'\"", '"\\', "\\", "a ", "a=$a;", "--a=$a ", "b=$a$a\n"])

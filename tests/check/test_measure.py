@@ -62,7 +62,7 @@ def pictures() -> Tensor:
 def test_healthy_model_raises_nothing(healthy: Subject) -> None:
     assert not judge(healthy)
     found = numbers(healthy)
-    assert found["kind_said"] == found["kind_found"] == measure.KINDS.index("v")
+    assert found["kind_stated"] == found["kind_found"] == measure.KINDS.index("v")
     assert found["kind_distance"] < 0.05
     assert found["coupling"] < 1e-4
     assert 0.05 < found["round_trip"] < 0.25
@@ -114,15 +114,15 @@ class Exact:
         return {"x0": x0, "eps": eps, "v": signal * eps - spread * x0, "flow": eps - x0}[self.kind]
 
 
-@pytest.mark.parametrize("made", measure.KINDS)
-@pytest.mark.parametrize("said", measure.KINDS)
-def test_kind_of_exact_nets_in_numpy(made: str, said: str) -> None:
+@pytest.mark.parametrize("exact", measure.KINDS)
+@pytest.mark.parametrize("stated", measure.KINDS)
+def test_kind_of_exact_nets_in_numpy(exact: str, stated: str) -> None:
     draws = np.random.default_rng(0)
     x0, noise = draws.standard_normal((2, 4, 3, 16, 16))
-    found = measure.kind(Exact(made), x0, noise, said, (20.0, 0.05))
-    assert measure.KINDS[int(found["kind_found"])] == made
-    if made != "v":  # of white data, v is 0 everywhere: it agrees with nothing
-        assert ids(found) == (set() if made == said or made == "eps" else {"UN250"})
+    found = measure.kind(Exact(exact), x0, noise, stated, (20.0, 0.05))
+    assert measure.KINDS[int(found["kind_found"])] == exact
+    if exact != "v":  # of white data, v is 0 everywhere: it agrees with nothing
+        assert ids(found) == (set() if exact == stated or exact == "eps" else {"UN250"})
 
 
 def test_untrained_network_is_of_no_kind() -> None:
@@ -146,10 +146,10 @@ def test_batch_that_is_coupled() -> None:
     assert pipeline.text_encoder is not None
     cond, noise = collate(pipeline.text_encoder(PROMPTS)), draw(range(4), START, torch.empty(4, 4, 8, 8))
     sigma = torch.full((4,), 2.0)
-    for net, wanted in ((pipeline.denoiser.net, set()), (Coupled(pipeline.denoiser.net), {"UN251"})):
+    for net, expected in ((pipeline.denoiser.net, set()), (Coupled(pipeline.denoiser.net), {"UN251"})):
         model = Denoiser(net, pipeline.denoiser.process, "flow")
         found = measure.coupling(lambda x, s, m=model: m(x, s, cond.rows(slice(len(x)))), noise, sigma)
-        assert ids(found) == wanted
+        assert ids(found) == expected
 
 
 def test_guidance_of_thirty(emoji: Pipeline, pictures: Tensor) -> None:
@@ -158,8 +158,8 @@ def test_guidance_of_thirty(emoji: Pipeline, pictures: Tensor) -> None:
     x, sigma = emoji.space.encode(pictures[:2]), torch.ones(2)
     x = (x + draw([0, 1], START, x)) / 2**0.5
     plain = emoji.denoiser(x, sigma, cond)
-    for weight, wanted in ((1.5, set()), (30.0, {"UN407"})):
-        assert ids(measure.guided(cfg(emoji.denoiser, cond, null, weight)(x, sigma), plain)) == wanted
+    for weight, expected in ((1.5, set()), (30.0, {"UN407"})):
+        assert ids(measure.guided(cfg(emoji.denoiser, cond, null, weight)(x, sigma), plain)) == expected
 
 
 def test_null_equal_to_cond(emoji: Pipeline) -> None:

@@ -104,8 +104,12 @@ def test_defaults_of_calls_are_within_range() -> None:
         if "dummy" in class_.__module__:
             continue
         taken = inspect.signature(importlib.import_module(class_.__module__).__dict__[name].__call__).parameters
-        said = {key: taken[key].default for key in ("guidance_scale", "num_inference_steps") if key in taken}
-        given = "".join(f", {key}={value!r}" for key, value in said.items() if isinstance(value, int | float))
+        given_by_default = {
+            key: taken[key].default for key in ("guidance_scale", "num_inference_steps") if key in taken
+        }
+        given = "".join(
+            f", {key}={value!r}" for key, value in given_by_default.items() if isinstance(value, int | float)
+        )
         found = loud(script(CALL.format(name=name, given=given)))
         assert not found, f"{name}: {found[0].rule.id} {found[0].message}: {found[0].measured}"
 

@@ -66,7 +66,7 @@ def test_recipes_of_pictures_and_sheets(tmp_path: Path) -> None:
         run = subject.runs[-1]
         assert run.sampler_facts is not None
         assert run.sampler_facts.name == "dpmpp-2m"
-        assert [said.value for said in (run.steps, run.guidance, run.width, run.height, run.seed) if said] == [
+        assert [located.value for located in (run.steps, run.guidance, run.width, run.height, run.seed) if located] == [
             2, 3.0, 24, 16, 7,
         ]  # fmt: skip
 
@@ -79,12 +79,17 @@ def test_unsound_recipes_are_faults(text: str) -> None:
 
 def test_request_is_filled_from_the_card() -> None:
     run = read_request(request_of("a", steps=9), tiny.CARD, "tiny").runs[0]
-    assert [said.value for said in (run.steps, run.guidance, run.width, run.height) if said] == [9, 2.0, 16, 16]
+    assert [located.value for located in (run.steps, run.guidance, run.width, run.height) if located] == [
+        9,
+        2.0,
+        16,
+        16,
+    ]
     assert (run.sampler, run.facts and run.facts.title) == (None, "unnoise tiny")
     run = read_request(
         request_of("a", schedule=(inf, 1.0, 0.0), sampler="heun", guidance_scale=5), tiny.CARD, "tiny"
     ).runs[0]
-    assert [said.value for said in (run.steps, run.guidance, run.sampler) if said] == [2, 5, "heun"]
+    assert [located.value for located in (run.steps, run.guidance, run.sampler) if located] == [2, 5, "heun"]
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
@@ -94,8 +99,8 @@ def test_recipes_of_trainings(path: Path) -> None:
     assert identify_toml(content) == "unnoise"
     (training,) = read_training(content, str(path), text).trainings
     keys = ("denoiser", "caption_dropout") if "denoiser" in content else ("caption_dropout",)
-    said = training.settings[".".join(keys)]
-    assert (said.value, said.place.keys) == (content.get("denoiser", content)["caption_dropout"], keys)
+    located = training.settings[".".join(keys)]
+    assert (located.value, located.place.keys) == (content.get("denoiser", content)["caption_dropout"], keys)
 
 
 @pytest.mark.parametrize(

@@ -73,14 +73,14 @@ def test_fix_leaves_the_subject_clean(one: RuleEntry) -> None:
 
 @every
 def test_rule_is_laid_out_as_all_are(one: RuleEntry) -> None:
-    rule, told = one.rule, sections(one)
+    rule, parts = one.rule, sections(one)
     assert re.fullmatch(r"UN[1-9]\d\d", rule.id)
     path = Path(one.module.__file__ or "")
     assert path.stem == rule.name.replace("-", "_")
     assert path.parent.name == FOLDERS[rule.id[:3]]
-    assert list(told) == ["", *LABELS]
-    assert all(told.values())
-    assert re.search(r"\d", told["Why"]), "Why needs a number"
+    assert list(parts) == ["", *LABELS]
+    assert all(parts.values())
+    assert re.search(r"\d", parts["Why"]), "Why needs a number"
 
 
 def test_ids_and_names_are_unique() -> None:

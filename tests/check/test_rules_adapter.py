@@ -102,9 +102,9 @@ def test_beside_a_base(
     tmp_path: Path, rule: str, base: tuple[str, str], bad: dict[str, torch.Tensor], good: dict[str, torch.Tensor]
 ) -> None:
     hollow(tmp_path / "base.safetensors", SAMPLE_HEADERS[base])
-    for name, tensors, wanted in (("bad", bad, 1), ("good", good, 0)):
+    for name, tensors, expected in (("bad", bad, 1), ("good", good, 0)):
         save_file(tensors, tmp_path / f"{name}.safetensors")
-        assert len(found(rule, tmp_path / "base.safetensors", tmp_path / f"{name}.safetensors")) == wanted
+        assert len(found(rule, tmp_path / "base.safetensors", tmp_path / f"{name}.safetensors")) == expected
 
 
 def wan(width: int) -> Tensors:
@@ -124,9 +124,9 @@ def test_of_another_depth(tmp_path: Path) -> None:
     text = PIPE.replace("stable-diffusion-v1-5/stable-diffusion-v1-5", "segmind/SSD-1B")
     (tmp_path / "make.py").write_text(text.replace("StableDiffusionPipeline", "StableDiffusionXLPipeline") + CALL)
     down = "down_blocks_2_attentions_0"
-    for layers, wanted in ((unet(down, 10), 1), (unet("mid_block_attentions_0", 1), 1), (unet(down, 4), 0)):
+    for layers, expected in ((unet(down, 10), 1), (unet("mid_block_attentions_0", 1), 1), (unet(down, 4), 0)):
         save_file(lora(layers), tmp_path / "lora.safetensors")
-        assert len(found("UN602", tmp_path / "make.py")) == wanted
+        assert len(found("UN602", tmp_path / "make.py")) == expected
 
 
 def test_of_another_size(tmp_path: Path) -> None:
@@ -155,19 +155,19 @@ ALONE = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "bad", "said_bad", "good", "said_good"), ALONE)
+@pytest.mark.parametrize(("rule", "bad", "metadata_bad", "good", "metadata_good"), ALONE)
 def test_alone(
     tmp_path: Path,
     rule: str,
     bad: dict[str, torch.Tensor],
-    said_bad: dict[str, str],
+    metadata_bad: dict[str, str],
     good: dict[str, torch.Tensor],
-    said_good: dict[str, str],
+    metadata_good: dict[str, str],
 ) -> None:
     path = tmp_path / "lora.safetensors"
-    for tensors, said, wanted in ((bad, said_bad, 1), (good, said_good, 0)):
-        save_file(tensors, path, said)
-        assert len(found(rule, path)) == wanted
+    for tensors, metadata, expected in ((bad, metadata_bad, 1), (good, metadata_good, 0)):
+        save_file(tensors, path, metadata)
+        assert len(found(rule, path)) == expected
 
 
 SCRIPTS = [
@@ -208,29 +208,29 @@ def test_in_a_script(
     good: dict[str, torch.Tensor],
     good_text: str,
 ) -> None:
-    for tensors, text, wanted in ((bad, bad_text, 1), (good, good_text, 0)):
+    for tensors, text, expected in ((bad, bad_text, 1), (good, good_text, 0)):
         save_file(tensors, tmp_path / "lora.safetensors")
         (tmp_path / "make.py").write_text(text)
-        assert len(found(rule, tmp_path / "make.py")) == wanted
+        assert len(found(rule, tmp_path / "make.py")) == expected
 
 
 def test_model_only_loader_drops_the_text_half(tmp_path: Path) -> None:
     save_file(lora(SD1 | TEXT), tmp_path / "lora.safetensors")
-    for node, wanted in (("LoraLoaderModelOnly", 1), ("LoraLoader", 0)):
+    for node, expected in (("LoraLoaderModelOnly", 1), ("LoraLoader", 0)):
         (tmp_path / "workflow.json").write_text(workflow(node))
-        assert len(found("UN603", tmp_path / "workflow.json")) == wanted
+        assert len(found("UN603", tmp_path / "workflow.json")) == expected
 
 
-@pytest.mark.parametrize(("trained", "wanted"), [("6ce0161689", 1), ("c0d1994c73", 0)])
-def test_hash_in_a_picture_against_that_in_the_lora(tmp_path: Path, trained: str, wanted: int) -> None:
+@pytest.mark.parametrize(("trained", "expected"), [("6ce0161689", 1), ("c0d1994c73", 0)])
+def test_hash_in_a_picture_against_that_in_the_lora(tmp_path: Path, trained: str, expected: int) -> None:
     from PIL import Image, PngImagePlugin
 
     save_file(lora(SD1), tmp_path / "style.safetensors", {"ss_new_sd_model_hash": trained + "0" * 54})
-    said = PngImagePlugin.PngInfo()
+    info = PngImagePlugin.PngInfo()
     numbers = "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Model hash: c0d1994c73, Model: other"
-    said.add_text("parameters", f"a lighthouse <lora:style:1>\n{numbers}")
-    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=said)
-    assert len(found("UN613", tmp_path / "style.safetensors", tmp_path / "picture.png")) == wanted
+    info.add_text("parameters", f"a lighthouse <lora:style:1>\n{numbers}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=info)
+    assert len(found("UN613", tmp_path / "style.safetensors", tmp_path / "picture.png")) == expected
 
 
 @pytest.fixture
@@ -323,9 +323,9 @@ def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
     style = read_adapter(tmp_path / "style.safetensors", base)
     for name, pipeline in (("base", base), ("other", other)):
         pipeline.generate("a", size=16, steps=1, lora=[style])[0].save(tmp_path / f"{name}.png")
-        beside = judged(tmp_path / "style.safetensors", tmp_path / f"{name}.safetensors")
+        related = judged(tmp_path / "style.safetensors", tmp_path / f"{name}.safetensors")
         drawn = judged(tmp_path / f"{name}.png")
-        for found in (beside, drawn):
+        for found in (related, drawn):
             assert [finding.rule.id for finding in found if finding.rule.id.startswith("UN6")] == (
                 [] if name == "base" else ["UN613"]
             )

@@ -96,9 +96,9 @@ MASKS = [
 def test_of_a_mask(tmp_path: Path, rule: str, bad: Image.Image, good: Image.Image) -> None:
     Image.new("RGB", (512, 512), "teal").save(tmp_path / "photo.png")
     path = make(tmp_path, *PAINT, "mask_image=mask, padding_mask_crop=16")
-    for mask, wanted in ((bad, 1), (good, 0)):
+    for mask, expected in ((bad, 1), (good, 0)):
         mask.save(tmp_path / "mask.png")
-        assert len(found(rule, path)) == wanted
+        assert len(found(rule, path)) == expected
 
 
 def test_a_mask_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
@@ -117,15 +117,15 @@ def mflux(tmp_path: Path, strength: float) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("strength", "wanted"), [(0.8, 1), (1.0, 1), (0.4, 0)])
-def test_strength_of_mflux(tmp_path: Path, strength: float, wanted: int) -> None:
-    assert len(found("UN702", mflux(tmp_path, strength))) == wanted
+@pytest.mark.parametrize(("strength", "expected"), [(0.8, 1), (1.0, 1), (0.4, 0)])
+def test_strength_of_mflux(tmp_path: Path, strength: float, expected: int) -> None:
+    assert len(found("UN702", mflux(tmp_path, strength))) == expected
 
 
 def test_legacy_pipeline(tmp_path: Path) -> None:
-    for class_, wanted in (("StableDiffusionInpaintPipelineLegacy", 1), ("StableDiffusionInpaintPipeline", 0)):
+    for class_, expected in (("StableDiffusionInpaintPipelineLegacy", 1), ("StableDiffusionInpaintPipeline", 0)):
         path = make(tmp_path, class_, "stable-diffusion-v1-5/stable-diffusion-v1-5", "mask_image=mask")
-        assert len(found("UN712", path)) == wanted
+        assert len(found("UN712", path)) == expected
 
 
 def workflow(tmp_path: Path, denoise: float = 1.0, inpaint: bool = False, **more: Any) -> Path:
@@ -160,9 +160,9 @@ def test_in_a_workflow(tmp_path: Path) -> None:
     assert not found("UN713", workflow(tmp_path, denoise=0.6, inpaint=True))
     assert found("UN703", workflow(tmp_path, inpaint=True))
     assert not found("UN703", workflow(tmp_path, inpaint=True, paste=PASTED))
-    for mask, wanted in ((disc().filter(ImageFilter.GaussianBlur(9)), 1), (disc(), 0)):
+    for mask, expected in ((disc().filter(ImageFilter.GaussianBlur(9)), 1), (disc(), 0)):
         mask.save(tmp_path / "mask.png")
-        assert len(found("UN705", workflow(tmp_path, inpaint=True))) == wanted
+        assert len(found("UN705", workflow(tmp_path, inpaint=True))) == expected
 
 
 COUNTED = ["StableDiffusionImg2ImgPipeline", "StableDiffusionXLInpaintPipeline", "FluxImg2ImgPipeline",

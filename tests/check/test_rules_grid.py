@@ -47,8 +47,8 @@ def script(path: Path, model: str, text: str, call: str) -> Path:
     return path
 
 
-def swap(class_: str, said: str = "") -> str:
-    return f"pipe.scheduler = {class_}.from_config(pipe.scheduler.config, {said})"
+def swap(class_: str, settings: str = "") -> str:
+    return f"pipe.scheduler = {class_}.from_config(pipe.scheduler.config, {settings})"
 
 
 SCRIPTS = [
@@ -205,12 +205,12 @@ def test_loader_of_single_files(tmp_path: Path) -> None:
         assert not found("UN103", path)
 
 
-def workflow(path: Path, family: str = "sd_xl_base_1.0", extra: dict[str, Any] | None = None, **said: Any) -> Path:
+def workflow(path: Path, family: str = "sd_xl_base_1.0", extra: dict[str, Any] | None = None, **changes: Any) -> Path:
     """Write a workflow as ComfyUI's server takes it."""
     inputs = {"steps": 25, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "normal", "denoise": 1.0, "seed": 1}
     wires = {"model": ["9" if extra else "4", 0], "positive": ["6", 0], "negative": ["6", 0], "latent_image": ["5", 0]}
     nodes: dict[str, Any] = {
-        "3": {"class_type": "KSampler", "inputs": inputs | wires | said},
+        "3": {"class_type": "KSampler", "inputs": inputs | wires | changes},
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": f"{family}.safetensors"}},
         "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 1024, "height": 1024, "batch_size": 1}},
         "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a lighthouse", "clip": ["4", 1]}},
@@ -267,9 +267,9 @@ def test_shift_in_a_workflow(tmp_path: Path) -> None:
     assert not found("UN112", workflow(tmp_path / "c.json", "flux1-dev", right))
 
 
-def picture(path: Path, model: str = "sd_xl_base_1.0", size: str = "1024x1024", **said: Any) -> Path:
+def picture(path: Path, model: str = "sd_xl_base_1.0", size: str = "1024x1024", **others: Any) -> Path:
     """Write what AUTOMATIC1111 writes."""
-    numbers = {"Steps": 25, "Sampler": "DPM++ 2M", "CFG scale": 6, "Seed": 1, "Size": size, "Model": model} | said
+    numbers = {"Steps": 25, "Sampler": "DPM++ 2M", "CFG scale": 6, "Seed": 1, "Size": size, "Model": model} | others
     text = ", ".join(f"{key}: {value}" for key, value in numbers.items())
     info = PngImagePlugin.PngInfo()
     info.add_text("parameters", f"a lighthouse\nNegative prompt: blurry\n{text}, Version: v1.10.1")
@@ -316,9 +316,13 @@ def test_saved_folders(tmp_path: Path, rule: str) -> None:
     index = {"_class_name": "StableDiffusionPipeline", "scheduler": ["diffusers", "DDIMScheduler"]}
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     assert not found(rule, tmp_path)
-    said = {"UN102": ("beta_start", 0.0001), "UN105": ("rescale_betas_zero_snr", True), "UN109": ("clip_samples", True)}
+    changes = {
+        "UN102": ("beta_start", 0.0001),
+        "UN105": ("rescale_betas_zero_snr", True),
+        "UN109": ("clip_samples", True),
+    }
     path = tmp_path / "scheduler" / "scheduler_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | dict([said[rule]])))
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict([changes[rule]])))
     assert found(rule, tmp_path)
 
 
@@ -418,12 +422,12 @@ def test_zero_snr_of_a_file_at_hand(tmp_path: Path) -> None:
         {name: torch.zeros(shape, dtype=torch.half) for name, shape in shapes.items()} | marks,
         tmp_path / "m.safetensors",
     )
-    path, told = tmp_path / "make.py", f"**{STABLE}, prediction_type='v_prediction'"
+    path, stable = tmp_path / "make.py", f"**{STABLE}, prediction_type='v_prediction'"
     text = "pipe = StableDiffusionPipeline.from_single_file('m.safetensors', scheduler={}({}))\npipe('a')\n"
-    for class_, said, wanted in (
-        ("DDIMScheduler", told, True),
-        ("HeunDiscreteScheduler", told, True),
-        ("DDIMScheduler", f"{told}, rescale_betas_zero_snr=True", False),
+    for class_, extra, expected in (
+        ("DDIMScheduler", stable, True),
+        ("HeunDiscreteScheduler", stable, True),
+        ("DDIMScheduler", f"{stable}, rescale_betas_zero_snr=True", False),
     ):
-        path.write_text(f"from diffusers import *\n{text.format(class_, said)}")
-        assert bool(found("UN104", path, tmp_path / "m.safetensors")) == wanted
+        path.write_text(f"from diffusers import *\n{text.format(class_, extra)}")
+        assert bool(found("UN104", path, tmp_path / "m.safetensors")) == expected

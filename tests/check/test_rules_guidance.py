@@ -27,12 +27,12 @@ def found(rule: str, *paths: Path) -> list[Finding]:
 
 def infotext(path: Path, numbers: str, negative: str = "blurry") -> Path:
     """Write what AUTOMATIC1111 and Forge write."""
-    said = PngImagePlugin.PngInfo()
+    info = PngImagePlugin.PngInfo()
     last = f"Sampler: Euler, Schedule type: Simple, Seed: 1, {numbers}, Version: v1.10.1"
-    said.add_text(
+    info.add_text(
         "parameters", "\n".join(["a lighthouse", *([f"Negative prompt: {negative}"] if negative else []), last])
     )
-    Image.new("RGB", (8, 8)).save(path, pnginfo=said)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
     return path
 
 
@@ -67,9 +67,9 @@ def invoke(path: Path, **changes: Any) -> Path:
         "positive_prompt": "a lighthouse",
     }
     content |= {"seed": 1, "negative_prompt": "", "width": 1024, "height": 1024, "steps": 30, "scheduler": "euler"}
-    said = PngImagePlugin.PngInfo()
-    said.add_text("invokeai_metadata", json.dumps(content | {"model": model} | changes))
-    Image.new("RGB", (8, 8)).save(path, pnginfo=said)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("invokeai_metadata", json.dumps(content | {"model": model} | changes))
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
     return path
 
 
@@ -104,9 +104,9 @@ WORKFLOWS = [
 
 @pytest.mark.parametrize(("rule", "checkpoint", "bad", "good"), WORKFLOWS)
 def test_workflows(tmp_path: Path, rule: str, checkpoint: str, bad: float, good: float) -> None:
-    for weight, wanted in ((bad, 1), (good, 0)):
+    for weight, expected in ((bad, 1), (good, 0)):
         (tmp_path / "workflow.json").write_text(workflow(checkpoint, weight))
-        assert len(found(rule, tmp_path / "workflow.json")) == wanted
+        assert len(found(rule, tmp_path / "workflow.json")) == expected
 
 
 def script(path: Path, class_: str, model: str, call: str) -> Path:

@@ -36,14 +36,14 @@ def found(rule: str, *paths: Path) -> list[Finding]:
 
 
 def network(
-    path: Path, family: str, variant: str = "", more: Mapping[str, torch.Tensor] | None = None, **said: str
+    path: Path, family: str, variant: str = "", more: Mapping[str, torch.Tensor] | None = None, **stated: str
 ) -> Path:
-    """Write the network of a family, no more of it than tells it; said: its ModelSpec."""
+    """Write the network of a family, no more of it than tells it; stated: its ModelSpec."""
     shapes = {
         name: shape for name, (_, shape) in SAMPLE_HEADERS[family, variant].items() if name.startswith((UNET, "v_pred"))
     }
     tensors = {name: torch.zeros(shape, dtype=torch.half) for name, shape in shapes.items()}
-    metadata = {f"modelspec.{key}": value for key, value in said.items()}
+    metadata = {f"modelspec.{key}": value for key, value in stated.items()}
     save_file(tensors | dict(more or {}), path, metadata)
     return path
 
@@ -63,7 +63,7 @@ def script(path: Path, class_: str, model: str, text: str = "") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "wanted"),
+    ("file", "text", "expected"),
     [
         (VPRED, "", True),
         (VPRED, EULER.format(""), True),
@@ -79,8 +79,8 @@ def script(path: Path, class_: str, model: str, text: str = "") -> Path:
         ("my_own_mix.safetensors", EULER.format(V), False),
     ],
 )
-def test_v_as_noise_in_a_script(tmp_path: Path, file: str, text: str, wanted: bool) -> None:
-    assert bool(found("UN201", single(tmp_path / "make.py", file, text))) == wanted
+def test_v_as_noise_in_a_script(tmp_path: Path, file: str, text: str, expected: bool) -> None:
+    assert bool(found("UN201", single(tmp_path / "make.py", file, text))) == expected
 
 
 def test_repository_of_a_v_model_has_its_own_scheduler(tmp_path: Path) -> None:
@@ -116,14 +116,14 @@ def workflow(path: Path, file: str, sampling: str = "") -> Path:
         "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "x"}},
     }
     if sampling:
-        said = {"model": ["4", 0], "sampling": sampling, "zsnr": False}
-        nodes["9"] = {"class_type": "ModelSamplingDiscrete", "inputs": said}
+        stated = {"model": ["4", 0], "sampling": sampling, "zsnr": False}
+        nodes["9"] = {"class_type": "ModelSamplingDiscrete", "inputs": stated}
     path.write_text(json.dumps(nodes))
     return path
 
 
 @pytest.mark.parametrize(
-    ("variant", "told", "sampling", "wanted"),
+    ("variant", "stated_kind", "sampling", "expected"),
     [
         ("", "v", "", True),  # ComfyUI does not read ModelSpec
         ("", "v", "v_prediction", False),
@@ -134,9 +134,13 @@ def workflow(path: Path, file: str, sampling: str = "") -> Path:
         ("v-pred", "", "lcm", False),
     ],
 )
-def test_v_as_noise_in_a_workflow(tmp_path: Path, variant: str, told: str, sampling: str, wanted: bool) -> None:
-    file = network(tmp_path / "m.safetensors", "sdxl", variant, **({"prediction_type": told} if told else {}))
-    assert bool(found("UN201", workflow(tmp_path / "flow.json", "m.safetensors", sampling), file)) == wanted
+def test_v_as_noise_in_a_workflow(
+    tmp_path: Path, variant: str, stated_kind: str, sampling: str, expected: bool
+) -> None:
+    file = network(
+        tmp_path / "m.safetensors", "sdxl", variant, **({"prediction_type": stated_kind} if stated_kind else {})
+    )
+    assert bool(found("UN201", workflow(tmp_path / "flow.json", "m.safetensors", sampling), file)) == expected
 
 
 def saved(path: Path, prediction: str, size: int = 64, **unet: Any) -> Path:
@@ -201,10 +205,10 @@ def test_what_is_loaded_as_a_checkpoint(tmp_path: Path) -> None:
     lora = {f"lora_unet_down_blocks_0_attentions_0_proj_in.lora_{way}.weight": one.clone() for way in ("down", "up")}
     save_file(lora, tmp_path / "style.safetensors")
     network(tmp_path / "right.safetensors", "sd1")
-    for name, wanted in (("strange", True), ("style", True), ("right", False), ("absent", False)):
+    for name, expected in (("strange", True), ("style", True), ("right", False), ("absent", False)):
         files = [path] if (path := tmp_path / f"{name}.safetensors").exists() else []
         using = single(tmp_path / f"{name}.py", f"{name}.safetensors", class_=plain)
-        assert bool(found("UN204", using, *files)) == wanted, name
+        assert bool(found("UN204", using, *files)) == expected, name
     assert found("UN204", workflow(tmp_path / "flow.json", "style.safetensors"), tmp_path / "style.safetensors")
 
 
@@ -219,15 +223,17 @@ def test_averaged_weights(tmp_path: Path) -> None:
     assert not found("UN205", network(tmp_path / "pruned.safetensors", "sd1"))
 
 
-@pytest.mark.parametrize(("spread", "told", "wanted"), [(0.12, "epsilon", 1), (0.05, "epsilon", 0), (0.12, "v", 0)])
-def test_probe_of_stable_diffusion_2(tmp_path: Path, spread: float, told: str, wanted: int) -> None:
+@pytest.mark.parametrize(
+    ("spread", "stated_kind", "expected"), [(0.12, "epsilon", 1), (0.05, "epsilon", 0), (0.12, "v", 0)]
+)
+def test_probe_of_stable_diffusion_2(tmp_path: Path, spread: float, stated_kind: str, expected: int) -> None:
     bias = torch.tensor([spread, -spread]).repeat(160).to(torch.bfloat16)
-    file = network(tmp_path / "m.safetensors", "sd2", more={UNET + NORM: bias}, prediction_type=told)
-    assert len(found("UN206", file)) == wanted
+    file = network(tmp_path / "m.safetensors", "sd2", more={UNET + NORM: bias}, prediction_type=stated_kind)
+    assert len(found("UN206", file)) == expected
 
 
 @pytest.mark.parametrize(
-    ("class_", "model", "wanted"),
+    ("class_", "model", "expected"),
     [
         ("StableDiffusionPipeline", SDXL, True),
         ("StableDiffusionXLPipeline", SDXL, False),
@@ -242,8 +248,8 @@ def test_probe_of_stable_diffusion_2(tmp_path: Path, spread: float, told: str, w
         ("WanPipeline", "me/my-own-model", False),
     ],
 )
-def test_class_and_family(tmp_path: Path, class_: str, model: str, wanted: bool) -> None:
-    assert bool(found("UN207", script(tmp_path / "make.py", class_, model))) == wanted
+def test_class_and_family(tmp_path: Path, class_: str, model: str, expected: bool) -> None:
+    assert bool(found("UN207", script(tmp_path / "make.py", class_, model))) == expected
 
 
 def picture(path: Path, model: str, more: str = "") -> Path:

@@ -53,7 +53,7 @@ def test_in_a_script(tmp_path: Path, rule: str, bad: str, good: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loading", "wanted"),
+    ("loading", "expected"),
     [
         (", trust_remote_code=True", 1),
         (", custom_pipeline='someone/theirs'", 1),
@@ -63,8 +63,8 @@ def test_in_a_script(tmp_path: Path, rule: str, bad: str, good: str) -> None:
         (", custom_pipeline='someone/theirs', revision='0123abc'", 0),
     ],
 )
-def test_foreign_code(tmp_path: Path, loading: str, wanted: int) -> None:
-    assert len(found("UN909", make(tmp_path, 'pipe("a")', loading))) == wanted
+def test_foreign_code(tmp_path: Path, loading: str, expected: int) -> None:
+    assert len(found("UN909", make(tmp_path, 'pipe("a")', loading))) == expected
 
 
 FASTAPI = 'from fastapi import FastAPI\napp = FastAPI()\n@app.get("/a")\n{} draw(prompt: str):\n    {}pipe(prompt)\n'
@@ -115,9 +115,9 @@ def test_a_scheduler_counts_the_steps_of_two_calls_together() -> None:
 
 
 def infotext(tmp_path: Path, settings: str) -> Path:
-    said = PngImagePlugin.PngInfo()
-    said.add_text("parameters", f"a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, {settings}")
-    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=said)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", f"a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, {settings}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=info)
     return tmp_path / "picture.png"
 
 
@@ -134,9 +134,9 @@ def test_in_a_picture(tmp_path: Path) -> None:
 def invokeai(tmp_path: Path, **more: Any) -> Path:
     model = {"key": "1", "hash": "blake3:00", "name": "sd_xl_base_1.0", "base": "sdxl", "type": "main"}
     record = {"generation_mode": "sdxl_txt2img", "positive_prompt": "a", "seed": 1, "steps": 30, "model": model}
-    said = PngImagePlugin.PngInfo()
-    said.add_text("invokeai_metadata", json.dumps(record | more))
-    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=said)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("invokeai_metadata", json.dumps(record | more))
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=info)
     return tmp_path / "picture.png"
 
 
@@ -165,11 +165,11 @@ def folder(tmp_path: Path, index: Mapping[str, Any]) -> Path:
 
 
 def test_in_a_folder(tmp_path: Path) -> None:
-    for index, wanted in (({}, 0), ({"text_encoder": ["transformers", "CLIPTextModel"]}, 1)):
-        assert len(found("UN911", folder(tmp_path, index))) == wanted
-    for index, wanted in (({}, 0), ({"unet": ["my_unet", "MyUNet"]}, 1), ({"_class_name": ["pipeline", "Mine"]}, 1)):
+    for index, expected in (({}, 0), ({"text_encoder": ["transformers", "CLIPTextModel"]}, 1)):
+        assert len(found("UN911", folder(tmp_path, index))) == expected
+    for index, expected in (({}, 0), ({"unet": ["my_unet", "MyUNet"]}, 1), ({"_class_name": ["pipeline", "Mine"]}, 1)):
         findings = found("UN909", folder(tmp_path, index))
-        assert [finding.grade for finding in findings] == [WARN] * wanted
+        assert [finding.grade for finding in findings] == [WARN] * expected
     assert not found("UN912", tmp_path)
 
 

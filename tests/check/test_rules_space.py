@@ -27,10 +27,10 @@ def found(rule: str, *paths: Path) -> list[Finding]:
 
 def picture(path: Path, size: str, model: str) -> Path:
     """Write what AUTOMATIC1111 writes."""
-    said = PngImagePlugin.PngInfo()
+    info = PngImagePlugin.PngInfo()
     numbers = NUMBERS.format(size=size, model=model)
-    said.add_text("parameters", f"a lighthouse\n{NEGATIVE}\n{numbers}, Version: v1.10.1")
-    Image.new("RGB", (8, 8)).save(path, pnginfo=said)
+    info.add_text("parameters", f"a lighthouse\n{NEGATIVE}\n{numbers}, Version: v1.10.1")
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
     return path
 
 
@@ -147,12 +147,12 @@ def workflow(vae: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("vae", "wanted"),
+    ("vae", "expected"),
     [("vae-ft-mse-840000-ema-pruned.safetensors", 1), ("sdxl_vae.safetensors", 0), ("unheard-of.safetensors", 0)],
 )
-def test_vae_in_a_workflow(tmp_path: Path, vae: str, wanted: int) -> None:
+def test_vae_in_a_workflow(tmp_path: Path, vae: str, expected: int) -> None:
     (tmp_path / "workflow.json").write_text(json.dumps(workflow(vae)))
-    assert len(found("UN305", tmp_path / "workflow.json")) == wanted
+    assert len(found("UN305", tmp_path / "workflow.json")) == expected
 
 
 def autoencoder(**settings: Any) -> Any:

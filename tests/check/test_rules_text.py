@@ -72,13 +72,13 @@ def test_in_a_script(tmp_path: Path, rule: str, pipeline: tuple[str, str], bad: 
 
 def test_community_pipelines_parse_weights(tmp_path: Path) -> None:
     call = "'a (sunset:1.3) BREAK over the sea'"
-    for loading, wanted in (("", 1), (', custom_pipeline="lpw_stable_diffusion"', 0)):
+    for loading, expected in (("", 1), (', custom_pipeline="lpw_stable_diffusion"', 0)):
         path = make(tmp_path, ("DiffusionPipeline", SD[1]), call, loading)
-        assert len(found("UN802", path)) == len(found("UN810", path)) == wanted
+        assert len(found("UN802", path)) == len(found("UN810", path)) == expected
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "loading", "more", "call", "wanted"),
+    ("pipeline", "loading", "more", "call", "expected"),
     [
         (SD, ", text_encoder=None", "", "'a'", 1),
         (SD, ", text_encoder=None", "", "prompt_embeds=embeds", 0),
@@ -88,17 +88,17 @@ def test_community_pipelines_parse_weights(tmp_path: Path) -> None:
     ],
 )
 def test_without_an_encoder(
-    tmp_path: Path, pipeline: tuple[str, str], loading: str, more: str, call: str, wanted: int
+    tmp_path: Path, pipeline: tuple[str, str], loading: str, more: str, call: str, expected: int
 ) -> None:
-    assert len(found("UN806", make(tmp_path, pipeline, call, loading, more))) == wanted
+    assert len(found("UN806", make(tmp_path, pipeline, call, loading, more))) == expected
 
 
 def test_folder_without_an_encoder(tmp_path: Path) -> None:
     index: dict[str, Any] = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
-    for encoder, wanted in (([None, None], 1), (["transformers", "CLIPTextModel"], 0)):
+    for encoder, expected in (([None, None], 1), (["transformers", "CLIPTextModel"], 0)):
         (tmp_path / "model_index.json").write_text(json.dumps(index | {"text_encoder": encoder}))
         findings = found("UN806", tmp_path)
-        assert [finding.grade for finding in findings] == [ERROR] * wanted
+        assert [finding.grade for finding in findings] == [ERROR] * expected
 
 
 def workflow(tmp_path: Path, positive: str, layer: int = -2) -> Path:
@@ -139,10 +139,10 @@ def test_last_layer_of_clip_in_a_workflow(tmp_path: Path) -> None:
 
 
 def picture(tmp_path: Path, prompt: str, more: str) -> Path:
-    said = PngImagePlugin.PngInfo()
+    info = PngImagePlugin.PngInfo()
     settings = f"Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, {more}, Version: v1.10.1"
-    said.add_text("parameters", f"{prompt}\nNegative prompt: blurry\n{settings}")
-    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=said)
+    info.add_text("parameters", f"{prompt}\nNegative prompt: blurry\n{settings}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=info)
     return tmp_path / "picture.png"
 
 
@@ -158,9 +158,9 @@ def test_lora_that_was_trained_with_a_mask(tmp_path: Path) -> None:
     layer = "lora_unet_double_blocks_0_img_attn_proj"
     tensors = {f"{layer}.lora_down.weight": torch.ones(4, 3072), f"{layer}.lora_up.weight": torch.ones(3072, 4)}
     path = make(tmp_path, DEV, "'a'", more='pipe.load_lora_weights("style.safetensors")')
-    for masked, wanted in (("True", 1), ("False", 0)):
+    for masked, expected in (("True", 1), ("False", 0)):
         save_file(tensors, tmp_path / "style.safetensors", {"ss_apply_t5_attn_mask": masked})
-        assert len(found("UN811", path)) == wanted
+        assert len(found("UN811", path)) == expected
 
 
 @pytest.mark.parametrize("rule", ["UN801", "UN802", "UN807", "UN808", "UN809", "UN810"])

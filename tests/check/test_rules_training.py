@@ -153,7 +153,7 @@ def test_data_are_looked_at(tmp_path: Path) -> None:
         "[[datasets]]\nresolution = 512\n[[datasets.subsets]]\nimage_dir = 'cats'\ncaption_extension = '.txt'"
     )
     assert [(one.rule.id, one.measured) for one in found(path)] == [
-        ("UN509", "1 of 2 pictures without, such as 2.png"),
+        ("UN509", "1 of 2 images without, such as 2.png"),
         ("UN510", "1 stale cache, such as 1_0512x0512_sd.npz"),
     ]
 

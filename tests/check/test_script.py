@@ -45,9 +45,17 @@ image = pipe("é, ü", negative_prompt="blurry", num_inference_steps=30, guidanc
     assert run.pipeline == "StableDiffusionXLPipeline"
     assert run.model is not None
     assert run.model.name == SDXL
-    said = {"steps": 30, "guidance": 7.5, "height": 768, "width": 1024, "seed": 3, "seed_device": "cuda", "batch": 2}
-    said |= {"clip_skip": 1, "prompt": "é, ü", "negative": "blurry", "dtype": "float16"}
-    assert {name: getattr(run, name).value for name in said} == said
+    expected = {
+        "steps": 30,
+        "guidance": 7.5,
+        "height": 768,
+        "width": 1024,
+        "seed": 3,
+        "seed_device": "cuda",
+        "batch": 2,
+    }
+    expected |= {"clip_skip": 1, "prompt": "é, ü", "negative": "blurry", "dtype": "float16"}
+    assert {name: getattr(run, name).value for name in expected} == expected
     assert run.others["eta"].value == 0.5
     assert run.strength is run.schedule is run.frames is None
     assert [shown(text, run, name) for name in ("prompt", "negative", "steps", "guidance")] == [
@@ -267,7 +275,12 @@ def test_mflux_is_read() -> None:
     subject = read(text)
     (run,) = subject.runs
     assert subject.tool == run.tool == "mflux"
-    assert [said.value for said in (run.steps, run.height, run.seed, run.embedded) if said] == [4, 1024, 2, 3.5]
+    assert [located.value for located in (run.steps, run.height, run.seed, run.embedded) if located] == [
+        4,
+        1024,
+        2,
+        3.5,
+    ]
 
 
 def test_a_script_of_other_things_says_nothing() -> None:

@@ -49,9 +49,9 @@ def entry(name: str) -> RuleEntry:
     Raises:
         InputError: no rule has this id or name; the message names the nearest
     """
-    wanted = name.strip()
-    for one in _among(wanted):
-        if wanted.upper() == one.rule.id or wanted.lower() == one.rule.name:
+    given = name.strip()
+    for one in _among(given):
+        if given.upper() == one.rule.id or given.lower() == one.rule.name:
             return one
     known = {key for one in rules() for key in (one.rule.id, one.rule.name)}
     hint = nearest(name, known).partition("known:")[0] or "see `unnoise rule`"
@@ -71,9 +71,9 @@ def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Rule
     Raises:
         InputError: one of them matches no rule
     """
-    wanted = [one for name in select for one in _meant(name, "select")] if select else rules()
-    unwanted = {one.rule.id for name in ignore for one in _meant(name, "ignore")}
-    found = {one.rule.id: one for one in wanted if one.rule.id not in unwanted}
+    selected = [one for name in select for one in _meant(name, "select")] if select else rules()
+    ignored = {one.rule.id for name in ignore for one in _meant(name, "ignore")}
+    found = {one.rule.id: one for one in selected if one.rule.id not in ignored}
     return tuple(found[id] for id in sorted(found))
 
 

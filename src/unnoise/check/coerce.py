@@ -16,16 +16,16 @@ def finite(value: object) -> float | None:
     return value if isfinite(value) else None
 
 
-def text(said: Located[Any] | None) -> Located[str] | None:
+def text(located: Located[Any] | None) -> Located[str] | None:
     """Return a text of less than 1,048,576 letters; None for anything else."""
-    return said if said is not None and isinstance(said.value, str) and len(said.value) < LONGEST else None
+    return located if located is not None and isinstance(located.value, str) and len(located.value) < LONGEST else None
 
 
-def number(said: Located[Any] | None) -> Located[float] | None:
+def number(located: Located[Any] | None) -> Located[float] | None:
     """Return a finite number, also a whole one; None for anything else, also for True."""
-    return said if said is not None and finite(said.value) is not None else None
+    return located if located is not None and finite(located.value) is not None else None
 
 
-def whole(said: Located[Any] | None) -> Located[int] | None:
+def whole(located: Located[Any] | None) -> Located[int] | None:
     """Return a whole number; None for anything else, also for True and 20.0."""
-    return said if said is not None and type(said.value) is int and abs(said.value) < LARGEST else None
+    return located if located is not None and type(located.value) is int and abs(located.value) < LARGEST else None

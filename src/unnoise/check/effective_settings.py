@@ -52,10 +52,10 @@ def schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
     for config in subject.configs if subject.script is None else ():  # a script says itself what serves what
         if config.role == "scheduler":
             yield EffectiveSchedule(config, own)
-    seen: set[tuple[Location, Identity]] = set()
+    listed: set[tuple[Location, Identity]] = set()
     for run in subject.runs:
-        if run.schedule is not None and (run.schedule.place, identity(run)) not in seen:
-            seen.add((run.schedule.place, identity(run)))
+        if run.schedule is not None and (run.schedule.place, identity(run)) not in listed:
+            listed.add((run.schedule.place, identity(run)))
             yield EffectiveSchedule(run.schedule, identity(run), run)
 
 

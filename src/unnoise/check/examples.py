@@ -39,7 +39,7 @@ def workflow(
     extra: Mapping[str, Any] | None = None,
     **inputs: Any,
 ) -> Subject:
-    """Read a usual workflow from text to picture.
+    """Read a usual workflow from text to image.
 
     inputs: of the KSampler and the latent; extra: nodes beside these, or instead.
     """
@@ -62,14 +62,14 @@ def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
 
 
 def infotext(text: str, path: str = "picture.png") -> Subject:
-    """Read what AUTOMATIC1111, Forge and their kin write into a picture."""
+    """Read what AUTOMATIC1111, Forge and their kin write into an image."""
     from unnoise.check.read.infotext import read_infotext
 
     return _alone(read_infotext(dedent(text).strip("\n"), path))
 
 
 def invokeai(content: Mapping[str, Any], path: str = "picture.png") -> Subject:
-    """Read what InvokeAI writes into a picture."""
+    """Read what InvokeAI writes into an image."""
     from unnoise.check.read.invokeai import read_metadata
 
     return _alone(read_metadata(dict(content), path))

@@ -74,11 +74,11 @@ def loaded(subject: Subject, kind: str) -> Iterator[RunAdapter]:
     """
     pairs: list[tuple[Use, Tool]] = [(use, subject.tool) for use in subject.uses]
     pairs += [(use, run.tool) for run in subject.runs for use in run.adapters]
-    seen: set[object] = set()
+    listed: set[object] = set()
     for use, tool in pairs:
         key = (use.place, use.adapter.name, use.base.name if use.base else "")
-        if key not in seen and _kind(use) == kind:
-            seen.add(key)
+        if key not in listed and _kind(use) == kind:
+            listed.add(key)
             yield RunAdapter(use, tool, kind)
 
 

@@ -124,14 +124,14 @@ def toml_span(text: str, keys: Sequence[str | int]) -> tuple[int, int] | None:
     Returns:
         offsets in letters; None where the value is not on one line
     """
-    seen: dict[tuple[str | int, ...], int] = {}
+    counts: dict[tuple[str | int, ...], int] = {}
     prefix: tuple[str | int, ...] = ()
     at = 0
     for line in text.splitlines(keepends=True):
         table = TABLE.match(line)
         assigned = re.match(r"\s*([\w.\"'-]+)\s*=\s*", line)
         if table:
-            prefix = _prefix(table[2].split("."), table[1] == "[[", seen)
+            prefix = _prefix(table[2].split("."), table[1] == "[[", counts)
         elif assigned and prefix + _bare(assigned[1].split(".")) == tuple(keys):
             start = at + assigned.end()
             return start, start + _value_length(text[start : at + len(line)])
@@ -143,16 +143,16 @@ def _bare(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(part.strip().strip("\"'") for part in parts)
 
 
-def _prefix(parts: Sequence[str], repeated: bool, seen: dict[tuple[str | int, ...], int]) -> tuple[str | int, ...]:
+def _prefix(parts: Sequence[str], repeated: bool, counts: dict[tuple[str | int, ...], int]) -> tuple[str | int, ...]:
     """Return the keys of a table, with the index of every array of tables on the way."""
     prefix: tuple[str | int, ...] = ()
     names = _bare(parts)
     for depth, name in enumerate(names, 1):
         prefix += (name,)
         if repeated and depth == len(names):
-            seen[prefix] = seen.get(prefix, -1) + 1
-        if prefix in seen:
-            prefix += (seen[prefix],)
+            counts[prefix] = counts.get(prefix, -1) + 1
+        if prefix in counts:
+            prefix += (counts[prefix],)
     return prefix
 
 

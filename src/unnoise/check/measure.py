@@ -1,4 +1,4 @@
-"""Measure latents, guidance, pictures and denoisers. The rules that judge the numbers are those of `unnoise.check`.
+"""Measure latents, guidance, images and denoisers. The rules that judge the numbers are those of `unnoise.check`.
 
     import unnoise
     from unnoise.check import measure
@@ -19,7 +19,7 @@ from unnoise.errors import InputError, nearest
 
 Numbers = dict[str, float]
 Array = Any  # a tensor of torch or an array of numpy
-KINDS: Final = ("x0", "eps", "v", "flow")  # `kind_said` and `kind_found` are places in it
+KINDS: Final = ("x0", "eps", "v", "flow")  # `kind_stated` and `kind_found` are places in it
 TRACES: Final[Mapping[str, tuple[float, float]]] = {"x0": (0, 1), "eps": (1, 0), "v": (0, 0), "flow": (1, -1)}
 
 
@@ -33,7 +33,7 @@ def subject(*numbers: Mapping[str, float], path: str = "pipeline") -> Subject:
 def latents(x0: Array) -> Numbers:
     """Measure encoded data as the denoiser gets it, which should be near mean 0 and deviation 1.
 
-    x0: (B, c, *d), of several different pictures: of one alone the numbers say little.
+    x0: (B, c, *d), of several different images: of one alone the numbers say little.
     """
     found = _finite("latent", x0)
     if len(x0) and found.get("latent_finite") == 1:
@@ -42,7 +42,7 @@ def latents(x0: Array) -> Numbers:
 
 
 def picture(pixels: Array, low: float = -1.0, high: float = 1.0) -> Numbers:
-    """Measure decoded pictures: whether they are finite, one colour, or all black. pixels: in low ... high."""
+    """Measure decoded images: whether they are finite, one colour, or all black. pixels: in low ... high."""
     found = _finite("picture", pixels)
     if found.get("picture_finite") == 1:
         ends = [(float(end) - low) / (high - low) for end in (pixels.min(), pixels.max())]
@@ -95,18 +95,18 @@ def coupling(denoise: Callable[[Array, Array], Array], x: Array, sigma: Array) -
 
 
 def kind(
-    ask: Callable[[Array, float], Array], x0: Array, noise: Array, said: str, ends: tuple[float, float]
+    ask: Callable[[Array, float], Array], x0: Array, noise: Array, stated: str, ends: tuple[float, float]
 ) -> Numbers:
     """Probe what a network answers with, from how its answer follows its input at the ends of the noise levels.
 
     With slope <out, x>/<x, x>, a net of x0 has (0, 1) at (most, least) noise, of eps (1, 0), of v (0, 0), of flow
     (1, -1). kind_agreement is the cosine of its answer with the right one at least noise; one that has learnt nothing
     has 0. ask(x, sigma) -> out, the raw answer, x in the unit frame (x0 + sigma*noise)/sqrt(1 + sigma^2); x0, noise:
-    (B, *d), x0 may be any plausible data; said: the kind that the model is run as; ends: sigma of most and of least
+    (B, *d), x0 may be any plausible data; stated: the kind that the model is run as; ends: sigma of most and of least
     noise, such as (20, 0.1).   Raises InputError for an unknown kind.
     """
-    if said not in KINDS:
-        raise InputError(f"kind {said!r}: {nearest(said, KINDS)}")
+    if stated not in KINDS:
+        raise InputError(f"kind {stated!r}: {nearest(stated, KINDS)}")
     clean, drawn, slopes = _wide(x0), _wide(noise), []
     for sigma in ends:
         x = (clean + sigma * drawn) / sqrt(1 + sigma * sigma)
@@ -116,10 +116,10 @@ def kind(
     found = min(far, key=lambda name: far[name])
     right = {"x0": clean, "eps": drawn, "v": drawn - ends[1] * clean, "flow": drawn - clean}[found]
     return {
-        "kind_said": KINDS.index(said),
+        "kind_stated": KINDS.index(stated),
         "kind_found": KINDS.index(found),
         "kind_distance": far[found],
-        "kind_distance_said": far[said],
+        "kind_distance_stated": far[stated],
         "kind_agreement": _ratio(_mean(out * right), _size_of(out) * _size_of(right)),
     }
 

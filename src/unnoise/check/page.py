@@ -46,16 +46,16 @@ def sections(entry: RuleEntry) -> dict[str, str]:
 
 def page(entry: RuleEntry) -> str:
     """Write the page of a rule in Markdown: what it finds, why, both examples, the fix and the source."""
-    rule, told = entry.rule, sections(entry)
+    rule, parts = entry.rule, sections(entry)
     severity = rule.severity.name.lower().replace("warn", "warning")
-    lines = [f"# {rule.id} {rule.name}", "", told[""], ""]
+    lines = [f"# {rule.id} {rule.name}", "", parts[""], ""]
     lines += [f"Severity: {severity}. Reads {READS[rule.needs]}.", ""]
     for label in LABELS[:2]:
-        lines += [_labelled(label, told[label]), ""]
+        lines += [_labelled(label, parts[label]), ""]
     for title, name in (("Found", "bad"), ("Not found", "good")):
         lines += [f"## {title}", "", "```python example", _example(entry, name), "```", ""]
     for label in LABELS[2:]:
-        lines += [_labelled(label, told[label]), ""]
+        lines += [_labelled(label, parts[label]), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

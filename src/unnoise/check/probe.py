@@ -22,7 +22,7 @@ from unnoise.sampling.kinds import KINDS, Kind
 from unnoise.sampling.state import start
 
 PROMPTS = ("a red heart", "a cat", "a blue car", "a tree")
-STEPS = 8  # of the pictures that are drawn
+STEPS = 8  # of the images that are drawn
 FEW = 4  # of those that only tell the kind
 ENDS = (20.0, 0.1)  # sigma of nearly pure noise and of nearly clean data
 SIZE = (64, 64)  # of a model whose card advises none
@@ -45,7 +45,7 @@ class Trial:
 
 @torch.no_grad()
 def probe(pipeline: Pipeline, seed: int = 0) -> Subject:
-    """Draw four small pictures without guidance and with the advised weight, ask the network at both ends of the
+    """Draw four small images without guidance and with the advised weight, ask the network at both ends of the
     noise levels, and say what was measured. Nothing is judged here: `unnoise.check(pipeline)` does both.
     """
     trial = _trial(pipeline, seed)
@@ -75,7 +75,7 @@ def _trial(pipeline: Pipeline, seed: int) -> Trial:
 
 
 def _pictures(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
-    """Measure pictures without guidance, and with it where the card advises it."""
+    """Measure images without guidance, and with it where the card advises it."""
     model, space, advice = pipeline.denoiser, pipeline.space, pipeline.card.advice
     plain = trial.draw(model.bind(trial.cond), model, STEPS)
     pixels = space.decode(plain)
@@ -115,12 +115,12 @@ def _levels(trial: Trial, sigma: float) -> Tensor:
 def _kind(model: Denoiser, trial: Trial) -> Numbers:
     """Draw a little data as if the network were of each kind; it is of the one under which its answers fit best."""
     fits = {kind: _fit(Denoiser(model.net, model.process, kind), trial) for kind in KINDS}
-    best: Kind = min(KINDS, key=lambda kind: fits[kind]["kind_distance_said"])
+    best: Kind = min(KINDS, key=lambda kind: fits[kind]["kind_distance_stated"])
     return fits[best] | {
-        "kind_said": float(KINDS.index(model.kind)),
+        "kind_stated": float(KINDS.index(model.kind)),
         "kind_found": float(KINDS.index(best)),
-        "kind_distance": fits[best]["kind_distance_said"],
-        "kind_distance_said": fits[model.kind]["kind_distance_said"],
+        "kind_distance": fits[best]["kind_distance_stated"],
+        "kind_distance_stated": fits[model.kind]["kind_distance_stated"],
     }
 
 

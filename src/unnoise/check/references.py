@@ -32,12 +32,12 @@ class Shelf:
     on_disk: bool = False
     opened: dict[Path, Subject] = field(default_factory=dict)
 
-    def find(self, name: str, beside: Path) -> Subject | None:
+    def find(self, name: str, folder: Path) -> Subject | None:
         """Find a model: among the named files, then beside the file that names it, then under the models.
 
         Args:
             name: as the file writes it, with or without folders and ending
-            beside: the folder of the file that names it
+            folder: the folder of the file that names it
 
         Returns:
             None where it is not found
@@ -48,19 +48,19 @@ class Shelf:
         for known in (last, f"{last}.safetensors"):  # some tools leave the ending out
             if known in self.named:
                 return self.named[known]
-        path = self.path(name, beside)
+        path = self.path(name, folder)
         if path is None:
             return None
         if path not in self.opened:
             self.opened[path] = read(path)
         return self.opened[path]
 
-    def path(self, name: str, beside: Path) -> Path | None:
+    def path(self, name: str, folder: Path) -> Path | None:
         """Find a named file or folder, never outside the folder of the file that names it or the models.
 
         Args:
             name: a relative path; an absolute one, or one with "..", is not found
-            beside: the folder of the file that names it
+            folder: the folder of the file that names it
 
         Returns:
             None where it is not found
@@ -69,8 +69,8 @@ class Shelf:
         if not self.on_disk or plain.is_absolute() or ".." in plain.parts or not plain.name:
             return None
         for name in (plain.name, f"{plain.name}.safetensors"):
-            for candidate in (beside / plain.parent / name, beside / name):
-                if _exists(candidate) and beside.resolve() in candidate.resolve().parents:
+            for candidate in (folder / plain.parent / name, folder / name):
+                if _exists(candidate) and folder.resolve() in candidate.resolve().parents:
                     return candidate
             if name in self.models:
                 return self.models[name]
@@ -109,7 +109,7 @@ def load_subjects(paths: Sequence[Path], models: Path | None = None) -> Iterator
                 yield subject
         if not inside:
             raise InputError(
-                f"{path}: holds nothing to check: models, LoRAs, workflows, pictures with records, scripts, TOML"
+                f"{path}: holds nothing to check: models, LoRAs, workflows, images with records, scripts, TOML"
             )
 
 
@@ -122,15 +122,15 @@ def _exists(path: Path) -> bool:
 
 
 def _is_foreign(subject: Subject) -> bool:
-    """Return whether a file of a folder is not one to check: an ordinary picture, text, script or JSON."""
-    told = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
+    """Return whether a file of a folder is not one to check: an ordinary image, text, script or JSON."""
+    facts = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
     speaks = any("diffusers" in one for one in subject.texts.values())
     ours = (
         speaks
         or subject.path.endswith((".safetensors", ".gguf"))
         or any(one.kind in ("pickle", "unreadable") for one in subject.faults)
     )
-    return not any(told) and not ours
+    return not any(facts) and not ours
 
 
 def _index(models: Path | None) -> dict[str, Path]:
@@ -162,11 +162,11 @@ def related(subject: Subject, others: Iterable[Subject], shelf: Shelf) -> Subjec
     if len(bases) != 1 or subject.runs or subject.uses:
         return subject
     uses = tuple(Use(model.place, model, bases[0]) for model in subject.models if _role(model) in ADAPTERS)
-    runs = tuple(run for model in subject.models if (run := _beside(model, bases[0])))
+    runs = tuple(run for model in subject.models if (run := _run_with(model, bases[0])))
     return replace(subject, uses=uses, runs=runs)
 
 
-def _beside(model: NamedModel, base: NamedModel) -> GenerationRun | None:
+def _run_with(model: NamedModel, base: NamedModel) -> GenerationRun | None:
     """Return the run that a base and a model imply: a VAE decodes for it, a folder was converted from it."""
     if _role(model) == "vae":
         return GenerationRun(place=model.place, tool="", task="decode", model=base, vae=model)
@@ -186,13 +186,13 @@ def _is_base(model: NamedModel) -> bool:
 
 def resolved(subject: Subject, shelf: Shelf) -> Subject:
     """Complete every model, adapter and mask that a subject names from its file."""
-    beside = Path(subject.path).parent
+    folder = Path(subject.path).parent
     missing: list[ReadFault] = []
 
     def complete(model: NamedModel | None) -> NamedModel | None:
-        return None if model is None else _filled(model, beside, shelf, missing)
+        return None if model is None else _filled(model, folder, shelf, missing)
 
-    runs = tuple(_run(run, complete, beside, shelf) for run in subject.runs)
+    runs = tuple(_run(run, complete, folder, shelf) for run in subject.runs)
     uses = tuple(_use(use, complete) for use in subject.uses)
     trainings = tuple(replace(one, base=complete(one.base)) for one in subject.trainings)
     faults = (*subject.faults, *_once(missing))
@@ -203,9 +203,9 @@ def _once(faults: Iterable[ReadFault]) -> list[ReadFault]:
     return list({fault.message: fault for fault in faults}.values())
 
 
-def _run(run: GenerationRun, complete: Any, beside: Path, shelf: Shelf) -> GenerationRun:
-    mask = run.mask or _mask(run.others, beside, shelf)
-    size = run.image_size or _size(run.others.get("image"), beside, shelf)
+def _run(run: GenerationRun, complete: Any, folder: Path, shelf: Shelf) -> GenerationRun:
+    mask = run.mask or _mask(run.others, folder, shelf)
+    size = run.image_size or _size(run.others.get("image"), folder, shelf)
     adapters = tuple(_use(use, complete) for use in run.adapters)
     return replace(run, model=complete(run.model), vae=complete(run.vae), adapters=adapters, mask=mask, image_size=size)
 
@@ -214,10 +214,10 @@ def _use(use: Use, complete: Any) -> Use:
     return replace(use, adapter=complete(use.adapter), base=complete(use.base))
 
 
-def _filled(model: NamedModel, beside: Path, shelf: Shelf, missing: list[ReadFault]) -> NamedModel:
+def _filled(model: NamedModel, folder: Path, shelf: Shelf, missing: list[ReadFault]) -> NamedModel:
     if model.weights or model.configs:
         return model
-    found = shelf.find(model.name, beside)
+    found = shelf.find(model.name, folder)
     if found is None or not found.models:
         if found is None and shelf.models and "." in PurePosixPath(model.name).name:
             missing.append(
@@ -229,23 +229,23 @@ def _filled(model: NamedModel, beside: Path, shelf: Shelf, missing: list[ReadFau
     return replace(model, identity=identity, weights=other.weights, configs=other.configs, known=other.known)
 
 
-def _mask(others: Mapping[str, Located[Any]], beside: Path, shelf: Shelf) -> Mask | None:
-    said = next((said for key in MASKS if (said := text(others.get(key)))), None)
-    path = shelf.path(said.value, beside) if said else None
-    if said is None or path is None:
+def _mask(others: Mapping[str, Located[Any]], folder: Path, shelf: Shelf) -> Mask | None:
+    mask_name = next((mask_name for key in MASKS if (mask_name := text(others.get(key)))), None)
+    path = shelf.path(mask_name.value, folder) if mask_name else None
+    if mask_name is None or path is None:
         return None
     from unnoise.check.read.picture import read_mask
 
     mask = read_mask(str(path))
-    return replace(mask, place=said.place) if mask else None
+    return replace(mask, place=mask_name.place) if mask else None
 
 
-def _size(said: Located[Any] | None, beside: Path, shelf: Shelf) -> Located[tuple[int, int]] | None:
-    said = text(said)
-    path = shelf.path(said.value, beside) if said else None
-    if said is None or path is None:
+def _size(located: Located[Any] | None, folder: Path, shelf: Shelf) -> Located[tuple[int, int]] | None:
+    located = text(located)
+    path = shelf.path(located.value, folder) if located else None
+    if located is None or path is None:
         return None
     from unnoise.check.read.picture import read_size
 
     size = read_size(str(path))
-    return Located(size, said.place) if size else None
+    return Located(size, located.place) if size else None

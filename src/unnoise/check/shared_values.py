@@ -33,7 +33,9 @@ def is_shared(place: Location, subject: Subject) -> bool:
     if subject.script is not None and place.path == subject.script.path:
         return _in_script(place, subject.script)
     if subject.tool == "comfyui":
-        return len({run.place for run in subject.runs if place.keys in (held.keys for held in _places(run))}) > 1
+        return (
+            len({run.place for run in subject.runs if place.keys in (location.keys for location in _places(run))}) > 1
+        )
     return _in_shell(place, subject.texts.get(place.path, ""))
 
 

@@ -179,7 +179,7 @@ class GenerationRun:
     Args:
         place: of the call, node or record
         tool: whose conventions the numbers follow
-        task: "text", "image" (from a picture), "inpaint", "edit"
+        task: "text", "image" (from an image), "inpaint", "edit"
         pipeline: the class of diffusers, or the sampling node of ComfyUI
         schedule: the scheduler of diffusers with its settings
         sampler, grid: names of the sampler and of the spacing of noise levels, as the tool writes them
@@ -226,7 +226,7 @@ class GenerationRun:
     @property
     def sampler_facts(self) -> SamplerFacts | None:
         """Describe the sampler, whatever the tool calls it; None where it is not stated or not known."""
-        settings = {key: said.value for key, said in self.schedule.settings.items()} if self.schedule else {}
+        settings = {key: setting.value for key, setting in self.schedule.settings.items()} if self.schedule else {}
         name = self.sampler.value if self.sampler else self.schedule.class_ if self.schedule else ""
         return sampler_facts(self.tool, name, settings)
 
@@ -256,13 +256,13 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Describe a folder of training pictures.
+    """Describe a folder of training images.
 
     Args:
         place: of the name of the folder
-        pictures: their number
-        without_caption: the pictures that have none
-        stale: caches that are older than their picture or caption
+        images: their number
+        without_caption: the images that have none
+        stale: caches that are older than their image or caption
         extension: of the captions
     """
 

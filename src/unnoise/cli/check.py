@@ -38,7 +38,7 @@ cannot be read. `unnoise rule UN401` explains a rule, `unnoise rule` lists them.
 file; [tool.unnoise] in pyproject.toml, or unnoise.toml, has select, ignore and
 per-file. docs/check.md has more."""
 
-app = App(help="Find what is silently wrong in models, LoRAs, workflows, pictures, scripts and training files.")
+app = App(help="Find what is silently wrong in models, LoRAs, workflows, images, scripts and training files.")
 app.help_format, app.help_epilogue = "plaintext", EPILOGUE
 FINDINGS, UNREADABLE = 1, 2
 ROUNDS = 10  # of fixes, until nothing more can be mended
@@ -46,7 +46,7 @@ SEVERITIES = {"note": Severity.NOTE, "warning": Severity.WARN, "error": Severity
 
 
 @dataclass(frozen=True, slots=True)
-class What:
+class CheckOptions:
     """Which rules run, and how their findings are shown."""
 
     select: Annotated[str, Parameter(help="Only these rules: ids or their beginnings, with commas: UN4,UN601.")] = ""
@@ -60,14 +60,14 @@ class What:
 @app.default
 def check(
     *paths: Annotated[Path, Parameter(help="Files and folders; those that are named together are related.")],
-    what: Annotated[What, Parameter(name="*")] = What(),
+    options: Annotated[CheckOptions, Parameter(name="*")] = CheckOptions(),
     fix: Annotated[bool, Parameter(negative="", help="Write into the files what is surely meant.")] = False,
     unsafe: Annotated[bool, Parameter(negative="", help="With --fix: also where the choice is yours.")] = False,
     probe: Annotated[bool, Parameter(negative="", help="Also run models of unnoise: a few seeded calls.")] = False,
 ) -> int:
     """Find what is silently wrong: guidance, sampler, size, LoRA, mask or scale that give valid output, only worse.
 
-    Reads .safetensors and GGUF (headers only), diffusers folders, ComfyUI workflows (also in pictures), infotext of
+    Reads .safetensors and GGUF (headers only), diffusers folders, ComfyUI workflows (also in images), infotext of
     AUTOMATIC1111 and Forge, InvokeAI metadata, scripts and notebooks that use diffusers, sd-scripts TOML and commands.
     """
     if not paths:
@@ -76,21 +76,21 @@ def check(
         raise InputError("--unsafe: only together with --fix")
     start = perf_counter()
     settings = settings_for(Path.cwd())
-    rules = chosen(_listed(what.select) or settings.select, (*_listed(what.ignore), *settings.ignore))
-    asked = Asked(paths, what.models, rules, settings, probe)
+    rules = chosen(_listed(options.select) or settings.select, (*_listed(options.ignore), *settings.ignore))
+    request = CheckRequest(paths, options.models, rules, settings, probe)
     if fix:
-        _mend(asked, ("safe", "unsafe") if unsafe else ("safe",))
+        _write_fixes(request, ("safe", "unsafe") if unsafe else ("safe",))
     files = 0
-    found: list[Shown] = []
-    for subject in asked.subjects():  # one at a time: a folder may hold thousands
+    found: list[ShownFinding] = []
+    for subject in request.subjects():  # one at a time: a folder may hold thousands
         files += not subject.measured  # a model that was probed is the same file again
-        found += asked.judged(subject)
-    _print(found, what, files, perf_counter() - start)
+        found += request.findings(subject)
+    _print(found, options, files, perf_counter() - start)
     return _code(found)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownFinding:
     """Hold a finding and the text that it stands in."""
 
     finding: Finding
@@ -98,7 +98,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CheckRequest:
     """Hold what is checked: the paths, where models are looked for, the rules, and the settings of the project."""
 
     paths: Sequence[Path]
@@ -113,10 +113,10 @@ class Asked:
         if self.probe:
             yield from _probed(self.paths)
 
-    def judged(self, subject: Subject) -> list[Shown]:
+    def findings(self, subject: Subject) -> list[ShownFinding]:
         """Judge a subject, without what the project ignores."""
         found = (finding for finding in judge(subject, self.rules) if not self.settings.hides(finding))
-        return [Shown(one, subject.texts.get(one.place.path)) for one in found]
+        return [ShownFinding(one, subject.texts.get(one.place.path)) for one in found]
 
 
 def _listed(names: str) -> tuple[str, ...]:
@@ -133,43 +133,43 @@ def _probed(paths: Sequence[Path]) -> Iterator[Subject]:
     yield from (probe(load(path)) for path in paths if path.suffix == ".safetensors")
 
 
-def _mend(asked: Asked, kinds: Sequence[str]) -> None:
+def _write_fixes(request: CheckRequest, kinds: Sequence[str]) -> None:
     """Write fixes of these kinds until nothing more can be mended."""
     from unnoise.formats.atomic import replacing
 
-    mends = 0
+    fixed = 0
     for _ in range(ROUNDS):
         texts: dict[str, str] = {}
-        for subject in load_subjects(asked.paths, asked.models):
-            offered = (one.finding.fix for one in asked.judged(subject))
+        for subject in load_subjects(request.paths, request.models):
+            offered = (one.finding.fix for one in request.findings(subject))
             fixes = [fix for fix in offered if fix is not None and fix.kind in kinds]
             changed = apply_fixes(subject, fixes)
-            mends += len(fixes) if changed else 0
+            fixed += len(fixes) if changed else 0
             texts |= changed
         for path, text in texts.items():
             with replacing(Path(path).resolve()) as file:  # of a link, what it names
                 file.write(text.encode())
         if not texts:
             break
-    print(f"unnoise: mended {mends} finding{'s' * (mends != 1)}", file=sys.stderr)
+    print(f"unnoise: mended {fixed} finding{'s' * (fixed != 1)}", file=sys.stderr)
 
 
-def _print(found: Sequence[Shown], what: What, files: int, seconds: float) -> None:
-    shown = [one for one in found if one.finding.grade >= SEVERITIES[what.severity]]
+def _print(found: Sequence[ShownFinding], options: CheckOptions, files: int, seconds: float) -> None:
+    shown = [one for one in found if one.finding.grade >= SEVERITIES[options.severity]]
     findings = [one.finding for one in shown]
-    if what.format != "text":
+    if options.format != "text":
         from unnoise.check.report import machine
 
-        sarif_or_github = {"sarif": machine.to_sarif, "github": machine.to_github}.get(what.format)
+        sarif_or_github = {"sarif": machine.to_sarif, "github": machine.to_github}.get(options.format)
         print(sarif_or_github(findings) if sarif_or_github else machine.to_json(findings, files))
         return
     paint = coloured if sys.stdout.isatty() and "NO_COLOR" not in os.environ else plain
     for one in shown:
-        print(render(one.finding, one.text, paint, what.explain), end="\n\n")
+        print(render(one.finding, one.text, paint, options.explain), end="\n\n")
     print(summary(findings, files, seconds))
 
 
-def _code(found: Sequence[Shown]) -> int:
+def _code(found: Sequence[ShownFinding]) -> int:
     if any(one.finding.rule.id == "UN901" for one in found):
         return UNREADABLE
     return FINDINGS if any(one.finding.grade > Severity.NOTE for one in found) else 0

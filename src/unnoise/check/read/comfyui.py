@@ -207,7 +207,7 @@ def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
     "sigmas" is a node whose levels differ from those of its steps; "image" and "mask" are files.
     """
     above = (*way.models, *way.latents)
-    named = ((f"{node.kind}.{name}", said) for node in above for name, said in node.values.items())
+    named = ((f"{node.kind}.{name}", value) for node in above for name, value in node.values.items())
     found = dict(reversed(list(islice(named, OTHERS))))
     for node in (*way.grids[:CLOSE], way.guider, way.node):
         found |= node.values
@@ -218,7 +218,7 @@ def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
 
 
 def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Located[Any]]]:
-    """List the mask and the picture that a run starts from, where they are loaded as they are."""
+    """List the mask and the image that a run starts from, where they are loaded as they are."""
     for node in (*way.latents, *way.positive):
         mask, picture = graph.source(node, "mask"), graph.source(node, "pixels")
         if mask is not None and mask.kind == "LoadImageMask" and "image" in mask.values:
@@ -228,8 +228,8 @@ def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Located[Any]]]:
 
 
 def _first(graph: Graph, chain: list[Node], name: str) -> Located[float] | None:
-    return next((said for node in chain if (said := number(graph.value(node, name)))), None)
+    return next((value for node in chain if (value := number(graph.value(node, name)))), None)
 
 
 def _whole(graph: Graph, chain: list[Node], *names: str) -> Located[int] | None:
-    return next((said for node in chain if (said := whole(graph.value(node, *names)))), None)
+    return next((value for node in chain if (value := whole(graph.value(node, *names)))), None)

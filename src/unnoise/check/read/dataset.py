@@ -1,4 +1,4 @@
-"""Folders of training pictures that a training names: missing captions, and caches older than what they were made from.
+"""Folders of training images that a training names: missing captions, and caches older than what they were made from.
 
 No file is opened: names and times are all that is read, and only of folders inside the folder of the file that names
 them or inside the working directory.
@@ -15,23 +15,23 @@ MOST = 20_000  # entries of a folder
 FOLDERS = 100  # of one file
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl"}
 CAPTION = ".caption"  # Source: sd-scripts, library/train_util.py, --caption_extension
-LATER = 60.0  # seconds that a picture is newer than its cache: copying a folder takes its own time
-# Source: sd-scripts, library/strategy_*.py; what ends in "te.npz" or "te_outputs.npz" holds a caption, not a picture
+LATER = 60.0  # seconds that an image is newer than its cache: copying a folder takes its own time
+# Source: sd-scripts, library/strategy_*.py; what ends in "te.npz" or "te_outputs.npz" holds a caption, not an image
 CACHE = re.compile(r"(_\d{3,5}x\d{3,5})?(_(sd|sdxl|sd3|flux|lumina|hi|anima))?\.npz|_(\w{1,9}_)?te(_outputs)?\.npz")
 
 
 def datasets_of(trainings: Sequence[Training], path: str) -> Iterator[Dataset]:
     """Describe the folders that trainings of sd-scripts name."""
-    seen: set[Path] = set()
+    visited: set[Path] = set()
     for training in trainings:
         for key in ("image_dir", "train_data_dir"):
-            said = training.get(key)
-            folder = _inside(said.value, path) if said and training.tool == "kohya" else None
-            if said is None or folder is None or folder in seen or len(seen) >= FOLDERS:
+            setting = training.get(key)
+            folder = _inside(setting.value, path) if setting and training.tool == "kohya" else None
+            if setting is None or folder is None or folder in visited or len(visited) >= FOLDERS:
                 continue
-            seen.add(folder)
+            visited.add(folder)
             folders = [folder] if key == "image_dir" else list(_repeated(folder))
-            yield from (describe_folder(one, training, said.place) for one in folders[:FOLDERS])
+            yield from (describe_folder(one, training, setting.place) for one in folders[:FOLDERS])
 
 
 def describe_folder(folder: Path, training: Training, place: Location) -> Dataset:
@@ -93,10 +93,10 @@ def _files(folder: Path) -> dict[str, float]:
     return found
 
 
-def _extension(said: Located[object] | None) -> str:
-    if said is None or not isinstance(said.value, str) or not said.value:
+def _extension(setting: Located[object] | None) -> str:
+    if setting is None or not isinstance(setting.value, str) or not setting.value:
         return CAPTION
-    return said.value if said.value.startswith(".") else f".{said.value}"
+    return setting.value if setting.value.startswith(".") else f".{setting.value}"
 
 
 def _has_captions(pictures: Sequence[str], files: Mapping[str, float]) -> bool:
@@ -110,12 +110,12 @@ def _is_named(training: Training) -> bool:
 
 def _is_cached(training: Training) -> bool:
     """Return whether caches are read: a file of data sets alone does not say."""
-    asks = ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk", "in_json")
-    return training.base is None or any((said := training.get(key)) is not None and said.value for key in asks)
+    keys = ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk", "in_json")
+    return training.base is None or any((setting := training.get(key)) is not None and setting.value for key in keys)
 
 
 def _stale(pictures: Sequence[str], files: Mapping[str, float], extension: str) -> list[str]:
-    """List caches that are older than the picture or the caption that they were made from."""
+    """List caches that are older than the image or the caption that they were made from."""
     sources = {os.path.splitext(name)[0]: name for name in pictures}
     found = []
     for name in sorted(files):

@@ -49,22 +49,22 @@ def _read_file(path: Path) -> Subject:
         from unnoise.check.read.picture import read_picture
 
         return read_picture(str(path))
-    if start.startswith(b"GGUF") or _looks_like_safetensors(start, path):
+    if start.startswith(b"GGUF") or _may_be_safetensors(start, path):
         from unnoise.check.read.weights import read_weights
 
         return read_weights(str(path))
-    if _looks_like_pickle(start, path):
+    if _may_be_pickle(start, path):
         return fault("pickle", path, "is a pickle, which runs code when it is opened; it was not opened")
     if path.stat().st_size > LONGEST:
         return fault("unknown", path, f"is no file that is known, and {path.stat().st_size} bytes long")
     return _read_text(path)
 
 
-def _looks_like_safetensors(start: bytes, path: Path) -> bool:
+def _may_be_safetensors(start: bytes, path: Path) -> bool:
     return (start[8:9] == b"{" and start[6:8] == b"\0\0") or path.suffix.lower() in (".safetensors", ".sft")
 
 
-def _looks_like_pickle(start: bytes, path: Path) -> bool:
+def _may_be_pickle(start: bytes, path: Path) -> bool:
     protocol = len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5
     return protocol or (path.suffix.lower() in PICKLES and not start.lstrip().startswith((b"{", b"[")))
 

@@ -138,8 +138,8 @@ def _role(reading: _Reading, name: str) -> str:
 
 def _config(reading: _Reading, name: str, role: str) -> Config:
     place = reading.at(name)
-    said = islice(reading.contents[name].items(), MOST)
-    settings = {key: Located(value, Location(place, (key,))) for key, value in said}
+    entries = islice(reading.contents[name].items(), MOST)
+    settings = {key: Located(value, Location(place, (key,))) for key, value in entries}
     return Config(Location(place), role, _class(reading.contents[name]), settings)
 
 
@@ -205,14 +205,14 @@ def _model(
     reading: _Reading, index: Mapping[str, Any], configs: Mapping[str, Config], weights: Mapping[str, Weights]
 ) -> NamedModel:
     denoiser = next(
-        (held for name, held in weights.items() if PurePosixPath(name).parts[0] in DENOISERS and held.identity.known),
+        (part for name, part in weights.items() if PurePosixPath(name).parts[0] in DENOISERS and part.identity.known),
         None,
     )
     identity = denoiser.identity if denoiser is not None else _identity(_class(index), configs)
     schedule = configs.get("scheduler")
     if identity.known and schedule is not None:
-        said = effective(schedule, "prediction_type")
-        prediction = identity.prediction or (PREDICTIONS.get(said, "") if isinstance(said, str) else "")
+        stated = effective(schedule, "prediction_type")
+        prediction = identity.prediction or (PREDICTIONS.get(stated, "") if isinstance(stated, str) else "")
         zero = identity.zero_snr or effective(schedule, "rescale_betas_zero_snr") is True
         identity = replace(identity, prediction=prediction, zero_snr=zero)
     place = Location(reading.at(INDEX))
@@ -236,8 +236,8 @@ def _identity(pipeline: str, configs: Mapping[str, Config]) -> Identity:
 
 
 def _number(config: Config, key: str) -> int | None:
-    said = config.get(key)
-    value = said.value if said is not None else None
+    setting = config.get(key)
+    value = setting.value if setting is not None else None
     if isinstance(value, list) and value and all(item == value[0] for item in value):
         value = value[0]
     return value if type(value) is int else None

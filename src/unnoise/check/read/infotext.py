@@ -1,4 +1,4 @@
-"""Read infotext: the lines that AUTOMATIC1111, Forge, SD.Next and stable-diffusion.cpp write into a picture.
+"""Read infotext: the lines that AUTOMATIC1111, Forge, SD.Next and stable-diffusion.cpp write into an image.
 
     prompt lines
     Negative prompt: lines
@@ -122,26 +122,26 @@ def _tool(pairs: Mapping[str, Located[str]]) -> Tool:
 
 def _embedded(pairs: Mapping[str, Located[str]], model: NamedModel | None) -> Located[float] | None:
     """Return the weight that the net takes; stable-diffusion.cpp writes its default for every model."""
-    told = _as(float, pairs.get("Distilled CFG Scale"))
+    distilled = _as(float, pairs.get("Distilled CFG Scale"))
     takes = model is not None and model.facts is not None and model.facts.embedded is not None
-    return told or (_as(float, pairs.get("Guidance")) if takes else None)
+    return distilled or (_as(float, pairs.get("Guidance")) if takes else None)
 
 
 def _sampler(pairs: Mapping[str, Located[str]], tool: str) -> tuple[Located[str] | None, Located[str] | None]:
     """Return sampler and spacing; older versions, and stable-diffusion.cpp, write both as one name."""
-    said, grid = pairs.get("Sampler"), pairs.get("Schedule type") or pairs.get("Scheduler")
-    if said is None or grid is not None:
-        return said, grid
-    name, _, last = said.value.rpartition(" ")
+    sampler, grid = pairs.get("Sampler"), pairs.get("Schedule type") or pairs.get("Scheduler")
+    if sampler is None or grid is not None:
+        return sampler, grid
+    name, _, last = sampler.value.rpartition(" ")
     if tool == "sdcpp" and name:
-        return Located(name, said.place), Located(last, said.place)
-    return said, Located(last, said.place) if name and last in GRIDS else None
+        return Located(name, sampler.place), Located(last, sampler.place)
+    return sampler, Located(last, sampler.place) if name and last in GRIDS else None
 
 
-def _model(said: Located[str] | None) -> NamedModel | None:
-    if said is None or said.value in ("", "None", "Automatic"):
+def _model(named: Located[str] | None) -> NamedModel | None:
+    if named is None or named.value in ("", "None", "Automatic"):
         return None
-    return NamedModel(said.value, said.place, by_name(said.value))
+    return NamedModel(named.value, named.place, by_name(named.value))
 
 
 def _use(match: re.Match[str], path: str, base: NamedModel | None) -> Use:
@@ -153,16 +153,16 @@ def _use(match: re.Match[str], path: str, base: NamedModel | None) -> Use:
     words = (match[2] or "1").split(":")
     named = dict(word.split("=", 1) for word in words if "=" in word)
     plain = [word for word in words if "=" not in word]
-    said = named.get("unet") or (plain[1:] or plain or [named.get("te", "1")])[0]
-    return Use(place, NamedModel(match[1], place, by_name(match[1])), base, _as(float, Located(said, place)))
+    strength = named.get("unet") or (plain[1:] or plain or [named.get("te", "1")])[0]
+    return Use(place, NamedModel(match[1], place, by_name(match[1])), base, _as(float, Located(strength, place)))
 
 
-def _as(kind: Callable[[Any], T], said: Located[str] | None) -> Located[T] | None:
+def _as(kind: Callable[[Any], T], located: Located[str] | None) -> Located[T] | None:
     """Convert a value to a finite number; None where that is not possible."""
-    if said is None or len(said.value) > 30:
+    if located is None or len(located.value) > 30:
         return None
     try:
-        value = kind(said.value)
-        return Located(value, said.place) if isfinite(value) else None  # type: ignore[arg-type]
+        value = kind(located.value)
+        return Located(value, located.place) if isfinite(value) else None  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         return None

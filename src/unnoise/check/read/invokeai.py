@@ -1,4 +1,4 @@
-"""Read what InvokeAI writes into a picture: `invokeai_metadata`, and `sd-metadata` of versions before 3.
+"""Read what InvokeAI writes into an image: `invokeai_metadata`, and `sd-metadata` of versions before 3.
 
 Source: invoke-ai/InvokeAI, invokeai/app/invocations/metadata.py, backend/model_manager/taxonomy.py;
 version 2: ldm/invoke/pngwriter.py and backend/image_util/pngwriter.py
@@ -31,41 +31,41 @@ def read_metadata(content: dict[str, Any], path: str) -> Subject:
     """Read InvokeAI's metadata of an image; a fault if the object is not such metadata."""
     legacy = content.get("image")
     if isinstance(legacy, dict) and ("model_weights" in content or "app_id" in content):
-        said = _legacy(content, legacy, path)
+        settings = _legacy(content, legacy, path)
     elif any(key in content for key in KEYS):
-        said = {key: Located(value, Location(path, (key,))) for key, value in content.items()}
+        settings = {key: Located(value, Location(path, (key,))) for key, value in content.items()}
     else:
         place = Location(path)
         return Subject(
             path=path, faults=(ReadFault("unknown", place, "holds no record of InvokeAI that is known here"),)
         )
-    run = _run(said, path)
+    run = _run(settings, path)
     return Subject(path=path, tool="invokeai", models=(run.model,) if run.model else (), runs=(run,))
 
 
-def _run(said: Mapping[str, Located[Any]], path: str) -> GenerationRun:
-    model = _model(said.get("model"))
-    mode = text(said.get("generation_mode"))
+def _run(settings: Mapping[str, Located[Any]], path: str) -> GenerationRun:
+    model = _model(settings.get("model"))
+    mode = text(settings.get("generation_mode"))
     return GenerationRun(
         place=Location(path),
         tool="invokeai",
         task=next((task for word, task in TASKS.items() if mode and word in mode.value), "text"),
         model=model,
-        vae=_model(said.get("vae")),
-        adapters=(*_uses(said, "loras", ("model", "lora"), "weight", model), *_nets(said, model)),
-        sampler=text(said.get("scheduler")),
-        steps=whole(said.get("steps")),
-        guidance=number(said.get("cfg_scale")),
-        embedded=number(said.get("guidance")),
-        prompt=text(said.get("positive_prompt")),
-        negative=text(said.get("negative_prompt")),
-        width=whole(said.get("width")),
-        height=whole(said.get("height")),
-        strength=number(said.get("strength")),
-        seed=whole(said.get("seed")),
-        seed_device=text(said.get("rand_device")),
-        clip_skip=whole(said.get("clip_skip")),
-        others=said,
+        vae=_model(settings.get("vae")),
+        adapters=(*_uses(settings, "loras", ("model", "lora"), "weight", model), *_nets(settings, model)),
+        sampler=text(settings.get("scheduler")),
+        steps=whole(settings.get("steps")),
+        guidance=number(settings.get("cfg_scale")),
+        embedded=number(settings.get("guidance")),
+        prompt=text(settings.get("positive_prompt")),
+        negative=text(settings.get("negative_prompt")),
+        width=whole(settings.get("width")),
+        height=whole(settings.get("height")),
+        strength=number(settings.get("strength")),
+        seed=whole(settings.get("seed")),
+        seed_device=text(settings.get("rand_device")),
+        clip_skip=whole(settings.get("clip_skip")),
+        others=settings,
     )
 
 
@@ -82,15 +82,15 @@ def _legacy(content: Mapping[str, Any], image: Mapping[str, Any], path: str) -> 
     return known | {"model": Located({"name": content.get("model_weights")}, Location(path, ("model_weights",)))}
 
 
-def _model(said: Located[Any] | None) -> NamedModel | None:
+def _model(located: Located[Any] | None) -> NamedModel | None:
     """Read a model: {name, base, ...}, or {model_name, base_model, ...} as version 3 wrote it."""
-    held = said.value if said is not None and isinstance(said.value, dict) else {}
-    key = "name" if "name" in held else "model_name"
-    name = held.get(key)
-    if said is None or not isinstance(name, str) or not name:
+    fields = located.value if located is not None and isinstance(located.value, dict) else {}
+    key = "name" if "name" in fields else "model_name"
+    name = fields.get(key)
+    if located is None or not isinstance(name, str) or not name:
         return None
-    place = said.place if said.place.keys[-1:] == ("model_weights",) else _inner(said.place, key)
-    return NamedModel(name, place, _identity(name, held.get("base", held.get("base_model"))))
+    place = located.place if located.place.keys[-1:] == ("model_weights",) else _inner(located.place, key)
+    return NamedModel(name, place, _identity(name, fields.get("base", fields.get("base_model"))))
 
 
 def _inner(place: Location, *keys: str | int) -> Location:
@@ -99,23 +99,23 @@ def _inner(place: Location, *keys: str | int) -> Location:
 
 def _identity(name: str, base: Any) -> Identity:
     """Take the family that InvokeAI found; the name may add a variant of it."""
-    told = by_name(name)
+    named = by_name(name)
     if not isinstance(base, str) or base not in BASES:
-        return told
+        return named
     family, variant = BASES[base]
-    return told if told.family == family else Identity(family, variant, known_by=f"model.base {base}")
+    return named if named.family == family else Identity(family, variant, known_by=f"model.base {base}")
 
 
 KINDS: Mapping[str, Kind] = {"controlnets": "controlnet", "ipAdapters": "ip_adapter"}
 
 
-def _nets(said: Mapping[str, Located[Any]], base: NamedModel | None) -> Iterator[Use]:
-    yield from _uses(said, "controlnets", ("control_model",), "control_weight", base, ("denoiser",))
-    yield from _uses(said, "ipAdapters", ("ip_adapter_model",), "weight", base, ("denoiser",))
+def _nets(settings: Mapping[str, Located[Any]], base: NamedModel | None) -> Iterator[Use]:
+    yield from _uses(settings, "controlnets", ("control_model",), "control_weight", base, ("denoiser",))
+    yield from _uses(settings, "ipAdapters", ("ip_adapter_model",), "weight", base, ("denoiser",))
 
 
 def _uses(
-    said: Mapping[str, Located[Any]],
+    settings: Mapping[str, Located[Any]],
     key: str,
     names: tuple[str, ...],
     weight: str,
@@ -123,10 +123,10 @@ def _uses(
     parts: tuple[str, ...] = ("denoiser", "text"),
 ) -> Iterator[Use]:
     """List the adapters: a list of {model, weight}."""
-    held = said.get(key)
-    for at, one in enumerate(held.value[:MOST] if held and isinstance(held.value, list) else ()):
+    listed = settings.get(key)
+    for at, one in enumerate(listed.value[:MOST] if listed and isinstance(listed.value, list) else ()):
         name = next((name for name in names if isinstance(one, dict) and name in one), "")
-        model = _model(Located(one[name], _inner(held.place, at, name))) if held and name else None
-        if held and model is not None:
-            strength = number(Located(one.get(weight), _inner(held.place, at, weight)))
+        model = _model(Located(one[name], _inner(listed.place, at, name))) if listed and name else None
+        if listed and model is not None:
+            strength = number(Located(one.get(weight), _inner(listed.place, at, weight)))
             yield Use(model.place, model, base, strength, parts, KINDS.get(key, "lora"))

@@ -100,10 +100,10 @@ def _subject(path: str, text: str, trainings: Sequence[Training]) -> Subject:
 
 def _training(settings: Settings, path: str, script: str = "", place: Location | None = None) -> Training:
     tool: Tool = "diffusers" if script in EXAMPLES else "kohya"
-    said = settings.get(BASE)
-    if said is None or not isinstance(said.value, str):
+    setting = settings.get(BASE)
+    if setting is None or not isinstance(setting.value, str):
         return Training(place or Location(path), tool, settings, None, script)
-    base = NamedModel(said.value[:LETTERS], said.place, _base(said.value[:LETTERS], settings, script))
+    base = NamedModel(setting.value[:LETTERS], setting.place, _base(setting.value[:LETTERS], settings, script))
     return Training(place or Location(path), tool, settings, base, script)
 
 
@@ -123,8 +123,8 @@ def _base(name: str, settings: Settings, script: str) -> Identity:
 
 
 def _value(settings: Mapping[str, Located[Any]], key: str) -> Any:
-    said = settings.get(key)
-    return said.value if said else None
+    setting = settings.get(key)
+    return setting.value if setting else None
 
 
 def _plain(text: str) -> Any:
@@ -149,17 +149,17 @@ def _flat(content: Mapping[str, Any], path: str) -> Settings:
 
 def _sets(content: Mapping[str, Any], path: str) -> Iterator[Settings]:
     """Return the settings of each subset, with those of its data set and of [general]."""
-    general = _said(content.get("general"), Location(path, ("general",)))
+    general = _settings(content.get("general"), Location(path, ("general",)))
     left = MOST
     for i, one in enumerate(content["datasets"][:MOST]):
-        common = general | _said(one, Location(path, ("datasets", i)))
+        common = general | _settings(one, Location(path, ("datasets", i)))
         subsets = one.get("subsets") if isinstance(one, dict) else None
         for j, subset in enumerate(subsets[:left] if isinstance(subsets, list) else []):
             left -= 1
-            yield common | _said(subset, Location(path, ("datasets", i, "subsets", j)))
+            yield common | _settings(subset, Location(path, ("datasets", i, "subsets", j)))
 
 
-def _said(table: Any, at: Location) -> Settings:
+def _settings(table: Any, at: Location) -> Settings:
     if not isinstance(table, dict):
         return {}
     plain = [(key, value) for key, value in list(table.items())[:KEYS] if key != "subsets"]
@@ -262,7 +262,7 @@ def _script(text: str) -> str:
 
 def _launch(words: Sequence[Word]) -> Settings:
     """Return the options of `accelerate launch` that it passes on to the script."""
-    return {key: said for key, said in _arguments(words).items() if key == "mixed_precision"}
+    return {key: value for key, value in _arguments(words).items() if key == "mixed_precision"}
 
 
 def _arguments(words: Sequence[Word]) -> Settings:

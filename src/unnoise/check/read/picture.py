@@ -1,4 +1,4 @@
-"""Read the record that a picture carries of how it was made, and masks. Pixels are decoded for masks only.
+"""Read the record that an image carries of how it was made, and masks. Pixels are decoded for masks only.
 
 Records are text chunks of PNG, and the EXIF comment of JPEG and WebP. ComfyUI: `prompt`, `workflow`; AUTOMATIC1111 and
 its kin: `parameters`; InvokeAI: `invokeai_metadata`; this program: `unnoise`.
@@ -28,7 +28,7 @@ def read_picture(path: str) -> Subject:
             texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
             texts |= _of_exif(image.getexif())
     except Exception as error:  # Pillow's readers raise anything on hostile bytes
-        return _fault(path, "broken", f"is not a sound picture: {str(error)[:200] or type(error).__name__}")
+        return _fault(path, "broken", f"is not a sound image: {str(error)[:200] or type(error).__name__}")
     return _of_texts({key: text[:LONGEST] for key, text in texts.items()}, path)
 
 
@@ -81,7 +81,7 @@ def _of_texts(texts: Mapping[str, str], path: str) -> Subject:
         from unnoise.check.read.infotext import read_infotext
 
         return read_infotext(texts["parameters"], path)
-    return _fault(path, "unknown", "is a picture without a record of how it was made")
+    return _fault(path, "unknown", "is an image without a record of how it was made")
 
 
 def _object(text: str | None) -> dict[str, Any] | None:
@@ -93,7 +93,7 @@ def _object(text: str | None) -> dict[str, Any] | None:
 
 
 def read_size(path: str) -> tuple[int, int] | None:
-    """Read width and height of a picture from its header; None where it cannot be read."""
+    """Read width and height of an image from its header; None where it cannot be read."""
     from PIL import Image
 
     try:

@@ -83,7 +83,7 @@ def _sizes(advice: Advice) -> tuple[tuple[int, int] | None, tuple[float, float]]
 
 
 def read_recipe(text: str, path: str) -> Subject:
-    """Read the recipe of a picture, or those of a sheet."""
+    """Read the recipe of an image, or those of a sheet."""
     try:
         runs = tuple(_run(from_json(one, "recipe"), path) for one in _texts(text))
     except (InputError, ValueError, RecursionError) as error:
@@ -100,38 +100,43 @@ def _texts(text: str) -> list[str]:
 
 
 def _run(recipe: Metadata, path: str) -> GenerationRun:
-    def said(value: Any, *keys: str) -> Located[Any]:
+    def located(value: Any, *keys: str) -> Located[Any]:
         return Located(value, Location(path, keys))
 
     identity = Identity("unnoise", known_by=f"fingerprint {recipe.fingerprint[:12]}")
-    others = {"grid": said(recipe.levels, "levels"), "between": said(recipe.guidance_interval, "guidance_interval")}
-    others |= {
-        "rescale": said(recipe.guidance_rescale, "guidance_rescale"),
-        "versions": said(recipe.versions, "versions"),
+    others = {
+        "grid": located(recipe.levels, "levels"),
+        "between": located(recipe.guidance_interval, "guidance_interval"),
     }
-    others["fingerprint"] = said(recipe.fingerprint, "fingerprint")
+    others |= {
+        "rescale": located(recipe.guidance_rescale, "guidance_rescale"),
+        "versions": located(recipe.versions, "versions"),
+    }
+    others["fingerprint"] = located(recipe.fingerprint, "fingerprint")
     model = NamedModel(recipe.model, Location(path, ("model",)), identity, known=_shipped(recipe))
     return GenerationRun(
         place=Location(path),
         tool="unnoise",
         model=model,
-        adapters=tuple(_use(worn, model, Location(path, ("adapters", k))) for k, worn in enumerate(recipe.adapters)),
-        sampler=said(recipe.sampler.class_, "sampler"),
-        steps=said(recipe.steps, "levels"),
-        guidance=said(recipe.guidance_scale, "guidance_scale"),
-        prompt=said(recipe.prompt, "prompt"),
-        negative=said(recipe.negative_prompt, "negative_prompt"),
-        width=said(recipe.size[0], "size"),
-        height=said(recipe.size[1], "size"),
-        seed=said(recipe.seed, "seed"),
-        seed_device=said("cpu", "seed"),  # always: unnoise.diffusion.noise
-        dtype=said(recipe.dtype, "dtype"),
+        adapters=tuple(
+            _use(applied, model, Location(path, ("adapters", k))) for k, applied in enumerate(recipe.adapters)
+        ),
+        sampler=located(recipe.sampler.class_, "sampler"),
+        steps=located(recipe.steps, "levels"),
+        guidance=located(recipe.guidance_scale, "guidance_scale"),
+        prompt=located(recipe.prompt, "prompt"),
+        negative=located(recipe.negative_prompt, "negative_prompt"),
+        width=located(recipe.size[0], "size"),
+        height=located(recipe.size[1], "size"),
+        seed=located(recipe.seed, "seed"),
+        seed_device=located("cpu", "seed"),  # always: unnoise.diffusion.noise
+        dtype=located(recipe.dtype, "dtype"),
         others=others,
     )
 
 
-def _use(worn: AppliedAdapter, base: NamedModel, place: Location) -> Use:
-    return Use(place, NamedModel(worn.name, place), base, Located(worn.weight, place))
+def _use(applied: AppliedAdapter, base: NamedModel, place: Location) -> Use:
+    return Use(place, NamedModel(applied.name, place), base, Located(applied.weight, place))
 
 
 def _shipped(recipe: Metadata) -> Facts | None:
@@ -146,7 +151,7 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
     """Read a request before it is run; the card's advice fills in what the request leaves open."""
     advice = card.advice
 
-    def said(value: Any, option: str) -> Located[Any] | None:
+    def located(value: Any, option: str) -> Located[Any] | None:
         return None if value is None else Located(value, Location(path, (option,)))
 
     options = request.sampling
@@ -160,18 +165,18 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
         place=Location(path),
         tool="unnoise",
         model=model_of(card, path),
-        sampler=said(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
-        grid=said(schedule, "schedule") if isinstance(schedule, str) else None,
-        steps=said(steps, "steps"),
-        guidance=said(guidance if card.text else 1.0, "guidance_scale"),
-        prompt=said(request.prompts[0], "prompt"),
-        negative=said(options.negative_prompt, "negative_prompt"),
-        width=said(size[0] if size else None, "size"),
-        height=said(size[1] if size else None, "size"),
-        batch=said(options.batch, "batch"),
-        seed=said(options.seed, "seed"),
-        seed_device=said("cpu", "seed"),
-        dtype=said(options.dtype, "dtype"),
+        sampler=located(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
+        grid=located(schedule, "schedule") if isinstance(schedule, str) else None,
+        steps=located(steps, "steps"),
+        guidance=located(guidance if card.text else 1.0, "guidance_scale"),
+        prompt=located(request.prompts[0], "prompt"),
+        negative=located(options.negative_prompt, "negative_prompt"),
+        width=located(size[0] if size else None, "size"),
+        height=located(size[1] if size else None, "size"),
+        batch=located(options.batch, "batch"),
+        seed=located(options.seed, "seed"),
+        seed_device=located("cpu", "seed"),
+        dtype=located(options.dtype, "dtype"),
     )
     return Subject(path=path, tool="unnoise", runs=(run,))
 

@@ -58,12 +58,12 @@ def to_sarif(findings: Sequence[Finding]) -> str:
 
 def _descriptor(id: str) -> dict[str, Any]:
     one = entry(id)
-    told = sections(one)
+    parts = sections(one)
     return {
         "id": id,
         "name": "".join(part.capitalize() for part in one.rule.name.split("-")),
-        "shortDescription": {"text": told[""]},
-        "help": {"text": f"{told['Why']}\n\n{told['Instead']}"},
+        "shortDescription": {"text": parts[""]},
+        "help": {"text": f"{parts['Why']}\n\n{parts['Instead']}"},
         "defaultConfiguration": {"level": LEVELS[one.rule.severity]},
     }
 
@@ -106,14 +106,16 @@ def to_github(findings: Sequence[Finding]) -> str:
 
 def _command(finding: Finding) -> str:
     place = finding.place
-    said = {
+    fields = {
         "file": place.path,
         "line": place.line,
         "endLine": place.end_line,
         "col": None if place.column is None else place.column + 1,
         "title": f"{finding.rule.id} {finding.rule.name}",
     }
-    properties = ",".join(f"{key}={_escaped(str(value), PROPERTY)}" for key, value in said.items() if value is not None)
+    properties = ",".join(
+        f"{key}={_escaped(str(value), PROPERTY)}" for key, value in fields.items() if value is not None
+    )
     field = f" ({keys(place)})" if place.keys and place.line is None else ""
     message = _escaped(f"{sentence(finding)}{field}. {finding.suggestion}", MESSAGE)
     return f"::{NAMES[finding.grade].replace('note', 'notice')} {properties}::{message}"

@@ -71,8 +71,8 @@ def render(finding: Finding, text: str | None, paint: Paint = plain, explain: bo
     lines = [f"{head}{NAMES[finding.grade]}: {sentence(finding)}", *_excerpt(finding.place, text, paint)]
     lines.append(f"  {paint('=', '34')} {printable(finding.suggestion)}{_offer(finding.fix)}")
     if explain:
-        told = sections(entry(finding.rule.id))
-        lines += [f"    {line}" for line in f"{told['Why']}\nSource: {told['Source']}".splitlines()]
+        parts = sections(entry(finding.rule.id))
+        lines += [f"    {line}" for line in f"{parts['Why']}\nSource: {parts['Source']}".splitlines()]
     return "\n".join(lines)
 
 

@@ -110,9 +110,9 @@ def effective(config: Config, key: str, identity: Identity | None = None) -> Any
     """
     if not accepts(config.class_, key):
         return None
-    said = config.get(key)
-    if said is not None:
-        return said.value
+    setting = config.get(key)
+    if setting is not None:
+        return setting.value
     known = CLASSES.get(config.class_, {}).get(key)
     if config.complete:
         return known

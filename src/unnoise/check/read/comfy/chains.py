@@ -27,7 +27,7 @@ def clips(graph: Graph, nodes: list[Node]) -> list[Node]:
 
 
 def latents(graph: Graph, link: Link | None) -> list[Node]:
-    """List the nodes from a use of a latent up to what makes it: a size, a picture, or another sampler."""
+    """List the nodes from a use of a latent up to what makes it: a size, an image, or another sampler."""
     return list(_follow(graph, link, _latent))
 
 
@@ -42,10 +42,10 @@ def samples(node: Node) -> bool:
 
 
 def _follow(graph: Graph, link: Link | None, pick: Pick) -> Iterator[Node]:
-    seen: set[str] = set()
-    while link is not None and link.id in graph.nodes and link.id not in seen and len(seen) < DEPTH:
+    visited: set[str] = set()
+    while link is not None and link.id in graph.nodes and link.id not in visited and len(visited) < DEPTH:
         node = graph.nodes[link.id]
-        seen.add(link.id)
+        visited.add(link.id)
         yield node
         link = pick(graph, node, link.slot)
 

@@ -60,18 +60,18 @@ class Graph:
     def value(self, node: Node | None, *names: str) -> Located[Any] | None:
         """Return the value of the first of these inputs that has one, also one that comes from another node."""
         found = (self._value(node, name, DEPTH) for name in names) if node else iter(())
-        return next((said for said in found if said is not None), None)
+        return next((value for value in found if value is not None), None)
 
     def above(self, starts: Iterable[Node]) -> Iterator[Node]:
         """List nodes and all nodes that they depend on, each once."""
         stack = list(starts)
-        seen = {node.id for node in stack}
+        visited = {node.id for node in stack}
         while stack:
             here = stack.pop()
             yield here
             for link in here.links.values():
-                if link.id in self.nodes and link.id not in seen:
-                    seen.add(link.id)
+                if link.id in self.nodes and link.id not in visited:
+                    visited.add(link.id)
                     stack.append(self.nodes[link.id])
 
     def _settled(self, link: Link | None) -> Link | None:
@@ -83,18 +83,20 @@ class Graph:
         return None
 
     def _side(self, node: Node) -> str:
-        said = self._value(node, "switch", NEAR)
-        return {True: "on_true", False: "on_false"}.get(said.value, "") if said and type(said.value) is bool else ""
+        switch = self._value(node, "switch", NEAR)
+        return (
+            {True: "on_true", False: "on_false"}.get(switch.value, "") if switch and type(switch.value) is bool else ""
+        )
 
     def _value(self, node: Node, name: str, left: int) -> Located[Any] | None:
         """Return the value of an input; left: how many nodes may still pass it on."""
         while name in node.links:
-            held, left = self.nodes.get(node.links[name].id), left - 1
-            if held is None or left < 0:
+            upstream, left = self.nodes.get(node.links[name].id), left - 1
+            if upstream is None or left < 0:
                 return None
-            if held.kind == "StringConcatenate":
-                return self._joined(held, left // 4)
-            node, name = held, self._side(held) if held.kind == SWITCH else HANDING.get(held.kind, "")
+            if upstream.kind == "StringConcatenate":
+                return self._joined(upstream, left // 4)
+            node, name = upstream, self._side(upstream) if upstream.kind == SWITCH else HANDING.get(upstream.kind, "")
         return node.values.get(name)
 
     def _joined(self, node: Node, left: int) -> Located[Any] | None:
@@ -108,9 +110,9 @@ class Graph:
 def of_api(content: Mapping[str, Any], path: str, keys: tuple[str | int, ...] = ()) -> Graph:
     """Read the API format: {id: {class_type, inputs}}, where a link is [id, slot]."""
     nodes = {}
-    for id, said in islice(content.items(), NODES):
-        if isinstance(said, dict) and is_name(said.get("class_type")) and isinstance(said.get("inputs"), dict):
-            nodes[id] = _node(id, said, path, (*keys, id))
+    for id, raw in islice(content.items(), NODES):
+        if isinstance(raw, dict) and is_name(raw.get("class_type")) and isinstance(raw.get("inputs"), dict):
+            nodes[id] = _node(id, raw, path, (*keys, id))
     return Graph(nodes)
 
 
@@ -119,12 +121,12 @@ def is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= NAME
 
 
-def _node(id: str, said: Mapping[str, Any], path: str, keys: tuple[str | int, ...]) -> Node:
+def _node(id: str, raw: Mapping[str, Any], path: str, keys: tuple[str | int, ...]) -> Node:
     values: dict[str, Located[Any]] = {}
     links: dict[str, Link] = {}
-    for name, value in islice(said["inputs"].items(), INPUTS):
+    for name, value in islice(raw["inputs"].items(), INPUTS):
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int) and type(value[1]) is int:
             links[name] = Link(str(value[0]), value[1])
         elif is_name(name):
             values[name] = Located(value, Location(path, (*keys, "inputs", name)))
-    return Node(id, said["class_type"], values, links, Location(path, keys))
+    return Node(id, raw["class_type"], values, links, Location(path, keys))

@@ -32,14 +32,14 @@ class Scope:
         parts: its nodes and links
         outer: the scope that uses the subgraph
         given: inputs, by name, of the node in `outer` that stands for the subgraph
-        held: widgets of that node, by name
+        widget_values: widgets of that node, by name
     """
 
     prefix: str
     parts: InterfaceParts
     outer: "Scope | None" = None
     given: Mapping[str, Raw] = field(default_factory=dict)
-    held: Mapping[str, Located[Any]] = field(default_factory=dict)
+    widget_values: Mapping[str, Located[Any]] = field(default_factory=dict)
 
 
 class InterfaceReader:
@@ -76,10 +76,10 @@ class InterfaceReader:
             if inner is None or raw.get("mode") in (MUTED, BYPASSED) or self.left < len(inner.nodes):
                 continue
             given = {str(one.get("name")): one for one in slots(raw, "inputs")}
-            held = self._held(raw, inner, keys)
-            self._enter(Scope(f"{scope.prefix}{id}:", inner, scope, given, held), depth - 1)
+            widget_values = self._widget_values(raw, inner, keys)
+            self._enter(Scope(f"{scope.prefix}{id}:", inner, scope, given, widget_values), depth - 1)
 
-    def _held(self, raw: Raw, inner: InterfaceParts, keys: Keys) -> dict[str, Located[Any]]:
+    def _widget_values(self, raw: Raw, inner: InterfaceParts, keys: Keys) -> dict[str, Located[Any]]:
         """Return the values of a node that stands for a subgraph, for the inputs that are widgets."""
         values = raw.get("widgets_values")
         if not isinstance(values, list) or len(values) != len(inner.promoted):
@@ -127,7 +127,7 @@ class InterfaceReader:
         if id == OUTER and scope.outer is not None:
             name = scope.parts.names[slot] if 0 <= slot < len(scope.parts.names) else ""
             further = scope.outer.parts.origin(scope.given.get(name, {}))
-            return (scope.outer, further) if further else scope.held.get(name)
+            return (scope.outer, further) if further else scope.widget_values.get(name)
         keys, raw = scope.parts.nodes.get(id, ((), {}))
         inner = self.scopes.get(f"{scope.prefix}{id}:")
         if not raw or raw.get("mode") == MUTED:
@@ -138,8 +138,8 @@ class InterfaceReader:
             return scope, scope.parts.origin(_bypass(raw, slot))
         if raw["type"] == "PrimitiveNode":
             values = raw.get("widgets_values")
-            held = values if isinstance(values, list) else []
-            return Located(held[0], Location(self.path, (*keys, "widgets_values", 0))) if held else None
+            listed = values if isinstance(values, list) else []
+            return Located(listed[0], Location(self.path, (*keys, "widgets_values", 0))) if listed else None
         if raw["type"] in REROUTES:
             return _passed(scope, raw)
         return Link(f"{scope.prefix}{id}", slot)

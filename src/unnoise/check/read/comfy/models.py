@@ -28,23 +28,23 @@ LONGEST = 300  # letters of a name, from its end
 
 
 @lru_cache(1024)
-def _told(name: str) -> Identity:
+def _recognised(name: str) -> Identity:
     return by_name(name)
 
 
 def _known(name: str) -> Identity:
     """Identify a model by its name, each name once, as the samplers of a workflow share their models."""
-    return _told(name[-LONGEST:])
+    return _recognised(name[-LONGEST:])
 
 
 def model_of(graph: Graph, chain: list[Node], clips: list[Node]) -> NamedModel | None:
     """Return the model at the end of a chain, identified by its name or by the type of its text encoder."""
-    said = _named(graph, chain)
-    if said is None:
+    named = _named(graph, chain)
+    if named is None:
         return None
     parts = [model.value for model in _merged(graph, chain)]
-    identity = _common([_known(name) for name in (said.value, *parts)])
-    return NamedModel(said.value, said.place, identity if identity.known or parts else _by_encoder(graph, clips))
+    identity = _common([_known(name) for name in (named.value, *parts)])
+    return NamedModel(named.value, named.place, identity if identity.known or parts else _by_encoder(graph, clips))
 
 
 def _named(graph: Graph, chain: list[Node]) -> Located[str] | None:
@@ -63,9 +63,9 @@ def _merged(graph: Graph, chain: list[Node]) -> Iterator[Located[str]]:
                 left -= 1
                 other = chains.models(graph, link)
                 stack.append(other)
-                said = _named(graph, other)
-                if said is not None:
-                    yield said
+                named = _named(graph, other)
+                if named is not None:
+                    yield named
 
 
 def _common(found: list[Identity]) -> Identity:
@@ -81,9 +81,11 @@ def _by_encoder(graph: Graph, clips: list[Node]) -> Identity:
     if loader is None:
         return Identity()
     kind = loader.kind.removesuffix("GGUF")
-    said = text(graph.value(loader, "type"))
-    family = ALONE.get(kind) or (ENCODERS.get(kind, {}).get(said.value) if said else None)
-    return Identity(family, known_by=f"{loader.kind} {said.value if said else ''}".strip()) if family else Identity()
+    purpose = text(graph.value(loader, "type"))
+    family = ALONE.get(kind) or (ENCODERS.get(kind, {}).get(purpose.value) if purpose else None)
+    return (
+        Identity(family, known_by=f"{loader.kind} {purpose.value if purpose else ''}".strip()) if family else Identity()
+    )
 
 
 def uses(
@@ -93,8 +95,8 @@ def uses(
     spoken = {node.id for node in clips}
     for node in chain:
         parts = ("denoiser", "text") if node.id in spoken else ("denoiser",)
-        for said, strength in _loras(graph, node):
-            yield _use(said, strength, base, parts)
+        for named, strength in _loras(graph, node):
+            yield _use(named, strength, base, parts)
         file = text(graph.value(_loader(graph, node, "ipadapter"), "ipadapter_file"))
         if file is not None:
             yield replace(_use(file, number(graph.value(node, "weight")), base, ("denoiser",)), kind="ip_adapter")
@@ -104,19 +106,19 @@ def uses(
             yield replace(_use(file, number(graph.value(node, "strength")), base, ("denoiser",)), kind="controlnet")
 
 
-def _use(said: Located[str], strength: Located[float] | None, base: NamedModel | None, parts: tuple[str, ...]) -> Use:
-    return Use(said.place, NamedModel(said.value, said.place, _known(said.value)), base, strength, parts)
+def _use(named: Located[str], strength: Located[float] | None, base: NamedModel | None, parts: tuple[str, ...]) -> Use:
+    return Use(named.place, NamedModel(named.value, named.place, _known(named.value)), base, strength, parts)
 
 
 def _loras(graph: Graph, node: Node) -> Iterator[tuple[Located[str], Located[float] | None]]:
     """List the LoRAs that a node loads: one by its name, or several as rgthree's loader holds them."""
-    said = text(graph.value(node, "lora_name"))
-    if said is not None:
-        yield said, number(graph.value(node, "strength_model", "strength"))
-    for held in node.values.values():
-        one: Any = held.value
+    named = text(graph.value(node, "lora_name"))
+    if named is not None:
+        yield named, number(graph.value(node, "strength_model", "strength"))
+    for value in node.values.values():
+        one: Any = value.value
         if isinstance(one, dict) and isinstance(one.get("lora"), str) and one.get("on") is True:
-            yield Located(one["lora"], held.place), number(Located(one.get("strength"), held.place))
+            yield Located(one["lora"], value.place), number(Located(one.get("strength"), value.place))
 
 
 def _loader(graph: Graph, node: Node, name: str) -> Node | None:
@@ -136,12 +138,12 @@ def decoders(graph: Graph) -> dict[str, NamedModel | None]:
     for node in graph.nodes.values():
         if not node.kind.startswith("VAEDecode") or "Audio" in node.kind:
             continue
-        said = text(graph.value(graph.source(node, "vae"), "vae_name"))
-        model = NamedModel(said.value, said.place, _known(said.value)) if said else None
+        vae_name = text(graph.value(graph.source(node, "vae"), "vae_name"))
+        model = NamedModel(vae_name.value, vae_name.place, _known(vae_name.value)) if vae_name else None
         link = graph.link(node, "samples")
         while link is not None:
-            made = chains.latents(graph, link)
-            sampler = made[-1] if made and chains.samples(made[-1]) else None
+            latents = chains.latents(graph, link)
+            sampler = latents[-1] if latents and chains.samples(latents[-1]) else None
             link = graph.link(sampler, "latent_image") if sampler and sampler.id not in found else None
             if sampler is not None:
                 found.setdefault(sampler.id, model)

@@ -73,16 +73,16 @@ def id_of(value: Any) -> Any:
 
 def name_of(raw: Raw) -> str:
     """Return the name of what a node sets or gets."""
-    held = raw.get("widgets_values")
-    return held[0] if isinstance(held, list) and held and isinstance(held[0], str) else ""
+    values = raw.get("widgets_values")
+    return values[0] if isinstance(values, list) and values and isinstance(values[0], str) else ""
 
 
 def _links(listed: Any) -> Iterator[tuple[Any, Origin, Any, int]]:
     """List links, which stand as [id, from, slot, to, slot, type] or as objects: id, origin, target, slot there."""
     for link in listed if isinstance(listed, list) else ():
-        held = [link.get(key) for key in LINKS] if isinstance(link, dict) else link
-        if isinstance(held, list) and len(held) >= 5 and type(held[2]) is int and type(held[4]) is int:
-            yield id_of(held[0]), (id_of(held[1]), held[2]), id_of(held[3]), held[4]
+        fields = [link.get(key) for key in LINKS] if isinstance(link, dict) else link
+        if isinstance(fields, list) and len(fields) >= 5 and type(fields[2]) is int and type(fields[4]) is int:
+            yield id_of(fields[0]), (id_of(fields[1]), fields[2]), id_of(fields[3]), fields[4]
 
 
 def _shown(nodes: Mapping[Any, tuple[Keys, Raw]], origins: Mapping[Any, Origin]) -> set[int]:

@@ -148,26 +148,26 @@ WIDGETS: Mapping[str, tuple[str, ...]] = {
 
 def widgets(raw: Raw) -> Iterator[tuple[str, Any, str | int]]:
     """Name the values of a node's widgets, each with its key in widgets_values; nothing where names are not known."""
-    held = raw.get("widgets_values")
-    if isinstance(held, dict):
-        yield from ((name, value, name) for name, value in islice(held.items(), INPUTS) if is_name(name))
+    values = raw.get("widgets_values")
+    if isinstance(values, dict):
+        yield from ((name, value, name) for name, value in islice(values.items(), INPUTS) if is_name(name))
         return
-    if not isinstance(held, list):
+    if not isinstance(values, list):
         return
-    yield from _named(raw, held)
-    for at, value in enumerate(held[:INPUTS]):  # rgthree's loader of several LoRAs
+    yield from _named(raw, values)
+    for at, value in enumerate(values[:INPUTS]):  # rgthree's loader of several LoRAs
         if isinstance(value, dict) and isinstance(value.get("lora"), str):
             yield f"lora_{at}", value, at
 
 
-def _named(raw: Raw, held: list[Any]) -> Iterator[tuple[str, Any, int]]:
+def _named(raw: Raw, values: list[Any]) -> Iterator[tuple[str, Any, int]]:
     known = WIDGETS.get(raw["type"])
     names = known if known is not None else _shown(raw)
     controls = CONTROLS if known is None else (*CONTROLS, True, False)
-    found = list(_aligned(names, held, controls))
-    if known is None and (len(found) != len(names) or not found or len(held) - found[-1][1] > 2):
+    found = list(_aligned(names, values, controls))
+    if known is None and (len(found) != len(names) or not found or len(values) - found[-1][1] > 2):
         return
-    yield from ((name, held[at], at) for name, at in found)
+    yield from ((name, values[at], at) for name, at in found)
 
 
 def _shown(raw: Raw) -> tuple[str, ...]:
@@ -175,12 +175,12 @@ def _shown(raw: Raw) -> tuple[str, ...]:
     return tuple(str(one.get("name")) for one in slots(raw, "inputs") if isinstance(one.get("widget"), dict))
 
 
-def _aligned(names: tuple[str, ...], held: list[Any], controls: tuple[str | bool, ...]) -> Iterator[tuple[str, int]]:
+def _aligned(names: tuple[str, ...], values: list[Any], controls: tuple[str | bool, ...]) -> Iterator[tuple[str, int]]:
     """Pair names with positions, passing over what becomes of a seed."""
     at = 0
     for name in names:
-        if at >= len(held):
+        if at >= len(values):
             return
         yield name, at
-        follows = held[at + 1] if at + 1 < len(held) else None
+        follows = values[at + 1] if at + 1 < len(values) else None
         at += 2 if "seed" in name and isinstance(follows, str | bool) and follows in controls else 1

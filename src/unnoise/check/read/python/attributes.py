@@ -28,12 +28,12 @@ def owner(walk: Interpreter, node: ast.expr, scope: int) -> Value:
     strange = not value.read or (isinstance(value.what, Name) and value.what.dotted == name)
     if not strange or "pipe" not in name.lower() or (not name[:1].islower() and not name.startswith("_")):
         return value
-    made = Value(walk.new_pipe(Pipe("")), node)
+    value = Value(walk.new_pipe(Pipe("")), node)
     if isinstance(node, ast.Name):
-        walk.bind(node.id, made, scope if walk.lookup(node.id, scope) else 0)
+        walk.bind(node.id, value, scope if walk.lookup(node.id, scope) else 0)
     else:
-        walk.assign(node, made, scope)
-    return made
+        walk.assign(node, value, scope)
+    return value
 
 
 def attribute(walk: Interpreter, of: Value, node: ast.Attribute) -> Value:

@@ -1,4 +1,4 @@
-"""Follow calls that make something: pipelines, components, schedulers, noise, pictures."""
+"""Follow calls that make something: pipelines, components, schedulers, noise, images."""
 
 import ast
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def build(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> V
         names = list(defaults(last) or ())
         placed = dict(zip(names, given.values, strict=False))
         given = Arguments((), {**placed, **given.named}, given.open)
-        config = Config(walk.places.at(node), "scheduler", last, _said(walk, given), not given.open)
+        config = Config(walk.places.at(node), "scheduler", last, _settings(walk, given), not given.open)
         walk.found.configs.append(config)
         return Value(ScheduleValue(config), node)
     if last.endswith("Pipeline") and last[:1].isupper():
@@ -103,9 +103,9 @@ def _load(walk: ScriptState, class_: str, how: str, given: Arguments, node: ast.
 
 def _schedule(walk: ScriptState, class_: str, source: Value, given: Arguments, node: ast.Call) -> Config:
     """Follow `B.from_config(a.config, key=value)` and `B.from_pretrained(repository, key=value)`."""
-    said = {
+    settings = {
         key: what
-        for key, what in _said(walk, given).items()
+        for key, what in _settings(walk, given).items()
         if key not in (*NO_OPTIONS, "config", "pretrained_model_name_or_path")
     }
     before, complete, inherited = "", False, {}
@@ -122,9 +122,9 @@ def _schedule(walk: ScriptState, class_: str, source: Value, given: Arguments, n
         found = shipped(identify(source.what))
         before = found.class_ if found is not None else ""
     place = walk.places.at(node)
-    made = Config(place, "scheduler", class_, {**inherited, **said}, complete and not given.open, before)
-    walk.found.configs.append(made)
-    return made
+    config = Config(place, "scheduler", class_, {**inherited, **settings}, complete and not given.open, before)
+    walk.found.configs.append(config)
+    return config
 
 
 def _shipped(walk: ScriptState, thing: Thing | None) -> Config | None:
@@ -134,7 +134,7 @@ def _shipped(walk: ScriptState, thing: Thing | None) -> Config | None:
     return Config(Location(""), "scheduler", found.class_, {}, complete=False) if found is not None else None
 
 
-def _said(walk: ScriptState, given: Arguments) -> dict[str, Located[Any]]:
+def _settings(walk: ScriptState, given: Arguments) -> dict[str, Located[Any]]:
     return {key: Located(plain(value), walk.places.at(value.node)) for key, value in given.named.items()}
 
 
@@ -148,8 +148,8 @@ def _pipeline(walk: ScriptState, class_: str, source: Value, how: str, given: Ar
     model = NamedModel(name, walk.places.at(source.node), identity) if name or identity.known else None
     if how and not isinstance(source.what, str):
         model = None
-    said = {key: what for key, what in _said(walk, given).items() if key not in ("torch_dtype", "dtype")}
-    noted = {f"{how}.{key}": what for key, what in said.items() if how and what.value is not UNREAD}
+    settings = {key: what for key, what in _settings(walk, given).items() if key not in ("torch_dtype", "dtype")}
+    noted = {f"{how}.{key}": what for key, what in settings.items() if how and what.value is not UNREAD}
     thing = walk.new_pipe(Pipe(class_, model, dtype=dtype_of(walk, given), noted=noted))
     _components(walk, thing, given)
     if (now := walk.pipe(thing).model) is not None:

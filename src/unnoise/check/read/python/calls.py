@@ -57,19 +57,22 @@ def _arguments(walk: Interpreter, node: ast.Call, scope: int) -> Arguments:
 
 def call(walk: Interpreter, node: ast.Call, scope: int) -> Value:
     if isinstance(node.func, ast.Attribute):
-        held = owner(walk, node.func.value, scope)
+        receiver = owner(walk, node.func.value, scope)
         given = _arguments(walk, node, scope)
-        if held.what is not UNREAD and (found := _method(walk, held, node.func, given, node, scope)) is not None:
+        if (
+            receiver.what is not UNREAD
+            and (found := _method(walk, receiver, node.func, given, node, scope)) is not None
+        ):
             return found
-        callee = owner(walk, node.func, scope) if _is_object(held) else attribute(walk, held, node.func)
+        callee = owner(walk, node.func, scope) if _is_object(receiver) else attribute(walk, receiver, node.func)
     else:
         callee = owner(walk, node.func, scope)
         given = _arguments(walk, node, scope)
     return _called(walk, callee, given, node)
 
 
-def _is_object(held: Value) -> bool:
-    return isinstance(held.what, Thing) and held.what.kind == "object"
+def _is_object(receiver: Value) -> bool:
+    return isinstance(receiver.what, Thing) and receiver.what.kind == "object"
 
 
 def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) -> Value:
@@ -89,8 +92,8 @@ def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) 
     if isinstance(what, Function):
         return enter(walk, what, given, node)
     if isinstance(what, Class):
-        made = build(walk, what.based, given, node) if what.based else Value(UNREAD, node)
-        return made if made.read else make(walk, what, given, node)
+        result = build(walk, what.based, given, node) if what.based else Value(UNREAD, node)
+        return result if result.read else make(walk, what, given, node)
     if isinstance(what, Thing) and what.kind == "pipe":
         return run(walk, what, given, node)
     if isinstance(what, Thing) and what.kind == "object":
@@ -102,10 +105,10 @@ def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) 
 
 
 def _method(
-    walk: Interpreter, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
+    walk: Interpreter, receiver: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
 ) -> Value | None:
     """Follow a method of what is known; None where it is to be looked up like any attribute."""
-    what, name = held.what, func.attr
+    what, name = receiver.what, func.attr
     if isinstance(what, Thing) and what.kind == "pipe":
         called = name == "__call__" or (name == "generate_image" and walk.pipe(what).tool == "mflux")
         return run(walk, what, given, node) if called else on_pipe(walk, what, name, given, node)
@@ -113,8 +116,8 @@ def _method(
         return _parser(walk, what, name, given, node)
     if isinstance(what, ComponentValue):
         if name != "load_state_dict":
-            return on_part(walk, held, name, given, node)
-        changed = Value(loaded(what, given), held.node)
+            return on_part(walk, receiver, name, given, node)
+        changed = Value(loaded(what, given), receiver.node)
         if what.of is not None:
             set_part(walk, what.of, what.role, changed)
         else:
@@ -133,10 +136,10 @@ def _method(
     if isinstance(what, Picture):
         return _picture(what, name, given, node)
     if isinstance(what, dict | list) and name in CHANGES:
-        return _changed(walk, held, func, given, node, scope)
+        return _changed(walk, receiver, func, given, node, scope)
     if isinstance(what, dict) and name == "get":
         key = given.get("key", 0)
-        found = fold.element(node, held, key) if key is not None else Value(UNREAD, node)
+        found = fold.element(node, receiver, key) if key is not None else Value(UNREAD, node)
         return found if found.read else Value(UNREAD, node)
     if isinstance(what, str) and name in ("strip", "lower", "upper", "rstrip", "lstrip") and not given.values:
         return Value(getattr(what, name)(), node)
@@ -152,18 +155,23 @@ def _picture(picture: Picture, name: str, given: Arguments, node: ast.Call) -> V
 
 
 def _changed(
-    walk: Interpreter, held: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
+    walk: Interpreter, receiver: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
 ) -> Value:
     if isinstance(func.value, ast.Name | ast.Attribute):
         first = given.get("", 0)
-        whole = isinstance(held.what, dict) and (first is None or isinstance(first.what, dict)) and not given.open
+        whole = isinstance(receiver.what, dict) and (first is None or isinstance(first.what, dict)) and not given.open
         if func.attr == "update" and whole:
-            more = {**held.what, **(first.what if first is not None else {}), **given.named}
-            walk.assign(func.value, Value(more if len(more) < MOST else UNREAD, held.node), scope)
-        elif func.attr == "append" and isinstance(held.what, list) and first is not None and len(held.what) < UNROLLED:
-            walk.assign(func.value, Value([*held.what, first], held.node), scope)
+            more = {**receiver.what, **(first.what if first is not None else {}), **given.named}
+            walk.assign(func.value, Value(more if len(more) < MOST else UNREAD, receiver.node), scope)
+        elif (
+            func.attr == "append"
+            and isinstance(receiver.what, list)
+            and first is not None
+            and len(receiver.what) < UNROLLED
+        ):
+            walk.assign(func.value, Value([*receiver.what, first], receiver.node), scope)
         else:
-            walk.assign(func.value, Value(UNREAD, held.node), scope)
+            walk.assign(func.value, Value(UNREAD, receiver.node), scope)
     return Value(UNREAD, node)
 
 

@@ -91,9 +91,9 @@ def _alone(walk: Interpreter, node: ast.AST) -> None:
             make(walk, walk.classes[node], Arguments(), node)
         for method in node.body:
             if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and method not in walk.done:
-                held = walk.functions.get(method)
+                definition = walk.functions.get(method)
                 walk.alone.add(method)
-                if held is not None:
-                    enter(walk, Function(method, held.scope, walk.objects[node]), Arguments(), method)
+                if definition is not None:
+                    enter(walk, Function(method, definition.scope, walk.objects[node]), Arguments(), method)
     elif node in walk.functions:
         enter(walk, walk.functions[node], Arguments(), node)

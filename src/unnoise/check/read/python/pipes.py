@@ -107,7 +107,7 @@ def either_pipe(one: Pipe, other: Pipe) -> Pipe:
         adapters,
         one.dtype if one.dtype == other.dtype else None,
         {role: part for role, part in one.parts.items() if other.parts.get(role) == part},
-        {key: said for key, said in one.noted.items() if other.noted.get(key) == said},
+        {key: value for key, value in one.noted.items() if other.noted.get(key) == value},
         one.tool,
     )
 
@@ -137,10 +137,10 @@ def on_pipe(walk: ScriptState, thing: Thing, name: str, given: Arguments, node: 
     return Value(thing, node)
 
 
-def _note(walk: ScriptState, thing: Thing, name: str, said: Located[Any]) -> None:
+def _note(walk: ScriptState, thing: Thing, name: str, located: Located[Any]) -> None:
     pipe = walk.pipe(thing)
     if len(pipe.noted) < MOST:
-        walk.set_pipe(thing, replace(pipe, noted={**pipe.noted, name: said}))
+        walk.set_pipe(thing, replace(pipe, noted={**pipe.noted, name: located}))
 
 
 def _moved(walk: ScriptState, thing: Thing, given: Arguments, node: ast.Call) -> Value:
@@ -262,8 +262,8 @@ def on_part(walk: ScriptState, owner: Value, name: str, given: Arguments, node: 
         add_adapter(walk, part.of, given.get("pretrained_model_name_or_path_or_dict", 0), given, node)
     if name == "to" and part.of is not None and part.role:
         for value in (*given.values, *given.named.values()):
-            if (said := number_type(walk.places, value)) is not None:
-                _note(walk, part.of, f"{part.role}.dtype", said)
+            if (located := number_type(walk.places, value)) is not None:
+                _note(walk, part.of, f"{part.role}.dtype", located)
     kept = name in ("to", "half", "cuda", "eval", "requires_grad_", "train", "float")
     return owner if kept else Value(UNREAD, node)
 

@@ -29,25 +29,25 @@ NUMBERS = {"strength": "strength", "true_cfg_scale": "guidance", "distilled_guid
 TEXTS = {"prompt": "prompt", "negative_prompt": "negative"}
 MFLUX = {"guidance": "embedded", "steps": "steps", "image_strength": "strength", "negative_prompt": "negative"}
 SCALES = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
-ASKED = frozenset(WHOLE) | frozenset(NUMBERS) | {"guidance_scale", "negative_prompt", "generator"}
+CALL_ARGUMENTS = frozenset(WHOLE) | frozenset(NUMBERS) | {"guidance_scale", "negative_prompt", "generator"}
 
 
 def run(walk: ScriptState, thing: Thing, given: Arguments, node: ast.Call) -> Value:
     """Follow the call of a pipeline."""
     pipe = walk.pipe(thing)
     strange = not pipe.class_ and pipe.model is None
-    if (strange and not ASKED & given.named.keys()) or len(walk.found.runs) >= MOST:
+    if (strange and not CALL_ARGUMENTS & given.named.keys()) or len(walk.found.runs) >= MOST:
         return Value(UNREAD, node)
     named = dict(given.named)
     if given.values:
         named.setdefault("prompt", given.values[0])
     if pipe.tool == "mflux" and (config := named.pop("config", None)) is not None and isinstance(config.what, dict):
         named.update({key: value for key, value in config.what.items() if isinstance(key, str)})
-    made = _run(walk, pipe, named, node)
+    run = _run(walk, pipe, named, node)
     if given.open or len(given.values) > 1:
-        made = replace(made, others={**made.others, "**": Located(UNREAD, walk.places.at(node))})
-    if not any(replace(made, seed=before.seed) == before for before in walk.found.runs[-20:]):
-        walk.found.runs.append(made)
+        run = replace(run, others={**run.others, "**": Located(UNREAD, walk.places.at(node))})
+    if not any(replace(run, seed=before.seed) == before for before in walk.found.runs[-20:]):
+        walk.found.runs.append(run)
     return Value(UNREAD, node)
 
 
@@ -88,24 +88,24 @@ def _fields(
     fields: dict[str, Any] = {}
     others: dict[str, Located[Any]] = {}
     for name, value in named.items():
-        said = Located(plain(value), walk.places.at(value.node))
+        located = Located(plain(value), walk.places.at(value.node))
         field = _field(pipe, name)
         if value.what is None:
             continue
         if isinstance(value.what, Picture) and value.what.blur:
-            others[f"{name}.blur"] = Located(value.what.blur, said.place)
+            others[f"{name}.blur"] = Located(value.what.blur, located.place)
         if name == "generator":
             fields.update(_noise(walk, value))
         elif name == "image" and (size := _size(value)) is not None:
-            fields["image_size"] = Located(size, said.place)
-            others[name] = said
-        elif field and _fits(name, field, said.value):
-            fields[field] = said
-        elif name in TEXTS and (text := _first_text(said)) is not None:
+            fields["image_size"] = Located(size, located.place)
+            others[name] = located
+        elif field and _fits(name, field, located.value):
+            fields[field] = located
+        elif name in TEXTS and (text := _first_text(located)) is not None:
             fields[TEXTS[name]] = text
-            others[name] = said
+            others[name] = located
         else:
-            others[name] = said
+            others[name] = located
     return fields, others
 
 
@@ -133,9 +133,9 @@ def _number(value: object) -> bool:
     )
 
 
-def _first_text(said: Located[Any]) -> Located[str] | None:
-    if isinstance(said.value, list | tuple) and said.value and isinstance(said.value[0], str):
-        return Located(said.value[0], said.place)
+def _first_text(located: Located[Any]) -> Located[str] | None:
+    if isinstance(located.value, list | tuple) and located.value and isinstance(located.value[0], str):
+        return Located(located.value[0], located.place)
     return None
 
 
@@ -173,14 +173,14 @@ def _applied(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value]) -> tuple
         if not (item.active or item.fused):
             continue
         strength = item.use.strength
-        asked = (
+        requested = (
             scale
             if item.kind == "lora"
             else named.get("controlnet_conditioning_scale")
             if item.kind == "controlnet"
             else None
         )
-        if asked is not None and strength is None and _number(asked.what):
-            strength = Located(asked.what, walk.places.at(asked.node))
+        if requested is not None and strength is None and _number(requested.what):
+            strength = Located(requested.what, walk.places.at(requested.node))
         uses.append(replace(item.use, strength=strength, base=item.use.base or pipe.model))
     return tuple(uses)

@@ -115,7 +115,7 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Hold a picture from a file or an address, or a new one where `file` is "".
+    """Hold an image from a file or an address, or a new one where `file` is "".
 
     size: width and height, if said; blur: how far it was blurred, 0.0 where it was not.
     """
@@ -159,7 +159,7 @@ class Pipe:
 
 
 def plain(value: Value) -> Any:
-    """Return a value as Python would have it, a picture as the name of its file; UNREAD where it is not known."""
+    """Return a value as Python would have it, an image as the name of its file; UNREAD where it is not known."""
     return _plain(value, 0, [MOST])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from unnoise.check.subject import Subject
 from unnoise.families.identity import Identity
 
-SAME = ({"flux1", "chroma"},)  # families whose layers are alike, so that the LoRA of one works on the other
+SAME = ({"flux1", "chroma"},)  # families with the same layers, so that the LoRA of one works on the other
 
 
 def are_other_families(first: Identity, second: Identity) -> bool:
@@ -22,7 +22,7 @@ def kohya(
     path: str = "lora.safetensors",
     **metadata: str,
 ) -> Subject:
-    """Make a LoRA file as sd-scripts writes it: for each layer its width in and out."""
+    """Return a LoRA file as sd-scripts writes it; for each layer its width in and out."""
     from unnoise.check.examples import weights
 
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}

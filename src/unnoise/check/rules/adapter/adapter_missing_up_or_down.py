@@ -1,7 +1,7 @@
-"""A LoRA in which a layer has one half of its pair only: it cannot be applied.
+"""A layer of the LoRA has only one half of its up and down pair and cannot be applied.
 
 Why: a layer's change is up @ down. With one half missing in one layer diffusers 0.42.1 raises a KeyError or a
-ValueError and loads nothing of the file. Such files come out of filters that match part of the names.
+ValueError and loads nothing. Such files result from filters that match only some names.
 Shown: how many layers lack which half.
 Instead: save or convert it again with both halves.
 Fix: none; the missing half is not in the file.
@@ -19,15 +19,15 @@ from unnoise.families.lora import Lora
 RULE = Rule(id="UN614", name="adapter-missing-up-or-down", severity=ERROR, checks="lora file")
 
 
-def check(held: Weights, lora: Lora) -> Iterator[Finding]:
+def check(file: Weights, lora: Lora) -> Iterator[Finding]:
     for half in ("up", "down"):
         lacking = [name for name, module in lora.modules.items() if module.missing == half]
         if lacking:
-            message = f"layers of this LoRA have no {half} weight and cannot be applied"
+            message = f"layers of this LoRA have no {half} weight, so it cannot be applied"
             suggestion = "save or convert it again with both halves"
             measured = f"{len(lacking)} of {len(lora.modules)} layers without it, such as {lacking[0][:100]}"
             expected = "both halves in every layer"
-            yield Finding(RULE, Location(held.place.path, (lacking[0],)), message, measured, expected, suggestion)
+            yield Finding(RULE, Location(file.place.path, (lacking[0],)), message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

@@ -1,9 +1,9 @@
-"""A LoRA whose alphas differ from layer to layer: diffusers gives all attention layers the commonest one.
+"""The alphas of a LoRA differ between layers, and diffusers uses the commonest one for all attention layers.
 
-Why: alpha/rank is the strength of a layer. When diffusers 0.42.1 loads a kohya file of a U-Net, the names under which
-it keeps other alphas do not match the attention layers, so these get the commonest alpha: of rank 4 in a file with
-three alphas of 1, a query trained at alpha 4 was measured to run at 0.25. ComfyUI and Forge read each alpha.
-Shown: the share alpha/rank of the attention layers that differ, beside that of the commonest alpha.
+Why: alpha/rank is the strength of a layer. When diffusers 0.42.1 loads a kohya file of a U-Net, the names of other
+alphas do not match the attention layers, so these get the commonest alpha. Measured at rank 4 in a file with three
+alphas of 1: a query layer trained at alpha 4 runs at 0.25. ComfyUI and Forge read each alpha.
+Shown: alpha/rank of the attention layers that differ and that of the commonest alpha.
 Instead: train with one alpha, or scale the up weights by alpha/rank and write one alpha.
 Fix: none; the weights would have to be written again.
 Source: diffusers/utils/peft_utils.py, get_peft_kwargs, and loaders/lora_conversion_utils.py, _get_alpha_name.
@@ -48,10 +48,10 @@ def _judge(weights: Weights, place: Location) -> Iterator[Finding]:
     if not wrong:
         return
     rank = lora.modules[wrong[0]].rank or 1
-    message = "diffusers runs attention layers of this LoRA at the strength of others, because their alphas differ"
+    message = "the alphas of this LoRA differ, and diffusers uses the commonest one for all attention layers"
     suggestion = "give every layer one alpha, scaling its up weight, or load it with a tool that reads each alpha"
     measured = f"{len(wrong)} layers at {commonest / rank:g}, such as {wrong[0][:100]}"
-    yield Finding(RULE, place, message, measured, f"{alphas[wrong[0]] / rank:g} as they were trained", suggestion)
+    yield Finding(RULE, place, message, measured, f"{alphas[wrong[0]] / rank:g} as trained", suggestion)
 
 
 def bad() -> Subject:

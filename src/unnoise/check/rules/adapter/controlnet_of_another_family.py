@@ -1,11 +1,10 @@
-"""A ControlNet of another family than the base that it steers.
+"""The ControlNet belongs to another family than the base model.
 
-Why: a ControlNet is a copy of half its base and adds to that base's features. One of SD 1.5 reads prompts 768 wide,
-one of SDXL 2048: on the other base it raises an error of shapes, or where only its outputs happen to fit, steers
-weakly.
-Shown: the family of the ControlNet, beside that of the base.
-Instead: take the ControlNet of the base's family.
-Fix: none; which of the two is meant cannot be known.
+Why: a ControlNet is a copy of half its base and adds to that base's features. A ControlNet of SD 1.5 reads prompts of
+width 768, one of SDXL 2048. On the other base it raises a shape error, or has a weak effect if only its outputs fit.
+Shown: the family of the ControlNet and that of the base.
+Instead: use a ControlNet of the base's family.
+Fix: none; it is not known which of the two is meant.
 Source: Mikubill/sd-webui-controlnet#2222, Comfy-Org/ComfyUI#932.
 """
 
@@ -22,8 +21,8 @@ RULE = Rule(id="UN608", name="controlnet-of-another-family", severity=ERROR, che
 
 def check(one: RunAdapter) -> Iterator[Finding]:
     if are_other_families(one.adapter, one.base):
-        message = f"the ControlNet {one.use.adapter.name} was made for another family than the model it steers"
-        suggestion = f"use a ControlNet made for {one.base.family}"
+        message = f"the ControlNet {one.use.adapter.name} belongs to another family than the base model"
+        suggestion = f"use a ControlNet for {one.base.family}"
         measured = f"a ControlNet of {one.adapter.family}"
         yield Finding(RULE, one.use.place, message, measured, f"one of {one.base.family}", suggestion)
 

@@ -1,11 +1,11 @@
-"""fuse_lora again on what is fused already, or with a scale once more after unfuse_lora: each time with less effect.
+"""fuse_lora is called on a fused LoRA, or again with a scale after unfuse_lora; each time it has less effect.
 
-Why: a scale stays on the layers when a LoRA is unfused, and the next one is multiplied onto it. Measured with
-diffusers 0.42.1 and peft 0.21.2: fuse_lora(lora_scale=0.5) and unfuse_lora in a loop add 0.5, 0.25, 0.125 of the LoRA;
-fused twice without unfusing, 0.25 of it stays in the weights after unfuse_lora.
-Shown: the scale of this call, and what it comes to after those before it.
+Why: unfusing a LoRA leaves its scale on the layers, and the next scale is multiplied by it. Measured with diffusers
+0.42.1 and peft 0.21.2: fuse_lora(lora_scale=0.5) and unfuse_lora in a loop add 0.5, 0.25, 0.125 of the LoRA; fused
+twice without unfusing, 0.25 of it stays in the weights after unfuse_lora.
+Shown: the scale of this call and the resulting one.
 Instead: unfuse and unload the LoRA and load it again, or leave it unfused and set its weight with set_adapters.
-Fix: none; where the LoRA should be taken out is the author's choice.
+Fix: none; where to unload the LoRA is your choice.
 Source: diffusers/loaders/peft.py, _fuse_lora_apply; peft/tuners/lora/layer.py, scale_layer; measured.
 """
 
@@ -25,7 +25,7 @@ AFRESH = {"load_lora_weights", "unload_lora_weights", "set_adapters", "delete_ad
 
 @dataclass(frozen=True, slots=True)
 class _Fusion:
-    """Hold whether a pipeline has its LoRA in the weights, and the scale that is on its layers."""
+    """Hold whether the LoRA of a pipeline is fused, and the scale of its layers."""
 
     fused: bool = False
     scale: float = 1.0
@@ -68,12 +68,12 @@ def _finding(place: Location, scale: float, before: _Fusion) -> Finding:
     return Finding(
         RULE,
         place,
-        message="fuse_lora while the LoRA is already in the weights"
+        message="fuse_lora is called while the LoRA is already fused"
         if before.fused
-        else "fuse_lora with the scale of an earlier call still on the layers",
+        else "fuse_lora is called while the layers keep the scale of an earlier call",
         measured=f"a scale of {scale * before.scale:g}",
         expected=f"{scale:g}",
-        suggestion="unload the LoRA and load it again before, or set its weight with set_adapters and do not fuse",
+        suggestion="unload and reload the LoRA before, or set its weight with set_adapters and do not fuse",
     )
 
 

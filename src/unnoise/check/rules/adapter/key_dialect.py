@@ -1,9 +1,9 @@
-"""A LoRA that names part of its layers as the original code does and part as diffusers does: one part is not applied.
+"""A LoRA mixes layer names of the original code with those of diffusers; one part is not applied.
 
-Why: loaders look at 1 or 2 of the names to choose how to read all of them. input_blocks and down_blocks, or
-double_blocks and transformer_blocks, are the same layers under two names; what is written in the other one is skipped.
-Shown: how many modules are named in each way.
-Instead: convert the smaller part, or merge the files that were joined with a tool that converts them first.
+Why: loaders choose how to read all names from 1 or 2 of them. input_blocks and down_blocks, or double_blocks and
+transformer_blocks, are the same layers under two names; layers in the other naming are skipped.
+Shown: the number of modules in each naming.
+Instead: convert the smaller part, or merge the original files again with a tool that converts them first.
 Fix: none; the file would have to be written again.
 Source: shootthesound/comfyUI-Realtime-Lora#28, vladmandic/sdnext#2975.
 """
@@ -29,10 +29,10 @@ def check(weights: Weights, lora: Lora) -> Iterator[Finding]:
         ours = sum(bool(re.match(first, layer)) for layer in layers)
         theirs = sum(bool(re.match(second, layer)) for layer in layers)
         if ours and theirs:
-            message = "the layers of this LoRA are named in two ways, of which a loader reads one"
+            message = "the layers of this LoRA follow two naming schemes; a loader reads only one of them"
             suggestion = "convert the smaller part to the names of the other"
             measured = f"{ours} like {original} and {theirs} like {diffusers}"
-            yield Finding(RULE, weights.place, message, measured, "all in one way", suggestion)
+            yield Finding(RULE, weights.place, message, measured, "one naming scheme", suggestion)
 
 
 def bad() -> Subject:

@@ -1,9 +1,9 @@
-"""A LoRA with numbers that are not finite: every picture with it is black.
+"""A LoRA contains numbers that are not finite, so every image with it is black.
 
-Why: training in fp16 that overflowed leaves NaN in every weight that it touched, and the file is saved all the same.
-One NaN makes the whole picture NaN at the first step.
-Shown: the tensor, and how many of the numbers that were read are not finite.
-Instead: take an earlier save, and train again with bf16 or a lower rate.
+Why: an overflow in fp16 training leaves NaN in every affected weight, and the file is saved all the same. One NaN makes
+the whole image NaN at the first step.
+Shown: the tensor and the share of numbers that are not finite.
+Instead: use an earlier checkpoint, and train again in bf16 or with a lower learning rate.
 Fix: none; the weights are lost.
 Source: kohya-ss/sd-scripts#293; huggingface/diffusers, fuse_lora(safe_fusing=True).
 """
@@ -19,15 +19,15 @@ from unnoise.families.lora import Lora
 RULE = Rule(id="UN611", name="lora-not-finite", severity=ERROR, needs=Needs.WEIGHTS, checks="lora file")
 
 
-def check(held: Weights, _: Lora) -> Iterator[Finding]:
-    broken = [name for name, numbers in held.values.items() if not all(map(isfinite, numbers))]
+def check(file: Weights, _: Lora) -> Iterator[Finding]:
+    broken = [name for name, numbers in file.values.items() if not all(map(isfinite, numbers))]
     if broken:
-        numbers = held.values[broken[0]]
+        numbers = file.values[broken[0]]
         wrong = sum(not isfinite(number) for number in numbers)
-        message = "this LoRA holds numbers that are not finite, so every picture with it is black"
-        suggestion = "take an earlier save, and train again in bf16 or with a lower rate"
-        measured = f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(held.values)} tensors read"
-        yield Finding(RULE, Location(held.place.path, (broken[0],)), message, measured, "none", suggestion)
+        message = "this LoRA contains numbers that are not finite, so every image with it is black"
+        suggestion = "use an earlier checkpoint, and train again in bf16 or with a lower learning rate"
+        measured = f"{wrong} of {len(numbers)} numbers read, in {len(broken)} of {len(file.values)} tensors read"
+        yield Finding(RULE, Location(file.place.path, (broken[0],)), message, measured, "none", suggestion)
 
 
 def bad() -> Subject:

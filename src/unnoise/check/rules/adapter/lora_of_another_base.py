@@ -1,12 +1,12 @@
-"""A LoRA that was trained on other weights than those of the model that the record names.
+"""A LoRA was trained on other weights than those of the model in the metadata.
 
-Why: it fits, but was made to correct other weights: the further the two are apart, the less it does what it did for
-its author. sd-scripts writes the SHA-256 of the file that it trained on; A1111 writes the first 10 digits of the same
-hash of the model into every picture, so the two can be compared exactly. A LoRA of unnoise carries the fingerprint of
-its base, a model of unnoise its own, and every picture that of the model which drew it.
+Why: it fits, but was trained to change other weights: the more the two differ, the less it reproduces its author's
+results. sd-scripts writes the SHA-256 of the base into the LoRA; A1111 writes the first 10 digits of the model's hash
+into every image, so the two can be compared exactly. A LoRA of unnoise contains the fingerprint of its base, a model of
+unnoise its own, and every image that of its model.
 Shown: both hashes.
-Instead: for the author's results use the model that the LoRA was trained on, if it is not too unlike what is wanted.
-Fix: none; which model is wanted cannot be known.
+Instead: for the author's results use the model that the LoRA was trained on.
+Fix: none; it is not known which model is meant.
 Source: kohya-ss/sd-scripts, library/train_util.py, calculate_sha256; AUTOMATIC1111, modules/hashes.py.
 """
 
@@ -28,12 +28,14 @@ def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
         used = _model_hash(run)
         for use in run.adapters if used else ():
-            held = use.adapter.weights
-            trained = held.header.metadata.get("ss_new_sd_model_hash", "").lower() if held and held.lora else ""
+            weights = use.adapter.weights
+            trained = (
+                weights.header.metadata.get("ss_new_sd_model_hash", "").lower() if weights and weights.lora else ""
+            )
             if re.fullmatch(r"[0-9a-f]{64}", trained) and not trained.startswith(used):
-                name = held.header.metadata.get("ss_sd_model_name", "")[:100] if held else ""
+                name = weights.header.metadata.get("ss_sd_model_name", "")[:100] if weights else ""
                 message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
-                suggestion = "for what its author saw, use the model that it was trained on"
+                suggestion = "for its author's results, use the model that it was trained on"
                 measured = f"model {used}"
                 expected = f"model {trained[:10]}{f' ({name})' if name else ''}"
                 yield Finding(RULE, use.place, message, measured, expected, suggestion)
@@ -41,27 +43,27 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _ours(subject: Subject) -> Iterator[Finding]:
     drawn = [(use, _fingerprint(run)) for run in subject.runs for use in run.adapters]
-    beside = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
-    for use, used in (*drawn, *beside):
-        held = use.adapter.weights
-        base = base_card(held.header.metadata) if held and held.lora else {}
+    named = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
+    for use, used in (*drawn, *named):
+        weights = use.adapter.weights
+        base = base_card(weights.header.metadata) if weights and weights.lora else {}
         trained = base.get("fingerprint", "")
         if trained and used and trained != used:
             message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
-            suggestion = "for what its author saw, use the model that it was trained on"
+            suggestion = "for its author's results, use the model that it was trained on"
             measured = f"model {used[:12]}"
             expected = f"model {trained[:12]} ({base.get('name', '')[:100]})"
             yield Finding(RULE, use.place, message, measured, expected, suggestion)
 
 
 def _fingerprint(run: GenerationRun) -> str:
-    said = run.others.get("fingerprint")
-    return said.value if said and isinstance(said.value, str) else ""
+    recorded = run.others.get("fingerprint")
+    return recorded.value if recorded and isinstance(recorded.value, str) else ""
 
 
 def _card(weights: Weights) -> str:
-    """Return the fingerprint that a model of unnoise carries, "" where it has none that is sound."""
-    from unnoise.card import KEY, from_json  # 6 ms to import, for models of unnoise alone
+    """Return the fingerprint in a model of unnoise; "" where it has no valid one."""
+    from unnoise.card import KEY, from_json  # 6 ms to import, only for models of unnoise
 
     try:
         return from_json(weights.header.metadata.get(KEY, ""), "card").fingerprint
@@ -70,8 +72,8 @@ def _card(weights: Weights) -> str:
 
 
 def _model_hash(run: GenerationRun) -> str:
-    said = run.others.get("Model hash")
-    value = said.value.lower() if said and isinstance(said.value, str) else ""
+    recorded = run.others.get("Model hash")
+    value = recorded.value.lower() if recorded and isinstance(recorded.value, str) else ""
     return value if re.fullmatch(r"[0-9a-f]{10}", value) else ""
 
 

@@ -1,10 +1,10 @@
-"""A LoRA of another family than the model that it is put on: nothing of it fits.
+"""A LoRA belongs to another family than the model that it is applied to; none of it fits.
 
-Why: loaders skip what does not fit with a line in a log, or none, and the picture is that of the base. The layers of
-an SD 1.5 LoRA that read the prompt are 768 wide, those of SDXL 2048: of the 70 cross-attentions of SDXL none fits.
-Shown: the family of the LoRA with the layer that shows it, how many layers the base has too, and the base's family.
-Instead: take a LoRA that was made for this base, or the base that it was made for.
-Fix: none; which of the two is meant cannot be known.
+Why: loaders skip layers that do not fit, with a line in a log or none, and the image is that of the base. In an SD 1.5
+LoRA the layers that read the prompt have width 768, in SDXL 2048: of the 70 cross-attentions of SDXL none fits.
+Shown: the family of the LoRA with its evidence, the number of matching layers, and the base's family.
+Instead: use a LoRA for this base, or a base of the LoRA's family.
+Fix: none; it is not known which of the two is meant.
 Source: huggingface/diffusers#9950; Comfy-Org/ComfyUI, comfy/lora.py, load_lora ("lora key not loaded").
 """
 
@@ -24,14 +24,14 @@ STARTS = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")
 def check(one: RunAdapter) -> Iterator[Finding]:
     if are_other_families(one.adapter, one.base):
         known_by = f" ({one.adapter.known_by})" if one.adapter.known_by else ""
-        message = f"{one.use.adapter.name} was made for another family than that of the model that it is put on"
-        suggestion = f"use a LoRA made for {one.base.family}, or a model of {one.adapter.family}"
+        message = f"{one.use.adapter.name} belongs to another family than the model that it is applied to"
+        suggestion = f"use a LoRA for {one.base.family}, or a model of {one.adapter.family}"
         measured = f"a LoRA of {one.adapter}{known_by}{_matched(one)}"
         yield Finding(RULE, one.use.place, message, measured, f"a LoRA of {one.base.family}", suggestion)
 
 
 def _matched(one: RunAdapter) -> str:
-    """Count the layers that the base has too, where both name layers in the same way."""
+    """Count the layers that the base has too, where both use the same names."""
     base = one.use.base
     if one.lora is None or base is None or base.weights is None:
         return ""

@@ -1,11 +1,11 @@
-"""A LoRA of the right family but of another size of it: its matrices do not fit, or only some of its layers exist.
+"""A LoRA belongs to another size of the family: its matrices do not fit, or only some layers exist.
 
-Why: FLUX.2 klein has 4B (3072 wide) and 9B (4096) models, Wan 1.3B (1536), 5B (3072) and 14B (5120): loading fails
-with an error of shapes, or a caller catches that and draws with the base alone. SSD-1B and Vega lack 40 and more of
-the 70 transformer blocks of SDXL, so most of an SDXL LoRA finds no place there.
-Shown: the size that the LoRA's layers have, beside that of the base.
-Instead: take the LoRA that was trained on this size.
-Fix: none; which of the two is meant cannot be known.
+Why: FLUX.2 klein has 4B (3072 wide) and 9B (4096) models, Wan 1.3B (1536), 5B (3072) and 14B (5120): loading fails with
+a shape error, or the program catches it and draws with the base alone. SSD-1B and Vega lack 40 or more of the 70
+transformer blocks of SDXL, so most of an SDXL LoRA cannot be applied.
+Shown: the size of the LoRA's layers and that of the base.
+Instead: use a LoRA trained on this size.
+Fix: none; it is not known which of the two is meant.
 Source: atomantic/PortOS#963, daydreamlive/scope#1028; Segmind, arXiv:2401.02677, section 3.
 """
 
@@ -21,7 +21,7 @@ from unnoise.families.identity import Identity
 from unnoise.families.lora import target
 
 RULE = Rule(id="UN602", name="lora-of-another-variant", severity=ERROR, checks="lora")
-# What in the name of a variant says its size; families of one size are not here.
+# The part of a variant's name that states its size; families of one size are absent.
 SIZES = {
     "flux2": ("4b", "9b", "dev"),
     "wan": ("1.3b", "5b", "14b"),
@@ -39,12 +39,12 @@ DEEP = re.compile(
 def check(one: RunAdapter) -> Iterator[Finding]:
     if one.adapter.family != one.base.family:
         return
-    made = FULL if _is_deep(one) else _size(one.adapter)
+    trained = FULL if _is_deep(one) else _size(one.adapter)
     put = _size(one.base) or (FULL if one.base.family == "sdxl" and one.base.variant in UNPRUNED else "")
-    if made and put and made != put:
-        message = f"{one.use.adapter.name} was made for another size of {one.base.family}"
+    if trained and put and trained != put:
+        message = f"{one.use.adapter.name} was trained on another size of {one.base.family}"
         suggestion = f"use a LoRA trained on {one.base.family} {put}"
-        measured = f"a LoRA of {made} ({one.adapter.known_by or one.adapter})"
+        measured = f"a LoRA of {trained} ({one.adapter.known_by or one.adapter})"
         expected = f"one of {put}"
         severity = WARN if one.base.family == "sdxl" else None
         yield Finding(RULE, one.use.place, message, measured, expected, suggestion, severity)

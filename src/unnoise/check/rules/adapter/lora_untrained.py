@@ -1,10 +1,10 @@
-"""A LoRA whose up weights are all zero, as they are before the first step of training: it does nothing.
+"""All up weights of the LoRA are zero, as before the first training step, so it does nothing.
 
-Why: a LoRA starts with up = 0 so that it changes nothing at first. A file saved before training, or from a copy that
-the optimiser never stepped, stays so, and up @ down adds exactly 0 to every layer.
-Shown: how many up weights were read, and that all are 0.
-Instead: check that the trained copy is the one that is saved.
-Fix: none; there is nothing to keep.
+Why: a LoRA starts with up = 0 and so changes nothing at first. A file that is saved before training, or from a copy
+that the optimizer never updates, keeps up = 0, and up @ down adds exactly 0 to every layer.
+Shown: the number of up weights that were read and are 0.
+Instead: save the copy that the optimizer trains.
+Fix: none; the file contains nothing of use.
 Source: Hu et al. 2021, arXiv:2106.09685, section 4.1; kohya-ss/sd-scripts, networks/lora.py, init of lora_up.
 """
 
@@ -19,13 +19,13 @@ RULE = Rule(id="UN615", name="lora-untrained", severity=WARN, needs=Needs.WEIGHT
 UP = ("lora_up.weight", "lora_B.weight", ".up.weight")
 
 
-def check(held: Weights, _: Lora) -> Iterator[Finding]:
-    read = {name: numbers for name, numbers in held.values.items() if name.endswith(UP) and numbers}
+def check(file: Weights, _: Lora) -> Iterator[Finding]:
+    read = {name: numbers for name, numbers in file.values.items() if name.endswith(UP) and numbers}
     if read and not any(number for numbers in read.values() for number in numbers):
-        message = "the up weights of this LoRA are those of one that was never trained, so it does nothing"
-        suggestion = "check that the trained copy is the one that is saved"
+        message = "the up weights of this LoRA are all 0, as before training, so it does nothing"
+        suggestion = "save the copy that the optimizer trains"
         measured = f"{sum(map(len, read.values()))} numbers of {len(read)} up weights, all 0"
-        yield Finding(RULE, held.place, message, measured, "other numbers than 0", suggestion)
+        yield Finding(RULE, file.place, message, measured, "other numbers than 0", suggestion)
 
 
 def bad() -> Subject:

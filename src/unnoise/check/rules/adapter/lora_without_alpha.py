@@ -1,9 +1,9 @@
-"""A kohya LoRA of mixed ranks without alphas: how strong its layers are depends on who loads it.
+"""A kohya LoRA has mixed ranks and no alphas; the strength of its layers depends on the loader.
 
-Why: without an alpha, ComfyUI, Forge and sd-scripts run each layer at 1. diffusers before August 2026 gave all layers
-the rank of the first as alpha: a file of ranks 64 and 16 ran at 0.25 of its strength in most layers.
+Why: without an alpha, ComfyUI, Forge and sd-scripts apply each layer with strength 1. diffusers before August 2026 used
+the rank of the first layer as the alpha of all: most layers of a file of ranks 64 and 16 ran at 0.25 of their strength.
 Shown: the ranks in a file without any alpha.
-Instead: write an alpha equal to its rank for every layer, or load it with a diffusers that holds the correction.
+Instead: write an alpha equal to its rank for every layer, or load it with a corrected version of diffusers.
 Fix: none; the file would have to be written again.
 Source: huggingface/diffusers#14409.
 """

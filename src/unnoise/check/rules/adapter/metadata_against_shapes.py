@@ -1,9 +1,9 @@
-"""A LoRA whose metadata names another base than its layers have.
+"""The metadata of a LoRA names another base than the one its layers fit.
 
-Why: tools that trust the metadata offer the LoRA for the wrong models or hide it from the right ones. Forge once took
-every LoRA with metadata that is not SDXL's or SD 2's for one of SD 1, Flux LoRAs among them.
-Shown: the base in the metadata, beside the base that the widths of the layers belong to.
-Instead: write the base that the layers have into the metadata.
+Why: tools that trust the metadata offer the LoRA for the wrong models and hide it for the right ones. Forge once
+treated every LoRA whose metadata is not that of SDXL or SD 2 as one of SD 1, including those of Flux.
+Shown: the base in the metadata and the base by the widths of the layers.
+Instead: write the base that the layers fit into the metadata.
 Fix: none; a header's length is part of the file, which would have to be written again.
 Source: lllyasviel/stable-diffusion-webui-forge#1112; kohya-ss/sd-scripts, library/sai_model_spec.py.
 """
@@ -19,11 +19,11 @@ RULE = Rule(id="UN609", name="metadata-against-shapes", severity=WARN, checks="l
 
 
 def check(weights: Weights, lora: Lora) -> Iterator[Finding]:
-    said, shown = by_metadata(weights.header.metadata), by_shapes(lora)
-    if are_other_families(said, shown):
-        message = "the metadata of this LoRA names another family than its layers have"
+    stated, shown = by_metadata(weights.header.metadata), by_shapes(lora)
+    if are_other_families(stated, shown):
+        message = "the metadata of this LoRA names another family than its layers fit"
         suggestion = f"write a base of {shown.family} into the metadata"
-        measured = f"{said.family} by {said.known_by}"
+        measured = f"{stated.family} by {stated.known_by}"
         expected = f"{shown.family} by {shown.known_by}"
         yield Finding(RULE, Location(weights.place.path, ("__metadata__",)), message, measured, expected, suggestion)
 

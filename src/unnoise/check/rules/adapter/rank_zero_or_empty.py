@@ -1,10 +1,10 @@
-"""A LoRA that holds nothing: no modules, or modules of rank 0.
+"""A LoRA is empty: it has no modules, or modules of rank 0.
 
-Why: it adds exactly 0 to every layer, so the picture is that of the base. Such files come out of conversions and
-resizing that dropped every layer.
-Shown: how many modules of rank 0, or that there is none.
+Why: it adds exactly 0 to every layer, so the image is that of the base. Such files result from conversions and resizing
+that drop every layer.
+Shown: the number of modules of rank 0, or that there are no modules.
 Instead: save or convert it again.
-Fix: none; there is nothing to keep.
+Fix: none; the file contains nothing of use.
 Source: kohya-ss/sd-scripts, networks/resize_lora.py; Comfy-Org/ComfyUI#1144.
 """
 
@@ -19,16 +19,16 @@ from unnoise.families.lora import Lora
 RULE = Rule(id="UN612", name="rank-zero-or-empty", severity=ERROR, checks="lora file")
 
 
-def check(held: Weights, lora: Lora) -> Iterator[Finding]:
+def check(file: Weights, lora: Lora) -> Iterator[Finding]:
     hollow = [name for name, module in lora.modules.items() if module.rank == 0]
     if lora.modules and not hollow:
         return
     yield Finding(
         RULE,
-        held.place,
-        message="this LoRA holds nothing that changes the model"
+        file.place,
+        message="this LoRA contains nothing that changes the model"
         if len(hollow) == len(lora.modules)
-        else "part of this LoRA holds nothing",
+        else "part of this LoRA is empty",
         measured=f"{len(hollow)} of {len(lora.modules)} modules of rank 0" if hollow else "0 modules",
         expected="a rank of at least 1 in every module",
         suggestion="save or convert it again",

@@ -1,11 +1,11 @@
-"""A LoRA that also changes the text encoder, put on the denoiser alone: half of what was trained is left out.
+"""A LoRA for denoiser and text encoder is applied to the denoiser alone.
 
-Why: a LoRA trained on both learns words that only its text half knows: its trigger words then mean what they meant in
-the base. In a kohya LoRA of SD 1.5 72 of 264 modules are of the text encoder. ComfyUI's LoraLoaderModelOnly never
-loads them, and diffusers has no LoRA of T5.
-Shown: how many modules of the text encoders are left out.
+Why: a LoRA trained on both learns its trigger words in the text encoder; without that part they have the meaning of the
+base. In a kohya LoRA of SD 1.5, 72 of 264 modules belong to the text encoder. ComfyUI's LoraLoaderModelOnly never loads
+them, and diffusers cannot apply a LoRA to T5.
+Shown: the number of text encoder modules that are left out.
 Instead: use the loader for both, LoraLoader in ComfyUI or pipe.load_lora_weights in diffusers.
-Fix: none; in ComfyUI the other loader also needs the text encoder wired to it.
+Fix: none; in ComfyUI the other loader also needs a link from the text encoder.
 Source: Comfy-Org/ComfyUI, nodes.py, LoraLoaderModelOnly; huggingface/diffusers#13188, kohya-ss/sd-scripts#1806.
 """
 
@@ -23,7 +23,7 @@ RULE = Rule(id="UN603", name="text-half-dropped", severity=WARN, checks="lora")
 def check(one: RunAdapter) -> Iterator[Finding]:
     dropped, total = _dropped(one)
     if dropped and total > dropped:
-        message = f"the part of {one.use.adapter.name} that was trained on the text encoder is not loaded"
+        message = f"the text encoder part of {one.use.adapter.name} is not loaded"
         suggestion = "use LoraLoader" if one.tool == "comfyui" else "use load_lora_weights of the pipeline"
         measured = f"{dropped} of {total} modules are left out"
         yield Finding(RULE, one.use.place, message, measured, "all of them", suggestion)

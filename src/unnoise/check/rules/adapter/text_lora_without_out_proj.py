@@ -1,8 +1,8 @@
-"""A kohya LoRA of the text encoder without out_proj, loaded by diffusers: its attention layers are lost.
+"""diffusers drops the attention layers of a kohya LoRA for the text encoder that has no out_proj.
 
 Why: diffusers detects the naming of a text encoder's LoRA by its out_proj. Without one it keeps the names to_q_lora for
-q_proj, which match no layer: measured with diffusers 0.42.1, of 8 adapted layers 2 (the MLP's) came out.
-Shown: how many attention layers of the text encoder are lost.
+q_proj, which match no layer. Measured with diffusers 0.42.1: of 8 adapted layers 2 are loaded, those of the MLP.
+Shown: the number of attention layers of the text encoder that are lost.
 Instead: load it with ComfyUI or Forge, or rename the modules to PEFT's (text_encoder....q_proj.lora_A.weight) first.
 Fix: none; the file would have to be written again.
 Source: diffusers/utils/state_dict_utils.py, convert_state_dict_to_diffusers; measured against 0.42.1.
@@ -27,10 +27,10 @@ def check(one: RunAdapter) -> Iterator[Finding]:
         names = [name for name, module in one.lora.modules.items() if module.part == part]
         lost = [name for name in names if name.endswith(ATTENTION)]
         if lost and not any(name.endswith("_self_attn_out_proj") for name in names):
-            message = f"diffusers loses the attention layers of the text encoder in {one.use.adapter.name}"
+            message = f"diffusers drops the attention layers of the text encoder in {one.use.adapter.name}"
             suggestion = "load it with ComfyUI or Forge, or rename its modules as PEFT does"
             measured = f"{len(lost)} of {len(names)} layers of the text encoder, and no out_proj"
-            expected = "an out_proj by which diffusers tells the naming"
+            expected = "an out_proj, by which diffusers detects the naming"
             yield Finding(RULE, one.use.place, message, measured, expected, suggestion)
 
 

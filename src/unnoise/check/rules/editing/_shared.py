@@ -8,13 +8,13 @@ from unnoise.check.tables import default
 from unnoise.check.tables.pipelines import PIPELINES
 from unnoise.check.tables.tasks import TASKS
 
-# Pipelines that count steps*strength in fractions and take what is begun as a whole step: these always run one.
+# Pipelines that round steps*strength up, so that they always run at least one step.
 # Source: get_timesteps of diffusers/pipelines/flux/pipeline_flux_img2img.py and of those that copy it.
 BEGUN = ("Flux", "StableDiffusion3", "Chroma", "QwenImage", "ZImage", "SanaSprint", "VisualCloze")
-# LCM's own pipeline makes all of its steps within the strength; LTX means another thing by it.
+# LCM's own pipeline runs all of its steps within the strength; LTX defines strength otherwise.
 # Source: diffusers/pipelines/latent_consistency_models, ltx/pipeline_ltx_condition.py
 OTHERWISE = ("LatentConsistency", "LTX", "Amused")
-# Of the pipelines for inpainting those that keep a mask as it is, or have none. Source: diffusers/pipelines.
+# Inpainting pipelines that do not round the mask, or have none. Source: diffusers/pipelines.
 UNHARDENED = ("RePaint", "PaintByExample", "StableDiffusionDiffEdit", "StableAudio3", "Onnx")
 
 
@@ -55,26 +55,26 @@ def binarises(run: GenerationRun, subject: Subject) -> bool:
 
 
 def with_mask(subject: Subject, mask: Mask) -> Subject:
-    """Attach a mask to every run, as if its file were beside the script."""
+    """Attach a mask to every run, as if its file were next to the script."""
     runs = tuple(replace(run, mask=replace(mask, place=place_of_mask(run))) for run in subject.runs)
     return replace(subject, runs=runs)
 
 
 def place_of_mask(run: GenerationRun) -> Location:
     """Return the place that names the mask of a run."""
-    said = run.others.get("mask_image")
-    return said.place if said is not None else run.place
+    argument = run.others.get("mask_image")
+    return argument.place if argument is not None else run.place
 
 
 def has_text(subject: Subject, *words: str) -> bool:
-    """Return whether a text of the subject holds one of some words."""
+    """Return whether a text of the subject contains one of some words."""
     return any(word in text for text in subject.texts.values() for word in words)
 
 
 def is_base(run: GenerationRun) -> bool:
-    """Return whether the network surely takes no mask, by its tensors or by a name that means one model."""
+    """Return whether the network certainly takes no mask, by its tensors or by an unambiguous name."""
     if run.model is None or run.facts is None:
         return False
-    told = identity(run)
-    sure = run.model.weights is not None or not told.known_by.startswith("class")
-    return sure and told.variant not in ("inpaint", "fill", "pix2pix") and "inpaint" not in run.model.name.lower()
+    recognised = identity(run)
+    sure = run.model.weights is not None or not recognised.known_by.startswith("class")
+    return sure and recognised.variant not in ("inpaint", "fill", "pix2pix") and "inpaint" not in run.model.name.lower()

@@ -1,9 +1,9 @@
-"""A mask with values between 0 and 1, passed to an inpainting network as they are.
+"""A mask with values between 0 and 1 is passed unrounded to an inpainting network.
 
-Why: the 9 channels of such a network were trained on masks of exactly 0 and 1, the picture greyed out under them. Of a
-pixel at 0.5 ComfyUI passes the mask as 0.5, but rounds it before it greys out the picture: the two no longer agree,
-and a seam stays along the edge.
-Shown: the share of pixels with a value in between.
+Why: the 9 channels of such a network were trained on masks of exactly 0 and 1, with the image greyed out where the mask
+is 1. ComfyUI passes a mask value of 0.5 unchanged, but rounds it before greying out the image. The two no longer agree,
+and a seam remains along the edge.
+Shown: the share of pixels with a value between 0 and 1.
 Instead: round the mask (in ComfyUI: ThresholdMask), and soften only where the result is pasted back.
 Fix: show.
 Source: leejet/stable-diffusion.cpp#589; ComfyUI, nodes.py, InpaintModelConditioning; Rombach et al. 2022,
@@ -26,7 +26,7 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     if run.tool not in ("comfyui", "sdcpp") or run.mask is None or run.mask.soft <= 0:
         return
     if identity(run).variant in ("inpaint", "fill") and not has_text(subject, '"alpha"'):
-        message = "an inpainting network was trained on masks of 0 and 1, this one has values in between"
+        message = "the mask has values between 0 and 1; inpainting networks are trained on 0 and 1 only"
         fix = Fix.show(INSTEAD)
         yield Finding(RULE, run.mask.place, message, f"{run.mask.soft:.1%} of it", "0 %", INSTEAD, fix=fix)
 

@@ -1,10 +1,10 @@
-"""A model for text to picture in a pipeline for inpainting: it takes no mask.
+"""A text-to-image model, which has no mask input, runs in an inpainting pipeline.
 
-Why: an inpainting network takes 9 channels, the noisy latents, the mask, and the picture with the masked part greyed
-out. A base model takes 4: diffusers only blends the kept latents in after each step, so that what is painted follows
-the surroundings through the blending alone, and seams and doubled objects are more common.
+Why: an inpainting network has 9 input channels: the noisy latents, the mask, and the image with the masked part greyed
+out. A base model has 4; diffusers only blends the kept latents in after each step. The painted part then follows its
+surroundings only through the blending, and seams and doubled objects are more common.
 Shown: the channels of the network.
-Instead: an inpainting model of the family, or strength below 1, so that the picture under the mask guides.
+Instead: an inpainting model of the family, or strength below 1, so that the image under the mask is the starting point.
 Fix: none.
 Source: Rombach et al. 2022, arXiv:2112.10752, section 4.5; huggingface/diffusers#10865;
 diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py (num_channels_unet == 4).
@@ -29,8 +29,8 @@ MODELS = {
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     if run.tool == "diffusers" and run.pipeline in CLASSES and run.model is not None and _blends(run):
-        message = "this network takes no mask, the kept part is only blended in"
-        suggestion = f"take {MODELS[identity(run).family]}"
+        message = "this network has no mask input; the kept part is only blended in"
+        suggestion = f"use {MODELS[identity(run).family]}"
         yield Finding(RULE, run.model.place, message, "4 channels", "9 channels", suggestion)
 
 

@@ -1,8 +1,7 @@
-"""The inpainting model of SDXL at full strength.
+"""The inpainting model of SDXL runs at full strength.
 
-Why: at strength 1 the start is pure noise, where this model was trained on the last of 1000 levels, in which 0.068 of
-the picture is left (the square root of 0.00466). It answers with washed-out colours and a visible patch; at 0.99 it
-does not.
+Why: strength 1 starts from pure noise, but the last of the model's 1000 training levels still contains 0.068 of the
+image (the square root of 0.00466). The result has washed-out colours and a visible patch; at 0.99 it does not.
 Shown: the strength.
 Instead: 0.99.
 Fix: unsafe: write 0.99.
@@ -22,11 +21,15 @@ MOST = 0.99
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    told = identity(run)
-    if run.tool != "diffusers" or run.strength is None or (told.family, told.variant) != ("sdxl", "inpaint"):
+    recognised = identity(run)
+    if (
+        run.tool != "diffusers"
+        or run.strength is None
+        or (recognised.family, recognised.variant) != ("sdxl", "inpaint")
+    ):
         return
     if run.strength.value >= 1 and "Inpaint" in run.pipeline:
-        message = "the inpainting model of SDXL never saw a start of pure noise"
+        message = "the inpainting model of SDXL was not trained on pure noise, where strength 1 starts"
         fix = Fix.unsafe(run.strength.place, MOST)
         yield Finding(RULE, run.strength.place, message, "strength 1", "below 1", f"write {MOST}", fix=fix)
 

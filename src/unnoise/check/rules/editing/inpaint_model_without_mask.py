@@ -1,8 +1,8 @@
-"""A model that needs a mask or a picture beside the noise, in a pipeline that gives it none.
+"""A model that needs a mask or an input image runs in a pipeline that passes none.
 
-Why: an inpainting network takes 9 channels, that of instruct-pix2pix 8, FLUX.1 Fill 384, where these pipelines give 4
-or 64. The call stops with an error about shapes in the middle of the first step.
-Shown: the channels of the network, and how many it is given.
+Why: an inpainting network has 9 input channels, instruct-pix2pix 8 and FLUX.1 Fill 384; these pipelines pass 4 or 64.
+The call stops with a shape error in the first step.
+Shown: the channels of the network and those that the pipeline passes.
 Instead: the pipeline that the model is for, or a base model.
 Fix: none.
 Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py (latents of unet.config.in_channels) and
@@ -34,18 +34,22 @@ PIPELINES = {
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    wanted = _wanted(run)
-    if wanted and run.model is not None:
-        told = identity(run)
-        given = 64 if told.family == "flux1" else 4
-        message = f"{run.pipeline} gives this network too few channels"
-        expected = f"{CHANNELS[told.variant]} channels"
-        yield Finding(RULE, run.model.place, message, f"{given} channels", expected, f"load it as {wanted}")
+    pipeline = _right_pipeline(run)
+    if pipeline and run.model is not None:
+        recognised = identity(run)
+        given = 64 if recognised.family == "flux1" else 4
+        message = f"{run.pipeline} passes too few channels to this network"
+        expected = f"{CHANNELS[recognised.variant]} channels"
+        yield Finding(RULE, run.model.place, message, f"{given} channels", expected, f"load it as {pipeline}")
 
 
-def _wanted(run: GenerationRun) -> str:
-    told = identity(run)
-    return PIPELINES.get((told.family, told.variant), "") if run.tool == "diffusers" and run.pipeline in PLAIN else ""
+def _right_pipeline(run: GenerationRun) -> str:
+    recognised = identity(run)
+    return (
+        PIPELINES.get((recognised.family, recognised.variant), "")
+        if run.tool == "diffusers" and run.pipeline in PLAIN
+        else ""
+    )
 
 
 def bad() -> Subject:

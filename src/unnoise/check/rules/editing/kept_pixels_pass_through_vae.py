@@ -1,8 +1,7 @@
-"""Inpainting whose result is not pasted back into the picture: the pixels to keep change too, worse with each pass.
+"""The inpainting result is not pasted back into the image, so kept pixels change too, more with each pass.
 
-Why: the whole picture is encoded and decoded again. The autoencoder of Stable Diffusion 1 gives pictures back at 23.4
-dB of peak signal to noise (COCO 2017, 256 pixels), which is an error of 17 of 255 in the root mean square: letters and
-faces outside of the mask are redrawn.
+Why: the whole image is encoded and decoded. The autoencoder of Stable Diffusion 1 reconstructs images at a PSNR of 23.4
+dB (COCO 2017, 256 pixels), a root mean square error of 17 of 255: letters and faces outside of the mask change.
 Shown: that nothing in the file pastes the kept pixels back.
 Instead: in diffusers `padding_mask_crop=32`, which pastes, or `pipe.image_processor.apply_overlay(mask, photo,
 result)`; in ComfyUI the node ImageCompositeMasked.
@@ -24,13 +23,13 @@ NODES = ("Composite", "Stitch", "Paste", "Blend", "Uncrop")
 DEFAULTS = ("StableDiffusion", "Flux", "Kandinsky", "AutoPipelineForInpainting", "QwenImage", "ZImage", "Chroma")
 INSTEAD = {
     "diffusers": "add padding_mask_crop=32, or paste with pipe.image_processor.apply_overlay",
-    "comfyui": "put ImageCompositeMasked behind VAEDecode",
+    "comfyui": "add ImageCompositeMasked after VAEDecode",
 }
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     if run.task == "inpaint" and run.tool in INSTEAD and not _pastes(run, subject):
-        message = "the pixels to be kept go through the autoencoder, and come back changed"
+        message = "kept pixels pass through the autoencoder and change"
         measured = "nothing pastes them back"
         fix = Fix.show(INSTEAD[run.tool])
         yield Finding(RULE, run.place, message, measured, "the kept pixels of the input", INSTEAD[run.tool], fix=fix)
@@ -41,10 +40,10 @@ def _pastes(run: GenerationRun, subject: Subject) -> bool:
         return True
     if run.tool == "comfyui":
         return has_text(subject, *NODES)
-    said = run.others.get("padding_mask_crop")
+    argument = run.others.get("padding_mask_crop")
     latent = run.others.get("output_type")
     hidden = latent is not None and latent.value != "pil"
-    return said is not None or hidden or not run.pipeline.startswith(DEFAULTS) or has_text(subject, *PASTES)
+    return argument is not None or hidden or not run.pipeline.startswith(DEFAULTS) or has_text(subject, *PASTES)
 
 
 def bad() -> Subject:

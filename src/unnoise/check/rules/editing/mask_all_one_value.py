@@ -1,9 +1,9 @@
-"""A mask that paints nothing, or everything.
+"""The mask paints nothing, or everything.
 
-Why: with 0 of its pixels above one half nothing is painted, and the picture only passes through the autoencoder; with
-all of them above it nothing is kept. Usually an alpha channel was taken for the mask, or a mask of 0 and 1 was saved
-as bytes 0 and 1, of which the white is 1 / 255 = 0.004.
-Shown: the share of painted pixels, and the least and greatest value.
+Why: with 0 pixels above one half nothing is painted, and the image only passes through the autoencoder; with all of
+them above it nothing is kept. Usually an alpha channel was used as the mask, or a mask of 0 and 1 was saved as bytes 0
+and 1, so that white is 1 / 255 = 0.004.
+Shown: the share of painted pixels, and the lowest and highest value.
 Instead: save the mask with 255 where it paints and 0 where it keeps.
 Fix: none.
 Source: diffusers/image_processor.py, preprocess and binarize (values / 255, then 0.5).

@@ -1,9 +1,9 @@
-"""A mask of another shape than the picture: it is stretched, and paints elsewhere than it was drawn.
+"""The mask has another aspect ratio than the image, so it is stretched and paints in the wrong place.
 
-Why: picture and mask are each brought to the size of the run on their own. A square mask on a picture of 3 : 2 is
-stretched by 1.5 in one direction: what was drawn at the right edge of the middle third lands a sixth further on.
+Why: image and mask are resized separately to the size of the run. A square mask on an image of 3 : 2 is stretched by
+1.5 in one direction: a mark at the right edge of the middle third moves by a sixth.
 Shown: both sizes.
-Instead: draw the mask on the picture itself, or crop both alike.
+Instead: draw the mask on the image itself, or crop both in the same way.
 Fix: none.
 Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_inpaint.py (image_processor and mask_processor,
 preprocess with height and width); huggingface/diffusers#2067.
@@ -17,7 +17,7 @@ from unnoise.check.rules.editing._shared import with_mask
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN710", name="mask-of-another-size", severity=WARN, checks="run")
-APART = 0.03  # of the aspect: a pixel or two of rounding on 512 is under 0.01
+APART = 0.03  # relative difference of aspects; rounding by a pixel or two on 512 is under 0.01
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -28,10 +28,10 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     stretch = (across / down) / (width / height)
     if max(stretch, 1 / stretch) > 1 + APART:
-        message = "the mask has another shape than the picture, and is stretched over it"
-        suggestion = "draw the mask on the picture, or crop both alike"
+        message = "the mask has another aspect ratio than the image and is stretched"
+        suggestion = "draw the mask on the image, or crop both in the same way"
         measured = f"{across} x {down}"
-        yield Finding(RULE, run.mask.place, message, measured, f"the shape of {width} x {height}", suggestion)
+        yield Finding(RULE, run.mask.place, message, measured, f"the aspect of {width} x {height}", suggestion)
 
 
 PAINT = """

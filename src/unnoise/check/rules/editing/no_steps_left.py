@@ -1,14 +1,13 @@
-"""A strength so small that of the steps none is left to run, or hardly one.
+"""The strength is so small that no step is left to run, or very few.
 
-Why: diffusers runs int(steps * strength) of the steps: of 20 steps at strength 0.04 that is int(0.8) = 0. Inpainting
-then raises, Euler and DDIM give an empty batch (diffusers 0.42.1), and PNDM, which counts a step more, gives the
-picture back all but unchanged. Below 4 steps each is as coarse as those of a run of as few, and what is drawn is
-blurred.
-Shown: the steps, the strength, and what is left of them.
+Why: diffusers runs int(steps * strength) steps; for 20 steps at strength 0.04 that is int(0.8) = 0. Inpainting then
+raises, Euler and DDIM return an empty batch (diffusers 0.42.1), and PNDM, which runs one step more, returns the image
+nearly unchanged. With fewer than 4 steps the result is as blurred as that of any run with so few.
+Shown: the steps, the strength, and the steps that are run.
 Instead: more steps: at least 4 / strength.
-Fix: unsafe: write as many steps as leave 4.
+Fix: unsafe: write the number of steps that leaves 4.
 Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_img2img.py, get_timesteps;
-huggingface/diffusers#1867; ComfyUI, comfy/samplers.py, KSampler.set_steps (denoise 0 is no step).
+huggingface/diffusers#1867; ComfyUI, comfy/samplers.py, KSampler.set_steps (denoise 0 runs no step).
 """
 
 import math
@@ -26,8 +25,8 @@ ENOUGH = 4
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     if run.tool == "comfyui" and run.strength is not None and run.strength.value <= 0:
-        message = "a denoise of zero runs no step, the latents come out as they went in"
-        suggestion = "write a denoise above 0, or leave the sampler out"
+        message = "a denoise of 0 runs no step and returns the latents unchanged"
+        suggestion = "write a denoise above 0, or remove the sampler"
         yield Finding(RULE, run.strength.place, message, f"denoise {run.strength.value:g}", "above 0", suggestion)
     found = steps_and_strength(run)
     if found is not None:
@@ -36,16 +35,16 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
 
 def _counted(run: GenerationRun, subject: Subject, steps: int, strength: float) -> Iterator[Finding]:
     count = steps_left(run, steps, strength)
-    said = run.strength or run.steps
+    setting = run.strength or run.steps
     few = steps <= ENOUGH or may_be_distilled(run, subject)
-    if said is None or count >= ENOUGH or (count >= 1 and few):
+    if setting is None or count >= ENOUGH or (count >= 1 and few):
         return
     measured = f"{steps} steps * strength {strength:g} = {steps * strength:.3g}, so {count} are run"
     message = "the strength leaves no step to run" if count < 1 else "the strength leaves very few steps to run"
-    suggestion = f"take {_enough(strength)} steps" if strength > 0 else "take a strength above 0"
+    suggestion = f"use {_enough(strength)} steps" if strength > 0 else "use a strength above 0"
     grade = ERROR if count < 1 else NOTE
     expected = "at least 1" if count < 1 else "at least 4"
-    yield Finding(RULE, said.place, message, measured, expected, suggestion, grade, _fix(run, strength))
+    yield Finding(RULE, setting.place, message, measured, expected, suggestion, grade, _fix(run, strength))
 
 
 def _fix(run: GenerationRun, strength: float) -> Fix | None:
@@ -56,7 +55,7 @@ def _fix(run: GenerationRun, strength: float) -> Fix | None:
 
 
 def _enough(strength: float) -> int:
-    """Return the fewest steps of which 4 are left, in floating point as diffusers counts them."""
+    """Return the smallest number of steps that leaves 4, in the floating point arithmetic of diffusers."""
     steps = math.ceil(ENOUGH / strength)
     return steps if int(steps * strength) >= ENOUGH else steps + 1
 

@@ -1,11 +1,11 @@
-"""The legacy pipeline for inpainting, which keeps the kept part one step noisier than the rest.
+"""The legacy inpainting pipeline leaves the kept part one step noisier than the rest.
 
-Why: after each step from time t to the next it puts the kept part back with the noise of t. At 20 steps of the usual
-schedule the last call of the network gets noise of 0.22 in the kept part, where 0.04 belongs, so that the painted part
-is matched to noise, and edges show.
+Why: after each step from time t to the next it restores the kept part with the noise of t. With 20 steps of the usual
+schedule the kept part has noise of 0.22 instead of 0.04 in the last network call, so the painted part adapts to noise,
+and edges become visible.
 Shown: the class.
-Instead: StableDiffusionInpaintPipeline, which puts it back at the next level.
-Fix: none; the two take other models.
+Instead: StableDiffusionInpaintPipeline, which restores it at the next level.
+Fix: none; the two need different models.
 Source: huggingface/diffusers#2147; diffusers/pipelines/deprecated/stable_diffusion_variants/
 pipeline_stable_diffusion_inpaint_legacy.py (add_noise with t after step).
 """
@@ -27,9 +27,9 @@ def check(script: Script) -> Iterator[Finding]:
         return
     for node in ast.walk(script.tree):
         if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in LEGACY:
-            message = "this pipeline leaves the kept part noisier than what is painted beside it"
+            message = "this pipeline leaves the kept part noisier than the painted part"
             suggestion = "use StableDiffusionInpaintPipeline with an inpainting model"
-            yield Finding(RULE, place_of(script, node), message, "1 step behind", "the level of the step", suggestion)
+            yield Finding(RULE, place_of(script, node), message, "the previous level", "the current level", suggestion)
 
 
 def bad() -> Subject:

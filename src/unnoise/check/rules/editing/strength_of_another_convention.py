@@ -1,9 +1,9 @@
-"""A strength of mflux as large as diffusers' strengths are: there it means how much of the picture is kept.
+"""The image strength of mflux is as large as usual in diffusers, but in mflux it is the share that is kept.
 
-Why: mflux skips max(1, int(steps * image_strength)) steps: of 20 steps at 0.8 it runs 4, where diffusers runs 16. Its
-default is 0.4, and at 1 no step is left: the picture comes back as it was.
-Shown: the strength, and the steps that are run.
-Instead: what was meant as diffusers' strength s is 1 - s here.
+Why: mflux skips max(1, int(steps * image_strength)) steps: for 20 steps at 0.8 it runs 4, and diffusers runs 16. Its
+default is 0.4. At 1 no step is left, and the image is returned unchanged.
+Shown: the strength and the steps that are run.
+Instead: write 1 - s for a strength s of diffusers.
 Fix: unsafe: write 1 - strength.
 Source: filipstrand/mflux, src/mflux/config/runtime_config.py, init_time_step; mflux-community/mflux#86, #123.
 """
@@ -23,7 +23,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     steps, strength = run.steps.value, min(run.strength.value, 1.0)
     count = steps - max(1, int(steps * strength))
-    message = "mflux keeps more of the picture the larger this is, the reverse of diffusers' strength"
+    message = "a larger image strength keeps more of the image in mflux, the reverse of diffusers"
     measured = f"image strength {run.strength.value:g}: {count} of {steps} steps are run"
     grade = ERROR if count < 1 else None
     suggestion = f"if strength {strength:g} of diffusers is meant, write {1 - strength:.2g}"

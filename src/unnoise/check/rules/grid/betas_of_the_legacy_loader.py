@@ -1,8 +1,8 @@
-"""A single file loaded with arguments that bring the betas of an old loader: 0.02 to 0.085.
+"""A single file is loaded with arguments that select the betas of an old loader, 0.02 to 0.085.
 
 Why: `from_single_file(..., prediction_type=...)` without `original_config` builds the scheduler of Stable Diffusion 1
-and 2 on a path of its own, with betas of 0.02 to 0.085, and changes the defaults of later loads with it: after 100 of
-1000 levels 0.104 of the signal's power is left where it should be 0.894.
+and 2 in separate code, with betas of 0.02 to 0.085, and also changes the defaults of later loads. After 100 of 1000
+levels 0.104 of the signal's power is left; it should be 0.894.
 Shown: the argument, or the betas.
 Instead: load without it, and set `pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config,
 prediction_type=...)`.
@@ -29,15 +29,15 @@ def check(subject: Subject) -> Iterator[Finding]:
     for schedule in schedules(subject):
         start, end = schedule.config.get("beta_start"), schedule.config.get("beta_end")
         if start and end and (start.value, end.value) == LEGACY:
-            message = "these are the betas of diffusers' old loader of single files, no model has them"
+            message = "these betas come from diffusers' old loader of single files; no model was trained with them"
             changes = (Rewrite(start.place, 0.00085), Rewrite(end.place, 0.012))
             yield _finding(start.place, message, "write 0.00085 and 0.012", changes)
     for run in subject.runs:
-        said = next((run.others[name] for name in ARGUMENTS if name in run.others), None)
+        argument = next((run.others[name] for name in ARGUMENTS if name in run.others), None)
         replaced = run.schedule is not None and run.schedule.complete
-        if said is not None and CONFIG not in run.others and _takes_old_path(run.pipeline) and not replaced:
-            message = "this argument brings the betas of diffusers' old loader"
-            yield _finding(said.place, message, INSTEAD)
+        if argument is not None and CONFIG not in run.others and _takes_old_path(run.pipeline) and not replaced:
+            message = "this argument selects the betas of diffusers' old loader"
+            yield _finding(argument.place, message, INSTEAD)
 
 
 def _finding(place: Location, message: str, suggestion: str, changes: tuple[Rewrite, ...] = ()) -> Finding:

@@ -1,8 +1,7 @@
-"""A sampler of diffusion models on a model of flow matching.
+"""A sampler for diffusion models is used with a flow-matching model.
 
-Why: a flow model was trained on x = (1 - t) x0 + t noise, a DDPM-like scheduler passes x with other scales and
-times: half-way SD3 is at sigma 3.0, and Stable Diffusion's schedule at 1.6. SD3 then runs without an error and gives
-noise.
+Why: a flow model was trained on x = (1 - t) x0 + t noise; a DDPM-like scheduler passes x with other scales and times.
+Half-way, SD3 is at sigma 3.0 and Stable Diffusion's schedule at 1.6. SD3 then runs without an error and returns noise.
 Shown: the class of the scheduler.
 Instead: FlowMatchEulerDiscreteScheduler, or DPM-Solver++ or UniPC with use_flow_sigmas=True and
 prediction_type="flow_prediction".
@@ -22,7 +21,7 @@ from unnoise.families.facts import facts
 
 RULE = Rule(id="UN111", name="diffusion-sampler-on-flow-model", severity=ERROR, checks="schedule")
 BOTH = ("wan", "sana", "hidream", "cosmos")  # some of their models are published with UniPC or DPM-Solver
-INSTEAD = "take FlowMatchEulerDiscreteScheduler, or UniPCMultistepScheduler with use_flow_sigmas=True"
+INSTEAD = "use FlowMatchEulerDiscreteScheduler, or UniPCMultistepScheduler with use_flow_sigmas=True"
 
 
 def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
@@ -37,12 +36,12 @@ def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
         return
     if schedule.get("prediction_type") == "flow_prediction" or _inherits_unknown(schedule):
         return
-    message = f"{known.title} is a flow model, and this is a sampler of diffusion models"
-    yield Finding(RULE, config.place, message, config.class_, "a sampler of flow matching", INSTEAD)
+    message = f"{known.title} is a flow model; this scheduler samples diffusion models"
+    yield Finding(RULE, config.place, message, config.class_, "a flow-matching scheduler", INSTEAD)
 
 
 def _inherits_unknown(schedule: EffectiveSchedule) -> bool:
-    """Return whether the class can sample flow models, and the settings that it was made from are not known."""
+    """Return whether the class can sample flow models, and its original settings are not known."""
     able = accepts(schedule.config.class_, "use_flow_sigmas")
     unsaid = not schedule.config.complete and schedule.get("use_flow_sigmas") is None
     return able and unsaid and schedule.identity.family in BOTH

@@ -1,10 +1,11 @@
-"""A multistep sampler of higher order under strong guidance.
+"""A multistep sampler of order 2 or more runs with strong guidance.
 
-Why: a multistep method extrapolates from past answers; strong guidance makes these change fast, and the extrapolation
-overshoots. From a weight of about 14 DPM-Solver++ of order 2 was reported to diverge where Euler did not.
-Shown: weight and order.
-Instead: a lower weight, guidance rescale, or a sampler of order 1.
-Fix: none; the weight is your choice.
+Why: a multistep method extrapolates from past predictions. Strong guidance makes these change fast, and the
+extrapolation overshoots. From a guidance scale of about 14, DPM-Solver++ of order 2 was reported to diverge; Euler did
+not.
+Shown: guidance scale and order.
+Instead: a lower guidance scale, guidance rescale, or a sampler of order 1.
+Fix: none; the guidance scale is your choice.
 Source: huggingface/diffusers#5646; Lu et al. 2022, arXiv:2211.01095, section 3.2 (instability under large guidance).
 """
 
@@ -15,7 +16,7 @@ from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN117", name="high-order-at-high-guidance", severity=NOTE, checks="run")
-HIGH = 12.0  # a weight; families whose range ends below have UN401
+HIGH = 12.0  # guidance scale; families whose range ends below it are checked by UN401
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -23,9 +24,9 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if known is None or known.guidance is None or run.guidance is None or found is None or found.queries > 1:
         return
     if HIGH < run.guidance.value <= known.guidance[1] and found.order >= 2:
-        message = f"{found.name} extrapolates, which strong guidance makes unstable"
+        message = f"{found.name} extrapolates and is unstable under strong guidance"
         measured = f"guidance {run.guidance.value:g} at order {found.order}"
-        suggestion = "lower the guidance, or take Euler, or rescale the guidance"
+        suggestion = "lower the guidance scale, rescale the guidance, or use Euler"
         yield Finding(RULE, run.guidance.place, message, measured, f"at most {HIGH:g}", suggestion)
 
 

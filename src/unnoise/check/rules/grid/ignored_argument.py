@@ -1,8 +1,8 @@
 """An argument of the call that the sampler does not read.
 
-Why: diffusers' pipelines hand `eta` on only to schedulers whose step takes it, which are DDIM and its kin; with any
-other the call accepts it and the picture is the same to the last bit: 0 pixels differ between eta=0 and eta=1.
-Shown: the argument, and the scheduler that acts.
+Why: diffusers' pipelines pass `eta` only to schedulers whose step takes it: DDIM and its relatives. With any other
+scheduler the call accepts it without effect: 0 pixels differ between eta=0 and eta=1.
+Shown: the argument and the scheduler in use.
 Instead: remove it, or set a DDIMScheduler.
 Fix: none.
 Source: diffusers, pipeline_stable_diffusion.py, prepare_extra_step_kwargs; huggingface/diffusers#14353.
@@ -22,16 +22,16 @@ ARGUMENT = "eta"
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    said, schedule = run.others.get(ARGUMENT), effective_schedule(run)
-    if run.tool != "diffusers" or said is None or schedule is None or said.value in (0, None):
+    argument, schedule = run.others.get(ARGUMENT), effective_schedule(run)
+    if run.tool != "diffusers" or argument is None or schedule is None or argument.value in (0, None):
         return
     if run.schedule is None and not is_own(run.pipeline):
         return
-    if not isinstance(said.value, int | float) or step_accepts(schedule.config.class_, ARGUMENT):
+    if not isinstance(argument.value, int | float) or step_accepts(schedule.config.class_, ARGUMENT):
         return
     message = f"{schedule.config.class_} does not read {ARGUMENT}"
     suggestion = "remove it, or set DDIMScheduler.from_config(pipe.scheduler.config)"
-    yield Finding(RULE, said.place, message, f"eta={said.value}", "0, or DDIM", suggestion)
+    yield Finding(RULE, argument.place, message, f"eta={argument.value}", "0, or DDIM", suggestion)
 
 
 def bad() -> Subject:

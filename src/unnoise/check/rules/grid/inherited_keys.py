@@ -1,7 +1,7 @@
-"""DDIM made from a configuration of another class, with keys that meant nothing there.
+"""DDIM is built from the configuration of another class, with keys that the other class does not read.
 
-Why: the published configuration of SDXL is of Euler and carries `set_alpha_to_one: false`, which Euler does not read.
-DDIM does: the last step then ends at sigma 0.029 instead of 0, and that noise is decoded.
+Why: the published configuration of SDXL is for Euler and contains `set_alpha_to_one: false`, which Euler does not read.
+DDIM reads it: the last step then ends at sigma 0.029 instead of 0, and that noise is decoded.
 Shown: where the last step ends.
 Instead: set_alpha_to_one=True in `from_config`.
 Fix: show: what to write.

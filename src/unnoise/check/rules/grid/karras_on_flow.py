@@ -1,8 +1,8 @@
-"""Karras or exponential levels on a model of flow matching.
+"""Karras or exponential noise levels are used with a flow-matching model.
 
-Why: these spacings were made for sigma from 14.6 to 0.03. On FLUX.1, whose time runs from 1 to 0.0003, 15 of 20 steps
-of Karras' spacing lie below 0.25, and 1 of the model's own shifted grid. On exact mixtures Euler's error at 20 steps
-is 0.159 of the data's spread with it and 0.067 with the shifted grid (the mixtures of docs/bench.md).
+Why: these spacings are meant for sigma from 14.6 to 0.03. On FLUX.1, whose time runs from 1 to 0.0003, 15 of 20 steps
+of Karras' spacing lie below 0.25; with the model's own shifted schedule it is 1. On exact mixtures Euler's error at 20
+steps is 0.159 of the data's spread with Karras' spacing and 0.067 with the shifted one (the mixtures of docs/bench.md).
 Shown: the spacing.
 Instead: "simple", "normal", "sgm_uniform" or "beta", with the family's shift.
 Fix: unsafe: write "simple".
@@ -24,8 +24,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if run.grid is None or run.facts is None or run.facts.process != "flow" or run.tool == "unnoise":
         return
     if run.grid.value.lower() in SPACINGS:
-        message = f"{run.facts.title} is a flow model, this spacing was made for diffusion models"
-        suggestion = "take simple, normal, sgm_uniform or beta"
+        message = f"{run.facts.title} is a flow model; this spacing is meant for diffusion models"
+        suggestion = "use simple, normal, sgm_uniform or beta"
         fix = Fix.unsafe(run.grid.place, "simple", '"simple"')
         yield Finding(RULE, run.grid.place, message, run.grid.value, "simple", suggestion, fix=fix)
 

@@ -1,11 +1,11 @@
-"""Leading spacing of few steps: the run starts in the middle of the noise.
+"""Leading spacing with few steps: the run starts far below the highest noise level.
 
 Why: with `leading` spacing the first of n steps is at time 1000 - 1000/n + 1, but x is pure noise. At 4 steps that is
-time 751 with sigma 4.1, 28 % of the 14.6 that x stands for; at 8 steps 50 %, at 20 steps 75 %. The picture stays grey
-or noisy.
+time 751 with sigma 4.1, 28 % of the 14.6 that x contains; at 8 steps 50 %, at 20 steps 75 %. The image stays grey or
+noisy.
 Shown: the time of the first call, and its sigma as a share of the highest.
-Instead: timestep_spacing="trailing"; in ComfyUI another spacing than ddim_uniform, in AUTOMATIC1111 another sampler
-than DDIM, PLMS and UniPC.
+Instead: timestep_spacing="trailing"; in ComfyUI any spacing except ddim_uniform; in AUTOMATIC1111 any sampler except
+DDIM, PLMS and UniPC.
 Fix: safe where the setting is written: write "trailing".
 Source: diffusers, scheduling_euler_discrete.py, set_timesteps; ComfyUI, comfy/samplers.py, ddim_scheduler;
 AUTOMATIC1111/stable-diffusion-webui, sd_samplers_timesteps.py; Lin et al. 2023, arXiv:2305.08891, table 2.
@@ -25,8 +25,8 @@ KEY = "timestep_spacing"
 TRAINED = 1000
 BETAS, STABLE = ("beta_schedule", "beta_start", "beta_end"), ("scaled_linear", 0.00085, 0.012)
 FEW, SURELY = 12, 8  # steps: below, the first level is under 65 % and 50 % of the highest
-TIMED = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")  # of AUTOMATIC1111, which take every (1000 // steps)th time
-OWN = ("LCMScheduler", "TCDScheduler", "DDPMWuerstchenScheduler")  # these take their times from another grid
+TIMED = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")  # of AUTOMATIC1111; they use every (1000 // steps)th time
+OWN = ("LCMScheduler", "TCDScheduler", "DDPMWuerstchenScheduler")  # these have their own times
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -37,16 +37,16 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if found is None:
         return
     first, place, suggestion = found
-    said = run.schedule.get(KEY) if run.schedule else None
-    fix = Fix.safe(place, "trailing", '"trailing"') if said else Fix.show(f'write {KEY}="trailing"')
+    setting = run.schedule.get(KEY) if run.schedule else None
+    fix = Fix.safe(place, "trailing", '"trailing"') if setting else Fix.show(f'write {KEY}="trailing"')
     shown = f", {sigma(first) / sigma(TRAINED - 1):.0%} of the highest sigma" if _is_stable(run) else ""
-    message = f"{steps} steps with leading spacing start far below the noise that x holds"
+    message = f"{steps} steps with leading spacing start far below the noise level of x"
     grade = WARN if steps <= SURELY or few_steps(run) else NOTE
     yield Finding(RULE, place, message, f"time {first}{shown}", f"{TRAINED - 1}", suggestion, grade, fix)
 
 
 def _first(run: GenerationRun, steps: int) -> tuple[int, Location, str] | None:
-    """Return the time of the first call where it is that of leading spacing, the place to mend, and how."""
+    """Return the time of the first call under leading spacing, the place to fix and the fix; else None."""
     stride = TRAINED // steps
     if run.tool == "diffusers":
         schedule = effective_schedule(run)
@@ -54,24 +54,24 @@ def _first(run: GenerationRun, steps: int) -> tuple[int, Location, str] | None:
             return None
         if run.schedule is None and not is_own(run.pipeline):
             return None
-        said = run.schedule.get(KEY) if run.schedule else None
-        place = said.place if said else run.steps.place if run.steps else run.place
+        setting = run.schedule.get(KEY) if run.schedule else None
+        place = setting.place if setting else run.steps.place if run.steps else run.place
         return stride * (steps - 1) + 1, place, f'write {KEY}="trailing"'
     known = run.facts
     if known is None or known.process != "ddpm":
         return None
     if run.tool == "comfyui" and run.grid is not None and run.grid.value == "ddim_uniform":
-        return range(1, TRAINED, stride)[-1], run.grid.place, "take the spacing sgm_uniform or simple"
+        return range(1, TRAINED, stride)[-1], run.grid.place, "use the spacing sgm_uniform or simple"
     if run.tool in ("a1111", "forge") and run.sampler is not None and run.sampler.value in TIMED:
-        return range(1, TRAINED + 1, stride)[-1], run.sampler.place, "take Euler with the schedule type SGM Uniform"
+        return range(1, TRAINED + 1, stride)[-1], run.sampler.place, "use Euler with the schedule type SGM Uniform"
     return None
 
 
 def _is_stable(run: GenerationRun) -> bool:
     """Return whether the levels are those of Stable Diffusion."""
     known, schedule = run.facts, effective_schedule(run)
-    said = tuple(schedule.get(key) for key in BETAS) if schedule is not None else ()
-    return said == STABLE or (None in (said or (None,)) and known is not None and known.betas == STABLE)
+    stated = tuple(schedule.get(key) for key in BETAS) if schedule is not None else ()
+    return stated == STABLE or (None in (stated or (None,)) and known is not None and known.betas == STABLE)
 
 
 def sigma(time: int) -> float:

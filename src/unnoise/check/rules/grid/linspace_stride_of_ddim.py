@@ -1,8 +1,7 @@
-"""DDIM with linspace spacing, whose steps are not as long as the levels lie apart.
+"""DDIM with linspace spacing: the length of a step differs from the distance between levels.
 
-Why: diffusers' DDIM takes the end of a step as `time - 1000 // n`, while linspace puts times 999 / (n - 1) apart. With
-10 steps that is 100 against 111, with 5 steps 200 against 250: every step ends at a level that the next does not start
-from.
+Why: diffusers' DDIM ends a step at `time - 1000 // n`, but linspace places the times 999 / (n - 1) apart. With 10 steps
+that is 100 and 111, with 5 steps 200 and 250: no step ends at the level where the next one starts.
 Shown: both distances.
 Instead: timestep_spacing="trailing", or "leading" from 20 steps.
 Fix: safe where the setting is written: write "trailing".
@@ -25,15 +24,15 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     schedule = effective_schedule(run)
     if schedule is None or schedule.config.class_ not in CLASSES or run.steps is None or run.steps.value < 2:
         return
-    said = schedule.config.get("timestep_spacing")
-    if said is None or said.value != "linspace" or run.pipeline.startswith(("AnimateDiff", "PIA")):
+    setting = schedule.config.get("timestep_spacing")
+    if setting is None or setting.value != "linspace" or run.pipeline.startswith(("AnimateDiff", "PIA")):
         return
     apart, long = 999 / (run.steps.value - 1), 1000 // run.steps.value
-    message = f"{schedule.config.class_} takes steps of another length than its levels lie apart"
+    message = f"{schedule.config.class_} takes steps whose length differs from the distance between its levels"
     severity = WARN if run.steps.value <= SURELY else NOTE
     suggestion = 'write timestep_spacing="trailing"'
-    fix = Fix.safe(said.place, "trailing", '"trailing"')
-    yield Finding(RULE, said.place, message, f"{long} of 1000", f"{apart:.0f} of 1000", suggestion, severity, fix)
+    fix = Fix.safe(setting.place, "trailing", '"trailing"')
+    yield Finding(RULE, setting.place, message, f"{long} of 1000", f"{apart:.0f} of 1000", suggestion, severity, fix)
 
 
 def bad() -> Subject:

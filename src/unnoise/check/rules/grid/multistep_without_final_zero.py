@@ -1,8 +1,8 @@
-"""DPM-Solver++ with few steps that ends above zero noise.
+"""DPM-Solver++ with few steps ends above zero noise.
 
-Why: with final_sigmas_type="sigma_min" the last step ends at sigma 0.029 instead of 0, and the noise that is left is
-decoded: on SDXL with fewer than 30 steps it is visible as speckle, worst with karras levels.
-Shown: where the run ends.
+Why: with final_sigmas_type="sigma_min" the last step ends at sigma 0.029 instead of 0, and the remaining noise is
+decoded. On SDXL with fewer than 30 steps it is visible as speckle, most of all with Karras levels.
+Shown: the sigma at which the run ends.
 Instead: final_sigmas_type="zero", or euler_at_final=True.
 Fix: safe: write "zero".
 Source: huggingface/diffusers#5433, #6477; diffusers, scheduling_dpmsolver_multistep.py, final_sigmas_type.
@@ -23,15 +23,15 @@ FEW = 30
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     schedule = effective_schedule(run)
-    said = schedule.config.get(KEY) if schedule else None
-    if schedule is None or said is None or said.value != "sigma_min" or schedule.get("euler_at_final"):
+    setting = schedule.config.get(KEY) if schedule else None
+    if schedule is None or setting is None or setting.value != "sigma_min" or schedule.get("euler_at_final"):
         return
     known = facts(schedule.identity)
     if run.steps is not None and run.steps.value < FEW and known is not None and known.process == "ddpm":
-        message = f"{run.steps.value} steps that end above zero leave noise in the picture"
-        fix = Fix.safe(said.place, "zero", '"zero"')
+        message = f"{run.steps.value} steps end above sigma 0 and leave noise in the image"
+        fix = Fix.safe(setting.place, "zero", '"zero"')
         suggestion = 'write final_sigmas_type="zero"'
-        yield Finding(RULE, said.place, message, "an end at sigma 0.029", "0", suggestion, fix=fix)
+        yield Finding(RULE, setting.place, message, "an end at sigma 0.029", "0", suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -1,9 +1,8 @@
-"""A picture larger than the model's own size, from levels that were made for that size.
+"""An image larger than the model's native size is drawn with the noise levels of the native size.
 
-Why: neighbouring pixels of a larger picture are more alike, so the same noise hides less of it: at 2 times the side,
-sigma must be twice as high to hide as much. The coarse structure then comes from a start that the model takes for half
-hidden.
-Shown: the area, beside the native one.
+Why: neighbouring pixels of a larger image are more alike, so the same noise hides less of it: at 2 times the side,
+sigma must be twice as high to hide as much. At the usual highest sigma the coarse structure is not fully hidden.
+Shown: the area and the native one.
 Instead: generate at the native size and upscale, or raise sigma_max with the side.
 Fix: none.
 Source: huggingface/diffusers#9531; Hoogeboom et al. 2023, arXiv:2301.11093, section 3.1 (shift by the side).
@@ -25,7 +24,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     share = run.width.value * run.height.value / (known.size[0] * known.size[1])
     if LARGE < share <= known.area[1] and run.task == "text" and not known.distilled:
-        message = f"{known.title} is not given more noise for a larger picture"
+        message = f"{known.title} starts from the noise level of its native size, too low for this larger image"
         measured = f"{share:.1f} times the native area"
         suggestion = "generate at the native size and upscale"
         yield Finding(RULE, run.width.place, message, measured, f"up to {LARGE:g}", suggestion)

@@ -1,10 +1,11 @@
-"""A sampler of first order, or of two calls a step, where another makes better use of the same calls.
+"""A first-order sampler, or one with two calls a step, where another sampler does better with as many calls.
 
-Why: on exact mixtures the error of DDIM and Euler is 0.114 of the data's spread at 10 network calls and 0.049 at 20,
-that of DPM++ 2M 0.032 and 0.008; PNDM, which makes one call more than it has steps, 0.076 and 0.024 (bench/samplers.py
---all). DDPM, made for 1000 steps, leaves visible noise below 100. Heun and DPM2 spend two calls a step.
-Shown: the sampler, and its calls.
-Instead: DPM++ 2M for 10 to 30 steps; Euler a for a look of its own; DDIM where it must be inverted or reproduced.
+Why: on exact mixtures the error of DDIM and Euler is 0.114 of the data's spread at 10 network calls and 0.049 at 20;
+for DPM++ 2M it is 0.032 and 0.008; for PNDM, which makes one call more than it has steps, 0.076 and 0.024
+(bench/samplers.py --all). DDPM is meant for 1000 steps and leaves visible noise below 100. Heun and DPM2 make two calls
+a step.
+Shown: the sampler and its number of calls.
+Instead: DPM++ 2M for 10 to 30 steps; Euler a for its own style; DDIM for inversion or exact reproduction.
 Fix: none; the sampler is your choice.
 Source: Lu et al. 2022, arXiv:2211.01095, table 1; Ho et al. 2020, arXiv:2006.11239; docs/bench.md.
 """
@@ -17,11 +18,11 @@ from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN121", name="sampler-for-budget", severity=NOTE, checks="run", with_subject=True)
-DDPM = 100  # steps that it takes at least
-DOUBLE = 50  # steps from which two calls a step are more than are of use
-FEWEST = 10  # steps; with fewer the number itself is the fault, UN122
-SLOW = {"ddim": 20, "pndm": 20, "euler": 12}  # up to so many steps an order 2 is measured to be nearer by half and more
-INSTEAD = "take DPM++ 2M (DPMSolverMultistepScheduler, dpmpp_2m) for 10 to 30 steps"
+DDPM = 100  # fewest useful steps
+DOUBLE = 50  # steps from which two calls a step bring nothing
+FEWEST = 10  # steps; fewer are checked by UN122
+SLOW = {"ddim": 20, "pndm": 20, "euler": 12}  # up to so many steps, order 2 has at most half the error (measured)
+INSTEAD = "use DPM++ 2M (DPMSolverMultistepScheduler, dpmpp_2m) with 10 to 30 steps"
 KEPT = ("AnimateDiff", "PIA", "StableDiffusionDiffEdit", "StableDiffusionPix2PixZero", "LEdits", "TextToVideo")
 
 
@@ -31,14 +32,14 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
         return
     place = run.sampler.place if run.sampler else run.schedule.place if run.schedule else steps.place
     if found.name == "ddpm" and steps.value < DDPM:
-        message = "DDPM was made for 1000 steps and leaves noise with so few"
+        message = "DDPM is meant for 1000 steps and leaves noise with so few"
         yield Finding(RULE, place, message, f"{steps.value} steps", f"{DDPM} or more", INSTEAD)
     elif found.queries > 1 and steps.value >= DOUBLE:
         message = f"{found.name} calls the network {found.queries} times a step"
         calls = f"{found.queries * steps.value} calls"
-        yield Finding(RULE, place, message, calls, "20 to 50", "take half as many steps, or DPM++ 2M")
+        yield Finding(RULE, place, message, calls, "20 to 50", "use half as many steps, or DPM++ 2M")
     elif FEWEST <= steps.value <= SLOW.get(found.name, 0) and run.task == "text" and not _is_kept(run, subject):
-        message = f"{found.name} is further from its limit than a multistep method of order 2 at as many calls"
+        message = f"{found.name} has a larger error than a multistep method of order 2 with as many calls"
         yield Finding(RULE, place, message, f"{found.name} with {steps.value} steps", "DPM++ 2M", INSTEAD)
 
 

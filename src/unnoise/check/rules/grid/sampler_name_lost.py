@@ -1,11 +1,11 @@
-"""A setting that other schedulers have and this one drops, so that the sampler is not the one that was meant.
+"""A setting of other schedulers that this one drops, so that another sampler runs than the one intended.
 
 Why: "Euler a Karras" cannot be written as `EulerAncestralDiscreteScheduler.from_config(..., use_karras_sigmas=True)`:
-that class has no such setting, takes it, and samples on its own levels; 0 of its levels move. The same with
-`flow_shift` given to FlowMatchEuler, whose setting is `shift`, and with AUTOMATIC1111's schedule type under DDIM.
-Shown: the setting, and the class that drops it.
-Instead: take a class that has the setting, or the name that this class has for it.
-Fix: none; which of both is meant is your choice.
+that class has no such setting, accepts it, and samples on its own levels: 0 of its levels change. The same happens with
+`flow_shift` on FlowMatchEuler, whose setting is `shift`, and with AUTOMATIC1111's schedule type under DDIM.
+Shown: the setting and the class that drops it.
+Instead: use a class that has the setting, or this class's own name for it.
+Fix: none; which of the two is meant is not known.
 Source: diffusers, configuration_utils.py, extract_init_dict; huggingface/diffusers#5002;
 AUTOMATIC1111/stable-diffusion-webui, modules/sd_samplers_timesteps.py, get_timesteps.
 """
@@ -19,13 +19,13 @@ from unnoise.check.subject import Subject
 from unnoise.check.tables import accepts, classes, defaults
 
 RULE = Rule(id="UN118", name="sampler-name-lost", severity=WARN)
-# What changes the levels or the update, so that dropping it changes the picture; other keys ride along in saved files.
+# Settings that change the levels or the update, and so the image; other keys in saved files do not matter.
 ACTING = {
     "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas", "flow_shift",
     "shift", "timestep_spacing", "algorithm_type", "solver_order", "solver_type", "final_sigmas_type", "euler_at_final",
     "use_dynamic_shifting",
 }  # fmt: skip
-TIMED = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")  # of AUTOMATIC1111: they take no schedule type
+TIMED = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")  # of AUTOMATIC1111: they have no schedule type
 PLAIN = ("Automatic", "automatic", "Uniform", "uniform", "DDIM", "ddim")
 USUAL = ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler")
 WORDS = {"flow_shift": "shift", "shift": "flow_shift"}
@@ -36,20 +36,22 @@ def check(subject: Subject) -> Iterator[Finding]:
         class_ = schedule.config.class_
         if schedule.run is None or defaults(class_) is None:
             continue
-        for key, said in schedule.config.settings.items():
-            if key not in ACTING or accepts(class_, key) or said.value in (False, None):
+        for key, setting in schedule.config.settings.items():
+            if key not in ACTING or accepts(class_, key) or setting.value in (False, None):
                 continue
             word = WORDS.get(key, "")
             others = [name for name in (*USUAL, *classes.CLASSES) if key in (defaults(name) or ())]
-            suggestion = f"write {word}={said.value!r}" if word and accepts(class_, word) else f"take {others[0]}"
+            suggestion = f"write {word}={setting.value!r}" if word and accepts(class_, word) else f"use {others[0]}"
             message = f"{class_} has no {key} and drops it"
-            yield Finding(RULE, said.place, message, f"{key}={said.value!r}"[:80], "a class that has it", suggestion)
+            yield Finding(
+                RULE, setting.place, message, f"{key}={setting.value!r}"[:80], "a class with this setting", suggestion
+            )
     for run in subject.runs:
         if run.tool in ("a1111", "forge") and run.sampler is not None and run.sampler.value in TIMED:
             grid = run.grid.value if run.grid else "Automatic"
             if run.grid is not None and grid not in PLAIN:
-                message = f"{run.sampler.value} takes its own times, whatever the schedule type says"
-                suggestion = f"leave it at Automatic, or take DPM++ 2M for {grid}"
+                message = f"{run.sampler.value} has its own times and ignores the schedule type"
+                suggestion = f"leave it at Automatic, or use DPM++ 2M for {grid}"
                 yield Finding(RULE, run.grid.place, message, grid[:60], "Automatic", suggestion, NOTE)
 
 

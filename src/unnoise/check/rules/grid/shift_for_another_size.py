@@ -1,8 +1,8 @@
-"""A shift of Wan for another size than that of the run.
+"""The flow shift of Wan is the one for another image size.
 
-Why: the authors of Wan give 3.0 for 480p and 5.0 for 720p. With the larger at 480p more of the steps lie at high
-noise, and less detail is left; with the smaller at 720p composition suffers.
-Shown: shift and size.
+Why: the authors of Wan give 3.0 for 480p and 5.0 for 720p. 5.0 at 480p places more of the steps at high noise and
+leaves less detail; 3.0 at 720p weakens the composition.
+Shown: the shift and the one for this size.
 Instead: flow_shift 3.0 at 832 x 480, 5.0 at 1280 x 720.
 Fix: unsafe: write the shift of the size.
 Source: diffusers, pipeline_wan.py, example ("5.0 for 720P, 3.0 for 480P"); Wan-Video/Wan2.1, README.
@@ -18,20 +18,20 @@ from unnoise.check.subject import GenerationRun, Subject
 RULE = Rule(id="UN113", name="shift-for-another-size", severity=NOTE, checks="run")
 SMALL, LARGE = 832 * 480, 1280 * 720  # pixels
 RIGHT = {SMALL: 3.0, LARGE: 5.0}
-NEAR = 0.1  # of an area, which counts as that size
+NEAR = 0.1  # relative difference of areas that counts as the same size
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     schedule = effective_schedule(run)
     if schedule is None or schedule.identity.family != "wan" or not run.width or not run.height:
         return
-    said, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
+    shift, area = schedule.config.get("flow_shift"), run.width.value * run.height.value
     right = next((RIGHT[one] for one in RIGHT if abs(area / one - 1) <= NEAR), None)
-    if said is not None and right is not None and said.value in RIGHT.values() and said.value != right:
-        message = f"this is the shift of another size than {run.width.value} x {run.height.value}"
-        fix = Fix.unsafe(said.place, right, f"{right:g}")
+    if shift is not None and right is not None and shift.value in RIGHT.values() and shift.value != right:
+        message = f"this shift is meant for another size than {run.width.value} x {run.height.value}"
+        fix = Fix.unsafe(shift.place, right, f"{right:g}")
         suggestion = f"write flow_shift={right:g}"
-        yield Finding(RULE, said.place, message, f"{said.value:g}", f"{right:g}", suggestion, fix=fix)
+        yield Finding(RULE, shift.place, message, f"{shift.value:g}", f"{right:g}", suggestion, fix=fix)
 
 
 def bad() -> Subject:

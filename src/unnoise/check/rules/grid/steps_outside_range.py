@@ -1,9 +1,9 @@
-"""Steps far from what the model was made for.
+"""The number of steps is far outside the model's range.
 
-Why: a model distilled to 1 to 8 steps was never trained on more levels: with 30 or 50 its pictures get flat and
-over-sharp. On exact mixtures an undistilled model has an error of 0.07 to 0.20 of the data's spread at 5 calls, by
-sampler (bench/samplers.py --all).
-Shown: the steps, beside the model's range.
+Why: a model distilled to 1 to 8 steps was never trained on more levels: with 30 or 50 steps its images become flat and
+over-sharp. On exact mixtures an undistilled model has an error of 0.07 to 0.20 of the data's spread at 5 calls,
+depending on the sampler (bench/samplers.py --all).
+Shown: the steps and the model's range.
 Instead: a number within the range, or a few-step LoRA for the undistilled model.
 Fix: unsafe: write the nearest number of the range.
 Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; docs/bench.md.
@@ -18,9 +18,9 @@ from unnoise.check.subject import GenerationRun, Subject
 from unnoise.families.facts import facts
 
 RULE = Rule(id="UN122", name="steps-outside-range", severity=WARN, checks="run", with_subject=True)
-TRAINED = 1000  # from here it is another mistake, UN101
-WARM_UP = 1  # a step that official examples take before they measure
-SLACK = 2  # times the most steps, and a half of the fewest, are still no warning
+TRAINED = 1000  # from here on UN101 checks it
+WARM_UP = 1  # step of a warm-up run in official examples
+SLACK = 2  # up to twice the most steps, and down to half the fewest, it is a note
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
@@ -32,17 +32,17 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     warm_up = WARM_UP if high == TRAINED and run.tool == "diffusers" else 0
     if low <= steps <= high or not warm_up < steps < TRAINED:
         return
-    message = f"{title} was made for {'fewer' if steps > high else 'more'} steps"
+    message = f"{title} is meant for {'fewer' if steps > high else 'more'} steps"
     slack = SLACK if run.facts and run.facts.distilled else 1
     clear = run.task == "text" and (steps > slack * high or steps * SLACK < low)
     nearest = high if steps > high else low
     expected = f"at least {low}" if high == TRAINED else f"{low} to {high}"
-    suggestion, fix = f"take {nearest} steps", Fix.unsafe(run.steps.place, nearest)
+    suggestion, fix = f"use {nearest} steps", Fix.unsafe(run.steps.place, nearest)
     yield Finding(RULE, run.steps.place, message, f"{steps} steps", expected, suggestion, WARN if clear else NOTE, fix)
 
 
 def _bounds(run: GenerationRun, subject: Subject) -> tuple[str, int, int] | None:
-    """Return what sets the range of steps, and the range; None where it is not known."""
+    """Return the name of the model or adapter that sets the range of steps, and the range; None if unknown."""
     known = run.facts
     if known is None or known.steps is None or {"timesteps", "sigmas"} & set(run.others):
         return None
@@ -58,7 +58,7 @@ def _bounds(run: GenerationRun, subject: Subject) -> tuple[str, int, int] | None
         return name, 1, SLACK * range_[1]
     if run.task != "text" or adapted or may_be_distilled(run, subject):
         return None
-    return known.title, known.steps[0], TRAINED  # more than enough is of other rules
+    return known.title, known.steps[0], TRAINED  # other rules check for too many
 
 
 def bad() -> Subject:

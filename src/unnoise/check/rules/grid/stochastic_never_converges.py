@@ -1,10 +1,10 @@
-"""Many steps of a sampler that adds noise: more of them give another picture, not a better one.
+"""Many steps with a sampler that adds noise: more steps give another image, not a better one.
 
-Why: an ancestral or SDE sampler draws new noise at every step, so pictures of 80 and 100 steps differ as two seeds do.
-On exact mixtures the error of DPM-Solver++ 2M, which adds none, is 0.003 of the data's spread at 50 calls
-(bench/samplers.py --all).
-Shown: the steps, beside what the sampler gains from.
-Instead: 20 to 40 steps, or a deterministic sampler where convergence is wanted.
+Why: an ancestral or SDE sampler draws new noise at every step, so images after 80 and after 100 steps differ as much as
+two seeds do. On exact mixtures the error of DPM-Solver++ 2M, which adds no noise, is 0.003 of the data's spread at 50
+calls (bench/samplers.py --all).
+Shown: the steps and the most that improve the image.
+Instead: 20 to 40 steps, or a deterministic sampler where convergence matters.
 Fix: none; the number is your choice.
 Source: Karras et al. 2022, arXiv:2206.00364, section 4; Song et al. 2021, arXiv:2010.02502, table 1 (eta).
 """
@@ -25,8 +25,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if found is None or not found.stochastic or found.distilled or found.name in SLOW or run.steps is None:
         return
     if known is not None and known.modality == "image" and ENOUGH < run.steps.value < 1000 and not known.distilled:
-        message = f"{found.name} adds noise at every step, so more steps never settle on one picture"
-        suggestion = "take 20 to 40 steps, or a deterministic sampler such as DPM++ 2M"
+        message = f"{found.name} adds noise at every step and does not converge to one image"
+        suggestion = "use 20 to 40 steps, or a deterministic sampler such as DPM++ 2M"
         yield Finding(RULE, run.steps.place, message, f"{run.steps.value} steps", f"at most {ENOUGH}", suggestion)
 
 

@@ -1,9 +1,9 @@
-"""A sampler that adds noise in a script that wants equal pictures, without a generator for that noise.
+"""A sampler adds noise without a seeded generator, in a script that asks for deterministic results.
 
-Why: `enable_full_determinism` makes kernels deterministic, not the noise: an ancestral or SDE sampler draws at every
-step from the global generator, so 2 runs in one process give 2 pictures.
-Shown: the sampler, and the generator that is missing.
-Instead: pass a seeded generator to the call, or take DDIM or another deterministic sampler.
+Why: `enable_full_determinism` makes kernels deterministic, but not the noise. An ancestral or SDE sampler draws noise
+from the global generator at every step, so 2 runs in one process give 2 images.
+Shown: the sampler and the missing generator.
+Instead: pass a seeded generator to the call, or use DDIM or another deterministic sampler.
 Fix: none.
 Source: diffusers documentation, "Reproducibility"; scheduling_euler_ancestral_discrete.py, step.
 """
@@ -16,23 +16,23 @@ from unnoise.check.subject import GenerationRun, Script, Subject
 from unnoise.check.syntax import calls
 
 RULE = Rule(id="UN123", name="stochastic-where-reproducible-wanted", severity=WARN, checks="run", with_subject=True)
-WANTED = {"enable_full_determinism", "use_deterministic_algorithms"}
+DETERMINISM = {"enable_full_determinism", "use_deterministic_algorithms"}
 SEEDS = {"manual_seed", "set_seed", "seed_everything", "seed_all"}
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    held, method = subject.script, run.sampler_facts
-    if held is None or method is None or not method.stochastic or _gives_noise(held, run):
+    source, method = subject.script, run.sampler_facts
+    if source is None or method is None or not method.stochastic or _gives_noise(source, run):
         return
-    names = {name for _, name in calls(held)}
-    if names & WANTED and not names & SEEDS:
-        message = f"{method.name} draws noise at every step, from a generator that nothing seeds"
-        suggestion = "pass generator=torch.Generator('cpu').manual_seed(0) to the call, or take DDIM"
+    names = {name for _, name in calls(source)}
+    if names & DETERMINISM and not names & SEEDS:
+        message = f"{method.name} draws noise at every step from an unseeded generator"
+        suggestion = "pass generator=torch.Generator('cpu').manual_seed(0) to the call, or use DDIM"
         yield Finding(RULE, run.place, message, "no generator", "a seeded generator", suggestion)
 
 
 def _gives_noise(script: Script, run: GenerationRun) -> bool:
-    """Return whether the call is given a generator, or arguments that are not read."""
+    """Return whether the call gets a generator, or arguments that cannot be read."""
     found = (call for call, _ in calls(script) if call.lineno == run.place.line)
     return any(keyword.arg in ("generator", None) for call in found for keyword in call.keywords)
 

@@ -1,11 +1,11 @@
-"""As many steps of sampling as the model was trained with.
+"""The number of sampling steps is the number of noise levels in training.
 
-Why: 1000 is the number of noise levels that Stable Diffusion was trained on, not of steps to take. On exact mixtures
-the error of DPM-Solver++ 2M is 0.008 of the data's spread at 20 steps and 0.003 at 50 (bench/samplers.py --all), so
-950 of 1000 network calls change nothing visible.
-Shown: the steps of the run, beside the most that the family is meant for.
-Instead: 20 to 50 steps; of a distilled model 1 to 8.
-Fix: unsafe: write the most that the family is meant for, at most 50.
+Why: Stable Diffusion was trained on 1000 noise levels; sampling needs far fewer steps. On exact mixtures the error of
+DPM-Solver++ 2M is 0.008 of the data's spread at 20 steps and 0.003 at 50 (bench/samplers.py --all), so 950 of 1000
+network calls change nothing visible.
+Shown: the steps of the run and the largest number the family is meant for.
+Instead: 20 to 50 steps; 1 to 8 for a distilled model.
+Fix: unsafe: write the largest number the family is meant for, at most 50.
 Source: Ho et al. 2020, arXiv:2006.11239, section 4 (T = 1000); Lu et al. 2022, arXiv:2211.01095, figure 3.
 """
 
@@ -16,33 +16,42 @@ from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
 from unnoise.check.subject import GenerationRun, Location, Subject
 
 RULE = Rule(id="UN101", name="training-steps-as-steps", severity=WARN, checks="run", with_subject=True)
-TRAINED = 1000  # levels in training of every DDPM-like model that is known here
+TRAINED = 1000  # noise levels in training of every known DDPM-like model
 ENOUGH = 50
 STEPS, LEVELS = "num_inference_steps", ".num_train_timesteps"
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    found = _asked(run, subject)
+    found = _requested(run, subject)
     if found is None or run.facts is None or run.facts.steps is None:
         return
     most = min(run.facts.steps[1], ENOUGH)
-    message = f"the number of levels in training is taken for steps of {run.facts.title}"
-    made_for_it = run.sampler_facts is not None and run.sampler_facts.name == "ddpm"
-    grade = NOTE if made_for_it else WARN
+    message = f"{run.facts.title} is sampled with the number of its noise levels in training"
+    is_ddpm = run.sampler_facts is not None and run.sampler_facts.name == "ddpm"
+    grade = NOTE if is_ddpm else WARN
     fix = Fix.unsafe(found[1], most)
-    yield Finding(RULE, found[1], message, found[0], f"at most {most}", f"take {most} steps", grade, fix)
+    yield Finding(RULE, found[1], message, found[0], f"at most {most}", f"use {most} steps", grade, fix)
 
 
-def _asked(run: GenerationRun, subject: Subject) -> tuple[str, Location] | None:
-    """Return the steps that are too many, in words; a script may also take them from the scheduler's settings."""
+def _requested(run: GenerationRun, subject: Subject) -> tuple[str, Location] | None:
+    """Return the steps in words, if they are too many; a script may also read them from the scheduler."""
     if run.steps is not None:
         return (f"{run.steps.value} steps", run.steps.place) if run.steps.value >= TRAINED else None
-    said = run.others.get(STEPS)
-    if said is None or subject.script is None or said.place.line is None or said.place.path != subject.script.path:
+    argument = run.others.get(STEPS)
+    if (
+        argument is None
+        or subject.script is None
+        or argument.place.line is None
+        or argument.place.path != subject.script.path
+    ):
         return None
-    line = subject.script.lines[said.place.line - 1] if said.place.line <= len(subject.script.lines) else ""
-    shown = line[said.place.column : said.place.end_column] if said.place.end_line == said.place.line else ""
-    return (shown[-60:], said.place) if shown.endswith(LEVELS) else None
+    line = subject.script.lines[argument.place.line - 1] if argument.place.line <= len(subject.script.lines) else ""
+    shown = (
+        line[argument.place.column : argument.place.end_column]
+        if argument.place.end_line == argument.place.line
+        else ""
+    )
+    return (shown[-60:], argument.place) if shown.endswith(LEVELS) else None
 
 
 def bad() -> Subject:

@@ -1,13 +1,12 @@
-"""A sampler, or a spacing, that the tool does not have.
+"""The tool has no sampler or spacing of this name.
 
-Why: names differ from tool to tool: AUTOMATIC1111's "Euler a" is "euler_ancestral" in ComfyUI. ComfyUI's samplers fall
-back to "simple" for a spacing that they do not know, other programs to the first of their list: of what was asked, 0
-steps are taken.
-Shown: the name, and the nearest that the tool has.
-Instead: write a name of the tool's list.
+Why: names differ from tool to tool: AUTOMATIC1111's "Euler a" is "euler_ancestral" in ComfyUI. For an unknown spacing
+ComfyUI's samplers fall back to "simple"; other programs use the first of their list. 0 steps then follow the setting.
+Shown: the name and the tool's nearest one.
+Instead: write a name from the tool's list.
 Fix: unsafe where the nearest name is one letter away, or another tool's name for it: write that.
-Source: ComfyUI, comfy/samplers.py, calculate_sigmas and KSampler; AUTOMATIC1111/stable-diffusion-webui,
-sd_samplers.py; rbbrdckybk/dream-factory#57.
+Source: ComfyUI, comfy/samplers.py, calculate_sigmas and KSampler; AUTOMATIC1111/stable-diffusion-webui, sd_samplers.py;
+rbbrdckybk/dream-factory#57.
 """
 
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from unnoise.check.subject import GenerationRun, Located, Subject
 RULE = Rule(id="UN115", name="unknown-sampler", severity=WARN, checks="run")
 NODES = ("KSampler", "KSamplerAdvanced", "KSamplerSelect", "SamplerCustom", "SamplerCustomAdvanced", "BasicScheduler")
 OTHERS = ("a1111", "forge", "sdcpp")  # tools whose names are written into ComfyUI's workflows by mistake
-NONE = "a name of its list"
+NONE = "a name from its list"
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -31,21 +30,21 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         yield from _unknown(run.grid, known_grids(run.tool), "spacing", run.tool)
 
 
-def _unknown(said: Located[str], known: frozenset[str], what: str, tool: str) -> Iterator[Finding]:
-    """Warn of a misspelt name; one that is far from all may be of an extension, which in a workflow is worth a note."""
-    name = said.value[:60]
+def _unknown(located: Located[str], known: frozenset[str], what: str, tool: str) -> Iterator[Finding]:
+    """Warn of a misspelt name; a name unlike all others may come from an extension, and gets a note in a workflow."""
+    name = located.value[:60]
     if not known or not name or name.lower() in {one.lower() for one in known}:
         return
-    near = next((one for one in sorted(known) if _is_near(name, one)), "") or _translated(said.value, known, tool)
-    if near or (tool == "comfyui" and sampler_facts(tool, said.value) is None):
-        suggestion = f"write {near!r}" if near else "see that the extension is installed that brings it"
-        message = f"{tool} itself has no {what} of this name"
-        fix = Fix.unsafe(said.place, near, repr(near)) if near else None
-        yield Finding(RULE, said.place, message, name, near or NONE, suggestion, WARN if near else NOTE, fix)
+    near = next((one for one in sorted(known) if _is_near(name, one)), "") or _translated(located.value, known, tool)
+    if near or (tool == "comfyui" and sampler_facts(tool, located.value) is None):
+        suggestion = f"write {near!r}" if near else "check that the extension that defines it is installed"
+        message = f"{tool} has no built-in {what} of this name"
+        fix = Fix.unsafe(located.place, near, repr(near)) if near else None
+        yield Finding(RULE, located.place, message, name, near or NONE, suggestion, WARN if near else NOTE, fix)
 
 
 def _is_near(name: str, known: str) -> bool:
-    """Return whether one letter was left out, added or changed, or two neighbours exchanged; beyond case and signs."""
+    """Return whether two names differ by one letter or one swap of neighbours, apart from case and signs."""
     one, other = _plain(name), _plain(known)
     if one == other:
         return True
@@ -66,7 +65,7 @@ def _digits(name: str) -> str:
 
 
 def _translated(name: str, known: frozenset[str], tool: str) -> str:
-    """Return ComfyUI's word for a sampler that is written as another tool writes it; "" where it is not."""
+    """Return ComfyUI's name of a sampler that is written as another tool names it; "" where it is not."""
     found = sampler_facts(tool, name)
     theirs = {one.lower() for other in OTHERS for one in known_names(other)}
     if tool != "comfyui" or found is None or name.lower() not in theirs:

@@ -1,9 +1,9 @@
-"""A setting that no scheduler of diffusers has, and that is dropped without an error.
+"""A setting that no scheduler of diffusers has; it is dropped without an error.
 
-Why: `from_config(config, use_karas_sigmas=True)` takes any keyword. What the class does not know is put aside; only
-leftovers of the configuration itself are warned of. The pictures are those of the setting left out: 0 pixels differ.
-Shown: the keyword, and the nearest that exists.
-Instead: write the keyword that is meant.
+Why: `from_config(config, use_karas_sigmas=True)` accepts any keyword. Unknown ones are dropped; a warning comes only
+for unknown keys of the configuration itself. 0 pixels differ from the images without the setting.
+Shown: the keyword and the nearest one that exists.
+Instead: write the intended keyword.
 Fix: show: the nearest name.
 Source: diffusers, configuration_utils.py, extract_init_dict and from_config.
 """
@@ -26,16 +26,16 @@ def check(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:
     known = defaults(schedule.config.class_)
     if known is None or subject.tool != "diffusers":
         return
-    for key, said in schedule.config.settings.items():
+    for key, setting in schedule.config.settings.items():
         if accepts(schedule.config.class_, key) or key in ELSEWHERE or key.startswith(("_", "**")):
             continue
         near = get_close_matches(key, sorted(ELSEWHERE), n=1, cutoff=0.8 if schedule.run else 0.9)
         if schedule.run is None and not near:
-            continue  # a saved file may hold what a class of its own once read
-        message = f"no scheduler of diffusers has {key!r}, it is dropped"
-        nearest = near[0] if near else "a setting of the class"
+            continue  # a saved file may contain settings of a custom class
+        message = f"no scheduler of diffusers has the setting {key!r}; it is dropped"
+        nearest = near[0] if near else "a setting of this class"
         suggestion = f"write {near[0]}" if near else f"remove it; {schedule.config.class_} has: {', '.join(known)}"
-        yield Finding(RULE, said.place, message, key[:80], nearest, suggestion[:200], fix=Fix.show(suggestion[:200]))
+        yield Finding(RULE, setting.place, message, key[:80], nearest, suggestion[:200], fix=Fix.show(suggestion[:200]))
 
 
 def bad() -> Subject:

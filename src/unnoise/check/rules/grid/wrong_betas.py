@@ -1,10 +1,10 @@
-"""A schedule of noise that the model was not trained with.
+"""The betas are not those the model was trained with.
 
-Why: a bare `DDPMScheduler()` has linear betas from 0.0001 to 0.02: its last level is sigma 157, where Stable Diffusion
-was trained to 14.6; linear betas between the right ends give 25.1. Every level then means another time to the network,
-and colours and background stay noisy.
-Shown: the betas that act and the last level of noise that follows, beside those of the family.
-Instead: take the scheduler's settings from the model: `Scheduler.from_config(pipe.scheduler.config)`.
+Why: a bare `DDPMScheduler()` has linear betas from 0.0001 to 0.02: its last level is sigma 157; Stable Diffusion was
+trained up to 14.6. Linear betas between the right ends give 25.1. Each level then has the wrong time, and colours and
+background stay noisy.
+Shown: the betas in use with the highest sigma, and those of the family.
+Instead: load the scheduler's settings from the model: `Scheduler.from_config(pipe.scheduler.config)`.
 Fix: show: the settings to write.
 Source: CompVis/stable-diffusion, v1-inference.yaml; diffusers, scheduling_ddpm.py, defaults; huggingface/peft#421.
 """
@@ -21,7 +21,7 @@ from unnoise.families.facts import facts
 
 RULE = Rule(id="UN102", name="wrong-betas", severity=WARN, checks="schedule", with_subject=True)
 KEYS = ("beta_schedule", "beta_start", "beta_end")
-LEGACY = (0.02, 0.085)  # of another rule, UN103
+LEGACY = (0.02, 0.085)  # checked by UN103
 TRAINED = 1000
 
 
@@ -37,16 +37,16 @@ def check(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:
     shown = _shown(found)
     if shown is None:
         return
-    said = schedule.config.get("beta_schedule") or schedule.config.get("beta_start")
+    setting = schedule.config.get("beta_schedule") or schedule.config.get("beta_start")
     suggestion = f"write beta_schedule={known.betas[0]!r}, beta_start={known.betas[1]}, beta_end={known.betas[2]}"
     message = f"{known.title} was not trained with these betas"
     fix = Fix.show(suggestion)
     expected = _shown(known.betas) or ""
-    yield Finding(RULE, said.place if said else schedule.place, message, shown, expected, suggestion, fix=fix)
+    yield Finding(RULE, setting.place if setting else schedule.place, message, shown, expected, suggestion, fix=fix)
 
 
 def _adapts(schedule: EffectiveSchedule, subject: Subject) -> bool:
-    """Return whether a motion adapter has the last word on the schedule, or an upscaler has levels of its own."""
+    """Return whether a motion adapter replaces the schedule, or an upscaler has its own levels."""
     run = schedule.run
     if run is not None:
         return (

@@ -1,9 +1,9 @@
-"""A shift of the levels that is not the model's: an exponent for a multiplier, or none at all.
+"""The flow shift is not the model's: an exponent is used as a multiplier, or there is no shift.
 
 Why: FLUX.1's 1.15 is the exponent at 4096 tokens: levels are multiplied by e^1.15 = 3.16 at 1024 x 1024 and by 1.88 at
-512 x 512. Written as a multiplier it leaves the grid nearly unshifted, as does a bare FlowMatchEulerDiscreteScheduler:
-of 20 steps 10 lie above t = 0.5, and 15 with the 3.0 of Stable Diffusion 3. Pictures get soft and painterly.
-Shown: the shift, beside that of the family.
+512 x 512. As a multiplier it leaves the levels nearly unshifted, as does a bare FlowMatchEulerDiscreteScheduler: 10 of
+20 steps lie above t = 0.5; with the 3.0 of Stable Diffusion 3 it is 15. Images become soft and painterly.
+Shown: the shift and that of the family.
 Instead: the family's shift as a multiplier, or max_shift=1.15 with dynamic shifting.
 Fix: unsafe: write the family's shift.
 Source: black-forest-labs/flux, sampling.py, get_schedule; diffusers, pipeline_flux.py, calculate_shift; ComfyUI,
@@ -22,38 +22,42 @@ from unnoise.families.facts import Facts, facts
 
 RULE = Rule(id="UN112", name="wrong-flow-shift", severity=WARN)
 EXPONENT, HIGHEST = 1.15, 2.5  # e^2.5 = 12, above every family's multiplier
-SHIFTED = 1.7  # the least multiplier of a family that is shifted
+SHIFTED = 1.7  # the smallest multiplier of a shifted family
 BARE = "FlowMatchEulerDiscreteScheduler"
 NODE = "ModelSamplingFlux.max_shift"
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    for said, known in _shifts(subject):
-        if isinstance(said.value, float) and abs(said.value - EXPONENT) < 0.005 and (known.flow_shift or 3) >= SHIFTED:
-            message = f"1.15 is an exponent, and {known.title} is given it as a multiplier of its levels"
+    for shift, known in _shifts(subject):
+        if (
+            isinstance(shift.value, float)
+            and abs(shift.value - EXPONENT) < 0.005
+            and (known.flow_shift or 3) >= SHIFTED
+        ):
+            message = f"1.15 is an exponent; {known.title} gets it as a multiplier of its levels"
             right = known.flow_shift or round(exp(EXPONENT), 2)
-            yield _finding(said, message, "shift", right)
+            yield _finding(shift, message, "shift", right)
     for schedule in schedules(subject):
         lacking = _missing(schedule)
         if lacking:
-            message = "a scheduler made without settings does not shift its levels as the model's own does"
-            suggestion = "take FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)"
+            message = "a scheduler without settings lacks the shift of the model's own"
+            suggestion = "use FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)"
             yield Finding(RULE, schedule.place, message, "shift 1", lacking, suggestion, fix=Fix.show(suggestion))
     for run in subject.runs:
         most = run.others.get(NODE)
         if most is not None and isinstance(most.value, int | float) and HIGHEST <= most.value < 100:
-            message = f"max_shift is an exponent, this one multiplies the levels by {exp(most.value):.0f}"
+            message = f"max_shift is an exponent; this value multiplies the levels by {exp(most.value):.0f}"
             yield _finding(most, message, "max_shift", EXPONENT)
 
 
-def _finding(said: Located[float], message: str, key: str, right: float) -> Finding:
+def _finding(shift: Located[float], message: str, key: str, right: float) -> Finding:
     shown = f"{right:g}"
-    fix = Fix.unsafe(said.place, float(shown), shown)
-    return Finding(RULE, said.place, message, f"{key} {said.value:g}", shown, f"write {shown}", fix=fix)
+    fix = Fix.unsafe(shift.place, float(shown), shown)
+    return Finding(RULE, shift.place, message, f"{key} {shift.value:g}", shown, f"write {shown}", fix=fix)
 
 
 def _missing(schedule: EffectiveSchedule) -> str:
-    """Return the shift that a bare scheduler lacks; "" where it lacks none, or that is not known."""
+    """Return the shift that a bare scheduler lacks; "" where it lacks none, or where that is unknown."""
     config, known, own = schedule.config, facts(schedule.identity), shipped(schedule.identity)
     if schedule.run is None or config.class_ != BARE or not config.complete or config.get("shift") or known is None:
         return ""
@@ -66,9 +70,9 @@ def _missing(schedule: EffectiveSchedule) -> str:
 
 def _shifts(subject: Subject) -> Iterator[tuple[Located[float], Facts]]:
     for schedule in schedules(subject):
-        said, known = schedule.config.get("shift"), facts(schedule.identity)
-        if said and known and known.process == "flow" and not schedule.get("use_dynamic_shifting"):
-            yield said, known
+        shift, known = schedule.config.get("shift"), facts(schedule.identity)
+        if shift and known and known.process == "flow" and not schedule.get("use_dynamic_shifting"):
+            yield shift, known
     for run in subject.runs:
         if run.shift and run.facts and run.facts.process == "flow":
             yield run.shift, run.facts

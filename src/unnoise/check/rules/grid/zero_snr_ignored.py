@@ -1,9 +1,8 @@
-"""Zero terminal SNR set on a scheduler that has no such setting, or left out for a model that was trained so.
+"""Zero terminal SNR is set on a scheduler without that setting, or not set for a model trained with it.
 
-Why: of diffusers' schedulers only some rescale their betas. PNDM, Heun, LMS, DEIS and KDPM2 drop the flag without a
-word: the last level is then sigma 14.6 and not infinity, and the picture cannot get darker or lighter than grey noise
-allows.
-Shown: the class, and those that have it.
+Why: only some of diffusers' schedulers rescale their betas. PNDM, Heun, LMS, DEIS and KDPM2 silently drop the flag: the
+last level is then sigma 14.6 instead of infinity, and very dark or very bright images are impossible.
+Shown: the class and those with the setting.
 Instead: DDIM, Euler, DPM-Solver++ multistep or UniPC.
 Fix: none; the class is your choice.
 Source: diffusers, configuration_utils.py, extract_init_dict; Lin et al. 2023, arXiv:2305.08891, algorithm 1.
@@ -23,15 +22,15 @@ CLASSES = "DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler or
 
 
 def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
-    config, said = schedule.config, schedule.config.get(FLAG)
+    config, setting = schedule.config, schedule.config.get(FLAG)
     if not defaults(config.class_) or not accepts(config.class_, "beta_start"):
         return
     able = accepts(config.class_, FLAG)
-    if said is not None and said.value is True and not able:
-        message = f"{config.class_} has no zero terminal SNR and drops the setting"
-        yield Finding(RULE, said.place, message, f"{FLAG}=True", "a class that has it", f"take {CLASSES}")
+    if setting is not None and setting.value is True and not able:
+        message = f"{config.class_} has no setting for zero terminal SNR and drops it"
+        yield Finding(RULE, setting.place, message, f"{FLAG}=True", "a class with this setting", f"use {CLASSES}")
     elif schedule.run is not None and schedule.identity.zero_snr and schedule.get(FLAG) is (False if able else None):
-        message = "the model was trained to zero terminal SNR, and the scheduler stops at sigma 14.6"
+        message = "the model was trained with zero terminal SNR; the scheduler starts at sigma 14.6"
         shown = f"{FLAG}=False" if able else f"{config.class_}, which has no such setting"
         yield Finding(RULE, schedule.place, message, shown, f"{FLAG}=True", f"write {FLAG}=True in {CLASSES}")
 

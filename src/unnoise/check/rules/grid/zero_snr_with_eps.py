@@ -1,9 +1,9 @@
-"""Zero terminal SNR with a model that predicts noise.
+"""Zero terminal SNR is set for a model that predicts noise.
 
 Why: at the last level the signal is 0, and x0 = (x - spread * eps) / signal divides by it. diffusers' Euler and
-DPM-Solver put 2**-24 in its square's place, so the first guess of x0 is 4096 times the error of eps; DDIM divides by
-0, and only clip_sample hides it. Pictures come out black or burnt.
-Shown: the prediction that acts.
+DPM-Solver replace its square by 2**-24, so the first x0 contains 4096 times the error of eps. DDIM divides by 0, and
+only clip_sample hides it. Images are black or oversaturated.
+Shown: the prediction type in use.
 Instead: zero terminal SNR only with a model trained to predict v on such a schedule.
 Fix: unsafe: write false.
 Source: huggingface/diffusers#3851; Lin et al. 2023, arXiv:2305.08891, section 3.1 ("we must switch to v prediction").
@@ -22,14 +22,14 @@ FLAG = "rescale_betas_zero_snr"
 
 
 def check(schedule: EffectiveSchedule) -> Iterator[Finding]:
-    said = schedule.config.get(FLAG)
-    if said is None or said.value is not True or not accepts(schedule.config.class_, FLAG):
+    setting = schedule.config.get(FLAG)
+    if setting is None or setting.value is not True or not accepts(schedule.config.class_, FLAG):
         return
     if schedule.get("prediction_type") == "epsilon":
-        message = "a model that predicts noise cannot start where there is no signal"
-        suggestion = "use it with prediction_type='v_prediction' and a model trained so, or write false"
-        fix = Fix.unsafe(said.place, False, "false")
-        yield Finding(RULE, said.place, message, "epsilon", "v_prediction", suggestion, fix=fix)
+        message = "a model that predicts noise cannot start at a level without signal"
+        suggestion = "write false, or use a model trained for prediction_type='v_prediction'"
+        fix = Fix.unsafe(setting.place, False, "false")
+        yield Finding(RULE, setting.place, message, "epsilon", "v_prediction", suggestion, fix=fix)
 
 
 CONTENT = {

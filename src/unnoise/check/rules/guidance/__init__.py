@@ -1,1 +1,1 @@
-"""Rules of guidance: its weight, its convention, and whether it acts."""
+"""Rules of guidance: its scale, its convention and its effect."""

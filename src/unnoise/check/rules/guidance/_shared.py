@@ -27,7 +27,7 @@ def takes_weight(run: GenerationRun) -> bool:
 
 
 def pipeline(run: GenerationRun) -> str:
-    """Return the class of a run's pipeline; for an automatic one, the class that its model leads to."""
+    """Return the class of a run's pipeline; for an automatic one, the class that its model selects."""
     if run.pipeline in AUTOMATIC and run.model is not None:
         return generic(run.model.identity)
     return run.pipeline
@@ -40,6 +40,6 @@ def word(run: GenerationRun) -> str:
     return words.get(run.tool, "guidance_scale")
 
 
-def is_text(said: Located[str] | None) -> bool:
+def is_text(prompt: Located[str] | None) -> bool:
     """Return whether a prompt is not empty."""
-    return said is not None and bool(said.value.strip())
+    return prompt is not None and bool(prompt.value.strip())

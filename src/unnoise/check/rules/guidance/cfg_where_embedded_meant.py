@@ -1,10 +1,10 @@
-"""Classifier-free guidance on a model that takes its weight as an input, where that input is not set.
+"""Classifier-free guidance is used on a model that takes the scale as an input, and the input is not set.
 
-Why: FLUX.1 [dev] is distilled from guided answers and takes their weight, usually 3.5, as a number beside the time;
-real guidance on top is another thing: it guides twice and takes two network calls a step. Pictures on sharing sites
-record the embedded 3.5 as "CFG scale", and drawing them again at CFG 3.5 burns them. Forge repairs such records.
-Shown: the weight of guidance, and that none is embedded.
-Instead: guidance 1, and the number as "Distilled CFG Scale" (Forge) or in a FluxGuidance node (ComfyUI).
+Why: FLUX.1 [dev] is distilled from guided predictions and takes their scale, usually 3.5, as an input. Classifier-free
+guidance on top of it guides twice and needs two network calls a step. Images on sharing sites record the embedded 3.5
+as "CFG scale"; at CFG 3.5 they come out oversaturated. Forge corrects such metadata.
+Shown: the guidance scale, and that no embedded scale is set.
+Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge) or in a FluxGuidance node (ComfyUI).
 Fix: unsafe: writes 1 in a workflow.
 Source: lllyasviel/stable-diffusion-webui-forge, modules/infotext_utils.py, "Applied Forge Fix to broken Civitai Flux
 Meta"; comfyanonymous/ComfyUI_examples, flux.
@@ -28,10 +28,10 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if run.tool not in TOOLS or run.guidance is None or run.embedded is not None or is_text(run.negative):
         return
     if 1 < run.guidance.value <= facts.guidance[1]:
-        message = f"{facts.title} takes its weight as an input, and this is guidance on top"
-        suggestion = f"write 1, and {run.guidance.value:g} as the distilled guidance"
+        message = f"{facts.title} takes the scale as an input; this is classifier-free guidance on top of it"
+        suggestion = f"write 1, and {run.guidance.value:g} as the distilled guidance scale"
         fix = Fix.unsafe(run.guidance.place, 1.0, "1")
-        measured = f"CFG {run.guidance.value:g}, no embedded weight"
+        measured = f"CFG {run.guidance.value:g}, no embedded scale"
         expected = f"CFG 1, embedded {facts.embedded[0]:g} to {facts.embedded[1]:g}"
         yield Finding(RULE, run.guidance.place, message, measured, expected, suggestion, fix=fix)
 

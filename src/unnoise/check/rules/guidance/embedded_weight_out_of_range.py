@@ -1,11 +1,11 @@
-"""A weight for the network's own input that it was never trained on.
+"""The embedded guidance scale is outside the range the network was trained on.
 
-Why: FLUX.1 [dev] and its kind were distilled for weights of a range, and answer for others by chance: 3.5 is the
-default, published examples go from 1 to 10, those of Fill, Depth and Canny to 50; an LCM takes 1 to 13. 7.5, carried
-over from SD, still works there; 20 does not, and 0 is below no guidance.
-Shown: the weight, beside the range of published examples.
-Instead: a weight inside the range.
-Fix: unsafe: the nearest end of the range.
+Why: FLUX.1 [dev] and its relatives were distilled for a range of scales; outside of it their predictions are arbitrary.
+3.5 is the default; published examples use 1 to 10, those of Fill, Depth and Canny up to 50, an LCM 1 to 13. 7.5, the
+value of SD, still works; 20 does not, and 0 is less than no guidance.
+Shown: the scale and the range of published examples.
+Instead: a scale within the range.
+Fix: unsafe: write the nearest end of the range.
 Source: black-forest-labs/flux, src/flux/cli.py; diffusers/pipelines/flux/pipeline_flux_fill.py, example;
 luosiallen/latent-consistency-model, README.
 """
@@ -29,7 +29,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if low <= run.embedded.value <= high:
         return
     right = min(max(run.embedded.value, low), high)
-    message = f"the network of {facts.title} was not trained on this weight"
+    message = f"the network of {facts.title} was not trained on this guidance scale"
     suggestion = f"write {right:g}"
     fix = Fix.unsafe(run.embedded.place, right, f"{right:g}")
     measured = f"guidance {run.embedded.value:g}"

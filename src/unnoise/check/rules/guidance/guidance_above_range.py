@@ -1,11 +1,11 @@
-"""Guidance above what the family takes: colours burn, contours harden, detail turns to noise.
+"""The guidance scale is above the family's range: colours oversaturate and detail turns to noise.
 
-Why: guidance pushes x0 beyond the training data. On the embedded model, 12 steps, the deviation of x0 over that
-without guidance is 1.09 at weight 1.5, 1.75 at 6, 2.4 at 8, 3.7 at 12 and 7.7 at 30; from 6 to 30 the share of clipped
-values doubles from 0.15 to 0.3 above the plain picture's.
-Shown: the weight, beside the range of published examples of the family.
+Why: guidance moves x0 beyond the training data. On the embedded model, 12 steps, the deviation of x0 over that without
+guidance is 1.09 at scale 1.5, 1.75 at 6, 2.4 at 8, 3.7 at 12 and 7.7 at 30; from 6 to 30 the share of clipped values
+rises from 0.15 to 0.3 above that of the image without guidance.
+Shown: the guidance scale and the range of the family's published examples.
 Instead: lower it into the range, or keep it and rescale (`guidance_rescale=0.7`, ComfyUI's RescaleCFG).
-Fix: unsafe: the highest weight of the range; which one is best is a matter of taste.
+Fix: unsafe: write the highest scale of the range; the best one is a matter of taste.
 Source: huggingface/diffusers#3664, #5646; Lin et al. 2023, arXiv:2305.08891, section 3.4; numbers measured here.
 """
 
@@ -26,7 +26,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     low, high = facts.guidance
     if run.guidance.value > high:
-        message = f"guidance is above what {facts.title} takes, and burns its colours"
+        message = f"guidance is above the range of {facts.title} and oversaturates the image"
         suggestion = f"write {high:g} or less"
         fix = Fix.unsafe(run.guidance.place, high, f"{high:g}")
         measured = f"{word(run)} {run.guidance.value:g}"

@@ -1,10 +1,10 @@
-"""A usual weight of other programs, given to one that counts guidance from 0.
+"""A usual guidance scale of other programs is used with a library where 0 means off.
 
-Why: diffusers, ComfyUI, AUTOMATIC1111, InvokeAI and this program guide by null + w*(cond - null), where 1 is off;
-azula and smalldiffusion by cond + w*(cond - null), where 0 is off. The same picture needs w - 1 there: 7.5 copied over
-is 8.5, and 1, which is off elsewhere, is 2.
-Shown: the weight, and what it is in the other convention.
-Instead: subtract 1 from a weight that was found with another program.
+Why: diffusers, ComfyUI, AUTOMATIC1111, InvokeAI and this program compute null + w*(cond - null), where 1 is off. azula
+and smalldiffusion compute cond + w*(cond - null), where 0 is off. The same image needs w - 1 there: a copied 7.5 acts
+as 8.5, and 1, which is off elsewhere, as 2.
+Shown: the guidance scale in both conventions.
+Instead: subtract 1 from a scale that comes from another program.
 Fix: none; whether it was copied is not known.
 Source: probabilists/azula, azula/guidance/cfg.py; yuanchenyang/smalldiffusion, src/smalldiffusion/model.py.
 """
@@ -18,7 +18,7 @@ from unnoise.check.subject import Script, Subject
 from unnoise.check.syntax import calls, keyword, place_of
 
 RULE = Rule(id="UN406", name="guidance-of-another-convention", severity=NOTE, checks="script")
-# package: (the argument that is the weight, one that the same call has)
+# package: (the argument for the scale, another argument of the same call)
 FROM_ZERO: Mapping[str, tuple[str, str]] = {"azula": ("guidance", "positive"), "smalldiffusion": ("cfg_scale", "")}
 USUAL = (5.0, 7.0, 7.5, 8.0)  # defaults of diffusers for SDXL, AUTOMATIC1111, diffusers for SD 1, and ComfyUI
 
@@ -27,11 +27,11 @@ def check(script: Script) -> Iterator[Finding]:
     packages = _packages(script)
     for call, _ in calls(script) if packages else ():
         for package in packages:
-            name, beside = FROM_ZERO[package]
+            name, needed = FROM_ZERO[package]
             value = keyword(call, name)
-            alone = bool(beside) and keyword(call, beside) is None
+            alone = bool(needed) and keyword(call, needed) is None
             if isinstance(value, ast.Constant) and value.value in USUAL and not alone:
-                message = f"{package} counts guidance from 0, this is a usual weight of programs that count from 1"
+                message = f"{package} is off at guidance 0; this is a usual scale of programs that are off at 1"
                 suggestion = "subtract 1"
                 measured = f"{name} {value.value}, which is {float(str(value.value)) + 1:g} elsewhere"
                 expected = f"{float(str(value.value)) - 1:g}, if it was copied"

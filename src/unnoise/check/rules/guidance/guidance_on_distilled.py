@@ -1,12 +1,12 @@
-"""Classifier-free guidance on a model or adapter that was distilled to need none.
+"""Classifier-free guidance is used on a model or adapter that is distilled to work without it.
 
-Why: Turbo, Lightning, LCM, Hyper and DMD learnt to answer with the guided picture: guiding it again pushes twice as
-far, and the few steps cannot correct it. ComfyUI's KSampler starts at cfg 8.0 and diffusers' SDXL pipeline at 5.0; the
-model cards say 0 or 1 (LCM adapters 1 to 2, 4 in one official example). Each step also costs two network calls where
-one is enough.
-Shown: the weight, beside the range of the model's card.
+Why: Turbo, Lightning, LCM, Hyper and DMD are trained to predict the guided image. Guidance on top is applied twice, and
+the few steps cannot correct it. ComfyUI's KSampler defaults to cfg 8.0 and diffusers' SDXL pipeline to 5.0; the model
+cards use 0 or 1 (LCM adapters 1 to 2, 4 in one official example). Each step also costs two network calls instead of
+one.
+Shown: the guidance scale and the range of the model card.
 Instead: 1 in ComfyUI and AUTOMATIC1111; 0 or 1 in diffusers, where both switch guidance off.
-Fix: unsafe: 1, or the highest weight of the adapter.
+Fix: unsafe: write 1, or the highest scale of the adapter.
 Source: huggingface/diffusers#5773, #7142; diffusers, docs/source/en/using-diffusers/sdxl_turbo.md;
 luosiallen/latent-consistency-model#40; comfyanonymous/ComfyUI, nodes.py, KSampler.
 """
@@ -31,18 +31,18 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     low, high = few.facts.guidance
     high = max(high, ADAPTERS.get(few.variant, 0.0))
     if value > high:
-        right, said = min(high, max(low, 1.0)), run.guidance
+        right, guidance = min(high, max(low, 1.0)), run.guidance
         show = Fix.show(f"add guidance_scale={right:g} to the call")
-        message = f"{few.name} is distilled, and guidance on top of it burns the picture"
+        message = f"{few.name} is distilled, and guidance on top of it oversaturates the image"
         suggestion = f"write {right:g}"
-        fix = Fix.unsafe(said.place, right, f"{right:g}") if said else show
-        measured = f"{word(run)} {value:g}{'' if said else ' by default'}"
+        fix = Fix.unsafe(guidance.place, right, f"{right:g}") if guidance else show
+        measured = f"{word(run)} {value:g}{'' if guidance else ' by default'}"
         expected = f"{low:g} to {high:g}"
-        yield Finding(RULE, said.place if said else run.place, message, measured, expected, suggestion, fix=fix)
+        yield Finding(RULE, guidance.place if guidance else run.place, message, measured, expected, suggestion, fix=fix)
 
 
 def _is_embedded(run: GenerationRun) -> bool:
-    """Return whether the pipeline hands the weight to the network, or leaves it unread: then it is no guidance."""
+    """Return whether the pipeline passes the scale to the network, or ignores it, so that it is no guidance."""
     return run.guidance is None and embeds(pipeline(run))
 
 

@@ -1,13 +1,13 @@
-"""A weight for a network that has no input for it: it is read, and changes nothing.
+"""A guidance scale for a network that has no input for it: it changes nothing.
 
-Why: FLUX.1 [schnell] and FLUX.2 [klein] have no guidance embedding. diffusers' FluxPipeline then leaves
-`guidance_scale` unused without an error, also its default of 3.5; ComfyUI's FluxGuidance likewise. Pictures at 0 and at
-7.5 are equal to the bit (reproduced on a tiny FluxTransformer2DModel without guidance_embeds).
-Shown: the weight.
+Why: FLUX.1 [schnell] and FLUX.2 [klein] have no guidance embedding. diffusers' FluxPipeline then silently ignores
+`guidance_scale`, including its default of 3.5, and so does ComfyUI's FluxGuidance. Images at 0 and at 7.5 are
+bit-identical (reproduced on a tiny FluxTransformer2DModel without guidance_embeds).
+Shown: the scale.
 Instead: leave it out, or write 0 as the documentation does.
-Fix: none; what the weight was to do, another model has to.
+Fix: none; only another model can follow the scale.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `self.transformer.config.guidance_embeds`;
-diffusers/pipelines/flux2/pipeline_flux2_klein.py, which says so.
+diffusers/pipelines/flux2/pipeline_flux2_klein.py, which documents it.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN403", name="guidance-without-effect", severity=NOTE, checks="run")
-FAMILIES = ("flux1", "flux2")  # whose networks take a weight, but for the distilled ones
+FAMILIES = ("flux1", "flux2")  # whose networks take the scale, except the distilled ones
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -25,7 +25,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if facts is None or family not in FAMILIES or facts.distilled != "steps" or facts.embedded is not None:
         return
     if run.embedded is not None and run.embedded.value > 1:
-        message = f"the network of {run.model.name if run.model else facts.title} takes no weight of guidance"
+        message = f"the network of {run.model.name if run.model else facts.title} has no input for a guidance scale"
         suggestion = "leave it out"
         measured = f"guidance {run.embedded.value:g}, without effect"
         yield Finding(RULE, run.embedded.place, message, measured, "none, or 0", suggestion)

@@ -1,15 +1,15 @@
-"""A negative prompt that nothing reads, as guidance is off.
+"""The negative prompt has no effect, because guidance is off.
 
-Why: the negative prompt enters only as the null of null + weight*(cond - null), which at weight 1 is cond. At a weight
-of 1 or less diffusers does not even encode it; FluxPipeline wants `true_cfg_scale` above 1 beside it, which is 1.0 by
-default, and `guidance_scale` there is another number.
-Shown: the weight that acts.
-Instead: leave the negative prompt out, or guide: `true_cfg_scale=4.0` for Flux and Qwen-Image, where the model takes
-it.
-Fix: none; which of the two is meant is not known.
+Why: the negative prompt is used only as the null of null + weight*(cond - null), which at weight 1 equals cond. At a
+guidance scale of 1 or less diffusers does not even encode it. FluxPipeline also needs `true_cfg_scale` above 1; its
+default is 1.0, and `guidance_scale` is a different setting there.
+Shown: the guidance scale in effect.
+Instead: leave the negative prompt out, or turn guidance on: `true_cfg_scale=4.0` for Flux and Qwen-Image, where the
+model takes it.
+Fix: none; it is not known which of the two is meant.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; mcmonkeyprojects/SwarmUI#204;
-lllyasviel/stable-diffusion-webui-forge#2496. Where a weight of 1 is written, official examples of diffusers and
-ComfyUI leave a text there too: a note.
+lllyasviel/stable-diffusion-webui-forge#2496. With a stated scale of 1 it is a note: official examples of diffusers and
+ComfyUI have a text there too.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     true = run.tool == "diffusers" and embeds(pipeline(run))
     name = "true_cfg_scale" if true else "guidance"
-    message = "the negative prompt is not read, as guidance is off"
+    message = "the negative prompt has no effect because guidance is off"
     suggestion = "leave the negative prompt out" + (", or set true_cfg_scale" if true else "")
     measured = f"{name} {value:g}{'' if run.guidance else ' by default'}"
     expected = f"{name} above 1"

@@ -1,11 +1,11 @@
-"""Strong guidance on a model of zero terminal SNR, without rescaling.
+"""Strong guidance without rescaling on a model trained with zero terminal SNR.
 
-Why: such a model starts from pure noise and so decides the brightness itself; guidance multiplies that too. Lin et al.
-measured over-exposed pictures at weight 7.5 and recommend to move the deviation of the guided x0 back to that of the
+Why: such a model starts from pure noise and so sets the brightness itself; guidance amplifies that too. Lin et al.
+measured over-exposed images at scale 7.5 and recommend moving the deviation of the guided x0 towards that of the
 conditional one by a factor of 0.7.
-Shown: the weight, and the rescaling that acts.
+Shown: the guidance scale and the rescaling in effect.
 Instead: `guidance_rescale=0.7` in diffusers, a RescaleCFG node in ComfyUI, cfg_rescale_multiplier in InvokeAI.
-Fix: none in files; the argument is not there to be changed.
+Fix: none in files; the file does not contain the argument.
 Source: Lin et al. 2023, arXiv:2305.08891, section 3.4 and table 3; diffusers/pipelines/stable_diffusion/
 pipeline_stable_diffusion.py, `rescale_noise_cfg`.
 """
@@ -28,20 +28,20 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if run.tool not in TOOLS or not _is_zero_snr(run) or few_steps(run) or run.guidance is None:
         return
     if run.guidance.value >= STRONG and not _is_rescaled(run):
-        message = "a model of zero terminal SNR is guided strongly and not rescaled"
+        message = "strong guidance without rescaling on a model trained with zero terminal SNR"
         suggestion = "add guidance_rescale=0.7" if run.tool == "diffusers" else "rescale the guidance by 0.7"
         measured = f"{word(run)} {run.guidance.value:g}, rescale 0"
         yield Finding(RULE, run.guidance.place, message, measured, "rescale 0.7", suggestion)
 
 
 def _is_zero_snr(run: GenerationRun) -> bool:
-    said = run.schedule.get("rescale_betas_zero_snr") if run.schedule else None
-    return bool(run.model and run.model.identity.zero_snr) or (said is not None and said.value is True)
+    setting = run.schedule.get("rescale_betas_zero_snr") if run.schedule else None
+    return bool(run.model and run.model.identity.zero_snr) or (setting is not None and setting.value is True)
 
 
 def _is_rescaled(run: GenerationRun) -> bool:
-    """Return whether anything is said of rescaling but that it is 0."""
-    found = [said.value for key, said in run.others.items() if any(word in key for word in (*KEYS, "**"))]
+    """Return whether a rescaling other than 0 is set."""
+    found = [argument.value for key, argument in run.others.items() if any(word in key for word in (*KEYS, "**"))]
     return any(value != 0 for value in found)
 
 

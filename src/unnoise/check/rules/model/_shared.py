@@ -7,7 +7,7 @@ from unnoise.check.tables import effective
 
 FILES = (".safetensors", ".ckpt", ".sft", ".gguf", ".pt", ".bin")
 COMFYUI = {"eps": "epsilon", "v_prediction": "v_prediction"}  # ModelSamplingDiscrete.sampling
-# What diffusers' from_single_file gives a family, whatever the file says.   Source: diffusers 0.42.1,
+# The prediction that diffusers' from_single_file assumes, whatever the file states.   Source: diffusers 0.42.1,
 # loaders/single_file_utils.py, DIFFUSERS_DEFAULT_PIPELINE_PATHS
 OF_FILES = {"sd1": "epsilon", "sd2": "v_prediction", "sdxl": "epsilon"}
 SAMPLING = "ModelSamplingDiscrete.sampling"
@@ -26,14 +26,14 @@ def assumed_prediction(run: GenerationRun, subject: Subject) -> tuple[str, Locat
         return _of_comfyui(run, run.model)
     if run.tool != "diffusers" or (run.schedule is not None and not run.schedule.class_):
         return None
-    said = run.schedule.get("prediction_type") if run.schedule else None
-    if said is not None:
-        return (said.value, said.place) if isinstance(said.value, str) else None
+    setting = run.schedule.get("prediction_type") if run.schedule else None
+    if setting is not None:
+        return (setting.value, setting.place) if isinstance(setting.value, str) else None
     if run.schedule is not None and run.schedule.complete:
         found = effective(run.schedule, "prediction_type")
         return (found, run.schedule.place) if isinstance(found, str) else None
     if any("v_prediction" in text for text in subject.texts.values()):
-        return None  # it may be set in a way that is not followed
+        return None  # it may be set in an unknown way
     if run.schedule is not None and not _takes_own(run.schedule.place, subject):
         return None
     found = inherited(run.model)
@@ -41,16 +41,16 @@ def assumed_prediction(run: GenerationRun, subject: Subject) -> tuple[str, Locat
 
 
 def _takes_own(place: Location, subject: Subject) -> bool:
-    """Return whether a scheduler is made from that of the pipeline, without settings that cannot be read."""
+    """Return whether a scheduler is built from the pipeline's own, without unreadable settings."""
     lines = subject.texts.get(place.path, "").split("\n")[(place.line or 1) - 1 : place.end_line]
     return any(".scheduler.config" in line for line in lines) and not any("**" in line for line in lines)
 
 
 def _of_comfyui(run: GenerationRun, model: NamedModel) -> tuple[str, Location] | None:
-    said = run.others.get(SAMPLING)
-    if said is not None:
-        found = COMFYUI.get(said.value) if isinstance(said.value, str) else None
-        return (found, said.place) if found else None
+    argument = run.others.get(SAMPLING)
+    if argument is not None:
+        found = COMFYUI.get(argument.value) if isinstance(argument.value, str) else None
+        return (found, argument.place) if found else None
     if model.weights is None or model.identity.family not in ("sd1", "sdxl"):
         return None
     marked = model.identity.family == "sdxl" and any("v_pred" in name for name in model.weights.header.tensors)

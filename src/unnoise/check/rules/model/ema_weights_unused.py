@@ -1,13 +1,12 @@
-"""A checkpoint that holds averaged weights, which no loader takes.
+"""A checkpoint contains averaged weights that loaders ignore.
 
-Why: the average over the last steps of training is what published pictures were drawn with. Most loaders read
-`model.*` and leave `model_ema.*` where it is, which also makes the file up to 2 times as large: 7.7 GB against 4.3 GB
-of SD 1.5.
-Shown: how many averaged tensors there are, and their bytes.
-Instead: take the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*.
+Why: published images were drawn with the average over the last steps of training. Most loaders read `model.*` and
+ignore `model_ema.*`, which also doubles the size of the file: 7.7 GB instead of 4.3 GB for SD 1.5.
+Shown: the number of averaged tensors and their size.
+Instead: use the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*.
 Fix: none.
-Source: runwayml/stable-diffusion-v1-5, model card; diffusers,
-scripts/convert_original_stable_diffusion_to_diffusers.py (--extract_ema); huggingface/diffusers#1818.
+Source: runwayml/stable-diffusion-v1-5, model card; diffusers, scripts/convert_original_stable_diffusion_to_diffusers.py
+(--extract_ema); huggingface/diffusers#1818.
 """
 
 from collections.abc import Iterator
@@ -19,21 +18,21 @@ from unnoise.check.subject import Location, Subject, Weights
 from unnoise.families.tensors import ema
 
 RULE = Rule(id="UN205", name="ema-weights-unused", severity=WARN)
-FEWEST = 100  # averaged tensors; a network has 600 and more
+FEWEST = 100  # averaged tensors; a network has 600 or more
 LIVE = "model.diffusion_model."
 
 
 def check(subject: Subject) -> Iterator[Finding]:
     for one in subject.weights:
-        yield from _unused(one, one.place, "this file holds averaged weights beside those that loaders take", True)
-    seen: set[Location] = set()
+        yield from _unused(one, one.place, "this file contains averaged weights that loaders ignore", True)
+    reported: set[Location] = set()
     for run in subject.runs:
         model = run.model
-        if model is None or model.weights is None or model.place in seen or run.tool == "unnoise":
+        if model is None or model.weights is None or model.place in reported or run.tool == "unnoise":
             continue
-        seen.add(model.place)
+        reported.add(model.place)
         yield from _unused(
-            model.weights, model.place, "the averaged weights of this file are not what is loaded", False
+            model.weights, model.place, "the averaged weights of this file are not the ones that are loaded", False
         )
 
 
@@ -44,8 +43,8 @@ def _unused(one: Weights, place: Location, message: str, is_alone: bool) -> Iter
         return
     size = sum(entry.end - entry.start for name, entry in tensors.items() if name.startswith("model_ema."))
     both = any(name.startswith(LIVE) for name in tensors)
-    message = message if both else "this file holds averaged weights alone, under names that loaders do not look for"
-    suggestion = "take the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*"
+    message = message if both else "this file contains only averaged weights, under names that loaders do not read"
+    suggestion = "use the file with the average alone (emaonly), or copy model_ema.* over model.diffusion_model.*"
     measured = f"{count} tensors model_ema.*, {size / 1e9:.2f} GB"
     yield Finding(RULE, place, message, measured, "0", suggestion, NOTE if is_alone and both else WARN)
 

@@ -1,11 +1,11 @@
-"""A pipeline's class that is for another family than the model it loads.
+"""The pipeline class is for another family than the model it loads.
 
-Why: SDXL's network takes 2816 numbers of size and crop that StableDiffusionPipeline does not give; between families
-widths differ (768, 1024, 2048) and so do text encoders. The call raises in the middle of the run, or the weights that
-do not fit are drawn at random.
-Shown: the class, beside the family of the model.
-Instead: the class of the family, or DiffusionPipeline, which reads it from the model.
-Fix: none; the class stands in several places.
+Why: SDXL's network needs an input of 2816 numbers that StableDiffusionPipeline does not pass. Widths (768, 1024, 2048)
+and text encoders differ between families. The call raises during the run, or weights that do not fit are initialised at
+random.
+Shown: the class and the family of the model.
+Instead: the class of the family, or DiffusionPipeline, which selects it from the model.
+Fix: none; the class appears in several places.
 Source: diffusers, pipeline_stable_diffusion_xl.py, _get_add_time_ids; unet_2d_condition.py, get_aug_embed.
 """
 
@@ -35,19 +35,19 @@ OWN = ("StableDiffusionXL", "StableDiffusion3")
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    wanted, identity = _families(run), _identity(run)
-    if not wanted or not identity.known or identity.family in wanted or identity.family == "unnoise":
+    expected, identity = _families(run), _identity(run)
+    if not expected or not identity.known or identity.family in expected or identity.family == "unnoise":
         return
-    titles = [known.title for name in sorted(wanted) if (known := facts(Identity(name)))]
+    titles = [known.title for name in sorted(expected) if (known := facts(Identity(name)))]
     known = facts(identity)
     place = run.model.place if run.model else run.place
-    message = f"{run.pipeline} cannot run this model"
-    suggestion = f"take {GENERIC.get(identity.family, 'DiffusionPipeline')}"
+    message = f"{run.pipeline} is for another family than this model"
+    suggestion = f"use {GENERIC.get(identity.family, 'DiffusionPipeline')}"
     yield Finding(RULE, place, message, known.title if known else str(identity), " or ".join(titles), suggestion)
 
 
 def _identity(run: GenerationRun) -> Identity:
-    """Say what the model is, whatever the class; by its name only where a publisher's name stands before it."""
+    """Return what the model is, whatever the class; by name only if the name starts with a known publisher."""
     if run.tool != "diffusers" or run.model is None:
         return Identity()
     if run.model.identity.known:

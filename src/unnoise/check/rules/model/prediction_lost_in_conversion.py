@@ -1,9 +1,9 @@
-"""A folder converted from a model that predicts v, whose scheduler states that it predicts noise.
+"""A folder was converted from a v-prediction model, but its scheduler states noise prediction.
 
-Why: conversion writes the scheduler of the family's base, not that of the file: SDXL's says epsilon. With a model that
-predicts v the first guess of x0 is then off by 13.6 times the noise (signal 0.068 at the last level), for everyone who
+Why: conversion writes the scheduler of the family's base, not that of the file; SDXL's states epsilon. With a model
+that predicts v the first x0 is then wrong by 13.6 times the noise (signal 0.068 at the last level), for everyone who
 loads the folder.
-Shown: the prediction of the folder, beside the model it was made from.
+Shown: the prediction of the folder and the model it was made from.
 Instead: set the scheduler's prediction_type before saving, or write it into scheduler_config.json.
 Fix: safe where the wrong value is written: write "v_prediction".
 Source: invoke-ai/InvokeAI#7965, #7495; diffusers, loaders/single_file.py, from_single_file.
@@ -28,9 +28,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     schedule = folder_schedule(subject)
     origin = _origin(subject)
     if schedule is not None and origin and effective(schedule, "prediction_type") == "epsilon":
-        said = schedule.get("prediction_type")
-        place = said.place if said else schedule.place
-        yield _finding(place, f"it was made from {origin[:80]}, which predicts v", said is not None)
+        setting = schedule.get("prediction_type")
+        place = setting.place if setting else schedule.place
+        yield _finding(place, f"it was converted from {origin[:80]}, which predicts v", setting is not None)
     for model in _saved(subject):
         yield _finding(model.place, f"saved with the scheduler of its family's base, but {model.name[:80]} predicts v")
 
@@ -41,17 +41,17 @@ def _finding(place: Location, message: str, is_stated: bool = False) -> Finding:
 
 
 def _origin(subject: Subject) -> str:
-    """Return the name of what a folder was made from, where that predicts v."""
+    """Return the name of the model that a folder was converted from, if that model predicts v."""
     for config in folder_networks(subject):
-        said = config.get(ORIGIN)
-        name = said.value if said is not None and isinstance(said.value, str) else ""
+        setting = config.get(ORIGIN)
+        name = setting.value if setting is not None and isinstance(setting.value, str) else ""
         if name and predicts(NamedModel(name, config.place, by_name(name))) == V:
             return name
     return ""
 
 
 def _saved(subject: Subject) -> list[NamedModel]:
-    """List single files that a script loads and saves as a folder, without a word of how they predict."""
+    """List single files that a script loads and saves as a folder without setting the prediction type."""
     if subject.script is None or subject.runs or any(V in line for line in subject.script.lines):
         return []
     calls = (node.func for node in ast.walk(subject.script.tree) if isinstance(node, ast.Call))
@@ -74,15 +74,15 @@ SCHEDULE = {
 }  # fmt: skip
 
 
-def _made(prediction: str) -> Subject:
+def _converted(prediction: str) -> Subject:
     index = {"_class_name": "StableDiffusionXLPipeline", "scheduler": ["diffusers", "EulerDiscreteScheduler"]}
     schedule = SCHEDULE | {"prediction_type": prediction}
     return folder({"model_index.json": index, "unet/config.json": UNET, "scheduler/scheduler_config.json": schedule})
 
 
 def bad() -> Subject:
-    return _made("epsilon")
+    return _converted("epsilon")
 
 
 def good() -> Subject:
-    return _made("v_prediction")
+    return _converted("v_prediction")

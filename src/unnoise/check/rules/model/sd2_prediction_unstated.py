@@ -1,11 +1,11 @@
-"""A file of Stable Diffusion 2 that does not state whether it predicts noise or v.
+"""A Stable Diffusion 2 file does not state whether it predicts noise or v.
 
-Why: the network for 512 pixels predicts noise, that for 768 predicts v, and both have the same tensors. diffusers
-gives every such file the scheduler of Stable Diffusion 2.1, which says v: of the five published models of this shape
-that is right for one size only. The picture of a wrong guess is washed out or noise.
-Shown: what is assumed, beside what the model is known to be.
+Why: the network for 512 pixels predicts noise, the one for 768 predicts v, and both have the same tensors. diffusers
+loads every such file with the scheduler of Stable Diffusion 2.1, which states v; that is right for only one of the two
+sizes. With the wrong prediction type the image is washed out or noise.
+Shown: the assumed prediction type and the known one.
 Instead: state prediction_type in the scheduler, or modelspec.prediction_type in the file.
-Fix: none; only who trained it knows.
+Fix: none; the file does not contain it.
 Source: diffusers, loaders/single_file_utils.py, DIFFUSERS_DEFAULT_PIPELINE_PATHS and _legacy_load_scheduler (its
 comment calls the guess brittle); Stability-AI/stablediffusion, README.
 """
@@ -29,12 +29,12 @@ def check(subject: Subject) -> Iterator[Finding]:
         identity = one.identity
         is_base = one.role in ("checkpoint", "denoiser") and identity.family == "sd2"
         if is_base and not subject.tool and not identity.variant and not identity.prediction:
-            message = "neither the tensors nor the metadata of this Stable Diffusion 2 say how it predicts"
-            suggestion = "add modelspec.prediction_type, or state it wherever the file is used"
-            yield Finding(RULE, one.place, message, "not said", "epsilon or v", suggestion, NOTE)
+            message = "neither the tensors nor the metadata of this Stable Diffusion 2 file state the prediction type"
+            suggestion = "add modelspec.prediction_type, or set it wherever the file is used"
+            yield Finding(RULE, one.place, message, "not stated", "epsilon or v", suggestion, NOTE)
     schedule = folder_schedule(subject)
     if schedule is not None and _is_wide(subject) and schedule.get("prediction_type") is None and _takes(schedule):
-        message = "this Stable Diffusion 2 of 768 pixels predicts v, and its scheduler leaves that to the default"
+        message = "this Stable Diffusion 2 of 768 pixels predicts v, and its scheduler does not set that"
         yield Finding(RULE, schedule.place, message, "epsilon by default", "v_prediction", INSTEAD)
 
 
@@ -43,17 +43,17 @@ def _run(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     if run.tool != "diffusers" or model is None or model.identity.family != "sd2" or not is_file(model):
         return
     stated = run.schedule is not None and (run.schedule.complete or run.schedule.get("prediction_type") is not None)
-    told = "prediction_type" in "".join(subject.texts.values()) or "from_single_file.config" in run.others
-    if stated or told or (run.schedule is not None and not run.schedule.class_):
+    configured = "prediction_type" in "".join(subject.texts.values()) or "from_single_file.config" in run.others
+    if stated or configured or (run.schedule is not None and not run.schedule.class_):
         return
     if model.identity.variant or model.identity.prediction:
         right = predicts(model)
         if right and right != inherited(model):
-            message = f"diffusers takes this file for Stable Diffusion 2.1, it is {model.identity}"
+            message = f"diffusers loads this file as Stable Diffusion 2.1, but it is {model.identity}"
             measured = inherited(model)
             yield Finding(RULE, model.place, message, measured, right, f'write prediction_type="{right}"', ERROR)
     else:
-        message = "diffusers takes every file of this shape for Stable Diffusion 2.1 of 768 pixels"
+        message = "diffusers loads every file of this shape as Stable Diffusion 2.1 for 768 pixels"
         yield Finding(RULE, model.place, message, f"{inherited(model)}, assumed", "stated", INSTEAD, NOTE)
 
 
@@ -64,7 +64,7 @@ def _takes(schedule: Config) -> bool:
 def _is_wide(subject: Subject) -> bool:
     sizes = (config.get("sample_size") for config in folder_networks(subject))
     is_sd2 = any(model.identity.family == "sd2" and not model.identity.zero_snr for model in subject.models)
-    return is_sd2 and any(said is not None and said.value == WIDE for said in sizes)
+    return is_sd2 and any(setting is not None and setting.value == WIDE for setting in sizes)
 
 
 def bad() -> Subject:

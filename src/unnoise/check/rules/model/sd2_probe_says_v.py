@@ -1,8 +1,8 @@
-"""A file of Stable Diffusion 2 whose weights look like those that predict v, but states that it predicts noise.
+"""A Stable Diffusion 2 file states noise prediction, but its weights are those of a v-prediction model.
 
-Why: both kinds have the same tensors, but one bias in the last block has a deviation above 0.09 only in those that
-predict v. ComfyUI tells them apart by it. Read as noise, v gives mush.
-Shown: the deviation.
+Why: both kinds have the same tensors, but one bias in the last block has a deviation above 0.09 only in models that
+predict v. ComfyUI distinguishes them by it. Read as noise, v gives a blurred, over-bright image.
+Shown: the deviation of the bias.
 Instead: prediction_type="v_prediction".
 Fix: none; the metadata of the file is not rewritten.
 Source: ComfyUI, comfy/supported_models.py, SD20.model_type.
@@ -26,24 +26,24 @@ FEWEST = 100  # numbers; the bias has 320
 def check(subject: Subject) -> Iterator[Finding]:
     for one in subject.weights:
         if one.identity.prediction == "eps" or (one.identity.variant == "base" and not one.identity.prediction):
-            yield from _finding(one, one.place, "the file says that it predicts noise, its weights look like v")
+            yield from _finding(one, one.place, "the file states noise prediction; its weights match v prediction")
     for run in subject.runs:
         found = assumed_prediction(run, subject)
         if run.model is not None and run.model.weights is not None and found is not None and found[0] == "epsilon":
             yield from _finding(
-                run.model.weights, found[1], "the run takes it to predict noise, its weights look like v"
+                run.model.weights, found[1], "the run assumes noise prediction; its weights match v prediction"
             )
 
 
 def _finding(one: Weights, place: Location, message: str) -> Iterator[Finding]:
     found = deviation(one) if one.identity.family == "sd2" else None
     if found is not None and found > LIMIT:
-        suggestion = 'write prediction_type="v_prediction", or see that the picture is better for epsilon'
+        suggestion = 'write prediction_type="v_prediction", or check that the image is better with epsilon'
         yield Finding(RULE, place, message, f"deviation {found:.3f}", f"at most {LIMIT}", suggestion)
 
 
 def deviation(one: Weights) -> float | None:
-    """Return the deviation of the telling bias; None where it was not read."""
+    """Return the deviation of the bias that distinguishes them; None where it was not read."""
     values = next((values for name, values in one.values.items() if name.endswith(NORM)), ())
     if len(values) < FEWEST:
         return None
@@ -54,8 +54,8 @@ def deviation(one: Weights) -> float | None:
 def _file(width: float) -> Subject:
     name = f"model.diffusion_model.{NORM}"
     values = {name: tuple(width if index % 2 else -width for index in range(320))}
-    told = {"modelspec.architecture": "stable-diffusion-v2-512", "modelspec.prediction_type": "epsilon"}
-    return weights({**SAMPLE_HEADERS["sd2", ""], name: ("F16", (320,))}, metadata=told, values=values)
+    metadata = {"modelspec.architecture": "stable-diffusion-v2-512", "modelspec.prediction_type": "epsilon"}
+    return weights({**SAMPLE_HEADERS["sd2", ""], name: ("F16", (320,))}, metadata=metadata, values=values)
 
 
 def bad() -> Subject:

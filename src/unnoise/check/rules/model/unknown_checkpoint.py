@@ -1,8 +1,8 @@
-"""A file loaded as a checkpoint of Stable Diffusion that is none.
+"""A file is loaded as a Stable Diffusion checkpoint, but is not one.
 
-Why: a file that fits none of diffusers' about 70 kinds of model is taken for Stable Diffusion 1, without a word: 0 of
-the tensors that it looks for need be there.
-Shown: what the file is.
+Why: diffusers silently loads a file that matches none of its about 70 kinds of model as Stable Diffusion 1, even where
+0 of the tensors match.
+Shown: the kind of the file.
 Instead: load the file with the class of its own model; a LoRA with load_lora_weights.
 Fix: none.
 Source: diffusers, loaders/single_file_utils.py, infer_diffusers_model_type (its last branch is "v1").
@@ -27,12 +27,12 @@ OTHERS = {
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    seen: set[str] = set()
+    reported: set[str] = set()
     for run in subject.runs:
         model = run.model
-        if run.tool not in ("diffusers", "comfyui") or model is None or model.weights is None or model.name in seen:
+        if run.tool not in ("diffusers", "comfyui") or model is None or model.weights is None or model.name in reported:
             continue
-        seen.add(model.name)
+        reported.add(model.name)
         role = model.weights.role
         if role in OTHERS:
             what, how = OTHERS[role]
@@ -41,7 +41,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield Finding(RULE, model.place, message, what, "a checkpoint", suggestion)
         elif run.pipeline.startswith("StableDiffusion") and role in WHOLE and _is_unknown(model):
             message = (
-                f"{model.name[:80]} has nothing of Stable Diffusion, and diffusers takes it for Stable Diffusion 1"
+                f"{model.name[:80]} has no tensors of Stable Diffusion, and diffusers loads it as Stable Diffusion 1"
             )
             suggestion = "load it with the class of its own model"
             measured = f"no tensor {SIGN}"

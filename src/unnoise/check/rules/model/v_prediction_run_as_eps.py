@@ -1,11 +1,11 @@
-"""A model that predicts v, sampled as if it predicted noise; or the reverse.
+"""A model that predicts v is sampled as if it predicted noise, or the reverse.
 
-Why: read as noise, the v of a perfect model gives a first guess of 15.6 x0 + 13.6 noise instead of x0, at the last of
-Stable Diffusion's levels (signal 0.068): the picture is over-bright mush. diffusers gives every file of SDXL's shape
-the scheduler of SDXL base, which has epsilon, whatever the file states.
-Shown: the prediction that the run assumes, beside that of the model.
+Why: read as noise, the v of a perfect model gives a first x0 of 15.6 x0 + 13.6 noise at the last of Stable Diffusion's
+levels (signal 0.068): the image is blurred and over-bright. diffusers loads every file of SDXL's shape with the
+scheduler of SDXL base, which states epsilon, whatever the file states.
+Shown: the prediction type of the run and that of the model.
 Instead: prediction_type="v_prediction" in the scheduler; in ComfyUI a ModelSamplingDiscrete node.
-Fix: safe where the wrong value is written: write the right one.
+Fix: safe where the wrong value is written: write the model's.
 Source: Salimans and Ho 2022, arXiv:2202.00512, section 4 (x0 = a x - s v); diffusers, loaders/single_file.py; ComfyUI,
 comfy/supported_models.py, SDXL.model_type; huggingface/diffusers#9171.
 """
@@ -36,20 +36,20 @@ def check(subject: Subject) -> Iterator[Finding]:
         if right and right != found[0]:
             yield _finding(found[1], right, _is_stated(run, found[1]), run.tool == "comfyui")
     schedule = folder_schedule(subject)
-    told = {one.identity.prediction for one in subject.weights if one.role in ("denoiser", "checkpoint")}
-    if schedule is not None and told == {"v"} and effective(schedule, "prediction_type") == EPS:
-        said = schedule.get("prediction_type")
-        yield _finding(said.place if said else schedule.place, V, said is not None)
+    predictions = {one.identity.prediction for one in subject.weights if one.role in ("denoiser", "checkpoint")}
+    if schedule is not None and predictions == {"v"} and effective(schedule, "prediction_type") == EPS:
+        setting = schedule.get("prediction_type")
+        yield _finding(setting.place if setting else schedule.place, V, setting is not None)
 
 
 def _is_stated(run: GenerationRun, place: Location) -> bool:
-    """Return whether the place is that of a setting which names the prediction."""
+    """Return whether a place is that of a setting for the prediction type."""
     schedule = run.schedule.get("prediction_type") if run.schedule else None
-    return any(said is not None and said.place == place for said in (run.others.get(SAMPLING), schedule))
+    return any(argument is not None and argument.place == place for argument in (run.others.get(SAMPLING), schedule))
 
 
 def _sure(run: GenerationRun, found: tuple[str, Location]) -> bool:
-    """Return whether it is known for sure how the model predicts: what a variant tells, or the file itself."""
+    """Return whether the model's prediction type is certain, by its variant or its file."""
     if run.model is None:
         return False
     identity, inherits = run.model.identity, found[1] == run.model.place

@@ -1,1 +1,1 @@
-"""UN9xx: files, records and safety."""
+"""UN9xx: files, metadata and safety."""

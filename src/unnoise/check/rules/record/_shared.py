@@ -1,4 +1,4 @@
-"""Helpers of the rules of records."""
+"""Helpers of the rules of files and metadata."""
 
 from unnoise.check.subject import ReadFault
 
@@ -6,5 +6,5 @@ SHARDS = ".safetensors.index.json"
 
 
 def is_of_shards(fault: ReadFault) -> bool:
-    """Return whether a fault is in the parts that an index of weights lists, and not in the index file itself."""
+    """Return whether a fault is in a part that an index of weights lists, not in the index itself."""
     return fault.place.path.endswith(SHARDS) and fault.place.keys == ("weight_map",)

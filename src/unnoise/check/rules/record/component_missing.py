@@ -1,9 +1,9 @@
-"""A diffusers folder whose index names a component that has no files.
+"""The index of a diffusers folder names a component without files.
 
-Why: from_pretrained stops there, after it has read what comes before: of a half-finished download with 1 of 7
-components missing, gigabytes are read first.
+Why: from_pretrained stops at the missing component, after it has loaded those before it. With 1 of 7 components missing
+it may load gigabytes first.
 Shown: the component.
-Instead: download it, or pass the component yourself.
+Instead: download it, or pass the component to from_pretrained.
 Fix: none.
 Source: diffusers/pipelines/pipeline_utils.py, DiffusionPipeline.from_pretrained and download.
 """
@@ -21,8 +21,10 @@ RULE = Rule(id="UN911", name="component-missing", severity=ERROR, checks="fault"
 
 def check(fault: ReadFault) -> Iterator[Finding]:
     if fault.kind == "missing" and fault.place.path.endswith(INDEX):
-        message = "the index of this folder cannot be followed"
-        yield Finding(RULE, fault.place, message, fault.message, "its files", "download the component again")
+        message = "the index of this folder names a component without files"
+        yield Finding(
+            RULE, fault.place, message, fault.message, "the files of the component", "download the component again"
+        )
 
 
 FILES: Mapping[str, Mapping[str, Any] | None] = {

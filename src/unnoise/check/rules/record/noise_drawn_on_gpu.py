@@ -1,11 +1,11 @@
-"""A seed whose noise is drawn on the graphics card: another card, or another tool, gives another picture.
+"""The noise of a seed is drawn on the GPU; another GPU or another tool gives another image.
 
-Why: CUDA's generator distributes its numbers over the card's multiprocessors, so that the same seed gives other noise
-on another card once a draw is longer than one wave of threads: 1024 x 1024 of FLUX.1 needs 262144 numbers. ComfyUI
-draws on the CPU, AUTOMATIC1111 on the card.
-Shown: where the noise is drawn.
-Instead: torch.Generator("cpu"), which diffusers takes with a pipeline on any device; RNG "CPU" in AUTOMATIC1111.
-Fix: unsafe: write "cpu", which draws another picture.
+Why: CUDA's generator distributes its numbers over the multiprocessors. The same seed gives other noise on another GPU
+once a draw is longer than one wave of threads; FLUX.1 at 1024 x 1024 needs 262144 numbers. ComfyUI draws on the CPU,
+AUTOMATIC1111 on the GPU.
+Shown: the device that draws the noise.
+Instead: torch.Generator("cpu"), which diffusers accepts for a pipeline on any device; RNG "CPU" in AUTOMATIC1111.
+Fix: unsafe: write "cpu", which draws another image.
 Source: huggingface/diffusers#1514; pytorch/pytorch#196613; PyTorch documentation, "Reproducibility"; ComfyUI,
 comfy/sample.py, prepare_noise.
 """
@@ -22,8 +22,8 @@ RULE = Rule(id="UN905", name="noise-drawn-on-gpu", severity=NOTE, checks="run")
 def check(run: GenerationRun) -> Iterator[Finding]:
     device = _on_gpu(run)
     if device is not None and run.seed is not None:
-        message = "the noise of this seed is drawn on the graphics card, and differs from card to card"
-        fix = Fix.unsafe(device.place, "cpu", '"cpu", which draws another picture')
+        message = "the noise of this seed is drawn on the GPU and differs between GPUs"
+        fix = Fix.unsafe(device.place, "cpu", '"cpu", which draws another image')
         yield Finding(RULE, device.place, message, device.value, "cpu", 'draw it with torch.Generator("cpu")', fix=fix)
 
 

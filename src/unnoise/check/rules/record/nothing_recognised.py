@@ -1,8 +1,8 @@
-"""A file that is of no kind that is known here.
+"""The file is of no known kind.
 
-Why: silence would be taken for soundness; of this file, 0 facts were found.
-Shown: what was looked for.
-Instead: name the model, workflow, picture, script or training file that is meant.
+Why: without this note the file would seem to be without faults, but 0 of its facts were checked.
+Shown: the known kinds of files.
+Instead: name the intended model, workflow, image, script or training file.
 Fix: none.
 Source: this program.
 """
@@ -14,12 +14,12 @@ from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import ReadFault, Subject
 
 RULE = Rule(id="UN903", name="nothing-recognised", severity=NOTE, checks="fault")
-EXPECTED = "a model, LoRA, workflow, picture with its record, script or training file"
+EXPECTED = "a model, LoRA, workflow, image with metadata, script or training file"
 
 
 def check(fault: ReadFault) -> Iterator[Finding]:
     if fault.kind == "unknown":
-        message = f"nothing here was checked, it {fault.message}"
+        message = f"nothing was checked: this {fault.message}"
         yield Finding(RULE, fault.place, message, "not recognised", EXPECTED, "name another file")
 
 

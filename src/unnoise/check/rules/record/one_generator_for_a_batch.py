@@ -1,8 +1,8 @@
-"""One generator for several pictures: only the first can be made again alone.
+"""One generator draws several images; only the first can be reproduced alone.
 
-Why: the numbers of picture k follow those of the k - 1 before it in one stream. Of a batch of 4 with one seed, 3
-pictures need the same batch to come out again; with a generator each, any of them comes from its own seed.
-Shown: the number of pictures that one seed is for.
+Why: the random numbers of image k follow those of the k - 1 images before it. In a batch of 4 with one seed, 3 images
+can be reproduced only with the same batch. With a generator each, every image has its own seed.
+Shown: the number of images of one seed.
 Instead: generator=[torch.Generator("cpu").manual_seed(seed + k) for k in range(n)].
 Fix: show.
 Source: huggingface/diffusers#2659; diffusers, docs, "Reproducible pipelines" and utils/torch_utils.py, randn_tensor.
@@ -15,19 +15,19 @@ from unnoise.check.rule import NOTE, Finding, Fix, Rule
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN906", name="one-generator-for-a-batch", severity=NOTE, checks="run")
-INSTEAD = "give a list of generators, one for each picture"
+INSTEAD = "pass a list of generators, one for each image"
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     if run.tool == "diffusers" and run.seed is not None and (pictures := _pictures(run)) > 1:
-        message = "one seed is for a batch, of which only the first picture can be made again alone"
+        message = "one seed draws the whole batch, so only the first image can be reproduced alone"
         fix = Fix.show(INSTEAD)
-        yield Finding(RULE, run.seed.place, message, f"{pictures} pictures", "a seed for each", INSTEAD, fix=fix)
+        yield Finding(RULE, run.seed.place, message, f"{pictures} images", "a seed for each", INSTEAD, fix=fix)
 
 
 def _pictures(run: GenerationRun) -> int:
-    said = run.others.get("prompt")
-    prompts = len(said.value) if said is not None and isinstance(said.value, list | tuple) else 1
+    prompt = run.others.get("prompt")
+    prompts = len(prompt.value) if prompt is not None and isinstance(prompt.value, list | tuple) else 1
     return prompts * (run.batch.value if run.batch is not None else 1)
 
 

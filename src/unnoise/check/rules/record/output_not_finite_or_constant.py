@@ -1,11 +1,10 @@
-"""An output is not finite, or of one colour: what is saved is black or flat, without an error.
+"""An output is not finite, or has one colour; it is saved as a black or flat image without an error.
 
-Why: NaN becomes 0 when pixels are cast to 8 bits, with no more than a NumPy warning, and the picture is black. It
-comes of an overflow beyond 65504 in float16, of a division by zero at zero terminal SNR, or of latents that were NaN
-before.
-Shown: the share of finite values, or the one value that all pixels have.
+Why: NaN becomes 0 when pixels are cast to 8 bits, with only a NumPy warning, and the image is black. Causes are an
+overflow beyond 65504 in float16, a division by zero at zero terminal SNR, or latents that are NaN already.
+Shown: the share of finite values, or the value of all pixels.
 Instead: run the autoencoder in float32, and stop at the first value that is not finite.
-Fix: none; the picture is made.
+Fix: none; the image is finished.
 Source: huggingface/diffusers#4325, #3851; invoke-ai/InvokeAI#4083.
 """
 
@@ -29,11 +28,11 @@ def check(subject: Subject) -> Iterator[Finding]:
         low, high = numbers["picture_lowest"], numbers["picture_highest"]
         if high.value - low.value < FLAT:
             colour = "all black" if high.value < FLAT else "all white" if low.value > 1 - FLAT else "of one colour"
-            yield _finding(low, f"the picture is {colour}", f"every pixel {low.value:.2f}", "more than one")
+            yield _finding(low, f"the image is {colour}", f"every pixel {low.value:.2f}", "more than one")
 
 
 def _finding(one: Measured, message: str, measured: str, expected: str) -> Finding:
-    suggestion = "run the autoencoder in float32, and look at what goes into it"
+    suggestion = "run the autoencoder in float32, and check its inputs"
     return Finding(RULE, one.place, message=message, measured=measured, expected=expected, suggestion=suggestion)
 
 

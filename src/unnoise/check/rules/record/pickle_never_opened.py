@@ -1,9 +1,9 @@
-"""A pickle, which runs code when it is opened; it was not opened.
+"""The file is a pickle, which can run code when it is opened, so it was not opened.
 
-Why: `torch.load` of a .ckpt, .pt or .bin runs what the file says: CVE-2025-32434 did so even with weights_only=True in
-torch before 2.6. What such a file holds cannot be known without opening it.
+Why: `torch.load` of a .ckpt, .pt or .bin can run code in the file; with CVE-2025-32434 even with weights_only=True in
+torch before 2.6. The contents of such a file are unknown until it is opened.
 Shown: the file.
-Instead: take the .safetensors file that nearly every model has, or convert it in an environment that holds nothing.
+Instead: use the .safetensors file that almost every model has, or convert it in an isolated environment.
 Fix: none.
 Source: Python documentation, pickle; pytorch security advisory GHSA-53q9-r3pm-6pq6.
 """
@@ -15,12 +15,12 @@ from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.subject import ReadFault, Subject
 
 RULE = Rule(id="UN902", name="pickle-never-opened", severity=WARN, checks="fault")
-INSTEAD = "take the model as .safetensors, or convert it where nothing can be harmed"
+INSTEAD = "use the .safetensors file of the model, or convert it in an isolated environment"
 
 
 def check(fault: ReadFault) -> Iterator[Finding]:
     if fault.kind == "pickle":
-        message = "this file runs code when it is opened, so it was not"
+        message = "this file can run code when it is opened, so it was not opened"
         yield Finding(RULE, fault.place, message, "a pickle", "safetensors", INSTEAD)
 
 

@@ -1,10 +1,10 @@
-"""One pipeline that several threads call at the same time.
+"""Several threads call one pipeline at the same time.
 
-Why: the scheduler of a pipeline counts its steps in itself. Two calls of 20 steps at once count to 40 in one schedule
-of 20: an index error, or pictures that are mixtures of both requests. Web frameworks run plain handlers in threads:
-FastAPI in up to 40 at once, Flask one for each request.
-Shown: the function that threads run, and that nothing guards the call.
-Instead: a lock around the call, one worker, or for each request a copy: `Pipeline.from_pipe(shared,
+Why: the scheduler of a pipeline stores its step counter. Two concurrent calls of 20 steps count to 40 in a schedule of
+20: the result is an index error, or images that mix both requests. Web frameworks run plain handlers in threads:
+FastAPI in up to 40, Flask in one for each request.
+Shown: the function that threads run, and that no lock guards the call.
+Instead: a lock around the call, one worker, or a copy for each request: `Pipeline.from_pipe(shared,
 scheduler=Scheduler.from_config(shared.scheduler.config))`.
 Fix: show.
 Source: huggingface/diffusers#3672, #7450, #9833; diffusers, docs, "Create a server" (a scheduler for each request);
@@ -25,36 +25,36 @@ ROUTES = ("get", "post", "put", "api_route", "route")
 WEB = ("fastapi", "flask", "starlette")
 STARTS = {"submit": 0, "map": 0, "run_in_executor": 1, "to_thread": 0, "run_in_threadpool": 0}
 GUARDS = re.compile(r"\b(Lock|RLock|Semaphore|BoundedSemaphore|Queue)\(|from_pipe\(|deepcopy\(|processes=")
-INSTEAD = "put a lock around the call, or give each request its own scheduler by from_pipe"
+INSTEAD = "put a lock around the call, or give each request its own scheduler with from_pipe"
 LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def check(held: Script) -> Iterator[Finding]:
-    if GUARDS.search("\n".join(held.lines)):
+def check(source: Script) -> Iterator[Finding]:
+    if GUARDS.search("\n".join(source.lines)):
         return
-    shared = set(_pipelines(held))
-    functions = {node.name: node for node in ast.walk(held.tree) if isinstance(node, Function)}
-    seen: set[ast.AST] = set()
-    for function, how in _threaded(held, functions, shared):
+    shared = set(_pipelines(source))
+    functions = {node.name: node for node in ast.walk(source.tree) if isinstance(node, Function)}
+    reported: set[ast.AST] = set()
+    for function, how in _threaded(source, functions, shared):
         found = _used(function, shared)
-        if found is not None and found not in seen:
-            seen.add(found)
-            message = "threads call this pipeline at once, and its scheduler counts their steps together"
+        if found is not None and found not in reported:
+            reported.add(found)
+            message = "several threads call this pipeline at once and share the step counter of its scheduler"
             measured = f"{found.id} called in {how}, 0 locks"
             fix = Fix.show(INSTEAD)
-            yield Finding(RULE, place_of(held, found), message, measured, "1 call at a time", INSTEAD, fix=fix)
+            yield Finding(RULE, place_of(source, found), message, measured, "1 call at a time", INSTEAD, fix=fix)
 
 
-def _pipelines(held: Script) -> Iterator[str]:
-    """List the names that the script gives pipelines at its outermost level."""
-    for statement in held.tree.body:
+def _pipelines(source: Script) -> Iterator[str]:
+    """List the names of pipelines at the top level of the script."""
+    for statement in source.tree.body:
         if isinstance(statement, ast.Assign) and _makes_pipeline(statement.value):
             yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
 
 
 def _makes_pipeline(node: ast.AST) -> bool:
-    """Return whether an expression is `SomePipeline.from_pretrained(...)`, or that moved by `.to(...)`."""
+    """Return whether an expression is `SomePipeline.from_pretrained(...)`, with or without `.to(...)`."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         owner = node.func.value
         if node.func.attr in ("from_pretrained", "from_single_file") and "Pipeline" in name_of(owner):
@@ -63,17 +63,17 @@ def _makes_pipeline(node: ast.AST) -> bool:
     return False
 
 
-def _threaded(held: Script, functions: dict[str, Function], shared: set[str]) -> Iterator[tuple[ast.AST, str]]:
-    """List what threads run: handlers of a web framework, and what is handed to threads or a pool of them."""
-    web = any(re.search(rf"^\s*(from|import) {name}\b", line) for line in held.lines for name in WEB)
+def _threaded(source: Script, functions: dict[str, Function], shared: set[str]) -> Iterator[tuple[ast.AST, str]]:
+    """List what threads run: handlers of a web framework, and functions passed to threads or thread pools."""
+    web = any(re.search(rf"^\s*(from|import) {name}\b", line) for line in source.lines for name in WEB)
     for function in functions.values():
         if web and isinstance(function, ast.FunctionDef) and any(_is_route(one) for one in function.decorator_list):
             yield function, f"the handler {function.name}"
-    several = _starts_several(held)
-    for node, name in calls(held):
+    several = _starts_several(source)
+    for node, name in calls(source):
         target = _started(node, name) if name != "Thread" or several else None
         workers = keyword(node, "max_workers")
-        if target is None or (workers is not None and constant(workers, held) == 1):
+        if target is None or (workers is not None and constant(workers, source) == 1):
             continue
         if isinstance(target, ast.Lambda) or (isinstance(target, ast.Name) and target.id in shared):
             yield target, f"a thread of {name}"
@@ -81,11 +81,11 @@ def _threaded(held: Script, functions: dict[str, Function], shared: set[str]) ->
             yield functions[name_of(target)], f"threads of {name}"
 
 
-def _starts_several(held: Script) -> bool:
-    """Return whether more than one thread is started by hand; a single one in the background harms nothing."""
-    made = {node for node, name in calls(held) if name == "Thread"}
-    loops = (node for node in ast.walk(held.tree) if made and isinstance(node, LOOPS))
-    return len(made) > 1 or any(node in made for loop in loops for node in ast.walk(loop))
+def _starts_several(source: Script) -> bool:
+    """Return whether the script starts more than one thread itself; a single one does no harm."""
+    threads = {node for node, name in calls(source) if name == "Thread"}
+    loops = (node for node in ast.walk(source.tree) if threads and isinstance(node, LOOPS))
+    return len(threads) > 1 or any(node in threads for loop in loops for node in ast.walk(loop))
 
 
 def _is_route(node: ast.expr) -> bool:
@@ -93,7 +93,7 @@ def _is_route(node: ast.expr) -> bool:
 
 
 def _started(node: ast.Call, name: str) -> ast.expr | None:
-    """Return the function that a call starts in a thread; `map` only of an executor."""
+    """Return the function that a call starts in a thread; `map` counts only on an executor."""
     if name == "Thread":
         return keyword(node, "target")
     at = STARTS.get(name)
@@ -103,7 +103,7 @@ def _started(node: ast.Call, name: str) -> ast.expr | None:
 
 
 def _used(run: ast.AST, shared: set[str]) -> ast.Name | None:
-    """Find the shared pipeline that is called in what a thread runs, or is what it runs."""
+    """Find the shared pipeline that a thread calls or runs."""
     if isinstance(run, ast.Name):
         return run if run.id in shared else None
     for node in ast.walk(run):

@@ -1,9 +1,9 @@
-"""A record that does not state which version of the program made the picture.
+"""The metadata does not state which version of the program drew the image.
 
-Why: the same settings give another picture in another version: torch 2.0 in place of 1.13 changed AUTOMATIC1111's, and
-ComfyUI 0.3.12 the noise of its ancestral samplers. A record of 10 settings without a version can be made again by trial
-only.
-Shown: the key that is missing.
+Why: the same settings give another image in another version: torch 2.0 after 1.13 changed the images of AUTOMATIC1111,
+and ComfyUI 0.3.12 changed the noise of its ancestral samplers. Without a version, 10 settings reproduce an image only
+by trial and error.
+Shown: the missing key.
 Instead: turn on "Add program version to generation parameters" (AUTOMATIC1111, Forge), or note it yourself.
 Fix: none; the version is not known.
 Source: AUTOMATIC1111/stable-diffusion-webui#10599; Comfy-Org/ComfyUI#7233; invoke-ai/InvokeAI,
@@ -23,13 +23,13 @@ WEBUI = ("a1111", "forge", "sdcpp")
 def check(run: GenerationRun) -> Iterator[Finding]:
     key = _missing(run)
     if key:
-        message = "the record does not say which version of the program made this picture"
-        suggestion = "note the version beside the picture"
+        message = "the metadata does not state the version of the program that drew this image"
+        suggestion = "store the version with the image"
         yield Finding(RULE, run.place, message, f"no {key}", f"{key} of the program", suggestion)
 
 
 def _missing(run: GenerationRun) -> str:
-    """Return the key that a full record has; records that were shortened by hand are not judged."""
+    """Return the key that complete metadata has; "" for metadata shortened by hand, which is not checked."""
     if run.tool in WEBUI and "Model hash" in run.others and not {"Version", "App"} & run.others.keys():
         return "Version"
     hashed = run.others.get("model")

@@ -1,8 +1,8 @@
-"""A rule of this program that crashed on a file; the other rules still ran.
+"""A rule of this program crashed on a file; the other rules still ran.
 
-Why: a rule that stops silently is taken for a rule that found nothing: 1 crash may hide any number of findings.
-Shown: the rule, and the error.
-Instead: report it, with the file if you may; ignore the rule until then.
+Why: a rule that stops silently would count as a rule without findings: 1 crash can hide any number of them.
+Shown: the rule and the error.
+Instead: report it, with the file if possible; ignore the rule until it is corrected.
 Fix: none.
 Source: this program.
 """
@@ -17,8 +17,8 @@ RULE = Rule(id="UN904", name="rule-crashed", severity=ERROR, checks="fault")
 
 def check(fault: ReadFault) -> Iterator[Finding]:
     if fault.kind == "crash":
-        message = "a rule crashed here, what it would have found is not known"
-        yield Finding(RULE, fault.place, message, fault.message, "no error", "report this as a fault of unnoise")
+        message = "a rule crashed here; its findings are unknown"
+        yield Finding(RULE, fault.place, message, fault.message, "no error", "report this as a bug in unnoise")
 
 
 def bad() -> Subject:

@@ -1,10 +1,10 @@
-"""A model that brings its own code, or is read as a pickle, which may run code.
+"""A model contains its own code, or is read as a pickle, which may run code.
 
-Why: trust_remote_code=True and a custom_pipeline from a repository import Python of that repository: 1 commit there
-and another program runs here. A pickle runs what it says while it is read; of two files that a repository offers,
-use_safetensors=False takes that one.
+Why: trust_remote_code=True and a custom_pipeline from a repository import Python code of that repository: 1 commit
+there changes what runs here. A pickle can run code while it is read, and use_safetensors=False selects the pickle of a
+repository with both formats.
 Shown: the argument, or the module that the folder names.
-Instead: a model whose classes diffusers has; a fixed revision=... of what is trusted; safetensors.
+Instead: a model with classes of diffusers, a fixed revision=... of a trusted repository, and safetensors.
 Fix: none.
 Source: diffusers, docs, "Community pipelines and components"; Python documentation, pickle; pytorch security advisory
 GHSA-53q9-r3pm-6pq6.
@@ -20,8 +20,8 @@ from unnoise.check.subject import Location, Script, Subject
 from unnoise.check.syntax import calls, constant, keyword, place_of
 
 RULE = Rule(id="UN909", name="runs-foreign-code", severity=WARN)
-MOST = 200  # components of a folder that are looked at
-# What an index names as the library of a component: packages, and folders of diffusers/pipelines that hold components.
+MOST = 200  # components of a folder that are checked
+# Libraries that an index may name: packages, and folders of diffusers/pipelines with components.
 PACKAGES = frozenset(
     {"diffusers", "transformers", "onnxruntime", "optimum", "peft", "k_diffusion", "ace_step", "alt_diffusion",
      "audio_diffusion", "audioldm2", "blip_diffusion", "deepfloyd_if", "flux", "ideogram4", "kandinsky", "kolors",
@@ -29,7 +29,7 @@ PACKAGES = frozenset(
      "stable_audio", "stable_audio_3", "stable_diffusion", "stable_diffusion_safe", "unclip", "unidiffuser",
      "versatile_diffusion", "vq_diffusion", "wuerstchen"}
 )  # fmt: skip
-INSTEAD = "take a model whose classes diffusers has, as safetensors, or fix the revision that you have read"
+INSTEAD = "use a safetensors model with classes of diffusers, or fix the revision that you have reviewed"
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -39,32 +39,34 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _named(subject)
 
 
-def _called(held: Script, node: ast.Call, name: str) -> Iterator[Finding]:
+def _called(source: Script, node: ast.Call, name: str) -> Iterator[Finding]:
     for argument, what in (("trust_remote_code", True), ("use_safetensors", False)):
         given = keyword(node, argument)
-        if given is not None and name.startswith("from_") and constant(given, held) is what:
-            message = "this runs code that comes with the model" if what else "this reads a pickle, which may run code"
-            yield Finding(RULE, place_of(held, given), message, f"{argument}={what}", str(not what), INSTEAD, NOTE)
+        if given is not None and name.startswith("from_") and constant(given, source) is what:
+            message = (
+                "this runs code from the model's repository" if what else "this reads a pickle, which may run code"
+            )
+            yield Finding(RULE, place_of(source, given), message, f"{argument}={what}", str(not what), INSTEAD, NOTE)
     given = keyword(node, "custom_pipeline")
-    named = constant(given, held) if given is not None else None
+    named = constant(given, source) if given is not None else None
     if given is not None and isinstance(named, str) and keyword(node, "revision") is None and "/" in named:
-        message = "this runs a pipeline that another repository holds"
-        yield Finding(RULE, place_of(held, given), message, repr(named[:80]), "a class of diffusers", INSTEAD, NOTE)
+        message = "this runs pipeline code of another repository"
+        yield Finding(RULE, place_of(source, given), message, repr(named[:80]), "a class of diffusers", INSTEAD, NOTE)
     given = keyword(node, "weights_only")
-    if given is not None and name == "load" and constant(given, held) is False:
+    if given is not None and name == "load" and constant(given, source) is False:
         message = "this reads a pickle, which may run code"
-        yield Finding(RULE, place_of(held, given), message, "weights_only=False", "True", INSTEAD, NOTE)
+        yield Finding(RULE, place_of(source, given), message, "weights_only=False", "True", INSTEAD, NOTE)
 
 
 def _named(subject: Subject) -> Iterator[Finding]:
     """Find components of a folder that are classes of its own modules."""
     path, index = index_of(subject)
-    for role, said in list(index.items())[:MOST]:
-        library = said[0] if isinstance(said, list) and len(said) == 2 else None
+    for role, entry in list(index.items())[:MOST]:
+        library = entry[0] if isinstance(entry, list) and len(entry) == 2 else None
         own = not role.startswith("_") and isinstance(library, str) and library not in PACKAGES
-        if own or (role == "_class_name" and isinstance(said, list)):
-            message = f"the folder brings its own code for {role[:60]}, which loading it runs"
-            yield Finding(RULE, Location(path, (role,)), message, str(said)[:80], "a class of diffusers", INSTEAD)
+        if own or (role == "_class_name" and isinstance(entry, list)):
+            message = f"the folder contains its own code for {role[:60]}, which runs when it is loaded"
+            yield Finding(RULE, Location(path, (role,)), message, str(entry)[:80], "a class of diffusers", INSTEAD)
 
 
 def bad() -> Subject:

@@ -1,9 +1,9 @@
-"""A seed that is not recorded: the picture cannot be made again.
+"""The seed is not recorded, so the image cannot be reproduced.
 
-Why: there are 2^32 seeds, and without the one that was drawn all other settings give another picture. A seed of -1
-asks for a random one; the record should hold what was drawn.
-Shown: the seed in the record, or how many pictures are drawn without one.
-Instead: record the seed that was drawn; in diffusers give a generator for each picture.
+Why: there are 2^32 seeds, and without the right one all other settings give another image. A seed of -1 means a random
+one; the metadata should contain the seed that was used.
+Shown: the seed in the metadata, or the number of images drawn without one.
+Instead: record the seed that was used; in diffusers pass a generator for each image.
 Fix: none; the seed is not known.
 Source: AUTOMATIC1111/stable-diffusion-webui, modules/processing.py, get_fixed_seed; diffusers, docs, "Reproducible
 pipelines".
@@ -21,13 +21,13 @@ RECORDS = ("a1111", "forge", "sdcpp", "invokeai")
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     if run.tool in RECORDS and run.seed is not None and run.seed.value < 0:
-        message = "the record holds no seed, this picture cannot be made again"
-        suggestion = "record the seed that was drawn"
+        message = "the metadata has no seed, so this image cannot be reproduced"
+        suggestion = "record the seed that was used"
         yield Finding(RULE, run.seed.place, message, f"seed {run.seed.value}", "0 or more", suggestion)
     elif run.tool == "diffusers" and run.batch is not None and run.batch.value > 1 and _is_unseeded(run):
-        message = "pictures to choose from are drawn without a seed, the chosen one cannot be made again"
-        suggestion = "give a list of generators with seeds"
-        measured = f"{run.batch.value} pictures, 0 seeds"
+        message = "several images are drawn without a seed, so a chosen one cannot be reproduced"
+        suggestion = "pass a list of seeded generators"
+        measured = f"{run.batch.value} images, 0 seeds"
         yield Finding(RULE, run.batch.place, message, measured, "a seed for each", suggestion)
 
 

@@ -1,7 +1,7 @@
-"""A file of weights in parts, of which one is missing, or is named outside of the folder.
+"""A part of sharded weights is missing, or its name points outside of the folder.
 
-Why: the index says which tensor is in which part. Without 1 part of 3 a third of the network is missing, and loading
-stops; a name with ".." or "/" reads a file that is no part of the model.
+Why: the index maps each tensor to a part. Without 1 part of 3 a third of the network is missing, and loading stops. A
+name with ".." or "/" reads a file outside of the model.
 Shown: the name of the part.
 Instead: download the folder again.
 Fix: none.
@@ -21,7 +21,7 @@ RULE = Rule(id="UN912", name="shard-missing-or-outside", severity=ERROR, checks=
 
 def check(fault: ReadFault) -> Iterator[Finding]:
     if fault.kind in ("missing", "broken") and is_of_shards(fault):
-        message = "the parts of these weights are not all there"
+        message = "a part of these weights is missing or outside of the folder"
         yield Finding(RULE, fault.place, message, fault.message, "every part in this folder", "download them again")
 
 

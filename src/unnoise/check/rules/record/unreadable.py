@@ -1,8 +1,8 @@
-"""A file that is broken or cannot be read.
+"""The file is broken or cannot be read.
 
-Why: a truncated download is the commonest broken file: of 7 GB the last byte may be missing, and a loader then stops,
-or fills what is missing with whatever is in memory.
-Shown: the line, or the byte, where reading ended.
+Why: most broken files are truncated downloads. If only the last byte of 7 GB is missing, a loader stops or fills the
+rest with arbitrary memory.
+Shown: the line or the byte where reading stopped.
 Instead: download or write the file again.
 Fix: none.
 Source: https://github.com/safetensors/safetensors, README, "Format"; RFC 8259; the grammar of Python.
@@ -20,8 +20,8 @@ RULE = Rule(id="UN901", name="unreadable", severity=ERROR, checks="fault")
 
 def check(fault: ReadFault) -> Iterator[Finding]:
     if fault.kind in ("unreadable", "broken") and not is_of_shards(fault):
-        message = "this cannot be read"
-        yield Finding(RULE, fault.place, message, fault.message, "a whole file", "write or download it again")
+        message = "this file, or a part of it, cannot be read"
+        yield Finding(RULE, fault.place, message, fault.message, "a complete file", "write or download it again")
 
 
 def bad() -> Subject:

@@ -20,7 +20,7 @@ SAME = frozenset(
 )  # fmt: skip
 DEEPEST = 40
 MOST = 200  # events of a script
-OTHER_SCALES = ("AutoencoderTiny", "taesd", "TAESD")  # whose latents are those of the denoiser as they are
+OTHER_SCALES = ("AutoencoderTiny", "taesd", "TAESD")  # whose latents need no scale
 Kind = Literal["literal", "moved", "unscaled", "scaled", "twice"]
 Known = dict[str, int | None]
 
@@ -42,7 +42,7 @@ class Event:
 
 
 def script_facts(subject: Subject) -> Facts | None:
-    """Return the facts of the one space that all models of a script share; None where there is not exactly one."""
+    """Return the facts of the latent space that all models of a script share; None if there is not exactly one."""
     known = {(one.facts.scale, one.facts.shift): one.facts for one in subject.models if one.facts}
     return next(iter(known.values())) if len(known) == 1 else None
 
@@ -148,7 +148,7 @@ class _Latents:
 
 
 def _scale(node: ast.expr) -> tuple[int, ast.Constant | None]:
-    """Return 1 for the scale, -1 for one over it and 0 for other expressions, and the number it is written as."""
+    """Return 1 for the scale, -1 for its inverse and 0 for other expressions, and the number it is written as."""
     if isinstance(node, ast.Constant):
         return (1, node) if isinstance(node.value, float) and node.value in SCALES else (0, None)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):

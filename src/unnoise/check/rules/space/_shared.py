@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 from unnoise.check.subject import Config, GenerationRun, NamedModel, Subject
 
-LARGEST = 1 << 16  # pixels along a side that anybody asks for
+LARGEST = 1 << 16  # longest side in pixels that is checked
 PLAIN = ("AutoencoderKL",)  # whose scale and shift are those of the family
 
 
 def autoencoders(subject: Subject) -> Iterator[tuple[NamedModel, Config]]:
     """List the models of a subject with the complete settings of their autoencoder, each once."""
-    seen: set[int] = set()
+    listed: set[int] = set()
     for model in (*subject.models, *(run.model for run in subject.runs if run.model)):
         config = model.configs.get("vae")
-        if config is not None and config.complete and config.class_ in PLAIN and id(config) not in seen:
-            seen.add(id(config))
+        if config is not None and config.complete and config.class_ in PLAIN and id(config) not in listed:
+            listed.add(id(config))
             yield model, config
 
 
@@ -54,5 +54,5 @@ def is_latent_size(run: GenerationRun) -> bool:
 def is_plain(run: GenerationRun) -> bool:
     """Return whether a run makes one image of its size from text, without tiles, stages or an input image."""
     special = ("Upscale", "Panorama", "Tiling", "DemoFusion", "ImageVariation")
-    is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always says it
+    is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always states it
     return run.task == "text" and is_whole and not any(word in run.pipeline for word in special)

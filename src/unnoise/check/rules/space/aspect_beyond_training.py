@@ -1,10 +1,9 @@
-"""The picture is longer than any that the model was trained on.
+"""The aspect ratio of the image is beyond those of training.
 
-Why: SDXL, PixArt and Sana were trained on buckets of sizes with the same area whose sides are in a ratio of up to 4:
-512 x 2048 at the ends. Beyond, positions occur that were never trained together, and subjects repeat along the long
-side.
-Shown: the ratio of the sides, beside that of the longest bucket.
-Instead: stay within the ratio, or draw tiles.
+Why: SDXL, PixArt and Sana were trained on buckets of equal area with aspect ratios up to 4, such as 512 x 2048. Beyond
+that, positions occur together that were never trained together, and subjects repeat along the long side.
+Shown: the ratio of the sides and that of the longest bucket.
+Instead: stay within the ratio, or use tiled generation.
 Fix: none; the size is a choice.
 Source: Podell et al. 2023, arXiv:2307.01952, appendix I; diffusers/pipelines/pixart_alpha/pipeline_pixart_alpha.py,
 ASPECT_RATIO_1024_BIN.
@@ -26,8 +25,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     longest = LONGEST.get(run.model.identity.family) if run.model else None
     if size is None or longest is None or not is_plain(run) or max(size) <= longest * min(size):
         return
-    message = "the picture is longer than any that the model was trained on"
-    suggestion = "choose sides closer to each other, or draw tiles"
+    message = "the aspect ratio of the image is beyond those of training"
+    suggestion = "choose a smaller aspect ratio, or use tiled generation"
     measured = f"{size[0]}x{size[1]}, {max(size) / min(size):.1f} to 1"
     expected = f"at most {longest:g} to 1"
     yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion)

@@ -1,11 +1,11 @@
-"""A number of frames that a video model cannot draw: it is rounded, and the clip has another length.
+"""A video model cannot draw this number of frames; it is rounded, and the clip has another length.
 
-Why: the first frame of a video stands alone in the latent, and each further one holds 4 frames (Wan, HunyuanVideo) or
-8 (LTX): lengths are 4k + 1 or 8k + 1. With num_frames=80, Wan draws 81 in diffusers and 77 in ComfyUI;
-sound, masks and control videos of 80 frames then no longer fit.
-Shown: the number, and what becomes of it.
+Why: the first latent frame encodes one frame of the video, and each further one encodes 4 (Wan, HunyuanVideo) or 8
+(LTX): lengths are 4k + 1 or 8k + 1. With num_frames=80, Wan draws 81 in diffusers and 77 in ComfyUI; sound, masks and
+control videos of 80 frames then no longer fit.
+Shown: the given number and the allowed numbers.
 Instead: write the number that is drawn.
-Fix: safe: writes what it becomes.
+Fix: safe: write the number that is drawn.
 Source: diffusers/pipelines/wan/pipeline_wan.py, `num_frames // 4 * 4 + 1`; diffusers/pipelines/ltx/pipeline_ltx.py,
 `(num_frames - 1) // 8 + 1`; comfyanonymous/ComfyUI, comfy_extras/nodes_hunyuan.py, `((length - 1) // 4) + 1`.
 """
@@ -27,7 +27,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     if (run.frames.value - 1) % stride:
         drawn = _drawn(run, run.frames.value, stride)
-        message = f"the clip will have {drawn} frames instead"
+        message = f"the number of frames is rounded to {drawn}"
         suggestion = f"write {drawn}"
         fix = Fix.safe(run.frames.place, drawn)
         measured = f"{run.frames.value} frames"
@@ -35,7 +35,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
 
 
 def _drawn(run: GenerationRun, frames: int, stride: int) -> int:
-    """Return the number of frames that is drawn: Wan's pipelines in diffusers round otherwise than all else."""
+    """Return the number of frames that is drawn; Wan's pipelines in diffusers round differently from the others."""
     wan = run.tool == "diffusers" and run.model is not None and run.model.identity.family == "wan"
     return (frames if wan else frames - 1) // stride * stride + 1
 

@@ -1,11 +1,11 @@
-"""A size counted in latents where pixels are expected, or a latent as large as the picture.
+"""A size is given in latent cells instead of pixels, or a latent has the size of the image in pixels.
 
-Why: one cell of a latent is 8 x 8 pixels. A width of 64 asks SD 1.5 for a picture of 64 pixels, a latent of 8 x 8,
-1/64 of the area that it knows: a smear of colour. Noise of (1, 4, 512, 512) passed as latents is a picture of 4096
-x 4096, 64 times the area, and usually ends in an error of memory.
-Shown: the size, and what it would be in the other unit.
-Instead: width and height in pixels; latents of an eighth of them.
-Fix: unsafe: the size in pixels.
+Why: one cell of a latent is 8 x 8 pixels. A width of 64 gives an image of 64 pixels with SD 1.5, a latent of 8 x 8,
+1/64 of the area of training: the image is a smear of colour. Latents of (1, 4, 512, 512) give an image of 4096 x 4096,
+64 times the area, and usually run out of memory.
+Shown: the size, and the same size in the other unit.
+Instead: give width and height in pixels, and latents an eighth of them.
+Fix: unsafe: write the size in pixels.
 Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py, `height = self.unet.config.sample_size *
 self.vae_scale_factor` and `prepare_latents`.
 """
@@ -29,13 +29,13 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
         for side in (run.width, run.height):
             right = side.value * 8
             fix = Fix.unsafe(side.place, right)
-            yield _finding(side.place, "a side is counted in latents, not in pixels", f"{side.value}", f"{right}", fix)
+            yield _finding(side.place, "this side is in latent cells, not in pixels", f"{side.value}", f"{right}", fix)
     if subject.script is not None and "latents" in run.others and run.tool == "diffusers":
         yield from _latents(run, subject.script)
 
 
 def _latents(run: GenerationRun, script: Script) -> Iterator[Finding]:
-    """Find tensors of the model's channels that are called latents and have as many cells as a picture has pixels."""
+    """Find tensors named latents, with the model's channels and the size of an image in pixels."""
     facts = run.facts
     if facts is None or facts.size is None or facts.channels is None or facts.modality != "image":
         return
@@ -48,7 +48,7 @@ def _latents(run: GenerationRun, script: Script) -> Iterator[Finding]:
             continue
         high, wide = shape[2:]
         if high * wide * 64 / (facts.size[0] * facts.size[1]) > 16:
-            message = "latents are as large as a picture counted in pixels"
+            message = "the latents have the size of an image in pixels"
             yield _finding(
                 place_of(script, node.value),
                 message,
@@ -58,7 +58,7 @@ def _latents(run: GenerationRun, script: Script) -> Iterator[Finding]:
 
 
 def _shape(node: ast.expr) -> tuple[int, ...] | None:
-    """Return the four sizes that a call such as torch.randn((1, 4, 64, 64)) writes as numbers."""
+    """Return the four sizes of a call such as torch.randn((1, 4, 64, 64))."""
     if not isinstance(node, ast.Call) or not node.args:
         return None
     first = node.args[0]

@@ -1,9 +1,9 @@
-"""The latents of an autoencoder with a shift are scaled without it.
+"""Latents of an autoencoder with a shift are scaled without the shift.
 
 Why: latents of SD3 and Flux are centred before they are scaled: (z - 0.0609)*1.5305 and (z - 0.1159)*0.3611. Without
 the shift every latent is off by 0.093 and 0.042 deviations in one direction (the products of these numbers), in all
-channels and at every pixel: a tint that a denoiser takes for content.
-Shown: the shift that acts, beside that of the family.
+channels and at every pixel. The denoiser treats this tint as content.
+Shown: the shift in use and that of the family.
 Instead: write the shift into the settings; by hand `(z - shift_factor)*scaling_factor` before the denoiser, and
 `z/scaling_factor + shift_factor` before the decoder.
 Fix: show: the line to write.
@@ -26,10 +26,10 @@ CLOSE = 1e-4
 def check(subject: Subject) -> Iterator[Finding]:
     for model, config in autoencoders(subject):
         facts = model.facts
-        said = config.get("shift_factor")
-        shift = 0.0 if said is None or said.value is None else finite(said.value)
+        setting = config.get("shift_factor")
+        shift = 0.0 if setting is None or setting.value is None else finite(setting.value)
         if facts is not None and facts.shift and shift is not None and abs(shift - facts.shift) > CLOSE:
-            yield _finding(said.place if said else config.place, shift, facts.shift, facts.title)
+            yield _finding(setting.place if setting else config.place, shift, facts.shift, facts.title)
     facts = script_facts(subject)
     if facts is None or not facts.shift or subject.script is None:
         return
@@ -39,8 +39,8 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _finding(place: Location, shift: float, right: float, title: str) -> Finding:
-    message = f"the latents are not shifted as {title} was trained"
-    suggestion = "use vae.config.shift_factor beside the scale" if shift == 0 else f"write {right:g}"
+    message = f"the latents lack the shift that {title} was trained with"
+    suggestion = "use vae.config.shift_factor with the scale" if shift == 0 else f"write {right:g}"
     fix = Fix.show(f"latents / vae.config.scaling_factor + vae.config.shift_factor, which is {right:g}")
     return Finding(RULE, place, message, f"shift {shift:g}", f"{right:g}", suggestion, fix=fix)
 

@@ -1,12 +1,12 @@
-"""A script scales latents not at all, or twice, between the autoencoder and the denoiser.
+"""A script does not scale latents between autoencoder and denoiser, or scales them twice.
 
 Why: latents leave the encoder with a deviation of about 1/0.18215 = 5.5 (SD 1) or 1/0.13025 = 7.7 (SDXL), and the
-denoiser knows them with deviation 1. Unscaled, the noise of every level is 5 to 8 times too weak; scaled twice, 5 to 8
-times too strong. Decoded while still scaled, latents come in at 0.18 or 0.13 of their size, and the picture is flat.
-Shown: how often they were scaled at that place.
+denoiser is trained on deviation 1. Unscaled, the noise of every level is 5 to 8 times too weak; scaled twice, 5 to 8
+times too strong. Latents that are decoded while scaled have 0.18 or 0.13 of their size, and the image is flat.
+Shown: how often the latents are scaled at that place.
 Instead: `vae.encode(x).latent_dist.sample() * vae.config.scaling_factor`, and `vae.decode(latents /
-vae.config.scaling_factor)`, once each.
-Fix: none; the line that lacks it may be another.
+vae.config.scaling_factor)`, each once.
+Fix: none; the missing line may belong elsewhere.
 Source: kijai/ComfyUI-HunyuanVideoWrapper#340, huggingface/diffusers#5166;
 diffusers/models/autoencoders/autoencoder_kl.py, `scaling_factor`.
 """
@@ -22,9 +22,9 @@ from unnoise.check.subject import Subject
 RULE = Rule(id="UN303", name="scale-lost-or-doubled", severity=ERROR)
 PLAIN = re.compile(r"\bAutoencoderKL\b|\bscaling_factor\b")
 MESSAGES = {
-    "unscaled": ("latents get noise before they are scaled", "scaled 0 times", "multiply by vae.config.scaling_factor"),
-    "scaled": ("latents are decoded while they are scaled", "scaled once", "divide by vae.config.scaling_factor"),
-    "twice": ("latents are scaled a second time", "scaled twice", "leave one of the two out"),
+    "unscaled": ("noise is added to unscaled latents", "scaled 0 times", "multiply by vae.config.scaling_factor"),
+    "scaled": ("scaled latents are decoded", "scaled once", "divide by vae.config.scaling_factor"),
+    "twice": ("latents are scaled a second time", "scaled twice", "remove one of the two"),
 }
 
 
@@ -41,7 +41,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _has_scale(subject: Subject) -> bool:
-    """Return whether the script's autoencoder is surely one with a scale: by its family, or else by its class."""
+    """Return whether the script's autoencoder certainly has a scale, by its family or by its class."""
     if any(model.facts is not None for model in subject.models):
         facts = script_facts(subject)
         return facts is not None and facts.scale is not None and not facts.per_channel

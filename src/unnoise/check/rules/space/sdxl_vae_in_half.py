@@ -1,10 +1,10 @@
-"""The original SDXL autoencoder decodes in float16, where it overflows to NaN: a black picture.
+"""The original SDXL autoencoder decodes in float16 and overflows to NaN: the image is black.
 
-Why: activations of the original VAE go beyond 65504, the largest float16. diffusers' pipelines run it in float32 for
-that reason, where its settings have `force_upcast`; settings with false, or code that calls `vae.decode` itself on
-a float16 pipeline, do not. NaN is then written as 0, which is black, with no more than a NumPy warning.
-Shown: the precision, and what keeps the decoder out of float32.
-Instead: decode in float32 (`pipe.vae.to(torch.float32)` and latents likewise), or load madebyollin/sdxl-vae-fp16-fix.
+Why: activations of the original VAE exceed 65504, the largest float16. diffusers' pipelines therefore run it in float32
+if its settings have `force_upcast`. They do not if it is false, or if code calls `vae.decode` itself on a float16
+pipeline. NaN is then saved as 0, which is black, with only a NumPy warning.
+Shown: the precision, and the setting or call that causes it.
+Instead: decode in float32 (`pipe.vae.to(torch.float32)` and the latents too), or load madebyollin/sdxl-vae-fp16-fix.
 Fix: show: the line to write.
 Source: huggingface/diffusers#4325, invoke-ai/InvokeAI#4083; madebyollin/sdxl-vae-fp16-fix, model card;
 diffusers/pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl.py, `needs_upcasting`.
@@ -21,7 +21,7 @@ from unnoise.check.syntax import calls, place_of
 
 RULE = Rule(id="UN304", name="sdxl-vae-in-half", severity=ERROR)
 ORIGINAL = ("stabilityai/sdxl-vae", "stabilityai/stable-diffusion-xl-base-1.0")
-MENDED = ("upcast", "float32", ".float()", "bfloat16", "fp16-fix", "fp16_fix")  # any of them anywhere is taken as care
+MENDED = ("upcast", "float32", ".float()", "bfloat16", "fp16-fix", "fp16_fix")  # any of these counts as a correction
 FAMILY, OTHERS = "sdxl", ("playground-2.5", "ssd-1b", "vega", "koala")
 
 
@@ -57,7 +57,7 @@ def _decode(script: Script) -> Location | None:
 
 
 def _finding(place: Location, measured: str, expected: str) -> Finding:
-    message = "the original SDXL autoencoder overflows to NaN, a black picture, in half precision"
+    message = "the original SDXL autoencoder overflows to NaN in half precision, and the image is black"
     suggestion = "decode in float32, or load madebyollin/sdxl-vae-fp16-fix as the VAE"
     fix = Fix.show("pipe.vae.to(torch.float32) before, and latents.float() in the call")
     return Finding(RULE, place, message, measured, expected, suggestion, fix=fix)

@@ -1,10 +1,10 @@
-"""The picture is much larger or smaller than those the model was trained on.
+"""The image is much larger or smaller than the images of training.
 
-Why: attention takes one token for each cell of the latent. SD 1.5 learnt on 64 x 64 = 4096 of them; at 1024 x 1024 it
-takes 16384 and repeats the subject, once for each trained area. SDXL at 512 x 512 takes a quarter of what it
-learnt and draws crops and mush. Official examples go from 0.35 to 2 times the native area for SDXL, to 2.3 for SD 1.
-Shown: the size and its area as a ratio to the native one, beside the range of published examples.
-Instead: draw at about the native area, in any aspect, and enlarge in a second pass.
+Why: attention has one token for each latent cell. SD 1.5 was trained on 64 x 64 = 4096 tokens; at 1024 x 1024 it has
+16384 and repeats the subject. SDXL at 512 x 512 has a quarter of its usual tokens and draws crops and blurred shapes.
+Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1.
+Shown: the size, the ratio of its area to the native one, and the range of published examples.
+Instead: draw at about the native area, in any aspect ratio, and upscale in a second pass.
 Fix: none; the size is a choice.
 Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell et al. 2023, arXiv:2307.01952, section
 2.2 and appendix I.
@@ -29,7 +29,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     native = f"{facts.size[0]}x{facts.size[1]}"
     message = f"the size is far from what {facts.title} was trained on"
-    suggestion = f"draw at about {native} in area, and enlarge in a second pass"
+    suggestion = f"draw at about the area of {native}, and upscale in a second pass"
     measured = f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}"
     expected = f"{low:.2g} to {high:.2g} times"
     yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion)

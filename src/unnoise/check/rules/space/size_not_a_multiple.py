@@ -1,11 +1,11 @@
-"""A width or height that the latents cannot have: it is quietly rounded, or refused when the run begins.
+"""A width or height does not fit the latents: it is silently rounded, or the run raises an error.
 
-Why: one cell of a latent is 8 pixels wide, and transformers take patches of 2 x 2 cells, 16 pixels. Flux at
-1000 x 1000 gives 992 x 992 in diffusers, with a log line; ComfyUI and AUTOMATIC1111 cut to a multiple of 8 without
-one. Most other pipelines of diffusers raise an error, after the model has been loaded.
-Shown: the side, and what becomes of it.
+Why: a latent cell is 8 pixels wide, and transformers use patches of 2 x 2 cells, 16 pixels. Flux at 1000 x 1000 gives
+992 x 992 in diffusers, with a log line. ComfyUI and AUTOMATIC1111 round down to a multiple of 8 without one. Most other
+pipelines of diffusers raise an error, after the model has been loaded.
+Shown: the side and the multiple.
 Instead: write a multiple.
-Fix: safe where it is rounded: writes what it becomes; unsafe where it is refused: the nearest multiple.
+Fix: safe where it is rounded: write the rounded size; unsafe where it raises: write the nearest multiple.
 Source: diffusers/pipelines, `check_inputs` of each; comfyanonymous/ComfyUI, nodes.py, EmptyLatentImage;
 AUTOMATIC1111/stable-diffusion-webui, modules/processing.py, `opt_f`.
 """
@@ -25,7 +25,7 @@ REFUSED: Mapping[str, int] = {
 }  # fmt: skip
 ROUNDED: Mapping[str, int] = {"flux1": 16, "flux2": 16, "chroma": 16, "qwen-image": 16, "hidream": 16}
 CUT = ("comfyui", "a1111", "forge")
-OWN_CELLS = ("cascade", "ltx", "hunyuan-image")  # whose latents ComfyUI makes of other cells than 8 pixels
+OWN_CELLS = ("cascade", "ltx", "hunyuan-image")  # whose latent cells in ComfyUI are not 8 pixels
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
 
 
 def _needs(run: GenerationRun) -> tuple[int, bool]:
-    """Return the multiple that sides must have, and whether others are refused; 0 where that is not known."""
+    """Return the multiple that sides must be of, and whether others raise; 0 where it is not known."""
     family = run.model.identity.family if run.model else ""
     if run.tool == "diffusers":
         return REFUSED.get(family) or ROUNDED.get(family, 0), family in REFUSED
@@ -48,7 +48,7 @@ def _finding(name: str, side: Located[int], multiple: int, refused: bool) -> Fin
     whole = side.value // multiple * multiple
     if refused and side.value - whole > multiple // 2:
         whole += multiple
-    message = f"the {name} is {'refused when the run begins' if refused else f'quietly cut to {whole}'}"
+    message = f"the {name} is {'not a valid size and raises' if refused else f'silently rounded to {whole}'}"
     suggestion = f"write {whole}"
     fix = Fix.unsafe(side.place, whole) if refused else Fix.safe(side.place, whole)
     measured = f"{side.value}"

@@ -1,11 +1,11 @@
-"""The autoencoder is one of another family than the model.
+"""The autoencoder belongs to another family than the model.
 
 Why: families share the number of channels but not the space. SD 1 and SDXL both have 4, scaled by 0.18215 and 0.13025;
-SD3, Flux and Wan have 16, each with its own scale, shift and meaning of the channels. The other one decodes without an
-error, into wrong colours and texture; with another number of channels it fails.
-Shown: the family of the autoencoder, beside that of the model, each with its scale.
+SD3, Flux and Wan have 16, each with its own scale, shift and meaning of the channels. The wrong autoencoder decodes
+without an error into wrong colours and texture; with another number of channels it fails.
+Shown: the families of the autoencoder and of the model, each with its scale.
 Instead: use the autoencoder of the model's family, or the one inside the checkpoint.
-Fix: none; which file is the right one depends on what is installed.
+Fix: none; the right file depends on what is installed.
 Source: comfyanonymous/ComfyUI, comfy/latent_formats.py; invoke-ai/InvokeAI, "incompatibleWanVae" in en.json.
 """
 
@@ -24,13 +24,13 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         return
     space, other = _space(run.model), _space(run.vae)
     if space is not None and other is not None and space != other:
-        message = f"the autoencoder {run.vae.name} is not one of the model's family"
+        message = f"the autoencoder {run.vae.name} belongs to another family than the model"
         suggestion = f"use a VAE of {run.model.identity.family}"
         yield Finding(RULE, run.vae.place, message, _description(run.vae), _description(run.model), suggestion)
 
 
 def _space(model: NamedModel) -> tuple[object, ...] | None:
-    """Return what makes two families' latents the same; None where it is not known."""
+    """Return a key that is equal for families with the same latents; None where it is not known."""
     facts, family = model.facts, model.identity.family
     if facts is None or facts.channels is None or (facts.scale is None and not facts.per_channel):
         return None

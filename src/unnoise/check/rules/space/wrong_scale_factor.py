@@ -1,11 +1,11 @@
-"""The scale of an autoencoder's latents is not that of the model's family.
+"""The scaling factor of the latents is not that of the model's family.
 
-Why: the denoiser was trained on latents of deviation 1. With 0.18215 in place of SDXL's 0.13025 they come in 1.40
-times as large and go out 0.715 times: pictures are washed out, and a training learns to make such. A config.json
-without the key takes the default of diffusers' AutoencoderKL, which is 0.18215 whatever the family is.
-Shown: the scale that acts, in the settings or in the code that scales by hand, beside that of the family.
+Why: the denoiser was trained on latents of deviation 1. With 0.18215 instead of SDXL's 0.13025 they are encoded 1.40
+times too large and decoded 0.715 times too small: images are washed out, and a model trained on them learns that. A
+config.json without the key gets the default of diffusers' AutoencoderKL, 0.18215 for every family.
+Shown: the scale in use, by settings or code, and that of the family.
 Instead: write the family's scale, or in code `vae.config.scaling_factor`.
-Fix: unsafe: the family's scale; an autoencoder of one's own may have its own.
+Fix: unsafe: write the family's scale; a custom autoencoder may have another.
 Source: huggingface/diffusers#6923, #6753; diffusers/models/autoencoders/autoencoder_kl.py;
 Stability-AI/generative-models, configs/inference/sd_xl_base.yaml.
 """
@@ -30,10 +30,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         facts = model.facts
         if facts is None or facts.scale is None or facts.per_channel or "Upscale" in model.identity.known_by:
             continue
-        said = config.get("scaling_factor")
-        scale = finite(said.value) if said else DEFAULT
+        setting = config.get("scaling_factor")
+        scale = finite(setting.value) if setting else DEFAULT
         if scale is not None and abs(scale / facts.scale - 1) > CLOSE:
-            yield _finding(said.place if said else config.place, scale, facts, is_default=said is None)
+            yield _finding(setting.place if setting else config.place, scale, facts, is_default=setting is None)
     facts = script_facts(subject)
     if facts is None or facts.scale is None:
         return
@@ -44,7 +44,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _finding(place: Location, scale: float, facts: Facts, is_default: bool = False) -> Finding:
     right = f"{facts.scale:g}"
-    message = f"the latents are not scaled as {facts.title} was trained"
+    message = f"the latents do not have the scale that {facts.title} was trained with"
     suggestion = f"write {right}, or in code use vae.config.scaling_factor"
     fix = Fix.show(f'add "scaling_factor": {right}') if is_default else Fix.unsafe(place, float(right))
     measured = f"scale {scale:g}{', by default' if is_default else ''}"

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from unnoise.check.subject import GenerationRun, Located, Subject
 from unnoise.check.tables.pipelines import PIPELINES
 
-# Words, digits one by one, runs of other signs: CLIP's tokenizer never joins what this parts, so that each is at least
+# Words, single digits, runs of other signs: CLIP's tokenizer never joins these parts, so that each is at least
 # one token. Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer.pat
 PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[a-z]+|[0-9]|[^\sa-z0-9]+")
-LONGEST = 20_000  # letters of a prompt that are looked at
+LONGEST = 20_000  # letters of a prompt that are read
 ANY = ("", "DiffusionPipeline", "AutoPipelineForText2Image", "AutoPipelineForImage2Image", "AutoPipelineForInpainting")
 
 
 def prompts(run: GenerationRun) -> Iterator[Located[str]]:
     """List the prompt and the negative prompt of a run."""
-    for said in (run.prompt, run.negative):
-        if said is not None and said.value:
-            yield Located(said.value[:LONGEST], said.place)
+    for prompt in (run.prompt, run.negative):
+        if prompt is not None and prompt.value:
+            yield Located(prompt.value[:LONGEST], prompt.place)
 
 
 def is_plain(run: GenerationRun) -> bool:
-    """Return whether diffusers reads the prompt as plain text, which community pipelines may not."""
+    """Return whether diffusers reads the prompt as plain text; community pipelines may not."""
     known = run.pipeline in PIPELINES or run.pipeline in ANY
     return run.tool == "diffusers" and known and "from_pretrained.custom_pipeline" not in run.others
 
@@ -35,7 +35,7 @@ def takes_text_as_it_is(run: GenerationRun, subject: Subject) -> bool:
 
 
 def fewest(prompt: str) -> int:
-    """Return a lower bound of the number of CLIP tokens, without begin and end; other than ASCII words count 1."""
+    """Return a lower bound of the number of CLIP tokens, without begin and end; non-ASCII words count 1."""
     words = html.unescape(html.unescape(prompt[:LONGEST])).lower().split()
     return sum(len(PIECES.findall(word)) if word.isascii() else 1 for word in words)
 

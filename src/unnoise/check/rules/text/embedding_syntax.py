@@ -1,7 +1,7 @@
-"""A textual inversion named as ComfyUI names it, in a tool that names it otherwise.
+"""A textual inversion is named in ComfyUI's notation, in a tool with another notation.
 
-Why: "embedding:name" is ComfyUI's. AUTOMATIC1111 and Forge take the bare name, diffusers the token that it was loaded
-under; they read "embedding:name" as words, 3 tokens or more, and of the embedding 0 vectors are used.
+Why: "embedding:name" is ComfyUI's notation. AUTOMATIC1111 and Forge use the bare name, diffusers the token from
+loading. They read "embedding:name" as words, 3 tokens or more, and use 0 vectors of the embedding.
 Shown: the words.
 Instead: the bare name in AUTOMATIC1111; the token of `load_textual_inversion(..., token=...)` in diffusers.
 Fix: show.
@@ -22,15 +22,15 @@ NAMED = re.compile(r"\bembedding:[\w][\w./\\-]{0,100}")
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    for said in prompts(run) if _reads_words(run) else ():
-        found = NAMED.search(said.value)
+    for prompt in prompts(run) if _reads_words(run) else ():
+        found = NAMED.search(prompt.value)
         if found:
-            message = "this tool reads the name of an embedding in ComfyUI's notation as words"
+            message = "this tool reads ComfyUI's notation for an embedding as words"
             name = found[0].removeprefix("embedding:")
             fix = Fix.show(f"write {name}")
             suggestion = f"write {name}"
             measured = shortened(found[0])
-            yield Finding(RULE, said.place, message, measured, f"the name alone, {name}", suggestion, fix=fix)
+            yield Finding(RULE, prompt.place, message, measured, f"the bare name, {name}", suggestion, fix=fix)
 
 
 def _reads_words(run: GenerationRun) -> bool:

@@ -1,4 +1,4 @@
-"""A LoRA named inside the prompt, in a tool that does not load it from there.
+"""A LoRA tag in the prompt, in a tool that does not read such tags.
 
 Why: "<lora:name:0.8>" loads a LoRA in AUTOMATIC1111, Forge and stable-diffusion.cpp. diffusers and ComfyUI's own nodes
 read it as words: about 9 tokens of the 75, and no LoRA is loaded.
@@ -20,19 +20,19 @@ from unnoise.check.subject import GenerationRun, Subject
 RULE = Rule(id="UN807", name="lora-tag-in-prompt", severity=WARN, checks="run", with_subject=True)
 TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>\n]{1,200}>")
 LOADED = {
-    "comfyui": "put a LoraLoader behind the checkpoint",
+    "comfyui": "add a LoraLoader after the checkpoint",
     "diffusers": "load it with pipe.load_lora_weights",
 }
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    for said in prompts(run) if takes_text_as_it_is(run, subject) else ():
-        found = TAG.search(said.value)
+    for prompt in prompts(run) if takes_text_as_it_is(run, subject) else ():
+        found = TAG.search(prompt.value)
         if found:
-            message = "this tool reads the tag of a LoRA as words, and loads nothing"
+            message = "this tool reads a LoRA tag as words and loads no LoRA"
             fix = Fix.show(LOADED[run.tool])
             suggestion = LOADED[run.tool]
-            yield Finding(RULE, said.place, message, shortened(found[0]), "a LoRA that is loaded", suggestion, fix=fix)
+            yield Finding(RULE, prompt.place, message, shortened(found[0]), "a loaded LoRA", suggestion, fix=fix)
 
 
 def bad() -> Subject:

@@ -1,10 +1,9 @@
-"""A whole record pasted into the prompt: its negative prompt, or its line of settings, is read as what is wanted.
+"""The metadata of an image is pasted into the prompt: its negative prompt or settings are read as prompt.
 
-Why: only AUTOMATIC1111 and its kin take such a text apart, and only when it is pasted to be. Elsewhere "Negative
-prompt: blurry, extra fingers" asks for blur and fingers: each of its words adds to the picture with weight 1 instead
-of being taken away.
-Shown: where the record begins.
-Instead: give the negative prompt as such (negative_prompt=..., a second CLIPTextEncode).
+Why: only AUTOMATIC1111 and its forks split such a text, and only on request. Elsewhere "Negative prompt: blurry, extra
+fingers" produces blur and fingers: each of its words has weight 1 in the prompt instead of being avoided.
+Shown: the start of the pasted metadata.
+Instead: pass the negative prompt separately (negative_prompt=..., a second CLIPTextEncode).
 Fix: show.
 Source: AUTOMATIC1111/stable-diffusion-webui, modules/infotext_utils.py, parse_generation_parameters.
 """
@@ -21,16 +20,16 @@ RULE = Rule(id="UN809", name="negative-prompt-in-prompt", severity=WARN, checks=
 PASTED = re.compile(
     r"(?:^|[\n.,;])\s{0,4}(?:negative prompts?:.{0,40}|steps: \d+, sampler: .{0,40})", re.IGNORECASE | re.MULTILINE
 )
-INSTEAD = "give the negative prompt on its own, and the settings where they belong"
+INSTEAD = "pass the negative prompt and the settings separately"
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    for said in prompts(run) if run.tool in ("diffusers", "comfyui", "invokeai", "mflux") else ():
-        found = PASTED.search(said.value)
+    for prompt in prompts(run) if run.tool in ("diffusers", "comfyui", "invokeai", "mflux") else ():
+        found = PASTED.search(prompt.value)
         if found:
-            message = "the record of another picture is read as part of the prompt"
+            message = "the metadata of another image is read as part of the prompt"
             measured = repr(shortened(found[0].strip(" \n.,;")))
-            yield Finding(RULE, said.place, message, measured, "a prompt alone", INSTEAD, fix=Fix.show(INSTEAD))
+            yield Finding(RULE, prompt.place, message, measured, "only the prompt", INSTEAD, fix=Fix.show(INSTEAD))
 
 
 def bad() -> Subject:

@@ -1,12 +1,10 @@
-"""A prompt that is longer than what the text encoder reads: its end is cut off.
+"""The prompt is longer than the limit of the text encoder; its end is cut off.
 
-Why: CLIP reads 77 tokens, of which two mark begin and end. diffusers cuts the rest with no more than a line in the
-log: of a prompt of 100 words at least 25 do nothing, and they are the ones about style, which stand last. ComfyUI and
-AUTOMATIC1111 encode in pieces of 75 and cut nothing.
-Shown: how many tokens the prompt takes at least (words, digits and signs; rarer words take more), and how many are
-read.
-Instead: shorten it, or encode it in pieces (compel, sd_embed) and give prompt_embeds; for T5 raise
-max_sequence_length.
+Why: CLIP reads 77 tokens, two of which mark the begin and the end. diffusers cuts off the rest with only a line in the
+log: of a prompt of 100 words at least 25 do nothing, often the words about style at the end. ComfyUI and AUTOMATIC1111
+encode chunks of 75 tokens and cut off nothing.
+Shown: the least number of tokens of the prompt (words, digits and signs; rare words have more), and the limit.
+Instead: shorten it, or encode it in chunks (compel, sd_embed) and pass prompt_embeds; for T5 raise max_sequence_length.
 Fix: none.
 Source: openai/CLIP, clip/simple_tokenizer.py; diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py,
 encode_prompt; defaults of max_sequence_length in diffusers 0.42.1.
@@ -21,39 +19,39 @@ from unnoise.check.rules.text._shared import fewest, is_plain, prompts
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN801", name="prompt-too-long", severity=WARN, checks="run")
-CLIP, WORDS = 75, 1  # tokens of text beside begin and end; T5 marks the end only
-# What a pipeline's class begins with, and how many tokens of T5 it reads. Source: max_sequence_length, diffusers 0.42.1
+CLIP, WORDS = 75, 1  # tokens of text without begin and end; T5 marks the end only
+# The start of a pipeline's class, and how many T5 tokens it reads. Source: max_sequence_length, diffusers 0.42.1
 T5 = {
     "StableDiffusion3": 256, "Flux": 512, "ChromaPipeline": 512, "PixArtAlpha": 120, "PixArtSigma": 300,
     "CogVideoX": 226, "Mochi": 256, "Wan": 512, "AuraFlow": 256, "LTXPipeline": 128, "LTXImageToVideo": 128,
 }  # fmt: skip
-INSTEAD = "shorten it, or give prompt_embeds made of pieces (compel, sd_embed)"
+INSTEAD = "shorten it, or pass prompt_embeds encoded in chunks (compel, sd_embed)"
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     if not is_plain(run):
         return
     clip, words = _reads_clip(run), _reads_t5(run)
-    for said in prompts(run):
-        count = fewest(said.value) if clip else len(said.value.split()) + WORDS
+    for prompt in prompts(run):
+        count = fewest(prompt.value) if clip else len(prompt.value.split()) + WORDS
         most = CLIP if clip else words
         if most is not None and count > most:
-            message = "the prompt is longer than what the text encoder reads, its end is cut off"
+            message = "the prompt is longer than the limit of the text encoder, and its end is cut off"
             suggestion = INSTEAD if clip else "shorten it, or raise max_sequence_length where the model takes more"
-            yield Finding(RULE, said.place, message, f"at least {count} tokens", f"at most {most}", suggestion)
+            yield Finding(RULE, prompt.place, message, f"at least {count} tokens", f"at most {most}", suggestion)
 
 
 def _reads_clip(run: GenerationRun) -> bool:
-    """Return whether CLIP is all that reads the prompt."""
+    """Return whether only CLIP reads the prompt."""
     return identity(run).family in ("sd1", "sd2", "sdxl")
 
 
 def _reads_t5(run: GenerationRun) -> int | None:
     if "prompt_2" in run.others or "prompt_3" in run.others:
         return None
-    said = run.others.get("max_sequence_length")
-    if said is not None:
-        return said.value if type(said.value) is int and said.value > 0 else None
+    argument = run.others.get("max_sequence_length")
+    if argument is not None:
+        return argument.value if type(argument.value) is int and argument.value > 0 else None
     return next((most for name, most in T5.items() if run.pipeline.startswith(name)), None)
 
 

@@ -1,7 +1,7 @@
-"""A small original size, passed to Stable Diffusion XL while sampling: it draws a blurred enlargement.
+"""Stable Diffusion XL samples with a small original size and draws a blurred enlargement.
 
-Why: SDXL was trained with the size of each picture before it was enlarged as a condition, since 39 % of its pictures
-were below 256 pixels. With 256, it draws what pictures of 256 pixels look like at 1024: without fine detail.
+Why: SDXL was trained with the original size of each image as a condition, because 39 % of its images were below 256
+pixels. With 256 it draws an enlarged image of 256 pixels, without fine detail.
 Shown: the size that is passed.
 Instead: leave it out, or write (1024, 1024); a small size belongs in negative_original_size.
 Fix: unsafe: write (1024, 1024).
@@ -24,15 +24,15 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if run.tool != "diffusers" or identity(run).family != "sdxl" or (run.facts and run.facts.distilled == "steps"):
         return
     for key in KEYS:
-        said = run.others.get(key)
-        sides = said.value if said is not None and isinstance(said.value, tuple | list) else ()
-        if said is None or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        argument = run.others.get(key)
+        sides = argument.value if argument is not None and isinstance(argument.value, tuple | list) else ()
+        if argument is None or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
             continue
         if min(sides) < SMALL:
-            message = f"{key} tells the model to draw what small pictures look like"
+            message = f"this {key} makes the model draw an enlarged small image"
             measured, expected = f"({sides[0]}, {sides[1]})", "1024 pixels a side"
-            fix = Fix.unsafe(said.place, (FULL, FULL), f"({FULL}, {FULL})")
-            yield Finding(RULE, said.place, message, measured, expected, f"leave {key} out", fix=fix)
+            fix = Fix.unsafe(argument.place, (FULL, FULL), f"({FULL}, {FULL})")
+            yield Finding(RULE, argument.place, message, measured, expected, f"leave {key} out", fix=fix)
 
 
 def bad() -> Subject:

@@ -1,10 +1,10 @@
-"""More tokens of T5 than the pipeline or the model takes.
+"""max_sequence_length is above the limit of the pipeline or the model.
 
-Why: diffusers raises above 512 with FLUX.1 and Stable Diffusion 3. FLUX.1 schnell was distilled with 256: T5's padding
-is attended to there, so that 512 changes every picture, also that of a short prompt.
-Shown: the length, and the longest that is taken.
+Why: diffusers raises above 512 with FLUX.1 and Stable Diffusion 3. FLUX.1 schnell was distilled with 256. It attends to
+the padding of T5, so 512 changes every image, even with a short prompt.
+Shown: the length and the limit.
 Instead: at most 512; 256 with FLUX.1 schnell.
-Fix: safe where it would raise: write the longest that is taken; unsafe of schnell.
+Fix: safe where it would raise: write the limit; unsafe for schnell.
 Source: diffusers/pipelines/flux/pipeline_flux.py and stable_diffusion_3/pipeline_stable_diffusion_3.py, check_inputs;
 black-forest-labs/flux, src/flux/util.py, load_t5 (256 for schnell); huggingface/diffusers#11536.
 """
@@ -17,7 +17,7 @@ from unnoise.check.rule import ERROR, WARN, Finding, Fix, Rule
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN804", name="t5-length", severity=WARN, checks="run")
-# What a pipeline's class begins with, and above how many tokens check_inputs raises. Source: diffusers 0.42.1
+# The start of a pipeline's class, and above how many tokens check_inputs raises. Source: diffusers 0.42.1
 LIMITS = {
     "StableDiffusion3": 512, "Flux2": None, "Flux": 512, "Chroma": 512, "Kolors": 256, "QwenImage": 1024,
     "Kandinsky5": 1024, "Lumina2": 512, "BriaPipeline": 512, "VisualCloze": 512, "OvisImage": 256,
@@ -27,25 +27,25 @@ SCHNELL = 256
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     most = _most(run)
-    said = run.others.get("max_sequence_length")
-    if said is None or type(said.value) is not int or most is None or said.value <= most[0]:
+    argument = run.others.get("max_sequence_length")
+    if argument is None or type(argument.value) is not int or most is None or argument.value <= most[0]:
         return
-    message = "this pipeline takes no text of such a length, and raises" if most[1] else "this model was made for less"
+    message = "this pipeline raises for texts of this length" if most[1] else "this model was trained on shorter texts"
     grade = ERROR if most[1] else None
-    fix = Fix.safe(said.place, most[0]) if most[1] else Fix.unsafe(said.place, most[0])
+    fix = Fix.safe(argument.place, most[0]) if most[1] else Fix.unsafe(argument.place, most[0])
     expected, suggestion = f"at most {most[0]}", f"write {most[0]}"
-    yield Finding(RULE, said.place, message, f"{said.value} tokens", expected, suggestion, grade, fix)
+    yield Finding(RULE, argument.place, message, f"{argument.value} tokens", expected, suggestion, grade, fix)
 
 
 def _most(run: GenerationRun) -> tuple[int, bool] | None:
-    """Return the longest text, and whether more of it raises; None where that is not known."""
+    """Return the limit, and whether a longer text raises; None where it is not known."""
     if run.tool != "diffusers":
         return None
-    said = run.others.get("max_sequence_length")
+    argument = run.others.get("max_sequence_length")
     limit = next((most for name, most in LIMITS.items() if run.pipeline.startswith(name)), None)
-    told = identity(run)
-    trained = SCHNELL if (told.family, told.variant) == ("flux1", "schnell") else limit
-    if limit is not None and said is not None and type(said.value) is int and said.value > limit:
+    recognised = identity(run)
+    trained = SCHNELL if (recognised.family, recognised.variant) == ("flux1", "schnell") else limit
+    if limit is not None and argument is not None and type(argument.value) is int and argument.value > limit:
         return min(limit, trained or limit), True
     return (SCHNELL, False) if trained == SCHNELL else None
 

@@ -1,9 +1,9 @@
-"""A LoRA that was trained with T5's padding masked out, used by a tool that attends to the padding.
+"""A LoRA was trained with T5's padding masked, but this tool attends to the padding.
 
-Why: FLUX.1 attends to all of the 512 places of T5, of which a short prompt fills 20. sd-scripts can mask the rest
-while it trains (--apply_t5_attn_mask); the LoRA is then trained without them, but diffusers and ComfyUI use no mask.
+Why: FLUX.1 attends to all 512 positions of T5; a short prompt fills 20 of them. sd-scripts can mask the rest in
+training (--apply_t5_attn_mask), but diffusers and ComfyUI use no mask.
 Shown: the setting in the metadata of the LoRA.
-Instead: train without the mask, or expect weaker effect with short prompts.
+Instead: train without the mask, or expect a weaker effect with short prompts.
 Fix: none.
 Source: kohya-ss/sd-scripts, flux_train_network.py and library/strategy_flux.py (apply_t5_attn_mask);
 huggingface/diffusers#8673, #11536; diffusers/pipelines/flux/pipeline_flux.py, _get_t5_prompt_embeds.
@@ -26,7 +26,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     for use in run.adapters:
         metadata = use.adapter.weights.header.metadata if use.adapter.weights else {}
         if metadata.get(KEY) == "True":
-            message = "this LoRA was trained with the padding of T5 masked, which this tool attends to"
+            message = "this LoRA was trained with T5's padding masked, but this tool attends to it"
             yield Finding(RULE, use.place, message, f"{KEY} True", "False", "train it without --apply_t5_attn_mask")
 
 

@@ -1,10 +1,9 @@
-"""A prompt for a pipeline that has no text encoder.
+"""A pipeline with a prompt has no text encoder.
 
-Why: of the words 0 can be read. Stable Diffusion 1 and FLUX.1 raise; other programs go on with a line in the log
-("prompt input is ignored"), and draw whatever the model draws without words. Only T5 of Stable Diffusion 3 may be left
-out.
-Shown: the component that is missing.
-Instead: load the encoder, or give prompt_embeds.
+Why: 0 words of the prompt are read. Stable Diffusion 1 and FLUX.1 raise; other programs log a line ("prompt input is
+ignored") and draw without a prompt. Only T5 of Stable Diffusion 3 may be left out.
+Shown: the missing component.
+Instead: load the encoder, or pass prompt_embeds.
 Fix: none.
 Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py, encode_prompt; leejet/stable-diffusion.cpp,
 src/conditioner.hpp; huggingface/diffusers, docs, "Stable Diffusion 3" (text_encoder_3=None).
@@ -20,7 +19,7 @@ from unnoise.check.rules.text._shared import is_plain
 from unnoise.check.subject import GenerationRun, Location, Subject
 
 RULE = Rule(id="UN806", name="text-encoder-absent", severity=ERROR)
-# What reads the prompt of a pipeline and cannot be left out; others are not judged.
+# Required text encoders of a pipeline; other pipelines are not checked.
 NEEDED = {
     "StableDiffusionPipeline": ("text_encoder",),
     "StableDiffusionImg2ImgPipeline": ("text_encoder",),
@@ -44,11 +43,11 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _left_out(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     for role in NEEDED.get(run.pipeline, ()):
-        said = run.others.get(f"from_pretrained.{role}")
-        if said is not None and said.value is None and not _is_set_later(role, subject):
-            message = f"the pipeline is loaded without {role}, which is to read this prompt"
-            suggestion = f"load {role}, or give prompt_embeds"
-            yield Finding(RULE, said.place, message, "None", "a text encoder", suggestion)
+        argument = run.others.get(f"from_pretrained.{role}")
+        if argument is not None and argument.value is None and not _is_set_later(role, subject):
+            message = f"the pipeline is loaded without {role}, which it needs for this prompt"
+            suggestion = f"load {role}, or pass prompt_embeds"
+            yield Finding(RULE, argument.place, message, "None", "a text encoder", suggestion)
 
 
 def _is_set_later(role: str, subject: Subject) -> bool:
@@ -61,8 +60,8 @@ def _in_folder(subject: Subject) -> Iterator[Finding]:
     class_ = index.get("_class_name")
     for role in NEEDED.get(class_, ()) if isinstance(class_, str) else ():
         if index.get(role) == [None, None]:
-            message = f"this pipeline reads its prompt with {role}, which is not in the folder"
-            suggestion = "add the component, or give prompt_embeds at every call"
+            message = f"this pipeline needs {role} for a prompt, but the folder has none"
+            suggestion = "add the component, or pass prompt_embeds in every call"
             yield Finding(RULE, Location(path, (role,)), message, "[null, null]", "a text encoder", suggestion)
 
 

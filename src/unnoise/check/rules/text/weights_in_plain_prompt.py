@@ -1,13 +1,13 @@
-"""Weights of AUTOMATIC1111's notation in a prompt that is read as plain text.
+"""Prompt weights in AUTOMATIC1111's notation, in a prompt that is read as plain text.
 
-Why: diffusers passes the prompt on as it is. "(sunset:1.3)" is then 7 tokens, of brackets, digits and signs, and
-weighs 1; of the 75 that there are, 6 are lost, and the picture may show what the signs suggest.
-Shown: the weighted words, and what they are read as.
-Instead: encode the prompt with compel or sd_embed and give prompt_embeds, or use
+Why: diffusers encodes the prompt unchanged. "(sunset:1.3)" is then 7 tokens of brackets, digits and signs with weight
+1. 6 of the 75 available tokens are lost, and the signs may influence the image.
+Shown: the weighted words and how they are read.
+Instead: encode the prompt with compel or sd_embed and pass prompt_embeds, or use
 custom_pipeline="lpw_stable_diffusion".
 Fix: show.
-Source: huggingface/diffusers#2431; damian0815/compel#16; AUTOMATIC1111/stable-diffusion-webui,
-modules/prompt_parser.py (parse_prompt_attention, get_learned_conditioning_prompt_schedules).
+Source: huggingface/diffusers#2431; damian0815/compel#16; AUTOMATIC1111/stable-diffusion-webui, modules/prompt_parser.py
+(parse_prompt_attention, get_learned_conditioning_prompt_schedules).
 """
 
 import re
@@ -24,16 +24,16 @@ WEIGHTED = re.compile(
     r"|\(\([^()\n]{1,200}\)\)"  # ((word))
     r"|\[[^\[\]:\n]{0,100}:(?!\s*\d+:)[^\[\]:\n]{0,100}:\s*\d{0,3}\.?\d{1,3}\]"  # [from:to:0.5], not [at:10:30]
 )
-INSTEAD = "encode it with compel or sd_embed and give prompt_embeds"
+INSTEAD = "encode it with compel or sd_embed and pass prompt_embeds"
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    for said in prompts(run) if is_plain(run) else ():
-        found = WEIGHTED.search(said.value)
+    for prompt in prompts(run) if is_plain(run) else ():
+        found = WEIGHTED.search(prompt.value)
         if found:
             message = "this pipeline reads weights in the prompt as plain text"
             measured = f"{shortened(found[0])!r} as {fewest(found[0])} tokens or more of weight 1"
-            yield Finding(RULE, said.place, message, measured, "a weight that acts", INSTEAD, fix=Fix.show(INSTEAD))
+            yield Finding(RULE, prompt.place, message, measured, "a weight with effect", INSTEAD, fix=Fix.show(INSTEAD))
 
 
 def bad() -> Subject:

@@ -7,25 +7,25 @@ from typing import Any
 from unnoise.check.coerce import finite
 from unnoise.check.subject import Located, Subject, Training
 
-GUIDED = "guidance_scale"  # of a net that takes the weight as an input, in sd-scripts and diffusers alike
-WITH_V = {"sd1", "sd2", "sdxl"}  # families of which there are models of both targets
+GUIDED = "guidance_scale"  # of a net with the guidance scale as an input, in sd-scripts and diffusers alike
+WITH_V = {"sd1", "sd2", "sdxl"}  # families with models of both targets
 
 
 def is_on(training: Training, key: str) -> bool:
     """Return whether a switch is set, or a number that is not zero."""
-    said = training.get(key)
-    return said is not None and (said.value is True or bool(number(said)))
+    setting = training.get(key)
+    return setting is not None and (setting.value is True or bool(number(setting)))
 
 
-def number(said: Located[Any] | None) -> float | None:
+def number(setting: Located[Any] | None) -> float | None:
     """Return a finite number; None for anything else, such as a switch."""
-    return finite(said.value) if said else None
+    return finite(setting.value) if setting else None
 
 
 def word(training: Training, key: str) -> str:
     """Return a text setting in lower case; "" where it is not stated."""
-    said = training.get(key)
-    return said.value.lower() if said and isinstance(said.value, str) else ""
+    setting = training.get(key)
+    return setting.value.lower() if setting and isinstance(setting.value, str) else ""
 
 
 def family(training: Training) -> str:
@@ -34,7 +34,7 @@ def family(training: Training) -> str:
 
 
 def is_base_known(training: Training) -> bool:
-    """Return whether the base is known by its name or tensors, and not only by the script that trains it."""
+    """Return whether the base is known by its name or tensors, not only by its training script."""
     if not family(training) or training.base is None:
         return False
     known_by = training.base.identity.known_by
@@ -42,7 +42,7 @@ def is_base_known(training: Training) -> bool:
 
 
 def is_from_metadata(subject: Subject) -> bool:
-    """Return whether the settings are those in the metadata of a trained file."""
+    """Return whether the settings come from the metadata of a trained file."""
     return bool(subject.weights)
 
 

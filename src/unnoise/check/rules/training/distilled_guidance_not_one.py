@@ -1,11 +1,11 @@
-"""A guidance-distilled model (FLUX.1 dev) trained with a guidance other than 1: it loses what was distilled into it.
+"""A guidance-distilled model (FLUX.1 dev) is trained with a guidance scale other than 1 and loses its distillation.
 
-Why: the net takes the weight as an input and answers as if it were guided by it. Fine-tuning compares that answer with
-plain, unguided data: at 3.5, the default of both sd-scripts and diffusers, it teaches the net that 3.5 means unguided,
-and the contrast that guidance gave fades. At 1 input and data agree.
-Shown: the weight, or the default that applies.
+Why: the net has the guidance scale as an input and predicts the guided result. Fine-tuning compares that with plain
+data: at 3.5, the default of sd-scripts and diffusers, the net learns that 3.5 means unguided, and the contrast of
+guidance fades. At 1 input and data agree.
+Shown: the guidance scale, stated or by default.
 Instead: train with 1.
-Fix: safe: writes 1.0, where the weight is written.
+Fix: safe: write 1.0, where the scale is stated.
 Source: kohya-ss/sd-scripts, docs/flux_train_network.md, --guidance_scale: "for training, specify 1.0 ... Default is
 3.5"; huggingface/diffusers, examples/dreambooth/README_flux.md; black-forest-labs/flux#79; kohya-ss/sd-scripts#1652.
 """
@@ -26,27 +26,29 @@ RULE = Rule(
     with_subject=True,
 )
 DEFAULT = 3.5
-# Scripts whose default is 3.5; those of Flux control train at 30, which is what their models are sampled with.
+# Scripts whose default is 3.5; those of Flux control train at 30, the scale for sampling their models.
 SCRIPTS = {
     "flux_train.py", "flux_train_network.py", "train_dreambooth_flux.py", "train_dreambooth_lora_flux.py",
     "train_dreambooth_lora_flux_advanced.py", "train_dreambooth_lora_flux_kontext.py",
 }  # fmt: skip
-OTHERS = {"schnell", "fill", "canny", "depth", "control"}  # variants that take no weight, or are made for another
+OTHERS = {"schnell", "fill", "canny", "depth", "control"}  # variants without the input, or with another scale
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(GUIDED)
-    weight = number(said) if said else DEFAULT if training.script in SCRIPTS else None
+    setting = training.get(GUIDED)
+    weight = number(setting) if setting else DEFAULT if training.script in SCRIPTS else None
     if weight is None or weight == 1 or not _takes_weight(training):
         return
     remembered = is_from_metadata(subject)
-    message = "a guidance-distilled model is trained with a guidance that its data does not have"
+    message = "a guidance-distilled model is trained with a guidance scale other than 1"
     suggestion = f"train with {option(training, GUIDED, 1.0)}"
-    fix = Fix.safe(said.place, 1.0) if said and not remembered else None
-    measured = f"guidance {weight:g}" if said else f"guidance {weight:g}, the default"
+    fix = Fix.safe(setting.place, 1.0) if setting and not remembered else None
+    measured = f"guidance {weight:g}" if setting else f"guidance {weight:g}, the default"
     expected = "1"
-    severity = NOTE if remembered or (said is None and training.tool == "diffusers") else WARN
-    yield Finding(RULE, said.place if said else training.place, message, measured, expected, suggestion, severity, fix)
+    severity = NOTE if remembered or (setting is None and training.tool == "diffusers") else WARN
+    yield Finding(
+        RULE, setting.place if setting else training.place, message, measured, expected, suggestion, severity, fix
+    )
 
 
 def _takes_weight(training: Training) -> bool:

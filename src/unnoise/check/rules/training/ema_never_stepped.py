@@ -1,9 +1,9 @@
-"""An average of the weights (EMA) that is made and never stepped: what is saved from it is the untrained start.
+"""An EMA of the weights is created but never updated, so it stays at the untrained start.
 
-Why: EMAModel copies the weights when it is made, and moves only in step(). Without a call of it, the average that is
-saved or sampled is the first weight, after 0 updates, however long the training was.
+Why: EMAModel copies the weights when it is created, and changes only in step(). Without a call of step() the saved or
+sampled average is the initial weights after 0 updates, however long the training was.
 Shown: that step is called 0 times.
-Instead: call it after every step of the optimiser.
+Instead: call step() after every optimizer step.
 Fix: none; where the call belongs depends on the loop.
 Source: diffusers/training_utils.py, EMAModel.step; huggingface/diffusers#5783, #1818.
 """
@@ -22,32 +22,32 @@ CLASS = "EMAModel"
 
 def check(script: Script) -> Iterator[Finding]:
     tree = script.tree
-    made = {name: call for name, call in _made(tree) if name}
-    if not made:
+    created = {name: call for name, call in _created(tree) if name}
+    if not created:
         return
-    used = _stepped(tree) | _handed_on(tree)
-    for name, call in made.items():
+    used = _stepped(tree) | _passed_on(tree)
+    for name, call in created.items():
         if name not in used:
-            message = f"{name} is never stepped, so it stays the weights that the training began with"
+            message = f"{name} is never updated, so it keeps the initial weights"
             suggestion = f"call {name}.step(model.parameters()) after optimizer.step()"
             measured = "0 calls of step"
-            expected = "1 after every step of the optimiser"
+            expected = "1 after every optimizer step"
             yield Finding(RULE, place_of(script, call), message, measured, expected, suggestion)
 
 
-def _made(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+def _created(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and last_name(node.value.func) == CLASS:
             yield from ((dotted(target), node.value) for target in node.targets)
 
 
 def _stepped(tree: ast.Module) -> set[str]:
-    """Return the names of which `step` is called or handed on."""
+    """Return the names whose `step` is called or passed on."""
     return {dotted(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "step"}
 
 
-def _handed_on(tree: ast.Module) -> set[str]:
-    """Return the names that are an argument, an item, an answer or another name's value: others may step those."""
+def _passed_on(tree: ast.Module) -> set[str]:
+    """Return the names that are passed, stored, returned or assigned: other code may step those."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

@@ -1,11 +1,11 @@
-"""A training whose gradients are float16 throughout: the smallest of them are lost.
+"""The training computes gradients entirely in float16; the smallest are lost.
 
-Why: float16 holds nothing between 0 and 6e-8, and is exact to 2^-11 of a number. Gradients of diffusion training lie
-at 1e-8 and below in many layers, and an update of 1e-5 to a weight of 0.1 is rounded away. Mixed precision keeps
+Why: float16 has no number between 0 and 6e-8, and a relative precision of 2^-11. Gradients of diffusion training are
+1e-8 and below in many layers, and an update of 1e-5 to a weight of 0.1 is lost to rounding. Mixed precision keeps
 gradients and weights in float32 for that reason.
-Shown: the switch, and the smallest number it leaves.
-Instead: use mixed precision, or bfloat16 throughout where memory is short.
-Fix: none; it may need more memory than there is.
+Shown: the switch and the smallest number it can represent.
+Instead: use mixed precision, or bfloat16 throughout if memory is short.
+Fix: none; it may need more memory than available.
 Source: kohya-ss/sd-scripts, docs/train_network_advanced.md, --full_fp16: "may affect training stability"; Micikevicius
 et al. 2018, arXiv:1710.03740, section 3; IEEE 754, binary16.
 """
@@ -22,13 +22,13 @@ KEY = "full_fp16"
 
 
 def check(training: Training) -> Iterator[Finding]:
-    said = training.get(KEY)
-    if said is not None and is_on(training, KEY):
-        message = "gradients and weights are float16 throughout, which loses the smallest of them"
-        suggestion = "leave it out and keep mixed_precision, or use full_bf16 where memory is short"
-        measured = f"{KEY}, nothing between 0 and 6e-8"
-        expected = "float32 behind mixed precision, which goes down to 1e-45"
-        yield Finding(RULE, said.place, message, measured, expected, suggestion)
+    setting = training.get(KEY)
+    if setting is not None and is_on(training, KEY):
+        message = "gradients and weights are entirely float16, which loses the smallest of them"
+        suggestion = "remove it and keep mixed_precision, or use full_bf16 if memory is short"
+        measured = f"{KEY}, no number between 0 and 6e-8"
+        expected = "float32 with mixed precision, down to 1e-45"
+        yield Finding(RULE, setting.place, message, measured, expected, suggestion)
 
 
 def bad() -> Subject:

@@ -1,11 +1,11 @@
-"""The SDXL VAE run in float16 while training: NaN latents are replaced by zeros, and the model learns grey.
+"""The SDXL VAE runs in float16 in training: NaN latents are replaced by zeros, and the model learns grey.
 
-Why: activations of the original SDXL VAE go beyond 65504, the largest float16, which gives NaN. sd-scripts then prints
-"NaN found in latents, replacing with zeros" and goes on: every such picture is trained as a flat grey one. A model
-that may have come with a corrected VAE gets a note only.
-Shown: the precision and the switch that keeps the VAE out of it.
-Instead: run the VAE in float32, or train in bfloat16, or name a VAE that was made for float16.
-Fix: unsafe: writes bf16 for the precision, which needs a card that has it.
+Why: activations of the original SDXL VAE exceed 65504, the largest float16, and become NaN. sd-scripts then prints "NaN
+found in latents, replacing with zeros" and continues: every such image is trained as a flat grey one. For a model that
+may contain a corrected VAE this is a note.
+Shown: the precision, and the switch that excludes the VAE from it.
+Instead: run the VAE in float32, or train in bfloat16, or use a VAE corrected for float16.
+Fix: unsafe: write bf16 for the precision, which the GPU must support.
 Source: kohya-ss/sd-scripts, train_network.py, "NaN found in latents"; docs/sdxl_train_network.md, --no_half_vae;
 kohya-ss/sd-scripts#881; madebyollin/sdxl-vae-fp16-fix, model card.
 """
@@ -28,21 +28,21 @@ RULE = Rule(
 KEY = "mixed_precision"
 VAES = ("vae", "pretrained_vae_model_name_or_path")
 OWN = ("stabilityai/sdxl-vae", "sdxl_vae.safetensors")  # by name, the VAE that overflows
-PUBLISHED = ("stable-diffusion-xl-base", "sd_xl_base")  # models that hold it
+PUBLISHED = ("stable-diffusion-xl-base", "sd_xl_base")  # models that contain it
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(KEY)
-    if said is None or word(training, KEY) != "fp16" or not _overflows(training) or is_from_metadata(subject):
+    setting = training.get(KEY)
+    if setting is None or word(training, KEY) != "fp16" or not _overflows(training) or is_from_metadata(subject):
         return
     kohya = training.tool == "kohya"
-    message = "the VAE of SDXL runs in float16 here, overflows, and its NaN latents are trained as grey pictures"
+    message = "the VAE of SDXL runs in float16 and overflows; its NaN latents are trained as grey images"
     suggestion = f"add {option(training, 'no_half_vae', True)}" if kohya else "train with madebyollin/sdxl-vae-fp16-fix"
-    fix = Fix.unsafe(said.place, "bf16")
+    fix = Fix.unsafe(setting.place, "bf16")
     measured = "mixed_precision fp16" + (" without no_half_vae" if kohya else f" with {_vae(training)}")
     expected = "the VAE in float32 or bfloat16"
     severity = WARN if _is_original(training) else NOTE
-    yield Finding(RULE, said.place, message, measured, expected, suggestion, severity, fix)
+    yield Finding(RULE, setting.place, message, measured, expected, suggestion, severity, fix)
 
 
 def _vae(training: Training) -> str:
@@ -50,7 +50,7 @@ def _vae(training: Training) -> str:
 
 
 def _overflows(training: Training) -> bool:
-    """Return whether the VAE is SDXL's own, and is run in the precision of the training."""
+    """Return whether the VAE is SDXL's own and runs in the precision of the training."""
     vae = _vae(training)
     if training.tool == "diffusers":
         return vae.endswith(OWN)  # without one, diffusers' scripts run SDXL's own in float32
@@ -58,7 +58,7 @@ def _overflows(training: Training) -> bool:
 
 
 def _is_original(training: Training) -> bool:
-    """Return whether it is surely the original VAE: many a fine-tune of SDXL comes with one that was mended."""
+    """Return whether it is certainly the original VAE; many fine-tunes of SDXL contain a corrected one."""
     name = training.base.name.lower() if training.base else ""
     return _vae(training).endswith(OWN) or any(published in name for published in PUBLISHED)
 

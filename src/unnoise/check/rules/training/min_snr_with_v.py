@@ -1,12 +1,12 @@
-"""Min-SNR weights for v-prediction as min(SNR + 1, gamma)/(SNR + 1): the noisiest levels count 200 times too much.
+"""Min-SNR weights for v-prediction are min(SNR + 1, gamma)/(SNR + 1): up to 200 times too large at high noise.
 
-Why: the weight of an error in v is min(SNR, gamma)/(SNR + 1). With one added before the minimum is taken, it is 1 at
-the last time of Stable Diffusion's schedule, where 0.0047 is right, and 0.91 on average in place of 0.29 (computed for
-gamma 5). Training then spends itself on levels from which hardly anything can be learnt.
-Shown: the formula, and its value at the last time.
+Why: the right weight of an error in v is min(SNR, gamma)/(SNR + 1). With one added before the minimum, the weight at
+the last time of Stable Diffusion's schedule is 1 instead of 0.0047, and 0.91 on average instead of 0.29 (computed for
+gamma 5). Training then concentrates on levels from which almost nothing can be learnt.
+Shown: the formula and its value at the last time.
 Instead: take the minimum of the SNR itself, and divide by SNR + 1.
 Fix: none; the lines are shown.
-Source: Hang et al. 2023, arXiv:2303.09556, section 3.4; huggingface/diffusers#5654, mended in #6307;
+Source: Hang et al. 2023, arXiv:2303.09556, section 3.4; huggingface/diffusers#5654, fixed in #6307;
 kohya-ss/sd-scripts#673.
 """
 
@@ -23,21 +23,23 @@ from unnoise.check.syntax import dotted, last_name, place_of
 RULE = Rule(id="UN505", name="min-snr-with-v", severity=WARN, checks="script")
 LEAST = {"min", "minimum", "clamp", "clip", "clamp_max"}
 GAMMA = 5.0
-MOST = 200  # parts of an expression that are looked at
+MOST = 200  # parts of an expression that are read
 
 
 def check(script: Script) -> Iterator[Finding]:
     for node in _quotients(script.tree):
         last = snr(alphas()[-1])
-        message = "one is added to the SNR before its minimum with gamma is taken, so the noisiest levels weigh most"
-        suggestion = "divide by (snr + 1) a minimum that was taken of snr as it is"
+        message = (
+            "one is added to the SNR before its minimum with gamma, so the noisiest levels get the largest weights"
+        )
+        suggestion = "take the minimum of snr and gamma, then divide by (snr + 1)"
         measured = f"weight {min(last + 1, GAMMA) / (last + 1):.4g} at SNR {last:.2g}"
         expected = f"{min(last, GAMMA) / (last + 1):.2g}, min(snr, gamma) / (snr + 1)"
         yield Finding(RULE, place_of(script, node), message, measured, expected, suggestion)
 
 
 def _quotients(tree: ast.Module) -> Iterator[ast.BinOp]:
-    """List the divisions of a minimum of SNR + 1 by SNR + 1, where both are written alike."""
+    """List the divisions of a minimum of SNR + 1 by SNR + 1, where both are written in the same way."""
     raised = {name for body in _bodies(tree) for name in _raised(body)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
@@ -59,13 +61,13 @@ def _raised(body: list[ast.stmt]) -> Iterator[str]:
     """List names of an SNR to which one is added in place."""
     for node in body:
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and _is_one(node.value):
-            name, told = last_name(node.target), isinstance(node.target, ast.Name)
+            name, matches = last_name(node.target), isinstance(node.target, ast.Name)
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.BinOp):
             name = last_name(node.targets[0])
-            told = _is_snr_plus_one(node.value) and last_name(node.value.left) == name
+            matches = _is_snr_plus_one(node.value) and last_name(node.value.left) == name
         else:
             continue
-        if told and "snr" in name.lower():
+        if matches and "snr" in name.lower():
             yield name
 
 
@@ -85,7 +87,7 @@ def _form(node: ast.AST) -> str:
 
 
 def _takes_least(node: ast.AST, below: str) -> bool:
-    """Return whether an expression takes a minimum of what is divided by."""
+    """Return whether an expression is a minimum of the divisor."""
     parts = list(islice(ast.walk(node), MOST))
     calls = [one for one in parts if isinstance(one, ast.Call) and last_name(one.func) in LEAST]
     return any(below == _form(part) for call in calls[:10] for part in islice(ast.walk(call), MOST))

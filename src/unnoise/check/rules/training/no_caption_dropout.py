@@ -1,11 +1,11 @@
-"""A model of classifier-free guidance trained without ever leaving the caption out.
+"""A model for classifier-free guidance is trained without caption dropout.
 
-Why: guidance extrapolates from the answer of the model without a prompt, null + weight*(cond - null). A training that
-never drops the caption does not train that answer; published recipes drop 10 % (Stable Diffusion 1.5) to 20 % (Ho and
-Salimans). A LoRA or a short fine-tune survives it, as its base was trained with dropout: there it is a note.
-Shown: the share of captions that is dropped.
-Instead: drop about one in ten.
-Fix: unsafe: writes 0.1, where the share is written.
+Why: guidance extrapolates from the prediction without a prompt, null + weight*(cond - null). Without caption dropout
+that prediction is not trained. Published recipes drop 10 % (Stable Diffusion 1.5) to 20 % (Ho and Salimans). For a LoRA
+or a short fine-tune it is a note, because the base was trained with dropout.
+Shown: the share of dropped captions.
+Instead: drop about one caption in ten.
+Fix: unsafe: write 0.1, where the share is stated.
 Source: Ho and Salimans 2022, arXiv:2207.12598, section 4; runwayml/stable-diffusion-v1-5, model card; NVlabs/Sana#188;
 kohya-ss/sd-scripts, library/config_util.py, caption_dropout_rate = 0.0 by default.
 """
@@ -24,14 +24,14 @@ RATE = 0.1
 
 
 def check(training: Training) -> Iterator[Finding]:
-    said = training.get(KEYS.get(training.tool, ""))
-    place = said.place if said else training.place
-    if training.tool not in KEYS or not _drops_none(training, said) or not _is_guided(training):
+    setting = training.get(KEYS.get(training.tool, ""))
+    place = setting.place if setting else training.place
+    if training.tool not in KEYS or not _drops_none(training, setting) or not _is_guided(training):
         return
-    message = "no caption is ever left out, so guidance leans on an answer that this training does not teach"
+    message = "no captions are dropped, so the unconditional prediction that guidance needs is not trained"
     suggestion = f"train with {option(training, _leaf(training), RATE)}"
-    fix = Fix.unsafe(said.place, RATE) if said else None
-    measured = f"{_leaf(training)} 0" if said else f"{_leaf(training)} 0, the default"
+    fix = Fix.unsafe(setting.place, RATE) if setting else None
+    measured = f"{_leaf(training)} 0" if setting else f"{_leaf(training)} 0, the default"
     yield Finding(RULE, place, message, measured, "0.05 to 0.2", suggestion, _severity(training), fix)
 
 
@@ -39,9 +39,9 @@ def _leaf(training: Training) -> str:
     return KEYS[training.tool].rpartition(".")[2]
 
 
-def _drops_none(training: Training, said: Located[Any] | None) -> bool:
-    if said is not None:
-        return number(said) == 0 and not is_on(training, "caption_dropout_every_n_epochs")
+def _drops_none(training: Training, setting: Located[Any] | None) -> bool:
+    if setting is not None:
+        return number(setting) == 0 and not is_on(training, "caption_dropout_every_n_epochs")
     if training.tool == "diffusers":
         return training.script == "train_text_to_image_sdxl.py"
     whole = training.get("train_data_dir") is not None and training.get("dataset_config") is None
@@ -49,10 +49,10 @@ def _drops_none(training: Training, said: Located[Any] | None) -> bool:
 
 
 def _is_guided(training: Training) -> bool:
-    """Return whether the model is sampled with guidance: by its advice, or by what is known of its family."""
+    """Return whether the model is sampled with guidance, by its advice or its family."""
     if training.tool == "unnoise":
-        asked = number(training.get("advice.guidance_scale"))
-        return asked is not None and asked > 1
+        advised = number(training.get("advice.guidance_scale"))
+        return advised is not None and advised > 1
     facts = training.base.facts if training.base else None
     return facts is not None and not facts.distilled and facts.guidance is not None and facts.guidance[1] > 1
 

@@ -1,13 +1,13 @@
-"""A learning rate whose rise or fall is counted in other steps than the training: it never gets to where it should.
+"""The learning rate schedule counts other steps than the training and does not reach its end.
 
-Why: a rise over more steps than the training has leaves the rate below the one that is set: 500 steps of warmup in 400
-steps of training end at 0.8 of it. A schedule built for N times the steps ends a cosine at 0.98, 0.85 or 0.5 (N = 10,
-4 or 2, computed) instead of 0; one that is stepped N times too often is at its end after 1/N of the training.
-Shown: the two counts.
-Instead: count the steps of the optimiser in both.
-Fix: none; which of the two counts is meant only you know.
+Why: a warmup longer than the training never reaches the set learning rate: 500 steps of warmup in 400 steps of training
+end at 0.8 of it. A cosine schedule for N times the steps ends at 0.98, 0.85 or 0.5 (N = 10, 4 or 2, computed) instead
+of 0. A schedule that is stepped N times too often ends after 1/N of the training.
+Shown: both numbers of steps.
+Instead: count optimizer steps in both.
+Fix: none; it is not known which of the two numbers is meant.
 Source: huggingface/diffusers#3954, #4387, #9633; diffusers/optimization.py, get_cosine_schedule_with_warmup;
-accelerate/scheduler.py, AcceleratedScheduler.step, which skips the steps that only accumulate.
+accelerate/scheduler.py, AcceleratedScheduler.step, which skips gradient accumulation steps.
 """
 
 import ast
@@ -23,7 +23,7 @@ RULE = Rule(id="UN511", name="rate-never-reaches-its-end", severity=WARN)
 RISING = {"linear", "cosine", "cosine_with_restarts", "polynomial", "constant_with_warmup", "cosine_with_min_lr"}
 WARMUP = {"diffusers": 500.0, "kohya": 0.0}  # by default
 DEEPEST = 30  # statements inside one another
-LOWEST = 0.5  # of the rate that is asked for, in recipes of this program
+LOWEST = 0.5  # of the set learning rate, in recipes of this program
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -38,53 +38,53 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _rise(training: Training) -> Iterator[Finding]:
-    steps, said = number(training.get("max_train_steps")), training.get("lr_warmup_steps")
-    rise = number(said) if said else WARMUP[training.tool]
+    steps, setting = number(training.get("max_train_steps")), training.get("lr_warmup_steps")
+    rise = number(setting) if setting else WARMUP[training.tool]
     if steps is None or rise is None or training.get("max_train_epochs") is not None:
         return
     if rise < max(steps, 2) or word(training, "lr_scheduler") not in RISING:
         return
-    place = said.place if said else training.place
+    place = setting.place if setting else training.place
     yield _finding(place, f"{rise:g} steps of warmup", f"fewer than the {steps:g} steps of the training")
 
 
 def _own(training: Training, part: str) -> Iterator[Finding]:
-    """Compute the highest rate of a recipe of this program: it rises over `warmup`, falls over the last `decay`."""
-    said = training.get(f"{part}.fit.warmup")
-    steps, rise = number(training.get(f"{part}.fit.steps")), number(said)
+    """Compute the highest learning rate of a recipe of this program; it rises over `warmup`, falls over `decay`."""
+    setting = training.get(f"{part}.fit.warmup")
+    steps, rise = number(training.get(f"{part}.fit.steps")), number(setting)
     decay = number(training.get(f"{part}.fit.decay"))
-    if said is None or steps is None or rise is None or not 1 <= steps < 1e9 or rise <= 0:
+    if setting is None or steps is None or rise is None or not 1 <= steps < 1e9 or rise <= 0:
         return
     fall = max((0.5 if decay is None else decay) * steps, 1.0)
     turns = (min(rise, steps), steps / 2, steps - fall)
     peak = max(min(1.0, at / rise) * min(1.0, (steps - at) / fall) for at in turns)
     if peak < LOWEST:
-        yield _finding(said.place, f"a highest rate of {peak:.2g} of the one asked for", "1, a shorter warmup")
+        yield _finding(setting.place, f"{peak:.2g} of the set learning rate at most", "1, a shorter warmup")
 
 
 def _finding(place: Location, measured: str, expected: str, severity: Severity = WARN) -> Finding:
-    message = "the learning rate is counted in other steps than the training, and does not get to where it should"
-    return Finding(RULE, place, message, measured, expected, "count the steps of the optimiser in both", severity)
+    message = "the learning rate schedule counts other steps than the training and does not reach its end"
+    return Finding(RULE, place, message, measured, expected, "count optimizer steps in both", severity)
 
 
 def _built_too_long(script: Script) -> Iterator[Finding]:
-    """Find schedules for N times the steps in a script that steps them only where gradients are complete."""
+    """Find schedules for N times the steps that a script steps only after gradient accumulation."""
     calls = [node for node in ast.walk(script.tree) if isinstance(node, ast.Call)]
     if not any(last_name(call.func) == "accumulate" for call in calls):
         return
-    for told in (keyword for call in calls for keyword in call.keywords if keyword.arg == "num_training_steps"):
-        if not isinstance(told.value, ast.BinOp) or not isinstance(told.value.op, ast.Mult):
+    for argument in (keyword for call in calls for keyword in call.keywords if keyword.arg == "num_training_steps"):
+        if not isinstance(argument.value, ast.BinOp) or not isinstance(argument.value.op, ast.Mult):
             continue
-        name = next((name for name in names_in(told.value) if "accum" in name), "")
+        name = next((name for name in names_in(argument.value) if "accum" in name), "")
         count = script.constants.get(name)
         if name and count != 1:
             times = f"{count} times" if type(count) is int else f"{name} times"
             severity = WARN if type(count) is int else NOTE
-            yield _finding(place_of(script, told.value), f"{times} the steps of the training", "1 time", severity)
+            yield _finding(place_of(script, argument.value), f"{times} the steps of the training", "1 time", severity)
 
 
 def _stepped_too_often(script: Script) -> Iterator[Finding]:
-    """Find loops that step the rate at every batch, and the optimiser at every N-th."""
+    """Find loops that step the schedule at every batch and the optimizer at every N-th."""
     for loop in ast.walk(script.tree):
         if not isinstance(loop, ast.For | ast.While):
             continue
@@ -92,11 +92,13 @@ def _stepped_too_often(script: Script) -> Iterator[Finding]:
         counts = {guard for name, guard, _ in calls if guard and "optim" in name}
         for name, guard, call in calls:
             if counts and not guard and "sched" in name:
-                yield _finding(place_of(script, call), "1 step of the rate a batch", f"1 in {min(counts)} batches")
+                yield _finding(
+                    place_of(script, call), "1 step of the schedule per batch", f"1 in {min(counts)} batches"
+                )
 
 
 def _steps(body: Sequence[ast.stmt], guard: str, depth: int = 0) -> Iterator[tuple[str, str, ast.Call]]:
-    """List the calls `x.step()` of a loop, but not of loops in it, with what the batches are counted by around each."""
+    """List the calls `x.step()` of a loop, without inner loops, each with the divisors of batch counters around it."""
     for node in body if depth < DEEPEST else ():
         if isinstance(node, ast.If):
             yield from _steps(node.body, guard or _counted(node.test), depth + 1)

@@ -1,12 +1,11 @@
-"""A setting of Stable Diffusion's training given to the trainer of a flow model, which reads it nowhere.
+"""A setting of Stable Diffusion's training is passed to the trainer of a flow model, which ignores it.
 
 Why: the scripts for FLUX.1, SD3, Lumina and HunyuanImage share their arguments with those of Stable Diffusion, but not
-their loss: their post_process_loss gives the loss back unchanged. Min-SNR weights with gamma 5 would be 0.92 on
-average (computed for Stable Diffusion's schedule); here they are 1, and the training is another than the one written
-down.
-Shown: the setting, and that it acts 0 times.
+their loss: their post_process_loss returns the loss unchanged. Min-SNR weights with gamma 5 would be 0.92 on average
+(computed for Stable Diffusion's schedule); here they are 1, and the training is not the one configured.
+Shown: the setting, and that it has no effect.
 Instead: leave it out.
-Fix: none; the line is to be deleted.
+Fix: none; delete the line.
 Source: kohya-ss/sd-scripts, flux_train_network.py and sd3_train_network.py, post_process_loss;
 docs/flux_train_network.md, "Incompatible arguments".
 """
@@ -32,14 +31,14 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
     if family(training) not in FLOW:
         return
     for key in SETTINGS:
-        said = training.get(key)
-        if said is not None and is_on(training, key):
-            message = f"{key} belongs to Stable Diffusion's training, and that of {family(training)} never reads it"
+        setting = training.get(key)
+        if setting is not None and is_on(training, key):
+            message = f"{key} is a setting of Stable Diffusion's training; that of {family(training)} ignores it"
             suggestion = "leave it out"
-            measured = f"{key} {said.value}" if said.value is not True else key
-            expected = "weight 1 at every level, whatever is said"
+            measured = f"{key} {setting.value}" if setting.value is not True else key
+            expected = "weight 1 at every level, whatever is set"
             severity = NOTE if is_from_metadata(subject) else WARN
-            yield Finding(RULE, said.place, message, measured, expected, suggestion, severity)
+            yield Finding(RULE, setting.place, message, measured, expected, suggestion, severity)
 
 
 def bad() -> Subject:

@@ -1,9 +1,9 @@
-"""Cached latents or text features that are older than the picture or caption they were made from.
+"""Cached latents or text features are older than their image or caption.
 
-Why: sd-scripts takes a cache on disk as valid by its shape alone. A picture that was edited, or a caption that was
-rewritten, after the cache was made is trained at 0 steps: the old one is, at every step.
-Shown: how many caches are older than their source.
-Instead: delete them; the next run makes them anew.
+Why: sd-scripts checks only the shape of a cache on disk. An image or caption that is edited after caching is used in 0
+steps; the old version is used in every step.
+Shown: the number of caches that are older than their source.
+Instead: delete them; the next run creates them again.
 Fix: none; delete the files.
 Source: kohya-ss/sd-scripts, library/strategy_base.py, _default_is_disk_cached_latents_expected, which compares sizes;
 bmaltais/kohya_ss#1629; Nerogar/OneTrainer#1134.
@@ -22,8 +22,8 @@ RULE = Rule(id="UN510", name="stale-cache", severity=WARN, needs=Needs.DATA, che
 def check(data: Dataset) -> Iterator[Finding]:
     if data.stale:
         count = len(data.stale)
-        message = "caches of this folder are older than the pictures or captions that they stand for"
-        suggestion = "delete them, so that they are made anew"
+        message = "caches of this folder are older than their images or captions"
+        suggestion = "delete them; the next run creates them again"
         measured = f"{count} stale cache{'s' if count > 1 else ''}, such as {data.stale[0]}"
         yield Finding(RULE, data.place, message, measured, "0", suggestion)
 

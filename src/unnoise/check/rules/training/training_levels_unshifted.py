@@ -1,11 +1,11 @@
-"""Noise levels of a flow model drawn without the shift that it is sampled with: composition is hardly trained.
+"""The noise levels of a flow model's training lack the shift of sampling, so composition is hardly trained.
 
-Why: a picture of 1024 x 1024 is sampled with levels shifted towards noise; the median of sd-scripts' flux_shift is
-sigma = 0.76 (exp(1.15) / (1 + exp(1.15)), computed). Levels above it, at which composition is decided, are half of
-those, but a quarter of those drawn as "uniform" and an eighth of those drawn as "sigmoid" (24 % and 12.5 %, computed).
-Shown: the setting, and the median of the levels that it draws.
-Instead: draw them as the family is sampled.
-Fix: unsafe: writes the setting that the documentation of sd-scripts recommends for the family.
+Why: an image of 1024 x 1024 is sampled with levels shifted towards noise; the median of sd-scripts' flux_shift is sigma
+= 0.76 (exp(1.15) / (1 + exp(1.15)), computed). Levels above it determine the composition. They are half of the shifted
+levels, but only 24 % of "uniform" and 12.5 % of "sigmoid" levels (computed).
+Shown: the setting and the median of its levels.
+Instead: draw the levels with the shift of sampling.
+Fix: unsafe: write the setting that the documentation of sd-scripts recommends for the family.
 Source: kohya-ss/sd-scripts, docs/flux_train_network.md and docs/lumina_train_network.md, --timestep_sampling;
 Nerogar/OneTrainer#615; kohya-ss/sd-scripts#1958.
 """
@@ -26,22 +26,22 @@ MEDIAN = 0.76
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(KEY)
+    setting = training.get(KEY)
     best = RECOMMENDED.get(family(training))
     drawn = _drawn(training)
-    if said is None or best is None or not drawn or _is_schnell(training):
+    if setting is None or best is None or not drawn or _is_schnell(training):
         return
-    message = "the noise levels of this training are not shifted as those of sampling are"
+    message = "the noise levels of this training lack the shift of sampling"
     suggestion = f"train with {option(training, KEY, best)}"
-    fix = None if is_from_metadata(subject) else Fix.unsafe(said.place, best)
+    fix = None if is_from_metadata(subject) else Fix.unsafe(setting.place, best)
     measured = f"{drawn}, median sigma 0.5"
     expected = f"{best}, median sigma {MEDIAN} at 1024x1024"
     severity = NOTE if is_from_metadata(subject) else WARN
-    yield Finding(RULE, said.place, message, measured, expected, suggestion, severity, fix)
+    yield Finding(RULE, setting.place, message, measured, expected, suggestion, severity, fix)
 
 
 def _drawn(training: Training) -> str:
-    """Say how unshifted levels are drawn; "" where they are shifted."""
+    """Return how unshifted levels are drawn; "" where they are shifted."""
     how = word(training, KEY)
     shift = number(training.get("discrete_flow_shift"))
     if how == "shift" and shift is not None and 0 < shift <= 1:

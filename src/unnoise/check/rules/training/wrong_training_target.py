@@ -1,11 +1,11 @@
-"""A model trained on another target than its base was: eps in place of v, or v in place of eps.
+"""The training target differs from that of the base: eps instead of v, or v instead of eps.
 
 Why: the two targets differ at every level: v = signal*eps - spread*x0. At the last time of Stable Diffusion's schedule
-signal is 0.068, so v is -0.998*x0 and eps is the noise itself: a base that answers with one has a loss of about 2 for
-the other, where its own is well under 1 (variances of independent targets add), and all it knows is unlearnt.
-Shown: what the base answers with, and what it is trained on.
+signal is 0.068, so v is -0.998*x0 and eps is the noise itself. A base that predicts one has a loss of about 2 for the
+other (variances of independent targets add), where its own is well under 1, and its training is lost.
+Shown: the target of the base and that of the training.
 Instead: train on the target of the base.
-Fix: unsafe: writes the target where it is written as a word or as true or false.
+Fix: unsafe: write the target where it is stated as a word or as true or false.
 Source: Salimans and Ho 2022, arXiv:2202.00512, section 4; huggingface/diffusers#7012; huggingface/peft#421;
 kohya-ss/sd-scripts, library/train_util.py, verify_training_args.
 """
@@ -42,7 +42,7 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
     target, base = _target(training), _target_of_base(training)
     if not target or not base or target == base or is_from_metadata(subject):
         return
-    message = "this training teaches another target than its base answers with"
+    message = "this training has another target than its base"
     suggestion = _suggestion(training, base)
     fix = _fix(training, base)
     measured = f"target {target}"
@@ -52,12 +52,12 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
 
 def _target(training: Training) -> str:
     if training.tool == "diffusers":
-        return WORDS.get(word(training, KIND), "")  # unsaid, the scripts take that of the base
+        return WORDS.get(word(training, KIND), "")  # by default the scripts use that of the base
     return "v" if is_on(training, FLAG) else "eps"
 
 
 def _target_of_base(training: Training) -> str:
-    """Return what the base is known to answer with; "" where only the script tells, or where changing it is meant."""
+    """Return the known target of the base; "" where only the script states it, or a change is intended."""
     if family(training) not in WITH_V or not is_base_known(training) or training.base is None:
         return ""
     facts = training.base.facts
@@ -66,8 +66,8 @@ def _target_of_base(training: Training) -> str:
 
 
 def _place(training: Training) -> Location:
-    said = training.get(FLAG) or training.get(KIND)
-    return said.place if said else training.base.place if training.base else training.place
+    setting = training.get(FLAG) or training.get(KIND)
+    return setting.place if setting else training.base.place if training.base else training.place
 
 
 def _suggestion(training: Training, base: str) -> str:
@@ -77,13 +77,13 @@ def _suggestion(training: Training, base: str) -> str:
 
 
 def _fix(training: Training, base: str) -> Fix | None:
-    """Write the target of the base where one is stated; a switch of a command line cannot be replaced."""
+    """Write the target of the base where one is stated; a command line switch cannot be replaced."""
     diffusers = training.tool == "diffusers"
-    said = training.get(KIND if diffusers else FLAG)
-    if said is None or said.place != _place(training) or (said.value is True and not said.place.keys):
+    setting = training.get(KIND if diffusers else FLAG)
+    if setting is None or setting.place != _place(training) or (setting.value is True and not setting.place.keys):
         return None
     value = NAMES[base] if diffusers else base == "v"
-    return Fix.unsafe(said.place, value, str(value).lower())
+    return Fix.unsafe(setting.place, value, str(value).lower())
 
 
 def bad() -> Subject:

@@ -1,11 +1,11 @@
-"""Zero terminal SNR together with SNR weights: the table of SNR was made before the betas were changed.
+"""Zero terminal SNR is combined with SNR weights whose table is computed before the betas change.
 
-Why: sd-scripts caches SNR for every time, then moves the betas to zero terminal SNR and leaves the table as it was.
-Every weight from it is that of another schedule: at time 900 a min-SNR weight for v is 0.014 in place of 0.003, 4.8
-times too much, and at the last time 0.0047 in place of 0 (computed for gamma 5).
-Shown: the weight that is taken, beside that of the schedule that is trained.
-Instead: leave one of the two out, or build the table after the betas.
-Fix: none; which of the two is meant only you know.
+Why: sd-scripts caches the SNR of every time, then changes the betas to zero terminal SNR without updating the table.
+The weights are then those of another schedule: a min-SNR weight for v is 0.014 instead of 0.003 at time 900, 4.8 times
+too large, and 0.0047 instead of 0 at the last time (computed for gamma 5).
+Shown: the SNR in the table and that of the trained schedule.
+Instead: remove one of the two, or build the table after the betas change.
+Fix: none; it is not known which of the two is meant.
 Source: kohya-ss/sd-scripts#1263; kohya-ss/sd-scripts, train_network.py, get_noise_scheduler:
 prepare_scheduler_for_custom_training is called before fix_noise_scheduler_betas_for_zero_terminal_snr.
 """
@@ -29,9 +29,9 @@ TABLE, CHANGE = "prepare_scheduler_for_custom_training", "fix_noise_scheduler_be
 def check(subject: Subject) -> Iterator[Finding]:
     for training in (one for one in subject.trainings if one.tool == "kohya"):
         weighed = next((key for key in (*WEIGHTS, "debiased_estimation") if is_on(training, key)), "")
-        said = training.get(KEY)
-        if said is not None and said.value is True and weighed and _has_betas(training):
-            yield _finding(said.place, weighed)
+        setting = training.get(KEY)
+        if setting is not None and setting.value is True and weighed and _has_betas(training):
+            yield _finding(setting.place, weighed)
     if subject.script is not None:
         yield from (_finding(place, CHANGE) for place in _late(subject.script))
 
@@ -42,14 +42,14 @@ def _has_betas(training: Training) -> bool:
 
 def _finding(place: Location, weighed: str) -> Finding:
     taken, meant = (snr(table[TIME]) for table in (alphas(), alphas_to_zero()))
-    message = "the SNR that losses are weighed by is that of the betas before they were moved to zero terminal SNR"
-    suggestion = "leave one of the two out, or make the table of SNR after the betas are changed"
+    message = "the loss weights use the SNR of the betas before zero terminal SNR"
+    suggestion = "remove one of the two, or build the table of SNR after the betas change"
     measured = f"{weighed} reads SNR {taken:.2g} at time {TIME}"
-    return Finding(RULE, place, message, measured, f"{meant:.2g}, that of the schedule that is trained", suggestion)
+    return Finding(RULE, place, message, measured, f"{meant:.2g}, that of the trained schedule", suggestion)
 
 
 def _late(script: Script) -> Iterator[Location]:
-    """List the changes of betas that stand behind the making of the table in the same list of statements."""
+    """List the changes of betas that follow the table in the same list of statements."""
     for node in ast.walk(script.tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -57,13 +57,13 @@ def _late(script: Script) -> Iterator[Location]:
 
 
 def _behind(body: Sequence[ast.stmt]) -> Iterator[ast.Call]:
-    made = False
+    tabulated = False
     for statement in body:
         calls = [one for one in ast.walk(statement) if isinstance(one, ast.Call)] if _is_plain(statement) else []
         names = [last_name(call.func) for call in calls]
-        if made and CHANGE in names:
+        if tabulated and CHANGE in names:
             yield calls[names.index(CHANGE)]
-        made = made or (TABLE in names and CHANGE not in names)
+        tabulated = tabulated or (TABLE in names and CHANGE not in names)
 
 
 def _is_plain(statement: ast.stmt) -> bool:

@@ -1,10 +1,10 @@
-"""Zero terminal SNR with a model that predicts noise: at the last level there is nothing to learn, and 0 to divide by.
+"""Zero terminal SNR with noise prediction: the last level teaches nothing, and sampling divides by 0.
 
-Why: with zero terminal SNR the last level is pure noise. Its eps is its own input, so the loss there teaches nothing,
-and sampling divides by signal = 0 to get a picture from it. sd-scripts prints a warning and trains on.
+Why: with zero terminal SNR the last level is pure noise. Its eps equals the input, so its loss teaches nothing, and
+sampling divides by signal = 0. sd-scripts prints a warning and continues.
 Shown: the SNR at the last time, and the target.
-Instead: train v, or leave zero terminal SNR out.
-Fix: unsafe: writes false, where the switch is in TOML.
+Instead: train v, or remove zero terminal SNR.
+Fix: unsafe: write false, where the switch is in TOML.
 Source: Lin et al. 2023, arXiv:2305.08891, section 3.3; huggingface/diffusers#3851; kohya-ss/sd-scripts,
 library/train_util.py, verify_training_args: "training will be unexpected".
 """
@@ -23,18 +23,20 @@ KEY, FLAG = "zero_terminal_snr", "v_parameterization"
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    said = training.get(KEY)
-    if said is None or said.value is not True or is_on(training, FLAG) or not _predicts_noise(training):
+    setting = training.get(KEY)
+    if setting is None or setting.value is not True or is_on(training, FLAG) or not _predicts_noise(training):
         return
     message = "zero terminal SNR needs v-prediction, and this training predicts noise"
-    suggestion = f"add {option(training, FLAG, True)}, or leave {KEY} out"
-    fix = Fix.unsafe(said.place, False, "false") if said.place.keys and not subject.weights else None
+    suggestion = f"add {option(training, FLAG, True)}, or remove {KEY}"
+    fix = Fix.unsafe(setting.place, False, "false") if setting.place.keys and not subject.weights else None
     measured = "SNR 0 at time 999 with target eps"
-    yield Finding(RULE, said.place, message, measured, f"target v, or SNR {snr(alphas()[-1]):.2g}", suggestion, fix=fix)
+    yield Finding(
+        RULE, setting.place, message, measured, f"target v, or SNR {snr(alphas()[-1]):.2g}", suggestion, fix=fix
+    )
 
 
 def _predicts_noise(training: Training) -> bool:
-    """Return whether eps is trained; a finished file keeps the target only in the name of its base."""
+    """Return whether eps is trained; a finished file states the target only in the name of its base."""
     if family(training) and family(training) not in WITH_V:
         return False
     version = training.get("base_model_version")
