@@ -162,14 +162,14 @@ def main() -> None:
     names = "Mapping[str, tuple[str, ...]]"
     write(
         "calls.py",
-        "What `step` of diffusers' schedulers takes, beside what each of them takes.",
+        "The arguments of `step` of diffusers' schedulers, without those that all of them have.",
         ("STEP", names, methods("step")),
     )
     rows, tasks = calls_of_pipelines()
     write("pipelines.py", "Defaults of calls of diffusers' pipelines.", ("PIPELINES", kind, rows))
     write(
         "tasks.py",
-        "Which of diffusers' pipelines take a picture, and which embed the weight of guidance.",
+        "Which of diffusers' pipelines take an image, and which embed the guidance scale.",
         ("TASKS", names, tasks),
     )
 

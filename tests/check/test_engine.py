@@ -99,7 +99,7 @@ def test_names_that_no_file_can_have_are_not_looked_for(tmp_path: Path) -> None:
         }
         path.write_text(json.dumps(nodes))
         assert unnoise.check(path) == []
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="no such file"):
         unnoise.check("y" * 400)
 
 
@@ -176,12 +176,12 @@ def test_the_call_takes_paths_and_subjects(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing.json"], "nothing.json: there is no such file or folder"),
-        (["."], ".: holds nothing to check"),
+        (["nothing.json"], "nothing.json: no such file or folder"),
+        (["."], ".: contains nothing to check"),
         (["a.json", "--select", "UN4x"], "select 'UN4x'"),
         (["a.json", "--ignore", "guidence-above-range"], "did you mean 'guidance-above-range'"),
         (["a.json", "--unsafe"], "--unsafe: only together with --fix"),
-        (["a.json", "--models", "nowhere"], "nowhere: there is no such"),
+        (["a.json", "--models", "nowhere"], "nowhere: no such"),
         ([], "name at least one file"),
     ],
 )

@@ -101,7 +101,7 @@ def test_webp_of_comfyui(tmp_path: Path, moving: bool) -> None:
 def test_picture_without_record(tmp_path: Path, suffix: str) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / f"a.{suffix}")
     (fault,) = read(tmp_path / f"a.{suffix}").faults
-    assert (fault.kind, "without a record" in fault.message) == ("unknown", True)
+    assert (fault.kind, "without generation metadata" in fault.message) == ("unknown", True)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -44,7 +44,7 @@ def test_a_project_without_settings_has_none(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[tool.unnoise]\nselcet = []\n", "did you mean 'select'"),
-        ("[tool.unnoise]\nselect = 'UN4'\n", "select 'UN4': a list of rules"),
+        ("[tool.unnoise]\nselect = 'UN4'\n", "select 'UN4': must be a list of rules"),
         ("[tool.unnoise]\nper-file = ['UN4']\n", "per-file"),
         ("[tool]\nunnoise = 3\n", "a table"),
         ("[tool.unnoise\n", "cannot be read as TOML"),

@@ -111,4 +111,4 @@ def test_train_checks_its_recipe(
     ended, _, err = run("train", str(path), *(["--strict"] if strict else []))
     assert ended == code
     assert err.startswith("unnoise: strict: warning UN502: " if strict and code else "unnoise: " if not dropout else "")
-    assert err.count("warning UN502: no caption is ever left out") == (dropout == 0)
+    assert err.count("warning UN502: no captions are dropped") == (dropout == 0)

@@ -1,9 +1,9 @@
-"""Lint for diffusion: read what any tool wrote, and find what is silently wrong.
+"""Lint for diffusion: read the files of any tool and find silent mistakes.
 
     import unnoise
     unnoise.check("workflow.json")        # -> list of findings, as `unnoise check` prints them
 
-The package is itself the call (docs/decisions/0007-check-is-a-call.md): arguments are those of `engine.check`.
+The package itself is callable (docs/decisions/0007-check-is-a-call.md), with the arguments of `engine.check`.
 """
 
 import sys

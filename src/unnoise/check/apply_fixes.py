@@ -1,4 +1,4 @@
-"""Apply fixes to texts. Every change replaces one value, in the notation of the file that holds it."""
+"""Apply fixes to texts. Every change replaces one value, in the notation of its file."""
 
 import json
 import shlex
@@ -16,8 +16,8 @@ def offered(finding: Finding, subject: Subject) -> Finding:
     """Reduce the fix of a finding to "show" where its changes cannot be written.
 
     Args:
-        finding: with the fix that its rule attached
-        subject: what the finding is about
+        finding: with the fix of its rule
+        subject: of the finding
 
     Returns:
         the finding. Its fix is "show" if a place is in no text of the subject, or if something else reads its value.
@@ -38,7 +38,7 @@ def apply_fixes(subject: Subject, fixes: Sequence[Fix]) -> dict[str, str]:
     """Apply the changes of fixes to the texts of a subject.
 
     Args:
-        subject: holds the texts
+        subject: with the texts
         fixes: of two changes that overlap, the first is applied
 
     Returns:
@@ -69,7 +69,7 @@ def _span(found: Location, text: str) -> tuple[int, int] | None:
 
 
 def _notation(value: Any, path: str, subject: Subject) -> str:
-    """Write a value in the notation of the text, which its name need not show: Python, JSON, TOML or a shell."""
+    """Write a value in the notation of the text, whatever its file name: Python, JSON, TOML or a shell."""
     if subject.script is not None:
         return repr(value)
     if path.endswith(".toml") or is_json(subject.texts[path]):

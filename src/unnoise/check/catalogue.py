@@ -24,7 +24,7 @@ def rules() -> tuple[RuleEntry, ...]:
 
 @cache
 def _of(family: str) -> tuple[RuleEntry, ...]:
-    """Import the rules of one family, such as "UN4", so that a command with few rules does not import all."""
+    """Import the rules of one family, such as "UN4"; a command with few rules does not import all."""
     folder = HOME / FOLDERS[family]
     names = (f"unnoise.check.rules.{folder.name}.{path.stem}" for path in folder.glob("*.py") if path.name[0] != "_")
     modules = (import_module(name) for name in names)
@@ -55,7 +55,7 @@ def entry(name: str) -> RuleEntry:
             return one
     known = {key for one in rules() for key in (one.rule.id, one.rule.name)}
     hint = nearest(name, known).partition("known:")[0] or "see `unnoise rule`"
-    raise InputError(f"rule {name!r}: there is none such; {hint}")
+    raise InputError(f"rule {name!r}: no such rule; {hint}")
 
 
 def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[RuleEntry, ...]:
@@ -63,7 +63,7 @@ def chosen(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Rule
 
     Args:
         select: ids, beginnings of ids such as UN4, or names; empty for all rules
-        ignore: those to leave out, in the same notation
+        ignore: rules to leave out, in the same notation
 
     Returns:
         the rules in the order of ids
@@ -86,4 +86,4 @@ def _meant(name: str, option: str) -> list[RuleEntry]:
     is_id = name.upper().startswith("UN")
     known = ids if is_id else {one.rule.name for one in rules()}
     hint = nearest(name.upper() if is_id else name.lower(), known).partition("known:")[0]
-    raise InputError(f"{option} {name!r}: no rule begins so; {hint}`unnoise rule` lists them")
+    raise InputError(f"{option} {name!r}: matches no rule; {hint}`unnoise rule` lists them")

@@ -5,24 +5,24 @@ from typing import Any
 
 from unnoise.check.subject import Located
 
-LONGEST = 1 << 20  # letters of a text
-LARGEST = 1 << 64  # of a number, in size; seeds have up to 64 bits
+LONGEST = 1 << 20  # characters of a text
+LARGEST = 1 << 64  # of a number; seeds have up to 64 bits
 
 
 def finite(value: object) -> float | None:
-    """Return a finite number, also a whole one; None for anything else, also for True."""
+    """Return a finite number or whole number; None for anything else, also for True."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
         return None
     return value if isfinite(value) else None
 
 
 def text(located: Located[Any] | None) -> Located[str] | None:
-    """Return a text of less than 1,048,576 letters; None for anything else."""
+    """Return a text of less than 1,048,576 characters; None for anything else."""
     return located if located is not None and isinstance(located.value, str) and len(located.value) < LONGEST else None
 
 
 def number(located: Located[Any] | None) -> Located[float] | None:
-    """Return a finite number, also a whole one; None for anything else, also for True."""
+    """Return a finite number or whole number; None for anything else, also for True."""
     return located if located is not None and finite(located.value) is not None else None
 
 

@@ -1,4 +1,4 @@
-"""The settings that take effect in a run: its own, those of its adapters, and those its model is published with."""
+"""The settings in effect in a run: its own, those of its adapters and the published ones of its model."""
 
 import re
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from unnoise.check.tables import effective, shipped
 from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 
-# Words by which distilled models are known: a text that has one may load weights that no name tells.
+# Words in names of distilled models: a text with one may load distilled weights under another name.
 FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSchedule:
-    """Join a scheduler of diffusers with the model it serves.
+    """Join a scheduler of diffusers with its model.
 
     Args:
         config: of the scheduler
@@ -39,7 +39,7 @@ class EffectiveSchedule:
 
 @dataclass(frozen=True, slots=True)
 class FewStepModel:
-    """Hold the model or adapter that makes a run one of few steps."""
+    """Hold the distilled model or adapter of a few-step run."""
 
     name: str
     variant: str
@@ -49,7 +49,7 @@ class FewStepModel:
 def schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
     """List the schedulers of a subject, each once: those of its folders, then those of its runs."""
     own = subject.models[0].identity if len(subject.models) == 1 else Identity()
-    for config in subject.configs if subject.script is None else ():  # a script says itself what serves what
+    for config in subject.configs if subject.script is None else ():  # a script sets its schedulers itself
         if config.role == "scheduler":
             yield EffectiveSchedule(config, own)
     listed: set[tuple[Location, Identity]] = set()
@@ -60,12 +60,12 @@ def schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
 
 
 def identity(run: GenerationRun) -> Identity:
-    """Return what the run's model is; Identity() where that is not known."""
+    """Return the identity of the run's model; Identity() where it is not known."""
     return run.model.identity if run.model else Identity()
 
 
 def effective_schedule(run: GenerationRun) -> EffectiveSchedule | None:
-    """Return the scheduler of a run of diffusers: the one it sets, else the one its model is published with."""
+    """Return the scheduler of a run of diffusers: its own, else the published one of its model."""
     if run.schedule is not None:
         return EffectiveSchedule(run.schedule, identity(run), run)
     own = run.model.configs.get("scheduler") if run.model else None
@@ -78,7 +78,7 @@ def effective_schedule(run: GenerationRun) -> EffectiveSchedule | None:
 
 
 def few_steps(run: GenerationRun) -> FewStepModel | None:
-    """Return what is distilled to few steps in a run: an adapter or the model; None where neither is."""
+    """Return the adapter or model of a run that is distilled to few steps; None where neither is."""
     for use in run.adapters:
         found = _base_of(run, use.adapter.identity) or use.adapter.facts
         if found is not None and found.distilled == "steps" and (use.strength is None or use.strength.value > 0):
@@ -89,21 +89,21 @@ def few_steps(run: GenerationRun) -> FewStepModel | None:
 
 
 def _base_of(run: GenerationRun, adapter: Identity) -> Facts | None:
-    """Return the facts of an adapter whose name states only how it was distilled, on the family of the model."""
+    """Return the facts of an adapter whose name states only its distillation, for the family of the model."""
     if adapter.known or not adapter.variant or run.model is None:
         return None
     return facts(Identity(run.model.identity.family, adapter.variant))
 
 
 def may_be_distilled(run: GenerationRun, subject: Subject) -> bool:
-    """Return whether a name or text of a run hints at a distilled model, though nothing proves it.
+    """Return whether a name or text of a run suggests a distilled model without proof.
 
     Args:
         run: the run
-        subject: holds the text of the script
+        subject: with the text of the script
 
     Returns:
-        True also where the run is one of few steps
+        True also for a few-step run
     """
     names = [use.adapter.name for use in run.adapters] + ([run.model.name] if run.model else [])
     texts = subject.texts.values() if run.tool == "diffusers" else ()

@@ -1,4 +1,4 @@
-"""Run rules over subjects: `judge` one, or `check` whatever a person names."""
+"""Run rules over subjects: `judge` for one subject, `check` for files, folders and pipelines."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ def check(
     ignore: Sequence[str] = (),
     models: str | os.PathLike[str] | None = None,
 ) -> list[Finding]:
-    """Find what is silently wrong in files, folders, a subject or a loaded pipeline.
+    """Find silent mistakes in files, folders, a subject or a loaded pipeline.
 
     Args:
         what: a path, several paths that belong together, a subject, or a pipeline, which is probed with a few calls
@@ -88,7 +88,7 @@ def run_rule(one: RuleEntry, subject: Subject, items: Items | None = None) -> li
         items: the items of the subject, if they are listed already
 
     Returns:
-        at most 200 findings, as the rule makes them
+        at most 200 findings, as the rule returns them
 
     Raises:
         Exception: whatever the rule raises

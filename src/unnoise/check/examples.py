@@ -1,4 +1,4 @@
-"""Small subjects made of texts in the tools' own notations: what rules show as bad and good, and tests read."""
+"""Small subjects from texts in the tools' own notations, for the bad and good examples of rules and for tests."""
 
 import json
 import tomllib
@@ -39,9 +39,9 @@ def workflow(
     extra: Mapping[str, Any] | None = None,
     **inputs: Any,
 ) -> Subject:
-    """Read a usual workflow from text to image.
+    """Read a usual text-to-image workflow.
 
-    inputs: of the KSampler and the latent; extra: nodes beside these, or instead.
+    inputs: of the KSampler and the latent; extra: further nodes, or replacements of these.
     """
     size = {name: inputs.pop(name, value) for name, value in LATENT.items()}
     wires = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}
@@ -62,14 +62,14 @@ def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
 
 
 def infotext(text: str, path: str = "picture.png") -> Subject:
-    """Read what AUTOMATIC1111, Forge and their kin write into an image."""
+    """Read the metadata that AUTOMATIC1111, Forge and their forks write into an image."""
     from unnoise.check.read.infotext import read_infotext
 
     return _alone(read_infotext(dedent(text).strip("\n"), path))
 
 
 def invokeai(content: Mapping[str, Any], path: str = "picture.png") -> Subject:
-    """Read what InvokeAI writes into an image."""
+    """Read the metadata that InvokeAI writes into an image."""
     from unnoise.check.read.invokeai import read_metadata
 
     return _alone(read_metadata(dict(content), path))
@@ -102,7 +102,7 @@ def command(text: str, path: str = "train.sh") -> Subject:
 
 
 def header(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Header:
-    """Make the header of a safetensors file of zeros."""
+    """Return the header of a safetensors file of zeros."""
     from unnoise.formats.header import BITS
 
     entries, at = {}, 8
@@ -128,7 +128,7 @@ def weights(
 
 
 def checkpoint(family: str, variant: str = "", path: str = "base.safetensors") -> Subject:
-    """Read a checkpoint of a family from the smallest tensors that tell it."""
+    """Read a checkpoint of a family from the fewest tensors that identify it."""
     return weights(SAMPLE_HEADERS[family, variant], path=path)
 
 
@@ -147,12 +147,12 @@ def mask(**facts: Any) -> Mask:
 
 
 def measured(path: str = "pipeline", **numbers: float) -> Subject:
-    """Say what detectors measured at run time, under the names of check/measure.py."""
+    """Return numbers measured at run time as a subject, under the names of check/measure.py."""
     return Subject(path=path, measured=tuple(Measured(name, value, Location(path)) for name, value in numbers.items()))
 
 
 def together(*subjects: Subject) -> Subject:
-    """Return the last subject with the others at hand, as if all were named in one command."""
+    """Return the last subject with its references to the others resolved, as in one command with all."""
     from unnoise.check.references import Shelf, related
 
     shelf = Shelf({Path(subject.path).name: subject for subject in subjects})

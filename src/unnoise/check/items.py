@@ -49,10 +49,10 @@ class Items:
         """List the arguments of every call of a rule's check function.
 
         Args:
-            rule: says which items it checks, of which tools, and whether it receives the subject too
+            rule: defines the items it checks, their tools, and whether it receives the subject too
 
         Returns:
-            one tuple of arguments a call
+            one tuple of arguments per call
         """
         if rule.checks not in self._listed:
             self._listed[rule.checks] = list(LISTS[rule.checks](self._subject))
@@ -101,7 +101,7 @@ def lora_files(subject: Subject) -> Iterator[tuple[Weights, Lora]]:
 
 
 def _masks(subject: Subject) -> Iterator[tuple[GenerationRun | None, Mask]]:
-    """List the masks of a subject, each with the run that uses it; None where no run uses it."""
+    """List the masks of a subject, each with the run that uses it, or None."""
     yield from ((run, run.mask) for run in subject.runs if run.mask is not None)
     yield from ((None, mask) for mask in subject.masks)
 

@@ -1,13 +1,13 @@
 """Find lines and columns in JSON and TOML texts from keys.
 
-Readers keep keys, because parsing with positions is slow, and only a finding needs a line.
+Readers store keys, because parsing with positions is slow and only a finding needs a line.
 """
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from json.decoder import scanstring  # type: ignore[attr-defined]  # of the standard library, undocumented
+from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented
 
 from unnoise.check.rule import Finding
 from unnoise.check.subject import Location, Subject
@@ -63,7 +63,7 @@ def _lines(place: Location, text: str, start: int, end: int) -> Location:
 def json_span(text: str, keys: Sequence[str | int]) -> tuple[int, int] | None:
     """Find where the value at `keys` begins and ends in a JSON text.
 
-    Values on the way are skipped by the parser of the standard library, so a text of a megabyte takes milliseconds.
+    The parser of the standard library skips other values, so a text of a megabyte takes milliseconds.
 
     Args:
         text: valid JSON
@@ -93,7 +93,7 @@ def _in_object(text: str, at: int, key: str | int, decoder: json.JSONDecoder) ->
         name, at = scanstring(text, at + 1)
         at = _skip(text, _skip(text, at) + 1)
         if name == key:
-            found = at  # a key that is said twice counts as its last
+            found = at  # the last of repeated keys counts
         at = _next(text, decoder.raw_decode(text, at)[1])
     return found
 
@@ -144,7 +144,7 @@ def _bare(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _prefix(parts: Sequence[str], repeated: bool, counts: dict[tuple[str | int, ...], int]) -> tuple[str | int, ...]:
-    """Return the keys of a table, with the index of every array of tables on the way."""
+    """Return the keys of a table, with the index of every array of tables among them."""
     prefix: tuple[str | int, ...] = ()
     names = _bare(parts)
     for depth, name in enumerate(names, 1):

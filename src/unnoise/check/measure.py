@@ -1,4 +1,4 @@
-"""Measure latents, guidance, images and denoisers. The rules that judge the numbers are those of `unnoise.check`.
+"""Measure latents, guidance, images and denoisers. The rules of `unnoise.check` judge the numbers.
 
     import unnoise
     from unnoise.check import measure
@@ -6,8 +6,8 @@
     for finding in unnoise.check(measure.subject(measure.latents(latents), measure.picture(decoded))):
         print(finding.message, finding.measured)
 
-Every function takes tensors of torch or arrays of numpy, of any rank and device, and gives numbers by name. An empty
-tensor gives no numbers. Nothing here imports torch, draws a random number or keeps a tensor.
+Every function takes tensors of torch or arrays of numpy, of any rank and device, and returns numbers by name; none for
+an empty tensor. Nothing here imports torch, draws a random number or keeps a tensor.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,21 +19,21 @@ from unnoise.errors import InputError, nearest
 
 Numbers = dict[str, float]
 Array = Any  # a tensor of torch or an array of numpy
-KINDS: Final = ("x0", "eps", "v", "flow")  # `kind_stated` and `kind_found` are places in it
+KINDS: Final = ("x0", "eps", "v", "flow")  # `kind_stated` and `kind_found` are indices in it
 TRACES: Final[Mapping[str, tuple[float, float]]] = {"x0": (0, 1), "eps": (1, 0), "v": (0, 0), "flow": (1, -1)}
 
 
 def subject(*numbers: Mapping[str, float], path: str = "pipeline") -> Subject:
-    """Join what was measured into what `unnoise.check` takes. path: what findings call it."""
+    """Return measured numbers as a subject for `unnoise.check`. path: its name in findings."""
     place = Location(path)
     found = [Measured(name, float(value), place) for one in numbers for name, value in one.items()]
     return Subject(path=path, measured=tuple(found))
 
 
 def latents(x0: Array) -> Numbers:
-    """Measure encoded data as the denoiser gets it, which should be near mean 0 and deviation 1.
+    """Measure encoded data as the denoiser gets it; it should have mean 0 and deviation 1.
 
-    x0: (B, c, *d), of several different images: of one alone the numbers say little.
+    x0: (B, c, *d), of several different images; the numbers of one alone vary too much.
     """
     found = _finite("latent", x0)
     if len(x0) and found.get("latent_finite") == 1:
@@ -51,14 +51,14 @@ def picture(pixels: Array, low: float = -1.0, high: float = 1.0) -> Numbers:
 
 
 def guided(x0: Array, plain: Array) -> Numbers:
-    """Measure what guidance does to an answer. x0: guided; plain: of the condition alone, both (B, c, *d)."""
+    """Measure the effect of guidance. x0: guided; plain: of the condition alone, both (B, c, *d)."""
     return {"guided_ratio": _ratio(_deviation(x0), _deviation(plain))} if _size(x0) else {}
 
 
 def clipped(pixels: Array, plain: Array, low: float = -1.0, high: float = 1.0) -> Numbers:
-    """Measure how many more values lie at the ends of their range with guidance than without it.
+    """Measure the share of values that only guidance moves to the ends of their range.
 
-    pixels: decoded from a guided x0; plain: from that of the condition alone, both before they are cut off or after.
+    pixels: decoded from a guided x0; plain: from that of the condition alone, both before or after clipping.
     """
     if not _size(pixels):
         return {}
@@ -67,15 +67,15 @@ def clipped(pixels: Array, plain: Array, low: float = -1.0, high: float = 1.0) -
 
 
 def round_trip(x0: Array, back: Array) -> Numbers:
-    """Measure what an autoencoder makes of the latents that a denoiser gives it, in deviations of them.
+    """Measure how an autoencoder changes latents of a denoiser, in deviations of them.
 
-    back: x0 decoded to pixels and encoded again; with the scale that the denoiser was trained on little changes.
+    back: x0 decoded to pixels and encoded again; with the right scale it changes little.
     """
     return {"round_trip": _ratio(_size_of(_wide(back) - _wide(x0)), _deviation(x0))} if _size(x0) else {}
 
 
 def null(cond: Array, empty: Array) -> Numbers:
-    """Measure how far the answer to a prompt is from that to the empty prompt, in deviations of the former.
+    """Measure the distance of predictions with a prompt and with the empty prompt, in deviations of the former.
 
     cond, empty: x0 of the same noisy x, at a high noise level.
     """
@@ -83,7 +83,7 @@ def null(cond: Array, empty: Array) -> Numbers:
 
 
 def coupling(denoise: Callable[[Array, Array], Array], x: Array, sigma: Array) -> Numbers:
-    """Measure how the answer for a row depends on the other rows of its batch, in deviations of the answer.
+    """Measure how the prediction for a row depends on the other rows of its batch, in deviations of it.
 
     denoise(x, sigma) -> x0, one call for all and one for the first row alone. x: (B, *d), B at least 2, rows that
     differ; sigma: (B,).
@@ -97,11 +97,11 @@ def coupling(denoise: Callable[[Array, Array], Array], x: Array, sigma: Array) -
 def kind(
     ask: Callable[[Array, float], Array], x0: Array, noise: Array, stated: str, ends: tuple[float, float]
 ) -> Numbers:
-    """Probe what a network answers with, from how its answer follows its input at the ends of the noise levels.
+    """Identify the prediction type of a network by how its output depends on its input at both ends of the levels.
 
     With slope <out, x>/<x, x>, a net of x0 has (0, 1) at (most, least) noise, of eps (1, 0), of v (0, 0), of flow
-    (1, -1). kind_agreement is the cosine of its answer with the right one at least noise; one that has learnt nothing
-    has 0. ask(x, sigma) -> out, the raw answer, x in the unit frame (x0 + sigma*noise)/sqrt(1 + sigma^2); x0, noise:
+    (1, -1). kind_agreement is the cosine of its output and the right one at least noise; without training it is 0.
+    ask(x, sigma) -> out, the raw output, x in the unit frame (x0 + sigma*noise)/sqrt(1 + sigma^2); x0, noise:
     (B, *d), x0 may be any plausible data; stated: the kind that the model is run as; ends: sigma of most and of least
     noise, such as (20, 0.1).   Raises InputError for an unknown kind.
     """
@@ -125,8 +125,8 @@ def kind(
 
 
 def kept(before: Array, after: Array, mask: Array, low: float = -1.0, high: float = 1.0) -> Numbers:
-    """Measure the greatest change, in steps of 8 bits, where a mask keeps. before, after: pixels in low ... high;
-    mask: 1 = keep, of a shape that multiplies with them.
+    """Measure the greatest change, in steps of 8 bits, of the pixels that a mask keeps. before, after: pixels in
+    low ... high; mask: 1 = keep, of a shape that multiplies with them.
     """
     if not _size(before):
         return {}
@@ -135,7 +135,7 @@ def kept(before: Array, after: Array, mask: Array, low: float = -1.0, high: floa
 
 
 def ema(start: Iterable[Array], averaged: Iterable[Array]) -> Numbers:
-    """Measure how far an average of weights has moved from the weights that training began with, relative to them."""
+    """Measure how far an average of weights has moved from the initial weights, relative to them."""
     moved = whole = 0.0
     for first, now in zip(start, averaged, strict=True):
         moved += _mean((_wide(now) - _wide(first)) ** 2) * _size(first)
@@ -170,7 +170,7 @@ def _deviation(values: Array) -> float:
 
 
 def _ratio(value: float, by: float) -> float:
-    """Divide; inf and NaN pass through, and 0/0 is 0: nothing of nothing."""
+    """Divide; inf and NaN pass through, and 0/0 is 0."""
     if by == 0:
         return 0.0 if value == 0 else inf
     return value / by if isfinite(value) else value

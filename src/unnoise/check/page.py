@@ -60,7 +60,7 @@ def page(entry: RuleEntry) -> str:
 
 
 def _labelled(label: str, text: str) -> str:
-    is_word = text.partition(" ")[0].isalpha() and label != "Source"  # else a name, which keeps its letters
+    is_word = text.partition(" ")[0].isalpha() and label != "Source"  # names keep their case
     return f"**{label}.** {text[:1].upper() if is_word else text[:1]}{text[1:]}"
 
 
@@ -73,7 +73,7 @@ def index(entries: Sequence[RuleEntry]) -> str:
     lines = [
         "# Rules of `unnoise check`",
         "",
-        "A page says what is found, why it hurts, and what to write instead.",
+        "A page describes the problem, its effect, and what to write instead.",
         "",
     ]
     for prefix, title in TITLES.items():

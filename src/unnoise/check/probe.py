@@ -22,15 +22,15 @@ from unnoise.sampling.kinds import KINDS, Kind
 from unnoise.sampling.state import start
 
 PROMPTS = ("a red heart", "a cat", "a blue car", "a tree")
-STEPS = 8  # of the images that are drawn
-FEW = 4  # of those that only tell the kind
+STEPS = 8  # of the drawn images
+FEW = 4  # of those for the prediction type
 ENDS = (20.0, 0.1)  # sigma of nearly pure noise and of nearly clean data
-SIZE = (64, 64)  # of a model whose card advises none
+SIZE = (64, 64)  # of a model without an advised size
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Hold what all calls share: conditions and noise, one row a prompt."""
+    """Hold the conditions and the noise of all calls, one row per prompt."""
 
     cond: Conditioning
     empty: Conditioning
@@ -45,8 +45,8 @@ class Trial:
 
 @torch.no_grad()
 def probe(pipeline: Pipeline, seed: int = 0) -> Subject:
-    """Draw four small images without guidance and with the advised weight, ask the network at both ends of the
-    noise levels, and say what was measured. Nothing is judged here: `unnoise.check(pipeline)` does both.
+    """Measure four small images without guidance and with the advised scale, and the network at both ends of its
+    levels. `unnoise.check(pipeline)` also runs the rules on the numbers.
     """
     trial = _trial(pipeline, seed)
     found: list[Numbers] = []
@@ -61,7 +61,7 @@ def probe(pipeline: Pipeline, seed: int = 0) -> Subject:
 
 
 def highest(model: Denoiser) -> float:
-    """Return the level of nearly pure noise that a model knows."""
+    """Return a model's level of nearly pure noise."""
     return min(ENDS[0], model.process.sigma_max)
 
 
@@ -92,7 +92,7 @@ def _pictures(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
 
 
 def _guidance(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
-    """Measure whether prompts act, where the model takes them."""
+    """Measure the effect of prompts, where the model has them."""
     if not len(trial.empty):
         return []
     sigma = _levels(trial, highest(pipeline.denoiser))
@@ -113,7 +113,7 @@ def _levels(trial: Trial, sigma: float) -> Tensor:
 
 
 def _kind(model: Denoiser, trial: Trial) -> Numbers:
-    """Draw a little data as if the network were of each kind; it is of the one under which its answers fit best."""
+    """Draw a little data with the network as each kind, and return the numbers of the best fit."""
     fits = {kind: _fit(Denoiser(model.net, model.process, kind), trial) for kind in KINDS}
     best: Kind = min(KINDS, key=lambda kind: fits[kind]["kind_distance_stated"])
     return fits[best] | {

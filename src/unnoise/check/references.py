@@ -1,4 +1,4 @@
-"""Resolve what files name: models of workflows and scripts, and the base of a LoRA, VAE or embedding."""
+"""Resolve names in files: models of workflows and scripts, and the base of a LoRA, VAE or embedding."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ class Shelf:
     Args:
         named: subjects of the files that the user named, by file name
         models: files under the folder of models, by file name
-        on_disk: files beside the file that names them may be opened
+        on_disk: files in the folder of the naming file may be opened
         opened: subjects of the files that were opened
     """
 
@@ -33,7 +33,7 @@ class Shelf:
     opened: dict[Path, Subject] = field(default_factory=dict)
 
     def find(self, name: str, folder: Path) -> Subject | None:
-        """Find a model: among the named files, then beside the file that names it, then under the models.
+        """Find a model: among the named files, then in the folder of the naming file, then under the models.
 
         Args:
             name: as the file writes it, with or without folders and ending
@@ -45,7 +45,7 @@ class Shelf:
         last = PurePosixPath(name.replace("\\", "/")).name
         if not last or last in (".", ".."):
             return None
-        for known in (last, f"{last}.safetensors"):  # some tools leave the ending out
+        for known in (last, f"{last}.safetensors"):  # some tools omit the extension
             if known in self.named:
                 return self.named[known]
         path = self.path(name, folder)
@@ -78,21 +78,21 @@ class Shelf:
 
 
 def load_subjects(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subject]:
-    """Read files and folders and resolve what they name.
+    """Read files and folders and resolve the names in them.
 
     Args:
-        paths: files that are named are related to one another; files of a folder are related only to what they name
+        paths: files that are named are related to one another; files of a folder only to the files that they name
         models: a folder where models are searched
 
     Returns:
         the subjects, one at a time
 
     Raises:
-        InputError: a path does not exist or holds nothing to check
+        InputError: a path does not exist or contains nothing to check
     """
     for path in paths if models is None else [*paths, models]:
         if not _exists(path):
-            raise InputError(f"{path}: there is no such file or folder")
+            raise InputError(f"{path}: no such file or folder")
     from unnoise.check.read.tree import files, is_model_folder
 
     named = {path: read(path) for path in paths if not path.is_dir() or is_model_folder(path)}
@@ -109,15 +109,15 @@ def load_subjects(paths: Sequence[Path], models: Path | None = None) -> Iterator
                 yield subject
         if not inside:
             raise InputError(
-                f"{path}: holds nothing to check: models, LoRAs, workflows, images with records, scripts, TOML"
+                f"{path}: contains nothing to check: models, LoRAs, workflows, images with metadata, scripts, TOML"
             )
 
 
 def _exists(path: Path) -> bool:
-    """Return whether there is such a file or folder; False for a name that no file can have."""
+    """Return whether there is such a file or folder; False for an impossible name."""
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long; holds a zero byte
+    except (OSError, ValueError):  # too long, or with a zero byte
         return False
 
 
@@ -137,7 +137,7 @@ def _index(models: Path | None) -> dict[str, Path]:
     if models is None:
         return {}
     if not models.is_dir():
-        raise InputError(f"models {str(models)!r}: a folder")
+        raise InputError(f"models {str(models)!r}: must be a folder")
     from unnoise.check.read.tree import files
 
     found: dict[str, Path] = {}
@@ -147,12 +147,12 @@ def _index(models: Path | None) -> dict[str, Path]:
 
 
 def related(subject: Subject, others: Iterable[Subject], shelf: Shelf) -> Subject:
-    """Resolve what a subject names, and apply it to the only base among the others where it names no base.
+    """Resolve the names in a subject; without a base of its own, apply it to the only base among the others.
 
     Args:
         subject: a file or folder
-        others: the subjects that were named together with it
-        shelf: where models are found
+        others: the subjects named in the same command
+        shelf: finds models
 
     Returns:
         the subject, with runs and uses added
@@ -221,7 +221,7 @@ def _filled(model: NamedModel, folder: Path, shelf: Shelf, missing: list[ReadFau
     if found is None or not found.models:
         if found is None and shelf.models and "." in PurePosixPath(model.name).name:
             missing.append(
-                ReadFault("missing", model.place, f"{model.name} is neither beside this file nor among the models")
+                ReadFault("missing", model.place, f"{model.name} is neither in this folder nor among the models")
             )
         return model
     other = found.models[0]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from unnoise.check.subject import Location, Tool
 
-# What the check function of a rule receives. The engine calls it once for each such item of a subject.
+# The argument of a rule's check function. The engine calls it once for each such item of a subject.
 Checks = Literal[
     "subject", "run", "schedule", "training", "weights", "script", "lora file", "lora", "controlnet", "embedding",
     "mask", "dataset", "measured", "fault",
@@ -16,7 +16,7 @@ Checks = Literal[
 
 
 class Severity(IntEnum):
-    """Grade a finding: worth knowing; the output is worse than it could be; the output is broken or another one."""
+    """Grade a finding: worth knowing; the output is worse than possible; the output is broken or wrong."""
 
     NOTE = 0
     WARN = 1
@@ -27,7 +27,7 @@ NOTE, WARN, ERROR = Severity
 
 
 class Needs(IntEnum):
-    """Grade what a rule reads: headers and texts; a few tensors; seeded calls of the network; the data set."""
+    """Grade the input of a rule: headers and texts; a few tensors; seeded calls of the network; the data set."""
 
     HEADER = 0
     WEIGHTS = 1
@@ -43,8 +43,8 @@ class Rule:
         id: UN and three digits; an id is never used again
         name: reads as "allow ..."
         severity: the usual severity of its findings
-        needs: what has to be read before the rule can run
-        checks: the items of a subject that its check function receives, one at a call
+        needs: the input that has to be read before the rule can run
+        checks: the items of a subject that its check function receives, one per call
         tools: for runs, adapters and trainings: only those of these tools; empty for all tools
         with_subject: the check function receives the whole subject as its last argument
     """
@@ -72,7 +72,7 @@ class Fix:
 
     Args:
         kind: "safe" keeps the meaning of the file, "unsafe" makes a choice for the user, "show" changes nothing
-        message: what is written, or what the user has to write
+        message: the text that is written, or that the user has to write
         changes: empty for "show"
     """
 
@@ -96,7 +96,7 @@ class Fix:
 
     @classmethod
     def unsafe(cls, place: Location, value: Any, shown: str = "") -> "Fix":
-        """Write a value that is a choice of the user. The arguments are those of `safe`."""
+        """Write a value that is the user's choice. The arguments are those of `safe`."""
         return cls("unsafe", f"write {shown or value}", (Rewrite(place, value),))
 
     @classmethod
@@ -107,17 +107,17 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Report what is wrong, with the number that shows it.
+    """Report a problem with the number that shows it.
 
     Args:
-        rule: the rule that found it
+        rule: that found it
         place: the value that is wrong
         message: one sentence without a full stop
         measured: the number or value that was found, as short as possible
         expected: the number or value that is right
-        suggestion: what to write or do, in the words of the tool that wrote the file
+        suggestion: the text to write or the action, in the terms of the file's tool
         severity: None for the severity of the rule
-        fix: the correction of exactly this finding; two findings that differ in it alone are one
+        fix: the correction of exactly this finding; findings that differ only in it are equal
     """
 
     rule: Rule
@@ -136,7 +136,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class RuleEntry:
-    """Hold a rule with the module under `check/rules/` that defines it."""
+    """Hold a rule and its module under `check/rules/`."""
 
     rule: Rule
     module: ModuleType

@@ -1,4 +1,4 @@
-"""The smallest tensors by which each family's file is told, for examples: real names with real shapes."""
+"""The fewest tensors that identify a file of each family, for examples: real names with real shapes."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""What other programs have: the names of their samplers and spacings, and what settings make of diffusers' classes.
+"""Names of samplers and spacings in other programs, and the samplers that settings of diffusers' classes select.
 
-What a name means is in `sampling/foreign.py`.
+`sampling/foreign.py` has the meaning of each name.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ _COMFYUI = (
     "seeds_3", "sa_solver", "sa_solver_pece", "ddim", "uni_pc", "uni_pc_bh2",
 )  # fmt: skip
 # Source: AUTOMATIC1111/stable-diffusion-webui, modules/sd_samplers_kdiffusion.py, sd_samplers_timesteps.py,
-# sd_samplers_lcm.py and sd_schedulers.py; those with "Karras" and "Exponential" are of versions before 1.9.
+# sd_samplers_lcm.py and sd_schedulers.py; those with "Karras" and "Exponential" belong to versions before 1.9.
 _A1111 = (
     "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a",
     "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "Restart", "DDIM", "DDIM CFG++", "PLMS",
@@ -85,12 +85,12 @@ _GRIDS: Mapping[str, frozenset[str]] = {
 
 
 def known_names(tool: str) -> frozenset[str]:
-    """Return the names of all samplers of a tool as it writes them; empty where they are not listed here."""
+    """Return the names of all samplers of a tool as it writes them; empty for an unlisted tool."""
     return _NAMES.get(tool, frozenset())
 
 
 def known_grids(tool: str) -> frozenset[str]:
-    """Return the names of all spacings of a tool as it writes them; empty where they are not listed here."""
+    """Return the names of all spacings of a tool as it writes them; empty for an unlisted tool."""
     return _GRIDS.get(tool, frozenset())
 
 
@@ -99,8 +99,8 @@ def sampler_facts(tool: str, name: str, settings: Mapping[str, Any] | None = Non
 
     Args:
         tool: the program whose name it is
-        name: of a sampler, which may end in that of a spacing, or a class of diffusers
-        settings: those of the class, which can change what it is; what is not stated has its default
+        name: of a sampler, optionally with that of a spacing at its end, or a class of diffusers
+        settings: of the class, which can select another sampler; missing ones have their default
 
     Returns:
         None for an unknown name
@@ -131,7 +131,7 @@ def _of_class(name: str, settings: Mapping[str, Any]) -> SamplerFacts | None:
 
 
 def _solver(name: str, kind: object, order: int) -> SamplerFacts | None:
-    """Describe DPM-Solver of a kind and an order; the single-step class counts its calls as steps."""
+    """Describe DPM-Solver of a kind and an order."""
     if not isinstance(kind, str) or kind not in ("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"):
         return None
     noisy = kind.startswith("sde")

@@ -1,24 +1,24 @@
-"""The walker of scripts that rules use: statements in the order in which they run, with what is known of each name."""
+"""The walker of scripts for rules: statements in the order in which they run, with a state for each name."""
 
 import ast
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-STATEMENTS = 20_000  # that are followed in one script
-DEEPEST = 40  # blocks within one another
+STATEMENTS = 20_000  # of one script that are followed
+DEEPEST = 40  # nested blocks
 S = TypeVar("S")
 
 
 class ScriptWalk(Generic[S]):
     """Follow the statements of a script and keep a state for each name.
 
-    The branches of a condition are followed apart. Afterwards a name keeps its state only where all branches that go on
-    agree on it. A function starts without states.
+    The branches of a condition are followed separately. A name keeps its state only if all continuing branches agree on
+    it. A function starts without states.
 
     Args:
         visit: receives a statement without blocks, or the head of one with blocks, and the states by name, which it may
             change; a state itself is immutable
-        passes: how often the body of a loop is followed, from 1
+        passes: how often the body of a loop is followed, at least 1
     """
 
     def __init__(self, visit: Callable[[ast.AST, dict[str, S]], None], passes: int = 1) -> None:
@@ -32,10 +32,10 @@ class ScriptWalk(Generic[S]):
         Args:
             body: the statements
             states: by name; changed in place
-            depth: how many blocks are around the statements
+            depth: number of blocks around the statements
 
         Returns:
-            True where the code behind the statements is never reached
+            True where the code after the statements is never reached
         """
         for statement in body if depth < DEEPEST else ():
             self._left -= 1
@@ -71,7 +71,7 @@ class ScriptWalk(Generic[S]):
         return isinstance(node, ast.Return | ast.Raise)
 
     def _branches(self, branches: Sequence[Sequence[ast.stmt]], states: dict[str, S], depth: int) -> bool:
-        """Follow each branch from the same states, and keep what the branches that go on agree on."""
+        """Follow each branch from the same states, and keep the states on which the continuing branches agree."""
         ends = []
         for branch in branches:
             after = dict(states)

@@ -25,8 +25,8 @@ class ProjectSettings:
 
     Args:
         select: ids of rules or their beginnings; empty for all
-        ignore: those to leave out
-        per_file: those to leave out, by a pattern of paths
+        ignore: rules to leave out
+        per_file: rules to leave out, by a pattern of paths
         root: the folder that the patterns are relative to
     """
 
@@ -78,13 +78,13 @@ def _table(path: Path) -> dict[str, Any] | None:
 
 def _settings(table: Any, path: Path) -> ProjectSettings:
     if not isinstance(table, dict):
-        raise InputError(f"{path}: tool.unnoise {table!r}: a table")
+        raise InputError(f"{path}: tool.unnoise {table!r}: must be a table")
     for key in table:
         if key not in KEYS:
             raise InputError(f"{path}: {key!r}: {nearest(key, KEYS)}")
     per_file = table.get("per-file", {})
     if not isinstance(per_file, dict):
-        raise InputError(f"{path}: per-file {per_file!r}: a table of patterns, each with a list of rules")
+        raise InputError(f"{path}: per-file {per_file!r}: must be a table of patterns, each with a list of rules")
     lists = {pattern: _names(names, f"{path}: per-file {pattern!r}") for pattern, names in per_file.items()}
     select, ignore = (_names(table.get(key, []), f"{path}: {key}") for key in ("select", "ignore"))
     return ProjectSettings(select, ignore, lists, path.parent)
@@ -92,5 +92,5 @@ def _settings(table: Any, path: Path) -> ProjectSettings:
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InputError(f'{where} {value!r}: a list of rules, such as ["UN4", "UN601"]')
+        raise InputError(f'{where} {value!r}: must be a list of rules, such as ["UN4", "UN601"]')
     return tuple(value)

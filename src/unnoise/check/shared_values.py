@@ -1,4 +1,4 @@
-"""Whether a value that a fix would replace is read by something else too. Such a value is not replaced.
+"""Find whether a value that a fix would replace has another reader too; such a value is not replaced.
 
 A script may read a constant in several calls, a workflow may link one node to several samplers, and a shell may use one
 variable in several commands.
@@ -13,19 +13,19 @@ from unnoise.check.subject import GenerationRun, Located, Location, Script, Subj
 from unnoise.check.syntax import dotted, name_of, place_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-# What passes a value on as it is: the reader of the whole is the reader of the part.
+# Expressions that pass a value on unchanged: the reader of the whole reads the part.
 CONTAINERS = (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.IfExp, ast.BoolOp, ast.Starred, ast.keyword, ast.Attribute)
 COPIES = ("dict", "list", "tuple", "partial", "SimpleNamespace", "copy", "deepcopy")
 ASSIGNED = re.compile(r"(?:^|[\s;])\$?(\w{1,80})=$")
-DEEPEST = 20  # names that a value is passed on by
+DEEPEST = 20  # names that pass on a value
 
 
 def is_shared(place: Location, subject: Subject) -> bool:
-    """Return whether more than one reader takes the value at a place.
+    """Return whether the value at a place has more than one reader.
 
     Args:
         place: of the value, with lines and columns
-        subject: holds the script, the workflow or the shell text
+        subject: with the script, the workflow or the shell text
 
     Returns:
         True also where the readers cannot be counted
@@ -33,9 +33,7 @@ def is_shared(place: Location, subject: Subject) -> bool:
     if subject.script is not None and place.path == subject.script.path:
         return _in_script(place, subject.script)
     if subject.tool == "comfyui":
-        return (
-            len({run.place for run in subject.runs if place.keys in (location.keys for location in _places(run))}) > 1
-        )
+        return len({run.place for run in subject.runs if place.keys in (at.keys for at in _places(run))}) > 1
     return _in_shell(place, subject.texts.get(place.path, ""))
 
 
@@ -68,8 +66,8 @@ def _in_script(place: Location, script: Script) -> bool:
 class _Readers:
     """Count the expressions that read a value of a script.
 
-    The count is by names, not by what they are bound to at run time: a name that is read twice has two readers. A value
-    that is passed on by one reader is followed to the next name.
+    The count is by names, not by bindings at run time: a name that is read twice has two readers. A value that one
+    reader passes on is followed to the next name.
 
     Args:
         tree: of the script
@@ -86,7 +84,7 @@ class _Readers:
 
         Args:
             node: the expression
-            depth: how many names the value was passed on by
+            depth: number of names that passed on the value
 
         Returns:
             True also where that is not known
@@ -108,7 +106,7 @@ class _Readers:
         return isinstance(parent, (*CONTAINERS, ast.Call)) and self.are_several(parent, depth)
 
     def _argument(self, call: ast.Call, node: ast.AST, depth: int) -> bool:
-        """Follow a value into a call: to a parameter, an option, or the object that holds it."""
+        """Follow a value into a call: to a parameter, an option, or the object that contains it."""
         name = name_of(call.func)
         if isinstance(call.func, ast.Name) and name in self._functions:
             return self._parameter(self._functions[name], call, node, depth)
@@ -141,7 +139,7 @@ class _Readers:
         return self._name(name, self._parents[arguments], depth)
 
     def _target(self, target: ast.expr, statement: ast.AST, depth: int) -> bool:
-        """Count the readers of what a statement binds."""
+        """Count the readers of the names that a statement binds."""
         if isinstance(target, ast.Attribute):
             return self._attribute(target.attr, statement, depth)
         while isinstance(target, ast.Subscript):
@@ -177,7 +175,7 @@ class _Readers:
         return isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Store)
 
     def _attribute(self, name: str, statement: ast.AST | None, depth: int) -> bool:
-        """Count the reads of an attribute, but for those in the statement that sets it and before it."""
+        """Count the reads of an attribute after the statement that sets it."""
         last = getattr(statement, "end_lineno", 0) if self._runs_once(statement) else 0
         own = {id(node) for node in ast.walk(statement)} if statement is not None else set()
         reads = [

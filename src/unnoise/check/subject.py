@@ -1,7 +1,7 @@
-"""The facts that are checked: those of any tool's file, in one shape, each with the place that states it.
+"""The facts that rules check: those of any tool's file in one form, each with its place.
 
 Readers (`check/read/`) make subjects from files. Rules (`check/rules/`) check them and do not depend on the format of a
-file; where tools mean different things by one number, a rule reads `tool`.
+file; where a number has different meanings, a rule reads `tool`.
 """
 
 import ast
@@ -34,7 +34,7 @@ class Location:
         path: of the file
         keys: from the root, such as ("3", "inputs", "cfg"); of a tensor, its name alone
         line, end_line: from 1
-        column, end_column: in letters from 0, the end exclusive; `ast` counts bytes instead
+        column, end_column: in characters from 0, the end exclusive; `ast` counts bytes instead
     """
 
     path: str
@@ -87,9 +87,10 @@ class Weights:
         identity: the family and variant, from names and shapes of tensors
         header: of the file
         format: of the file
-        parts: what a checkpoint holds, of "denoiser", "vae" and "text"
+        parts: the contents of a checkpoint, of "denoiser", "vae" and "text"
         lora: the modules of a LoRA
-        values: the few numbers that were read, by tensor: every alpha of a LoRA, and what `check/read/weights.py` lists
+        values: the few numbers that were read, by tensor: every alpha of a LoRA, and those listed in
+            `check/read/weights.py`
     """
 
     place: Location
@@ -136,8 +137,8 @@ class Use:
         adapter: the adapter
         base: None where it is not known
         strength: None where it is not stated
-        parts: of "denoiser" and "text", what it is loaded into
-        kind: what it is loaded as
+        parts: those that it is loaded into, of "denoiser" and "text"
+        kind: the type that it is loaded as
     """
 
     place: Location
@@ -158,8 +159,8 @@ class Mask:
         low, high: least and greatest value, 0 to 1
         soft: share of pixels with a value between 0.02 and 0.98
         ones: share of pixels above 0.5
-        cells: squares of 8 x 8 pixels that hold a painted pixel
-        lost: those of the cells that are not painted once the mask is reduced by 8 with the nearest neighbour
+        cells: squares of 8 x 8 pixels with a painted pixel
+        lost: the cells that are not painted after reducing the mask by 8 with nearest-neighbour sampling
     """
 
     place: Location
@@ -174,7 +175,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRun:
-    """Describe one generation in the numbers of its tool. None is what the file does not state.
+    """Describe one generation in the numbers of its tool. None means that the file does not state it.
 
     Args:
         place: of the call, node or record
@@ -186,7 +187,7 @@ class GenerationRun:
         guidance: scale of classifier-free guidance
         embedded: guidance scale that the network takes as an input (ComfyUI FluxGuidance, Forge Distilled CFG)
         strength: of image to image, in ComfyUI denoise
-        seed_device: where the noise is drawn
+        seed_device: the device that draws the noise
         others: every other argument under the name of the tool
     """
 
@@ -225,7 +226,7 @@ class GenerationRun:
 
     @property
     def sampler_facts(self) -> SamplerFacts | None:
-        """Describe the sampler, whatever the tool calls it; None where it is not stated or not known."""
+        """Describe the sampler under its common name; None where it is not stated or not known."""
         settings = {key: setting.value for key, setting in self.schedule.settings.items()} if self.schedule else {}
         name = self.sampler.value if self.sampler else self.schedule.class_ if self.schedule else ""
         return sampler_facts(self.tool, name, settings)
@@ -260,7 +261,7 @@ class Dataset:
 
     Args:
         place: of the name of the folder
-        images: their number
+        pictures: their number
         without_caption: the images that have none
         stale: caches that are older than their image or caption
         extension: of the captions
@@ -292,7 +293,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Hold a number that was measured on a model or its output, under a name of `check/measure.py`."""
+    """Hold a number measured on a model or its output, under a name of `check/measure.py`."""
 
     name: str
     value: float
@@ -315,7 +316,7 @@ class Subject:
     Args:
         path: of the file or folder
         tool: that wrote it
-        texts: by path, what a fix may change
+        texts: by path; fixes may change them
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Helpers for syntax trees of scripts: names, keywords, constants, and places counted in letters."""
+"""Helpers for syntax trees of scripts: names, keywords, constants, and places counted in characters."""
 
 import ast
 import re
@@ -7,12 +7,12 @@ from typing import Any
 
 from unnoise.check.subject import Location, Script
 
-LONGEST = 4_000  # letters of a line in which columns are counted: each column costs as much as the line is long
-DEEPEST = 20  # names of a dotted one
+LONGEST = 4_000  # characters of a line in which columns are counted, which takes time in proportion
+DEEPEST = 20  # parts of a dotted name
 
 
 class Places:
-    """Convert nodes of one script to places. `ast` counts columns in bytes of UTF-8, a Location in letters.
+    """Convert nodes of one script to places. `ast` counts columns in bytes of UTF-8, a Location in characters.
 
     Args:
         path: of the script
@@ -32,14 +32,14 @@ class Places:
         return Location(self.path, (), line, column, end, end_column)
 
     def column(self, line: int, offset: int) -> int | None:
-        """Count the letters before a byte of a line.
+        """Count the characters before a byte of a line.
 
         Args:
             line: from 1
             offset: in bytes of UTF-8, from 0
 
         Returns:
-            None for a line of more than 4,000 letters that are not all ASCII
+            None for a line of more than 4,000 characters that is not ASCII
         """
         text = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
         if text.isascii():

@@ -1,4 +1,4 @@
-"""`unnoise check`: find what is silently wrong in the files of any diffusion tool."""
+"""`unnoise check`: find silent mistakes in the files of any diffusion tool."""
 
 import os
 import sys
@@ -21,51 +21,53 @@ from unnoise.check.subject import Subject
 from unnoise.errors import InputError
 
 EPILOGUE = """Reads, by content: .safetensors and GGUF (headers only), diffusers folders,
-ComfyUI workflows (also in pictures), infotext of AUTOMATIC1111 and Forge,
+ComfyUI workflows (also in images), infotext of AUTOMATIC1111 and Forge,
 InvokeAI metadata, scripts and notebooks that use diffusers, TOML and command
-lines of sd-scripts, and the models, pictures and recipes of unnoise.
+lines of sd-scripts, and the models, images and recipes of unnoise.
 
 Examples:
-  unnoise check picture.png                  how it was made, and what was wrong
-  unnoise check base.safetensors lora.safetensors       does this LoRA fit that?
+  unnoise check picture.png                  check the settings of an image
+  unnoise check base.safetensors lora.safetensors       does the LoRA fit the base?
   unnoise check workflow.json --models ComfyUI/models
-  unnoise check train.toml make.py --fix         writes what is surely meant
+  unnoise check train.toml make.py --fix         apply safe fixes
   unnoise check . --select UN4,UN6 --format sarif      for code scanning
 
-Exit code: 0 nothing above a note, 1 findings, 2 a wrong request, or a file that
-cannot be read. `unnoise rule UN401` explains a rule, `unnoise rule` lists them.
+Exit code: 0 nothing above a note, 1 findings, 2 invalid arguments or unreadable
+files. `unnoise rule UN401` explains a rule, `unnoise rule` lists them.
 `# unnoise: ignore[UN401]` on its line allows a finding in a script or TOML
 file; [tool.unnoise] in pyproject.toml, or unnoise.toml, has select, ignore and
 per-file. docs/check.md has more."""
 
-app = App(help="Find what is silently wrong in models, LoRAs, workflows, images, scripts and training files.")
+app = App(help="Find silent mistakes in models, LoRAs, workflows, images, scripts and training files.")
 app.help_format, app.help_epilogue = "plaintext", EPILOGUE
 FINDINGS, UNREADABLE = 1, 2
-ROUNDS = 10  # of fixes, until nothing more can be mended
+ROUNDS = 10  # of fixes at most
 SEVERITIES = {"note": Severity.NOTE, "warning": Severity.WARN, "error": Severity.ERROR}
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """Which rules run, and how their findings are shown."""
+    """Select the rules that run and the form of their findings."""
 
-    select: Annotated[str, Parameter(help="Only these rules: ids or their beginnings, with commas: UN4,UN601.")] = ""
-    ignore: Annotated[str, Parameter(help="Not these rules.")] = ""
-    severity: Annotated[Literal["note", "warning", "error"], Parameter(help="Show only this and above.")] = "note"
-    models: Annotated[Path | None, Parameter(help="Folder where models are that files name.")] = None
-    format: Annotated[Literal["text", "json", "sarif", "github"], Parameter(help="How findings are printed.")] = "text"
-    explain: Annotated[bool, Parameter(negative="", help="Say with each finding why it matters.")] = False
+    select: Annotated[str, Parameter(help="Only these rules: comma-separated ids or prefixes: UN4,UN601.")] = ""
+    ignore: Annotated[str, Parameter(help="Leave out these rules.")] = ""
+    severity: Annotated[Literal["note", "warning", "error"], Parameter(help="Show only this severity and above.")] = (
+        "note"
+    )
+    models: Annotated[Path | None, Parameter(help="Folder with the models that files name.")] = None
+    format: Annotated[Literal["text", "json", "sarif", "github"], Parameter(help="Format of the findings.")] = "text"
+    explain: Annotated[bool, Parameter(negative="", help="Add the reason for each finding.")] = False
 
 
 @app.default
 def check(
-    *paths: Annotated[Path, Parameter(help="Files and folders; those that are named together are related.")],
+    *paths: Annotated[Path, Parameter(help="Files and folders, checked together.")],
     options: Annotated[CheckOptions, Parameter(name="*")] = CheckOptions(),
-    fix: Annotated[bool, Parameter(negative="", help="Write into the files what is surely meant.")] = False,
-    unsafe: Annotated[bool, Parameter(negative="", help="With --fix: also where the choice is yours.")] = False,
-    probe: Annotated[bool, Parameter(negative="", help="Also run models of unnoise: a few seeded calls.")] = False,
+    fix: Annotated[bool, Parameter(negative="", help="Apply safe fixes to the files.")] = False,
+    unsafe: Annotated[bool, Parameter(negative="", help="With --fix: also apply fixes that choose for you.")] = False,
+    probe: Annotated[bool, Parameter(negative="", help="Also run models of unnoise with a few seeded calls.")] = False,
 ) -> int:
-    """Find what is silently wrong: guidance, sampler, size, LoRA, mask or scale that give valid output, only worse.
+    """Find silent mistakes: a guidance scale, sampler, size, LoRA, mask or scale with valid but worse output.
 
     Reads .safetensors and GGUF (headers only), diffusers folders, ComfyUI workflows (also in images), infotext of
     AUTOMATIC1111 and Forge, InvokeAI metadata, scripts and notebooks that use diffusers, sd-scripts TOML and commands.
@@ -82,8 +84,8 @@ def check(
         _write_fixes(request, ("safe", "unsafe") if unsafe else ("safe",))
     files = 0
     found: list[ShownFinding] = []
-    for subject in request.subjects():  # one at a time: a folder may hold thousands
-        files += not subject.measured  # a model that was probed is the same file again
+    for subject in request.subjects():  # one at a time: a folder may contain thousands
+        files += not subject.measured  # a probed model is the same file again
         found += request.findings(subject)
     _print(found, options, files, perf_counter() - start)
     return _code(found)
@@ -91,7 +93,7 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class ShownFinding:
-    """Hold a finding and the text that it stands in."""
+    """Hold a finding and the text of its file."""
 
     finding: Finding
     text: str | None
@@ -99,7 +101,7 @@ class ShownFinding:
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """Hold what is checked: the paths, where models are looked for, the rules, and the settings of the project."""
+    """Hold the paths that are checked, the folder of models, the rules, and the settings of the project."""
 
     paths: Sequence[Path]
     models: Path | None
@@ -108,13 +110,13 @@ class CheckRequest:
     probe: bool
 
     def subjects(self) -> Iterator[Subject]:
-        """Read the files, and probe the models among them where that is asked for."""
+        """Read the files, and probe the models among them if requested."""
         yield from load_subjects(self.paths, self.models)
         if self.probe:
             yield from _probed(self.paths)
 
     def findings(self, subject: Subject) -> list[ShownFinding]:
-        """Judge a subject, without what the project ignores."""
+        """Return the findings of a subject that the project does not ignore."""
         found = (finding for finding in judge(subject, self.rules) if not self.settings.hides(finding))
         return [ShownFinding(one, subject.texts.get(one.place.path)) for one in found]
 
@@ -134,7 +136,7 @@ def _probed(paths: Sequence[Path]) -> Iterator[Subject]:
 
 
 def _write_fixes(request: CheckRequest, kinds: Sequence[str]) -> None:
-    """Write fixes of these kinds until nothing more can be mended."""
+    """Apply fixes of these kinds until none is left."""
     from unnoise.formats.atomic import replacing
 
     fixed = 0
@@ -147,11 +149,11 @@ def _write_fixes(request: CheckRequest, kinds: Sequence[str]) -> None:
             fixed += len(fixes) if changed else 0
             texts |= changed
         for path, text in texts.items():
-            with replacing(Path(path).resolve()) as file:  # of a link, what it names
+            with replacing(Path(path).resolve()) as file:  # the target of a link
                 file.write(text.encode())
         if not texts:
             break
-    print(f"unnoise: mended {fixed} finding{'s' * (fixed != 1)}", file=sys.stderr)
+    print(f"unnoise: fixed {fixed} finding{'s' * (fixed != 1)}", file=sys.stderr)
 
 
 def _print(found: Sequence[ShownFinding], options: CheckOptions, files: int, seconds: float) -> None:

@@ -12,7 +12,7 @@ def rule(
     name: Annotated[str | None, Parameter(help="Id or name of a rule: UN401, guidance-above-range.")] = None,
     /,
 ) -> None:
-    """Explain a rule of `unnoise check`: what it finds, why it hurts, examples, what to write instead, the source."""
+    """Explain a rule of `unnoise check`: the problem, its effect, examples, what to write instead, the source."""
     if name is not None:
         print(page(entry(name)), end="")
         return

@@ -1,1 +1,1 @@
-"""Readers: from the files of every tool to subjects."""
+"""Readers: convert the files of every tool to subjects."""

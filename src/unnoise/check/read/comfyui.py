@@ -1,7 +1,7 @@
 """Read a workflow of ComfyUI: from every sampler that reaches an output back to its model, prompts and latent.
 
-Numbers are ComfyUI's own: `cfg` 1 is no guidance, `denoise` below 1 leaves a part of the latent, all `steps` are run
-within it, and `stop_at_clip_layer` counts from the end, -1 being the last layer.
+Numbers are ComfyUI's own: `cfg` 1 is no guidance, `denoise` below 1 keeps a part of the latent and still runs all
+`steps`, and `stop_at_clip_layer` counts from the end, -1 being the last layer.
 Source: comfyanonymous/ComfyUI, nodes.py, comfy_extras/nodes_custom_sampler.py and nodes_model_advanced.py.
 """
 
@@ -18,12 +18,12 @@ from unnoise.check.read.comfy.models import decoders, model_of, uses
 from unnoise.check.read.comfy.widgets import WIDGETS
 from unnoise.check.subject import GenerationRun, Located, Location, ReadFault, Subject
 
-RUNS = 200  # samplers of a workflow that are looked at
-OTHERS = 256  # values of the nodes behind a sampler that are kept
-CLOSE = 8  # nodes of its levels whose values are kept
+RUNS = 200  # samplers of a workflow that are read
+OTHERS = 256  # stored values of the nodes behind a sampler
+CLOSE = 8  # nodes of its levels whose values are stored
 OUTPUTS = ("Save", "Preview", "Combine", "ShowImage")
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
-# Nodes that are a spacing of levels, or a sampler, by the name that KSampler has for it.
+# Nodes for a spacing of levels, or for a sampler, with KSampler's name for it.
 GRIDS = {"KarrasScheduler": "karras", "ExponentialScheduler": "exponential", "BetaSamplingScheduler": "beta"}
 NAMED = {
     "SamplerEulerAncestral": "euler_ancestral", "SamplerEulerAncestralCFGPP": "euler_ancestral_cfg_pp",
@@ -34,15 +34,15 @@ NAMED = {
 CUTS = ("SplitSigmas", "SplitSigmasDenoise", "FlipSigmas", "SetFirstSigma", "ManualSigmas", "ExtendIntermediateSigmas")
 MASKED = ("SetLatentNoiseMask", "VAEEncodeForInpaint", "InpaintModelConditioning")
 EDITS = ("ReferenceLatent", "InstructPixToPixConditioning")
-ENCODES = ("TextEncode", "TextEncoder")  # within the class of a node that turns words into a condition
+ENCODES = ("TextEncode", "TextEncoder")  # in the class of a node that encodes a prompt
 TEXTS = ("text", "prompt", "t5xxl", "text_g", "user_prompt", "tags", "clip_l", "bert", "positive_prompt")
-FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # that a latent is made of
-EDITED = ("image", "image1", "image_1", "images")  # that are read together with words
+FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # inputs of a latent
+EDITED = ("image", "image1", "image_1", "images")  # inputs that are encoded with the prompt
 RESIZES = ("LatentUpscale", "LatentCrop", "LatentUpsampler")
 
 
 def read_workflow(content: dict[str, Any], path: str, source: str = "") -> Subject:
-    """Read a workflow in API format, or as the interface saves it.
+    """Read a workflow in API format or in the interface's format.
 
     Args:
         content: the JSON object
@@ -55,7 +55,7 @@ def read_workflow(content: dict[str, Any], path: str, source: str = "") -> Subje
     graph = _graph(content, path)
     if not graph.nodes:
         return Subject(
-            path=path, faults=(ReadFault("unknown", Location(path), "is JSON, but no workflow that is known"),)
+            path=path, faults=(ReadFault("unknown", Location(path), "is JSON, but not a known kind of workflow"),)
         )
     decoded = decoders(graph)
     runs = tuple(_run(graph, node, decoded) for node in _samplers(graph))
@@ -68,7 +68,7 @@ def _graph(content: Mapping[str, Any], path: str) -> Graph:
     if isinstance(content.get("nodes"), list):
         return of_interface(content, path)
     inner = content.get("prompt")
-    if isinstance(inner, dict) and "class_type" not in inner:  # as it is sent to the server
+    if isinstance(inner, dict) and "class_type" not in inner:  # the form sent to the server
         return of_api(inner, path, ("prompt",))
     return of_api(content, path)
 
@@ -84,7 +84,7 @@ def _samplers(graph: Graph) -> list[Node]:
 
 
 def _outputs(graph: Graph) -> list[Node]:
-    """List the nodes that save or show something, and the nodes of unknown classes whose result nothing takes."""
+    """List the nodes that save or show something, and nodes of unknown classes without users of their result."""
     taken = {link.id for node in graph.nodes.values() for link in node.links.values()}
     found = []
     for node in graph.nodes.values():
@@ -177,7 +177,7 @@ def _encodes(node: Node) -> bool:
 
 
 def _text(graph: Graph, chain: list[Node]) -> Located[str] | None:
-    """Return the prompt behind a condition; None where it is zeroed out or not known."""
+    """Return the prompt behind a condition; None where it is zeroed out or unknown."""
     if any(node.kind == "ConditioningZeroOut" for node in chain):
         return None
     encoder = next((node for node in chain if _encodes(node)), None)
@@ -202,7 +202,7 @@ def _begins_late(graph: Graph, way: _Way) -> bool:
 
 
 def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
-    """Return further values: of the sampler under their names, of other nodes under class and name.
+    """Return other values: of the sampler by name, of other nodes by class and name.
 
     "sigmas" is a node whose levels differ from those of its steps; "image" and "mask" are files.
     """
@@ -218,7 +218,7 @@ def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
 
 
 def _files(graph: Graph, way: _Way) -> Iterator[tuple[str, Located[Any]]]:
-    """List the mask and the image that a run starts from, where they are loaded as they are."""
+    """List the mask and the image that a run starts from, where they are loaded unchanged."""
     for node in (*way.latents, *way.positive):
         mask, picture = graph.source(node, "mask"), graph.source(node, "pixels")
         if mask is not None and mask.kind == "LoadImageMask" and "image" in mask.values:

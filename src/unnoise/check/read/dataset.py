@@ -1,7 +1,7 @@
-"""Folders of training images that a training names: missing captions, and caches older than what they were made from.
+"""Folders of training images: missing captions, and caches older than their images or captions.
 
-No file is opened: names and times are all that is read, and only of folders inside the folder of the file that names
-them or inside the working directory.
+No file is opened: only names and times are read, and only in folders inside the folder of the naming file or inside the
+working directory.
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 from unnoise.check.subject import Dataset, Located, Location, Training
 
 MOST = 20_000  # entries of a folder
-FOLDERS = 100  # of one file
+FOLDERS = 100  # named in one file
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl"}
 CAPTION = ".caption"  # Source: sd-scripts, library/train_util.py, --caption_extension
-LATER = 60.0  # seconds that an image is newer than its cache: copying a folder takes its own time
+LATER = 60.0  # seconds; copying a folder may make an image newer than its cache by less
 # Source: sd-scripts, library/strategy_*.py; what ends in "te.npz" or "te_outputs.npz" holds a caption, not an image
 CACHE = re.compile(r"(_\d{3,5}x\d{3,5})?(_(sd|sdxl|sd3|flux|lumina|hi|anima))?\.npz|_(\w{1,9}_)?te(_outputs)?\.npz")
 
@@ -43,13 +43,13 @@ def describe_folder(folder: Path, training: Training, place: Location) -> Datase
     if not training.get("metadata_file") and not training.get("in_json"):
         missing = [name for name in pictures if os.path.splitext(name)[0] + extension not in files]
     if len(missing) == len(pictures) and not _has_captions(pictures, files) and _is_named(training):
-        missing = []  # trained on the words of its class alone, which is how DreamBooth works
+        missing = []  # trained on the class name alone, as in DreamBooth
     stale = _stale(pictures, files, extension) if _is_cached(training) else []
     return Dataset(place, len(pictures), tuple(missing), tuple(stale), extension)
 
 
 def _inside(value: object, path: str) -> Path | None:
-    """Return a named folder, if it is beside the file that names it or in the working directory."""
+    """Return a named folder if it is inside the folder of the naming file or the working directory."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 1000:
         return None
     for home in (os.path.abspath(os.path.dirname(path)), os.getcwd()):
@@ -67,7 +67,7 @@ def _inside(value: object, path: str) -> Path | None:
 
 
 def _repeated(folder: Path) -> Iterator[Path]:
-    """List the folders "10_name" of a folder, which is what sd-scripts reads there."""
+    """List the folders "10_name" of a folder, as sd-scripts reads it."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(entry.name for entry, _ in zip(entries, range(MOST), strict=False) if _is_folder(entry))
@@ -109,13 +109,13 @@ def _is_named(training: Training) -> bool:
 
 
 def _is_cached(training: Training) -> bool:
-    """Return whether caches are read: a file of data sets alone does not say."""
+    """Return whether caches may be read; a file with data sets alone does not state it."""
     keys = ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk", "in_json")
     return training.base is None or any((setting := training.get(key)) is not None and setting.value for key in keys)
 
 
 def _stale(pictures: Sequence[str], files: Mapping[str, float], extension: str) -> list[str]:
-    """List caches that are older than the image or the caption that they were made from."""
+    """List caches that are older than their image or caption."""
     sources = {os.path.splitext(name)[0]: name for name in pictures}
     found = []
     for name in sorted(files):

@@ -1,4 +1,4 @@
-"""Read any file. Its content decides which reader takes it, its ending only where the content cannot."""
+"""Read any file. Its content selects the reader; its extension does so only where the content cannot."""
 
 import json
 import tomllib
@@ -8,7 +8,7 @@ from typing import Any
 from unnoise.check.read.file_kinds import LONGEST, PICKLES, SHELLS
 from unnoise.check.subject import Location, ReadFault, Subject, Trouble
 
-START = 64  # bytes that tell what a file is
+START = 64  # bytes that identify the type of a file
 
 
 def read(path: Path) -> Subject:
@@ -18,7 +18,7 @@ def read(path: Path) -> Subject:
         path: of the file or folder
 
     Returns:
-        its subject; what cannot be read is a fault in it, and nothing in a file raises
+        its subject; unreadable parts are faults in it, and no file raises
     """
     try:
         return _read_folder(path) if path.is_dir() else _read_file(path)
@@ -29,7 +29,7 @@ def read(path: Path) -> Subject:
 
 
 def fault(kind: Trouble, path: Path, message: str, line: int | None = None, column: int | None = None) -> Subject:
-    """Make the subject of a file that could not be read."""
+    """Return the subject of a file that could not be read."""
     place = Location(str(path), line=line, column=column)
     return Subject(path=str(path), faults=(ReadFault(kind, place, message),))
 
@@ -54,9 +54,9 @@ def _read_file(path: Path) -> Subject:
 
         return read_weights(str(path))
     if _may_be_pickle(start, path):
-        return fault("pickle", path, "is a pickle, which runs code when it is opened; it was not opened")
+        return fault("pickle", path, "is a pickle, which can run code when it is opened; it was not opened")
     if path.stat().st_size > LONGEST:
-        return fault("unknown", path, f"is no file that is known, and {path.stat().st_size} bytes long")
+        return fault("unknown", path, f"is of no known kind, and {path.stat().st_size} bytes long")
     return _read_text(path)
 
 
@@ -73,7 +73,7 @@ def _read_text(path: Path) -> Subject:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return fault("unknown", path, f"is neither a file that is known nor a text: byte {error.start} is not UTF-8")
+        return fault("unknown", path, f"is neither of a known kind nor a text: byte {error.start} is not UTF-8")
     return read_text(text, path)
 
 
@@ -82,7 +82,7 @@ def read_text(text: str, path: Path) -> Subject:
 
     Args:
         text: of the file
-        path: its ending decides where the content does not
+        path: its extension decides where the content does not
 
     Returns:
         its subject
@@ -104,7 +104,7 @@ def read_text(text: str, path: Path) -> Subject:
         from unnoise.check.read.infotext import read_infotext
 
         return read_infotext(text, str(path))
-    return fault("unknown", path, "is no file that is known here")
+    return fault("unknown", path, "is of no known kind")
 
 
 def _read_json(text: str, path: Path) -> Subject:
@@ -113,9 +113,9 @@ def _read_json(text: str, path: Path) -> Subject:
     except json.JSONDecodeError as error:
         return fault("broken", path, f"is not JSON: {error.msg}", error.lineno, error.colno - 1)
     except (RecursionError, ValueError):
-        return fault("broken", path, "is not JSON that can be read: nested too deeply, or a number is too long")
+        return fault("broken", path, "is JSON that cannot be read: nested too deeply, or a number is too long")
     if not isinstance(content, dict):
-        return fault("unknown", path, "is JSON, but of no kind that is known here")
+        return fault("unknown", path, "is JSON of no known kind")
     if isinstance(content.get("cells"), list):
         from unnoise.check.read.notebook import read_notebook
 
@@ -152,6 +152,4 @@ def _read_toml(text: str, path: Path) -> Subject:
     from unnoise.check.read.recipe import identify_toml, read_training
 
     reader = {"unnoise": read_training, "kohya": read_toml}.get(identify_toml(content))
-    return (
-        reader(content, str(path), text) if reader else fault("unknown", path, "is TOML, but of no kind that is known")
-    )
+    return reader(content, str(path), text) if reader else fault("unknown", path, "is TOML of no known kind")

@@ -1,8 +1,8 @@
-"""Kinds of files by their endings, and how much of a file is read."""
+"""Kinds of files by extension, and the largest size that is read."""
 
 LONGEST = 4 << 20  # bytes of a text that is read
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
 SHELLS = {".sh", ".bash", ".bat", ".ps1", ".cmd"}
-# Of the files of a folder, those that may hold something to check.
+# Files of a folder that may contain something to check.
 CHECKED = {".safetensors", ".sft", ".gguf", ".json", ".ipynb", ".png", ".webp", ".jpg", ".jpeg", ".py", ".toml", ".txt"}
 CHECKED |= PICKLES | SHELLS

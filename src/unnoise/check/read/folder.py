@@ -41,12 +41,12 @@ UNETS: Mapping[tuple[int | None, bool], str] = {
     (2048, True): "sdxl",
     (1280, True): "sdxl",
 }
-MOST = 2_000  # files of one folder that are looked at
+MOST = 2_000  # files of one folder that are read
 
 
 @dataclass(slots=True)
 class _Reading:
-    """Collect what one folder holds."""
+    """Collect the contents of one folder."""
 
     path: str
     names: frozenset[str]
@@ -144,7 +144,7 @@ def _config(reading: _Reading, name: str, role: str) -> Config:
 
 
 def _weights(reading: _Reading, headers: Mapping[str, Header]) -> dict[str, Weights]:
-    """Describe the weights of each component, and join those that are in several files."""
+    """Describe the weights of each component, and join sharded ones."""
     from unnoise.check.read.weights import describe
 
     whole: dict[str, Header] = {}
@@ -170,9 +170,9 @@ def _check_files(reading: _Reading, headers: Mapping[str, Header], others: Colle
     safe = {str(PurePosixPath(name).parent) for name in headers}
     for name in sorted(others)[:MOST]:
         if name.endswith(PICKLES) and str(PurePosixPath(name).parent) not in safe:
-            reading.fault("pickle", name, "is a pickle, which runs code when it is opened; it was not opened")
+            reading.fault("pickle", name, "is a pickle, which can run code when it is opened; it was not opened")
         elif name.endswith(".safetensors"):
-            reading.fault("broken", name, "is not a sound safetensors file")
+            reading.fault("broken", name, "is not a valid safetensors file")
     for name, content in reading.contents.items():
         if name.endswith(SHARDS):
             _check_shards(reading, name, content)
@@ -181,16 +181,16 @@ def _check_files(reading: _Reading, headers: Mapping[str, Header], others: Colle
 def _check_shards(reading: _Reading, name: str, content: Mapping[str, Any]) -> None:
     files = shard_files(content)
     if not files:
-        reading.fault("broken", name, "does not say which file holds which tensor", ("weight_map",))
+        reading.fault("broken", name, "does not state the file of each tensor", ("weight_map",))
     for file in files[:MOST]:
         if PurePosixPath(file).name != file or "\\" in file:
             reading.fault("broken", name, f"names a file outside of its folder: {file[:200]!r}", ("weight_map",))
         elif str(PurePosixPath(name).parent / file) not in reading.names:
-            reading.fault("missing", name, f"names {file[:200]!r}, which is not there", ("weight_map",))
+            reading.fault("missing", name, f"names {file[:200]!r}, which is missing", ("weight_map",))
 
 
 def _check_index(reading: _Reading, index: Mapping[str, Any]) -> None:
-    """Report the components of the index that are missing, unless the folder holds no weights at all."""
+    """Report the components of the index that are missing, unless the folder has no weights at all."""
     if not any(name.endswith(HOLDERS) for name in reading.names):
         return
     for role in listed_components(index):
@@ -198,7 +198,7 @@ def _check_index(reading: _Reading, index: Mapping[str, Any]) -> None:
         if not inside and f"{role}.py" not in reading.names:
             reading.fault("missing", INDEX, f"names the component {role}, which has no folder", (role,))
         elif role in NETWORKS and inside and not any(name.endswith(HOLDERS) for name in inside):
-            reading.fault("missing", INDEX, f"names the component {role}, whose folder holds no weights", (role,))
+            reading.fault("missing", INDEX, f"names the component {role}, whose folder contains no weights", (role,))
 
 
 def _model(

@@ -23,9 +23,9 @@ PAIR = re.compile(r'\s*(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 LORA = re.compile(r"<(?:lora|lyco):([^:<>]{1,200})(?::([^<>]{0,60}))?>")
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})$")
 NEGATIVE = "Negative prompt:"
-FEWEST = 3  # pairs that make a line the one of parameters
-GRIDS = ("Karras", "Exponential", "Polyexponential")  # that older versions put behind the sampler's name
-HIRES = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")  # of a second pass, which owns the denoising
+FEWEST = 3  # pairs that a line of parameters has
+GRIDS = ("Karras", "Exponential", "Polyexponential")  # that older versions append to the sampler's name
+HIRES = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")  # of a second pass, with its own denoising
 MASKED = ("Mask blur", "Masked content", "Inpaint area", "Masked area padding", "Mask mode")
 
 
@@ -42,7 +42,7 @@ def read_infotext(text: str, path: str) -> Subject:
     lines = text[:LONGEST].strip().split("\n")
     at, pairs = _parameters(lines, path)
     if len(pairs) < FEWEST:
-        fault = ReadFault("unknown", Location(path), "is no infotext: its last line has no parameters")
+        fault = ReadFault("unknown", Location(path), "is not infotext: its last line has no parameters")
         return Subject(path=path, faults=(fault,))
     prompt, negative = _prompts(lines[:at])
     run = _run(pairs, prompt, negative, path)
@@ -50,7 +50,7 @@ def read_infotext(text: str, path: str) -> Subject:
 
 
 def _parameters(lines: list[str], path: str) -> tuple[int, dict[str, Located[str]]]:
-    """Find the line of parameters: the last, or the last that begins as it does where others follow it."""
+    """Find the line of parameters: the last one, or the last that starts like one."""
     pairs = _pairs(lines[-1], path)
     for at in range(len(lines) - 1, -1, -1) if "Steps" not in pairs else ():
         if lines[at].startswith("Steps: "):
@@ -121,7 +121,7 @@ def _tool(pairs: Mapping[str, Located[str]]) -> Tool:
 
 
 def _embedded(pairs: Mapping[str, Located[str]], model: NamedModel | None) -> Located[float] | None:
-    """Return the weight that the net takes; stable-diffusion.cpp writes its default for every model."""
+    """Return the embedded guidance scale; stable-diffusion.cpp writes its default for every model."""
     distilled = _as(float, pairs.get("Distilled CFG Scale"))
     takes = model is not None and model.facts is not None and model.facts.embedded is not None
     return distilled or (_as(float, pairs.get("Guidance")) if takes else None)

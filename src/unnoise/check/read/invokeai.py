@@ -1,4 +1,4 @@
-"""Read what InvokeAI writes into an image: `invokeai_metadata`, and `sd-metadata` of versions before 3.
+"""Read the metadata that InvokeAI writes into an image: `invokeai_metadata`, and `sd-metadata` of versions before 3.
 
 Source: invoke-ai/InvokeAI, invokeai/app/invocations/metadata.py, backend/model_manager/taxonomy.py;
 version 2: ldm/invoke/pngwriter.py and backend/image_util/pngwriter.py
@@ -19,12 +19,12 @@ BASES: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 KEYS = ("generation_mode", "positive_prompt", "app_version", "cfg_scale", "scheduler")
 TASKS = {"img2img": "image", "inpaint": "inpaint", "outpaint": "inpaint"}  # words of generation_mode
-# Keys of version 2, within "image", and what they are called since.
+# Keys of version 2 within "image", and their later names.
 LEGACY = {
     "sampler": "scheduler", "type": "generation_mode", "steps": "steps", "cfg_scale": "cfg_scale", "seed": "seed",
     "width": "width", "height": "height", "strength": "strength",
 }  # fmt: skip
-MOST = 100  # adapters that are looked at
+MOST = 100  # adapters that are read
 
 
 def read_metadata(content: dict[str, Any], path: str) -> Subject:
@@ -36,9 +36,7 @@ def read_metadata(content: dict[str, Any], path: str) -> Subject:
         settings = {key: Located(value, Location(path, (key,))) for key, value in content.items()}
     else:
         place = Location(path)
-        return Subject(
-            path=path, faults=(ReadFault("unknown", place, "holds no record of InvokeAI that is known here"),)
-        )
+        return Subject(path=path, faults=(ReadFault("unknown", place, "contains no known metadata of InvokeAI"),))
     run = _run(settings, path)
     return Subject(path=path, tool="invokeai", models=(run.model,) if run.model else (), runs=(run,))
 
@@ -70,7 +68,7 @@ def _run(settings: Mapping[str, Located[Any]], path: str) -> GenerationRun:
 
 
 def _legacy(content: Mapping[str, Any], image: Mapping[str, Any], path: str) -> dict[str, Located[Any]]:
-    """Convert metadata of version 2 to the keys of today; there a prompt is a list of parts with weights."""
+    """Convert metadata of version 2 to today's keys; its prompt is a list of parts with weights."""
     known = {LEGACY[key]: Located(image[key], Location(path, ("image", key))) for key in LEGACY if key in image}
     parts = image.get("prompt")
     first = parts[0] if isinstance(parts, list) and parts else parts
@@ -98,7 +96,7 @@ def _inner(place: Location, *keys: str | int) -> Location:
 
 
 def _identity(name: str, base: Any) -> Identity:
-    """Take the family that InvokeAI found; the name may add a variant of it."""
+    """Return the family that InvokeAI found; the name may add a variant."""
     named = by_name(name)
     if not isinstance(base, str) or base not in BASES:
         return named

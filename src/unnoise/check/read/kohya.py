@@ -13,13 +13,13 @@ from unnoise.families.identity import Identity
 from unnoise.families.names import by_name
 
 BASE = "pretrained_model_name_or_path"
-LONGEST = 1 << 18  # letters of a shell text that are read
-LETTERS = 1000  # of one value
+LONGEST = 1 << 18  # characters of a shell text that are read
+LETTERS = 1000  # characters of one value
 WORDS = 5000  # of one command
 NAMES = 500  # constants of one file
 MOST = 200  # trainings of one file
 KEYS = 2000  # settings of one training
-# What each script of sd-scripts trains; "" where --v2 decides between Stable Diffusion 1 and 2.
+# The family of each script of sd-scripts; "" where --v2 selects Stable Diffusion 1 or 2.
 SD_SCRIPTS: Mapping[str, str] = {
     "train_network.py": "", "train_db.py": "", "fine_tune.py": "", "train_textual_inversion.py": "",
     "train_textual_inversion_XTI.py": "", "train_control_net.py": "",
@@ -30,7 +30,7 @@ SD_SCRIPTS: Mapping[str, str] = {
     "lumina_train.py": "lumina2", "lumina_train_network.py": "lumina2",
     "hunyuan_image_train_network.py": "hunyuan-image", "anima_train.py": "anima", "anima_train_network.py": "anima",
 }  # fmt: skip
-# What each example script of diffusers trains; "" where the base decides.
+# The family of each example script of diffusers; "" where the base decides.
 EXAMPLES: Mapping[str, str] = {
     "train_text_to_image.py": "", "train_text_to_image_lora.py": "", "train_text_to_image_sdxl.py": "sdxl",
     "train_text_to_image_lora_sdxl.py": "sdxl", "train_dreambooth.py": "", "train_dreambooth_lora.py": "",
@@ -70,7 +70,7 @@ def read_command(text: str, path: str) -> Subject:
     """Read the commands of a shell text that run a training script.
 
     Args:
-        text: of the file; nothing in it is run, and only its own variables are read
+        text: of the file; it is not run, and only its own variables are read
         path: of the file
 
     Returns:
@@ -88,7 +88,7 @@ def read_command(text: str, path: str) -> Subject:
             trainings.append(_training(settings, path, script, words[at].place))
     if not trainings:
         place = Location(path)
-        return Subject(path=path, faults=(ReadFault("unknown", place, "runs no training script that is known here"),))
+        return Subject(path=path, faults=(ReadFault("unknown", place, "runs no known training script"),))
     return _subject(path, text, trainings)
 
 
@@ -108,7 +108,7 @@ def _training(settings: Settings, path: str, script: str = "", place: Location |
 
 
 def _base(name: str, settings: Settings, script: str) -> Identity:
-    """Identify the base by its name; else by what the script can train."""
+    """Identify the base by its name, else by its training script."""
     known = by_name(name)
     if known.known:
         return known
@@ -168,7 +168,7 @@ def _settings(table: Any, at: Location) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Hold a word of a command: without its quotes, as it is written, and its place."""
+    """Hold a word of a command: without quotes, as written, and its place."""
 
     text: str
     raw: str
@@ -180,7 +180,7 @@ TOKEN = re.compile(
     r"|(?P<word>(?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\[^\r\n]|[^\s;&|\"'\\]|[\\\"'](?!\r?\n))+)|(?P<rest>.)",
     re.DOTALL,
 )
-# A backslash before a letter is that of a path of Windows; shells have no use for it there.
+# A backslash before a letter belongs to a Windows path; it has no meaning in a shell.
 PIECE = re.compile(r"\"((?:\\.|[^\"\\])*)\"|'([^']*)'|\\([^\w.])|([^\"'\\]+|.)", re.DOTALL)
 NAME = re.compile(r"(?:\$\{(\w{1,80})\}|\$(\w{1,80})|%(\w{1,80})%)")
 
@@ -215,7 +215,7 @@ def _place(path: str, starts: Sequence[int], start: int, end: int) -> Location:
 
 
 def _assign(words: Iterable[Word], constants: dict[str, Word]) -> None:
-    """Keep `NAME=value`, also behind `export` or `set`; what depends on other commands is not kept."""
+    """Store `NAME=value`, also after `export` or `set`, unless it depends on other commands."""
     for word in words:
         name, equals, raw = word.raw.partition("=")
         if word.raw in ("export", "set", "declare", "local"):
@@ -287,7 +287,7 @@ def _arguments(words: Sequence[Word]) -> Settings:
 
 
 def _argument_place(word: Word) -> Location:
-    """Return the place behind the "=" of `--name=value`; a value from a constant has its own place already."""
+    """Return the place after the "=" of `--name=value`; a value from a constant has its own place already."""
     start = re.match(r"--?[\w-]+=", word.raw)
     width = (word.place.end_column or 0) - (word.place.column or 0)
     one_line = word.place.line == word.place.end_line

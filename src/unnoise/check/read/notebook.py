@@ -1,4 +1,4 @@
-"""Read a Jupyter notebook: its code cells, one after another, are one script."""
+"""Read the code cells of a Jupyter notebook as one script."""
 
 import json
 from dataclasses import fields, is_dataclass, replace
@@ -12,7 +12,7 @@ MAGIC = ("%", "!", "?")
 
 
 def read_notebook(text: str, path: str) -> Subject:
-    """Read a notebook; places hold the cell and the line in it."""
+    """Read a notebook; places have the cell and the line in it."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -36,7 +36,7 @@ def _faulty(path: str, message: str) -> Subject:
 
 
 def _source(cell: object) -> list[str]:
-    """Return the lines of a code cell, those that are not Python as empty comments."""
+    """Return the lines of a code cell, with lines that are not Python as empty comments."""
     if not isinstance(cell, dict) or cell.get("cell_type") != "code":
         return []
     source = cell.get("source")

@@ -1,7 +1,7 @@
-"""Read the record that an image carries of how it was made, and masks. Pixels are decoded for masks only.
+"""Read the metadata of images, and masks. Pixels are decoded for masks only.
 
-Records are text chunks of PNG, and the EXIF comment of JPEG and WebP. ComfyUI: `prompt`, `workflow`; AUTOMATIC1111 and
-its kin: `parameters`; InvokeAI: `invokeai_metadata`; this program: `unnoise`.
+Metadata are text chunks of PNG, or the EXIF comment of JPEG and WebP. ComfyUI: `prompt`, `workflow`; AUTOMATIC1111 and
+its forks: `parameters`; InvokeAI: `invokeai_metadata`; this program: `unnoise`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from unnoise.check.subject import Location, Mask, ReadFault, Subject, Trouble
 
-LONGEST = 4 << 20  # letters of a record
+LONGEST = 4 << 20  # characters of metadata
 PIXELS = 1 << 24  # of a mask; the largest takes a third of a second and 150 MB
 FORMATS = ("PNG", "JPEG", "WEBP")
 EXIF, COMMENT = 0x8769, 0x9286  # tags of the part that holds the comment, and of the comment; Source: EXIF 2.32
@@ -28,7 +28,7 @@ def read_picture(path: str) -> Subject:
             texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
             texts |= _of_exif(image.getexif())
     except Exception as error:  # Pillow's readers raise anything on hostile bytes
-        return _fault(path, "broken", f"is not a sound image: {str(error)[:200] or type(error).__name__}")
+        return _fault(path, "broken", f"is not a valid image: {str(error)[:200] or type(error).__name__}")
     return _of_texts({key: text[:LONGEST] for key, text in texts.items()}, path)
 
 
@@ -37,7 +37,7 @@ def _fault(path: str, kind: Trouble, message: str) -> Subject:
 
 
 def _of_exif(exif: Any) -> dict[str, str]:
-    """Read the comment of AUTOMATIC1111, and what ComfyUI writes into WebP: "prompt:{...}" and "workflow:{...}"."""
+    """Read the comment of AUTOMATIC1111, and ComfyUI's entries in WebP: "prompt:{...}" and "workflow:{...}"."""
     found = {}
     comment = exif.get_ifd(EXIF).get(COMMENT) if exif else None
     if isinstance(comment, bytes):
@@ -52,7 +52,7 @@ def _of_exif(exif: Any) -> dict[str, str]:
 
 
 def _decoded(comment: bytes) -> str:
-    """Decode a comment by its first eight bytes; of UTF-16 the zeros of plain letters tell the order of bytes."""
+    """Decode a comment by its first eight bytes; in UTF-16 the zeros of ASCII letters show the byte order."""
     head, body = comment[:8], comment[8 : LONGEST * 2]
     if head.startswith(b"UNICODE"):
         order = "utf-16-be" if body[0::2].count(0) > body[1::2].count(0) or body[:2] == b"\xfe\xff" else "utf-16-le"
@@ -81,7 +81,7 @@ def _of_texts(texts: Mapping[str, str], path: str) -> Subject:
         from unnoise.check.read.infotext import read_infotext
 
         return read_infotext(texts["parameters"], path)
-    return _fault(path, "unknown", "is an image without a record of how it was made")
+    return _fault(path, "unknown", "is an image without generation metadata")
 
 
 def _object(text: str | None) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ def read_size(path: str) -> tuple[int, int] | None:
 def read_mask(path: str) -> Mask | None:
     """Describe the pixels of a mask; None where it cannot be read, or is larger than PIXELS.
 
-    What vanishes is counted as diffusers reduces a mask: by nearest neighbour, pixel (8 i, 8 j) for cell (i, j).
+    The mask is reduced as in diffusers: by nearest neighbour, with pixel (8 i, 8 j) for cell (i, j).
     Source: diffusers, pipeline_stable_diffusion_inpaint.py, prepare_mask_latents.
     """
     from PIL import Image
@@ -135,14 +135,14 @@ def read_mask(path: str) -> Mask | None:
 
 
 def _grey(image: Any) -> Any:
-    """Return 256 levels of grey; of 65536 the upper half of the bits, which Pillow would cut off."""
+    """Return 256 levels of grey; of 65536 levels the upper 8 bits, which Pillow would clip."""
     if image.mode.startswith("I"):
         image = image.convert("I").point(lambda value: value * (1 / 256))
     return image.convert("L")
 
 
 def _cells(grey: Any) -> tuple[int, int]:
-    """Count the cells that hold a painted pixel, and those of them whose first pixel is not painted."""
+    """Count the cells with a painted pixel, and those of them whose first pixel is not painted."""
     from PIL import Image
 
     whole = grey.point(lambda value: 255 if value > 127 else 0)

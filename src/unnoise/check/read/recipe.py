@@ -100,37 +100,32 @@ def _texts(text: str) -> list[str]:
 
 
 def _run(recipe: Metadata, path: str) -> GenerationRun:
-    def located(value: Any, *keys: str) -> Located[Any]:
+    def at(value: Any, *keys: str) -> Located[Any]:
         return Located(value, Location(path, keys))
 
     identity = Identity("unnoise", known_by=f"fingerprint {recipe.fingerprint[:12]}")
-    others = {
-        "grid": located(recipe.levels, "levels"),
-        "between": located(recipe.guidance_interval, "guidance_interval"),
-    }
+    others = {"grid": at(recipe.levels, "levels"), "between": at(recipe.guidance_interval, "guidance_interval")}
     others |= {
-        "rescale": located(recipe.guidance_rescale, "guidance_rescale"),
-        "versions": located(recipe.versions, "versions"),
+        "rescale": at(recipe.guidance_rescale, "guidance_rescale"),
+        "versions": at(recipe.versions, "versions"),
     }
-    others["fingerprint"] = located(recipe.fingerprint, "fingerprint")
+    others["fingerprint"] = at(recipe.fingerprint, "fingerprint")
     model = NamedModel(recipe.model, Location(path, ("model",)), identity, known=_shipped(recipe))
     return GenerationRun(
         place=Location(path),
         tool="unnoise",
         model=model,
-        adapters=tuple(
-            _use(applied, model, Location(path, ("adapters", k))) for k, applied in enumerate(recipe.adapters)
-        ),
-        sampler=located(recipe.sampler.class_, "sampler"),
-        steps=located(recipe.steps, "levels"),
-        guidance=located(recipe.guidance_scale, "guidance_scale"),
-        prompt=located(recipe.prompt, "prompt"),
-        negative=located(recipe.negative_prompt, "negative_prompt"),
-        width=located(recipe.size[0], "size"),
-        height=located(recipe.size[1], "size"),
-        seed=located(recipe.seed, "seed"),
-        seed_device=located("cpu", "seed"),  # always: unnoise.diffusion.noise
-        dtype=located(recipe.dtype, "dtype"),
+        adapters=tuple(_use(one, model, Location(path, ("adapters", k))) for k, one in enumerate(recipe.adapters)),
+        sampler=at(recipe.sampler.class_, "sampler"),
+        steps=at(recipe.steps, "levels"),
+        guidance=at(recipe.guidance_scale, "guidance_scale"),
+        prompt=at(recipe.prompt, "prompt"),
+        negative=at(recipe.negative_prompt, "negative_prompt"),
+        width=at(recipe.size[0], "size"),
+        height=at(recipe.size[1], "size"),
+        seed=at(recipe.seed, "seed"),
+        seed_device=at("cpu", "seed"),  # always: unnoise.diffusion.noise
+        dtype=at(recipe.dtype, "dtype"),
         others=others,
     )
 
@@ -151,7 +146,7 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
     """Read a request before it is run; the card's advice fills in what the request leaves open."""
     advice = card.advice
 
-    def located(value: Any, option: str) -> Located[Any] | None:
+    def at(value: Any, option: str) -> Located[Any] | None:
         return None if value is None else Located(value, Location(path, (option,)))
 
     options = request.sampling
@@ -165,18 +160,18 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
         place=Location(path),
         tool="unnoise",
         model=model_of(card, path),
-        sampler=located(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
-        grid=located(schedule, "schedule") if isinstance(schedule, str) else None,
-        steps=located(steps, "steps"),
-        guidance=located(guidance if card.text else 1.0, "guidance_scale"),
-        prompt=located(request.prompts[0], "prompt"),
-        negative=located(options.negative_prompt, "negative_prompt"),
-        width=located(size[0] if size else None, "size"),
-        height=located(size[1] if size else None, "size"),
-        batch=located(options.batch, "batch"),
-        seed=located(options.seed, "seed"),
-        seed_device=located("cpu", "seed"),
-        dtype=located(options.dtype, "dtype"),
+        sampler=at(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
+        grid=at(schedule, "schedule") if isinstance(schedule, str) else None,
+        steps=at(steps, "steps"),
+        guidance=at(guidance if card.text else 1.0, "guidance_scale"),
+        prompt=at(request.prompts[0], "prompt"),
+        negative=at(options.negative_prompt, "negative_prompt"),
+        width=at(size[0] if size else None, "size"),
+        height=at(size[1] if size else None, "size"),
+        batch=at(options.batch, "batch"),
+        seed=at(options.seed, "seed"),
+        seed_device=at("cpu", "seed"),
+        dtype=at(options.dtype, "dtype"),
     )
     return Subject(path=path, tool="unnoise", runs=(run,))
 

@@ -20,11 +20,11 @@ def to_json(findings: Sequence[Finding], files: int) -> str:
     """Write findings as one JSON object.
 
     Args:
-        findings: that are shown
+        findings: shown
         files: number of files that were checked
 
     Returns:
-        JSON; the keys "says" and "instead" hold the message and the suggestion
+        JSON; the message and the suggestion have the keys "says" and "instead"
     """
     return json.dumps({"files": files, "findings": [_object(finding) for finding in findings]}, indent=2)
 
@@ -97,25 +97,23 @@ def _location(place: Location) -> dict[str, Any]:
 
 
 def to_github(findings: Sequence[Finding]) -> str:
-    """Write findings as workflow commands, which GitHub shows beside the lines of a change.
+    """Write findings as workflow commands, which GitHub shows next to the lines of a change.
 
-    Source: GitHub documentation, "Workflow commands", on ::notice, ::warning and ::error and what is escaped in them.
+    Source: GitHub documentation, "Workflow commands", on ::notice, ::warning and ::error and their escapes.
     """
     return "\n".join(_command(finding) for finding in findings)
 
 
 def _command(finding: Finding) -> str:
     place = finding.place
-    fields = {
+    data = {
         "file": place.path,
         "line": place.line,
         "endLine": place.end_line,
         "col": None if place.column is None else place.column + 1,
         "title": f"{finding.rule.id} {finding.rule.name}",
     }
-    properties = ",".join(
-        f"{key}={_escaped(str(value), PROPERTY)}" for key, value in fields.items() if value is not None
-    )
+    properties = ",".join(f"{key}={_escaped(str(value), PROPERTY)}" for key, value in data.items() if value is not None)
     field = f" ({keys(place)})" if place.keys and place.line is None else ""
     message = _escaped(f"{sentence(finding)}{field}. {finding.suggestion}", MESSAGE)
     return f"::{NAMES[finding.grade].replace('note', 'notice')} {properties}::{message}"

@@ -11,7 +11,7 @@ from unnoise.check.subject import Location
 NAMES = {ERROR: "error", WARN: "warning", NOTE: "note"}
 COLOURS = {ERROR: "31", WARN: "33", NOTE: "36"}
 Paint = Callable[[str, str], str]
-WIDEST = 160  # letters of a line that are shown
+WIDEST = 160  # characters of a line that are shown
 
 
 def where(place: Location) -> str:
@@ -28,7 +28,7 @@ def keys(place: Location) -> str:
 
 
 def sentence(finding: Finding) -> str:
-    """Write a finding as one line: its message, what was measured and what is expected."""
+    """Write a finding as one line: its message, the measured and the expected value."""
     return printable(f"{finding.message}: {finding.measured}, expected {finding.expected}")
 
 
@@ -62,10 +62,10 @@ def render(finding: Finding, text: str | None, paint: Paint = plain, explain: bo
         finding: the finding
         text: of its file; None where the file has no lines to show
         paint: colours a text
-        explain: add why it matters, and the source
+        explain: add the reason and the source
 
     Returns:
-        lines, without a line end behind the last
+        lines, without a line end after the last
     """
     head = f"{paint(where(finding.place), '1')}: {paint(finding.rule.id, COLOURS[finding.grade])} "
     lines = [f"{head}{NAMES[finding.grade]}: {sentence(finding)}", *_excerpt(finding.place, text, paint)]
@@ -101,9 +101,9 @@ def summary(findings: Sequence[Finding], files: int, seconds: float) -> str:
     """Write the closing line.
 
     Args:
-        findings: that were shown
+        findings: shown
         files: number of files that were checked
-        seconds: that it took
+        seconds: duration
 
     Returns:
         the number of findings by severity, and how many of them --fix corrects

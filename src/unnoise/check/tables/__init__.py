@@ -1,4 +1,4 @@
-"""What diffusers' classes accept and assume, as data, so that diffusers is not imported."""
+"""Arguments and defaults of diffusers' classes, as data, so that diffusers is not imported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ SHIPPED: Mapping[tuple[str, str], Shipped] = {
     ("wan", "14b"): _WAN,  # Wan-AI/Wan2.1-T2V-14B-Diffusers
 }
 SHARED = ("StableDiffusion", "AnimateDiff", "LatentConsistency", "Onnx", "StableUnCLIP", "LEdits", "Kandinsky", "PIA")
-# What the classes that load any model make of a family, from text.
+# The text-to-image class of a family in the classes that load any model.
 GENERIC: Mapping[str, str] = {
     "sd1": "StableDiffusionPipeline",
     "sd2": "StableDiffusionPipeline",
@@ -75,7 +75,7 @@ GENERIC: Mapping[str, str] = {
 
 
 def defaults(class_: str) -> Mapping[str, Any] | None:
-    """Return what a scheduler class takes, with defaults; None where the class is not known."""
+    """Return the arguments of a scheduler class with their defaults; None where the class is not known."""
     return CLASSES.get(class_)
 
 
@@ -144,12 +144,12 @@ def generic(identity: Identity) -> str:
 
 
 def fits_any(class_: str) -> bool:
-    """Return whether a pipeline's class loads models of several families, or is not one of diffusers' own."""
+    """Return whether a pipeline class loads models of several families, or is not part of diffusers."""
     return class_ not in PIPELINES or class_.startswith(SHARED)
 
 
 def task(class_: str) -> str:
-    """Return what a pipeline is for: "text", "image", "inpaint", "edit"; "" where the class is not known."""
+    """Return the task of a pipeline: "text", "image", "inpaint", "edit"; "" where the class is not known."""
     for name in ("image", "inpaint", "edit"):
         if class_ in TASKS[name]:
             return name

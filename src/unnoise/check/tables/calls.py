@@ -1,4 +1,4 @@
-"""What `step` of diffusers' schedulers takes, beside what each of them takes."""
+"""The arguments of `step` of diffusers' schedulers, without those that all of them have."""
 
 # Written by scripts/diffusers_tables.py from diffusers 0.42.1; not by hand.
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which of diffusers' pipelines take an image, and which embed the weight of guidance."""
+"""Which of diffusers' pipelines take an image, and which embed the guidance scale."""
 
 # Written by scripts/diffusers_tables.py from diffusers 0.42.1; not by hand.
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Workflows of ComfyUI: its two formats as one graph, and the generations that the graph makes."""
+"""Workflows of ComfyUI: its two formats as one graph, and the generations of the graph."""

@@ -1,4 +1,4 @@
-"""Follow a workflow upwards from a sampler: along model, conditions, text encoders, latent and levels."""
+"""Follow a workflow upwards from a sampler along model, conditions, text encoders, latent and levels."""
 
 from collections.abc import Callable, Iterator
 
@@ -27,12 +27,12 @@ def clips(graph: Graph, nodes: list[Node]) -> list[Node]:
 
 
 def latents(graph: Graph, link: Link | None) -> list[Node]:
-    """List the nodes from a use of a latent up to what makes it: a size, an image, or another sampler."""
+    """List the nodes from a use of a latent up to its source: a size, an image, or another sampler."""
     return list(_follow(graph, link, _latent))
 
 
 def grids(graph: Graph, link: Link | None) -> list[Node]:
-    """List the nodes from a use of levels up to what makes them."""
+    """List the nodes from a use of levels up to their source."""
     return list(_follow(graph, link, lambda graph, node, slot: graph.link(node, "sigmas")))
 
 

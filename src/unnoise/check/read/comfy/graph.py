@@ -7,19 +7,19 @@ from typing import Any
 
 from unnoise.check.subject import Located, Location
 
-NODES = 5000  # of a workflow that are looked at
+NODES = 5000  # of a workflow that are read
 DEPTH = 200  # nodes of a chain that are followed
-NEAR = 4  # nodes between a switch and what sets it
-INPUTS = 256  # of a node that are looked at
-NAME = 200  # letters of the class of a node, of an input or of an id
-LONGEST = 1 << 16  # letters of a text that is joined of others
+NEAR = 4  # nodes between a switch and the value that sets it
+INPUTS = 256  # of a node that are read
+NAME = 200  # characters of the class of a node, of an input or of an id
+LONGEST = 1 << 16  # characters of a joined text
 # Nodes that hand a value on, with the input that holds it.   Source: comfy_extras/nodes_primitive.py; rgthree, KJNodes
 HANDING = {
     "PrimitiveInt": "value", "PrimitiveFloat": "value", "PrimitiveString": "value", "PrimitiveStringMultiline": "value",
     "PrimitiveBoolean": "value", "INTConstant": "value", "FloatConstant": "value", "ComfyNumberConvert": "value",
     "StringConstant": "string", "StringConstantMultiline": "string", "Seed (rgthree)": "seed", "SeedNode": "seed",
 }  # fmt: skip
-SWITCH = "ComfySwitchNode"  # hands on_true or on_false on; its input "switch" says which
+SWITCH = "ComfySwitchNode"  # passes on_true or on_false, by its input "switch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Graph:
         return self.nodes[link.id] if link else None
 
     def value(self, node: Node | None, *names: str) -> Located[Any] | None:
-        """Return the value of the first of these inputs that has one, also one that comes from another node."""
+        """Return the value of the first of these inputs that has one, directly or through another node."""
         found = (self._value(node, name, DEPTH) for name in names) if node else iter(())
         return next((value for value in found if value is not None), None)
 
@@ -83,13 +83,11 @@ class Graph:
         return None
 
     def _side(self, node: Node) -> str:
-        switch = self._value(node, "switch", NEAR)
-        return (
-            {True: "on_true", False: "on_false"}.get(switch.value, "") if switch and type(switch.value) is bool else ""
-        )
+        state = self._value(node, "switch", NEAR)
+        return {True: "on_true", False: "on_false"}.get(state.value, "") if state and type(state.value) is bool else ""
 
     def _value(self, node: Node, name: str, left: int) -> Located[Any] | None:
-        """Return the value of an input; left: how many nodes may still pass it on."""
+        """Return the value of an input; left: how many more nodes may pass it on."""
         while name in node.links:
             upstream, left = self.nodes.get(node.links[name].id), left - 1
             if upstream is None or left < 0:

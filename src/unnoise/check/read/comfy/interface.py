@@ -1,11 +1,11 @@
-"""Read the format in which ComfyUI's interface saves workflows.
+"""Read the format of workflows that ComfyUI's interface saves.
 
     {"nodes": [{"id", "type", "mode", "inputs", "outputs", "widgets_values"}],
      "links": [[id, from, slot, to, slot, type]],
      "definitions": {"subgraphs": [{"id", "nodes", "links", "inputs", "outputs"}]}}
 
-Subgraphs are written out, and nodes that only pass something on are left out: reroutes, bypassed nodes, and values that
-are set and got by name.   Source: Comfy-Org/ComfyUI_frontend, src/lib/litegraph, LGraph.ts, Subgraph.ts, LLink.ts
+Subgraphs are expanded, and nodes that only pass something on are removed: reroutes, bypassed nodes, and values that are
+set and got by name.   Source: Comfy-Org/ComfyUI_frontend, src/lib/litegraph, LGraph.ts, Subgraph.ts, LLink.ts
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from unnoise.check.subject import Located, Location
 
 MUTED, BYPASSED = 2, 4  # modes of a node
 REROUTES = ("Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss", "GetNode", "SetNode")
-NESTED = 8  # subgraphs within one another that are written out
+NESTED = 8  # nested subgraphs that are expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class InterfaceReader:
         return found
 
     def _step(self, scope: Scope, origin: Origin) -> tuple[Scope, Origin | None] | Link | Located[Any] | None:
-        """Return what a link comes from; where that only passes a value on, the next place."""
+        """Return the source of a link; where it only passes a value on, the next one."""
         id, slot = origin
         if id == OUTER and scope.outer is not None:
             name = scope.parts.names[slot] if 0 <= slot < len(scope.parts.names) else ""
@@ -146,12 +146,12 @@ class InterfaceReader:
 
 
 def of_interface(content: Raw, path: str) -> Graph:
-    """Read a workflow as the interface saves it."""
+    """Read a workflow in the interface's format."""
     return InterfaceReader(content, path).graph()
 
 
 def _passed(scope: Scope, raw: Raw) -> tuple[Scope, Origin | None]:
-    """Follow a reroute, or a value by its name to where it is set, here or outside of the subgraph."""
+    """Follow a reroute, or a value by name to the node that sets it, in or outside of the subgraph."""
     here: Scope | None = scope
     while raw["type"] == "GetNode" and here is not None:
         setter = here.parts.setters.get(name_of(raw))

@@ -13,7 +13,7 @@ from unnoise.families.identity import Identity
 from unnoise.families.names import by_name
 
 NAMES = ("ckpt_name", "unet_name", "model_path", "model_name", "gguf_name")  # inputs by which a loader names its file
-# What a loader of text encoders is told it is for, where only one family is loaded so.
+# Values of a text encoder loader's input "type" that belong to one family only.
 # Source: comfyanonymous/ComfyUI, nodes.py, CLIPLoader and DualCLIPLoader; comfy/sd.py, load_text_encoder_state_dicts
 ENCODERS: Mapping[str, Mapping[str, str]] = {
     "CLIPLoader": {"wan": "wan", "mochi": "mochi", "cosmos": "cosmos", "pixart": "pixart", "stable_cascade": "cascade"},
@@ -22,9 +22,9 @@ ENCODERS: Mapping[str, Mapping[str, str]] = {
         "hunyuan_image": "hunyuan-image",
     },
 }  # fmt: skip
-ALONE = {"TripleCLIPLoader": "sd3", "QuadrupleCLIPLoader": "hidream"}  # loaders that only one family has
-MERGED = 16  # models of a merge that are looked at
-LONGEST = 300  # letters of a name, from its end
+ALONE = {"TripleCLIPLoader": "sd3", "QuadrupleCLIPLoader": "hidream"}  # loaders of one family only
+MERGED = 16  # models of a merge that are read
+LONGEST = 300  # characters of a name, from its end
 
 
 @lru_cache(1024)
@@ -33,7 +33,7 @@ def _recognised(name: str) -> Identity:
 
 
 def _known(name: str) -> Identity:
-    """Identify a model by its name, each name once, as the samplers of a workflow share their models."""
+    """Identify a model by its name; cached, as the samplers of a workflow share their models."""
     return _recognised(name[-LONGEST:])
 
 
@@ -69,7 +69,7 @@ def _merged(graph: Graph, chain: list[Node]) -> Iterator[Located[str]]:
 
 
 def _common(found: list[Identity]) -> Identity:
-    """Return what several models have in common; of a merge only the family, unless all are one variant."""
+    """Return the common identity of several models: the family, and the variant if all have the same."""
     first = found[0]
     if all((one.family, one.variant) == (first.family, first.variant) for one in found):
         return first
@@ -81,11 +81,9 @@ def _by_encoder(graph: Graph, clips: list[Node]) -> Identity:
     if loader is None:
         return Identity()
     kind = loader.kind.removesuffix("GGUF")
-    purpose = text(graph.value(loader, "type"))
-    family = ALONE.get(kind) or (ENCODERS.get(kind, {}).get(purpose.value) if purpose else None)
-    return (
-        Identity(family, known_by=f"{loader.kind} {purpose.value if purpose else ''}".strip()) if family else Identity()
-    )
+    use = text(graph.value(loader, "type"))
+    family = ALONE.get(kind) or (ENCODERS.get(kind, {}).get(use.value) if use else None)
+    return Identity(family, known_by=f"{loader.kind} {use.value if use else ''}".strip()) if family else Identity()
 
 
 def uses(
@@ -111,7 +109,7 @@ def _use(named: Located[str], strength: Located[float] | None, base: NamedModel 
 
 
 def _loras(graph: Graph, node: Node) -> Iterator[tuple[Located[str], Located[float] | None]]:
-    """List the LoRAs that a node loads: one by its name, or several as rgthree's loader holds them."""
+    """List the LoRAs that a node loads: one by its name, or several in rgthree's loader."""
     named = text(graph.value(node, "lora_name"))
     if named is not None:
         yield named, number(graph.value(node, "strength_model", "strength"))
@@ -122,7 +120,7 @@ def _loras(graph: Graph, node: Node) -> Iterator[tuple[Located[str], Located[flo
 
 
 def _loader(graph: Graph, node: Node, name: str) -> Node | None:
-    """Return the loader behind an input, and behind nodes that only configure what it loads."""
+    """Return the loader behind an input, and behind nodes that only configure it."""
     found = graph.source(node, name)
     for _ in range(DEPTH):
         further = graph.source(found, name)
@@ -133,7 +131,7 @@ def _loader(graph: Graph, node: Node, name: str) -> Node | None:
 
 
 def decoders(graph: Graph) -> dict[str, NamedModel | None]:
-    """Return the autoencoder that decodes what each sampler makes, where it is loaded from a file of its own."""
+    """Return the autoencoder that decodes the result of each sampler, where it has its own file."""
     found: dict[str, NamedModel | None] = {}
     for node in graph.nodes.values():
         if not node.kind.startswith("VAEDecode") or "Audio" in node.kind:

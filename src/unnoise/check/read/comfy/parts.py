@@ -1,4 +1,4 @@
-"""Parse what ComfyUI's interface saves: the nodes and links of a workflow or of a subgraph."""
+"""Parse the nodes and links of a workflow or a subgraph in the format of ComfyUI's interface."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class InterfaceParts:
 
     Args:
         nodes: keys and content by id
-        origins: where each link comes from
-        results: where each output of a subgraph comes from
+        origins: the source of each link
+        results: the source of each output of a subgraph
         names: inputs of a subgraph
         promoted: those of the inputs that stand for a widget
         setters: nodes that set a value by name
@@ -34,7 +34,7 @@ class InterfaceParts:
     setters: Mapping[str, Raw]
 
     def origin(self, slot: Raw) -> Origin | None:
-        """Return where an input comes from; None where it is not linked."""
+        """Return the source of an input; None where it is not linked."""
         link = id_of(slot.get("link"))
         return None if link is None else self.origins.get(link)
 
@@ -67,18 +67,18 @@ def slots(raw: Raw, key: str) -> Iterator[Raw]:
 
 
 def id_of(value: Any) -> Any:
-    """Return an id of a node or a link, which is a whole number or a text; None for anything else."""
+    """Return the id of a node or a link if it is a whole number or a text; else None."""
     return value if type(value) is int or is_name(value) else None
 
 
 def name_of(raw: Raw) -> str:
-    """Return the name of what a node sets or gets."""
+    """Return the name that a node sets or gets."""
     values = raw.get("widgets_values")
     return values[0] if isinstance(values, list) and values and isinstance(values[0], str) else ""
 
 
 def _links(listed: Any) -> Iterator[tuple[Any, Origin, Any, int]]:
-    """List links, which stand as [id, from, slot, to, slot, type] or as objects: id, origin, target, slot there."""
+    """List links, written as [id, from, slot, to, slot, type] or as objects: id, origin, target, slot there."""
     for link in listed if isinstance(listed, list) else ():
         fields = [link.get(key) for key in LINKS] if isinstance(link, dict) else link
         if isinstance(fields, list) and len(fields) >= 5 and type(fields[2]) is int and type(fields[4]) is int:

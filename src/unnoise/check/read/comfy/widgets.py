@@ -1,4 +1,4 @@
-"""Names of the widgets of ComfyUI's nodes, which its interface saves by position only.
+"""Names of the widgets of ComfyUI's nodes, whose values its interface saves by position only.
 
 Source: comfyanonymous/ComfyUI, nodes.py and comfy_extras/, INPUT_TYPES and define_schema in their order.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from unnoise.check.read.comfy.graph import INPUTS, is_name
 from unnoise.check.read.comfy.parts import Raw, slots
 
-# What becomes of a seed after a run: a choice behind the seed that has no name; older files have True or False there.
+# The unnamed choice after a seed: how the seed changes after a run; True or False in older files.
 CONTROLS = ("fixed", "increment", "decrement", "randomize")
 SIZE = ("width", "height", "batch_size")
 CLIP = ("width", "height", "length", "batch_size")
@@ -171,12 +171,12 @@ def _named(raw: Raw, values: list[Any]) -> Iterator[tuple[str, Any, int]]:
 
 
 def _shown(raw: Raw) -> tuple[str, ...]:
-    """Name widgets by the inputs that stand for them, which newer versions save for every widget."""
+    """Name widgets by their inputs, which newer versions save for every widget."""
     return tuple(str(one.get("name")) for one in slots(raw, "inputs") if isinstance(one.get("widget"), dict))
 
 
 def _aligned(names: tuple[str, ...], values: list[Any], controls: tuple[str | bool, ...]) -> Iterator[tuple[str, int]]:
-    """Pair names with positions, passing over what becomes of a seed."""
+    """Pair names with positions, skipping the choice after a seed."""
     at = 0
     for name in names:
         if at >= len(values):

@@ -1,4 +1,4 @@
-"""Give what an attribute of something is."""
+"""Return the value of an attribute."""
 
 import ast
 
@@ -22,7 +22,7 @@ from unnoise.check.read.python.walk import Interpreter
 
 
 def owner(walk: Interpreter, node: ast.expr, scope: int) -> Value:
-    """Return what an attribute is taken of; what cannot be read and is called "pipe" counts as an unknown pipeline."""
+    """Return the owner of an attribute; an unreadable one named "pipe" counts as an unknown pipeline."""
     value = walk.value(node, scope)
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
     strange = not value.read or (isinstance(value.what, Name) and value.what.dotted == name)

@@ -1,4 +1,4 @@
-"""Follow calls that make something: pipelines, components, schedulers, noise, images."""
+"""Follow calls that create pipelines, components, schedulers, noise and images."""
 
 import ast
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ NO_OPTIONS = frozenset({"subfolder", "revision", "variant", "cache_dir", "local_
 
 
 def build(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> Value:
-    """Return what a call of something imported makes; UNREAD where it is none that is known."""
+    """Return the result of a call of something imported; UNREAD where it is unknown."""
     owner, _, last = dotted.rpartition(".")
     class_ = owner.rpartition(".")[2]
     if dotted.startswith("mflux"):
@@ -128,7 +128,7 @@ def _schedule(walk: ScriptState, class_: str, source: Value, given: Arguments, n
 
 
 def _shipped(walk: ScriptState, thing: Thing | None) -> Config | None:
-    """Return the class of the scheduler that the model of a pipeline is published with, where that is known."""
+    """Return the class of the published scheduler of a pipeline's model, where it is known."""
     model = walk.pipe(thing).model if thing is not None else None
     found = shipped(model.identity) if model is not None else None
     return Config(Location(""), "scheduler", found.class_, {}, complete=False) if found is not None else None
@@ -139,7 +139,7 @@ def _settings(walk: ScriptState, given: Arguments) -> dict[str, Located[Any]]:
 
 
 def _pipeline(walk: ScriptState, class_: str, source: Value, how: str, given: Arguments, node: ast.Call) -> Value:
-    """Follow the loading of a pipeline, with the components that it is given."""
+    """Follow the loading of a pipeline, with its component arguments."""
     name = source.what if isinstance(source.what, str) else ""
     custom = given.get("custom_pipeline")
     if custom is not None:
@@ -158,7 +158,7 @@ def _pipeline(walk: ScriptState, class_: str, source: Value, how: str, given: Ar
 
 
 def _identity(class_: str, name: str, how: str) -> Identity:
-    """Identify the model of a pipeline by its name, else by its class; it is unknown where these differ."""
+    """Identify the model of a pipeline by its name, else by its class; it is unknown if these differ."""
     found, family = identify(name), by_class(class_)
     if found.known:
         return found if found.family == family.family or (not family.known and fits_any(class_)) else Identity()
@@ -179,7 +179,7 @@ def _components(walk: ScriptState, thing: Thing, given: Arguments) -> None:
 
 
 def dtype_of(walk: ScriptState, given: Arguments) -> Located[str] | None:
-    """Return the type of numbers that a pipeline or a component is loaded in."""
+    """Return the dtype that a pipeline or a component is loaded in."""
     value = given.get("torch_dtype") or given.get("dtype")
     if value is None:
         return None

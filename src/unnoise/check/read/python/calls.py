@@ -1,4 +1,4 @@
-"""Follow calls: of what is imported, of the script's own functions, and methods of what is known."""
+"""Follow calls: of imported names, of the script's own functions, and methods of known values."""
 
 import ast
 from dataclasses import replace
@@ -57,22 +57,19 @@ def _arguments(walk: Interpreter, node: ast.Call, scope: int) -> Arguments:
 
 def call(walk: Interpreter, node: ast.Call, scope: int) -> Value:
     if isinstance(node.func, ast.Attribute):
-        receiver = owner(walk, node.func.value, scope)
+        owned = owner(walk, node.func.value, scope)
         given = _arguments(walk, node, scope)
-        if (
-            receiver.what is not UNREAD
-            and (found := _method(walk, receiver, node.func, given, node, scope)) is not None
-        ):
+        if owned.what is not UNREAD and (found := _method(walk, owned, node.func, given, node, scope)) is not None:
             return found
-        callee = owner(walk, node.func, scope) if _is_object(receiver) else attribute(walk, receiver, node.func)
+        callee = owner(walk, node.func, scope) if _is_object(owned) else attribute(walk, owned, node.func)
     else:
         callee = owner(walk, node.func, scope)
         given = _arguments(walk, node, scope)
     return _called(walk, callee, given, node)
 
 
-def _is_object(receiver: Value) -> bool:
-    return isinstance(receiver.what, Thing) and receiver.what.kind == "object"
+def _is_object(owned: Value) -> bool:
+    return isinstance(owned.what, Thing) and owned.what.kind == "object"
 
 
 def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) -> Value:
@@ -105,10 +102,10 @@ def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) 
 
 
 def _method(
-    walk: Interpreter, receiver: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
+    walk: Interpreter, owned: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
 ) -> Value | None:
-    """Follow a method of what is known; None where it is to be looked up like any attribute."""
-    what, name = receiver.what, func.attr
+    """Follow a method of a known value; None where it is an ordinary attribute."""
+    what, name = owned.what, func.attr
     if isinstance(what, Thing) and what.kind == "pipe":
         called = name == "__call__" or (name == "generate_image" and walk.pipe(what).tool == "mflux")
         return run(walk, what, given, node) if called else on_pipe(walk, what, name, given, node)
@@ -116,8 +113,8 @@ def _method(
         return _parser(walk, what, name, given, node)
     if isinstance(what, ComponentValue):
         if name != "load_state_dict":
-            return on_part(walk, receiver, name, given, node)
-        changed = Value(loaded(what, given), receiver.node)
+            return on_part(walk, owned, name, given, node)
+        changed = Value(loaded(what, given), owned.node)
         if what.of is not None:
             set_part(walk, what.of, what.role, changed)
         else:
@@ -136,10 +133,10 @@ def _method(
     if isinstance(what, Picture):
         return _picture(what, name, given, node)
     if isinstance(what, dict | list) and name in CHANGES:
-        return _changed(walk, receiver, func, given, node, scope)
+        return _changed(walk, owned, func, given, node, scope)
     if isinstance(what, dict) and name == "get":
         key = given.get("key", 0)
-        found = fold.element(node, receiver, key) if key is not None else Value(UNREAD, node)
+        found = fold.element(node, owned, key) if key is not None else Value(UNREAD, node)
         return found if found.read else Value(UNREAD, node)
     if isinstance(what, str) and name in ("strip", "lower", "upper", "rstrip", "lstrip") and not given.values:
         return Value(getattr(what, name)(), node)
@@ -155,28 +152,23 @@ def _picture(picture: Picture, name: str, given: Arguments, node: ast.Call) -> V
 
 
 def _changed(
-    walk: Interpreter, receiver: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
+    walk: Interpreter, value: Value, func: ast.Attribute, given: Arguments, node: ast.Call, scope: int
 ) -> Value:
     if isinstance(func.value, ast.Name | ast.Attribute):
         first = given.get("", 0)
-        whole = isinstance(receiver.what, dict) and (first is None or isinstance(first.what, dict)) and not given.open
+        whole = isinstance(value.what, dict) and (first is None or isinstance(first.what, dict)) and not given.open
         if func.attr == "update" and whole:
-            more = {**receiver.what, **(first.what if first is not None else {}), **given.named}
-            walk.assign(func.value, Value(more if len(more) < MOST else UNREAD, receiver.node), scope)
-        elif (
-            func.attr == "append"
-            and isinstance(receiver.what, list)
-            and first is not None
-            and len(receiver.what) < UNROLLED
-        ):
-            walk.assign(func.value, Value([*receiver.what, first], receiver.node), scope)
+            more = {**value.what, **(first.what if first is not None else {}), **given.named}
+            walk.assign(func.value, Value(more if len(more) < MOST else UNREAD, value.node), scope)
+        elif func.attr == "append" and isinstance(old := value.what, list) and first and len(old) < UNROLLED:
+            walk.assign(func.value, Value([*old, first], value.node), scope)
         else:
-            walk.assign(func.value, Value(UNREAD, receiver.node), scope)
+            walk.assign(func.value, Value(UNREAD, value.node), scope)
     return Value(UNREAD, node)
 
 
 def _parser(walk: Interpreter, parser: Thing, name: str, given: Arguments, node: ast.Call) -> Value:
-    """Follow argparse: an option that nobody gives has its default."""
+    """Follow argparse; every option has its default."""
     if name == "add_argument":
         names = [value.what for value in given.values if isinstance(value.what, str)]
         longest = max(names, key=len, default="").lstrip("-").replace("-", "_")

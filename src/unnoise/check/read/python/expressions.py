@@ -1,4 +1,4 @@
-"""Give what an expression of a script is: constants are computed, calls of diffusers followed, all else is UNREAD."""
+"""Evaluate expressions of a script: constants are computed, calls of diffusers followed, all else is UNREAD."""
 
 import ast
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from unnoise.check.read.python.walk import UNROLLED, Interpreter
 
 
 def evaluate(walk: Interpreter, node: ast.expr, scope: int) -> Value:
-    """Return the value of an expression, and follow what it does."""
+    """Return the value of an expression, and follow its effects."""
     match node:
         case ast.Constant():
             known = node.value is None or isinstance(node.value, bool | int | float | str)

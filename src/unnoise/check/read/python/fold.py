@@ -1,4 +1,4 @@
-"""Compute what a script computes from constants, within bounds; whatever else gives UNREAD."""
+"""Compute constant expressions of a script within bounds; all others give UNREAD."""
 
 import ast
 import math
@@ -94,7 +94,7 @@ def truth(value: Value) -> bool | None:
 
 
 def compare(node: ast.AST, ops: Sequence[ast.cmpop], values: Sequence[Value]) -> Value:
-    """Compute a comparison, where it has but one operator."""
+    """Compute a comparison with one operator."""
     if len(ops) != 1 or any(value.weak for value in values):
         return Value(UNREAD, node)
     op, (left, right) = ops[0], values
@@ -129,7 +129,7 @@ def _within(positive: bool, left: Value, right: Value) -> Any:
 
 
 def joined_text(node: ast.AST, pieces: Sequence[Value]) -> Value:
-    """Put an f-string together."""
+    """Join the parts of an f-string."""
     parts = [plain(piece) for piece in pieces]
     if not all(isinstance(part, str | int | float) for part in parts):
         return Value(UNREAD, node)
@@ -152,7 +152,7 @@ def _as_value(item: Any, node: ast.AST) -> Value:
 
 
 def builtin(name: str, node: ast.AST, values: Sequence[Value], named: Mapping[str, Value]) -> Value | None:
-    """Compute a call of a function of Python itself; None where `name` is none that is known here."""
+    """Compute a call of a function of Python itself; None where `name` is unknown."""
     first = values[0] if values else None
     if name == "dict":
         start = dict(first.what) if first is not None and isinstance(first.what, dict) else {}
@@ -191,7 +191,7 @@ def _of_one(name: str, node: ast.AST, first: Value, values: Sequence[Value]) -> 
 
 
 def abs_small(what: Any) -> bool:
-    """Return whether something is a text, or a number of sane size."""
+    """Return whether a value is a text, or a number of sane size."""
     return isinstance(what, str) or (math.isfinite(what) and abs(what) < LARGEST)
 
 

@@ -8,11 +8,11 @@ from unnoise.check.read.python.store import MISSING
 from unnoise.check.read.python.values import UNREAD, Class, Function, Thing, Value
 from unnoise.check.read.python.walk import Interpreter
 
-DEEPEST = 12  # functions within functions
+DEEPEST = 12  # nested functions
 
 
 def enter(walk: Interpreter, function: Function, given: Arguments, node: ast.AST) -> Value:
-    """Follow a call of a function of the script, and give what it returns."""
+    """Follow a call of a function of the script, and return its result."""
     body = function.node
     if body in walk.stack or len(walk.stack) >= DEEPEST:
         return Value(UNREAD, node)
@@ -63,7 +63,7 @@ def _parameters(walk: Interpreter, function: Function, given: Arguments, scope: 
 
 
 def make(walk: Interpreter, class_: Class, given: Arguments, node: ast.AST) -> Value:
-    """Follow the making of an object of a class of the script."""
+    """Follow the creation of an object of a class of the script."""
     thing = Thing("object", walk.number())
     walk.objects[class_.node] = thing
     walk.store.put(("class", thing.number), class_)
@@ -77,7 +77,7 @@ def make(walk: Interpreter, class_: Class, given: Arguments, node: ast.AST) -> V
 
 
 def finish(walk: Interpreter) -> None:
-    """Follow the functions and methods that nothing in the script calls, with their defaults."""
+    """Follow the functions and methods that the script does not call, with their defaults."""
     while left := [node for node in [*walk.classes, *walk.functions] if node not in walk.done]:
         for node in left:
             walk.done.add(node)

@@ -1,4 +1,4 @@
-"""Recognise the models and the types of numbers that a script names."""
+"""Recognise the models and dtypes in a script."""
 
 from unnoise.check.read.python.values import Name, Value
 from unnoise.check.subject import Located
@@ -11,7 +11,7 @@ HUBS = ("https://huggingface.co/", "https://hf.co/", "http://huggingface.co/")
 
 
 def identify(name: str) -> Identity:
-    """Recognise a model by a repository, a file, a folder or an address; Identity() where it is none that is known."""
+    """Recognise a model by a repository, a file, a folder or an address; Identity() where it is unknown."""
     for hub in HUBS:
         name = name.removeprefix(hub)
     repository = "/".join(name.split("/")[:2])
@@ -22,7 +22,7 @@ def identify(name: str) -> Identity:
 
 
 def number_type(places: Places, value: Value | None) -> Located[str] | None:
-    """Return the name of a type of torch."""
+    """Return the name of a dtype of torch."""
     if value is None or not isinstance(value.what, Name | str):
         return None
     last = value.what.last if isinstance(value.what, Name) else value.what.removeprefix("torch.")

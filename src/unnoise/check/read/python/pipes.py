@@ -1,4 +1,4 @@
-"""Follow what is done to a pipeline between its loading and its call: components, adapters, schedulers."""
+"""Follow the changes of a pipeline between its loading and its call: components, adapters, schedulers."""
 
 import ast
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ DENOISERS = ("unet", "transformer", "prior", "decoder")
 
 
 def no_schedule(place: Location) -> Config:
-    """Stand for a scheduler of which not even the class is known."""
+    """Stand for a scheduler of unknown class."""
     return Config(place, "scheduler", "", {}, complete=False)
 
 
@@ -44,7 +44,7 @@ def part_of(walk: ScriptState, thing: Thing, role: str) -> ComponentValue:
 
 
 def set_part(walk: ScriptState, thing: Thing, role: str, value: Value) -> None:
-    """Follow `pipe.role = value`, and a component that is given at loading."""
+    """Follow `pipe.role = value`, and a component argument of loading."""
     pipe, what = walk.pipe(thing), value.what
     if role == "scheduler":
         place = walk.places.at(value.node)
@@ -78,7 +78,7 @@ def set_part(walk: ScriptState, thing: Thing, role: str, value: Value) -> None:
 
 
 def _with_denoiser(model: NamedModel | None, part: ComponentValue, value: Value, place: Location) -> NamedModel | None:
-    """Return the model with another network: what is known of it is what is known of that network."""
+    """Return the model with another network, with the identity of that network."""
     if part.model is not None and model is not None and part.model.name == model.name:
         return model
     identity = part.model.identity if part.model is not None else Identity()
@@ -90,7 +90,7 @@ def _with_denoiser(model: NamedModel | None, part: ComponentValue, value: Value,
 
 
 def either_pipe(one: Pipe, other: Pipe) -> Pipe:
-    """Join a pipeline as two branches leave it: what they agree on."""
+    """Join the pipelines of two branches: keep what is equal in both."""
     schedule = one.schedule if one.schedule == other.schedule else None
     if one.schedule != other.schedule:
         schedule = no_schedule((one.schedule or other.schedule or no_schedule(Location(""))).place)
@@ -113,7 +113,7 @@ def either_pipe(one: Pipe, other: Pipe) -> Pipe:
 
 
 def on_pipe(walk: ScriptState, thing: Thing, name: str, given: Arguments, node: ast.Call) -> Value | None:
-    """Follow a method of a pipeline; None where it is none that changes it."""
+    """Follow a method of a pipeline; None where it does not change it."""
     pipe = walk.pipe(thing)
     if name in ("to", "half", "cuda", "cpu"):
         return _moved(walk, thing, given, node)
@@ -154,7 +154,7 @@ def _moved(walk: ScriptState, thing: Thing, given: Arguments, node: ast.Call) ->
 def add_adapter(
     walk: ScriptState, thing: Thing, source: Value | None, given: Arguments, node: ast.AST, kind: str = "lora"
 ) -> None:
-    """Put an adapter on a pipeline; one that cannot be told makes the model unknown."""
+    """Add an adapter to a pipeline; an unknown adapter makes the model unknown."""
     pipe = walk.pipe(thing)
     file, folder = given.get("weight_name"), given.get("subfolder")
     extra = file.what if file is not None and isinstance(file.what, str) else ""
@@ -221,7 +221,7 @@ def _adapters_after(
 
 
 def _names(value: Value | None) -> list[Any] | None:
-    """Return the adapters that a call names, one or several; None where it names none, or that is not known."""
+    """Return the adapters that a call names, one or several; None where it names none, or where that is unknown."""
     names = plain(value) if value is not None else None
     if isinstance(names, str):
         return [names]
@@ -249,14 +249,14 @@ def _set(walk: ScriptState, one: LoadedAdapter, names: list[Any], weights: Value
 
 
 def _at(walk: ScriptState, use: Use, strength: Value) -> Use:
-    """Return the use of an adapter at a strength; one that is not known leaves it unsaid."""
+    """Return the use of an adapter at a strength; None for an unknown strength."""
     number = strength.what
     known = isinstance(number, int | float) and not isinstance(number, bool)
     return replace(use, strength=Located(number, walk.places.at(strength.node)) if known else None)
 
 
 def on_part(walk: ScriptState, owner: Value, name: str, given: Arguments, node: ast.Call) -> Value:
-    """Follow a method of a component; `loaded` says what it is where the method changes it."""
+    """Follow a method of a component; `loaded` is its new content where the method changes it."""
     part = owner.what
     if name in ("load_attn_procs", "load_lora_adapter") and part.of is not None:
         add_adapter(walk, part.of, given.get("pretrained_model_name_or_path_or_dict", 0), given, node)
@@ -269,7 +269,7 @@ def on_part(walk: ScriptState, owner: Value, name: str, given: Arguments, node: 
 
 
 def loaded(part: ComponentValue, given: Arguments) -> ComponentValue:
-    """Return a component after `load_state_dict`: what it is now is known only where the file is."""
+    """Return a component after `load_state_dict`; its content is known only if the file is."""
     source = given.get("state_dict", 0)
     model = source.what.model if source is not None and isinstance(source.what, ComponentValue) else None
     return ComponentValue(part.class_, model, of=part.of, role=part.role)

@@ -1,4 +1,4 @@
-"""Make a Run of a call of a pipeline: what it asks for, and how the pipeline stands at that point."""
+"""Convert a call of a pipeline to a run: its arguments, and the state of the pipeline at that point."""
 
 import ast
 import math
@@ -76,7 +76,7 @@ def _run(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value], node: ast.Ca
 
 
 def _guessed(named: Mapping[str, Value]) -> str:
-    """Identify the task of a pipeline whose class is not known by what it is given."""
+    """Identify the task of a pipeline of unknown class by its arguments."""
     if "mask_image" in named:
         return "inpaint"
     return "image" if "strength" in named and "image" in named else "text"
@@ -140,7 +140,7 @@ def _first_text(located: Located[Any]) -> Located[str] | None:
 
 
 def _noise(walk: ScriptState, value: Value) -> dict[str, Located[Any]]:
-    """Return the seed and where the noise is drawn, of a generator or of a list of them."""
+    """Return the seed and the device of a generator or of a list of them."""
     what = value.what
     several = isinstance(what, list | tuple | Several)
     if isinstance(what, Several):
@@ -162,7 +162,7 @@ def _size(value: Value) -> tuple[int, int] | None:
 
 
 def _applied(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value]) -> tuple[Use, ...]:
-    """Return the adapters that are in force in a call, at the strength that the call gives them."""
+    """Return the active adapters of a call, with the strength that the call sets."""
     scale: Value | None = None
     for name in SCALES:
         table = named.get(name)

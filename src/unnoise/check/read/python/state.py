@@ -1,4 +1,4 @@
-"""What is known at one point of a script: names, objects, pipelines, and all that was found on the way there."""
+"""The known state at one point of a script: names, objects, pipelines, and the findings so far."""
 
 import ast
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from unnoise.check.read.python.values import Class, Function, Pipe, Thing, Value
 from unnoise.check.subject import Config, GenerationRun, NamedModel, Use
 from unnoise.check.syntax import Places
 
-BUDGET = 60_000  # nodes that are looked at: an honest script of 2,000 lines has some 15,000
+BUDGET = 60_000  # nodes that are followed; an ordinary script of 2,000 lines has about 15,000
 
 
 class Exhausted(Exception):
-    """Stop a script that does more than is followed."""
+    """Stop following a script that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """Hold what a call passes. open: it passes more that is not known, by `*` or `**`."""
+    """Hold the arguments of a call. open: it passes further unknown ones, by `*` or `**`."""
 
     values: tuple[Value, ...] = ()
     named: dict[str, Value] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Arguments:
 
 @dataclass(slots=True)
 class ScriptFacts:
-    """Collect what a script says."""
+    """Collect the facts of a script."""
 
     runs: list[GenerationRun] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
@@ -41,7 +41,7 @@ class ScriptFacts:
 
 
 class ScriptState:
-    """Keep what a script has bound so far, in scopes, and collect what it says."""
+    """Store the bindings of a script so far, in scopes, and collect its facts."""
 
     def __init__(self, places: Places) -> None:
         self.places, self.store, self.found = places, Store(), ScriptFacts()
@@ -57,7 +57,7 @@ class ScriptState:
         self._parents: dict[int, int | None] = {0: None}
 
     def number(self) -> int:
-        """Return a number that was not given before."""
+        """Return a new number."""
         self._count += 1
         return self._count
 
@@ -72,7 +72,7 @@ class ScriptState:
         self.store.put((0 if name in self.outer.get(scope, ()) else scope, name), value)
 
     def lookup(self, name: str, scope: int) -> Value | None:
-        """Find what a name is bound to."""
+        """Find the value of a name."""
         at: int | None = scope
         while at is not None:
             found = self.store.get((at, name))
@@ -82,7 +82,7 @@ class ScriptState:
         return None
 
     def pipe(self, thing: Thing) -> Pipe:
-        """Return a pipeline as it now is."""
+        """Return the current state of a pipeline."""
         return self.store.get(("pipe", thing.number), Pipe(""))
 
     def set_pipe(self, thing: Thing, pipe: Pipe) -> None:
@@ -90,13 +90,13 @@ class ScriptState:
         self.store.put(("pipe", thing.number), pipe)
 
     def new_pipe(self, pipe: Pipe) -> Thing:
-        """Make a pipeline."""
+        """Create a pipeline."""
         thing = Thing("pipe", self.number())
         self.set_pipe(thing, pipe)
         return thing
 
     def spend(self) -> None:
-        """Count one node; raises Exhausted when there have been too many."""
+        """Count one node; raises Exhausted after too many."""
         self._left -= 1
         if self._left < 0:
             raise Exhausted

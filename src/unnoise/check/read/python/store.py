@@ -1,4 +1,4 @@
-"""All that a script has bound so far, with branches that are undone and joined again."""
+"""The bindings of a script so far, with branches that can be undone and joined."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,18 @@ MISSING: Any = object()
 
 
 class Store:
-    """Keep values by key; what a branch writes is logged, so that undoing it costs no more than it wrote."""
+    """Store values by key; the writes of a branch are logged, so that undoing costs no more than writing."""
 
     def __init__(self) -> None:
         self._now: dict[Key, Any] = {}
         self._logs: list[dict[Key, Any]] = []
 
     def get(self, key: Key, default: Any = MISSING) -> Any:
-        """Return what is kept under a key."""
+        """Return the value of a key."""
         return self._now.get(key, default)
 
     def put(self, key: Key, value: Any) -> None:
-        """Keep a value; MISSING takes it away."""
+        """Store a value; MISSING removes it."""
         if self._logs:
             self._logs[-1].setdefault(key, self._now.get(key, MISSING))
         if value is MISSING:
@@ -28,11 +28,11 @@ class Store:
             self._now[key] = value
 
     def begin(self) -> None:
-        """Begin a branch."""
+        """Start a branch."""
         self._logs.append({})
 
     def undo(self) -> dict[Key, Any]:
-        """End the innermost branch as if it had not been, and give what it had written."""
+        """Undo the innermost branch, and return its writes."""
         log = self._logs.pop()
         written = {key: self._now.get(key, MISSING) for key in log}
         for key, value in log.items():
@@ -43,11 +43,11 @@ class Store:
         return written
 
     def settle(self) -> None:
-        """Forget every branch that has begun: what it wrote stays."""
+        """End every started branch and keep its writes."""
         self._logs.clear()
 
     def join(self, first: dict[Key, Any], second: dict[Key, Any], either: Callable[[Any, Any], Any]) -> None:
-        """Take up what one of two branches has written; `either` joins what they give to one key."""
+        """Apply the writes of two branches; `either` joins their values of one key."""
         for key in {**first, **second}:
             before = self._now.get(key, MISSING)
             one, other = first.get(key, before), second.get(key, before)

@@ -1,4 +1,4 @@
-"""What an expression of a script is known to be: a constant, or a thing of diffusers; where neither, UNREAD."""
+"""Known values of expressions in a script: constants and objects of diffusers; all others are UNREAD."""
 
 import ast
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 from unnoise.check.subject import Config, Located, NamedModel, Use
 
-LARGEST = 1e15  # of numbers: beyond, they mean nothing in a script of this field
-LONGEST = 20_000  # letters of a text that is kept
+LARGEST = 1e15  # of numbers; larger ones have no use in such a script
+LONGEST = 20_000  # characters of a stored text
 MOST = 500  # elements of a list or a table
 DEEPEST = 8  # of nested lists and tables
 
@@ -27,10 +27,10 @@ UNREAD = Unread()
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Hold what an expression is, and the node that says it.
+    """Hold the value of an expression, and its node.
 
     what: None, bool, int, float, str; list or tuple of Value; dict of Value by constant; a thing below; UNREAD;
-    weak: it is a default that whoever runs the script may change, so that no branch is left out because of it.
+    weak: a default that the user of the script may change, so that no branch is skipped because of it.
     """
 
     what: Any
@@ -44,7 +44,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """Name something imported, such as "torch.float16", or a name that the script never binds."""
+    """Name an import, such as "torch.float16", or a name that the script never binds."""
 
     dotted: str
 
@@ -64,7 +64,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """Point to a class of the script; based: on which class from elsewhere."""
+    """Point to a class of the script; based: its imported base class."""
 
     node: ast.ClassDef
     scope: int
@@ -81,7 +81,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class ComponentValue:
-    """Hold a component of a pipeline. of: the pipeline that it was taken from; role: "components" is all of them."""
+    """Hold a component of a pipeline. of: its pipeline; role: "components" is all of them."""
 
     class_: str
     model: NamedModel | None = None
@@ -91,7 +91,7 @@ class ComponentValue:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleValue:
-    """Hold diffusers' scheduler. config: None is the one that the pipeline's model is published with."""
+    """Hold diffusers' scheduler. config: None is the published one of the pipeline's model."""
 
     config: Config | None
     of: Thing | None = None
@@ -99,7 +99,7 @@ class ScheduleValue:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSettings:
-    """Hold the configuration of a scheduler, as `scheduler.config` gives it."""
+    """Hold the configuration of a scheduler, the value of `scheduler.config`."""
 
     config: Config | None
     of: Thing | None = None
@@ -117,7 +117,7 @@ class Noise:
 class Picture:
     """Hold an image from a file or an address, or a new one where `file` is "".
 
-    size: width and height, if said; blur: how far it was blurred, 0.0 where it was not.
+    size: width and height, if stated; blur: radius of its blur, 0.0 without.
     """
 
     file: str
@@ -127,7 +127,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """Hold a list whose length is not known, by one of its elements."""
+    """Hold a list of unknown length by one of its elements."""
 
     one: Value
 
@@ -145,7 +145,7 @@ class LoadedAdapter:
 
 @dataclass(frozen=True, slots=True)
 class Pipe:
-    """Hold a pipeline at one point of the script. sure: False where its model depends on what cannot be read."""
+    """Hold a pipeline at one point of the script. sure: False where its model depends on unreadable values."""
 
     class_: str
     model: NamedModel | None = None
@@ -159,7 +159,7 @@ class Pipe:
 
 
 def plain(value: Value) -> Any:
-    """Return a value as Python would have it, an image as the name of its file; UNREAD where it is not known."""
+    """Return the Python value, for an image the name of its file; UNREAD where it is unknown."""
     return _plain(value, 0, [MOST])
 
 

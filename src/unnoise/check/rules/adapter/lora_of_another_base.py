@@ -28,12 +28,10 @@ def check(subject: Subject) -> Iterator[Finding]:
     for run in subject.runs:
         used = _model_hash(run)
         for use in run.adapters if used else ():
-            weights = use.adapter.weights
-            trained = (
-                weights.header.metadata.get("ss_new_sd_model_hash", "").lower() if weights and weights.lora else ""
-            )
+            file = use.adapter.weights
+            trained = file.header.metadata.get("ss_new_sd_model_hash", "").lower() if file and file.lora else ""
             if re.fullmatch(r"[0-9a-f]{64}", trained) and not trained.startswith(used):
-                name = weights.header.metadata.get("ss_sd_model_name", "")[:100] if weights else ""
+                name = file.header.metadata.get("ss_sd_model_name", "")[:100] if file else ""
                 message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
                 suggestion = "for its author's results, use the model that it was trained on"
                 measured = f"model {used}"
@@ -45,8 +43,8 @@ def _ours(subject: Subject) -> Iterator[Finding]:
     drawn = [(use, _fingerprint(run)) for run in subject.runs for use in run.adapters]
     named = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
     for use, used in (*drawn, *named):
-        weights = use.adapter.weights
-        base = base_card(weights.header.metadata) if weights and weights.lora else {}
+        file = use.adapter.weights
+        base = base_card(file.header.metadata) if file and file.lora else {}
         trained = base.get("fingerprint", "")
         if trained and used and trained != used:
             message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"

@@ -21,12 +21,8 @@ MOST = 0.99
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    recognised = identity(run)
-    if (
-        run.tool != "diffusers"
-        or run.strength is None
-        or (recognised.family, recognised.variant) != ("sdxl", "inpaint")
-    ):
+    model = identity(run)
+    if run.tool != "diffusers" or run.strength is None or (model.family, model.variant) != ("sdxl", "inpaint"):
         return
     if run.strength.value >= 1 and "Inpaint" in run.pipeline:
         message = "the inpainting model of SDXL was not trained on pure noise, where strength 1 starts"

@@ -34,22 +34,18 @@ PIPELINES = {
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    pipeline = _right_pipeline(run)
+    pipeline = _pipeline(run)
     if pipeline and run.model is not None:
-        recognised = identity(run)
-        given = 64 if recognised.family == "flux1" else 4
+        model = identity(run)
+        given = 64 if model.family == "flux1" else 4
         message = f"{run.pipeline} passes too few channels to this network"
-        expected = f"{CHANNELS[recognised.variant]} channels"
+        expected = f"{CHANNELS[model.variant]} channels"
         yield Finding(RULE, run.model.place, message, f"{given} channels", expected, f"load it as {pipeline}")
 
 
-def _right_pipeline(run: GenerationRun) -> str:
-    recognised = identity(run)
-    return (
-        PIPELINES.get((recognised.family, recognised.variant), "")
-        if run.tool == "diffusers" and run.pipeline in PLAIN
-        else ""
-    )
+def _pipeline(run: GenerationRun) -> str:
+    model = identity(run)
+    return PIPELINES.get((model.family, model.variant), "") if run.tool == "diffusers" and run.pipeline in PLAIN else ""
 
 
 def bad() -> Subject:

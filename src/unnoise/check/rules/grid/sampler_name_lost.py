@@ -43,9 +43,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             others = [name for name in (*USUAL, *classes.CLASSES) if key in (defaults(name) or ())]
             suggestion = f"write {word}={setting.value!r}" if word and accepts(class_, word) else f"use {others[0]}"
             message = f"{class_} has no {key} and drops it"
-            yield Finding(
-                RULE, setting.place, message, f"{key}={setting.value!r}"[:80], "a class with this setting", suggestion
-            )
+            yield Finding(RULE, setting.place, message, f"{key}={setting.value!r}"[:80], "a class with it", suggestion)
     for run in subject.runs:
         if run.tool in ("a1111", "forge") and run.sampler is not None and run.sampler.value in TIMED:
             grid = run.grid.value if run.grid else "Automatic"

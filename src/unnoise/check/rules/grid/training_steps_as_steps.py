@@ -37,21 +37,12 @@ def _requested(run: GenerationRun, subject: Subject) -> tuple[str, Location] | N
     """Return the steps in words, if they are too many; a script may also read them from the scheduler."""
     if run.steps is not None:
         return (f"{run.steps.value} steps", run.steps.place) if run.steps.value >= TRAINED else None
-    argument = run.others.get(STEPS)
-    if (
-        argument is None
-        or subject.script is None
-        or argument.place.line is None
-        or argument.place.path != subject.script.path
-    ):
+    stated, script = run.others.get(STEPS), subject.script
+    if stated is None or script is None or stated.place.line is None or stated.place.path != script.path:
         return None
-    line = subject.script.lines[argument.place.line - 1] if argument.place.line <= len(subject.script.lines) else ""
-    shown = (
-        line[argument.place.column : argument.place.end_column]
-        if argument.place.end_line == argument.place.line
-        else ""
-    )
-    return (shown[-60:], argument.place) if shown.endswith(LEVELS) else None
+    line = script.lines[stated.place.line - 1] if stated.place.line <= len(script.lines) else ""
+    shown = line[stated.place.column : stated.place.end_column] if stated.place.end_line == stated.place.line else ""
+    return (shown[-60:], stated.place) if shown.endswith(LEVELS) else None
 
 
 def bad() -> Subject:

@@ -28,15 +28,12 @@ NODE = "ModelSamplingFlux.max_shift"
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    for shift, known in _shifts(subject):
-        if (
-            isinstance(shift.value, float)
-            and abs(shift.value - EXPONENT) < 0.005
-            and (known.flow_shift or 3) >= SHIFTED
-        ):
+    for found, known in _shifts(subject):
+        shift = found.value
+        if isinstance(shift, float) and abs(shift - EXPONENT) < 0.005 and (known.flow_shift or 3) >= SHIFTED:
             message = f"1.15 is an exponent; {known.title} gets it as a multiplier of its levels"
             right = known.flow_shift or round(exp(EXPONENT), 2)
-            yield _finding(shift, message, "shift", right)
+            yield _finding(found, message, "shift", right)
     for schedule in schedules(subject):
         lacking = _missing(schedule)
         if lacking:
@@ -50,10 +47,10 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield _finding(most, message, "max_shift", EXPONENT)
 
 
-def _finding(shift: Located[float], message: str, key: str, right: float) -> Finding:
+def _finding(value: Located[float], message: str, key: str, right: float) -> Finding:
     shown = f"{right:g}"
-    fix = Fix.unsafe(shift.place, float(shown), shown)
-    return Finding(RULE, shift.place, message, f"{key} {shift.value:g}", shown, f"write {shown}", fix=fix)
+    fix = Fix.unsafe(value.place, float(shown), shown)
+    return Finding(RULE, value.place, message, f"{key} {value.value:g}", shown, f"write {shown}", fix=fix)
 
 
 def _missing(schedule: EffectiveSchedule) -> str:

@@ -22,9 +22,7 @@ RULE = Rule(id="UN911", name="component-missing", severity=ERROR, checks="fault"
 def check(fault: ReadFault) -> Iterator[Finding]:
     if fault.kind == "missing" and fault.place.path.endswith(INDEX):
         message = "the index of this folder names a component without files"
-        yield Finding(
-            RULE, fault.place, message, fault.message, "the files of the component", "download the component again"
-        )
+        yield Finding(RULE, fault.place, message, fault.message, "its files", "download the component again")
 
 
 FILES: Mapping[str, Mapping[str, Any] | None] = {

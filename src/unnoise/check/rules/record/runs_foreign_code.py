@@ -43,9 +43,7 @@ def _called(source: Script, node: ast.Call, name: str) -> Iterator[Finding]:
     for argument, what in (("trust_remote_code", True), ("use_safetensors", False)):
         given = keyword(node, argument)
         if given is not None and name.startswith("from_") and constant(given, source) is what:
-            message = (
-                "this runs code from the model's repository" if what else "this reads a pickle, which may run code"
-            )
+            message = "this runs the repository's own code" if what else "this reads a pickle, which may run code"
             yield Finding(RULE, place_of(source, given), message, f"{argument}={what}", str(not what), INSTEAD, NOTE)
     given = keyword(node, "custom_pipeline")
     named = constant(given, source) if given is not None else None

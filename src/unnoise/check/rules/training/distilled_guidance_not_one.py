@@ -35,19 +35,19 @@ OTHERS = {"schnell", "fill", "canny", "depth", "control"}  # variants without th
 
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
-    setting = training.get(GUIDED)
-    weight = number(setting) if setting else DEFAULT if training.script in SCRIPTS else None
+    scale = training.get(GUIDED)
+    weight = number(scale) if scale else DEFAULT if training.script in SCRIPTS else None
     if weight is None or weight == 1 or not _takes_weight(training):
         return
     remembered = is_from_metadata(subject)
     message = "a guidance-distilled model is trained with a guidance scale other than 1"
     suggestion = f"train with {option(training, GUIDED, 1.0)}"
-    fix = Fix.safe(setting.place, 1.0) if setting and not remembered else None
-    measured = f"guidance {weight:g}" if setting else f"guidance {weight:g}, the default"
+    fix = Fix.safe(scale.place, 1.0) if scale and not remembered else None
+    measured = f"guidance {weight:g}" if scale else f"guidance {weight:g}, the default"
     expected = "1"
-    severity = NOTE if remembered or (setting is None and training.tool == "diffusers") else WARN
+    severity = NOTE if remembered or (scale is None and training.tool == "diffusers") else WARN
     yield Finding(
-        RULE, setting.place if setting else training.place, message, measured, expected, suggestion, severity, fix
+        RULE, scale.place if scale else training.place, message, measured, expected, suggestion, severity, fix
     )
 
 

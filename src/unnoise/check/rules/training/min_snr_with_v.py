@@ -29,9 +29,7 @@ MOST = 200  # parts of an expression that are read
 def check(script: Script) -> Iterator[Finding]:
     for node in _quotients(script.tree):
         last = snr(alphas()[-1])
-        message = (
-            "one is added to the SNR before its minimum with gamma, so the noisiest levels get the largest weights"
-        )
+        message = "one is added to the SNR before its minimum with gamma, so weights at high noise are too large"
         suggestion = "take the minimum of snr and gamma, then divide by (snr + 1)"
         measured = f"weight {min(last + 1, GAMMA) / (last + 1):.4g} at SNR {last:.2g}"
         expected = f"{min(last, GAMMA) / (last + 1):.2g}, min(snr, gamma) / (snr + 1)"

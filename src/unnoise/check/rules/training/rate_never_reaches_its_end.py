@@ -92,9 +92,7 @@ def _stepped_too_often(script: Script) -> Iterator[Finding]:
         counts = {guard for name, guard, _ in calls if guard and "optim" in name}
         for name, guard, call in calls:
             if counts and not guard and "sched" in name:
-                yield _finding(
-                    place_of(script, call), "1 step of the schedule per batch", f"1 in {min(counts)} batches"
-                )
+                yield _finding(place_of(script, call), "1 schedule step a batch", f"1 in {min(counts)} batches")
 
 
 def _steps(body: Sequence[ast.stmt], guard: str, depth: int = 0) -> Iterator[tuple[str, str, ast.Call]]:

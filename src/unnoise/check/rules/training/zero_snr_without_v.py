@@ -31,7 +31,7 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
     fix = Fix.unsafe(setting.place, False, "false") if setting.place.keys and not subject.weights else None
     measured = "SNR 0 at time 999 with target eps"
     yield Finding(
-        RULE, setting.place, message, measured, f"target v, or SNR {snr(alphas()[-1]):.2g}", suggestion, fix=fix
+        RULE, setting.place, message, measured, f"target v or SNR {snr(alphas()[-1]):.2g}", suggestion, fix=fix
     )
 
 
