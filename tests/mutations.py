@@ -28,14 +28,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 TESTS = {  # of a file: the longest prefix counts
-    "generation/": ["generation"],
-    "generation/prepare.py": ["generation", "adapters/test_controlnet.py"],
-    "pipeline.py": ["generation"],
-    "train/": ["train"],
-    "diffusion/inpainting.py": ["diffusion/test_inpainting.py", "generation/test_editing.py"],
-    "diffusion/tiling.py": ["diffusion/test_tiling.py", "generation/test_engine.py"],
-    "diffusion/guidance.py": ["diffusion/test_guidance.py", "diffusion/test_guided_flow.py"],
-    "diffusion/levels.py": ["generation/test_resolve.py", "generation/test_editing.py"],
+    "generation/": "generation",
+    "generation/prepare.py": "generation adapters/test_controlnet.py integrations/test_foreign_pix2pix.py",
+    "pipeline.py": "generation",
+    "train/": "train",
+    "diffusion/inpainting.py": "diffusion/test_inpainting.py diffusion/test_region.py generation/test_editing.py",
+    "diffusion/tiling.py": "diffusion/test_tiling.py generation/test_engine.py",
+    "diffusion/guidance.py": "diffusion/test_guidance.py diffusion/test_guided_flow.py",
+    "diffusion/levels.py": "generation/test_resolve.py generation/test_editing.py",
 }
 IMPORTED = ("torch.distributed.tensor", "numpy", "PIL.Image", "safetensors.torch", "hypothesis")  # before the forks
 QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:anyio", "-W", "ignore::pytest.PytestAssertRewriteWarning")
@@ -149,7 +149,7 @@ class Tests:
         if self.chosen is not None:
             sound = [item for item in items if item.nodeid not in self.failed]
             chosen = [item for item in sound if {"", item.nodeid, item.nodeid.partition("::")[0]} & self.chosen]
-            items[:] = sorted(chosen, key=lambda item: (self.seconds[item.nodeid] > 0.5, item.path))
+            items[:] = sorted(chosen, key=lambda item: (self.seconds[item.nodeid] // 0.1, item.path))
 
 
 def begin(place: Path, tests: list[str], plugin: Tests, *options: str) -> int:
@@ -233,7 +233,7 @@ def main() -> None:
         first, *others = places = [Path(temporary) / str(k) for k in range(options.jobs)]
         shutil.copytree(SOURCE, first)
         for prefix, files in groups.items():
-            tests |= dict.fromkeys(files, recorded(first, TESTS[prefix], files))
+            tests |= dict.fromkeys(files, recorded(first, TESTS[prefix].split(), files))
         for place in others:
             shutil.copytree(first, place)
         for mutation, alive in run(todo, tests, places, until):

@@ -1,14 +1,18 @@
 """What metadata says of the network calls of a sample: equal shapes in a row are counted, others begin a new entry."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
 import tiny
+import torch
 
 from unnoise.errors import InputError
+from unnoise.generation.batch import Batch, Row
 from unnoise.generation.engine import Engine, Live, _joined
 from unnoise.generation.metadata import CallShape, from_level, to_level
 from unnoise.generation.options import request_of
+from unnoise.generation.prepare import prepare
 from unnoise.generation.resolve import resolve
 
 PIPELINE = tiny.pipeline()
@@ -96,3 +100,25 @@ def test_neighbours_of_other_dtypes_and_tiles_share_no_call() -> None:
     for options in ({}, {"dtype": "bfloat16"}, {"tile": 8}, {"size": 24}):
         engine.admit(resolve(request_of("a", **{"seed": 1, "size": 16, "steps": 3, **options}), PIPELINE))
     assert [len(engine.step().tickets) for _ in range(4)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("guided", "rows"), [(0, 3), (2, 5)])
+def test_a_call_that_is_repeated_has_as_many_rows_and_tokens(guided: int, rows: int) -> None:
+    """Also where the sample itself is not guided, or its prompt is shorter than its neighbours'."""
+    shape = CallShape(4, rows=3, row=1, guided=guided, place=-1, tokens=20, masked=True)
+    found = prepare(PIPELINE, resolve(request_of("a", seed=1, size=16, guidance_scale=1), PIPELINE))
+    row = Row(found.job.settings, found.conditioning["a"])
+    plan, cond = Batch(PIPELINE, [row], shape)._planned(())
+    assert (len(plan.rows), plan.best) == (rows, (1,))
+    own = row.conditioning[0].tokens
+    assert own is not None
+    assert cond.tokens is not None
+    assert cond.mask is not None
+    assert cond.tokens.shape == (rows, 20, own.shape[2])
+    assert torch.equal(cond.tokens[:, : own.shape[1]], own.expand(rows, -1, -1))
+    assert not cond.tokens[:, own.shape[1] :].any()
+    assert cond.mask.sum(1).tolist() == [int(row.conditioning[0].mask.sum())] * rows  # type: ignore[union-attr]
+    plain, same = Batch(PIPELINE, [row], replace(shape, masked=False))._planned(())
+    assert len(plain.rows) == rows
+    assert same.tokens is not None
+    assert same.tokens.shape[1] == own.shape[1]

@@ -71,7 +71,7 @@ def test_a_model_without_text() -> None:
 
 
 def test_the_negative_prompt_is_encoded_where_guidance_acts() -> None:
-    assert len(prepared().conditioning["a"]) == 2
+    assert [set(row.given()) for row in prepared().conditioning["a"]] == [{"tokens", "mask", "vector"}] * 2
     assert len(prepared(guidance_scale=1).conditioning["a"]) == 1
     found = prepared(n=2, negative_prompt="b").conditioning
     assert list(found) == ["a"]
