@@ -313,7 +313,8 @@ def test_our_own_fingerprints_are_compared(tmp_path: Path) -> None:
     from unnoise.adapters.lora.compatibility import LoraCard, base_from
     from unnoise.adapters.lora.read import read as read_adapter
     from unnoise.adapters.lora.write import write
-    from unnoise.model_file import load, save
+    from unnoise.loading import load
+    from unnoise.model_file import save
 
     base = tiny.saved(tmp_path / "base.safetensors")
     save(tmp_path / "other.safetensors", tiny.pipeline(seed=1))

@@ -1,4 +1,4 @@
-"""Rules of editing on real scripts, workflows and masks, and the faults that they describe in the installed diffusers."""
+"""Rules of editing on real scripts, workflows and masks, and their faults in the installed diffusers."""
 
 import json
 from pathlib import Path

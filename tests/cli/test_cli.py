@@ -218,7 +218,7 @@ def test_replay_needs_the_same_weights(run: Run, tmp_path: Path, model: Path) ->
     assert (code, "drawn by 'tiny'" in err) == (2, True)
     tiny.save(tmp_path / "other.safetensors", tiny.pipeline(seed=1))
     code, _, err = run("replay", "a.png", "-o", "b.png", "-m", "other.safetensors")
-    assert (code, "the sample was drawn with" in err) == (2, True)
+    assert (code, "has the weights " in err, ", and the sample has " in err) == (2, True, True)
     assert not (tmp_path / "b.png").exists()
 
 

@@ -172,7 +172,7 @@ def test_a_region_says_what_the_grid_can_resolve() -> None:
     found = region(mask, 4)
     assert (found.painted, found.drawn, found.total, found.box) == (5, 32, 384, (8, 4, 16, 8))
     assert str(found) == (
-        "mask: paints 5 of 384 pixels; the latent cells of 4x4 pixels that cover them have 32 pixels, (8, 4) to (16, "
+        "mask: paints 5 of 384 pixels; the 4x4 latent cells that cover them have 32 pixels, (8, 4) to (16, "
         "8); the 27 kept ones are put back"
     )
 

@@ -66,7 +66,7 @@ def test_where_torch_does_not_tell_nothing_is_tried(monkeypatch: pytest.MonkeyPa
     def fails() -> Bfloat16:
         raise RuntimeError("profiler is already enabled")
 
-    monkeypatch.setattr(narrow, "_tried", fails)
+    monkeypatch.setattr(narrow, "_probe", fails)
     assert bfloat16.__wrapped__() == Bfloat16()
 
 

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from unnoise.errors import InputError
 from unnoise.estimate import memory as budgets
 from unnoise.estimate.cost_model import Cost, Kernels, cost, kept
-from unnoise.estimate.memory import MemoryEstimate, MemoryStage, budget
+from unnoise.estimate.memory import MemoryEstimate, MemoryStage, estimate_memory
 from unnoise.generation.batch import Batch, Row
 from unnoise.generation.prepare import shape_of
 from unnoise.integrations.diffusers.classes import empty
@@ -122,7 +122,7 @@ def test_the_embedded_model_peaks_where_it_is_said_to(rows: int, weight: float, 
         "step": lambda: batch(torch.zeros(shape), [1.0] * rows),
         "decoding": lambda: real.space.decode(torch.zeros(shape)),
     }
-    found = budget(blank, plan, rows, rows)
+    found = estimate_memory(blank, plan, rows, rows)
     assert [stage.name for stage in found.stages] == list(calls)
     for stage in found.stages:
         assert stage.cost.peak == pytest.approx(allocated(calls[stage.name]), rel=0.15), stage.name
@@ -174,7 +174,7 @@ def test_other_devices_have_no_workspace_of_onednn() -> None:
 
 
 def test_what_asks_for_values_is_refused() -> None:
-    with pytest.raises(InputError, match="cannot be told without the weights"):
+    with pytest.raises(InputError, match="cannot be estimated without the weights"):
         cost(lambda: torch.empty(3, device="meta").nonzero())
     with pytest.raises(InputError, match="of its own"):
         cost(lambda: (_ for _ in ()).throw(InputError("of its own")))
@@ -205,7 +205,7 @@ def test_what_is_needed_is_the_most_that_is_held_at_once() -> None:
 def test_a_smaller_batch_needs_less(monkeypatch: pytest.MonkeyPatch) -> None:
     blank, _ = emoji()
     plan = blank.plan("", n=8).settings
-    whole = budget(blank, plan, samples=8, batch=8)
+    whole = estimate_memory(blank, plan, samples=8, batch=8)
     less = list(budgets.smaller(blank, plan, whole, samples=8))
     assert [one.batch for one in less] == [4, 2, 1]
     peaks = [one.stages[1].cost.peak for one in (whole, *less)]

@@ -201,7 +201,7 @@ def test_named_schedules_fit_every_process(name: str, process: Process) -> None:
 def test_every_named_sampler_survives_metadata(name: str) -> None:
     from dataclasses import asdict
 
-    sampler = plan(sampler=name).sampler
+    sampler = plan(sampler=name, schedule=(80.0, 1.0, 0.0)).sampler
     assert sampler_of(Part(type(sampler).__name__, asdict(sampler))) == sampler
 
 

@@ -139,7 +139,7 @@ def test_a_given_noise_is_the_start(pipeline: Pipeline) -> None:
             "seed 1: noise is given, and this sampler draws none",
         ),
         ({"size": 20}, "multiples of 8"),
-        ({"prompt": "word " * 40}, "has 161 tokens, the model reads at most 16"),
+        ({"prompt": "word " * 40}, "has 161 tokens, at most 16 are allowed"),
     ],
 )
 def test_refuses(pipeline: Pipeline, how: dict[str, object], fault: str) -> None:

@@ -124,15 +124,15 @@ def test_options_act_or_are_refused() -> None:
     clock = NEEDS["sigma_at"]
     assert grid("uniform", 5, sigma_at=clock, last=0.2) == uniform_time(5, clock, 1.0, 0.2)
     assert grid("beta", 5, sigma_at=clock, last=0.2, a=2.0, b=3.0) == beta_time(5, clock, 1.0, 0.2, 2.0, 3.0)
-    with pytest.raises(InputError, match="grid 'karras' takes no shift: its options are rho"):
+    with pytest.raises(InputError, match="schedule 'karras' takes no shift: its options are rho"):
         grid("karras", 5, 80.0, 0.1, shift=3.0)
-    with pytest.raises(InputError, match="grid 'angle' takes no rho: its options are none"):
+    with pytest.raises(InputError, match="schedule 'angle' takes no rho: its options are none"):
         grid("angle", 5, rho=3.0)
     for name in ("trailing", "leading", "linspace", "lcm"):
-        with pytest.raises(InputError, match=f"grid '{name}' needs table"):
+        with pytest.raises(InputError, match=f"schedule '{name}' needs table"):
             grid(name, 5)
     for name in ("uniform", "beta"):
-        with pytest.raises(InputError, match=f"grid '{name}' needs sigma_at"):
+        with pytest.raises(InputError, match=f"schedule '{name}' needs sigma_at"):
             grid(name, 5)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from unnoise.generation.metadata import Settings
     from unnoise.pipeline import Pipeline
 
-SIDE, ROUNDS = 1024, 3  # of the products of matrices that tell how fast this machine is
-REACHED = 0.6  # of that speed that a U-Net of Stable Diffusion 1.5 reaches on two cores, bench/foreign.py
+SIDE, ROUNDS = 1024, 3  # of the matrix products that measure this machine
+REACHED = 0.6  # of that speed, by a U-Net of Stable Diffusion 1.5 on two cores, bench/foreign.py
 
 
 PLANNED = (  # options of `generate` that decide memory or time
@@ -36,7 +36,7 @@ def plan(
     model: Annotated[str, Parameter(help="Name, .safetensors file, or folder in the layout of diffusers.")],
     /,
     *,
-    wanted: Annotated[Any, Parameter(name="*")] = DEFAULTS,
+    options: Annotated[Any, Parameter(name="*")] = DEFAULTS,
     components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
     prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="What the network predicts.")] = None,
     device: Annotated[str, Parameter(help="cpu, cuda, ...")] = "cpu",
@@ -46,13 +46,13 @@ def plan(
 
     Only headers and shapes are read. Where the request does not fit, a smaller one is named, and the exit code is 1.
     """
-    request = request_of("", **values(wanted))
+    request = request_of("", **values(options))
     with busy(f"measuring {model}"):
         import_torch()
         import torch
 
         from unnoise.devices import available, known_device
-        from unnoise.estimate.memory import budget, narrowed, smaller
+        from unnoise.estimate.memory import estimate_memory, narrowed, smaller
         from unnoise.generation.resolve import resolve
         from unnoise.loading import meta
 
@@ -62,66 +62,66 @@ def plan(
             narrowed(pipeline, getattr(torch, request.sampling.dtype))
         job = resolve(request, pipeline)
         made, samples = job.settings, len(job.draws)
-        asked = budget(pipeline, made, samples, job.batch, place.type)
+        estimate = estimate_memory(pipeline, made, samples, job.batch, place.type)
         free = available(place)
-        fits = asked.fits(free)
-        others = () if fits else smaller(pipeline, made, asked, samples, place.type)
-        instead = next((one for one in others if one.fits(free)), None)
+        fits = estimate.fits(free)
+        others = () if fits else smaller(pipeline, made, estimate, samples, place.type)
+        less = next((one for one in others if one.fits(free)), None)
         rate = speed(place, getattr(torch, made.dtype))
-    found = PlanReport(asked, free, fits, instead, rate)
+    found = PlanReport(estimate, free, fits, less, rate)
     print(json.dumps(found.facts()) if as_json else "\n".join(found.lines(pipeline, made)))
     return 0 if fits else 1
 
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """What was found. free: bytes; instead: what would fit; rate: operations a second that a network may reach here."""
+    """An estimate. free: bytes; smaller: a request that fits; rate: operations a second that a network reaches here."""
 
-    asked: "MemoryEstimate"
+    estimate: "MemoryEstimate"
     free: int | None
     fits: bool
-    instead: "MemoryEstimate | None"
+    smaller: "MemoryEstimate | None"
     rate: float
 
     def lines(self, pipeline: "Pipeline", plan: "Settings") -> Iterator[str]:
-        """Write it for people."""
+        """Write the estimate for people."""
         from unnoise.devices import size
 
-        card, asked = pipeline.card, self.asked
+        card, estimate = pipeline.card, self.estimate
         extent = f"{plan.size[0]}x{plan.size[1]}" if plan.seconds is None else f"{plan.seconds:g} s"
         extent += f", {plan.frames} frames" if plan.frames is not None else ""
-        yield f"{card.name}: {extent}, {asked.batch} at once, {asked.dtype}"
-        weights = ", ".join(f"{name} {size(count)}" for name, count in asked.weights.items())
-        yield f"weights     {size(sum(asked.weights.values()))}: {weights}"
-        for stage in asked.stages:
+        yield f"{card.name}: {extent}, {estimate.batch} at once, {estimate.dtype}"
+        weights = ", ".join(f"{name} {size(count)}" for name, count in estimate.weights.items())
+        yield f"weights     {size(sum(estimate.weights.values()))}: {weights}"
+        for stage in estimate.stages:
             work = f"{stage.cost.flops / 1e9:.3g} GFLOP"
             copies = f", and {size(stage.copies)} of weights in another layout" if stage.copies else ""
             yield f"{stage.name:11} {size(stage.cost.peak)} of activations{copies}; {work}, {stage.calls} times"
-        per_step = next(stage.cost.flops for stage in asked.stages if stage.name == "step") / self.rate
+        per_step = next(stage.cost.flops for stage in estimate.stages if stage.name == "step") / self.rate
         yield f"a step      about {per_step:.2g} s here, an estimate from the speed of this device"
-        needed = asked.needed - asked.program
-        told = f"{size(needed)} beside the program" + ("" if self.free is None else f", {size(self.free)} are free")
-        yield f"needs       {told}: {'fits' if self.fits else 'does not fit'}"
-        if self.instead is not None:
-            less = self.instead
+        needed = estimate.needed - estimate.program
+        text = f"{size(needed)} beside the program" + ("" if self.free is None else f", {size(self.free)} are free")
+        yield f"needs       {text}: {'fits' if self.fits else 'does not fit'}"
+        if self.smaller is not None:
+            less = self.smaller
             yield f"would fit   {less.batch} at once in {less.dtype}: {size(less.needed - less.program)}"
         elif not self.fits:
             yield "would fit   nothing smaller of this model and size"
 
     def facts(self) -> dict[str, object]:
-        """Give it as JSON types."""
-        asked = self.asked
+        """Return the estimate as JSON types."""
+        estimate = self.estimate
         stages = {
             one.name: {"peak": one.cost.peak, "flops": one.cost.flops, "calls": one.calls, "copies": one.copies}
-            for one in asked.stages
+            for one in estimate.stages
         }
-        less = self.instead
+        less = self.smaller
         return {
-            "weights": dict(asked.weights),
+            "weights": dict(estimate.weights),
             "stages": stages,
-            "batch": asked.batch,
-            "dtype": asked.dtype,
-            "needed": asked.needed - asked.program,
+            "batch": estimate.batch,
+            "dtype": estimate.dtype,
+            "needed": estimate.needed - estimate.program,
             "free": self.free,
             "fits": self.fits,
             "instead": less and {"batch": less.batch, "dtype": less.dtype, "needed": less.needed - less.program},
@@ -129,7 +129,7 @@ class PlanReport:
 
 
 def speed(device: "torch.device", dtype: "torch.dtype") -> float:
-    """Measure products of matrices, about 0.1 s, and give the operations a second that a network may reach."""
+    """Measure matrix products for about 0.1 s, and return the operations a second that a network reaches."""
     import torch
 
     one = torch.ones(SIDE, SIDE, device=device, dtype=dtype)

@@ -1,9 +1,8 @@
-"""What a call of a network costs, from shapes alone: it runs on the meta device, where nothing is computed or held.
+"""The cost of a network call, from shapes alone: the call runs on the meta device, which allocates nothing.
 
-Every tensor that an operation makes counts from then until nothing holds it, and so does what the kernels of the device
-need while they work. On the CPU that is oneDNN's own copies of what it is given, as torch's allocator was seen to make
-them (torch 2.13, AVX-512; what bfloat16 takes depends on the machine and is tried out there, see `narrow`); of other
-devices nothing is known and only tensors count. Weights do not count.
+A tensor counts from its creation until nothing refers to it. The scratch memory of kernels counts while they run. On
+the CPU that is oneDNN's copies of its inputs, as observed in torch's allocator (torch 2.13, AVX-512; `bfloat16.py`
+probes what bfloat16 takes). For other devices only tensors count. Weights do not count.
 """
 
 import weakref
@@ -37,9 +36,12 @@ UNANSWERED = (RuntimeError, NotImplementedError, TypeError, ValueError, LookupEr
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Say what a call takes: bytes at its peak beside the weights, floating-point operations, bytes moved by the rest.
+    """The cost of a call.
 
-    moved: read and written by operations that are not products, whose time is that of the memory.
+    Args:
+        peak: bytes at the peak, without weights.
+        flops: floating-point operations.
+        moved: bytes read and written by operations other than matrix products.
     """
 
     peak: int = 0
@@ -49,10 +51,13 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Say which kernels will run.
+    """The kernels that will run.
 
-    device: "cpu", "cuda", ...; kept: weights that their layers keep in oneDNN's layout, see `foreign.packed`;
-    narrow: what autocast narrows products to; halves: how the CPU computes in bfloat16, None for how this one does.
+    Args:
+        device: "cpu", "cuda", ...
+        kept: weights of which layers keep a copy in oneDNN's layout, see integrations/diffusers/onednn.py.
+        narrow: the dtype of autocast, None without it.
+        halves: how the CPU computes in bfloat16, None to probe this one.
     """
 
     device: str = "cpu"
@@ -61,22 +66,19 @@ class Kernels:
     halves: Bfloat16 | None = None
 
     def keeps(self, weight: Tensor) -> bool:
-        """Say whether a weight, or a view of it, is kept in another layout."""
+        """Return whether a layer keeps a copy of a weight, or of the tensor it is a view of."""
         return self.device == "cpu" and _place(weight) in self.kept
 
 
 def kept(weights: Iterable[Tensor]) -> frozenset[int]:
-    """Name the weights that layers keep in oneDNN's layout."""
+    """Return the keys of weights of which layers keep a copy in oneDNN's layout."""
     return frozenset(map(_place, weights))
 
 
 def cost(call: Callable[[], object], kernels: Kernels = Kernels()) -> Cost:
-    """Measure a call on the meta device; what it makes and returns counts as well.
-
-    Raises InputError where it asks for values, which are not there.
-    """
+    """Measure a call on the meta device, its result included. Raises InputError for a call that needs values."""
     if kernels.device == "cpu" and kernels.halves is None:
-        kernels = replace(kernels, halves=bfloat16())  # before the modes below, which would take the tries for the call
+        kernels = replace(kernels, halves=bfloat16())  # before the modes below, which would count the probe
     meter = _Meter(kernels)
     try:
         with torch.no_grad(), ExitStack() as stack:
@@ -86,12 +88,12 @@ def cost(call: Callable[[], object], kernels: Kernels = Kernels()) -> Cost:
     except InputError:
         raise
     except UNANSWERED as error:
-        raise InputError(f"costs: cannot be told without the weights: {str(error).partition(chr(10))[0]}") from None
+        raise InputError(f"cost: cannot be estimated without the weights: {str(error).partition(chr(10))[0]}") from None
     return Cost(meter.peak, meter.flops, meter.moved)
 
 
 class _Meter(TorchDispatchMode):
-    """Count what operations make, and when it goes."""
+    """Count tensors from creation to release."""
 
     def __init__(self, kernels: Kernels) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -104,7 +106,9 @@ class _Meter(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is aten._local_scalar_dense.default and args[0].is_meta:
-            return torch.full((), self.last not in ANY, dtype=args[0].dtype).item()  # all are alike, none is odd
+            return torch.full(
+                (), self.last not in ANY, dtype=args[0].dtype
+            ).item()  # as if all values were equal, and none odd
         out, self.last = func(*args, **kwargs), func
         if self.kernels.device == "cpu":
             out = _as_on_cpu(func, args, out)
@@ -132,7 +136,7 @@ class _Meter(TorchDispatchMode):
 
 
 class _Chosen(TorchFunctionMode):
-    """Choose what the device would choose and the meta device does not: fused attention, layouts, narrow products."""
+    """Choose what the device chooses and the meta device does not: fused attention, layouts, narrow products."""
 
     def __init__(self, kernels: Kernels) -> None:
         super().__init__()
@@ -169,7 +173,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attend as a fused kernel does, without a table of scores, where its shapes let it."""
+    """Run attention as the fused kernel, which stores no scores, where the shapes allow it."""
     fused = query.ndim == 4 and query.shape[-1] == value.shape[-1] and query.shape[1] == key.shape[1]
     if not fused or dropout_p:
         more: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
@@ -181,7 +185,7 @@ def _attention(
 
 
 def _as_on_cpu(func: Any, args: tuple[Any, ...], out: Any) -> Any:
-    """Lay an answer out as the CPU does where the meta device does not: what is given decides, also of one row."""
+    """Give an output the layout that the CPU gives it: that of the input, also for a single row."""
     first = args[0] if args else None
     if not isinstance(first, Tensor) or not isinstance(out, Tensor):
         return out
@@ -193,7 +197,7 @@ def _as_on_cpu(func: Any, args: tuple[Any, ...], out: Any) -> Any:
 
 
 def workspace(func: Any, args: tuple[Any, ...], out: Any, kernels: Kernels) -> int:
-    """Give the bytes that a kernel of the CPU needs beside what it is given and answers."""
+    """Return the bytes that a CPU kernel needs beside its inputs and outputs."""
     if func in CONVOLUTIONS:
         return _convolution(args[0], args[1], out, kernels)
     if func in PRODUCTS:
@@ -207,7 +211,7 @@ def workspace(func: Any, args: tuple[Any, ...], out: Any, kernels: Kernels) -> i
 
 
 def _product(other: Tensor, out: Tensor, kernels: Kernels) -> int:
-    """Give the copies of a product in bfloat16: of what is multiplied with, or of what is summed, a table a thread."""
+    """Return the bytes of a bfloat16 matrix product: a copy of the second factor, or float32 outputs."""
     halves = kernels.halves or Bfloat16()
     if halves.sums:
         tables = out.shape[0] if out.ndim == 3 else 1
@@ -216,7 +220,7 @@ def _product(other: Tensor, out: Tensor, kernels: Kernels) -> int:
 
 
 def _convolution(x: Tensor, weight: Tensor, out: Tensor, kernels: Kernels) -> int:
-    """Give the copies in a blocked layout: of input, weights and output, and then of the output in both."""
+    """Return the bytes of blocked copies of input, weights and output, or of the output in both layouts."""
     answer, last = _size(out), _channels_last(x)
     halves = kernels.halves or Bfloat16()
     wide = 0
@@ -236,12 +240,12 @@ def _convolution(x: Tensor, weight: Tensor, out: Tensor, kernels: Kernels) -> in
 
 
 def _patches(weight: Tensor, out: Tensor) -> int:
-    """Give the size of all patches side by side, of one group."""
+    """Return the bytes of all patches of one group."""
     return len(out) * prod(weight.shape[1:]) * prod(out.shape[2:]) * weight.element_size()
 
 
 def _flash(query: Tensor, key: Tensor) -> int:
-    """Give the blocks of scores and answers of each thread, and packed keys and values for narrow numbers.
+    """Return the bytes of the blocks of each thread, and of packed keys and values for narrow dtypes.
 
     Source: pytorch, aten/src/ATen/native/cpu/FlashAttentionKernel.cpp, cpu_flash_attention.
     """
@@ -278,7 +282,7 @@ def _up(count: int, unit: int) -> int:
 
 
 def _channels_last(x: Tensor) -> bool:
-    """Say whether torch takes the channels of x to lie together, which the stride of a single row decides as well."""
+    """Return whether torch treats x as channels-last, which the stride of a single row decides as well."""
     if x.ndim != 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
         return False
     return x.stride(0) >= x[0].numel()

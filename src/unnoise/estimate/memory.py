@@ -1,4 +1,4 @@
-"""What a request takes of a machine, told before any weight is read: memory, stage by stage, and work."""
+"""Memory and work of a request, stage by stage, before any weight is read."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -21,12 +21,12 @@ from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, P
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.state import calls
 
-ROOM = 0.8  # of the free memory that weights and their copies may take, as `foreign.load` has it
+ROOM = 0.8  # of the free memory that weights and their copies may take, as integrations/diffusers/load.py has it
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryStage:
-    """Say what one stage takes. calls: how often it runs for a request; copies: bytes of weights kept from then on."""
+    """One stage. calls: its runs for a request; copies: bytes of weight copies that stay from then on."""
 
     name: str
     cost: Cost
@@ -36,9 +36,14 @@ class MemoryStage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Say what a request takes, in bytes. weights: by network; stages: in the order in which they run.
+    """The bytes that a request needs.
 
-    batch: samples computed at once; dtype: of the weights; program: of the process without any model.
+    Args:
+        weights: by network.
+        stages: in the order in which they run.
+        batch: samples in one network call.
+        dtype: of the weights.
+        program: the process without any model.
     """
 
     weights: Mapping[str, int]
@@ -49,27 +54,37 @@ class MemoryEstimate:
 
     @property
     def needed(self) -> int:
-        """Give the most bytes that are held at one time."""
+        """The peak over all stages."""
         copies = accumulate(stage.copies for stage in self.stages)
         peaks = (held + stage.cost.peak for held, stage in zip(copies, self.stages, strict=True))
         return self.program + sum(self.weights.values()) + max(peaks)
 
     def fits(self, free: int | None) -> bool:
-        """Say whether it fits into so many bytes, beside the program that runs already; None is without end."""
+        """Return whether the request fits into free bytes, the program aside; None means no limit."""
         return free is None or self.needed - self.program <= free
 
 
-def budget(pipeline: Pipeline, settings: Settings, samples: int, batch: int, device: str = "cpu") -> MemoryEstimate:
-    """Measure what a plan takes of a device. pipeline: on the meta device; samples: in all; batch: at once.
+def estimate_memory(
+    pipeline: Pipeline, settings: Settings, samples: int, batch: int, device: str = "cpu"
+) -> MemoryEstimate:
+    """Estimate the memory of a request.
 
-    Raises InputError where it cannot be told without the weights.
+    Args:
+        pipeline: on the meta device.
+        settings: of the request.
+        samples: in all.
+        batch: in one network call.
+        device: that runs it.
+
+    Raises:
+        InputError: the estimate needs the weights.
     """
     nets = pipeline.networks()
     weights = {role: sum(map(_bytes, (*net.parameters(), *net.buffers()))) for role, net in nets.items()}
     copies = {role: list(_copied(net)) if device == "cpu" else [] for role, net in nets.items()}
     free = available(torch.device(device))
-    wanted = sum(weights.values()) + sum(_bytes(weight) for role in copies for weight in copies[role])
-    if free is not None and wanted >= ROOM * free:
+    total = sum(weights.values()) + sum(_bytes(weight) for role in copies for weight in copies[role])
+    if free is not None and total >= ROOM * free:
         copies = {role: [] for role in nets}
     if settings.dtype != pipeline.dtype:
         copies["net"] = []  # under autocast layers work on weights that are narrowed at each call
@@ -91,29 +106,29 @@ def budget(pipeline: Pipeline, settings: Settings, samples: int, batch: int, dev
 
 
 def narrowed(pipeline: Pipeline, dtype: torch.dtype) -> None:
-    """Bring the networks of another maker's model on the meta device to a dtype, as loading them in it would."""
+    """Convert the networks of a foreign model on the meta device to a dtype, as loading in that dtype does."""
     for net in pipeline.networks().values():
         net.to(dtype)
 
 
 def smaller(
-    pipeline: Pipeline, settings: Settings, asked: MemoryEstimate, samples: int, device: str = "cpu"
+    pipeline: Pipeline, settings: Settings, request: MemoryEstimate, samples: int, device: str = "cpu"
 ) -> Iterator[MemoryEstimate]:
-    """Give what takes less than a budget: half as many at once, and so on, then the same in half the numbers."""
+    """Yield smaller requests: half the batch, and so on, then the same in bfloat16."""
     for dtype in ("", "bfloat16"):
         if dtype and (pipeline.card.family == OWN or pipeline.dtype != "float32"):
             return
         if dtype:
             narrowed(pipeline, torch.bfloat16)
             settings = replace(settings, dtype="bfloat16")
-        batch = asked.batch if dtype else asked.batch // 2
+        batch = request.batch if dtype else request.batch // 2
         while batch:
-            yield budget(pipeline, settings, samples, batch, device)
+            yield estimate_memory(pipeline, settings, samples, batch, device)
             batch //= 2
 
 
 def resident() -> int:
-    """Give the bytes of memory that this process holds, 0 where nothing says it."""
+    """Return the resident memory of this process in bytes, 0 where it is unknown."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):

@@ -255,7 +255,10 @@ def _check_guides(components: Components, job: Job) -> None:
         loaded = getattr(net, attribute, None) is not None
         scale = getattr(job.settings, f"{guide}_scale")
         if given and not loaded:
-            raise InputError(f"{guide}_image: {name!r} was loaded without {argument}; use load(..., {argument}=...)")
+            option = f"--{argument.replace('_', '-')}"
+            raise InputError(
+                f"{guide}_image: {name!r} was loaded without {argument}; use load(..., {argument}=...) or {option}"
+            )
         if loaded and not given:
             raise InputError(f"{guide}_image: none is given, and {name!r} was loaded with {argument}")
         if scale is not None and not given:

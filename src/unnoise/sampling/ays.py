@@ -35,7 +35,7 @@ def aligned(steps: int, family: str, sigma_max: float, sigma_min: float) -> tupl
     top, bottom = LEVELS[family][0], LEVELS[family][-1]
     if abs(sigma_max / top - 1) > ROUNDING or sigma_min > bottom * (1 + ROUNDING):
         raise InputError(
-            f"grid 'ays-{family}' on a model from {sigma_max:g} to {sigma_min:g}: made for models from {top:g} to "
+            f"schedule 'ays-{family}' on a model from {sigma_max:g} to {sigma_min:g}: made for models from {top:g} to "
             f"{bottom:g}; use 'default', 'flow' or 'angle', which take any range"
         )
     return explicit((sigma_max, *log_linear(LEVELS[family], steps)[1:-1], 0.0))

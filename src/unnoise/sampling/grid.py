@@ -300,6 +300,6 @@ def check_finite_range(name: str, steps: int, sigma_max: float, sigma_min: float
     check_range(steps, sigma_max, sigma_min)
     if not (sigma_min > 0 and sigma_max < math.inf):
         raise InputError(
-            f"grid {name!r} from {sigma_max:g} to {sigma_min:g}: needs a finite sigma_max and sigma_min above 0; "
+            f"schedule {name!r} from {sigma_max:g} to {sigma_min:g}: needs a finite sigma_max and sigma_min above 0; "
             f"use 'flow' or 'angle', which take any range"
         )

@@ -158,10 +158,12 @@ def grid(
     entry = GRIDS[known("grid", name, GRIDS)]
     for option in options:
         if option not in entry.options:
-            raise InputError(f"grid {name!r} takes no {option}: its options are {', '.join(entry.options) or 'none'}")
+            raise InputError(
+                f"schedule {name!r} takes no {option}: its options are {', '.join(entry.options) or 'none'}"
+            )
     for option in ("table", "sigma_at"):
         if option in entry.options and option not in options:
-            raise InputError(f"grid {name!r} needs {option}")
+            raise InputError(f"schedule {name!r} needs {option}")
     return entry.make(steps=steps, sigma_max=sigma_max, sigma_min=sigma_min, **options)
 
 

@@ -59,8 +59,7 @@ def read_weights(path: str) -> Subject:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
     except InputError as error:
         message = str(error).removeprefix(f"{path}: ")
-        if "its header declares " in message or "outside the" in message:
-            message = _cut(path) or message
+        message = _cut(path) or message
         return _faulty(path, "unreadable" if message.startswith("cannot be read") else "broken", message)
 
 
@@ -208,7 +207,7 @@ def _ends(path: str) -> Iterator[str]:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         size = file.seek(0, 2)
-        if length > LONGEST:
+        if size < 8 or length > LONGEST:
             return
         if 8 + length > size:
             yield f"is cut short: it has {size} bytes, its header alone ends at byte {8 + length}"
