@@ -5,7 +5,7 @@ guidance on top of it guides twice and needs two network calls a step. Images on
 as "CFG scale"; at CFG 3.5 they come out oversaturated. Forge corrects such metadata.
 Shown: the guidance scale, and that no embedded scale is set.
 Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge) or in a FluxGuidance node (ComfyUI).
-Fix: unsafe: writes 1 in a workflow.
+Fix: unsafe: write 1 in a workflow.
 Source: lllyasviel/stable-diffusion-webui-forge, modules/infotext_utils.py, "Applied Forge Fix to broken Civitai Flux
 Meta"; comfyanonymous/ComfyUI_examples, flux.
 """
