@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import accumulate
@@ -39,7 +40,7 @@ TESTS = {  # of a file: the longest prefix counts
 }
 IMPORTED = ("torch.distributed.tensor", "numpy", "PIL.Image", "safetensors.torch", "hypothesis")  # before the forks
 QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:anyio", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-SECONDS = 120  # for the tests of one mutation; a mutation can make a loop endless
+JOBS, SECONDS, BROKEN = 2, 120, 70  # mutations at a time; time for each; exit status where tests could not begin
 SWAPPED: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -125,17 +126,15 @@ class Tests:
         self.seconds: dict[str, float] = defaultdict(float)
         self.failed: set[str] = set()  # unmutated
         self.current = ""
-        self.chosen: set[str] | None = None
+        self.chosen = {""}
 
     def line(self, frame: Any, event: str, argument: Any) -> Any:
-        file = self.files.get(frame.f_code.co_filename)
-        if file is not None:
+        if file := self.files.get(frame.f_code.co_filename):
             self.lines[file, frame.f_lineno].add(self.current)
-        return None if file is None else self.line
+        return self.line if file else None
 
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> None:
-        whole = fixturedef.scope != "function"  # any test of the file may use it
-        self.current = request.node.nodeid.partition("::")[0] if whole else request.node.nodeid
+        self.current = request.node.nodeid  # of the file, or "", for a fixture that several tests use
 
     def pytest_runtest_call(self, item: Any) -> None:
         self.current = item.nodeid
@@ -146,10 +145,9 @@ class Tests:
             self.failed.add(report.nodeid)
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        if self.chosen is not None:
-            sound = [item for item in items if item.nodeid not in self.failed]
-            chosen = [item for item in sound if {"", item.nodeid, item.nodeid.partition("::")[0]} & self.chosen]
-            items[:] = sorted(chosen, key=lambda item: (self.seconds[item.nodeid] // 0.1, item.path))
+        sound = [item for item in items if item.nodeid not in self.failed]
+        chosen = [item for item in sound if {"", item.nodeid, item.nodeid.partition("::")[0]} & self.chosen]
+        items[:] = sorted(chosen, key=lambda item: (self.seconds[item.nodeid] // 0.1, item.path))
 
 
 def begin(place: Path, tests: list[str], plugin: Tests, *options: str) -> int:
@@ -162,7 +160,7 @@ def begin(place: Path, tests: list[str], plugin: Tests, *options: str) -> int:
         os.dup2(file, 2)
         os.environ["PYTHONPATH"] = str(place)
         sys.path.insert(0, str(place))
-        if plugin.chosen is None:
+        if not options:
             sys.settrace(plugin.line)
         else:
             signal.alarm(SECONDS)
@@ -171,14 +169,17 @@ def begin(place: Path, tests: list[str], plugin: Tests, *options: str) -> int:
         status = pytest.main([*paths, *QUIET, f"--rootdir={SOURCE.parent}", *options], [plugin])
         (place / "tests").write_bytes(pickle.dumps(vars(plugin)))
         os._exit(status)
+    except BaseException:
+        traceback.print_exc()
     finally:
-        os._exit(70)
+        os._exit(BROKEN)
 
 
 def recorded(place: Path, tests: list[str], files: list[str]) -> Tests:
     """Run tests on the source as it is, and return what they execute. Later runs share the bytecode written here."""
     plugin = Tests(place, files)
-    os.waitpid(begin(place, [f"tests/{test}" for test in tests], plugin), 0)
+    if os.waitpid(begin(place, [f"tests/{test}" for test in tests], plugin), 0)[1] >> 8 == BROKEN:
+        sys.exit((place / "output").read_text())
     vars(plugin).update(pickle.loads((place / "tests").read_bytes()))
     return plugin
 
@@ -216,7 +217,6 @@ def main() -> None:
     parser.add_argument("files", nargs="*", default=list(TESTS), help="files and folders of src/unnoise")
     parser.add_argument("--sample", type=int, help="run so many mutations, drawn at random, the same ones each time")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutation after so long")
-    parser.add_argument("--jobs", type=int, default=2, help="mutations at a time")
     options = parser.parse_args()
     until, folder = time.monotonic() + options.seconds, SOURCE / "unnoise"
     paths = [path for name in options.files for path in (sorted((folder / name).glob("*.py")) or [folder / name])]
@@ -230,7 +230,7 @@ def main() -> None:
         importlib.import_module(name)
     tried, survived, tests = Counter[str](), Counter[str](), dict[str, Tests]()
     with tempfile.TemporaryDirectory() as temporary:
-        first, *others = places = [Path(temporary) / str(k) for k in range(options.jobs)]
+        first, *others = places = [Path(temporary) / str(k) for k in range(JOBS)]
         shutil.copytree(SOURCE, first)
         for prefix, files in groups.items():
             tests |= dict.fromkeys(files, recorded(first, TESTS[prefix].split(), files))
