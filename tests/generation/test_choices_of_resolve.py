@@ -154,3 +154,11 @@ def test_a_random_seed_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(one.prompt, one.seed) for one in draws] == [(prompt, 2**32 - 1 + k) for prompt in "ab" for k in (0, 1)]
     varied = resolve(request_of("a", size=16, n=2, seed=5, variation=0.5, variation_seed=8), PIPELINE).draws
     assert [(one.seed, one.variation_seed) for one in varied] == [(5, 8), (5, 9)]
+
+
+def test_classifier_free_guidance_of_a_distilled_network_is_off_or_has_a_negative_prompt() -> None:
+    distilled = card(distilled_guidance=3.5, guidance_scale=1.0)
+    assert choose(distilled, guidance_scale=1).distilled_guidance == 3.5
+    assert choose(distilled, guidance_scale=2, negative_prompt="b").guided
+    with pytest.raises(InputError, match="guidance_scale 2: 'tiny' takes its guidance as an input"):
+        choose(distilled, guidance_scale=2)

@@ -78,6 +78,14 @@ def test_the_negative_prompt_is_encoded_where_guidance_acts() -> None:
     assert torch.equal(found["a"][1].tokens, prepared(prompt="b").conditioning["b"][0].tokens)  # type: ignore[arg-type]
 
 
+def test_an_image_is_inverted_with_its_source_prompt() -> None:
+    one, same, other = (prepared(**EDIT, source_prompt=text).begin for text in ("b", "b", "c d"))
+    assert one is not None
+    assert other is not None
+    assert torch.equal(one, same)  # type: ignore[arg-type]
+    assert not torch.allclose(one, other)
+
+
 def test_the_noise_that_is_given_is_where_each_sample_starts() -> None:
     noise = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(1))
     found = prepared(noise=noise, n=2)
