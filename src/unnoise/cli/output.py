@@ -19,7 +19,7 @@ def places(out: str | None, samples: Names, suffixes: Sequence[str] = (".png",))
 
     Args:
         out: a file; a folder; None for the folder `out`. With several samples a file is the sheet, and the samples go
-            beside it.
+            to its folder.
         samples: prompt, seed and label of each.
         suffixes: that a file of one sample may have, the default first; a sheet is a .png.
 
