@@ -444,7 +444,7 @@ def test_private_classes_count() -> None:
         (floors, "unnoise.card", "from unnoise.components import Components"),
         (floors, "unnoise.adapters.lora.read", "from unnoise.pipeline import Pipeline"),
         (floors, "unnoise.adapters.lora.read", "from unnoise.model_file import load"),
-        (floors, "unnoise.integrations.diffusers.load", "from unnoise.generation.options import Request"),
+        (floors, "unnoise.integrations.diffusers.load", "from unnoise.generation.request import Request"),
         (floors, "unnoise.generation.media.audio", "import av"),
         (floors, "unnoise.pipeline", "from unnoise.loading import load"),
         (floors, "unnoise.pipeline", "from unnoise import load"),

@@ -16,8 +16,10 @@ from unnoise.generation.images import RawImages
 from unnoise.generation.job import Job
 from unnoise.generation.loras import read_loras
 from unnoise.generation.metadata import Metadata
-from unnoise.generation.options import OPTIONS, Request, described, request_of
+from unnoise.generation.option import described
+from unnoise.generation.options import OPTIONS
 from unnoise.generation.record import job_again
+from unnoise.generation.request import Request, request_of
 from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Callback, Sample
 from unnoise.generation.sweep import Sweep

@@ -15,7 +15,7 @@ from unnoise.embedded import find
 from unnoise.formats.header import Header
 from unnoise.generation.media.image import KEY, write_image
 from unnoise.generation.metadata import CallShape, Metadata, to_json as metadata_to_json
-from unnoise.generation.options import request_of
+from unnoise.generation.request import request_of
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 METADATA = Metadata(

@@ -11,8 +11,8 @@ from unnoise.errors import InputError
 from unnoise.generation.batch import Batch, Row
 from unnoise.generation.engine import Engine, Live, _joined
 from unnoise.generation.metadata import CallShape, from_level, to_level
-from unnoise.generation.options import request_of
 from unnoise.generation.prepare import prepare
+from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 
 PIPELINE = tiny.pipeline()

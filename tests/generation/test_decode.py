@@ -14,7 +14,7 @@ from unnoise.errors import NonFiniteError
 from unnoise.generation.decode import decode, to_images
 from unnoise.generation.images import PreparedImages
 from unnoise.generation.media.types import Audio, Video
-from unnoise.generation.options import request_of
+from unnoise.generation.request import request_of
 from unnoise.generation.resolve import settle
 
 SETTINGS = settle(request_of("a", size=16), tiny.pipeline(), (16, 16), has_image=False)[1]

@@ -15,8 +15,8 @@ from unnoise.generation.batch import OVERLAP
 from unnoise.generation.images import image_tensor
 from unnoise.generation.limits import STRENGTH
 from unnoise.generation.metadata import from_json, to_json
-from unnoise.generation.options import request_of
 from unnoise.generation.prepare import first_state, prepare
+from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline

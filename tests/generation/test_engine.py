@@ -26,7 +26,7 @@ from unnoise.generation.job import Job
 from unnoise.generation.media.files import read_metadata
 from unnoise.generation.media.image import encode
 from unnoise.generation.metadata import CallShape, Metadata, from_json, to_json
-from unnoise.generation.options import request_of
+from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline

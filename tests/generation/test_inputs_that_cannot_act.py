@@ -10,8 +10,8 @@ from PIL import Image
 
 from unnoise.components import Components
 from unnoise.errors import InputError
-from unnoise.generation.options import request_of
 from unnoise.generation.prepare import Prepared, first_state, prepare
+from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 from unnoise.sampling.samplers.restart import repaints
 

@@ -14,7 +14,7 @@ from unnoise.diffusion.process import EDM, VE, VP, Flow, Process, Table
 from unnoise.errors import InputError
 from unnoise.generation.job import AnySampler
 from unnoise.generation.metadata import Settings
-from unnoise.generation.options import Request, home_of_options, request_of
+from unnoise.generation.request import Request, home_of_options, request_of
 from unnoise.generation.resolve import resolve, sampler_of
 from unnoise.sampling import DDIM, Heun, default
 from unnoise.sampling.registry import GRIDS, SAMPLERS

@@ -18,15 +18,11 @@ from unnoise.cli.plan import PLANNED
 from unnoise.errors import InputError
 from unnoise.generation.axes import FIXED
 from unnoise.generation.metadata import INPUTS, Metadata, Settings
-from unnoise.generation.options import (
-    OPTIONS,
-    OTHER_NAMES,
-    SamplingOptions,
-    described,
-    home_of_options,
-    request_of,
-)
+from unnoise.generation.option import described
+from unnoise.generation.options import OPTIONS, SamplingOptions
+from unnoise.generation.other_names import OTHER_NAMES
 from unnoise.generation.record import SAME
+from unnoise.generation.request import home_of_options, request_of
 from unnoise.pipeline import Pipeline
 
 EVERY = [(kind, name, option) for kind in OPTIONS for name, option in described(kind).items()]

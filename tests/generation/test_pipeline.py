@@ -16,7 +16,7 @@ from unnoise.diffusion.noise import START, draw
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.generation.media.image import encode
 from unnoise.generation.metadata import AppliedAdapter, CallShape
-from unnoise.generation.options import request_of
+from unnoise.generation.request import request_of
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import DDIM

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from unnoise.errors import InputError
-from unnoise.generation.options import OPTIONS, described, request_of, split_weight
+from unnoise.generation.option import described
+from unnoise.generation.options import OPTIONS
+from unnoise.generation.request import request_of, split_weight
 from unnoise.sampling import DDIM
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -14,7 +14,7 @@ from unnoise.diffusion.levels import start_level
 from unnoise.diffusion.process import EDM, VE, VP, Angle, Flow, Process
 from unnoise.errors import InputError
 from unnoise.generation.metadata import Settings
-from unnoise.generation.options import Request, request_of
+from unnoise.generation.request import Request, request_of
 from unnoise.generation.resolve import route, settle
 from unnoise.sampling.grid import flow_shift
 from unnoise.sampling.registry import GRIDS, SAMPLERS

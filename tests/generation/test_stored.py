@@ -21,7 +21,7 @@ from unnoise.errors import InputError
 from unnoise.formats.header import read_header
 from unnoise.generation.engine import Engine, Live
 from unnoise.generation.images import RawImages
-from unnoise.generation.options import request_of
+from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Sample
 from unnoise.generation.stored import KEY, PLACE, load, save

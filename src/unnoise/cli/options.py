@@ -12,8 +12,9 @@ from unnoise.card import Card
 from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError
 from unnoise.generation.limits import LORA, check_number
-from unnoise.generation.options import SIDES, Option, described, home_of_options, split_weight
+from unnoise.generation.option import SIDES, Option, described
 from unnoise.generation.other_names import OTHER_NAMES
+from unnoise.generation.request import home_of_options, split_weight
 
 GROUPS: Final = ("basic", "guidance", "image input", "control", "adapters", "output", "advanced")
 HELP_GROUPS: Final = {name: Group(name.capitalize(), sort_key=place) for place, name in enumerate(GROUPS)}

@@ -11,7 +11,9 @@ from cyclopts import Parameter
 from unnoise.cli.busy import busy
 from unnoise.cli.options import HelpView, arguments, values
 from unnoise.cli.torch_import import import_torch
-from unnoise.generation.options import SamplingOptions, described, request_of
+from unnoise.generation.option import described
+from unnoise.generation.options import SamplingOptions
+from unnoise.generation.request import request_of
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ from unnoise.cli.preflight import findings
 from unnoise.errors import InputWarning
 from unnoise.formats.strict_json import plain
 from unnoise.generation.axes import Axis, combinations, places as places_of
-from unnoise.generation.options import Request, request_of
+from unnoise.generation.request import Request, request_of
 
 if TYPE_CHECKING:
     from unnoise.generation.job import Job

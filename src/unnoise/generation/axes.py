@@ -11,7 +11,7 @@ from typing import Any
 
 from unnoise.errors import InputError, check_whole
 from unnoise.generation.limits import SAMPLES
-from unnoise.generation.options import Request, request_of
+from unnoise.generation.request import Request, request_of
 
 FIXED = ("image", "mask", "control_image", "ip_adapter_image", "noise", "progress", "batch")  # one value for a sweep
 

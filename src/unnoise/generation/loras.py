@@ -10,7 +10,7 @@ from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError, InputWarning
 from unnoise.generation.limits import LORA, check_number
-from unnoise.generation.options import split_weight
+from unnoise.generation.request import split_weight
 
 Loras = tuple[tuple[Adapter, float], ...]
 

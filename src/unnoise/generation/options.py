@@ -4,51 +4,18 @@ The command line, the keywords of Python, the metadata of an output and `unnoise
 field carries its name, type and default; its `Option` carries range, group and help.
 """
 
-from dataclasses import dataclass, field, fields
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
-from unnoise.errors import InputError, check_whole, nearest
+from unnoise.errors import InputError, check_whole
 from unnoise.generation import limits
-from unnoise.generation.other_names import OTHER_NAMES
+from unnoise.generation.option import Option, check_fields
 from unnoise.sampling.grid import explicit
-from unnoise.sampling.registry import resolve_name, resolve_schedule
 from unnoise.sampling.state import Sampler
 from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
-ValueKind = Literal[
-    "whole", "number", "text", "choice", "levels", "size", "sides", "image", "lora", "flag", "sampler", "schedule"
-]
-Group = Literal["basic", "guidance", "image input", "control", "adapters", "output", "advanced"]
 MaskMode = Literal["blend", "differential"]
 MASK_MODES: Final[tuple[MaskMode, ...]] = ("blend", "differential")
-SIDES: Final = ("left", "top", "right", "bottom")
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """Describe one option.
-
-    Args:
-        kind: how a value is checked, and read on the command line.
-        group: the heading of `--help` under which it stands.
-        help: one line for people.
-        low, high: the range of a number.
-        choices: the allowed words.
-        card: the field of the card's advice that is the default.
-        spelling: on the command line, where it is not the field's name.
-        python_only: the option has no form on the command line.
-    """
-
-    kind: ValueKind
-    group: Group
-    help: str
-    low: float = 0
-    high: float = 0
-    choices: tuple[str, ...] = ()
-    card: str = ""
-    spelling: tuple[str, ...] = ()
-    python_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,126 +192,3 @@ class OutputOptions:
 
 
 OPTIONS: Final = (SamplingOptions, EditOptions, ControlOptions, AdapterOptions, OutputOptions)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Everything that one call asks for. Raises InputError for the first option that is out of range."""
-
-    prompts: tuple[str, ...]
-    sampling: SamplingOptions = field(default_factory=SamplingOptions)
-    edit: EditOptions = field(default_factory=EditOptions)
-    control: ControlOptions = field(default_factory=ControlOptions)
-    adapters: AdapterOptions = field(default_factory=AdapterOptions)
-    output: OutputOptions = field(default_factory=OutputOptions)
-
-    def __post_init__(self) -> None:
-        if not self.prompts:
-            raise InputError("prompt: none is given; an empty text draws from the unconditional model")
-        for prompt in self.prompts:
-            limits.check_text("prompt", prompt)
-        if len(self.prompts) * self.sampling.n > limits.ALL:
-            raise InputError(
-                f"{len(self.prompts)} prompts of n {self.sampling.n}: at most {limits.ALL} samples in one request"
-            )
-        if self.edit.strength is not None and isinstance(self.sampling.schedule, tuple):
-            raise InputError("strength: cannot be combined with explicit levels of a schedule; leave one of them out")
-        if self.edit.resample is not None and self.sampling.sampler is not None:
-            raise InputError(f"sampler {self.sampling.sampler!r}: resample has its own sampler; leave one of them out")
-
-
-def request_of(prompts: str | tuple[str, ...] | list[str], **options: Any) -> Request:
-    """Make a request of flat keywords.
-
-    Args:
-        prompts: one prompt or several.
-        options: fields of the five option classes, by name.
-
-    Raises:
-        InputError: an option is unknown, out of range, or cannot act.
-    """
-    homes = home_of_options()
-    for name in options:
-        if name not in homes:
-            raise InputError(unknown_option(name))
-    made: list[Any] = [
-        kind(**{key: _plain(key, value) for key, value in options.items() if homes[key] is kind}) for kind in OPTIONS
-    ]
-    return Request((prompts,) if isinstance(prompts, str) else tuple(prompts), *made)
-
-
-def unknown_option(name: str) -> str:
-    """Say what an unknown keyword may have meant."""
-    if name in OTHER_NAMES:
-        return f"{name}: unknown here; use {OTHER_NAMES[name]}"
-    return f"{name}: unknown option: {nearest(name, home_of_options())}"
-
-
-@lru_cache
-def home_of_options() -> dict[str, Any]:
-    """Name the class of every option."""
-    return {one.name: kind for kind in OPTIONS for one in fields(kind)}
-
-
-@lru_cache
-def described(kind: Any) -> dict[str, Option]:
-    """Give the `Option` of every field of an option class."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {one.name: hints[one.name].__metadata__[0] for one in fields(kind)}
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Bring what people write in Python to the type of the field: one number for both sides, lists for tuples."""
-    if name == "size" and isinstance(value, int) and not isinstance(value, bool):
-        return value, value
-    if name == "lora":
-        return () if value is None else value
-    return tuple(value) if isinstance(value, list) else value
-
-
-def split_weight(one: Any) -> tuple[Any, float]:
-    """Split "FILE:WEIGHT"; anything else has weight 1."""
-    name, colon, number = one.rpartition(":") if isinstance(one, str) else ("", "", "")
-    try:
-        return (name, float(number)) if colon and name else (one, 1.0)
-    except ValueError:
-        return one, 1.0
-
-
-def check_fields(options: Any) -> None:
-    """Raise InputError for the first field that is out of its range."""
-    kind: Any = type(options)
-    defaults = {one.name: one.default for one in fields(kind)}
-    for name, option in described(kind).items():
-        value = getattr(options, name)
-        if value is not None or defaults[name] is not None:
-            _check(name, value, option)
-
-
-def _check(name: str, value: Any, option: Option) -> None:
-    if option.kind == "whole":
-        check_whole(name, value, int(option.low), int(option.high))
-    elif option.kind == "number":
-        limits.check_number(name, value, option.low, option.high)
-    elif option.kind == "text":
-        limits.check_text(name, value)
-    elif option.kind == "choice" and value not in option.choices:
-        raise InputError(f"{name} {value!r}: {nearest(str(value), option.choices)}")
-    elif option.kind == "flag" and not isinstance(value, bool):
-        raise InputError(f"{name} {value!r}: true or false")
-    elif option.kind == "size":
-        limits.check_size(value)
-    elif option.kind == "levels":
-        limits.check_levels(name, value)
-    elif option.kind == "sides":
-        if not isinstance(value, tuple | list) or len(value) != len(SIDES):
-            raise InputError(f"{name} {value!r}: four whole numbers, pixels at {', '.join(SIDES)}")
-        for side, pixels in zip(SIDES, value, strict=True):
-            check_whole(f"{name} {side}", pixels, int(option.low), int(option.high))
-    elif option.kind == "sampler":
-        if isinstance(value, str):
-            resolve_name(value)
-        elif not hasattr(value, "advance"):
-            raise InputError(f"sampler {value!r}: a name, or an object with the method `advance`")
-    elif option.kind == "schedule" and isinstance(value, str):
-        resolve_schedule(value)

@@ -16,8 +16,9 @@ from unnoise.generation.images import RawImages, fitted, opened
 from unnoise.generation.job import Draw, Job, Replay
 from unnoise.generation.loras import Loras
 from unnoise.generation.metadata import INPUTS, AppliedAdapter, CallShape, Metadata, Settings
-from unnoise.generation.options import ControlOptions, EditOptions, Request, SamplingOptions
+from unnoise.generation.options import ControlOptions, EditOptions, SamplingOptions
 from unnoise.generation.prepare import Prepared
+from unnoise.generation.request import Request
 from unnoise.generation.resolve import sampler_of, settle
 
 SAME = (  # options that metadata has under the same name

@@ -17,7 +17,7 @@ from unnoise.generation.images import RawImages, drawn_size, opened, resized
 from unnoise.generation.job import AnySampler, Draw, Job
 from unnoise.generation.loras import read_loras
 from unnoise.generation.metadata import Settings, to_level
-from unnoise.generation.options import Request
+from unnoise.generation.request import Request
 from unnoise.sampling import defaults, registry
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted

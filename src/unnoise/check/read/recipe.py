@@ -14,7 +14,7 @@ from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 from unnoise.formats.header import Header
 from unnoise.generation.metadata import AppliedAdapter, Metadata, from_json
-from unnoise.generation.options import Request
+from unnoise.generation.request import Request
 
 PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "VP": "ddpm",
