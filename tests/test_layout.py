@@ -78,6 +78,8 @@ OUTSIDE = {
     "formats": STDLIB | {"PIL"},
     "formats.tensors": STDLIB | {"torch"},
     "formats.mmap": STDLIB | {"torch"},
+    "formats.gguf_blocks": STDLIB | {"torch"},
+    "formats.quantised": STDLIB | {"torch"},
     "formats.unpickle": STDLIB | {"torch"},
     "families": STDLIB | {"PIL"},
     "diffusion": STDLIB | {"torch", "numpy"},

@@ -5,9 +5,11 @@ A card is data. It can only name classes of the closed table below, with the arg
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from unnoise.errors import InputError, nearest
+from unnoise.formats.gguf import read_weights_header
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.strict_json import Strict, dump, parse
 from unnoise.sampling.kinds import Kind
@@ -163,6 +165,11 @@ def to_json(card: Card) -> str:
 def from_json(text: str, where: str) -> Card:
     """Parse a card. Raises InputError, starting with `where`, for a card that is not valid."""
     return parse(Card, text, where, FORMER_NAMES)
+
+
+def has_card(path: Path) -> bool:
+    """Return whether a path is a model file of this program. Raises InputError if it is no file of weights."""
+    return not path.is_dir() and KEY in read_weights_header(path).metadata
 
 
 def read_card(path: str | os.PathLike[str], header: Header | None = None) -> Card:

@@ -8,12 +8,11 @@ from typing import Literal, get_args
 import torch
 
 from unnoise import model_file
-from unnoise.card import KEY, OWN
+from unnoise.card import OWN, has_card
 from unnoise.components import Components, Dtype
 from unnoise.devices import known_device
 from unnoise.embedded import CONTROLS, find
 from unnoise.errors import InputError, nearest
-from unnoise.formats.header import read_header
 from unnoise.pipeline import Pipeline
 
 PathLike = str | os.PathLike[str]
@@ -52,7 +51,7 @@ def load(
     path, place = find(model), known_device(device)
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}: {nearest(dtype, DTYPES)}")
-    if _is_own(path):
+    if has_card(path):
         foreign = {"dtype": dtype, "components": components, "prediction_type": prediction_type, "compile": compile}
         for name, value in foreign.items():
             if value not in ("float32", None, False):
@@ -82,17 +81,13 @@ def meta(
         InputError: the model is unknown, incomplete or not valid.
     """
     path = find(model)
-    if _is_own(path):
+    if has_card(path):
         if components is not None or prediction_type is not None:
             raise InputError(f"components and prediction_type: only for foreign models; {path} is complete")
         return Pipeline.of(model_file.meta(path))
     from unnoise.integrations.diffusers.load import meta as foreign_meta
 
     return Pipeline.of(foreign_meta(path, None if components is None else Path(components), prediction_type))
-
-
-def _is_own(path: Path) -> bool:
-    return not path.is_dir() and KEY in read_header(path).metadata
 
 
 def _with_adapters(loaded: Components, control: PathLike | None, ip_adapter: Sequence[PathLike] | None) -> Components:

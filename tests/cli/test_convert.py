@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,24 @@ def test_what_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["convert", str(tmp_path / "model.pt"), "--force"]) == 0
     assert main(["convert", str(tmp_path / "none.pt")]) == 2
     assert main(["convert", str(tmp_path / "model.safetensors"), str(tmp_path / "y.safetensors")]) == 2
+
+
+def test_a_pickle_of_any_name_is_converted(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    assert main(["convert", str(tmp_path / "model.safetensors"), str(tmp_path / "out.safetensors")]) == 0
+    assert torch.equal(load_file(tmp_path / "out.safetensors")["a"], torch.ones(2))
+
+
+def test_what_is_written_is_bounded_by_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "bomb.pt", "w") as bomb:
+        for entry in plain.infolist():
+            bomb.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+    torch.save({"a": torch.zeros(1).expand(1 << 30)}, tmp_path / "expanded.pt")
+    for name, words in (("bomb.pt", "unpack to more"), ("expanded.pt", "at most 2 times")):
+        assert main(["convert", str(tmp_path / name)]) == 2
+        assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.safetensors")) and not list(tmp_path.glob(".*.part"))
 
 
 def test_no_table_of_tensors_is_refused() -> None:

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Group, Parameter
 
-from unnoise.card import KEY, Card, read_card
+from unnoise.card import Card, has_card, read_card
 from unnoise.cli.busy import busy
 from unnoise.cli.torch_import import import_torch
 from unnoise.embedded import find
-from unnoise.formats.header import read_header
 
 if TYPE_CHECKING:
     from unnoise.pipeline import Pipeline
@@ -53,7 +52,7 @@ EMBEDDED: Final = ModelOptions()
 def own_card(options: ModelOptions) -> Card | None:
     """Read the card of a model of unnoise, None for a foreign one. Raises InputError where there is no such model."""
     path = find(options.model)
-    return None if path.is_dir() or KEY not in read_header(path).metadata else read_card(path)
+    return read_card(path) if has_card(path) else None
 
 
 def load_model(options: ModelOptions, dtype: str | None = None) -> "Pipeline":

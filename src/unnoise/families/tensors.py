@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from unnoise.families.autoencoders import find_autoencoder
 from unnoise.families.detection import SIGNS, first_that_fits, make_net
@@ -10,11 +11,14 @@ from unnoise.families.names import by_name
 from unnoise.families.unets import find_unet
 from unnoise.formats.header import Entry
 
+T = TypeVar("T")
 # Prefixes of the names of a denoiser, and of an autoencoder that is a file of its own. Source: the checkpoints of
 # each family; ComfyUI, comfy/model_detection.py, unet_prefix_from_state_dict
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.model.", "net.", "unet.", "transformer.", "model.", "")
 LATENT = ("first_stage_model.", "vae.", "autoencoder.", "")
 CONTROLS = ("controlnet_blocks", "controlnet_down_blocks", "controlnet_x_embedder", "control_model", "input_hint_block")
+# What training programs put in front of all names. Source: PyTorch, nn.DataParallel and torch.compile; Lightning
+WRAPPERS = ("state_dict.", "module.", "_orig_mod.")
 CARD = "unnoise"  # the key of a card of this program, and the family of files that have one
 PREDICTIONS = {"epsilon": "eps", "eps": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
 # Variants with the tensors of another variant: only a name identifies them.
@@ -40,6 +44,14 @@ def recognise(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Iden
         return Identity(CARD, known_by="the card in the file")
     found = _found({name: entry.shape for name, entry in tensors.items()})
     return found if found.family == UNKNOWN else _marked(found, tensors, metadata)
+
+
+def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
+    """Remove the prefixes that a training program puts in front of all names."""
+    found = dict(tensors)
+    while found and (prefix := next((one for one in WRAPPERS if all(name.startswith(one) for name in found)), "")):
+        found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
 
 
 def refined(found: Identity, named: Identity) -> Identity:

@@ -15,7 +15,7 @@ from math import prod
 from typing import NoReturn
 
 from unnoise.errors import InputError
-from unnoise.formats.header import Entry, Header
+from unnoise.formats.header import Entry, Header, read_header
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -120,6 +120,20 @@ def read_gguf(path: str | os.PathLike[str]) -> Header:
         raise InputError(f"{path}: not a valid GGUF file: {fault}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def read_weights_header(path: str | os.PathLike[str]) -> Header:
+    """Read the header of a GGUF or safetensors file, told apart by the first bytes. Raises InputError as they do."""
+    return read_gguf(path) if is_gguf(path) else read_header(path)
+
+
+def is_gguf(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file starts as GGUF does; False if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):
+        return False
 
 
 def _fault(what: str) -> NoReturn:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from unnoise.errors import InputError
+from unnoise.formats.content import described
 
+HEAD = 64  # bytes by which other kinds of files are told
 LONGEST = 16 << 20  # bytes; the format allows 100 MB, which needs gigabytes to parse; 100,000 tensors need 12 MB
 VALUES = 1_000_000  # JSON values in a header; the limit bounds the memory of parsing it
 RANK = 32
@@ -74,13 +76,17 @@ def _raw(path: Path) -> tuple[bytes, int]:
 
 def _head(file: BinaryIO) -> tuple[bytes, int]:
     size = os.fstat(file.fileno()).st_size
+    head = file.read(HEAD)
     if size < 10:
         _fault(f"{size} bytes are too few for a header")
-    length = int.from_bytes(file.read(8), "little")
+    length = int.from_bytes(head[:8], "little")
     if length > size - 8:
+        if words := described(head):
+            _fault(f"it is {words}")
         _fault(f"its header declares {length} bytes, the file has {size - 8} after the first eight")
     if length > LONGEST:
         _fault(f"its header is {length} bytes long, at most {LONGEST} are read")
+    file.seek(8)
     raw = file.read(length)
     if not raw.startswith(b"{"):
         _fault("its header does not start with '{'")

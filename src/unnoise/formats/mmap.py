@@ -1,15 +1,15 @@
-"""Map the tensors of safetensors files into memory: data is read when it is first used."""
+"""Map the tensors of files of weights into memory: data is read when it is first used."""
 
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.formats.header import Entry, read_header
+from unnoise.formats.header import Entry, Header, read_header
 from unnoise.formats.tensors import DTYPES
 
 FLOATS8 = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
@@ -45,23 +45,34 @@ def map_tensors(paths: Iterable[str | os.PathLike[str]]) -> Mapped:
     metadata: dict[str, str] = {}
     maps: list[mmap.mmap] = []
     for path in paths:
-        header = read_header(path)
-        if twice := tensors.keys() & header.tensors.keys():
+        one = map_entries(path, read_header(path))
+        if twice := tensors.keys() & one.tensors.keys():
             raise InputError(f"{path}: tensor {min(twice)!r} is also in another file of the model")
-        with open(path, "rb") as file:
-            mapped = mmap.mmap(file.fileno(), header.size, access=mmap.ACCESS_COPY)
-        maps.append(mapped)
-        metadata |= header.metadata
-        entries |= header.tensors
-        tensors |= {name: _view(mapped, entry, f"{path}: tensor {name!r}") for name, entry in header.tensors.items()}
+        tensors |= one.tensors
+        entries |= one.entries
+        metadata |= one.metadata
+        maps.extend(one.maps)
     return Mapped(tensors, entries, metadata, tuple(maps))
 
 
-def _view(mapped: mmap.mmap, entry: Entry, what: str) -> Tensor:
-    if entry.dtype not in STORED:
-        raise InputError(f"{what} is {entry.dtype}; supported are {', '.join(STORED)}")
-    dtype = STORED[entry.dtype]
+def map_entries(
+    path: str | os.PathLike[str], header: Header, as_bytes: Callable[[Entry], bool] = lambda _: False
+) -> Mapped:
+    """Map the tensors of one file. as_bytes: of which tensors only the bytes are wanted, in one row."""
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), header.size, access=mmap.ACCESS_COPY)
+    tensors = {}
+    for name, entry in header.tensors.items():
+        raw = as_bytes(entry)
+        if not raw and entry.dtype not in STORED:
+            raise InputError(f"{path}: tensor {name!r} is {entry.dtype}; supported are {', '.join(STORED)}")
+        shape = (entry.end - entry.start,) if raw else entry.shape
+        tensors[name] = _view(mapped, entry, torch.uint8 if raw else STORED[entry.dtype], shape)
+    return Mapped(tensors, header.tensors, header.metadata, (mapped,))
+
+
+def _view(mapped: mmap.mmap, entry: Entry, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     if entry.end == entry.start:
-        return torch.empty(entry.shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype)
     count = (entry.end - entry.start) // dtype.itemsize
-    return torch.frombuffer(mapped, dtype=dtype, count=count, offset=entry.start).reshape(entry.shape)
+    return torch.frombuffer(mapped, dtype=dtype, count=count, offset=entry.start).reshape(shape)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -32,10 +33,26 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
 
     Raises InputError if the file cannot be written or a dtype is not supported.
     """
-    names = sorted(tensors)
+    header = _header(tensors, metadata)
+    with replacing(path) as file:
+        _write(file, header, tensors)
+
+
+def dump_tensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors to an open file. Raises InputError if a dtype is not supported."""
+    _write(file, _header(tensors, metadata), tensors)
+
+
+def _write(file: BinaryIO, header: bytes, tensors: Mapping[str, Tensor]) -> None:
+    file.write(len(header).to_bytes(8, "little") + header)
+    for name in sorted(tensors):
+        file.write(raw(tensors[name]))
+
+
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     table: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     at = 0
-    for name in names:
+    for name in sorted(tensors):
         tensor = tensors[name]
         if tensor.dtype not in NAMES:
             raise InputError(f"tensor {name!r} is {tensor.dtype}, supported are {', '.join(DTYPES)}")
@@ -43,11 +60,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
         table[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, end]}
         at = end
     header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    with replacing(path) as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        for name in names:
-            file.write(raw(tensors[name]))
+    return header + b" " * (-len(header) % 8)
 
 
 def read_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple[str, Tensor]]:

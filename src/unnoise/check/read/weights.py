@@ -14,9 +14,9 @@ from unnoise.families import own
 from unnoise.families.identity import Identity
 from unnoise.families.lora import Lora, base_of, read_lora
 from unnoise.families.names import by_name
-from unnoise.families.tensors import recognise, refined
-from unnoise.formats.gguf import MAGIC, read_gguf
-from unnoise.formats.header import LONGEST, Entry, Header, read_header
+from unnoise.families.tensors import recognise, refined, unwrapped
+from unnoise.formats.gguf import is_gguf, read_weights_header
+from unnoise.formats.header import LONGEST, Entry, Header
 from unnoise.formats.read_values import read_values
 
 Tensors = Mapping[str, Entry]
@@ -49,12 +49,12 @@ LINE = 500  # longest setting in metadata, in characters
 def read_weights(path: str) -> Subject:
     """Read a safetensors or GGUF file: its header and a few numbers; a fault if it is not valid."""
     try:
-        with open(path, "rb") as file:
-            is_gguf = file.read(len(MAGIC)) == MAGIC
-        header = read_gguf(path) if is_gguf else read_header(path)
+        gguf = is_gguf(path)
+        header = read_weights_header(path)
+        header = replace(header, tensors=unwrapped(header.tensors))
         lora = read_lora(header.tensors, header.metadata)
-        values = {} if is_gguf else _values(path, header, lora)
-        return _describe(header, path, values, "gguf" if is_gguf else "safetensors", lora)
+        values = {} if gguf else _values(path, header, lora)
+        return _describe(header, path, values, "gguf" if gguf else "safetensors", lora)
     except OSError as error:
         return _faulty(path, "unreadable", f"cannot be read: {error.strerror or error}")
     except InputError as error:

@@ -53,7 +53,7 @@ def load(
     Raises:
         InputError: the model is damaged, incomplete or not supported, or does not fit into memory.
     """
-    source = _source(path, components, prediction_type)
+    source = _source(path, components, prediction_type, dtype=dtype)
     nets = _empty(source)
     packed = _check_memory(source, nets, device, dtype)
     fingerprint = _filled(source, nets, dtype, device)
@@ -92,7 +92,11 @@ def meta(path: Path, components: Path | None = None, prediction_type: Kind | Non
 
 
 def _source(
-    path: Path, components: Path | None, prediction_type: Kind | None, shapes: bool = False
+    path: Path,
+    components: Path | None,
+    prediction_type: Kind | None,
+    shapes: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> CheckpointSource:
     if path.is_dir():
         if components is not None:
@@ -101,7 +105,7 @@ def _source(
     else:
         from unnoise.integrations.diffusers.single import read_file
 
-        source = read_file(path, components, shapes)
+        source = read_file(path, components, shapes, dtype)
     if prediction_type is not None:
         configs = {**source.configs, "scheduler": {**source.configs.get("scheduler", {}), "prediction_type": None}}
         source = replace(source, identity=replace(source.identity, prediction=prediction_type), configs=configs)
@@ -115,7 +119,8 @@ def _filled(
     hashes = {}
     for name, net in nets.items():
         tensors, release = source.networks[name].tensors()
-        hashes[name] = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
+        filled = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
+        hashes[name] = source.networks[name].fingerprint or filled
     return _fingerprint(hashes)
 
 

@@ -23,11 +23,13 @@ class NetworkSource:
     """Hold what one network is built from.
 
     tensors: returns its weights by name, and a function that releases the memory of reading them.
+    fingerprint: of the weights as they are stored, where the tensors are not stored as they are returned.
     """
 
     class_: str
     config: Mapping[str, Any]
     tensors: Callable[[], tuple[Mapping[str, Tensor], Callable[[], None]]]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

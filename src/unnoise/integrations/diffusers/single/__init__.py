@@ -5,20 +5,23 @@ code; nothing is downloaded.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.families.identity import UNKNOWN, Identity
 from unnoise.families.lora import base_of, read_lora
 from unnoise.families.names import by_name
-from unnoise.families.tensors import recognise, refined
+from unnoise.families.tensors import recognise, refined, unwrapped
+from unnoise.formats.header import Header
 from unnoise.formats.mmap import Mapped, map_tensors
-from unnoise.integrations.diffusers.single.split import PREFIX, Split, Tensors, merged_config
+from unnoise.formats.quantised import open_weights
+from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Split, Tensors, merged_config
 from unnoise.integrations.diffusers.single.tokenizers import find_tokenizers
 from unnoise.integrations.diffusers.source import CheckpointSource, NetworkSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, SPLITTERS
@@ -38,24 +41,31 @@ LAYOUTS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def read_file(path: Path, components: Path | None = None, shapes: bool = False) -> CheckpointSource:
+def read_file(
+    path: Path, components: Path | None = None, shapes: bool = False, dtype: torch.dtype = torch.float32
+) -> CheckpointSource:
     """Read the source of a single file.
 
     Args:
-        path: the file.
+        path: the file, safetensors or GGUF.
         components: a diffusers folder with the components that the file lacks.
         shapes: only the shapes of tensors, if no weights are needed.
+        dtype: of tensors that have to be dequantised.
 
     Raises:
         InputError: the file is not recognised, or its family has no converter.
     """
-    mapped = map_tensors([path])
-    identity = _identity(path, mapped)
+    stored = open_weights(path)
+    identity = _identity(path, stored.header)
     split: Split = import_module(f"unnoise.integrations.diffusers.single.{SPLITTERS[identity.family]}").split
-    tensors: Tensors = mapped.tensors
-    if shapes:
-        tensors = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
-    found = split(tensors, identity, str(path))
+    lazy = shapes or stored.quantised
+    mapped = None if lazy else map_tensors([path])
+    found = split(unwrapped(stored.shapes() if mapped is None else mapped.tensors), identity, str(path))
+
+    @cache
+    def dequantised() -> Mapping[str, Cut]:
+        return split(unwrapped(stored.dequantised(dtype)), identity, str(path))
+
     rest = None if components is None else read_folder(components)
     if rest is not None and rest.identity.family != identity.family:
         raise InputError(f"components {components}: of {rest.identity}; {path} is {identity} ({identity.known_by})")
@@ -64,7 +74,10 @@ def read_file(path: Path, components: Path | None = None, shapes: bool = False) 
     for name, cut in found.items():
         same = name in others and others[name].class_ == cut.class_
         config = merged_config(cut, others[name].config) if same else cut.config
-        networks[name] = NetworkSource(cut.class_, config, _loader(cut.tensors, mapped))
+        if shapes or not stored.quantised:
+            networks[name] = NetworkSource(cut.class_, config, _loader(cut.tensors, mapped))
+        else:
+            networks[name] = NetworkSource(cut.class_, config, _later(dequantised, name), stored.fingerprint())
     networks = {**others, **networks}
     return CheckpointSource(
         where=str(path),
@@ -76,16 +89,25 @@ def read_file(path: Path, components: Path | None = None, shapes: bool = False) 
     )
 
 
-def _loader(tensors: Mapping[str, Tensor], mapped: Mapped) -> Callable[[], tuple[Mapping[str, Tensor], Any]]:
-    return lambda: (tensors, mapped.release)
+def _loader(tensors: Tensors, mapped: Mapped | None) -> Callable[[], tuple[Tensors, Any]]:
+    return lambda: (tensors, _nothing if mapped is None else mapped.release)
 
 
-def _identity(path: Path, mapped: Mapped) -> Identity:
-    found = recognise(mapped.entries, mapped.metadata)
+def _later(read: Callable[[], Mapping[str, Cut]], name: str) -> Callable[[], tuple[Tensors, Any]]:
+    return lambda: (read()[name].tensors, _nothing)
+
+
+def _nothing() -> None:
+    """Release no memory: nothing is mapped."""
+
+
+def _identity(path: Path, header: Header) -> Identity:
+    header = replace(header, tensors=unwrapped(header.tensors))
+    found = recognise(header.tensors, header.metadata)
     if found.family == UNKNOWN:
-        found = _by_layout(mapped)
+        found = _by_layout(header)
     if found.family == UNKNOWN:
-        raise InputError(f"{path}: not recognised by its {len(mapped.entries)} tensors; {_description(mapped)}")
+        raise InputError(f"{path}: not recognised by its {len(header.tensors)} tensors; {_description(header)}")
     if found.family not in ADAPTERS or found.family not in SPLITTERS:
         raise InputError(
             f"{path}: {found} (by {found.known_by}) is not supported as a single file; supported are "
@@ -94,19 +116,19 @@ def _identity(path: Path, mapped: Mapped) -> Identity:
     return refined(found, by_name(path.name))
 
 
-def _by_layout(mapped: Mapped) -> Identity:
-    names = [name.removeprefix(PREFIX) for name in mapped.entries]
+def _by_layout(header: Header) -> Identity:
+    names = [name.removeprefix(PREFIX) for name in header.tensors]
     for family, variant, start in LAYOUTS:
         if any(name.startswith(start) for name in names):
-            prediction = "v" if "v_pred" in mapped.entries else ""
-            return Identity(family, variant, prediction, "ztsnr" in mapped.entries, f"tensors {start}*")
+            prediction = "v" if "v_pred" in header.tensors else ""
+            return Identity(family, variant, prediction, "ztsnr" in header.tensors, f"tensors {start}*")
     return Identity()
 
 
-def _description(mapped: Mapped) -> str:
+def _description(header: Header) -> str:
     """Describe an unknown file."""
-    lora = read_lora(mapped.entries, mapped.metadata)
+    lora = read_lora(header.tensors, header.metadata)
     if lora is not None and lora.modules:
-        base = base_of(lora, mapped.metadata)
+        base = base_of(lora, header.metadata)
         return f"it is a LoRA of {len(lora.modules)} layers{f' for {base}' if base.known else ''}, not a model"
-    return f"the first tensors are {', '.join(sorted(mapped.entries)[:3])}"
+    return f"the first tensors are {', '.join(sorted(header.tensors)[:3])}"
