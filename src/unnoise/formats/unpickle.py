@@ -1,9 +1,9 @@
 """Convert a pickle of weights into safetensors, in a separate process.
 
 A pickle can run code. torch's weights-only loader builds tensors and containers only. In case of a way around it, the
-process can misuse nothing: it has an empty environment and two open files, the pickle to read and the file to write, and
-on Linux no system call that reaches anything else. What it writes, its memory and its time are bounded by the size of
-the pickle.
+process can misuse nothing: it has an empty environment and two open files, the pickle to read and the file to write,
+and on Linux no system call that reaches anything else. What it writes, its memory and its time are bounded by the size
+of the pickle.
 """
 
 import io
@@ -31,7 +31,7 @@ FACTOR, LEAST = 4, 4 << 30  # limit of the address space: a multiple of the file
 GROWTH, SLACK = (
     2,
     16 << 20,
-)  # limit of what is written: a multiple of the file's size, and bytes; tied weights are copied
+)  # limit of what is written, likewise; weights that share numbers are copied
 
 
 def convert(source: Path, target: Path) -> None:
