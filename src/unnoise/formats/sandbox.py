@@ -11,9 +11,10 @@ import struct
 import sys
 
 # Calls of memory, threads, time and open files, by their numbers. Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl
-# (read, write, close, fstat, lseek, mmap, mprotect, munmap, brk, rt_sig*, pread64, pwrite64, readv, writev,
-# (read, write, close, fstat, lseek, mmap, mprotect, munmap, brk, rt_sig*, pread64, pwrite64, readv, writev,
-# sched_yield, mremap, madvise, getpid, exit, fcntl, fsync, ftruncate, gettimeofday, getrusage, sigaltstack, gettid,
+# (read, write, close, fstat, lseek, mmap, mprotect, munmap, brk, rt_sigaction, rt_sigprocmask, rt_sigreturn, pread64,
+# pwrite64, readv, writev, sched_yield, mremap, madvise, getpid, exit, fcntl, fsync, ftruncate, gettimeofday, getrusage,
+# sigaltstack, gettid, futex, sched_getaffinity, restart_syscall, clock_gettime, exit_group, set_robust_list, getrandom,
+# membarrier, rseq)
 X86_64 = (
     0, 1, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 24, 25, 28, 39, 60, 72, 74, 77, 96, 98, 131, 186, 202,
     204, 219, 228, 231, 273, 318, 324, 334,
