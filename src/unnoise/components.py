@@ -41,6 +41,7 @@ class Components:
         text_encoder: encodes prompts into conditioning; None for a model without text.
         image_conditioner: of a network that needs an image.
         diffusers_networks: the networks of a foreign model under diffusers' names; empty for a model of our own.
+        attached: fingerprints of the "control" and the "ip_adapter" that were added to the denoiser.
     """
 
     card: Card
@@ -49,6 +50,7 @@ class Components:
     text_encoder: TextConditioner | None = None
     image_conditioner: ImageConditioner | None = None
     diffusers_networks: Mapping[str, nn.Module] = field(default_factory=dict)
+    attached: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:

@@ -71,6 +71,19 @@ def test_a_control_image_needs_a_control_and_a_control_an_image(base: tuple[Pipe
         unnoise.load(base[1], control=file).generate("a dog")
 
 
+def test_replay_takes_the_control_of_the_sample_and_no_other(base: tuple[Pipeline, Path], file: Path) -> None:
+    pipeline, path = base
+    sample = unnoise.load(path, control=file).generate("a dog", seed=1, steps=2, control_image=CONTROL_IMAGE)[0]
+    again = unnoise.load(path, control=file).replay(sample, control_image=CONTROL_IMAGE)
+    assert torch.equal(again.x0, sample.x0)
+    name = "enter.weight"
+    other = unnoise.load(path, control=changed(file, name, load_file(file)[name] + 1e-3))
+    with pytest.raises(InputError, match="drawn with the control [0-9a-f]{12}; this one is [0-9a-f]{12}"):
+        other.replay(sample, control_image=CONTROL_IMAGE)
+    with pytest.raises(InputError, match="drawn with the control [0-9a-f]{12}; the model was loaded without one"):
+        pipeline.replay(sample, control_image=CONTROL_IMAGE)
+
+
 def test_another_architecture_is_refused(file: Path, tmp_path: Path) -> None:
     tiny.saved(tmp_path / "wide.safetensors", net=Part("UNet", tiny.CARD.net.args | {"widths": [32, 64]}))
     with pytest.raises(InputError, match=r"a control for 'tiny', of widths \[32, 32\]; 'tiny' is unnoise of widths"):

@@ -122,6 +122,16 @@ def test_the_base_does_not_change(held: tuple[Any, Path]) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_replay_takes_the_adapter_of_the_sample_and_no_other(held: tuple[Any, Path]) -> None:
+    _, folder = held
+    files = [(folder / f"{kind}.safetensors", folder / "encoder") for kind in ("plain", "plus")]
+    one, other = (unnoise.load(folder / "model", ip_adapter=pair) for pair in files)
+    sample = one.generate("a cat", seed=1, steps=1, size=SIDE, guidance_scale=1, ip_adapter_image=picture())[0]
+    assert torch.equal(one.replay(sample, ip_adapter_image=picture()).x0, sample.x0)
+    with pytest.raises(InputError, match="drawn with the ip_adapter [0-9a-f]{12}; this one is [0-9a-f]{12}"):
+        other.replay(sample, ip_adapter_image=picture())
+
+
 def test_an_image_is_prepared_as_by_clip() -> None:
     peer = CLIPImageProcessor(size=SIDE, crop_size=SIDE)(picture(), return_tensors="pt").pixel_values
     assert (prepared(image_tensor(picture()), SIDE) - peer).abs().max() < 1e-5

@@ -16,7 +16,7 @@ from unnoise.errors import InputError
 from unnoise.families.own import CONTROL
 from unnoise.formats.header import read_header
 from unnoise.formats.strict_json import Strict, dump, parse
-from unnoise.formats.tensors import read_tensors, write_tensors
+from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
 from unnoise.nets.controlnet import ControlledUNet, ControlNet
 from unnoise.nets.unet import UNet
 
@@ -88,7 +88,10 @@ def with_control(components: Components, path: Path) -> Components:
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise InputError(f"{path}: contains NaN or infinity")
     control.requires_grad_(False).eval().to(components.device)
-    return attach_control(components, control)
+    fingerprint = Fingerprint()
+    for name, tensor in sorted(state.items()):
+        fingerprint.add(name, tensor)
+    return replace(attach_control(components, control), attached={**components.attached, "control": fingerprint.hex()})
 
 
 def unet_widths(components: Components) -> tuple[int, ...]:

@@ -116,6 +116,7 @@ class Metadata(Settings):
         calls: the shapes of the network calls, in order.
         decoded: samples that were decoded together, and the place of this one.
         noise, image, mask, control_image, ip_adapter_image: sha256 of inputs, None where there was none.
+        control, ip_adapter: fingerprints of what read the control image and the IP-Adapter's image.
         image_size: (width, height) to which the image was resized, before outpainting.
         versions: of the programs that decide the bits.
     """
@@ -135,6 +136,8 @@ class Metadata(Settings):
     mask: str | None = None
     control_image: str | None = None
     ip_adapter_image: str | None = None
+    control: str | None = None
+    ip_adapter: str | None = None
     image_size: tuple[int, int] | None = None
 
 

@@ -27,6 +27,9 @@ SAME = (  # options that metadata has under the same name
 )  # fmt: skip
 
 
+ATTACHED = ("control", "ip_adapter")  # that a model may be loaded with
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what decides the bits of a sample."""
     return {"unnoise": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "pillow": PIL.__version__}
@@ -39,6 +42,9 @@ def metadata_of(
     job, one = prepared.job, prepared.job.draws[index]
     shared: dict[str, Any] = {field.name: getattr(job.settings, field.name) for field in fields(Settings)}
     shared |= prepared.hashes(index)
+    shared |= {
+        name: components.attached.get(name, "unsaved") for name in ATTACHED if shared[f"{name}_image"] is not None
+    }
     return Metadata(
         **shared,
         model=components.card.name,
@@ -73,6 +79,7 @@ def job_again(metadata: Metadata, components: Components, images: RawImages, ada
             f"metadata: drawn by {metadata.model!r} with weights {metadata.fingerprint[:12]}; these are "
             f"{components.card.fingerprint[:12] or 'unsaved'} of {components.card.name!r}"
         )
+    _check_attached(metadata, components)
     if metadata.noise is not None:
         raise InputError("metadata: the starting noise was given by a caller, and metadata does not contain it")
     if repeat and not metadata.calls:
@@ -130,6 +137,15 @@ def _check(metadata: Metadata, components: Components) -> None:
         check_whole("calls.tokens", shape.tokens, 0, limits.LETTERS)
     check_whole("decoded", metadata.decoded[0], 1, max((shape.rows for shape in metadata.calls), default=1))
     check_whole("decoded", metadata.decoded[1], 0, metadata.decoded[0] - 1)
+
+
+def _check_attached(metadata: Metadata, components: Components) -> None:
+    """Raise InputError where the model lacks the control or the IP-Adapter of the sample, or has another one."""
+    for name in ATTACHED:
+        there, here = getattr(metadata, name), components.attached.get(name)
+        if there is not None and there != here:
+            found = f"this one is {here[:12]}" if here else "the model was loaded without one"
+            raise InputError(f"{name}: the sample was drawn with the {name} {there[:12]}; {found}")
 
 
 def _matched(metadata: Metadata, adapters: Loras) -> Loras:

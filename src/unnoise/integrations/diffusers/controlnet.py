@@ -52,9 +52,10 @@ def with_control(components: Components, path: Path) -> Components:
 
         tensors = convert_controlnet_checkpoint(dict(tensors), config)
     control = empty(CLASS, config, str(path))
-    fill(control, tensors, str(path), getattr(torch, components.dtype), components.device, mapped.release)
+    dtype = getattr(torch, components.dtype)
+    fingerprint = fill(control, tensors, str(path), dtype, components.device, mapped.release)
     model = Denoiser(ConditionUNet(net.unet, control), components.denoiser.process, components.denoiser.kind)
-    return replace(components, denoiser=model)
+    return replace(components, denoiser=model, attached={**components.attached, "control": fingerprint})
 
 
 def _config(path: Path, unet: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from unnoise.formats.mmap import map_tensors
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.components import weights_dtype
 from unnoise.integrations.diffusers.unet import ConditionUNet
-from unnoise.integrations.diffusers.weights import fill
+from unnoise.integrations.diffusers.weights import fill, joined, sampled_fingerprint
 
 ENCODER = "CLIPVisionModelWithProjection"
 # The mean and standard deviation of CLIP's images.
@@ -126,13 +126,14 @@ def with_ip_adapter(components: Components, path: Path, encoder: Path) -> Compon
     keys, values = (_layers(path, tensors, half, net.unet, components) for half in ("to_k_ip", "to_v_ip"))
     project: Any = net.unet._convert_ip_adapter_image_proj_to_diffusers(projection, low_cpu_mem_usage=False)
     project = project.to(device, dtype).requires_grad_(False).eval()
-    vision = _encoder(encoder, dtype, device)
+    vision, encoder_fingerprint = _encoder(encoder, dtype, device)
     plus = "latents" in projection  # its input is the hidden states of every patch, not the pooled image
     image_encoder = IPAdapterImageEncoder(*(_image_encoder(vision, project, plus, image) for image in (True, False)))
     model = Denoiser(
         IPAdapterUNet(net, keys, values, image_encoder), components.denoiser.process, components.denoiser.kind
     )
-    return replace(components, denoiser=model)
+    fingerprint = joined({"adapter": sampled_fingerprint(tensors), "encoder": encoder_fingerprint})
+    return replace(components, denoiser=model, attached={**components.attached, "ip_adapter": fingerprint})
 
 
 def _layers(path: Path, tensors: Mapping[str, Tensor], half: str, unet: Any, components: Components) -> nn.ModuleDict:
@@ -168,12 +169,11 @@ def _count(tensors: Mapping[str, Tensor]) -> int:
     return sum(name.endswith("to_k_ip.weight") for name in tensors)
 
 
-def _encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+def _encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, str]:
     config = read_json(folder / CONFIG)
     net = empty(ENCODER, config, str(folder))
     mapped = map_tensors(weight_files(folder.parent, folder.name))
-    fill(net, mapped.tensors, str(folder), dtype, device, mapped.release)
-    return net
+    return net, fill(net, mapped.tensors, str(folder), dtype, device, mapped.release)
 
 
 def _image_encoder(vision: Any, project: Any, plus: bool, image: bool) -> Callable[[Tensor], Tensor]:

@@ -1,6 +1,5 @@
 """Load a foreign model: build its networks without weights, check the memory, load the weights, adapt the rest."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib import import_module
@@ -21,7 +20,7 @@ from unnoise.integrations.diffusers.onednn import pack
 from unnoise.integrations.diffusers.probe import probe_prediction
 from unnoise.integrations.diffusers.source import CheckpointSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, DENOISERS
-from unnoise.integrations.diffusers.weights import fill
+from unnoise.integrations.diffusers.weights import fill, joined
 from unnoise.sampling.kinds import Kind
 from unnoise.spaces.space import Space
 
@@ -121,7 +120,7 @@ def _filled(
         tensors, release = source.networks[name].tensors()
         filled = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
         hashes[name] = source.networks[name].fingerprint or filled
-    return _fingerprint(hashes)
+    return joined(hashes)
 
 
 def _foreign(source: CheckpointSource, nets: Mapping[str, nn.Module]) -> ForeignComponents:
@@ -203,8 +202,3 @@ def _space(space: Space) -> Part:
     affine = getattr(space, "affine", None)
     args = {} if affine is None else {"shift": list(affine.shift), "scale": list(affine.scale)}
     return Part(type(space).__name__, args)
-
-
-def _fingerprint(hashes: Mapping[str, str]) -> str:
-    """Join the fingerprints of networks. They cover names, shapes and the first numbers of every tensor."""
-    return hashlib.sha256("\n".join(f"{name} {hashes[name]}" for name in sorted(hashes)).encode()).hexdigest()

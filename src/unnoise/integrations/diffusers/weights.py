@@ -45,11 +45,9 @@ def fill(
     """
     found = matched(module, tensors, where)
     placed: dict[str, Tensor] = {}
-    digest, taken = hashlib.sha256(), 0
+    fingerprint, taken = sampled_fingerprint(found), 0
     for name in sorted(found):
         stored = found[name]
-        digest.update(f"{name}\0{stored.dtype}\0{list(stored.shape)}\0".encode())
-        digest.update(raw(stored.reshape(-1)[:HEAD]))
         stored_as = dtype if dtype is not None and stored.is_floating_point() else stored.dtype
         placed[name] = stored.to(device, stored_as)
         taken += stored.numel() * stored.element_size()
@@ -61,7 +59,22 @@ def fill(
         buffer.data = buffer.to(device, dtype if dtype is not None and buffer.is_floating_point() else buffer.dtype)
     release()
     module.requires_grad_(False).eval()
+    return fingerprint
+
+
+def sampled_fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of names, dtypes, shapes and the first numbers of every tensor."""
+    digest = hashlib.sha256()
+    for name, stored in sorted(tensors.items()):
+        digest.update(f"{name}\0{stored.dtype}\0{list(stored.shape)}\0".encode())
+        digest.update(raw(stored.reshape(-1)[:HEAD]))
     return digest.hexdigest()
+
+
+def joined(fingerprints: Mapping[str, str]) -> str:
+    """Join the fingerprints of networks by name."""
+    lines = "\n".join(f"{name} {fingerprints[name]}" for name in sorted(fingerprints))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def matched(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
