@@ -33,7 +33,10 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
 def test_wheel_names_its_command_and_licences(wheel: zipfile.ZipFile) -> None:
     about = {Path(name).name: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
     assert "unnoise = unnoise.cli.main:main" in about["entry_points.txt"]
-    assert "License-Expression: Apache-2.0" in about["METADATA"]
+    assert "License-Expression: Apache-2.0 AND OFL-1.1 AND BSD-3-Clause AND Unicode-3.0" in about["METADATA"]
     licences = [name for name in wheel.namelist() if ".dist-info/licenses/" in name]
     assert any(name.endswith("/LICENSE") for name in licences)
-    assert any("zoo/emoji" in name for name in licences)
+    texts = {Path(name).name: wheel.read(name).decode() for name in licences if "zoo/emoji" in name}
+    assert "SIL OPEN FONT LICENSE" in texts["LICENSE"]
+    assert "Taehoon Kim, Kevin Wurster" in texts["LICENSE-emoji"]
+    assert "UNICODE LICENSE V3" in texts["LICENSE-CLDR"]

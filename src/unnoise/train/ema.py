@@ -16,7 +16,10 @@ Weights = Mapping[str, Tensor]
 
 
 def gamma(sigma_rel: float) -> float:
-    """Return the exponent of a profile of relative width 0 < sigma_rel < 0.28. Source: EDM2 eq. 126."""
+    """Return the exponent of a profile of relative width 0 < sigma_rel < 0.28.
+
+    Source: EDM2 eq. 126, solved by the polynomial of algorithm 2.
+    """
     t = sigma_rel**-2
     return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
 
