@@ -46,6 +46,10 @@ def recipe_steps() -> str:
     return f"{tomllib.loads((ROOT / 'recipes/emoji.toml').read_text())['denoiser']['fit']['steps']:,}"
 
 
+def training_minutes() -> str:
+    return f"{(fact('denoiser_seconds') + fact('autoencoder_seconds')) / 60:.0f}"
+
+
 # Page, a pattern whose group is the number, and the number as a command prints it.
 CLAIMS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("README.md", r"\| (\d+) samplers and \d+ schedules", lambda: str(len(SAMPLERS))),
@@ -62,7 +66,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("README.md", r"not in the training set \| (\d+) %", percent("background")),
     ("README.md", r"0 is a copy \| ([\d.]+) \|", rounded("ratio_by_picture", 2)),
     ("README.md", r"over all images \| ([\d.]+) dB", rounded("psnr", 1)),
-    ("README.md", r"took (\d+) minutes", lambda: f"{(fact('denoiser_seconds') + fact('autoencoder_seconds')) / 60:.0f}"),
+    ("README.md", r"took (\d+) minutes", training_minutes),
     ("docs/models/emoji.md", r"float16, ([\d.]+) MB", megabytes),
     ("docs/models/emoji.md", r"of ([\d,]+) concepts", lambda: f"{fact('concepts'):,}"),
     ("docs/models/emoji.md", r"([\d,]+) steps of 96", recipe_steps),

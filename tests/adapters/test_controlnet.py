@@ -78,9 +78,9 @@ def test_replay_takes_the_control_of_the_sample_and_no_other(base: tuple[Pipelin
     assert torch.equal(again.x0, sample.x0)
     name = "enter.weight"
     other = unnoise.load(path, control=changed(file, name, load_file(file)[name] + 1e-3))
-    with pytest.raises(InputError, match="drawn with the control [0-9a-f]{12}; this one is [0-9a-f]{12}"):
+    with pytest.raises(InputError, match=r"drawn with the control [0-9a-f]{12}; this one is [0-9a-f]{12}"):
         other.replay(sample, control_image=CONTROL_IMAGE)
-    with pytest.raises(InputError, match="drawn with the control [0-9a-f]{12}; the model was loaded without one"):
+    with pytest.raises(InputError, match=r"drawn with the control [0-9a-f]{12}; the model was loaded without one"):
         pipeline.replay(sample, control_image=CONTROL_IMAGE)
 
 

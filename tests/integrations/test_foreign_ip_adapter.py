@@ -128,7 +128,7 @@ def test_replay_takes_the_adapter_of_the_sample_and_no_other(held: tuple[Any, Pa
     one, other = (unnoise.load(folder / "model", ip_adapter=pair) for pair in files)
     sample = one.generate("a cat", seed=1, steps=1, size=SIDE, guidance_scale=1, ip_adapter_image=picture())[0]
     assert torch.equal(one.replay(sample, ip_adapter_image=picture()).x0, sample.x0)
-    with pytest.raises(InputError, match="drawn with the ip_adapter [0-9a-f]{12}; this one is [0-9a-f]{12}"):
+    with pytest.raises(InputError, match=r"drawn with the ip_adapter [0-9a-f]{12}; this one is [0-9a-f]{12}"):
         other.replay(sample, ip_adapter_image=picture())
 
 
