@@ -14,6 +14,7 @@ from unnoise.cli.torch_import import import_torch
 from unnoise.cli.train import DEFAULT, TrainOptions
 from unnoise.embedded import ADAPTERS, find
 from unnoise.formats.atomic import check_writable
+from unnoise.generation.request import split_network
 
 EPILOGUE = """Examples:
   unnoise lora train recipes/ink.toml --out runs/ink
@@ -26,7 +27,7 @@ EPILOGUE = """Examples:
 HELP = "Train, merge, extract, resize and convert LoRA adapters."
 app = App(name="lora", help=HELP, help_format="plaintext", help_epilogue=EPILOGUE)
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Output file.")]
-File = Annotated[str, Parameter(help="Name or file of an adapter.")]
+File = Annotated[str, Parameter(help="Name or file of an adapter; FILE@NETWORK says which network it is for.")]
 Rank = Annotated[int, Parameter(help="Rows of A, 1 to 1024.")]
 Layout = Annotated[Literal["peft", "kohya"], Parameter(help="Tensor names of PEFT and diffusers, or of kohya.")]
 EMOJI = ModelOptions()
@@ -51,7 +52,7 @@ def train(
 @app.command
 def merge(
     *,
-    lora: Annotated[tuple[str, ...], Parameter(help="Adapter, FILE or FILE:WEIGHT; may be repeated.")],
+    lora: Annotated[tuple[str, ...], Parameter(help="Adapter, FILE or FILE:WEIGHT@NETWORK; may be repeated.")],
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Output file; a new folder for a foreign model.")],
     source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
@@ -70,7 +71,7 @@ def merge(
         from unnoise.adapters.lora.read import read
         from unnoise.model_file import save
 
-        adapters = [(read(path, pipeline), weight) for path, weight in map(lora_file, lora)]
+        adapters = [(read(path, pipeline, network=network), weight) for path, weight, network in map(lora_file, lora)]
         inject(pipeline, adapters)
         merged = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
         card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": merged})
@@ -118,7 +119,8 @@ def resize(
     from unnoise.adapters.lora.write import write
 
     with busy("decomposing"):
-        found = resized(read(find(file, ADAPTERS), pipeline), pipeline, rank)
+        name, network = split_network(file)
+        found = resized(read(find(name, ADAPTERS), pipeline, network=network), pipeline, rank)
     write(out, found.adapter, layout)
     print(f"{out}  rank {rank} of {len(found.adapter.deltas)} layers holds {found.share:.1%} of the change")
 
@@ -140,9 +142,11 @@ def convert(
         from unnoise.adapters.lora.write import write
         from unnoise.loading import meta
 
+        name, network = split_network(file)
         adapter = read(
-            find(file, ADAPTERS),
+            find(name, ADAPTERS),
             meta(source.model, components=source.components, prediction_type=source.prediction_type),
+            network=network,
         )
     write(out, adapter, layout)
     print(f"{out}  {len(adapter.deltas)} layers")
