@@ -253,6 +253,7 @@ def test_values_that_are_no_numbers_are_refused(sd: Pipeline, tmp_path: Path) ->
         ({"lora_up.weight": torch.full_like(up, float("inf")).to(torch.float8_e5m2)}, "NaN or infinity"),
         ({"lora_up.weight": (up * 10).to(torch.int8)}, "up is int8; must be floating point"),
         ({"alpha": torch.ones(2)}, r"alpha of shape \[2\]; must be one number"),
+        ({"lora_up.weight": torch.tensor(1.0)}, r"up is of shape \[\]; a factor has two sides"),
         ({"alpha": torch.ones(0)}, r"alpha of shape \[0\]"),
         ({"lora_down.scale_weight": torch.ones(3)}, "must be one number, or one a row"),
         ({"diff_b": torch.ones(3)}, "a bias of 3, for 64 outputs"),

@@ -68,10 +68,12 @@ def merge(
     else:
         pipeline = load_model(source)
         from unnoise.adapters.lora.inject import inject
-        from unnoise.adapters.lora.read import read
+        from unnoise.adapters.lora.read import read_and_warn
         from unnoise.model_file import save
 
-        adapters = [(read(path, pipeline, network=network), weight) for path, weight, network in map(lora_file, lora)]
+        adapters = [
+            (read_and_warn(path, pipeline, network=network), weight) for path, weight, network in map(lora_file, lora)
+        ]
         inject(pipeline, adapters)
         merged = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
         card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": merged})
@@ -115,12 +117,12 @@ def resize(
     check_writable(out)
     pipeline = load_model(source)
     from unnoise.adapters.lora.rank import resized
-    from unnoise.adapters.lora.read import read
+    from unnoise.adapters.lora.read import read_and_warn
     from unnoise.adapters.lora.write import write
 
     with busy("decomposing"):
         name, network = split_network(file)
-        found = resized(read(find(name, ADAPTERS), pipeline, network=network), pipeline, rank)
+        found = resized(read_and_warn(find(name, ADAPTERS), pipeline, network=network), pipeline, rank)
     write(out, found.adapter, layout)
     print(f"{out}  rank {rank} of {len(found.adapter.deltas)} layers holds {found.share:.1%} of the change")
 
@@ -138,12 +140,12 @@ def convert(
     check_writable(out)
     with busy(f"reading {source.model}"):
         import_torch()
-        from unnoise.adapters.lora.read import read
+        from unnoise.adapters.lora.read import read_and_warn
         from unnoise.adapters.lora.write import write
         from unnoise.loading import meta
 
         name, network = split_network(file)
-        adapter = read(
+        adapter = read_and_warn(
             find(name, ADAPTERS),
             meta(source.model, components=source.components, prediction_type=source.prediction_type),
             network=network,

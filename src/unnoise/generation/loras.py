@@ -1,14 +1,13 @@
 """The LoRA adapters of a request: names, files, "FILE:WEIGHT@NETWORK", adapters that were read before."""
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from unnoise.adapters.lora.read import Adapter, fingerprint_of, read
+from unnoise.adapters.lora.read import Adapter, fingerprint_of, read_and_warn
 from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
-from unnoise.errors import InputError, InputWarning
+from unnoise.errors import InputError
 from unnoise.generation.limits import LORA, check_number
 from unnoise.generation.metadata import AppliedAdapter
 from unnoise.generation.request import split_lora, split_network
@@ -41,9 +40,7 @@ def read_loras(value: Any, components: Components, partial: bool, applied: Seque
         if isinstance(one, Adapter):
             adapter = one
         else:
-            adapter = read(find(one, ADAPTERS), components, partial=partial, network=network)
-        for note in () if isinstance(one, Adapter) else adapter.notes:
-            warnings.warn(note, InputWarning, stacklevel=3)
+            adapter = read_and_warn(find(one, ADAPTERS), components, partial=partial, network=network)
         found.append((adapter, float(weight)))
     names = [adapter.name for adapter, _ in found]
     if len({key_of(adapter) for adapter, _ in found}) < len(found):

@@ -28,6 +28,7 @@ SETS: Mapping[frozenset[str], str] = {  # the kind of a module by its tensors wi
 }
 BIASES = ("diff_b", "b_norm", "up_bias")
 MAGNITUDES = ("scale", "magnitude")
+WHOLE = ("diff", "w_norm", "set_weight")  # tensors in the shape of the weight, which a norm has one side of
 SCALED = ("down", "mid", "up")  # tensors that fp8 files store with a factor
 
 
@@ -95,6 +96,8 @@ def _dequantised(where: str, half: str, halves: Tensors) -> Tensor:
     value, factor = halves[half], halves.get(f"{half}_scale") if half in SCALED else None
     if not value.is_floating_point():
         raise InputError(f"{where}: {half} is {str(value.dtype).removeprefix('torch.')}; must be floating point")
+    if value.ndim < (1 if half in WHOLE else 2):
+        raise InputError(f"{where}: {half} is of shape {list(value.shape)}; a factor has two sides at least")
     if factor is None:
         return value
     if factor.numel() not in (1, len(value)):

@@ -1,6 +1,7 @@
 """Read a LoRA file for a model: its layout, the layers that it changes, and its scales."""
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from unnoise.adapters.lora.names import LoraTarget, Names
 from unnoise.adapters.lora.scales import Scales, read_scales
 from unnoise.adapters.lora.targets import is_norm
 from unnoise.components import Components
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 from unnoise.families.lora import Lora, grouped, read_lora
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors
@@ -86,6 +87,14 @@ def read(path: str | os.PathLike[str], components: Components, *, partial: bool 
     notes += _notes(name, found, components)
     card = read_lora_card(dict(header.metadata), name)
     return Adapter(name, found.deltas, fingerprint, card, tuple(notes), str(path), found.ranks, found.biases, applied)
+
+
+def read_and_warn(path: str | os.PathLike[str], components: Components, **how: Any) -> Adapter:
+    """Read an adapter as `read` does, and give its notes as warnings."""
+    adapter = read(path, components, **how)
+    for note in adapter.notes:
+        warnings.warn(note, InputWarning, stacklevel=3)
+    return adapter
 
 
 def fingerprint_of(path: str | os.PathLike[str]) -> str:

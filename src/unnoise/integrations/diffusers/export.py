@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.adapters.lora.inject import inject
-from unnoise.adapters.lora.read import read
+from unnoise.adapters.lora.read import read_and_warn
 from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.diffusion.process import VP, Flow, Table
@@ -77,7 +77,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: already exists; an export needs a new folder")
     foreign, loaded = load_components(source, components, prediction_type)
-    inject(loaded, [(read(path, loaded, network=network), scale) for path, scale, network in adapters])
+    inject(loaded, [(read_and_warn(path, loaded, network=network), scale) for path, scale, network in adapters])
     import diffusers
 
     kind = (foreign.identity.family, foreign.identity.variant)
