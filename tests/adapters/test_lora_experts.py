@@ -12,9 +12,12 @@ from safetensors.torch import save_file
 
 import unnoise
 from unnoise.adapters.lora.experts import stated
+from unnoise.adapters.lora.hooks import ActiveAdapters
 from unnoise.adapters.lora.read import read
 from unnoise.adapters.lora.write import write
+from unnoise.cli.options import HelpView, arguments, values
 from unnoise.errors import InputError, InputWarning
+from unnoise.generation.options import AdapterOptions
 from unnoise.generation.request import split_lora
 from unnoise.pipeline import Pipeline
 
@@ -120,6 +123,32 @@ def high_metadata(wan: Pipeline, file: Path) -> Any:
     return wan.generate("a cat", **HOW, lora=f"{file}@transformer")[0].metadata
 
 
+@pytest.mark.filterwarnings("ignore:While injecting the PEFT adapters.*:RuntimeWarning")
+def test_biases_of_wan_act_as_in_diffusers(tmp_path: Path) -> None:
+    """Distilled Wan files have `diff_b` beside a LoRA, which diffusers loads as the bias of B."""
+    peer = test_foreign_wan.pipe()
+    ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
+    generator = torch.Generator().manual_seed(0)
+    file = {}
+    for k in range(2):
+        for name in (f"{kind}_attn.{one}" for kind in ("self", "cross") for one in "qkvo"):
+            stem = f"diffusion_model.blocks.{k}.{name}"
+            file[f"{stem}.lora_down.weight"] = torch.randn(4, 24, generator=generator) * 0.3
+            file[f"{stem}.lora_up.weight"] = torch.randn(24, 4, generator=generator) * 0.3
+            file[f"{stem}.diff_b"] = torch.randn(24, generator=generator)
+    save_file(file, tmp_path / "distilled.safetensors")
+    found = read(tmp_path / "distilled.safetensors", ours)
+    x, text = torch.randn(1, 16, 2, 4, 4, generator=generator), torch.randn(1, 6, 32, generator=generator)
+    net, time = ours.diffusers_networks["transformer"], torch.tensor([300.0])
+    with torch.no_grad():
+        plain = net(x, time, text).sample
+        with ActiveAdapters(ours, [(found, 1.0)]).on():
+            live = net(x, time, text).sample
+        peer.load_lora_weights(str(tmp_path), weight_name="distilled.safetensors")
+        peers.assert_close(live, peer.transformer(x, time, text).sample)
+    assert (live - plain).abs().max() > 0.05
+
+
 def test_other_models_have_their_own_networks(tmp_path: Path) -> None:
     base = tiny.saved(tmp_path / "tiny.safetensors")
     path = tmp_path / "style.safetensors"
@@ -153,3 +182,8 @@ def test_what_is_written_after_a_file(text: str, parts: tuple[str, float, str]) 
 def test_two_weights_are_refused() -> None:
     with pytest.raises(InputError, match="has two weights"):
         split_lora("a:0.5@unet:0.7")
+
+
+def test_a_sweep_of_weights_keeps_the_network() -> None:
+    parsed = arguments(AdapterOptions, HelpView())(lora=("a:0,0.5@unet", "b@unet:1"))
+    assert values(parsed) == {"lora": [("a:0@unet", "b@unet:1"), ("a:0.5@unet", "b@unet:1")]}

@@ -68,12 +68,10 @@ def merge(
     else:
         pipeline = load_model(source)
         from unnoise.adapters.lora.inject import inject
-        from unnoise.adapters.lora.read import read_and_warn
+        from unnoise.generation.loras import read_loras
         from unnoise.model_file import save
 
-        adapters = [
-            (read_and_warn(path, pipeline, network=network), weight) for path, weight, network in map(lora_file, lora)
-        ]
+        adapters = read_loras(lora, pipeline, partial=False)
         inject(pipeline, adapters)
         merged = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
         card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": merged})
