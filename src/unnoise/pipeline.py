@@ -139,7 +139,8 @@ class Pipeline(Components):
         for name in images:
             if name not in ("image", "mask", "invert_mask", "control_image", "ip_adapter_image"):
                 raise InputError(f"{name}: not an input of replay; everything else is in the metadata")
-        job = job_again(metadata, self, RawImages(**images), read_loras(lora, self, partial), repeat=True)
+        adapters = read_loras(lora, self, partial, metadata.adapters)
+        job = job_again(metadata, self, RawImages(**images), adapters, repeat=True)
         return self.draw([job])[0]
 
 

@@ -82,6 +82,9 @@ MODULES = [
 ]
 
 
+QKV_LORA1 = "double_blocks_0_processor_qkv_lora1"  # the image stream of XLabs; the text stream has another name
+
+
 @pytest.mark.parametrize(("kind", "halves", "rank", "width", "conv"), MODULES)
 def test_kinds_of_modules(
     kind: str, halves: Shapes, rank: int | None, width: tuple[int | None, int | None], conv: bool
@@ -110,7 +113,7 @@ def test_kinds_of_modules(
         ("unet.mid_block.attn1.to_k.lora.down.weight", "diffusers", "denoiser", "mid_block_attn1_to_k"),
         ("unet.mid_block.processor.to_k_lora.down.weight", "diffusers", "denoiser", "mid_block_processor_to_k"),
         ("text_encoder.text_model.q_proj.lora_linear_layer.down.weight", "diffusers", "text", "text_model_q_proj"),
-        ("double_blocks.0.processor.qkv_lora1.down.weight", "diffusers", "denoiser", "double_blocks_0_processor_qkv"),
+        ("double_blocks.0.processor.qkv_lora1.down.weight", "diffusers", "denoiser", QKV_LORA1),
         ("diffusion_model.blocks.0.cross_attn.k.lora_down.weight", "kohya", "denoiser", "blocks_0_cross_attn_k"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from unnoise.cli.torch_import import import_torch
 from unnoise.cli.train import DEFAULT, TrainOptions
 from unnoise.embedded import ADAPTERS, find
 from unnoise.formats.atomic import check_writable
+from unnoise.generation.request import split_network
 
 EPILOGUE = """Examples:
   unnoise lora train recipes/ink.toml --out runs/ink
@@ -26,7 +27,7 @@ EPILOGUE = """Examples:
 HELP = "Train, merge, extract, resize and convert LoRA adapters."
 app = App(name="lora", help=HELP, help_format="plaintext", help_epilogue=EPILOGUE)
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Output file.")]
-File = Annotated[str, Parameter(help="Name or file of an adapter.")]
+File = Annotated[str, Parameter(help="Name or file of an adapter; FILE@NETWORK says which network it is for.")]
 Rank = Annotated[int, Parameter(help="Rows of A, 1 to 1024.")]
 Layout = Annotated[Literal["peft", "kohya"], Parameter(help="Tensor names of PEFT and diffusers, or of kohya.")]
 EMOJI = ModelOptions()
@@ -51,7 +52,7 @@ def train(
 @app.command
 def merge(
     *,
-    lora: Annotated[tuple[str, ...], Parameter(help="Adapter, FILE or FILE:WEIGHT; may be repeated.")],
+    lora: Annotated[tuple[str, ...], Parameter(help="Adapter, FILE or FILE:WEIGHT@NETWORK; may be repeated.")],
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Output file; a new folder for a foreign model.")],
     source: Annotated[ModelOptions, Parameter(name="*")] = EMOJI,
 ) -> None:
@@ -67,10 +68,10 @@ def merge(
     else:
         pipeline = load_model(source)
         from unnoise.adapters.lora.inject import inject
-        from unnoise.adapters.lora.read import read
+        from unnoise.generation.loras import read_loras
         from unnoise.model_file import save
 
-        adapters = [(read(path, pipeline), weight) for path, weight in map(lora_file, lora)]
+        adapters = read_loras(lora, pipeline, partial=False)
         inject(pipeline, adapters)
         merged = [f"{adapter.name} {adapter.fingerprint[:12]} x {weight:g}" for adapter, weight in adapters]
         card = replace(pipeline.card, name=out.stem, training=pipeline.card.training | {"merged": merged})
@@ -114,11 +115,12 @@ def resize(
     check_writable(out)
     pipeline = load_model(source)
     from unnoise.adapters.lora.rank import resized
-    from unnoise.adapters.lora.read import read
+    from unnoise.adapters.lora.read import read_and_warn
     from unnoise.adapters.lora.write import write
 
     with busy("decomposing"):
-        found = resized(read(find(file, ADAPTERS), pipeline), pipeline, rank)
+        name, network = split_network(file)
+        found = resized(read_and_warn(find(name, ADAPTERS), pipeline, network=network), pipeline, rank)
     write(out, found.adapter, layout)
     print(f"{out}  rank {rank} of {len(found.adapter.deltas)} layers holds {found.share:.1%} of the change")
 
@@ -136,13 +138,15 @@ def convert(
     check_writable(out)
     with busy(f"reading {source.model}"):
         import_torch()
-        from unnoise.adapters.lora.read import read
+        from unnoise.adapters.lora.read import read_and_warn
         from unnoise.adapters.lora.write import write
         from unnoise.loading import meta
 
-        adapter = read(
-            find(file, ADAPTERS),
+        name, network = split_network(file)
+        adapter = read_and_warn(
+            find(name, ADAPTERS),
             meta(source.model, components=source.components, prediction_type=source.prediction_type),
+            network=network,
         )
     write(out, adapter, layout)
     print(f"{out}  {len(adapter.deltas)} layers")

@@ -12,6 +12,7 @@ from unnoise.cli.busy import busy
 from unnoise.cli.model_options import ModelOptions, own_card
 from unnoise.cli.torch_import import import_torch
 from unnoise.embedded import ADAPTERS, CONTROLS, ZOO, find
+from unnoise.families.lora import read_lora
 from unnoise.families.own import CONTROL, LORA
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.strict_json import plain
@@ -48,7 +49,8 @@ def _lines(found: dict[str, list[dict[str, Any]]]) -> list[str]:
         for facts in several:
             numbers = f"{facts['parameters'] / 1e6:.1f} M parameters, {facts['bytes'] / 1e6:.1f} MB"
             sizes = ", ".join(f"{width}x{height}" for width, height in facts.get("sizes", ()))
-            rest = f"{sizes} pixels" if sizes else f"for {facts['base']}; {facts['use']}"
+            rank = f"rank {', '.join(map(str, facts['ranks']))}, " if facts.get("ranks") else ""
+            rest = f"{sizes} pixels" if sizes else f"{rank}for {facts['base']}; {facts['use']}"
             lines.append(f"  {facts['name']:10} {numbers}, {rest}")
     return [*lines, "", "unnoise models NAME shows a card."]
 
@@ -112,7 +114,9 @@ def _adapter(name: str, table: dict[str, str], key: str) -> dict[str, Any]:
     header = read_header(find(name, table))
     about = json.loads(header.metadata[key])
     use = f"--control {name} --control-image FILE" if table is CONTROLS else f"--lora {name}"
-    facts = {"base": about["base"]["name"], "use": use, "licence": about.get("licence", "unknown")}
+    lora = read_lora(header.tensors, header.metadata) if table is ADAPTERS else None
+    ranks = sorted({module.rank for module in lora.modules.values() if module.rank} if lora else ())
+    facts = {"base": about["base"]["name"], "use": use, "licence": about.get("licence", "unknown"), "ranks": ranks}
     return {**_file(name, find(name, table), header), **facts}
 
 

@@ -14,7 +14,7 @@ from unnoise.errors import InputError
 from unnoise.generation.limits import LORA, check_number
 from unnoise.generation.option import SIDES, Option, described
 from unnoise.generation.other_names import OTHER_NAMES
-from unnoise.generation.request import home_of_options, split_weight
+from unnoise.generation.request import home_of_options, split_lora, split_network
 
 GROUPS: Final = ("basic", "guidance", "image input", "control", "adapters", "output", "advanced")
 HELP_GROUPS: Final = {name: Group(name.capitalize(), sort_key=place) for place, name in enumerate(GROUPS)}
@@ -170,18 +170,20 @@ def _loras(given: Sequence[str]) -> Any:
     """Read adapters; "FILE:0,0.5,1" sweeps a weight, and then each value of the sweep is a tuple of all adapters."""
     choices = []
     for one in given:
-        name, colon, weights = one.rpartition(":")
+        plain, network = split_network(one)
+        name, colon, weights = plain.rpartition(":")
         several = weights.split(",") if colon and _levels(weights) is not None else []
-        choices.append([f"{name}:{weight}" for weight in several] if len(several) > 1 else [one])
+        end = f"@{network}" if network else ""
+        choices.append([f"{name}:{weight}{end}" for weight in several] if len(several) > 1 else [one])
     combined = list(product(*choices))
     return combined if len(combined) > 1 else combined[0]
 
 
-def lora_file(text: str) -> tuple[Path, float]:
-    """Read "FILE:WEIGHT", or "FILE" for weight 1. Raises InputError for a weight out of range, or no such file."""
-    name, weight = split_weight(text)
+def lora_file(text: str) -> tuple[Path, float, str]:
+    """Read "FILE:WEIGHT@NETWORK" or less. Raises InputError for a weight out of range, or no such file."""
+    name, weight, network = split_lora(text)
     check_number("lora weight", weight, -LORA, LORA)
-    return find(name, ADAPTERS), weight
+    return find(name, ADAPTERS), weight, network
 
 
 def size_of(text: str) -> tuple[int, int]:

@@ -215,7 +215,7 @@ def _title(samples: "Sequence[Sample]") -> str:
     first = samples[0].metadata
     alone = len({sample.metadata.prompt for sample in samples}) == 1
     facts = [first.model, f"{first.steps} steps", f"guidance scale {first.guidance_scale:g}"]
-    facts += [f"LoRA {one.name}:{one.weight:g}" for one in first.adapters]
+    facts += [f"LoRA {one.name}:{one.weight:g}{'@' * bool(one.network)}{one.network}" for one in first.adapters]
     return " · ".join([first.prompt, *facts] if alone and first.prompt else [*facts, f"seed {first.seed}"])
 
 

@@ -82,17 +82,21 @@ WRAPPED = "base_model.model."  # PEFT's prefix
 MODULES = 20_000  # modules that are read; the largest real files have about 3,000
 LONGEST = 250  # characters of a tensor's name; real ones have at most about 150
 # The last part of a tensor's name, which says its role in the module.   Source: kohya-ss/sd-scripts, networks/lora.py;
-# huggingface/diffusers, loaders/lora_conversion_utils.py; KohakuBlueleaf/LyCORIS, lycoris/modules
+# huggingface/diffusers, loaders/lora_conversion_utils.py; KohakuBlueleaf/LyCORIS, lycoris/modules;
+# comfyanonymous/ComfyUI, comfy/lora.py (set_weight), comfy/ops.py (scale_weight of fp8); XLabs-AI/x-flux (qkv_lora1)
 END = re.compile(
-    r"[._](lora_(?:down|up|mid)\.weight|lora_[AB](?:\.[\w-]{1,64})?\.(?:weight|bias)|lora\d?\.(?:down|up)\.weight"
+    r"[._](lora_(?:down|up|mid)\.(?:weight|scale_weight|weight_scale)"
+    r"|lora_[AB](?:\.[\w-]{1,64})?\.(?:weight|bias|scale_weight|weight_scale)"
+    r"|lora\.(?:down|up)\.weight|(?<=_lora\d\.)(?:down|up)\.weight|set_weight|(?<=y_norm\.)scale"
     r"|lora_linear_layer\.(?:down|up)\.weight|lora_magnitude_vector(?:\.[\w-]{1,64}){0,2}|dora_scale|alpha"
     r"|hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|oft_blocks|oft_diag|rescale|[ab][12]\.weight|on_input"
     r"|diff|diff_b|w_norm|b_norm)$"
 )
 KINDS = {"hada": "loha", "lokr": "lokr", "oft_": "oft", "resc": "oft", "on_i": "ia3", "diff": "full", "w_no": "norm"}
-KINDS |= {"b_no": "norm", "down": "lora", "up": "lora", "mid": "lora"}
+KINDS |= {"b_no": "norm", "set_": "full", "down": "lora", "up": "lora", "mid": "lora"}
 KINDS |= dict.fromkeys(("a1", "a2", "b1", "b2"), "glora")
 SURE = {"lora", "loha", "lokr", "oft", "ia3", "dora"}  # kinds with names that only adapters have
+PLAIN = {"dora_scale": "scale", "scale": "set_weight"}  # roles that are not the ending itself
 PAIRS = {"down": "up", "up": "down"}
 DIALECTS = (
     ("diffusers", re.compile(r"(?:down|up)_blocks_\d|mid_block_")),
@@ -120,7 +124,8 @@ def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora
 def grouped(tensors: Iterable[str]) -> dict[str, dict[str, str]]:
     """Group tensors by module: {module: {role: tensor}}.
 
-    Roles are "down", "mid" and "up" of a LoRA, "alpha", "scale" of DoRA, "bias", and otherwise LyCORIS' names.
+    Roles are "down", "mid" and "up" of a LoRA, the same with "_scale" for their factors as fp8, "alpha", "scale" of
+    DoRA (PEFT's is "magnitude"), "down_bias" and "up_bias", and otherwise the names of LyCORIS and ComfyUI.
     """
     groups: dict[str, dict[str, str]] = {}
     for key in tensors:
@@ -185,21 +190,20 @@ def _shapes(lora: Lora) -> Iterator[BaseShape]:
 
 
 def _role(ending: str) -> str:
-    if ending.startswith("lora_magnitude_vector") or ending == "dora_scale":
-        return "scale"
-    if ending.endswith(".bias"):
-        return "bias"
+    if ending in PLAIN:
+        return PLAIN[ending]
+    if ending.startswith("lora_magnitude_vector"):
+        return "magnitude"
     if ending.startswith("lora"):
-        if "lora_A" in ending or ".down" in ending or "_down" in ending:
-            return "down"
-        return "mid" if "_mid" in ending else "up"
+        half = "mid" if "_mid" in ending else "down" if "lora_A" in ending or "down" in ending else "up"
+        return half + ("_bias" if ending.endswith(".bias") else "_scale" if "scale" in ending else "")
     return ending.removesuffix(".weight")
 
 
 def _layout(ending: str) -> str:
     if ending.startswith(("lora_A", "lora_B", "lora_magnitude")):
         return "peft"
-    if ending.startswith(("lora.", "lora1.", "lora2.", "lora_linear_layer")):
+    if ending.startswith(("lora.", "down.", "up.", "lora_linear_layer")):
         return "diffusers"
     return "kohya"
 
@@ -218,7 +222,7 @@ def _module(name: str, halves: Mapping[str, str], tensors: Mapping[str, Entry]) 
         shapes["weight"] = tensors[f"{name}.weight"].shape
     rank, width, conv = _measure(kind, shapes)
     missing = next((other for half, other in PAIRS.items() if half in halves and other not in halves), "")
-    if kind == "lora" and "scale" in halves:
+    if kind == "lora" and not {"scale", "magnitude"}.isdisjoint(halves):
         kind = "dora"
     return Module(part, kind, rank, halves.get("alpha", ""), width, conv, missing)
 
@@ -244,7 +248,7 @@ def _measure(kind: str, shapes: Shapes) -> Size:
     if kind == "glora":
         return _at(shapes.get("b1", ()), 1), (None, _at(shapes.get("b1", ()), 0)), False
     if kind == "full":
-        diff = shapes.get("diff", ())
+        diff = shapes.get("diff", shapes.get("set_weight", ()))
         return None, (_at(diff, 1), _at(diff, 0, _at(shapes.get("diff_b", ()), 0))), any(side > 1 for side in diff[2:])
     if kind == "oft":
         blocks = shapes.get("oft_blocks", shapes.get("oft_diag", ()))

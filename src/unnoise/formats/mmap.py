@@ -12,9 +12,6 @@ from unnoise.errors import InputError
 from unnoise.formats.header import Entry, Header, read_header
 from unnoise.formats.tensors import DTYPES
 
-FLOATS8 = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
-STORED = DTYPES | FLOATS8
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapped:
@@ -64,10 +61,10 @@ def map_entries(
     tensors = {}
     for name, entry in header.tensors.items():
         raw = as_bytes(entry)
-        if not raw and entry.dtype not in STORED:
-            raise InputError(f"{path}: tensor {name!r} is {entry.dtype}; supported are {', '.join(STORED)}")
+        if not raw and entry.dtype not in DTYPES:
+            raise InputError(f"{path}: tensor {name!r} is {entry.dtype}; supported are {', '.join(DTYPES)}")
         shape = (entry.end - entry.start,) if raw else entry.shape
-        tensors[name] = _view(mapped, entry, torch.uint8 if raw else STORED[entry.dtype], shape)
+        tensors[name] = _view(mapped, entry, torch.uint8 if raw else DTYPES[entry.dtype], shape)
     return Mapped(tensors, header.tensors, header.metadata, (mapped,))
 
 

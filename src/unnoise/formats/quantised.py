@@ -18,7 +18,8 @@ from unnoise.errors import InputError
 from unnoise.formats.gguf import TYPES, read_weights_header
 from unnoise.formats.gguf_blocks import BLOCKS
 from unnoise.formats.header import Entry, Header
-from unnoise.formats.mmap import FLOATS8, STORED, map_entries
+from unnoise.formats.mmap import map_entries
+from unnoise.formats.tensors import DTYPES, FLOATS8
 
 CHUNK = 1 << 16  # blocks that are dequantised at once
 HEAD = 1024  # bytes of each tensor in a fingerprint
@@ -55,7 +56,7 @@ class WeightsFile:
     def shapes(self) -> dict[str, Tensor]:
         """Return the tensors on the meta device, as they are after dequantising."""
         return {
-            name: torch.empty(entry.shape, dtype=STORED.get(entry.dtype, torch.float32), device="meta")
+            name: torch.empty(entry.shape, dtype=DTYPES.get(entry.dtype, torch.float32), device="meta")
             for name, entry in self.header.tensors.items()
             if not name.endswith((*SCALES, *UNUSED))
         }
@@ -93,7 +94,7 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
     header = read_weights_header(path)
     for name, entry in header.tensors.items():
         other = next((kind for end, kind in OTHERS.items() if name.endswith(end)), "")
-        if other or (entry.dtype not in STORED and entry.dtype not in BLOCKS):
+        if other or (entry.dtype not in DTYPES and entry.dtype not in BLOCKS):
             raise InputError(f"{path}: tensor {name!r} is of {other or entry.dtype}; {SUPPORTED}")
     scaled = {name for name in header.tensors if name.endswith(SCALES)}
     if any(name.endswith(".comfy_quant") for name in header.tensors):

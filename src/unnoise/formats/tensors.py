@@ -13,7 +13,8 @@ from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
 from unnoise.formats.header import Entry, Header
 
-DTYPES = {
+FLOATS8 = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
+DTYPES = FLOATS8 | {
     "BOOL": torch.bool,
     "U8": torch.uint8,
     "I8": torch.int8,

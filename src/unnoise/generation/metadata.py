@@ -75,11 +75,12 @@ class Settings(Strict):
 
 @dataclass(frozen=True, slots=True)
 class AppliedAdapter(Strict):
-    """An adapter: the name of its file, the fingerprint of its tensors, its weight."""
+    """An adapter: its file name, the fingerprint of its tensors, its weight, the only network that it acts on."""
 
     name: str
     fingerprint: str
     weight: float
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)

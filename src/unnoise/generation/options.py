@@ -171,7 +171,8 @@ class AdapterOptions:
     """LoRA adapters that are applied."""
 
     lora: Annotated[
-        Any, Option("lora", "adapters", "LoRA as FILE or FILE:WEIGHT, weight -4 to 4; may be repeated.")
+        Any,
+        Option("lora", "adapters", "LoRA as FILE, FILE:WEIGHT or FILE:WEIGHT@NETWORK, -4 to 4; may be repeated."),
     ] = ()
     partial: Annotated[bool, Option("flag", "adapters", "Apply a LoRA of which only some layers fit.")] = False
 

@@ -57,7 +57,10 @@ def metadata_of(
         versions=versions(),
         calls=calls,
         decoded=decoded,
-        adapters=tuple(AppliedAdapter(adapter.name, adapter.fingerprint, weight) for adapter, weight in job.adapters),
+        adapters=tuple(
+            AppliedAdapter(adapter.name, adapter.fingerprint, weight, adapter.network)
+            for adapter, weight in job.adapters
+        ),
     )
 
 
@@ -150,10 +153,13 @@ def _check_attached(metadata: Metadata, components: Components) -> None:
 
 def _matched(metadata: Metadata, adapters: Loras) -> Loras:
     """Give each adapter of the metadata that is given its weight. Raises InputError where they are others."""
-    given: dict[str, Adapter] = {adapter.fingerprint: adapter for adapter, _ in adapters}
+    given: dict[tuple[str, str], Adapter] = {(adapter.fingerprint, adapter.network): adapter for adapter, _ in adapters}
     for one in metadata.adapters:
-        if one.fingerprint not in given:
-            raise InputError(f"lora: the sample was drawn with {one.name!r} of {one.fingerprint[:12]}; give that file")
+        if (one.fingerprint, one.network) not in given:
+            where = f" for {one.network}" if one.network else ""
+            raise InputError(
+                f"lora: the sample was drawn with {one.name!r} of {one.fingerprint[:12]}{where}; give that file"
+            )
     if len(given) != len(metadata.adapters):
         raise InputError(f"lora: {len(given)} given, and the sample was drawn with {len(metadata.adapters)}")
-    return tuple((given[one.fingerprint], one.weight) for one in metadata.adapters)
+    return tuple((given[one.fingerprint, one.network], one.weight) for one in metadata.adapters)

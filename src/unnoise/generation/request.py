@@ -92,3 +92,24 @@ def split_weight(one: Any) -> tuple[Any, float]:
         return (name, float(number)) if colon and name else (one, 1.0)
     except ValueError:
         return one, 1.0
+
+
+def split_network(one: Any) -> tuple[Any, str]:
+    """Split "FILE@NETWORK"; anything else names no network."""
+    name, _, network = one.rpartition("@") if isinstance(one, str) else ("", "", "")
+    return (name, network) if name and network.isidentifier() else (one, "")
+
+
+def split_lora(one: Any) -> tuple[Any, float, str]:
+    """Split "FILE:WEIGHT@NETWORK" or "FILE@NETWORK:WEIGHT"; the weight is 1 and the network "" where they are left out.
+
+    Raises InputError for a text with two weights.
+    """
+    outer, weight = split_weight(one)
+    name, network = split_network(outer)
+    if not network:
+        return outer, weight, ""
+    name, inner = split_weight(name)
+    if outer != one and inner != 1:
+        raise InputError(f"lora {one[:300]!r}: has two weights; write FILE:WEIGHT@NETWORK")
+    return name, inner if outer == one else weight, network

@@ -7,12 +7,14 @@ et al. 2024 (DoRA), eq. 5.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
+
+TINY = torch.finfo(torch.float32).tiny  # the least norm of a row, so that a row of zeros stays zero
 
 
 class Delta(Protocol):
@@ -112,27 +114,46 @@ class FullDelta:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """New values of a weight, (out, in, *kernel) or (channels)."""
+
+    value: Tensor
+
+    def change(self, weight: Tensor) -> Tensor:
+        """Return the difference of the new values and the weight."""
+        return _shaped(self.value.float(), weight) - weight.float()
+
+    def count(self) -> int:
+        """Return its size."""
+        return self.value.numel()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Dora:
-    """m·(W + D)/‖W + D‖ - W, where D is the inner change. magnitude: m, of (out) rows or (1, in, ...) columns."""
+    """m·(W + D)/‖W + D‖ - W, where D is the inner change.
+
+    Args:
+        inner: D.
+        magnitude: m, of as many values as the axis has.
+        axis: of the weight whose every index has a magnitude: 0 is the rows (outputs), 1 the columns (inputs).
+    """
 
     inner: Delta
     magnitude: Tensor
+    axis: Literal[0, 1] = 0
 
     def change(self, weight: Tensor) -> Tensor:
         """Return the change that gives every row, or column, its magnitude."""
         base = weight.float()
         updated = base + self.inner.change(weight)
-        trailing = [1] * (weight.ndim - 1)
-        by_column = self.magnitude.ndim > 1 and len(self.magnitude) == 1 and self.magnitude.shape[1] > 1
-        if by_column and self.magnitude.numel() != len(weight):
-            norm = updated.transpose(0, 1).flatten(1).norm(dim=1).reshape(1, -1, *trailing[1:])
-        else:
-            norm = updated.flatten(1).norm(dim=1).reshape(-1, *trailing)
-        if self.magnitude.numel() != norm.numel():
+        if self.magnitude.numel() != weight.shape[self.axis]:
             raise InputError(
-                f"magnitude {list(self.magnitude.shape)}: one value for each row of a weight {list(weight.shape)}"
+                f"{self.magnitude.numel()} magnitudes of {('outputs', 'inputs')[self.axis]}, for a weight "
+                f"{list(weight.shape)}"
             )
-        return self.magnitude.float().reshape(norm.shape) * updated / norm - base
+        shape = [-1 if k == self.axis else 1 for k in range(weight.ndim)]
+        norm = updated.movedim(self.axis, 0).flatten(1).norm(dim=1).reshape(shape)
+        return self.magnitude.float().reshape(norm.shape) * updated / norm.clamp_min(TINY) - base
 
     def count(self) -> int:
         """Return the size of the inner change and the magnitudes."""
@@ -161,15 +182,35 @@ def rows(delta: Delta, first: int, last: int, total: int) -> Delta:
 
     Raises InputError where the change has another number of rows.
     """
+    if isinstance(delta, Dora) and delta.axis:
+        raise InputError("magnitudes of the inputs of a fused layer, which is split here; merge it with its own tool")
     index = torch.arange(first, last) % total
-    values = delta.up if isinstance(delta, LowRank) else delta.magnitude.flatten() if isinstance(delta, Dora) else None
+    values = _values_of_rows(delta)
     if values is not None and len(values) != total:
         raise InputError(f"a change of {len(values)} rows, for a fused layer of {total}")
     if isinstance(delta, LowRank):
         return delta.rows(index)
     if isinstance(delta, Dora):
         return Dora(rows(delta.inner, first, last, total), delta.magnitude.flatten()[index])
+    if isinstance(delta, Replacement):
+        return Replacement(delta.value[index])
     return Rows(delta, index, total)
+
+
+def bias_rows(bias: Tensor, first: int, last: int, total: int) -> Tensor:
+    """Return the part of a fused layer's bias as `rows` does of its weight. Raises InputError for another length."""
+    if len(bias) != total:
+        raise InputError(f"a bias of {len(bias)}, for a fused layer of {total} outputs")
+    return bias[torch.arange(first, last) % total]
+
+
+def _values_of_rows(delta: Delta) -> Tensor | None:
+    """Return a tensor with one entry for each row of the change, None for a kind that has none."""
+    if isinstance(delta, LowRank):
+        return delta.up
+    if isinstance(delta, Dora):
+        return delta.magnitude.flatten()
+    return delta.value if isinstance(delta, Replacement) else None
 
 
 def _factor(left: Tensor, right: Tensor, core: Tensor | None) -> Tensor:

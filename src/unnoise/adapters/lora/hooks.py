@@ -6,9 +6,11 @@ The weights, which other requests use at the same time, are not changed. The hoo
 the same thread or task. The rows of one call can have scales of their own, see `PerSampleLora`.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from unnoise.adapters.lora.delta import LowRank
 from unnoise.adapters.lora.read import Adapter, layers_of
+from unnoise.adapters.lora.targets import CONVS, is_norm
 from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
@@ -37,9 +40,13 @@ class ActiveAdapters:
 
     def __init__(self, components: Components, adapters: Sequence[tuple[Adapter, float]]) -> None:
         self.count = len(adapters)
-        names = dict.fromkeys(name for adapter, _ in adapters for name in adapter.deltas)
+        names = dict.fromkeys(name for adapter, _ in adapters for name in (*adapter.deltas, *adapter.biases))
         self._branches = {
-            module: _Branch(module, [(adapter.deltas.get(name), scale) for adapter, scale in adapters])
+            module: _Branch(
+                module,
+                [(adapter.deltas.get(name), scale) for adapter, scale in adapters],
+                [(adapter.biases.get(name), scale) for adapter, scale in adapters],
+            )
             for name, module in layers_of(components, names).items()
         }
         self._hooks: list[Any] = []
@@ -129,10 +136,13 @@ class PerSampleLora(nn.Module):
 
 
 class _Branch:
-    """What all adapters add to one layer: those of low rank joined into one, the others as full differences."""
+    """What all adapters add to one layer: those of low rank joined into one, the others as full differences, biases."""
 
-    def __init__(self, module: Any, deltas: Sequence[tuple[Any, float]]) -> None:
+    def __init__(
+        self, module: Any, deltas: Sequence[tuple[Any, float]], biases: Sequence[tuple[Tensor | None, float]]
+    ) -> None:
         weight: Tensor = module.weight
+        self.biases = [(k, (scale * bias).to(weight)) for k, (bias, scale) in enumerate(biases) if bias is not None]
         ungrouped = isinstance(module, nn.Linear) or getattr(module, "groups", 1) == 1
         low, self.full = [], []
         for k, (delta, scale) in enumerate(deltas):
@@ -159,6 +169,9 @@ class _Branch:
             if row_scales is not None:
                 more = more * _broadcast(row_scales[:, k : k + 1], more, module)
             output = output + more
+        for k, bias in self.biases:
+            shift = bias[None] if row_scales is None else row_scales[:, k : k + 1].to(bias) * bias
+            output = output + _broadcast(shift, output, module)
         return output
 
 
@@ -166,9 +179,19 @@ def apply_weight(module: Any, x: Tensor, weight: Tensor) -> Tensor:
     """Compute a layer's output with another weight and no bias. Raises InputError for a convolution that cannot."""
     if isinstance(module, nn.Linear):
         return F.linear(x, weight)
+    if is_norm(module):
+        return _norm_with(module, weight)(x)
     if module.padding_mode != "zeros":
         raise InputError(f"padding_mode {module.padding_mode!r}: only 'zeros' can be adapted live; merge the adapter")
     return CONV[x.ndim - 2](x, weight, None, module.stride, module.padding, module.dilation, module.groups)
+
+
+def _norm_with(norm: nn.Module, weight: Tensor) -> Any:
+    """Return a norm with another weight and no bias: what it makes of x is what that weight adds to the output."""
+    twin = copy(norm)
+    twin._parameters = {**dict.fromkeys(norm._parameters), "weight": nn.Parameter(weight, requires_grad=False)}
+    twin._forward_hooks = OrderedDict()
+    return twin
 
 
 def _added(module: Any, output: Tensor, inner: Tensor, up: Tensor) -> Tensor:
@@ -191,6 +214,6 @@ def _broadcast(scales: Tensor, inner: Tensor, module: Any) -> Tensor:
             f"adapter_scales of {len(scales)} rows: a layer is called with {len(inner)}, no multiple of it"
         )
     scales = scales.to(inner).repeat_interleave(len(inner) // len(scales), 0)
-    if isinstance(module, nn.Linear):
+    if not isinstance(module, (*CONVS, nn.GroupNorm)):
         return scales.reshape(len(scales), *[1] * (inner.ndim - 2), -1)
     return scales.reshape(len(scales), -1, *[1] * (inner.ndim - 2))

@@ -2,32 +2,41 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.components import Components
 
+Parameters = dict[tuple[nn.Module, str], nn.Parameter | None]  # by layer and name, "weight" or "bias"
 
-def inject(components: Components, adapters: Sequence[tuple[Adapter, float]]) -> dict[nn.Module, nn.Parameter]:
-    """Add the changes of adapters to the weights, in float32, and return the original parameters.
+
+def inject(components: Components, adapters: Sequence[tuple[Adapter, float]]) -> Parameters:
+    """Add the changes of adapters to weights and biases, in float32, and return the original parameters.
 
     A run then costs as much as without adapters. Every request uses the changed weights, unlike with `ActiveAdapters`.
     Raises InputError for a change that does not fit.
     """
-    names = dict.fromkeys(name for adapter, _ in adapters for name in adapter.deltas)
+    names = dict.fromkeys(name for adapter, _ in adapters for name in (*adapter.deltas, *adapter.biases))
     layers = layers_of(components, names)
-    changed = {name: _changed(module.weight, name, adapters) for name, module in layers.items()}
-    before: dict[nn.Module, nn.Parameter] = {module: module.weight for module in layers.values()}
+    changed: dict[tuple[nn.Module, str], Tensor] = {}
     for name, module in layers.items():
-        module.weight = nn.Parameter(changed[name], requires_grad=False)
+        if any(name in adapter.deltas for adapter, _ in adapters):
+            changed[module, "weight"] = _changed(module.weight, name, adapters)
+        if any(name in adapter.biases for adapter, _ in adapters):
+            changed[module, "bias"] = _changed_bias(module, name, adapters)
+    before: Parameters = {(module, part): getattr(module, part) for module, part in changed}
+    for (module, part), value in changed.items():
+        setattr(module, part, nn.Parameter(value, requires_grad=False))
     return before
 
 
-def eject(before: dict[nn.Module, nn.Parameter]) -> None:
+def eject(before: Parameters) -> None:
     """Restore the parameters that `inject` returned."""
-    for module, weight in before.items():
-        module.weight = weight
+    for (module, part), parameter in before.items():
+        setattr(module, part, parameter)
 
 
 @contextmanager
@@ -45,4 +54,14 @@ def _changed(weight: Tensor, name: str, adapters: Sequence[tuple[Adapter, float]
     for adapter, scale in adapters:
         if name in adapter.deltas:
             total = total + scale * adapter.deltas[name].change(weight.detach())
+    return total.to(weight.dtype)
+
+
+def _changed_bias(module: Any, name: str, adapters: Sequence[tuple[Adapter, float]]) -> Tensor:
+    """Return the bias plus its changes; a layer without a bias has one of zeros."""
+    weight: Tensor = module.weight
+    total = torch.zeros(len(weight), device=weight.device) if module.bias is None else module.bias.detach().float()
+    for adapter, scale in adapters:
+        if name in adapter.biases:
+            total = total + scale * adapter.biases[name].to(total)
     return total.to(weight.dtype)

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from unnoise.adapters.lora.targets import is_norm
+
 LayerRows = tuple[
     str, tuple[int, int, int] | None
 ]  # a layer in diffusers, and its rows of the original layer; None = all
@@ -17,6 +19,8 @@ QKV = ("to_q", "to_k", "to_v")
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d)
 RESNET = {  # of diffusers, and latent-diffusion
+    "norm1": "in_layers.0",
+    "norm2": "out_layers.0",
     "conv1": "in_layers.2",
     "time_emb_proj": "emb_layers.1",
     "conv2": "out_layers.3",
@@ -28,6 +32,7 @@ UNET = {
     "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
+    "conv_norm_out": "out.0",
     "conv_out": "out.2",
 }
 
@@ -51,6 +56,18 @@ FLUX: Table = {
     "single_blocks.{}.linear1": (*_among(f"{SINGLE}attn.", QKV), f"{SINGLE}proj_mlp"),
     "single_blocks.{}.linear2": (f"{SINGLE}proj_out",),
     "single_blocks.{}.modulation.lin": (f"{SINGLE}norm.linear",),
+    "double_blocks.{}.img_attn.norm.query_norm": (f"{DOUBLE}attn.norm_q",),
+    "double_blocks.{}.img_attn.norm.key_norm": (f"{DOUBLE}attn.norm_k",),
+    "double_blocks.{}.txt_attn.norm.query_norm": (f"{DOUBLE}attn.norm_added_q",),
+    "double_blocks.{}.txt_attn.norm.key_norm": (f"{DOUBLE}attn.norm_added_k",),
+    "single_blocks.{}.norm.query_norm": (f"{SINGLE}attn.norm_q",),
+    "single_blocks.{}.norm.key_norm": (f"{SINGLE}attn.norm_k",),
+    "double_blocks.{}.qkv_lora1": _among(f"{DOUBLE}attn.", QKV),  # of XLabs, as the next five
+    "double_blocks.{}.qkv_lora2": _among(f"{DOUBLE}attn.", ("add_q_proj", "add_k_proj", "add_v_proj")),
+    "double_blocks.{}.proj_lora1": (f"{DOUBLE}attn.to_out.0",),
+    "double_blocks.{}.proj_lora2": (f"{DOUBLE}attn.to_add_out",),
+    "single_blocks.{}.qkv": _among(f"{SINGLE}attn.", QKV),
+    "single_blocks.{}.proj": (f"{SINGLE}proj_out",),
     "img_in": ("x_embedder",),
     "txt_in": ("context_embedder",),
     "time_in.in_layer": ("time_text_embed.timestep_embedder.linear_1",),
@@ -66,6 +83,10 @@ SD3: Table = {
     "joint_blocks.{}.x_block.attn.qkv": _among(f"{JOINT}attn.", QKV),
     "joint_blocks.{}.context_block.attn.qkv": _among(f"{JOINT}attn.", ("add_q_proj", "add_k_proj", "add_v_proj")),
     "joint_blocks.{}.x_block.attn2.qkv": _among(f"{JOINT}attn2.", QKV),
+    "joint_blocks.{}.x_block.attn.ln_q": (f"{JOINT}attn.norm_q",),
+    "joint_blocks.{}.x_block.attn.ln_k": (f"{JOINT}attn.norm_k",),
+    "joint_blocks.{}.context_block.attn.ln_q": (f"{JOINT}attn.norm_added_q",),
+    "joint_blocks.{}.context_block.attn.ln_k": (f"{JOINT}attn.norm_added_k",),
     "joint_blocks.{}.x_block.attn.proj": (f"{JOINT}attn.to_out.0",),
     "joint_blocks.{}.x_block.attn2.proj": (f"{JOINT}attn2.to_out.0",),
     "joint_blocks.{}.context_block.attn.proj": (f"{JOINT}attn.to_add_out",),
@@ -89,6 +110,14 @@ WAN: Table = {
         for original, renamed in (("self_attn", "attn1"), ("cross_attn", "attn2"))
         for one, other in (("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("o", "to_out.0"))
     },
+    **{
+        f"blocks.{{}}.{original}.norm_{one}": (f"blocks.{{}}.{renamed}.norm_{one}",)
+        for original, renamed in (("self_attn", "attn1"), ("cross_attn", "attn2"))
+        for one in ("q", "k")
+    },
+    "blocks.{}.norm3": ("blocks.{}.norm2",),
+    "img_emb.proj.1": ("condition_embedder.image_embedder.ff.net.0.proj",),
+    "img_emb.proj.3": ("condition_embedder.image_embedder.ff.net.2",),
     "blocks.{}.cross_attn.k_img": ("blocks.{}.attn2.add_k_proj",),
     "blocks.{}.cross_attn.v_img": ("blocks.{}.attn2.add_v_proj",),
     "blocks.{}.ffn.0": ("blocks.{}.ffn.net.0.proj",),
@@ -145,7 +174,7 @@ SWAPPED = ("norm_out.linear",)
 
 def fused(net: nn.Module, family: str) -> Iterator[tuple[str, tuple[LayerRows, ...]]]:
     """List the original names of a transformer's layers, each with its layers in diffusers."""
-    sizes = {path: len(module.weight) for path, module in net.named_modules() if isinstance(module, LAYERS)}
+    sizes: dict[str, int] = {path: len(module.weight) for path, module in net.named_modules() if _has_rows(module)}
     last = f"transformer_blocks.{len(getattr(net, 'transformer_blocks', ())) - 1}.norm1_context.linear"
     swapped = (*SWAPPED, last) if family == "sd3" else SWAPPED
     for name, targets in TABLES.get(family, {}).items():
@@ -154,6 +183,10 @@ def fused(net: nn.Module, family: str) -> Iterator[tuple[str, tuple[LayerRows, .
             if not all(path in sizes for path in paths):
                 break
             yield name.format(k), tuple(_cut(paths, sizes, swapped))
+
+
+def _has_rows(module: nn.Module) -> bool:
+    return isinstance(module, LAYERS) or is_norm(module)
 
 
 def _cut(paths: list[str], sizes: Mapping[str, int], swapped: tuple[str, ...]) -> Iterator[LayerRows]:
@@ -171,7 +204,7 @@ def unet(net: Any) -> Iterator[tuple[str, tuple[LayerRows, ...]]]:
     """List the latent-diffusion names of the layers of a U-Net."""
     starts = dict(_blocks(net))
     for path, module in net.named_modules():
-        if not isinstance(module, LAYERS):
+        if not _has_rows(module):
             continue
         if path in UNET:
             yield UNET[path], ((path, None),)

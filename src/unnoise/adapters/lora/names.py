@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from unnoise.adapters.lora.layouts import fused, unet
-from unnoise.adapters.lora.targets import layers
+from unnoise.adapters.lora.targets import layers, norms
 from unnoise.errors import InputError
 
-DENOISERS = ("unet", "transformer", "net")
+DENOISERS = ("unet", "transformer", "net", "transformer_2")  # names without a network mean the first of these
 WRAPPED = "base_model.model."  # PEFT's prefix
 # Prefixes of names, and the networks they stand for: the first of these that the model has.
 # Source: kohya-ss/sd-scripts, networks/lora*.py; Nerogar/OneTrainer; comfyanonymous/ComfyUI, comfy/lora.py
@@ -34,7 +34,7 @@ STARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("model.diffusion_model.", DENOISERS),
     ("diffusion_model.", DENOISERS),
     ("transformer_2.", ("transformer_2",)),
-    ("transformer.", ("transformer",)),
+    ("transformer.", ("transformer", "transformer_2")),
     ("unet.", ("unet",)),
     ("net.", ("net",)),
     ("text.", ("text",)),
@@ -100,7 +100,7 @@ class Names:
 
 def _own(root: str, net: nn.Module) -> dict[str, tuple[LoraTarget, ...]]:
     found: dict[str, tuple[LoraTarget, ...]] = {}
-    for path, _ in layers(net):
+    for path, _ in (*layers(net), *norms(net)):
         name = path.replace(".", "_")
         if name in found:
             raise InputError(f"{root}: two layers are named {name}; an adapter cannot tell them apart")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unnoise.adapters.lora.compatibility import LoraCard, base_from
-from unnoise.adapters.lora.delta import Delta, LowRank
+from unnoise.adapters.lora.delta import Delta, FullDelta, LowRank
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.adapters.lora.targets import layers
 from unnoise.components import Components
@@ -31,7 +31,10 @@ def resized(adapter: Adapter, components: Components, rank: int) -> Extraction:
     """Return the nearest LoRA of a rank, 1 to 1024, to an adapter of any kind."""
     layers_ = layers_of(components, adapter.deltas)
     changes = {name: delta.change(layers_[name].weight) for name, delta in adapter.deltas.items()}
-    return _extraction(changes, rank, replace(adapter, file="", fingerprint=""))
+    norms = {name: FullDelta(change) for name, change in changes.items() if change.ndim < 2}  # have no matrix
+    matrices = {name: change for name, change in changes.items() if name not in norms}
+    found = _extraction(matrices, rank, replace(adapter, file="", fingerprint=""))
+    return replace(found, adapter=replace(found.adapter, deltas={**found.adapter.deltas, **norms}))
 
 
 def extracted(base: Components, tuned: Components, rank: int, name: str = "extracted") -> Extraction:

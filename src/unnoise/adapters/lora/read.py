@@ -1,37 +1,30 @@
 """Read a LoRA file for a model: its layout, the layers that it changes, and its scales."""
 
-import json
-import math
 import os
-import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from unnoise.adapters.lora.compatibility import LoraCard, check_compatibility, read_lora_card
-from unnoise.adapters.lora.delta import Delta, Dora, FullDelta, LoHa, LoKr, LowRank, rows
-from unnoise.adapters.lora.names import Names
+from unnoise.adapters.lora.delta import Delta, FullDelta, Replacement, bias_rows, rows
+from unnoise.adapters.lora.experts import contradiction, network_of
+from unnoise.adapters.lora.modules import Change, change_of
+from unnoise.adapters.lora.names import LoraTarget, Names
+from unnoise.adapters.lora.scales import Scales, read_scales
+from unnoise.adapters.lora.targets import is_norm
 from unnoise.components import Components
-from unnoise.embedded import ADAPTERS, find
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 from unnoise.families.lora import Lora, grouped, read_lora
-from unnoise.formats.header import read_header
+from unnoise.formats.header import Header, read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors
 
-METADATA = "lora_adapter_metadata"  # the key of PEFT's configuration in the header, as diffusers writes it
-CONFIG = "adapter_config.json"  # PEFT's configuration as a file
+MARKER = "scaled_fp8"  # a tensor without values, by which ComfyUI marks files of fp8 with scales
 FEW = 3  # names that a message lists
-SETS: Mapping[frozenset[str], str] = {  # the kind of a module by its tensors without alpha and scale
-    frozenset({"down", "up"}): "low",
-    frozenset({"down", "mid", "up"}): "low",
-    frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}): "loha",
-    frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"}): "loha",
-    frozenset({"diff"}): "full",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +39,8 @@ class Adapter:
         notes: warnings for the user.
         file: its path, "" if it was not read from a file.
         ranks: of each layer, as stored.
+        biases: the change of each layer's bias, where there is one.
+        network: the only network that it is applied to, where the names in the file do not say it.
     """
 
     name: str
@@ -55,23 +50,22 @@ class Adapter:
     notes: tuple[str, ...] = ()
     file: str = ""
     ranks: Mapping[str, int] = field(default_factory=dict)
+    biases: Mapping[str, Tensor] = field(default_factory=dict)
+    network: str = ""
 
 
-LoraLike = str | os.PathLike[str] | Adapter  # a name, a file, or an adapter
-Loras = LoraLike | Mapping[Any, float] | Sequence[LoraLike]  # one, several, or several with their scales
-
-
-def read(path: str | os.PathLike[str], components: Components, *, partial: bool = False) -> Adapter:
+def read(path: str | os.PathLike[str], components: Components, *, partial: bool = False, network: str = "") -> Adapter:
     """Read an adapter for a model.
 
     Args:
         path: the file.
         components: the model.
         partial: accept a file of which only some modules fit.
+        network: the only network that it is applied to, such as "transformer_2"; "" is what the file says.
 
     Raises:
-        InputError: the file is not a LoRA or is for another family, contains NaN or a module of rank 0, or has modules
-            that fit nothing in the model.
+        InputError: the file is not a LoRA or is for another family, contains NaN or a module of rank 0, has modules
+            that fit nothing in the model, or does not say which of two networks it is for.
     """
     header = read_header(Path(path))
     name = Path(path).name
@@ -81,187 +75,106 @@ def read(path: str | os.PathLike[str], components: Components, *, partial: bool 
             f"{path}: not a LoRA: none of its {len(header.tensors)} tensors belongs to a known kind of module"
         )
     notes = check_compatibility(name, lora, dict(header.metadata), components.card)
+    roots = components.adaptable()
+    applied = network_of(Path(path), lora.modules, header.metadata, roots, network)
+    if contrary := contradiction(Path(path), header.metadata, network):
+        notes.append(contrary)
+    tensors, fingerprint = _read_tensors(path, header)
+    scales = read_scales(Path(path), header.metadata)
+    chosen = {applied: roots[applied]} if applied else roots
+    found = _match(str(path), tensors, chosen, components.card.family, scales)
+    _check_all(str(path), found, lora, components, partial)
+    notes += _notes(name, found, components)
+    card = read_lora_card(dict(header.metadata), name)
+    return Adapter(name, found.deltas, fingerprint, card, tuple(notes), str(path), found.ranks, found.biases, applied)
+
+
+def read_and_warn(path: str | os.PathLike[str], components: Components, **how: Any) -> Adapter:
+    """Read an adapter as `read` does, and give its notes as warnings."""
+    adapter = read(path, components, **how)
+    for note in adapter.notes:
+        warnings.warn(note, InputWarning, stacklevel=3)
+    return adapter
+
+
+def fingerprint_of(path: str | os.PathLike[str]) -> str:
+    """Return the fingerprint of a file's tensors."""
+    return _read_tensors(path, read_header(Path(path)))[1]
+
+
+def _read_tensors(path: str | os.PathLike[str], header: Header) -> tuple[dict[str, Tensor], str]:
+    """Read tensors, floating point in float32, and their fingerprint. Raises InputError for NaN or infinity."""
     tensors: dict[str, Tensor] = {}
     digest = Fingerprint()
     for key, stored in read_tensors(path, header):
-        if stored.is_floating_point() and not bool(stored.isfinite().all()):
-            raise InputError(f"{path}: tensor {key!r} contains NaN or infinity")
         digest.add(key, stored)
-        tensors[key] = stored.clone()
-    scales = Scales(_configs(Path(path), dict(header.metadata)))
-    deltas, ranks, unmatched, without_alpha = _match(str(path), tensors, components, scales)
-    _check_all(str(path), deltas, unmatched, lora, components, partial)
-    notes += _notes(name, deltas, without_alpha, unmatched, components)
-    card = read_lora_card(dict(header.metadata), name)
-    return Adapter(name, deltas, digest.hex(), card, tuple(notes), str(path), ranks)
+        if key == MARKER:
+            continue
+        value = stored.to(torch.float32, copy=True) if stored.is_floating_point() else stored.clone()
+        if not bool(value.isfinite().all()):
+            raise InputError(f"{path}: tensor {key!r} contains NaN or infinity")
+        tensors[key] = value
+    return tensors, digest.hex()
 
 
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """Find alpha/rank of a module: by its own alpha, else by PEFT's configuration, else 1.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matched:
+    """What a file changes, by layer "root.path", and the modules that are worth a word."""
 
-    configs: PEFT's configuration by root, "" for the whole file.
-    """
-
-    configs: Mapping[str, Mapping[str, Any]]
-
-    def of(self, name: str, rank: int, alpha: float | None) -> float:
-        """Return alpha/rank. name: of the module in the file."""
-        root, _, path = name.partition(".")
-        config = self.configs.get(root, self.configs.get("", {}))
-        if alpha is None:
-            common = config.get("lora_alpha", config.get("alpha"))  # of LoRA, and of LoHa and LoKr
-            alpha = _own_alpha(config.get("alpha_pattern") or {}, path, common)
-        if alpha is None:
-            return 1.0
-        return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a configuration."""
-        return bool(self.configs)
+    deltas: dict[str, Delta] = field(default_factory=dict)
+    biases: dict[str, Tensor] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+    unmatched: list[str] = field(default_factory=list)
+    without_alpha: list[str] = field(default_factory=list)
+    without_effect: list[str] = field(default_factory=list)
 
 
-def _own_alpha(patterns: Mapping[str, float], path: str, common: float | None) -> float | None:
-    """Find the alpha of a layer by PEFT's patterns of the ends of names. Raises InputError for an invalid pattern."""
-    try:
-        return next((alpha for one, alpha in patterns.items() if re.match(rf"(.*\.)?({one})$", path)), common)
-    except re.error as error:
-        raise InputError(f"alpha_pattern: {error}") from None
-
-
-def _configs(path: Path, metadata: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Read PEFT's configuration: of each root from the header, or of the whole file from the file next to it."""
-    found: dict[str, dict[str, Any]] = {}
-    try:
-        if METADATA in metadata:
-            for key, value in json.loads(metadata[METADATA]).items():
-                root, _, setting = key.partition(".")
-                found.setdefault(root, {})[setting] = value
-        elif (path.parent / CONFIG).is_file():
-            found[""] = dict(json.loads((path.parent / CONFIG).read_text()))
-    except (ValueError, AttributeError, TypeError, OSError) as error:
-        raise InputError(f"{path}: cannot read its PEFT configuration: {error}") from None
-    return found
-
-
-Matched = tuple[dict[str, Delta], dict[str, int], list[str], list[str]]
-
-
-def load_adapters(lora: Loras, components: Components) -> tuple[tuple[Adapter, float], ...]:
-    """Return each adapter with its scale, 1 by default. Names and files are read, with their notes as warnings."""
-    every = (lora,) if isinstance(lora, (str, os.PathLike, Adapter)) else lora
-    items = every.items() if isinstance(every, Mapping) else ((one, 1.0) for one in every)
-    found = []
-    for one, scale in items:
-        adapter = one if isinstance(one, Adapter) else read(find(one, ADAPTERS), components)
-        for note in () if isinstance(one, Adapter) else adapter.notes:
-            warnings.warn(note, stacklevel=3)
-        found.append((adapter, scale))
-    return tuple(found)
-
-
-def _match(where: str, tensors: Mapping[str, Tensor], components: Components, scales: Scales) -> Matched:
-    """Build the delta of each module. Returns deltas and ranks by layer, unmatched modules, modules without alpha."""
-    roots = components.adaptable()
-    names = Names(roots, components.card.family)
-    deltas: dict[str, Delta] = {}
-    ranks: dict[str, int] = {}
-    unmatched: list[str] = []
-    without_alpha: list[str] = []
+def _match(
+    where: str, tensors: Mapping[str, Tensor], roots: Mapping[str, nn.Module], family: str, scales: Scales
+) -> _Matched:
+    """Build the change of each module."""
+    names = Names(roots, family)
+    found = _Matched()
     groups = grouped(tensors)
     grouped_keys = {key for halves in groups.values() for key in halves.values()}
-    unmatched += [key for key in tensors if key not in grouped_keys]
+    found.unmatched.extend(key for key in tensors if key not in grouped_keys)
     for name, keys in groups.items():
         halves = {half: tensors[key] for half, key in keys.items()}
         targets = names.targets(name)
-        if not targets or set(halves) == {"alpha"} or "bias" in halves:
-            unmatched.append(name)
+        if not targets or set(halves) == {"alpha"}:
+            found.unmatched.append(name)
             continue
+        change = change_of(f"{where}: {name}", name, halves, scales)
         if "alpha" not in halves and not scales.known and "down" in halves:
-            without_alpha.append(name)
-        delta, rank = _delta(f"{where}: {name}", name, halves, scales)
+            found.without_alpha.append(name)
+        if not change.factor:
+            found.without_effect.append(name)
         for target in targets:
-            layer = f"{target.root}.{target.layer}"
-            part = delta if target.rows is None else rows(delta, *target.rows)
-            _check_shape(f"{where}: {name}", layer, part, roots[target.root].get_submodule(target.layer))
-            if layer in deltas:
-                raise InputError(f"{where}: {name} changes {layer}, which another of its modules also changes")
-            deltas[layer], ranks[layer] = part, rank
-    return deltas, ranks, unmatched, without_alpha
+            _place(f"{where}: {name}", target, change, roots[target.root].get_submodule(target.layer), found)
+    return found
 
 
-def _delta(where: str, name: str, halves: Mapping[str, Tensor], scales: Scales) -> tuple[Delta, int]:
-    """Build the change of one module. Returns it with its rank, 0 for a kind without one."""
-    alpha = float(halves["alpha"].reshape(-1)[0]) if "alpha" in halves else None
-    tensors = {half: value for half, value in halves.items() if half not in ("alpha", "scale")}
-    kind = SETS.get(frozenset(tensors)) or ("lokr" if all(half.startswith("lokr_") for half in tensors) else "")
-    if not kind:
-        raise InputError(
-            f"{where}: contains {', '.join(sorted(tensors))}, which is not LoRA, LoHa, LoKr, DoRA or a difference"
-        )
-    try:
-        delta, rank = BUILDERS[kind](tensors, lambda rank: scales.of(name, _ranked(where, rank), alpha))
-    except (RuntimeError, IndexError) as error:
-        raise InputError(f"{where}: its tensors do not match: {str(error).splitlines()[0]}") from None
-    return (Dora(delta, halves["scale"]) if "scale" in halves else delta), rank
-
-
-def _ranked(where: str, rank: int) -> int:
-    if rank < 1:
-        raise InputError(f"{where}: rank 0; it must be at least 1")
-    return rank
-
-
-def _low(tensors: Mapping[str, Tensor], scale: Any) -> tuple[Delta, int]:
-    down, up = tensors["down"].float(), tensors["up"].float()
-    factor = scale(len(down))
-    if "mid" in tensors:  # Tucker decomposition: (rank, rank, *kernel) between two 1 x 1 convolutions
-        down = (tensors["mid"].float().permute(0, *range(2, tensors["mid"].ndim), 1) @ down.flatten(1)).movedim(-1, 1)
-    return LowRank(down, up.flatten(1), factor), len(tensors["down"])
-
-
-def _loha(tensors: Mapping[str, Tensor], scale: Any) -> tuple[Delta, int]:
-    left = tensors["hada_w1_a"], tensors["hada_w2_a"]
-    right = tensors["hada_w1_b"], tensors["hada_w2_b"]
-    cores = (tensors["hada_t1"], tensors["hada_t2"]) if "hada_t1" in tensors else None
-    rank = len(right[0])
-    return LoHa(left, right, cores, scale(rank)), rank
-
-
-def _lokr(tensors: Mapping[str, Tensor], scale: Any) -> tuple[Delta, int]:
-    """Two full factors have no rank, and alpha has no effect.   Source: LyCORIS, lycoris/modules/lokr.py."""
-    first, rank = _side(tensors, "lokr_w1", 0)
-    second, rank = _side(tensors, "lokr_w2", rank)
-    return LoKr(first, second, scale(rank) if rank else 1.0), rank
-
-
-def _side(tensors: Mapping[str, Tensor], name: str, rank: int) -> tuple[Tensor, int]:
-    if name in tensors:
-        return tensors[name].float(), rank
-    if f"{name}_a" not in tensors or f"{name}_b" not in tensors:
-        raise RuntimeError(f"{name} is missing")
-    left, right = tensors[f"{name}_a"].float(), tensors[f"{name}_b"].float()
-    if name == "lokr_w2" and "lokr_t2" in tensors:
-        core = tensors["lokr_t2"].float()
-        product = (left.T @ (core.permute(0, *range(2, core.ndim), 1) @ right).flatten(1)).reshape(
-            left.shape[1], *core.shape[2:], right.shape[1]
-        )
-        return product.movedim(-1, 1), len(right)
-    return left @ right.flatten(1), len(right)
-
-
-def _full(tensors: Mapping[str, Tensor], scale: Any) -> tuple[Delta, int]:
-    return FullDelta(tensors["diff"]), 0
-
-
-BUILDERS = {"low": _low, "loha": _loha, "lokr": _lokr, "full": _full}
+def _place(where: str, target: LoraTarget, change: Change, module: nn.Module, found: _Matched) -> None:
+    """Add the share of one layer in the change of a module. Raises InputError where it does not fit."""
+    layer = f"{target.root}.{target.layer}"
+    if layer in found.deltas.keys() | found.biases.keys():
+        raise InputError(f"{where} changes {layer}, which another of its modules also changes")
+    if change.weight is not None:
+        part = change.weight if target.rows is None else rows(change.weight, *target.rows)
+        _check_shape(where, layer, part, module)
+        found.deltas[layer], found.ranks[layer] = part, change.rank
+    if change.bias is not None:
+        bias = change.bias if target.rows is None else bias_rows(change.bias, *target.rows)
+        _check_bias(where, layer, bias, module)
+        found.biases[layer] = bias
 
 
 def _check_shape(where: str, layer: str, delta: Delta, module: nn.Module) -> None:
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(f"{where}: {layer} has no weight")
+    if is_norm(module) and not isinstance(delta, FullDelta | Replacement):
+        raise InputError(f"{where}: {layer} is a norm, which only a difference or new values can change")
     try:
         delta.change(weight.new_empty(weight.shape, device="cpu"))
     except InputError as error:
@@ -270,11 +183,19 @@ def _check_shape(where: str, layer: str, delta: Delta, module: nn.Module) -> Non
         raise InputError(f"{where}: its tensors do not match: {str(error).splitlines()[0]}") from None
 
 
-def _check_all(
-    where: str, deltas: Mapping[str, Delta], unmatched: list[str], lora: Lora, components: Components, partial: bool
-) -> None:
-    total = len(lora.modules)
-    if not deltas:
+def _check_bias(where: str, layer: str, bias: Tensor, module: Any) -> None:
+    if is_norm(module) and getattr(module, "bias", None) is None:
+        raise InputError(f"{where}: {layer} is a norm without a bias")
+    if len(bias) != len(module.weight):
+        raise InputError(
+            f"{where}: does not fit {layer}: a bias of {len(bias)}, for {len(module.weight)} outputs; it was made for "
+            f"another architecture"
+        )
+
+
+def _check_all(where: str, found: _Matched, lora: Lora, components: Components, partial: bool) -> None:
+    total, unmatched = len(lora.modules), found.unmatched
+    if not found.deltas and not found.biases:
         raise InputError(
             f"{where}: none of its {total} modules fits {components.card.name!r}: {first_names(unmatched)}"
         )
@@ -285,18 +206,25 @@ def _check_all(
         )
 
 
-def _notes(
-    name: str, deltas: Mapping[str, Delta], without_alpha: list[str], unmatched: list[str], components: Components
-) -> list[str]:
+def _notes(name: str, matched: _Matched, components: Components) -> list[str]:
     """Return warnings for the user."""
     found = []
-    if without_alpha:
-        found.append(f"{name}: {len(without_alpha)} modules have no alpha; the rank is used, so that the scale is 1")
-    if unmatched:
-        found.append(f"{name}: {len(unmatched)} modules fit nothing and are ignored: {first_names(unmatched)}")
-    layers = layers_of(components, deltas)
+    if matched.without_alpha:
+        found.append(
+            f"{name}: {len(matched.without_alpha)} modules have no alpha; the rank is used, so that the scale is 1"
+        )
+    if matched.without_effect:
+        found.append(
+            f"{name}: alpha is 0 in {len(matched.without_effect)} modules, which therefore change nothing: "
+            f"{first_names(matched.without_effect)}"
+        )
+    if matched.unmatched:
+        found.append(
+            f"{name}: {len(matched.unmatched)} modules fit nothing and are ignored: {first_names(matched.unmatched)}"
+        )
+    layers = layers_of(components, matched.deltas)
     base = sum(layer.weight.numel() for layer in layers.values())
-    count = sum(delta.count() for delta in deltas.values())
+    count = sum(delta.count() for delta in matched.deltas.values())
     if count > base:
         found.append(f"{name}: has {count:,} parameters to change {base:,}: larger than the layers that it changes")
     return found

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from unnoise.errors import InputError
 
@@ -14,6 +14,7 @@ ATTENTION = re.compile(
     r"(to_\w+(\.0)?|add_\w+|out|out_proj|[qkvo](_proj)?)$"
 )
 FEED = re.compile(r"(^|\.)(ff|ff_context|ffn|feed|mlp|DenseReluDense)(\.|$)|(^|\.)layers\.\d+\.(gate|back)$")
+NORM = re.compile(r"(?!Gemma).{0,60}(?:Layer|Group|RMS)Norm$")  # classes of norms; Gemma's multiply by 1 + weight
 GROUPS = ("attention", "feed-forward", "convolution", "text")
 TEXT = "text"  # the group, and the prefix of the names of text networks
 
@@ -48,6 +49,19 @@ def layers(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for path, module in net.named_modules():
         if isinstance(module, nn.Linear) or (isinstance(module, CONVS) and module.groups == 1):
             yield path, module
+
+
+def norms(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """List the norms of a network with a weight for each channel, of which files may have a difference."""
+    for path, module in net.named_modules():
+        if is_norm(module):
+            yield path, module
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a layer's output is its normalised input times a weight for each channel, plus a bias if it has one."""
+    weight = getattr(module, "weight", None)
+    return bool(NORM.match(type(module).__name__)) and isinstance(weight, Tensor) and weight.ndim == 1
 
 
 def _belongs(target: str, name: str, root: str, module: nn.Module) -> bool:

@@ -12,8 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from unnoise.adapters.lora.delta import Delta, Dora, FullDelta, LoHa, LoKr, LowRank
-from unnoise.adapters.lora.read import METADATA, Adapter
+from unnoise.adapters.lora.delta import Delta, Dora, FullDelta, LoHa, LoKr, LowRank, Replacement
+from unnoise.adapters.lora.experts import NAMED
+from unnoise.adapters.lora.read import Adapter
+from unnoise.adapters.lora.scales import METADATA
 from unnoise.errors import InputError, nearest
 from unnoise.families.own import LORA
 from unnoise.formats.strict_json import dump
@@ -55,15 +57,23 @@ def write(
     alpha = max((part.rank for part in map(_inner, adapter.deltas.values()) if isinstance(part, LowRank)), default=1)
     for name, delta in adapter.deltas.items():
         tensors |= _peft(name, delta) if layout == "peft" else _kohya(name, delta, one_text, alpha)
+    for name, bias in adapter.biases.items():
+        if layout == "peft" and name not in adapter.deltas:
+            raise InputError(f"{name}: a difference of the bias alone, which peft has no names for; write it as kohya")
+        tensors[f"{file_name(name)}.lora_B.bias" if layout == "peft" else f"{_kohya_name(name, one_text)}.diff_b"] = (
+            bias
+        )
     stored = {name: value.to(dtype) if value.ndim else value.float() for name, value in tensors.items()}
     for name, value in stored.items():
         if not bool(value.isfinite().all()):
             raise InputError(f"tensor {name!r} is not finite in {dtype}")
     metadata = {"format": "pt"}
+    if layout == "peft":
+        metadata[NAMED] = ",".join(dict.fromkeys(name.partition(".")[0] for name in adapter.deltas))
     if adapter.about is not None:
         metadata[LORA] = dump(adapter.about)
     if layout == "peft":
-        metadata[METADATA] = json.dumps(_configs(adapter.deltas), sort_keys=True)
+        metadata[METADATA] = json.dumps(_configs(adapter), sort_keys=True)
     write_tensors(path, {name: value.contiguous() for name, value in stored.items()}, metadata)
 
 
@@ -87,7 +97,11 @@ def _peft(name: str, delta: Delta) -> dict[str, Tensor]:
     trailing = [1] * (part.down.ndim - 2)
     found = {f"{plain}.lora_A.weight": part.down, f"{plain}.lora_B.weight": part.up.reshape(*part.up.shape, *trailing)}
     if isinstance(delta, Dora):
-        found[f"{plain}.lora_magnitude_vector"] = delta.magnitude
+        if delta.axis:
+            raise InputError(f"{name}: magnitudes of the inputs, which peft has no names for; write it as kohya")
+        found[f"{plain}.lora_magnitude_vector"] = (
+            delta.magnitude.reshape(1, -1, *trailing) if trailing else delta.magnitude
+        )
     return found
 
 
@@ -99,15 +113,12 @@ def file_name(layer: str) -> str:
 
 def _kohya(name: str, delta: Delta, one_text: bool, alpha: int) -> dict[str, Tensor]:
     """Name the tensors of a change. alpha: one for all modules, as some readers apply the commonest to all."""
-    root, _, path = file_name(name).partition(".")
-    start = "lora_te_" if one_text and root == "text_encoder" else KOHYA.get(root)
-    if start is None:
-        raise InputError(f"{name}: the kohya layout has no names for the layers of {root}; write it as peft")
-    plain = start + path.replace(".", "_")
+    plain = _kohya_name(name, one_text)
     found: dict[str, Tensor] = {}
     inner = _inner(delta)
     if isinstance(delta, Dora):
-        found[f"{plain}.dora_scale"] = delta.magnitude.reshape(-1, 1)
+        trailing = [1] * (inner.down.ndim - 2) if isinstance(inner, LowRank) else []
+        found[f"{plain}.dora_scale"] = delta.magnitude.reshape(*((1, -1) if delta.axis else (-1, 1)), *trailing)
     if isinstance(inner, LowRank):
         part = low(inner, name)
         trailing = [1] * (part.down.ndim - 2)
@@ -125,17 +136,28 @@ def _kohya(name: str, delta: Delta, one_text: bool, alpha: int) -> dict[str, Ten
         found |= {f"{plain}.lokr_w1": inner.first * inner.scale, f"{plain}.lokr_w2": inner.second}
     elif isinstance(inner, FullDelta):
         found[f"{plain}.diff"] = inner.difference
+    elif isinstance(inner, Replacement):
+        found[f"{plain}.set_weight"] = inner.value
     else:
         raise InputError(f"{name}: a {type(inner).__name__}, which the kohya layout has no names for")
     return found
 
 
-def _configs(deltas: Mapping[str, Delta]) -> dict[str, Any]:
+def _kohya_name(name: str, one_text: bool) -> str:
+    root, _, path = file_name(name).partition(".")
+    start = "lora_te_" if one_text and root == "text_encoder" else KOHYA.get(root)
+    if start is None:
+        raise InputError(f"{name}: the kohya layout has no names for the layers of {root}; write it as peft")
+    return start + path.replace(".", "_")
+
+
+def _configs(adapter: Adapter) -> dict[str, Any]:
     """Return PEFT's configuration of each root as diffusers stores it in a header: rank and alpha of every layer.
 
     PEFT compares the ends of names, so the short names of CLIP's layers match in all versions of transformers.
     """
     found: dict[str, Any] = {}
+    deltas: Mapping[str, Delta] = adapter.deltas
     for root in dict.fromkeys(name.partition(".")[0] for name in deltas):
         ranks = {
             name.partition(".")[2].removeprefix(TEXT_MODEL): low(delta, name).rank
@@ -150,6 +172,7 @@ def _configs(deltas: Mapping[str, Delta]) -> dict[str, Any]:
             "rank_pattern": others,
             "alpha_pattern": others,
             "target_modules": sorted(ranks),
+            "lora_bias": any(name.startswith(f"{root}.") for name in adapter.biases),
             "use_dora": any(isinstance(delta, Dora) for name, delta in deltas.items() if name.startswith(f"{root}.")),
         }
         found |= {f"{root}.{key}": value for key, value in settings.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unnoise.adapters.lora.inject import inject
-from unnoise.adapters.lora.read import read
+from unnoise.adapters.lora.read import read_and_warn
 from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.diffusion.process import VP, Flow, Table
@@ -60,7 +60,7 @@ def export(
     out: Path,
     components: Path | None = None,
     prediction_type: Any = None,
-    adapters: Sequence[tuple[Path, float]] = (),
+    adapters: Sequence[tuple[Path, float, str]] = (),
 ) -> None:
     """Write a foreign model as a diffusers folder, with weights in their stored dtypes.
 
@@ -69,7 +69,7 @@ def export(
         out: the folder to write.
         components: a folder with the components that a single file lacks.
         prediction_type: of the network, if its files do not state it.
-        adapters: LoRA files with scales, which are merged into the weights.
+        adapters: LoRA files with scales and networks ("" is what the file says), which are merged into the weights.
 
     Raises:
         InputError: a component is missing, diffusers has no pipeline of the family, or the folder is not empty.
@@ -77,7 +77,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: already exists; an export needs a new folder")
     foreign, loaded = load_components(source, components, prediction_type)
-    inject(loaded, [(read(path, loaded), scale) for path, scale in adapters])
+    inject(loaded, [(read_and_warn(path, loaded, network=network), scale) for path, scale, network in adapters])
     import diffusers
 
     kind = (foreign.identity.family, foreign.identity.variant)
