@@ -11,7 +11,7 @@ from PIL import Image
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 
@@ -64,7 +64,8 @@ def test_images_have_their_captions(tmp_path: Path, make) -> None:
 def test_a_corrupt_image_is_skipped_and_counted_or_refused(tmp_path: Path, make) -> None:
     folder = make(tmp_path)
     (folder / "red.png").write_bytes(png("red")[:60])
-    assert open_source(str(folder), 16).skipped == 1
+    with pytest.warns(InputWarning, match=r"1 images skipped: 1 unreadable \('red\.png'\)"):
+        assert open_source(str(folder), 16).skipped == 1
     with pytest.raises(InputError, match=r"red\.png"):
         open_source(str(folder), 16, strict=True)
 
@@ -77,7 +78,8 @@ def test_a_truncated_image_is_found_when_the_data_set_is_opened(tmp_path: Path, 
     Image.fromarray(colours).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     path.with_suffix(".txt").write_text("half a picture")
-    dataset = open_source(str(tmp_path), 16)
+    with pytest.warns(InputWarning, match=f"1 unreadable .'half.{ending}'"):
+        dataset = open_source(str(tmp_path), 16)
     assert dataset.skipped == 1
     assert len(colours_of(dataset)) == 3
 
