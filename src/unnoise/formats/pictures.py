@@ -57,6 +57,7 @@ STARTS: Final = (  # first bytes, and the format; the first that matches
     (b"<?xml", "XML"),
 )
 AVIF_BRANDS, HEIC_BRANDS = (b"avif", b"avis"), (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+READ: Final = ", ".join(FORMATS)
 HEAD = 64  # bytes from which a format is told
 BYTES = 256 << 20  # of a file
 PIXELS = 64_000_000  # of an image
@@ -95,8 +96,12 @@ def opened(source: str | os.PathLike[str] | bytes, what: str, pixels: int = PIXE
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         name = format_of(file.read(HEAD))
         if name not in FORMATS:
-            raise InputError(f"{what}: {name or 'an unknown format'} is not read; convert it to one of {_listed()}")
-        with Image.open(file, formats=[name]) as image:
+            raise InputError(f"{what}: cannot be read: {name or 'an unknown format'}; convert it to one of {READ}")
+        try:
+            image = Image.open(file, formats=[name])
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{what}: at most {pixels} pixels in all: {error}") from None
+        with image:
             _check_area(image, what, pixels)
             yield image
 
@@ -270,7 +275,3 @@ def _in_srgb(image: Image.Image, profile: bytes, what: str) -> Image.Image:
 
 def _say(what: str, remark: str) -> None:
     warnings.warn(f"{what}: {remark}", InputWarning, stacklevel=2)
-
-
-def _listed() -> str:
-    return ", ".join(FORMATS)
