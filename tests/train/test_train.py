@@ -145,7 +145,7 @@ def test_a_corrupt_image_is_reported_or_refused(
     recipe = data / recipe_file.name
     recipe.write_text(recipe_file.read_text().replace(str(recipe_file.parent), str(data)))
     assert main(["train", str(recipe), "--out", str(tmp_path / "a"), "--strict"]) == 2
-    assert "image '0.png' cannot be read" in capfd.readouterr().err
+    assert "image '0.png': cannot be read" in capfd.readouterr().err
     assert main(["train", str(recipe), "--out", str(tmp_path / "a")]) == 0
     assert "4 images of 4 concepts, 1 skipped" in capfd.readouterr().err
 
