@@ -1,12 +1,14 @@
 """The one decoder of every image that is opened: a closed list of formats, told by content; 8 bits, upright, sRGB."""
 
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 from PIL import Image, ImageCms, ImageMath, ImageOps, UnidentifiedImageError
@@ -22,10 +24,23 @@ FORMATS: Final = {  # as Pillow names them: endings of their files
     "BMP": (".bmp",),
     "AVIF": (".avif",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-    "JPEG2000": (".jp2", ".j2k", ".jpx"),
 }
 ENDINGS: Final = frozenset(ending for endings in FORMATS.values() for ending in endings)
-OTHERS: Final = (".heic", ".heif", ".jxl", ".svg", ".eps", ".psd", ".exr", ".hdr", ".tga", ".ico", ".dds", ".qoi")
+OTHERS: Final = (
+    ".jp2",
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".svg",
+    ".eps",
+    ".psd",
+    ".exr",
+    ".hdr",
+    ".tga",
+    ".ico",
+    ".dds",
+    ".qoi",
+)
 STARTS: Final = (  # first bytes, and the format; the first that matches
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -38,8 +53,8 @@ STARTS: Final = (  # first bytes, and the format; the first that matches
     (b"BM", "BMP"),
     *((b"P%d" % kind, "PPM") for kind in range(1, 7)),
     (b"Pf", "PPM"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
-    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),  # a codestream of 7 KB takes 500 MB in OpenJPEG
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"\xff\x0a", "JPEG XL"),
     (b"%!PS", "EPS"),
@@ -64,6 +79,7 @@ PIXELS = 64_000_000  # of an image
 PYTHON_PIXELS = 1 << 20  # of an image that Pillow decodes in Python, at about 2 million pixels a second
 WHITE = 65_535  # of 16 bits, 257 times that of 8
 EIGHT_BITS = [(value + 128) // 257 for value in range(WHITE + 1)]
+LIBTIFF = re.compile(r"\w{3,60}: ")
 LONGEST = 100  # letters of what a library or a file says
 SRGB = cache(lambda: ImageCms.createProfile("sRGB"))
 
@@ -145,6 +161,8 @@ def normalised(image: Image.Image, what: str) -> Image.Image:
     """Bring an image to 8 bits, upright, sRGB; RGB, or RGBA where a pixel is transparent."""
     if image.format != "MPO" and getattr(image, "is_animated", False):  # the others of MPO are previews of the first
         _say(what, "has several frames, of which one is used")
+    with _libtiff_quiet(image, what):
+        image.load()
     profile, is_16_bits = image.info.get("icc_profile"), image.format == "PPM" or image.mode.startswith("I;16")
     found = ImageOps.exif_transpose(image)
     if found.mode == "F":
@@ -157,6 +175,26 @@ def normalised(image: Image.Image, what: str) -> Image.Image:
     plain = Image.new(found.mode, found.size)  # without what else the file carries
     plain.paste(found)
     return plain
+
+
+@contextmanager
+def _libtiff_quiet(image: Image.Image, what: str) -> Iterator[None]:
+    """Raise InputError for what libtiff would write to stderr, and Pillow take for a whole image."""
+    if "libtiff" not in _codecs(image):
+        yield
+        return
+    with TemporaryFile() as written:
+        stderr = os.dup(2)
+        try:
+            os.dup2(written.fileno(), 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        written.seek(0)
+        lines = written.read(BYTES).decode(errors="replace").splitlines()
+    if complaint := next((line for line in lines if LIBTIFF.match(line)), ""):
+        raise InputError(f"{what}: cannot be read: {complaint[:LONGEST]}")
 
 
 def over_white(image: Image.Image) -> Image.Image:
@@ -195,10 +233,14 @@ def _check_area(image: Image.Image, what: str, pixels: int) -> None:
     area = image.width * image.height
     if area > pixels:
         raise InputError(f"{what}: {image.width}x{image.height} pixels, at most {pixels} in all")
-    codecs = {tile[0] for tile in getattr(image, "tile", ())}
-    if area > PYTHON_PIXELS and codecs & set(Image.DECODERS):
+    if area > PYTHON_PIXELS and _codecs(image) & set(Image.DECODERS):
         raise InputError(f"{what}: {image.width}x{image.height} pixels, at most {PYTHON_PIXELS} for a {image.format} "
                          f"of this kind; convert it to PNG")  # fmt: skip
+
+
+def _codecs(image: Image.Image) -> set[str]:
+    """Name the decoders that an image waits for."""
+    return {tile[0] for tile in getattr(image, "tile", ())}
 
 
 def _of_floats(image: Image.Image, what: str) -> Image.Image:
