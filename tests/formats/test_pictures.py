@@ -4,6 +4,7 @@ import os
 import random
 import struct
 import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -302,6 +303,17 @@ def test_broken_images_are_one_line(raw: bytes, capfd: pytest.CaptureFixture[str
         assert "\n" not in line
         assert len(line) < 300
     assert capfd.readouterr() == ("", "")
+
+
+def test_pillow_complains_to_nobody(tmp_path: Path) -> None:
+    raw = saved(Image.fromarray(COLOURS), "TIFF")
+    tag = struct.pack("<HHII", 277, 3, 1, 3)  # samples per pixel
+    assert tag in raw
+    (tmp_path / "a.tif").write_bytes(raw.replace(tag, struct.pack("<HHII", 277, 3, 1, 11)))
+    code = "import sys; from unnoise.formats.pictures import decode; decode(sys.argv[1], 'image a')"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.tif")], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("unnoise.errors.InputError: image a: cannot be read: ")
+    assert "More samples" not in done.stderr
 
 
 def test_what_fails_within_the_block_is_one_line() -> None:

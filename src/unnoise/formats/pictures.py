@@ -1,5 +1,6 @@
 """The one decoder of every image that is opened: a closed list of formats, told by content; 8 bits, upright, sRGB."""
 
+import logging
 import os
 import re
 import stat
@@ -27,20 +28,8 @@ FORMATS: Final = {  # as Pillow names them: endings of their files
 }
 ENDINGS: Final = frozenset(ending for endings in FORMATS.values() for ending in endings)
 OTHERS: Final = (
-    ".jp2",
-    ".heic",
-    ".heif",
-    ".jxl",
-    ".svg",
-    ".eps",
-    ".psd",
-    ".exr",
-    ".hdr",
-    ".tga",
-    ".ico",
-    ".dds",
-    ".qoi",
-)
+    ".jp2", ".heic", ".heif", ".jxl", ".svg", ".eps", ".psd", ".exr", ".hdr", ".tga", ".ico", ".dds", ".qoi",
+)  # fmt: skip
 STARTS: Final = (  # first bytes, and the format; the first that matches
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -81,6 +70,7 @@ WHITE = 65_535  # of 16 bits, 257 times that of 8
 EIGHT_BITS = [(value + 128) // 257 for value in range(WHITE + 1)]
 LIBTIFF = re.compile(r"\w{3,60}: ")
 LONGEST = 100  # letters of what a library or a file says
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its complaints go to stderr
 SRGB = cache(lambda: ImageCms.createProfile("sRGB"))
 
 
