@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -319,3 +320,13 @@ def test_pillow_complains_to_nobody(tmp_path: Path) -> None:
 def test_what_fails_within_the_block_is_one_line() -> None:
     with pytest.raises(InputError, match=r"^image a: cannot be read: boom$"), opened(SEEDS[0], "image a"):
         raise ValueError("boom\nmore")
+
+
+def test_pillow_opens_files_in_one_place() -> None:
+    """Only the embedded data set, a file of our own, is opened elsewhere."""
+    source = Path(pictures.__file__).parents[1]
+    calls = re.compile(r"\bImage\.open\(")
+    found = {str(path.relative_to(source)) for path in source.rglob("*.py") if calls.search(path.read_text())}
+    assert found == {"formats/pictures.py", "data/emoji.py"}
+    assert all(f"Image.open(file, formats=[{name}" in (source / place).read_text() for place, name in
+               (("formats/pictures.py", "name]"), ("data/emoji.py", '"WEBP"]')))  # fmt: skip
