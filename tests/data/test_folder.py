@@ -301,7 +301,7 @@ ZERO = b"%011o\0" % 0
         ({124: HUGE}, "unexpected end of data|bytes, at most"),
         ({124: NEGATIVE}, "a header of -"),
         ({156: b"S", 257: b"ustar  \0", 386: ZERO, 398: ZERO, 482: b"\0", 483: HUGE}, "not a regular file"),
-        ({156: b"6"}, "not a regular file"),
+        ({156: b"6"}, "the header at byte 1536 is broken"),
         ({156: b"x", 124: b"%011o\0" % 9000}, "a header of 9000 bytes"),
     ],
 )
@@ -310,6 +310,18 @@ def test_a_hostile_tar_is_one_line(tmp_path: Path, changes: dict[int, bytes], fa
     with pytest.raises(InputError, match=fault) as caught:
         said(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_broken_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
+    members = {"a.txt": b"x", "a.png": png("red"), "b.txt": b"y", "b.png": png("blue")}
+    path = tar_of(tmp_path / "t.tar", members)
+    assert len(said(path)[0]) == 2
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"b.txt")
+    whole[at + 148 : at + 156] = b"999999\0 "
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=f"the header at byte {at} is broken"):
+        said(path)
 
 
 def test_what_is_left_out_of_a_tar_is_said(tmp_path: Path) -> None:

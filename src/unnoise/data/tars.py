@@ -69,6 +69,9 @@ def _samples(tar: Path, skips: Skips) -> Iterator[Item]:
                 images[key] = member
             elif member.isreg() and ending in CAPTIONS:
                 captions[key] = _caption(_read(tar, member, LONGEST), f"{tar}: {member.name[:200]!r}")
+        file.seek(archive.offset)
+        if any(file.read(tarfile.BLOCKSIZE)):  # which tarfile takes for the end
+            raise InputError(f"{where}: the header at byte {archive.offset} is broken")
     for key, member in images.items():
         shown = member.name[:200]
         if not captions.get(key):
