@@ -14,6 +14,7 @@ from PIL import Image
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
 from unnoise.errors import InputError, InputWarning
+from unnoise.formats import pictures
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 
@@ -190,6 +191,14 @@ def test_what_is_left_out_is_said_or_refused(
     with pytest.raises(InputError, match="leave out strict to skip it") as caught:
         said(tmp_path, strict=True)
     assert Path(name).name in str(caught.value)
+
+
+def test_a_file_that_is_too_long_is_left_out(tmp_path: Path) -> None:
+    text_files(tmp_path)
+    add(tmp_path / "film.mp4")
+    with (tmp_path / "film.mp4").open("wb") as file:
+        file.truncate(pictures.BYTES + 1)
+    assert said(tmp_path)[1] == f"{tmp_path}: 1 images skipped: 1 unreadable ('film.mp4')"
 
 
 def test_a_folder_named_like_an_image_does_not_block(tmp_path: Path) -> None:

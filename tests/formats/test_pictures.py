@@ -220,9 +220,13 @@ def test_a_colour_profile_is_converted_or_said() -> None:
         assert decode(saved(image, "PNG", icc_profile=srgb), "image").tobytes() == image.tobytes()
     with pytest.warns(InputWarning, match="its colour profile cannot be used, sRGB is assumed"):
         assert decode(saved(image, "PNG", icc_profile=b"no profile"), "image").tobytes() == image.tobytes()
-    other = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
-    with pytest.warns(InputWarning, match="XYZ|cannot be used"):
-        decode(saved(image, "PNG", icc_profile=other), "image")
+    swapped = srgb.replace(b"rXYZ", b"tmp0").replace(b"bXYZ", b"rXYZ").replace(b"tmp0", b"bXYZ")
+    swapped = swapped.replace("sRGB".encode("utf-16-be"), "Swap".encode("utf-16-be"))
+    for mode, alpha in (("RGB", ()), ("RGBA", (90,))):
+        source = Image.new(mode, (4, 4), (255, 0, 0, *alpha))
+        with pytest.warns(InputWarning, match="converted from the colour profile 'Swap built-in' to sRGB"):
+            found = decode(saved(source, "PNG", icc_profile=swapped), "image")
+        assert np.abs(values(found)[0, 0] - (0, 0, 255, *alpha)).max() <= 2
 
 
 def test_the_first_frame_is_used_and_said() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unnoise.data.captions import LONGEST, caption_in, decoded, json_object
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.readable import Item, Skips, readable_dataset
+from unnoise.data.readable import UNREADABLE, Item, Skips, readable_dataset
 from unnoise.errors import InputError
 from unnoise.formats import pictures
 
@@ -93,7 +93,10 @@ def _reason(path: Path, folder: Path) -> str:
         return "a link to a folder" if path.is_symlink() else "a folder"
     if not path.is_file():
         return "not a regular file"
-    name = pictures.format_of(pictures.contents(path, f"image {str(path)!r}")[: pictures.HEAD])
+    try:
+        name = pictures.format_of_file(path, f"image {str(path)!r}")
+    except InputError:
+        return UNREADABLE
     if name in pictures.FORMATS or (path.suffix.lower() in pictures.ENDINGS and not name):
         return ""
     return name or "of an unknown format"

@@ -194,6 +194,12 @@ def over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
+def format_of_file(path: str | os.PathLike[str], what: str) -> str:
+    """Name the format of a regular file, as `format_of` does. Raises InputError for any other."""
+    with one_line(what), _file(path, what) as file:
+        return format_of(file.read(HEAD))
+
+
 def contents(path: str | os.PathLike[str], what: str, most: int = BYTES) -> bytes:
     """Read a regular file of at most `most` bytes. Raises InputError for any other."""
     with one_line(what), _file(path, what) as file:
