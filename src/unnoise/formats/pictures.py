@@ -117,7 +117,7 @@ def one_line(what: str) -> Iterator[None]:
     """Turn whatever a decoder raises on a broken image into an InputError."""
     try:
         yield
-    except InputError:
+    except (InputError, InputWarning):
         raise
     except UnidentifiedImageError:
         raise InputError(f"{what}: cannot be read: its header is broken") from None
