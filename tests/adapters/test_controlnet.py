@@ -13,8 +13,9 @@ import unnoise
 from unnoise.adapters.controlnet import ControlCard, save_control, unet_widths
 from unnoise.adapters.lora.compatibility import base_from
 from unnoise.card import Part
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 from unnoise.formats.header import read_header
+from unnoise.generation.metadata import from_json, to_json
 from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
 
@@ -115,3 +116,20 @@ def test_a_damaged_file_is_refused(base: tuple[Pipeline, Path], file: Path) -> N
         unnoise.load(path, control=path)
     with pytest.raises(InputError, match="unknown control 'outlin'"):
         unnoise.load(path, control="outlin")
+
+
+def test_how_a_control_image_is_fitted_is_recorded_and_replayed(base: tuple[Pipeline, Path], file: Path) -> None:
+    pipeline = unnoise.load(base[1], control=file)
+    wide = Image.linear_gradient("L").resize((32, 16)).convert("RGB")
+    drawn = {}
+    for how in ("crop", "pad", "stretch"):
+        with pytest.warns(InputWarning, match="control_image of 32x16: "):
+            sample = pipeline.generate("a dog", seed=1, control_image=wide, control_resize=how)[0]
+        assert sample.metadata.control_resize == how
+        with pytest.warns(InputWarning, match="control_image of 32x16: "):
+            again = pipeline.replay(from_json(to_json(sample.metadata), "metadata"), control_image=wide)
+        assert torch.equal(again.x0, sample.x0)
+        drawn[how] = sample.x0
+    assert not torch.equal(drawn["crop"], drawn["pad"])
+    with pytest.raises(InputError, match="control_resize 'fill': known: crop, pad, stretch"):
+        pipeline.generate("a dog", seed=1, control_image=wide, control_resize="fill")

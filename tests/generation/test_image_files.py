@@ -102,8 +102,8 @@ def other_png(text: str | None) -> bytes:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "not a valid .png file"),
-        (b"plain text", "not a valid .png file"),
+        (b"", "cannot be read: an unknown format; convert it to one of PNG, JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "cannot be read: EPS; convert it to one of PNG, JPEG"),
         (encode(IMAGE, METADATA)[:60], "not a valid .png file|cannot be read: Truncated|has no metadata"),
         (other_png(None), "has no metadata"),
         (other_png("hello"), "metadata: Expecting value"),

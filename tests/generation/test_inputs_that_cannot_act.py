@@ -44,6 +44,7 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({**EDIT, "source_prompt": "b", "sampler": "euler-a"}, "deterministic", {**EDIT, "sampler": "euler-a"}),
     ({"control_image": PHOTO}, "control_image: 'tiny' was loaded without control", {}),
     ({"control_scale": 0.5}, "control_scale 0.5: acts on control_image", {}),
+    ({"control_resize": "pad"}, "control_resize pad: acts on control_image", {}),
     ({"ip_adapter_image": PHOTO}, "ip_adapter_image: 'tiny' was loaded without ip_adapter", {}),
     ({"ip_adapter_scale": 0.5}, "ip_adapter_scale 0.5: acts on ip_adapter_image", {}),
     ({"noise": torch.full_like(NOISE, torch.inf)}, "noise .*: must be finite", {"noise": NOISE[None]}),

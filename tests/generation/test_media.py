@@ -96,7 +96,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path, name: str, conten
 def test_every_truncation_of_audio_is_refused_or_read(tmp_path: Path) -> None:
     sound().save(tmp_path / "x.wav")
     whole = (tmp_path / "x.wav").read_bytes()
-    for length in range(0, len(whole), 7):
+    for length in range(0, len(whole) - 1, 7):  # the last byte may be padding
         (tmp_path / "y.wav").write_bytes(whole[:length])
         with pytest.raises(InputError):
             read_metadata(tmp_path / "y.wav")

@@ -40,6 +40,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "outpaint": ("0,8,0,4", (0, 8, 0, 4)),
     "source_prompt": ("a cat", "a cat"), "feather": ("2", 2), "mask_mode": ("differential", "differential"),
     "resample": ("2", 2), "control_image": ("c.png", "c.png"), "control_scale": ("0.7", 0.7),
+    "control_resize": ("pad", "pad"),
     "ip_adapter_image": ("i.png", "i.png"), "ip_adapter_scale": ("0.6", 0.6), "lora": ("ink:0.5", ("ink:0.5",)),
     "partial": ("", True),
 }  # fmt: skip
@@ -121,7 +122,7 @@ def test_every_option_that_acts_is_in_the_metadata(kind: Any, name: str, option:
 def test_every_choice_of_a_replay_is_checked_as_an_option() -> None:
     """What metadata has under the name of an option goes through the option's own check before a replay."""
     named = {"negative_prompt", "guidance_scale", "schedule", "sampler", "seed", "size", "guidance_interval",
-             "guidance_rescale", "outpaint", "source_prompt", "feather", "mask_mode", "control_scale",
+             "guidance_rescale", "outpaint", "source_prompt", "feather", "mask_mode", "control_scale", "control_resize",
              "ip_adapter_scale", "strength", "resample"}  # fmt: skip
     recorded = {one.name for one in fields(Metadata)} | set(ELSEWHERE)
     checked = set(SAME) | named | {"steps", "lora"} | set(INPUTS)

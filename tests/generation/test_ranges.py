@@ -26,6 +26,7 @@ NEEDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     "negative_prompt": "", "n": 1, "prompt_weighting": "refuse", "invert_mask": False, "mask_mode": "blend",
+    "control_resize": "crop",
     "lora": (), "partial": False, "progress": True,
 }  # fmt: skip
 

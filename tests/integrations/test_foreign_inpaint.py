@@ -183,7 +183,10 @@ def test_the_noise_of_each_row_is_in_the_metadata(plain: Pipeline) -> None:
         ({"mask": torch.full((SIZE, SIZE), 2.0)}, "mask: numbers from 0 to 1"),
         ({"mask": torch.full((SIZE, SIZE), torch.nan)}, "mask: numbers from 0 to 1"),
         ({"mask": torch.zeros(SIZE, SIZE)}, "mask: paints nothing"),
-        ({"mask": Image.new("I", (SIZE, SIZE))}, "mask of mode I: an image of 8 bits a channel"),
+        (
+            {"mask": Image.new("I", (SIZE, SIZE), 70_000)},
+            "mask: whole numbers from 70000 to 70000; those from 0 to 255",
+        ),
     ],
 )
 def test_refuses(inpaint: tuple[StableDiffusionInpaintPipeline, Pipeline], how: dict[str, Any], fault: str) -> None:

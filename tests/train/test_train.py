@@ -136,6 +136,7 @@ def test_a_killed_command_ends_with_the_same_bits(recipe_file: Path, whole: Path
     assert weights_sha256(tmp_path / "run/tiny.safetensors") == weights_sha256(whole)
 
 
+@pytest.mark.filterwarnings("default:.*images skipped:unnoise.errors.InputWarning")
 def test_a_corrupt_image_is_reported_or_refused(
     recipe_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,9 +146,11 @@ def test_a_corrupt_image_is_reported_or_refused(
     recipe = data / recipe_file.name
     recipe.write_text(recipe_file.read_text().replace(str(recipe_file.parent), str(data)))
     assert main(["train", str(recipe), "--out", str(tmp_path / "a"), "--strict"]) == 2
-    assert "image '0.png' cannot be read" in capfd.readouterr().err
+    assert "image '0.png': cannot be read" in capfd.readouterr().err
     assert main(["train", str(recipe), "--out", str(tmp_path / "a")]) == 0
-    assert "4 images of 4 concepts, 1 skipped as unreadable" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "data: 1 images skipped: 1 unreadable ('0.png')" in said
+    assert "4 images of 4 concepts, 1 skipped" in said
 
 
 def test_a_finished_run_is_not_overwritten(recipe: TrainingRecipe, whole: Path) -> None:

@@ -45,9 +45,9 @@ def outline(
     """Draw the outlines of an image, white on black: the input of a ControlNet for outlines."""
     from unnoise.cli.torch_import import import_torch
     from unnoise.formats.atomic import replacing
-    from unnoise.generation.media.image import open_image
+    from unnoise.formats.pictures import decode, over_white
 
-    opened = open_image(image)
+    opened = over_white(decode(image, f"image {image}"))
     import_torch()
     from unnoise.data.outline import outlines
     from unnoise.generation.decode import to_images

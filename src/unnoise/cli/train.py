@@ -105,7 +105,7 @@ class ConsoleReport:
         self.bar = bar
 
     def opened(self, dataset: "ImageDataset") -> None:
-        skipped = f", {dataset.skipped} skipped as unreadable" if dataset.skipped else ""
+        skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
         self.bar.console.print(found + skipped, highlight=False, soft_wrap=True)
 

@@ -19,7 +19,7 @@ class ImageDataset:
         captions: the phrasings of each image, the principal one first.
         concepts: the subject of each image. Training draws every concept equally often.
         read: i -> (H, W, 4) uint8, straight alpha.
-        skipped: the number of unreadable images that were left out.
+        skipped: the number of images that were left out.
     """
 
     name: str

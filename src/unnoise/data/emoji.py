@@ -23,7 +23,7 @@ def _records() -> list[dict[str, object]]:
 def _pixels() -> PixelArray:
     """Cut the atlas into images: (N, 64, 64, 4)."""
     with (files("unnoise") / "zoo/emoji/pictures.webp").open("rb") as file:
-        atlas = np.asarray(Image.open(file).convert("RGBA"))
+        atlas = np.asarray(Image.open(file, formats=["WEBP"]).convert("RGBA"))
     rows, columns = atlas.shape[0] // SIZE, atlas.shape[1] // SIZE
     tiles = atlas.reshape(rows, SIZE, columns, SIZE, 4).swapaxes(1, 2).reshape(-1, SIZE, SIZE, 4)
     return tiles[: len(_records())]

@@ -1,126 +1,106 @@
 """A folder of images with captions: Hugging Face's `metadata.jsonl`, or a `.txt` file beside each image."""
 
-import io
-import json
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-
-from unnoise.data.dataset import ImageDataset, PixelArray
+from unnoise.data.captions import LONGEST, caption_in, decoded, json_object
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.readable import UNREADABLE, Item, Skips, readable_dataset
 from unnoise.errors import InputError
+from unnoise.formats import pictures
 
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
-CAPTION_FIELDS = ("text", "caption")  # of metadata.jsonl; the first that is present is used
-CACHED = 8192  # decoded images in memory
-LARGEST = 64_000_000  # pixels of an image
-UNREADABLE = (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError)
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An image file: its name, its caption, and a function that opens its bytes."""
-
-    name: str
-    caption: str
-    open: Callable[[], BinaryIO]
+CAPTION = ".txt"
+HIDDEN, LINK = "hidden", "linked from outside the folder"
 
 
 def open_folder(folder: Path, size: int, strict: bool = False) -> ImageDataset:
     """Open a folder of images.
 
     Captions are read from `metadata.jsonl` (lines with `file_name` and `text` or `caption`), or from NAME.txt beside
-    NAME.png.
+    NAME.png. An image is a file with the ending of one, or with a caption beside it, in a format that is read; others
+    are left out and counted, as are hidden files and links out of the folder.
 
     Args:
         size: side in pixels; images are scaled to cover the square and centre-cropped.
-        strict: refuse unreadable images instead of skipping them.
+        strict: refuse what is left out.
 
     Raises:
-        InputError: a caption is missing, there is no image, or (strict) an image is unreadable.
+        InputError: a caption is missing or not UTF-8, there is no image, or (strict) an image is left out.
     """
-    metadata = folder / "metadata.jsonl"
-    items = list(_metadata_items(folder, metadata) if metadata.exists() else _text_file_items(folder))
-    return readable_dataset(str(folder), items, size, strict)
+    metadata, skips = folder / "metadata.jsonl", Skips(strict)
+    items = list(_metadata_items(folder, metadata, skips) if metadata.exists() else _text_file_items(folder, skips))
+    return readable_dataset(str(folder), items, size, skips)
 
 
-def readable_dataset(name: str, items: Sequence[Item], size: int, strict: bool) -> ImageDataset:
-    """Make a data set of the readable images; count the others, or refuse them (strict)."""
-    good: list[Item] = []
-    for item in items:
-        try:
-            with item.open() as file, Image.open(file) as image:
-                _check_area(image).draft("RGB", (size, size))  # decodes a JPEG at a size close to this
-                image.load()  # `verify` checks PNG checksums and nothing in other formats
-            good.append(item)
-        except UNREADABLE as error:
-            if strict:
-                raise InputError(
-                    f"image {item.name!r} cannot be read: {error}; replace it, or leave out strict to skip it"
-                ) from error
-    if not good:
-        raise InputError(f"data.source {name!r}: none of its {len(items)} images can be read")
-
-    @lru_cache(maxsize=CACHED)
-    def read(i: int) -> PixelArray:
-        with good[i].open() as file:
-            return decode_image(file, size, good[i].name)
-
-    captions = tuple((item.caption,) for item in good)
-    return ImageDataset(name, captions, tuple(item.name for item in good), read, len(items) - len(good))
-
-
-def decode_image(file: BinaryIO, size: int, name: str) -> PixelArray:
-    """Decode an image upright, scale it to cover size x size, and centre-crop it: (size, size, 4) uint8.
-
-    Raises:
-        InputError: the image cannot be decoded.
-    """
-    try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(file.read())) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            upright = ImageOps.exif_transpose(_check_area(image)).convert("RGBA")
-    except (*UNREADABLE, Image.DecompressionBombWarning) as error:
-        raise InputError(f"image {name!r} cannot be read: {error}") from error
-    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
-
-
-def _check_area(image: Image.Image) -> Image.Image:
-    if image.width * image.height > LARGEST:
-        raise ValueError(f"{image.width} x {image.height} pixels: at most {LARGEST}")
-    return image
-
-
-def _metadata_items(folder: Path, metadata: Path) -> Iterator[Item]:
-    for number, line in enumerate(metadata.read_text(encoding="utf-8").splitlines(), 1):
+def _metadata_items(folder: Path, metadata: Path, skips: Skips) -> Iterator[Item]:
+    if _leaves(metadata, folder):
+        raise InputError(f"{metadata}: a link out of the folder; put the file itself there")
+    lines = decoded(pictures.contents(metadata, str(metadata)), str(metadata)).split("\n")
+    listed = set()
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{metadata}:{number}"
-        try:
-            row = json.loads(line)
-            name = str(row["file_name"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{where}: not a JSON object with file_name ({error})") from error
-        caption = next((row[field] for field in CAPTION_FIELDS if row.get(field)), None)
-        if not isinstance(caption, str):
-            raise InputError(f"{where}: no caption: set {' or '.join(CAPTION_FIELDS)}")
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise InputError(f"{where}: file_name {name!r} lies outside the folder")
-        yield Item(name, caption, lambda path=path: path.open("rb"))  # type: ignore[misc]
+        row = json_object(line, where)
+        name = row.get("file_name")
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise InputError(f"{where}: file_name {str(name)[:60]!r}: the name of a file is needed")
+        caption = caption_in(row, where)
+        path = Path(os.path.normpath(folder / name))
+        if not path.is_relative_to(os.path.normpath(folder)):
+            raise InputError(f"{where}: file_name {name[:60]!r} lies outside the folder")
+        listed.add(path)
+        if _leaves(path, folder):
+            skips.add(name, LINK)
+        else:
+            yield Item(name, caption, partial(pictures.contents, path, f"image {name!r}"))
+    for path in sorted(Path(os.path.normpath(folder)).rglob("*")):
+        if path.suffix.lower() in pictures.ENDINGS and path not in listed:
+            skips.add(str(path.relative_to(os.path.normpath(folder))), "not in metadata.jsonl")
 
 
-def _text_file_items(folder: Path) -> Iterator[Item]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in ENDINGS:
+def _text_file_items(folder: Path, skips: Skips) -> Iterator[Item]:
+    paths = sorted(folder.rglob("*"))
+    stems = {path.with_suffix("") for path in paths if path.suffix.lower() in pictures.ENDINGS}
+    captioned = {path.with_suffix("") for path in paths if path.suffix == CAPTION} - stems
+    for path in paths:
+        ending = path.suffix.lower()
+        is_linked = path.is_symlink() and path.is_dir()
+        beside = path.with_suffix("") in captioned and ending != CAPTION and not path.is_dir()
+        if ending not in pictures.ENDINGS and ending not in pictures.OTHERS and not beside and not is_linked:
             continue
-        text = path.with_suffix(".txt")
+        name, text = str(path.relative_to(folder)), path.with_suffix(CAPTION)
+        reason = _reason(path, folder) or (LINK if _leaves(text, folder) else "")
+        if reason:
+            skips.add(name, reason)
+            continue
         if not text.exists():
             raise InputError(f"image {str(path)!r} has no caption: add {text.name} beside it, or a metadata.jsonl")
-        caption = text.read_text(encoding="utf-8").strip()
-        yield Item(str(path.relative_to(folder)), caption, lambda path=path: path.open("rb"))  # type: ignore[misc]
+        where = f"caption {str(text)!r}"
+        caption = decoded(pictures.contents(text, where, LONGEST), where).strip()
+        yield Item(name, caption, partial(pictures.contents, path, f"image {name!r}"))
+
+
+def _reason(path: Path, folder: Path) -> str:
+    """Say why a file is left out; empty where its content is an image, or is nothing that its ending promises."""
+    if any(part.startswith(".") for part in path.relative_to(folder).parts):
+        return HIDDEN
+    if _leaves(path, folder):
+        return LINK
+    if path.is_dir():
+        return "a link to a folder" if path.is_symlink() else "a folder"
+    if not path.is_file():
+        return "not a regular file"
+    try:
+        name = pictures.format_of_file(path, f"image {str(path)!r}")
+    except InputError:
+        return UNREADABLE
+    if name in pictures.FORMATS or (path.suffix.lower() in pictures.ENDINGS and not name):
+        return ""
+    return name or "of an unknown format"
+
+
+def _leaves(path: Path, folder: Path) -> bool:
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

@@ -14,10 +14,10 @@ def open_source(name: str, size: int, strict: bool = False) -> ImageDataset:
 
     Args:
         name: `emoji`, a folder of images, a .tar file, or a folder of .tar files.
-        strict: refuse unreadable images instead of skipping them.
+        strict: refuse images that would be skipped.
 
     Raises:
-        InputError: the path does not exist, a caption is missing, or (strict) an image is unreadable.
+        InputError: the path does not exist, a caption is missing, or (strict) an image would be skipped.
     """
     if name == "emoji":
         return open_emoji(size)

@@ -1,17 +1,37 @@
 """WebDataset tars: members with the same name up to the first dot are one sample, `0001.png` with `0001.txt`."""
 
-import io
-import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
+from unnoise.data.captions import FIELDS, LONGEST, caption_in, decoded, json_object
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.folder import CAPTION_FIELDS, ENDINGS, Item, readable_dataset
+from unnoise.data.readable import Item, Skips, readable_dataset
 from unnoise.errors import InputError
+from unnoise.formats import pictures
 
-LONGEST = 65_536  # bytes of a caption file
+CAPTIONS = ("txt", "json")
+EXTENSIONS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+EXTENDED = (
+    8192  # bytes of a header before a header, which tarfile reads whole and, before Python 3.11.10, quadratically
+)
+
+
+class BoundedInfo(tarfile.TarInfo):
+    """A header of a tar; a longer one before it is refused unread."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.size > EXTENDED and self.type in EXTENSIONS):
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
 
 
 def open_tars(path: Path, size: int, strict: bool = False) -> ImageDataset:
@@ -20,54 +40,70 @@ def open_tars(path: Path, size: int, strict: bool = False) -> ImageDataset:
     The caption of a sample is its `.txt`, or `text` or `caption` of its `.json`. size, strict: as for `open_folder`.
 
     Raises:
-        InputError: a tar is unreadable, a caption is missing, or (strict) an image is unreadable.
+        InputError: a tar is unreadable, a caption is missing, or (strict) an image is left out.
     """
-    tars = [path] if path.is_file() else sorted(path.glob("*.tar"))
-    items = [item for tar in tars for item in _samples(tar)]
-    return readable_dataset(str(path), items, size, strict)
+    tars, skips = [path] if path.is_file() else sorted(path.glob("*.tar")), Skips(strict)
+    items = [item for tar in tars for item in _samples(tar, skips)]
+    return readable_dataset(str(path), items, size, skips)
 
 
-def _samples(tar: Path) -> Iterator[Item]:
+def _samples(tar: Path, skips: Skips) -> Iterator[Item]:
     """List the samples of a tar in file order."""
     images: dict[str, tarfile.TarInfo] = {}
     captions: dict[str, str] = {}
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                folder, _, name = member.name.rpartition("/")
-                stem, _, ending = name.partition(".")
-                key = f"{folder}/{stem}"
-                if not member.isfile():
-                    continue
-                if f".{ending.lower()}" in ENDINGS:
-                    images[key] = member
-                elif ending in ("txt", "json"):
-                    captions[key] = _caption(archive, member)
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(f"data.source {str(tar)!r}: cannot be read: {error}") from error
+    where = f"data.source {str(tar)!r}"
+    if not tar.is_file():
+        raise InputError(f"{where}: not a regular file")
+    with (
+        pictures.one_line(where),
+        tar.open("rb") as file,
+        tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedInfo) as archive,
+    ):
+        for member in archive:
+            folder, _, name = member.name.rpartition("/")
+            stem, _, ending = name.partition(".")
+            key = f"{folder}/{stem}"
+            if reason := _reason(member, name, key in images):
+                skips.add(f"{tar.name}:{member.name}"[:200], reason)
+            elif member.isreg() and f".{ending.lower()}" in pictures.ENDINGS:
+                images[key] = member
+            elif member.isreg() and ending in CAPTIONS:
+                captions[key] = _caption(_read(tar, member, LONGEST), f"{tar}: {member.name[:200]!r}")
+        file.seek(archive.offset)
+        if any(file.read(tarfile.BLOCKSIZE)):  # which tarfile takes for the end
+            raise InputError(f"{where}: the header at byte {archive.offset} is broken")
     for key, member in images.items():
+        shown = member.name[:200]
         if not captions.get(key):
-            fields = " or ".join(CAPTION_FIELDS)
-            raise InputError(f"{tar}: {member.name!r} has no caption: add a .txt, or a .json with {fields}")
-        yield Item(f"{tar.name}:{member.name}", captions[key], _opener(tar, member))
+            raise InputError(f"{tar}: {shown!r} has no caption: add a .txt, or a .json with {' or '.join(FIELDS)}")
+        yield Item(f"{tar.name}:{shown}", captions[key], partial(_read, tar, member, pictures.BYTES))
 
 
-def _caption(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    file = archive.extractfile(member)
-    text = file.read(LONGEST).decode("utf-8", "replace").strip() if file else ""
-    if not member.name.endswith(".json"):
-        return text
-    try:
-        row = json.loads(text)
-    except ValueError:
+def _reason(member: tarfile.TarInfo, name: str, twice: bool) -> str:
+    """Say why a member with the ending of an image is left out; empty for what is used, or has another ending."""
+    ending = "." + name.rpartition(".")[2].lower()
+    if ending in pictures.OTHERS:
+        return f"of the format {ending}"
+    if ending not in pictures.ENDINGS:
         return ""
-    return next((str(row[field]) for field in CAPTION_FIELDS if isinstance(row, dict) and row.get(field)), "")
+    if name.startswith(".") or "/." in f"/{member.name}".replace("/./", "/"):
+        return "hidden"
+    if not member.isreg() or member.issparse():
+        return "not a regular file"
+    if name.count(".") > 1:
+        return "with a second dot in the name"
+    return "second of its sample" if twice else ""
 
 
-def _opener(tar: Path, member: tarfile.TarInfo) -> Callable[[], BinaryIO]:
-    def read() -> BinaryIO:
-        with tar.open("rb") as file:
-            file.seek(member.offset_data)
-            return io.BytesIO(file.read(member.size))
+def _caption(raw: bytes, where: str) -> str:
+    text = decoded(raw, where).strip()
+    return caption_in(json_object(text, where), where) if where.endswith(".json'") else text
 
-    return read
+
+def _read(tar: Path, member: tarfile.TarInfo, most: int) -> bytes:
+    """Read a member in place. Raises InputError where it is longer than `most` bytes or than the tar."""
+    if not 0 <= member.size <= most or member.issparse():
+        raise InputError(f"{tar.name}:{member.name[:200]}: {member.size} bytes, at most {most} are read, and no gaps")
+    with tar.open("rb") as file:
+        file.seek(member.offset_data)
+        return file.read(member.size)

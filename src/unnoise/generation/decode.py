@@ -41,6 +41,6 @@ def decode(components: Components, settings: Settings, x0: Tensor, images: Prepa
 
 
 def to_images(data: Tensor) -> list[Image.Image]:
-    """Turn data (B, 1 or 3, H, W) in [-1, 1] into images of 8 bits."""
+    """Turn data (B, 1, 3 or 4, H, W) in [-1, 1] into images of 8 bits."""
     whole = ((data.float() + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(np.ascontiguousarray(one.squeeze(2) if one.shape[2] == 1 else one)) for one in whole]

@@ -9,7 +9,7 @@ from unnoise import __version__
 from unnoise.card import Part
 from unnoise.errors import InputError
 from unnoise.formats.strict_json import Strict, dump, parse
-from unnoise.generation.options import MaskMode
+from unnoise.generation.options import ControlResize, MaskMode
 from unnoise.text.prompt_weighting import PromptWeighting
 
 Level = float | Literal["inf"]
@@ -50,6 +50,7 @@ class Settings(Strict):
     mask_mode: MaskMode = "blend"
     resample: int | None = None
     control_scale: float | None = None
+    control_resize: ControlResize = "crop"
     ip_adapter_scale: float | None = None
 
     @property

@@ -16,6 +16,8 @@ from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
 MaskMode = Literal["blend", "differential"]
 MASK_MODES: Final[tuple[MaskMode, ...]] = ("blend", "differential")
+ControlResize = Literal["crop", "pad", "stretch"]
+CONTROL_RESIZES: Final[tuple[ControlResize, ...]] = ("crop", "pad", "stretch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,10 @@ class ControlOptions:
     control_scale: Annotated[
         float | None, Option("number", "control", "Weight of the control, 1 as trained.", 0, limits.SCALE)
     ] = None
+    control_resize: Annotated[
+        ControlResize,
+        Option("choice", "control", "How a control image of another shape is fitted.", choices=CONTROL_RESIZES),
+    ] = "crop"
     ip_adapter_image: Annotated[Any, Option("image", "control", "Image that the IP-Adapter imitates.")] = None
     ip_adapter_scale: Annotated[
         float | None, Option("number", "control", "Weight of the IP-Adapter, 1 as trained.", 0, limits.SCALE)

@@ -261,6 +261,8 @@ def _check_guides(components: Components, job: Job) -> None:
             )
         if loaded and not given:
             raise InputError(f"{guide}_image: none is given, and {name!r} was loaded with {argument}")
+        if guide == "control" and job.settings.control_resize != "crop" and not given:
+            raise InputError(f"control_resize {job.settings.control_resize}: acts on control_image, which is not given")
         if scale is not None and not given:
             raise InputError(f"{guide}_scale {scale:g}: acts on {guide}_image, which is not given")
 

@@ -89,7 +89,7 @@ def job_again(metadata: Metadata, components: Components, images: RawImages, ada
         raise InputError("metadata: calls: empty; it takes the shape of one network call at least")
     sampler = sampler_of(metadata.sampler)
     _check(metadata, components)
-    raw = opened(replace(images, outpaint=metadata.outpaint))
+    raw = opened(replace(images, outpaint=metadata.outpaint, control_resize=metadata.control_resize))
     return Job(
         settings=Settings(**{field.name: getattr(metadata, field.name) for field in fields(Settings)}),
         sampler=sampler,
@@ -124,7 +124,11 @@ def _check(metadata: Metadata, components: Components) -> None:
         EditOptions(
             **{name: getattr(metadata, name) for name in ("outpaint", "source_prompt", "feather", "mask_mode")}
         ),
-        ControlOptions(control_scale=metadata.control_scale, ip_adapter_scale=metadata.ip_adapter_scale),
+        ControlOptions(
+            control_scale=metadata.control_scale,
+            control_resize=metadata.control_resize,
+            ip_adapter_scale=metadata.ip_adapter_scale,
+        ),
     )
     EditOptions(strength=metadata.strength, resample=metadata.resample)
     settle(request, components, request.sampling.size, has_image=False)

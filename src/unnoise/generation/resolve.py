@@ -42,6 +42,7 @@ def resolve(request: Request, components: Components) -> Job:
         request.control.ip_adapter_image,
         raw.invert_mask,
         raw.outpaint,
+        request.control.control_resize,
     )
     images = resized(opened(images), request.sampling.size)
     size = drawn_size(images, components.factor) or request.sampling.size
@@ -121,8 +122,7 @@ def settle(
         feather=request.edit.feather,
         mask_mode=request.edit.mask_mode,
         resample=request.edit.resample,
-        control_scale=request.control.control_scale,
-        ip_adapter_scale=request.control.ip_adapter_scale,
+        **{name: getattr(request.control, name) for name in ("control_scale", "control_resize", "ip_adapter_scale")},
     )
     return sampler, settings
 

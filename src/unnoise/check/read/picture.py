@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from unnoise.check.subject import Location, Mask, ReadFault, Subject, Trouble
+from unnoise.errors import InputError, InputWarning
 
 LONGEST = 4 << 20  # characters of metadata
 PIXELS = 1 << 24  # of a mask; the largest takes a third of a second and 150 MB
-FORMATS = ("PNG", "JPEG", "WEBP")
+HEADER_PIXELS = 1 << 30  # of an image that is not decoded
 EXIF, COMMENT = 0x8769, 0x9286  # tags of the part with the comment, and of the comment; Source: EXIF 2.32
 SOFT = (5, 250)  # of 255: values between are soft
 CELL = 8  # pixels of a mask along a side of one latent
@@ -21,14 +22,14 @@ CELL = 8  # pixels of a mask along a side of one latent
 
 def read_picture(path: str) -> Subject:
     """Read the metadata of an image; a fault if it has none, or is broken."""
-    from PIL import Image
+    from unnoise.formats import pictures
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        with pictures.opened(path, path, HEADER_PIXELS) as image:
             texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
             texts |= _of_exif(image.getexif())
-    except Exception as error:  # Pillow's readers raise anything on hostile bytes
-        return _fault(path, "broken", f"is not a valid image: {str(error)[:200] or type(error).__name__}")
+    except InputError as error:
+        return _fault(path, "broken", f"is not a valid image: {str(error).removeprefix(f'{path}: ')[:200]}")
     return _of_texts({key: text[:LONGEST] for key, text in texts.items()}, path)
 
 
@@ -94,12 +95,12 @@ def _object(text: str | None) -> dict[str, Any] | None:
 
 def read_size(path: str) -> tuple[int, int] | None:
     """Read width and height of an image from its header; None where it cannot be read."""
-    from PIL import Image
+    from unnoise.formats import pictures
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        with pictures.opened(path, path, HEADER_PIXELS) as image:
             return image.size
-    except Exception:  # as in read_picture
+    except InputError:
         return None
 
 
@@ -109,14 +110,14 @@ def read_mask(path: str) -> Mask | None:
     The mask is reduced as in diffusers: by nearest neighbour, with pixel (8 i, 8 j) for cell (i, j).
     Source: diffusers, pipeline_stable_diffusion_inpaint.py, prepare_mask_latents.
     """
-    from PIL import Image
+    from unnoise.formats import pictures
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > PIXELS or image.width < CELL or image.height < CELL:
-                return None
-            grey = _grey(image)
-    except Exception:  # as in read_picture
+        with warnings.catch_warnings(action="ignore", category=InputWarning):
+            grey = pictures.decode(path, path, PIXELS).convert("L")
+    except InputError:
+        return None
+    if grey.width < CELL or grey.height < CELL:
         return None
     histogram = grey.histogram()
     total = grey.width * grey.height
@@ -132,13 +133,6 @@ def read_mask(path: str) -> Mask | None:
         cells=cells,
         lost=lost,
     )
-
-
-def _grey(image: Any) -> Any:
-    """Return 256 levels of grey; of 65536 levels the upper 8 bits, which Pillow would clip."""
-    if image.mode.startswith("I"):
-        image = image.convert("I").point(lambda value: value * (1 / 256))
-    return image.convert("L")
 
 
 def _cells(grey: Any) -> tuple[int, int]:

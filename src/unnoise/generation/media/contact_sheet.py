@@ -6,6 +6,8 @@ from math import ceil, sqrt
 
 from PIL import Image, ImageDraw, ImageFont
 
+from unnoise.formats.pictures import over_white
+
 PIXELS_OF_SHEET = 16_000_000  # at most, captions not counted
 SHOWN = 192  # pixels that a small picture is enlarged to at most
 EDGE, GAP, HEAD, BELOW = 32, 20, 36, 56  # pixels around the sheet, between cells, for the title, for a caption
@@ -76,9 +78,13 @@ def _paste(
 ) -> None:
     """Paste an image into the middle of a cell, with a thin frame. sides: of the cell, and of the largest image."""
     cell, side = sides
-    shown = image.convert("RGB").resize(
-        (round(image.width * cell / side) or 1, round(image.height * cell / side) or 1),
-        Image.Resampling.NEAREST if cell >= side else Image.Resampling.LANCZOS,
+    shown = (
+        over_white(image)
+        .convert("RGB")
+        .resize(
+            (round(image.width * cell / side) or 1, round(image.height * cell / side) or 1),
+            Image.Resampling.NEAREST if cell >= side else Image.Resampling.LANCZOS,
+        )
     )
     x, y = place[0] + (cell - shown.width) // 2, place[1] + (cell - shown.height) // 2
     pen.rectangle((x - 1, y - 1, x + shown.width, y + shown.height), outline=LINE)
