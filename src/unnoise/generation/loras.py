@@ -10,7 +10,8 @@ from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError, InputWarning
 from unnoise.generation.limits import LORA, check_number
-from unnoise.generation.request import split_weight
+from unnoise.generation.request import Request, split_weight
+from unnoise.text.prompt_syntax import split_adapters
 
 Loras = tuple[tuple[Adapter, float], ...]
 
@@ -18,6 +19,41 @@ Loras = tuple[tuple[Adapter, float], ...]
 def key_of(adapter: Adapter) -> str:
     """Name an adapter among others: its fingerprint, or its identity where it was never in a file."""
     return adapter.fingerprint or f"object {id(adapter)}"
+
+
+def adapters_of(request: Request, components: Components) -> Loras:
+    """Return the adapters of a request: those of its options, and those that its prompts name, where that applies.
+
+    Raises:
+        InputError: an adapter cannot be applied, is not known, or has two weights.
+    """
+    given = read_loras(request.adapters.lora, components, request.adapters.partial)
+    if request.sampling.prompt_weighting != "apply":
+        return given
+    named = {split_adapters(prompt)[1] for prompt in request.prompts}
+    if len(named) > 1:
+        raise InputError("prompt: all prompts of one request must name the same <lora:NAME:WEIGHT>; draw them apart")
+    for name, weight in named.pop():
+        given = _named(name, weight, given, request, components)
+    return given
+
+
+def _named(name: str, weight: float, given: Loras, request: Request, components: Components) -> Loras:
+    """Give an adapter that a prompt names its weight: one of those given, or an embedded one."""
+    check_number(f"prompt: weight of <lora:{name[:40]}>", weight, -LORA, LORA)
+    for k, (adapter, own) in enumerate(given):
+        if adapter.name.removesuffix(".safetensors") == name:
+            if own not in (1, weight):
+                raise InputError(
+                    f"prompt: <lora:{name[:40]}:{weight:g}>: --lora gives it weight {own:g}; give one weight"
+                )
+            return (*given[:k], (adapter, weight), *given[k + 1 :])
+    if name in ADAPTERS:
+        return (*given, *read_loras({name: weight}, components, request.adapters.partial))
+    raise InputError(
+        f"prompt: <lora:{name[:40]}:{weight:g}>: no such adapter is given; add --lora PATH/{name[:40]}.safetensors "
+        f"(in Python lora='...'), or leave it out; embedded: {', '.join(ADAPTERS)}"
+    )
 
 
 def read_loras(value: Any, components: Components, partial: bool) -> Loras:
