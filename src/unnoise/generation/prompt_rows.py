@@ -10,7 +10,7 @@ from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.errors import InputError
 from unnoise.generation.metadata import Settings
 from unnoise.text.encode import TextConditioner
-from unnoise.text.prompt_schedule import Part, parts, schedule
+from unnoise.text.prompt_schedule import JoinedPrompt, parts, schedule
 from unnoise.text.prompt_syntax import found, split_adapters
 
 Added = Callable[[Conditioning, bool], Conditioning]
@@ -55,7 +55,7 @@ def read_prompt(prompt: str, settings: Settings) -> ReadPrompt:
 
     Raises InputError for what neither can have.
     """
-    joined: tuple[Part, ...] = (Part((prompt,)),)
+    joined: tuple[JoinedPrompt, ...] = (JoinedPrompt((prompt,)),)
     negative: tuple[str, ...] = (settings.negative_prompt,)
     if settings.prompt_weighting == "apply":
         joined = parts(split_adapters(prompt)[0], settings.steps)

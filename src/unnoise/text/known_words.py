@@ -6,7 +6,7 @@ from collections.abc import Collection
 from unnoise.text.tokenizer import Tokenizer, words
 
 LEAST_MERGES = 256  # of a tokenizer that can be judged by
-SPELLED = 1.5  # letters of a token, at most, of a word that the captions hardly had
+SPELLED = 1.0  # letters of a token, at most, of a word that the captions hardly had
 STEM = 3  # letters of a piece that is a known word, as in the plural "dogs"
 FRAME = (  # words around the subject
     "a an the of on in at by for and or with to from is are emoji picture image icon photo drawing background white "

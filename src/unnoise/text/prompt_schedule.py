@@ -24,7 +24,7 @@ Node = Union[str, tuple["Node", ...], "Switch", "Turn"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class JoinedPrompt:
     """One of the prompts that AND joins: its weight, and its text at each step, or one text for all steps."""
 
     texts: tuple[str, ...]
@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """ "[before:after:when]": `before` up to a step, counted from 1, then `after`."""
+    """`[before:after:when]`: before up to a step, counted from 1, then `after`."""
 
     before: tuple[Node, ...]
     after: tuple[Node, ...]
@@ -46,7 +46,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """ "[a|b]": the next of its texts at each step."""
+    """`[a|b]`: the next of its texts at each step."""
 
     texts: tuple[tuple[Node, ...], ...]
 
@@ -55,7 +55,7 @@ class Turn:
         return self.texts[(step - 1) % len(self.texts)]
 
 
-def parts(prompt: str, steps: int) -> tuple[Part, ...]:
+def parts(prompt: str, steps: int) -> tuple[JoinedPrompt, ...]:
     """Split a prompt at AND, and find the text of each part at each step.
 
     Raises InputError for too many parts or texts, and for numbers that are out of range.
@@ -74,7 +74,7 @@ def parts(prompt: str, steps: int) -> tuple[Part, ...]:
         value = float(weight[1]) if weight else 1.0
         if abs(value) > HEAVIEST:
             raise InputError(f"prompt: weight {value:g} of a prompt joined by AND: -{HEAVIEST:g} to {HEAVIEST:g}")
-        found.append(Part(schedule(piece[: weight.start()].rstrip() if weight else piece, steps), value))
+        found.append(JoinedPrompt(schedule(piece[: weight.start()].rstrip() if weight else piece, steps), value))
     return tuple(found)
 
 

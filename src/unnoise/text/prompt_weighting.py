@@ -12,6 +12,8 @@ Source: AUTOMATIC1111/stable-diffusion-webui, modules/prompt_parser.py, parse_pr
 
 import re
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, Literal
 
 from unnoise.errors import InputError
@@ -80,7 +82,7 @@ class _Pieces:
 
     def add_words(self, token: str) -> None:
         """Add a text, of which each BREAK begins a new stretch."""
-        first, *others = BREAK.split(token)
+        first, *others = BREAK.split(token) if "BREAK" in token else (token,)
         if others and any(self.opened.values()):
             raise InputError("prompt: BREAK within brackets: close them before it, and open them again behind it")
         self.add(first.rstrip() if others else first)
@@ -100,17 +102,15 @@ class _Pieces:
 
 def _merged(pieces: list[list]) -> Segments:  # type: ignore[type-arg]
     """Join neighbours of one weight. Raises InputError for a weight out of range."""
-    segments: list[tuple[str, float]] = []
-    for text, weight in pieces:
-        if text and not LEAST <= weight <= MOST:
+    filled = [(text, weight) for text, weight in pieces if text]
+    runs = groupby(filled, key=itemgetter(1))
+    segments = tuple(("".join(text for text, _ in run), weight) for weight, run in runs)
+    for text, weight in segments:
+        if not LEAST <= weight <= MOST:
             raise InputError(
                 f"prompt: weight {weight:g} of {text[:40]!r}: {LEAST:g} to {MOST:g}; for plain text, write '\\('"
             )
-        if segments and segments[-1][1] == weight:
-            segments[-1] = segments[-1][0] + text, weight
-        elif text:
-            segments.append((text, weight))
-    return tuple(segments)
+    return segments
 
 
 def _number(text: str) -> float:
