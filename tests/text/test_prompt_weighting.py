@@ -16,8 +16,17 @@ WEIGHTS: list[tuple[str, Segments]] = [
     ("(unnecessary)(parens)", (("unnecessaryparens", 1.1),)),
     (
         "a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).",
-        (("a ", 1), ("house", 1.573), (" ", 1.1), ("on", 1), (" a ", 1.1), ("hill", 0.55), (", sun, ", 1.1))
-        + (("sky", 1.4641), (".", 1.1)),
+        (
+            ("a ", 1),
+            ("house", 1.573),
+            (" ", 1.1),
+            ("on", 1),
+            (" a ", 1.1),
+            ("hill", 0.55),
+            (", sun, ", 1.1),
+            ("sky", 1.4641),
+            (".", 1.1),
+        ),
     ),
     ("a ((word))", (("a ", 1), ("word", 1.21))),
     ("a [word]", (("a ", 1), ("word", 1 / 1.1))),
@@ -99,7 +108,7 @@ def test_only_brackets_and_numbers_leave_the_text(prompt: str) -> None:
 @pytest.mark.parametrize("unit", ["(", "[", "(a", "()", "\\", ":1", ":1)", "(a:1)", "] ", "BREAK ", ": ", "(((a:.9)))"])
 def test_time_is_linear(unit: str) -> None:
     prompt = unit * (100_000 // len(unit))
-    with within(25):
+    with within(60):
         try:
             stretches(prompt)
         except InputError:

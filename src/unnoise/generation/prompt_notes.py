@@ -49,10 +49,11 @@ def _check_words(prompts: dict[str, None], components: Components) -> None:
     texts = map(without_networks, prompts)
     unknown = dict.fromkeys(word for text in texts for word in unknown_words(text, encoder.tokenizer, captions))
     if unknown:
+        fact = "was trained on captions without these words" if captions else "spells these words letter by letter"
         shown = ", ".join(repr(word[:20]) for word in list(unknown)[:NAMED])
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
         warnings.warn(
-            f"prompt: {shown}{more}: {card.name!r} was trained on no caption with such a word, and cannot draw it",
+            f"prompt: {shown}{more}: {card.name!r} {fact}, and will hardly draw what they mean",
             InputWarning,
             stacklevel=4,
         )

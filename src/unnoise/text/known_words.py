@@ -6,7 +6,6 @@ from collections.abc import Collection
 from unnoise.text.tokenizer import Tokenizer, words
 
 LEAST_MERGES = 256  # of a tokenizer that can be judged by
-SPELLED = 1.0  # letters of a token, at most, of a word that the captions hardly had
 STEM = 3  # letters of a piece that is a known word, as in the plural "dogs"
 FRAME = (  # words around the subject
     "a an the of on in at by for and or with to from is are emoji picture image icon photo drawing background white "
@@ -22,7 +21,7 @@ def unknown_words(prompt: str, tokenizer: Tokenizer, captions: Collection[str] |
         prompt: of a person.
         tokenizer: of the model.
         captions: all words of the captions that the model was trained on; None where they are not at hand. A word is
-            then unknown where the tokenizer, which was trained on them, has hardly more than single letters for it.
+            then unknown where the tokenizer, which was trained on them, spells it letter by letter.
     """
     every = {word.decode("utf-8", "replace") for text in WORD.findall(prompt) for word in words(text)} - set(
         FRAME.split()
@@ -37,4 +36,4 @@ def _known(word: str, tokenizer: Tokenizer, captions: Collection[str] | None) ->
         return True
     if captions is not None:
         return word in captions or any(len(piece) >= STEM and piece in captions for piece in pieces)
-    return len(tokenizer.merges) < LEAST_MERGES or len(word) > SPELLED * len(pieces)
+    return len(tokenizer.merges) < LEAST_MERGES or len(word) > len(pieces)
