@@ -162,10 +162,16 @@ def test_an_adapter_that_a_prompt_names(pipeline: Pipeline, tmp_path: Path) -> N
     assert torch.equal(by_option.x0, by_prompt.x0)
     assert by_prompt.metadata.adapters == by_option.metadata.adapters
     assert torch.equal(pipeline.replay(by_prompt, lora=str(file)).x0, by_prompt.x0)
+    both = drawn(pipeline, ["b <lora:mine:0.5>", "b ", "b"], lora=f"{file}:0.5")
+    assert [one.metadata.adapters[0].weight for one in both] == [0.5] * 3
+    several = drawn(pipeline, ["<lora:mine:0.5> b", "<lora:mine:-1> b"], lora=str(file))
+    assert [one.metadata.adapters[0].weight for one in several] == [0.5, -1.0]
+    assert [one.metadata.seed for one in several] == [3, 3]
+    with pytest.raises(InputError, match="its prompts name several sets"):
+        pipeline.plan(["<lora:mine:0.5>", "b"], lora=str(file), prompt_weighting="apply")
     for prompt, lora, fault in (
         ("<lora:other:1>", (), r"no such adapter is given; add --lora PATH/other\.safetensors"),
         ("<lora:mine:0.5>", f"{file}:0.7", "--lora gives it weight 0.7; give one weight"),
-        (["<lora:mine:0.5>", "b"], str(file), "all prompts of one request must name the same"),
         ("<lora:mine:9>", str(file), "a number from -4 to 4"),
         ("<hypernet:mine:1>", (), "no network 'hypernet'"),
     ):

@@ -3,6 +3,8 @@
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from unnoise.adapters.lora.read import Adapter, read
@@ -21,6 +23,14 @@ def key_of(adapter: Adapter) -> str:
     return adapter.fingerprint or f"object {id(adapter)}"
 
 
+def by_adapters(request: Request) -> list[Request]:
+    """Split a request where its prompts name other adapters than the prompt before, so that each part has one set."""
+    if request.sampling.prompt_weighting != "apply":
+        return [request]
+    runs = groupby(request.prompts, key=lambda prompt: split_adapters(prompt)[1])
+    return [replace(request, prompts=tuple(run)) for _, run in runs]
+
+
 def adapters_of(request: Request, components: Components) -> Loras:
     """Return the adapters of a request: those of its options, and those that its prompts name, where that applies.
 
@@ -32,7 +42,7 @@ def adapters_of(request: Request, components: Components) -> Loras:
         return given
     named = {split_adapters(prompt)[1] for prompt in request.prompts}
     if len(named) > 1:
-        raise InputError("prompt: all prompts of one request must name the same <lora:NAME:WEIGHT>; draw them apart")
+        raise InputError("prompt: its prompts name several sets of <lora:NAME:WEIGHT>; plan each set alone")
     for name, weight in named.pop():
         given = _named(name, weight, given, request, components)
     return given
@@ -43,7 +53,7 @@ def _named(name: str, weight: float, given: Loras, request: Request, components:
     check_number(f"prompt: weight of <lora:{name[:40]}>", weight, -LORA, LORA)
     for k, (adapter, own) in enumerate(given):
         if adapter.name.removesuffix(".safetensors") == name:
-            if own not in (1, weight):
+            if own not in (0, 1, weight):
                 raise InputError(
                     f"prompt: <lora:{name[:40]}:{weight:g}>: --lora gives it weight {own:g}; give one weight"
                 )
