@@ -42,6 +42,13 @@ def test_other_choices() -> None:
         lines("a ((cat))", prompt_weighting="refuse")
 
 
+def test_syntax_that_nothing_applies_is_named_also_where_the_grammar_applies() -> None:
+    line = "prompt: '{a|b}', 'cat++': a syntax that cannot be applied here; encoded as plain text"
+    assert lines("{a|b} cat++", prompt_weighting="apply") == [line]
+    assert lines("{a|b} cat++") == [line]
+    assert lines("{a|b} cat++", prompt_weighting="literal") == []
+
+
 def test_unknown_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines("zxqv") == [], "a tokenizer of few words judges nothing"
     assert isinstance(PIPELINE.text_encoder, PromptEncoder)

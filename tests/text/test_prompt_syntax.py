@@ -4,7 +4,7 @@ import pytest
 from clock import within
 
 from unnoise.errors import InputError
-from unnoise.text.prompt_syntax import found, split_adapters, without_networks
+from unnoise.text.prompt_syntax import found, split_adapters, unsupported, without_networks
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,20 @@ def test_what_is_found(prompt: str, pieces: list[str]) -> None:
     assert found(prompt) == pieces
 
 
+@pytest.mark.parametrize(
+    ("prompt", "pieces"),
+    [
+        ("{cat|dog} and {{red}}", ["{cat|dog}", "{red}"]),
+        ("a __animal__", ["__animal__"]),
+        ("a cat++ and dog--", ["cat++", "dog--"]),
+        ("embedding:easyneg", ["embedding:easyneg"]),
+        ("a book on C++, snake_case, 1 -- 2", []),
+    ],
+)
+def test_syntax_that_nothing_here_applies(prompt: str, pieces: list[str]) -> None:
+    assert unsupported(prompt) == pieces
+
+
 def test_plain_parentheses_are_apart() -> None:
     assert found("a cat (sitting)", parentheses=False) == []
     assert found("a (cat:1.3)", parentheses=False) == ["(cat:1.3)"]
@@ -59,10 +73,30 @@ def test_networks_that_cannot_be_applied(prompt: str, fault: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["(", "(a", "((", "[", "<a:", "<lora:", ":1", "(a:1", "(a(", "\\", "(a:" + " " * 50, "<" + "a" * 50]
+    "unit",
+    [
+        "(",
+        "(a",
+        "((",
+        "[",
+        "<a:",
+        "<lora:",
+        ":1",
+        "(a:1",
+        "(a(",
+        "\\",
+        "(a:" + " " * 50,
+        "<" + "a" * 50,
+        "a",
+        "_",
+        "__a",
+        "{",
+        "{a|",
+    ],
 )
 def test_time_is_linear(unit: str) -> None:
     prompt = unit * (100_000 // len(unit))
     with within(25):
         found(prompt)
         split_adapters(prompt)
+        unsupported(prompt)

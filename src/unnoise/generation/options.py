@@ -73,7 +73,7 @@ class SamplingOptions:
     prompt_weighting: Annotated[
         PromptWeighting,
         Option(
-            "choice", "advanced", 'A1111 syntax, "(cat:1.3)", "[cat:dog:0.5]", AND: plain text, error, applied.',
+            "choice", "advanced", 'A1111 syntax, such as "(cat:1.3)": plain text (warn, literal), error, applied.',
             choices=PROMPT_WEIGHTINGS,
         ),
     ] = "warn"  # fmt: skip

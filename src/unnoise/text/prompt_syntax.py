@@ -15,6 +15,9 @@ SYNTAX = re.compile(
     r"|\\[()\[\]]"
 )
 PARENTHESES = re.compile(r"\((?=[^()\w]*\w)[^()]*\)?")  # a plain word weight, (cat), and plain English as well
+UNSUPPORTED = re.compile(  # of NovelAI and dynamic prompts, of compel, of ComfyUI
+    r"\{[^{}]*\}|\b__\w+__|(?<!\w)\w{2,}(?:\+\+|--)|\bembedding:\w+"
+)
 NETWORK = re.compile(r"<(\w+):([^<>]+)>")
 ADAPTERS = ("lora", "lyco")
 SHOWN = 40  # letters of a find that a message shows
@@ -30,6 +33,15 @@ def found(prompt: str, parentheses: bool = True) -> list[str]:
     pieces = [match[0] for match in SYNTAX.finditer(prompt)]
     if parentheses and not pieces:
         pieces = [match[0] for match in PARENTHESES.finditer(prompt)]
+    return _shortened(pieces)
+
+
+def unsupported(prompt: str) -> list[str]:
+    """Return each piece of a prompt that is syntax of other programs than A1111, which nothing here applies."""
+    return _shortened([match[0] for match in UNSUPPORTED.finditer(prompt)])
+
+
+def _shortened(pieces: list[str]) -> list[str]:
     return [piece if len(piece) <= SHOWN else piece[: SHOWN - 3] + "..." for piece in dict.fromkeys(pieces)]
 
 
