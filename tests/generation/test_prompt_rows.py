@@ -1,5 +1,6 @@
 """Prompts that change in the course of the steps and prompts that AND joins, through the engine."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unnoise.adapters.lora.write import write
 from unnoise.diffusion.loop import run
 from unnoise.diffusion.noise import START, draw
 from unnoise.errors import InputError
-from unnoise.generation.engine import Engine
+from unnoise.generation.engine import Engine, _step_of
 from unnoise.generation.metadata import from_json, to_json
 from unnoise.generation.prepare import prepare
 from unnoise.generation.prompt_rows import read_prompt
@@ -24,6 +25,7 @@ from unnoise.generation.sample import Sample
 from unnoise.generation.stored import load, save
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.registry import sampler
+from unnoise.sampling.samplers.restart import repaints
 from unnoise.sampling.state import start
 
 PROMPTS = ["[b:c:2]", "b AND c:0.5", "b", "[b|c]", "(b:1.3)", "b AND [c:d:0.5]:-0.5 AND e"]
@@ -117,6 +119,15 @@ def test_steps_that_repaint_takes_again_keep_their_prompt(pipeline: Pipeline) ->
     late = pipeline.generate("[c:b:3]", **options, prompt_weighting="apply")[0].x0
     assert torch.equal(plain, switched)
     assert not torch.equal(plain, late)
+
+
+def test_a_step_that_is_taken_again_is_the_same_step() -> None:
+    grid = (8.0, 4.0, 2.0, 1.0, 0.0)
+    again = repaints(grid, 1, 2)
+    steps = [_step_of(grid, replace(start(torch.zeros(1), again), i=i)) for i in range(len(again) - 1)]
+    assert len(steps) > 4
+    assert set(steps) == {0, 1, 2, 3}
+    assert [again[i] for i in range(len(steps))] == [grid[step] for step in steps]
 
 
 def test_weights_multiply_the_features(pipeline: Pipeline) -> None:
