@@ -14,7 +14,7 @@ from unnoise.generation.axes import combinations
 from unnoise.generation.engine import Engine, Step, Ticket
 from unnoise.generation.images import RawImages
 from unnoise.generation.job import Job
-from unnoise.generation.loras import read_loras
+from unnoise.generation.loras import by_adapters, read_loras
 from unnoise.generation.metadata import Metadata
 from unnoise.generation.option import described
 from unnoise.generation.options import OPTIONS
@@ -93,7 +93,11 @@ class Pipeline(Components):
 
     def run(self, *requests: Request, watch: Watch | None = None) -> list[Sample]:
         """Draw requests together, and return their samples in order."""
-        return self.draw([resolve(request, self) for request in requests], watch, requests[0].output.progress)
+        return self.draw(
+            [resolve(part, self) for request in requests for part in by_adapters(request)],
+            watch,
+            requests[0].output.progress,
+        )
 
     def draw(self, jobs: Sequence[Job], watch: Watch | None = None, progress: bool = True) -> list[Sample]:
         """Draw jobs together through one engine, and return their samples in order."""

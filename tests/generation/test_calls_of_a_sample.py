@@ -108,17 +108,18 @@ def test_a_call_that_is_repeated_has_as_many_rows_and_tokens(guided: int, rows: 
     shape = CallShape(4, rows=3, row=1, guided=guided, place=-1, tokens=20, masked=True)
     found = prepare(PIPELINE, resolve(request_of("a", seed=1, size=16, guidance_scale=1), PIPELINE))
     row = Row(found.job.settings, found.conditioning["a"])
-    plan, cond = Batch(PIPELINE, [row], shape)._planned(())
+    plan, cond = Batch(PIPELINE, [row], shape)._planned((), (0,))
     assert (len(plan.rows), plan.best) == (rows, (1,))
-    own = row.conditioning[0].tokens
+    first = row.conditioning.turns[0][0]
+    own = first.tokens
     assert own is not None
     assert cond.tokens is not None
     assert cond.mask is not None
     assert cond.tokens.shape == (rows, 20, own.shape[2])
     assert torch.equal(cond.tokens[:, : own.shape[1]], own.expand(rows, -1, -1))
     assert not cond.tokens[:, own.shape[1] :].any()
-    assert cond.mask.sum(1).tolist() == [int(row.conditioning[0].mask.sum())] * rows  # type: ignore[union-attr]
-    plain, same = Batch(PIPELINE, [row], replace(shape, masked=False))._planned(())
+    assert cond.mask.sum(1).tolist() == [int(first.mask.sum())] * rows  # type: ignore[union-attr]
+    plain, same = Batch(PIPELINE, [row], replace(shape, masked=False))._planned((), (0,))
     assert len(plain.rows) == rows
     assert same.tokens is not None
     assert same.tokens.shape[1] == own.shape[1]

@@ -64,19 +64,20 @@ def test_a_model_without_text() -> None:
     advice = replace(tiny.CARD.advice, guidance_scale=1.0)
     silent = replace(PIPELINE, card=replace(tiny.CARD, text=None, tokenizer=None, advice=advice), text_encoder=None)
     found = prepared(silent, "")
-    assert found.conditioning[""][0].given() == {}
-    assert len(found.conditioning[""]) == 1
+    assert found.conditioning[""].turns[0][0].given() == {}
+    assert len(found.conditioning[""].turns[0]) == 1
     prepared(silent, "", **EDIT, source_prompt="b")
     with pytest.raises(InputError, match="blend_prompt: 'tiny' has no text encoder"):
         prepared(silent, "", blend_prompt="b")
 
 
 def test_the_negative_prompt_is_encoded_where_guidance_acts() -> None:
-    assert [set(row.given()) for row in prepared().conditioning["a"]] == [{"tokens", "mask", "vector"}] * 2
-    assert len(prepared(guidance_scale=1).conditioning["a"]) == 1
+    assert [set(row.given()) for row in prepared().conditioning["a"].turns[0]] == [{"tokens", "mask", "vector"}] * 2
+    assert len(prepared(guidance_scale=1).conditioning["a"].turns[0]) == 1
     found = prepared(n=2, negative_prompt="b").conditioning
     assert list(found) == ["a"]
-    assert torch.equal(found["a"][1].tokens, prepared(prompt="b").conditioning["b"][0].tokens)  # type: ignore[arg-type]
+    negative, positive = found["a"].turns[0][1].tokens, prepared(prompt="b").conditioning["b"].turns[0][0].tokens
+    assert torch.equal(negative, positive)  # type: ignore[arg-type]
 
 
 def test_an_image_is_inverted_with_its_source_prompt() -> None:

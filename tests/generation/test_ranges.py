@@ -25,7 +25,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "variation": {"variation_seed": 1}, "variation_seed": {"variation": 0.5}, "blend_share": {"blend_prompt": "b"},
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
-    "negative_prompt": "", "n": 1, "prompt_weighting": "refuse", "invert_mask": False, "mask_mode": "blend",
+    "negative_prompt": "", "n": 1, "prompt_weighting": "warn", "invert_mask": False, "mask_mode": "blend",
     "control_resize": "crop",
     "lora": (), "partial": False, "progress": True,
 }  # fmt: skip

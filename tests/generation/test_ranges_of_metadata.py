@@ -85,7 +85,7 @@ def test_defaults_of_a_file_that_lacks_a_field() -> None:
     shape = CallShape(1, 1, 0, 0, -1)
     assert (shape.tokens, shape.masked, shape.mixed) == (0, False, False)
     assert Metadata.__dataclass_fields__["decoded"].default == (1, 0)
-    words = {"prompt_weighting": "refuse", "mask_mode": "blend", "control_resize": "crop"}
+    words = {"prompt_weighting": "warn", "mask_mode": "blend", "control_resize": "crop"}
     for name, one in Settings.__dataclass_fields__.items():
         if name in words or one.default is None:
             assert one.default == words.get(name)

@@ -77,8 +77,8 @@ def test_the_instruction_stands_before_the_prompt_alone(tmp_path: Path) -> None:
     assert negative.tokens is not None
     assert prompt.tokens.shape == negative.tokens.shape == (1, 300, 8)
     assert not torch.equal(prompt.tokens, negative.tokens)
-    with pytest.raises(InputError, match="is a word weight"):
-        ours.text_encoder(["a (cat:1.2)"])
+    with pytest.raises(InputError, match=r"weight 1\.2 of 'cat': this model's text encoder cannot apply weights"):
+        ours.text_encoder(["a (cat:1.2)"], "apply")
 
 
 def test_sprint_is_refused(tmp_path: Path) -> None:

@@ -145,9 +145,10 @@ def _resolved(
     pipeline: "Pipeline", requests: Sequence[Request], notes: Sequence[str], output: OutputArguments
 ) -> "list[Job]":
     """Resolve requests, then print the notes on them, so that a request that is refused prints one line."""
+    from unnoise.generation.loras import by_adapters
     from unnoise.generation.resolve import resolve
 
-    jobs = [resolve(request, pipeline) for request in requests]
+    jobs = [resolve(part, pipeline) for request in requests for part in by_adapters(request)]
     masks = [_mask_note(pipeline, job) for job in jobs]
     for line in () if output.quiet else dict.fromkeys((*notes, *filter(None, masks))):
         print(f"unnoise: {line}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The embedded data set: 3,780 emoji at 64 x 64 with alpha, rendered by `scripts/render_emoji.py`."""
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 
@@ -17,6 +18,13 @@ SIZE = 64
 def _records() -> list[dict[str, object]]:
     text = (files("unnoise") / "zoo/emoji/pictures.json").read_text(encoding="utf-8")
     return list(json.loads(text))
+
+
+@cache
+def caption_words() -> frozenset[str]:
+    """Return every word of the captions, in lower case."""
+    names = (str(name) for r in _records() for name in (r["name"], *r["also"]))  # type: ignore[misc]
+    return frozenset(word for name in names for word in re.findall(r"[^\W_]+", name.lower()))
 
 
 @cache

@@ -19,6 +19,7 @@ from unnoise.diffusion.prediction import expand
 from unnoise.diffusion.tiling import tiled
 from unnoise.generation.loras import Loras, key_of
 from unnoise.generation.metadata import CallShape, Settings
+from unnoise.generation.prompt_rows import PromptRows
 
 NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 OVERLAP = 4  # tiles overlap by 1/OVERLAP of their side
@@ -30,24 +31,33 @@ class Row:
 
     Args:
         settings: of the sample.
-        conditioning: one row with the prompt, then the rows that guidance compares it with.
+        conditioning: its rows, by step.
         adapters: LoRA adapters with their weights.
     """
 
     settings: Settings
-    conditioning: tuple[Conditioning, ...]
+    conditioning: PromptRows
     adapters: Loras = ()
 
     def is_guided(self, sigma: float) -> bool:
-        """Whether the network also runs without the prompt at this level."""
+        """Whether the network also runs without the prompt at this level, as it always does for AND."""
+        return self.guides(sigma) or bool(self.conditioning.weights)
+
+    def guides(self, sigma: float) -> bool:
+        """Whether guidance acts at this level."""
         low, high = self.settings.interval
-        return len(self.conditioning) > 1 and self.settings.guided and low <= sigma <= high
+        return self.roles > 1 and self.settings.guided and low <= sigma <= high
+
+    @property
+    def roles(self) -> int:
+        """The number of rows of a guided sample."""
+        return len(self.conditioning.turns[0])
 
 
 def compatible(row: Row, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """Return what two samples must have in common to share a network call."""
-    fields = frozenset(row.conditioning[0].given()) - {"mask"}
-    return shape, row.settings.dtype, row.settings.tile, fields, len(row.conditioning) > 2
+    fields, joined = frozenset(row.conditioning.turns[0][0].given()) - {"mask"}, len(row.conditioning.weights)
+    return shape, row.settings.dtype, row.settings.tile, fields, joined, row.roles - max(0, joined - 1) > 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +110,23 @@ class Batch:
         self.mixed = len(sets) > 1 if repeated is None else repeated.mixed
         self._adapters = _union(rows) if self.mixed else rows[0].adapters
         self._active = ActiveAdapters(components, self._adapters) if self._adapters else None
-        self._bound: dict[tuple[int, ...], tuple[Plan, Conditioning]] = {}
+        self._bound: dict[tuple[tuple[int, ...], ...], tuple[Plan, Conditioning]] = {}
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, sigma: Sequence[float]) -> tuple[Tensor, list[CallShape]]:
+    def __call__(self, x: Tensor, sigma: Sequence[float], steps: Sequence[int]) -> tuple[Tensor, list[CallShape]]:
         """Run the network once.
 
         Args:
             x: (B, *d), a row for each sample.
             sigma: the level of each sample.
+            steps: the step of each sample, from 0.
 
         Returns:
             x0 (B, *d), guided, and the shape of the call as the metadata of each sample records it.
         """
         guided = [k for k, (row, level) in enumerate(zip(self.rows, sigma, strict=True)) if row.is_guided(level)]
-        plan, cond = self._planned(tuple(guided))
+        turns = tuple(row.conditioning.turn(step) for row, step in zip(self.rows, steps, strict=True))
+        plan, cond = self._planned(tuple(guided), turns)
         index = [sample for sample, _ in plan.rows]
         levels = torch.tensor(
             [sigma[k] for k in index], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device
@@ -122,26 +134,27 @@ class Batch:
         answers = self._run(x[index], levels, cond)
         x0 = answers[list(plan.best)]
         if guided:
-            settings = [self.rows[k].settings for k in guided]
-            x0[guided] = _guide(settings, x0[guided], [answers[list(rows)] for rows in plan.others])
+            chosen = [self.rows[k] for k in guided]
+            others = [answers[list(rows)] for rows in plan.others]
+            x0[guided] = _guide(chosen, [sigma[k] for k in guided], x0[guided], others)
         return x0, [self._shape(k, guided, cond) for k in range(len(self.rows))]
 
-    def _planned(self, guided: tuple[int, ...]) -> tuple[Plan, Conditioning]:
-        """Return the layout of a call and its conditioning, which change only where the guided samples do."""
-        if guided not in self._bound:
-            roles = max(len(row.conditioning) for row in self.rows) - 1
+    def _planned(self, guided: tuple[int, ...], turns: tuple[int, ...]) -> tuple[Plan, Conditioning]:
+        """Return the layout of a call and its conditioning, which change only where guided samples or prompts do."""
+        if (guided, turns) not in self._bound:
+            roles = max(row.roles for row in self.rows) - 1
             if self.repeated is not None and self.repeated.guided:
                 roles = max(roles, 1)  # of its neighbours, where this sample is not guided
             plan = plan_call(len(self.rows), guided, roles, self.repeated)
-            cond = collate([self._conditioning(*row) for row in plan.rows])
+            cond = collate([self._conditioning(sample, role, turns[sample]) for sample, role in plan.rows])
             if self.repeated is not None:
                 cond = _padded(cond, self.repeated)
-            self._bound = {guided: (plan, cond)}
-        return self._bound[guided]
+            self._bound = {(guided, turns): (plan, cond)}
+        return self._bound[guided, turns]
 
-    def _conditioning(self, sample: int, role: int) -> Conditioning:
+    def _conditioning(self, sample: int, role: int, turn: int) -> Conditioning:
         row = self.rows[sample]
-        cond = row.conditioning[min(role, len(row.conditioning) - 1)]
+        cond = row.conditioning.turns[turn][min(role, row.roles - 1)]
         if not self.mixed or not self._adapters:
             return cond
         weights = {key_of(adapter): weight for adapter, weight in row.adapters}
@@ -170,18 +183,33 @@ class Batch:
         return CallShape(1, len(self.rows), sample, len(guided), place, tokens, cond.mask is not None, self.mixed)
 
 
-def _guide(settings: Sequence[Settings], best: Tensor, others: Sequence[Tensor]) -> Tensor:
-    """Apply classifier-free guidance: null + scale*(best - null), or InstructPix2Pix's with an image, then rescale."""
+def _guide(rows: Sequence[Row], sigma: Sequence[float], best: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """Apply classifier-free guidance: null + scale*(best - null), or InstructPix2Pix's with an image, then rescale.
 
-    def values(name: str) -> Tensor:
-        return expand(torch.tensor([getattr(one, name) or 0.0 for one in settings], device=best.device), best)
+    Where AND joins prompts, best is first null + sum of weight*(prompt - null), all without the text in null.
+    Source: Liu et al. 2022, "Compositional visual generation with composable diffusion models", eq. 11.
+    """
 
+    def numbers(values: Sequence[float]) -> Tensor:
+        return expand(torch.tensor(values, device=best.device), best)
+
+    def scale(name: str) -> Tensor:
+        return numbers(
+            [getattr(row.settings, name) or 0.0 if row.guides(s) else 1.0 for row, s in zip(rows, sigma, strict=True)]
+        )
+
+    weights = [row.conditioning.weights for row in rows]
+    if more := max(0, len(weights[0]) - 1):
+        null, joined, others = others[0], [best, *others[-more:]], others[:-more]
+        best = null + sum(
+            numbers(each) * (one - null) for each, one in zip(zip(*weights, strict=True), joined, strict=True)
+        )
     if len(others) == 1:
-        pushed = extrapolate(values("guidance_scale"), best, others[0])
+        pushed = extrapolate(scale("guidance_scale"), best, others[0])
     else:
         near, base = others
-        pushed = extrapolate(values("image_guidance"), near, base) + values("guidance_scale") * (best - near)
-    return rescaled(pushed, best, values("guidance_rescale"))
+        pushed = extrapolate(scale("image_guidance"), near, base) + scale("guidance_scale") * (best - near)
+    return rescaled(pushed, best, numbers([row.settings.guidance_rescale for row in rows]))
 
 
 def _union(rows: Sequence[Row]) -> tuple[tuple[Adapter, float], ...]:

@@ -163,7 +163,8 @@ class Engine:
         started = [self._started(live) for live in chosen]
         states = [live.state for live in started if live.state is not None]
         batch = self._batch_of(started)
-        answers, shapes = batch(torch.cat([state.x for state in states]), [state.level for state in states])
+        steps = [_step_of(live.job.settings.grid, state) for live, state in zip(started, states, strict=True)]
+        answers, shapes = batch(torch.cat([state.x for state in states]), [state.level for state in states], steps)
         step = Step(tuple(live.ticket for live in started), answers)
         ended: list[Live] = []
         for live, state, x0, shape in zip(started, states, answers.split(1), shapes, strict=True):
@@ -263,6 +264,12 @@ class Engine:
             )
             for live, place in zip(together, places, strict=True)
         }
+
+
+def _step_of(grid: Sequence[float], state: State[Tensor]) -> int:
+    """Return the step of a request's grid at which a state stands; RePaint goes back and takes steps again."""
+    here = state.grid[state.i]
+    return sum(level >= here for level in grid) - 1
 
 
 def _joined(calls: tuple[CallShape, ...], shape: CallShape) -> tuple[CallShape, ...]:

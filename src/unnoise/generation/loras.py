@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from unnoise.adapters.lora.read import Adapter, fingerprint_of, read_and_warn
@@ -10,7 +12,8 @@ from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError
 from unnoise.generation.limits import LORA, check_number
 from unnoise.generation.metadata import AppliedAdapter
-from unnoise.generation.request import split_lora, split_network
+from unnoise.generation.request import Request, split_lora, split_network
+from unnoise.text.prompt_syntax import split_adapters
 
 Loras = tuple[tuple[Adapter, float], ...]
 Asked = tuple[Any, float, str]  # a name, a path or an adapter, its weight, and the network that it is for
@@ -19,6 +22,49 @@ Asked = tuple[Any, float, str]  # a name, a path or an adapter, its weight, and 
 def key_of(adapter: Adapter) -> str:
     """Name an adapter among others: its fingerprint and network, or its identity where it was never in a file."""
     return f"{adapter.fingerprint}@{adapter.network}" if adapter.fingerprint else f"object {id(adapter)}"
+
+
+def by_adapters(request: Request) -> list[Request]:
+    """Split a request where its prompts name other adapters than the prompt before, so that each part has one set."""
+    if request.sampling.prompt_weighting != "apply":
+        return [request]
+    runs = groupby(request.prompts, key=lambda prompt: split_adapters(prompt)[1])
+    return [replace(request, prompts=tuple(run)) for _, run in runs]
+
+
+def adapters_of(request: Request, components: Components) -> Loras:
+    """Return the adapters of a request: those of its options, and those that its prompts name, where that applies.
+
+    Raises:
+        InputError: an adapter cannot be applied, is not known, or has two weights.
+    """
+    given = read_loras(request.adapters.lora, components, request.adapters.partial)
+    if request.sampling.prompt_weighting != "apply":
+        return given
+    named = {split_adapters(prompt)[1] for prompt in request.prompts}
+    if len(named) > 1:
+        raise InputError("prompt: its prompts name several sets of <lora:NAME:WEIGHT>; plan each set alone")
+    for name, weight in named.pop():
+        given = _named(name, weight, given, request, components)
+    return given
+
+
+def _named(name: str, weight: float, given: Loras, request: Request, components: Components) -> Loras:
+    """Give an adapter that a prompt names its weight: one of those given, or an embedded one."""
+    check_number(f"prompt: weight of <lora:{name[:40]}>", weight, -LORA, LORA)
+    for k, (adapter, own) in enumerate(given):
+        if adapter.name.removesuffix(".safetensors") == name:
+            if own not in (0, 1, weight):
+                raise InputError(
+                    f"prompt: <lora:{name[:40]}:{weight:g}>: --lora gives it weight {own:g}; give one weight"
+                )
+            return (*given[:k], (adapter, weight), *given[k + 1 :])
+    if name in ADAPTERS:
+        return (*given, *read_loras({name: weight}, components, request.adapters.partial))
+    raise InputError(
+        f"prompt: <lora:{name[:40]}:{weight:g}>: no such adapter is given; add --lora PATH/{name[:40]}.safetensors "
+        f"(in Python lora='...'), or leave it out; embedded: {', '.join(ADAPTERS)}"
+    )
 
 
 def read_loras(value: Any, components: Components, partial: bool, applied: Sequence[AppliedAdapter] = ()) -> Loras:

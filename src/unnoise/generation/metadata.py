@@ -36,7 +36,7 @@ class Settings(Strict):
     dtype: Literal["float32", "bfloat16", "float16"]
     distilled_guidance: float | None = None
     image_guidance: float | None = None
-    prompt_weighting: PromptWeighting = "refuse"
+    prompt_weighting: PromptWeighting = "warn"
     frames: int | None = None
     seconds: float | None = None
     variation: float | None = None

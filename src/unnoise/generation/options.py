@@ -75,9 +75,10 @@ class SamplingOptions:
     prompt_weighting: Annotated[
         PromptWeighting,
         Option(
-            "choice", "advanced", 'What "(word:1.3)" is: an error, a weight, plain text.', choices=PROMPT_WEIGHTINGS
+            "choice", "advanced", 'A1111 syntax, such as "(cat:1.3)": plain text (warn, literal), error, applied.',
+            choices=PROMPT_WEIGHTINGS,
         ),
-    ] = "refuse"
+    ] = "warn"  # fmt: skip
     variation: Annotated[
         float | None, Option("number", "advanced", "Share of the way to the noise of --variation-seed.", 0, 1)
     ] = None

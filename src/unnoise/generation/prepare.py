@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from unnoise.adapters.lora.hooks import ActiveAdapters
 from unnoise.components import Components
-from unnoise.diffusion.conditioning import Conditioning, collate
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.inpainting import fill, to_cells
 from unnoise.diffusion.inversion import invert
@@ -21,6 +22,7 @@ from unnoise.errors import InputError
 from unnoise.generation.images import PreparedImages, prepare_images, sha256
 from unnoise.generation.job import Job
 from unnoise.generation.metadata import Settings
+from unnoise.generation.prompt_rows import EncodedText, PromptRows, read_prompt
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.restart import repaints
 from unnoise.sampling.state import State, start
@@ -35,7 +37,7 @@ class Prepared:
     Args:
         job: the job.
         shape: of one x0.
-        conditioning: of each prompt one row with the prompt, then the rows that guidance compares it with.
+        conditioning: of each prompt its rows, by step.
         images: the image inputs.
         known, mask: x0 (1, *d) that is kept, and where it is painted (1), on latent cells.
         begin: x (1, *d) at which an edit begins, before noise is added or after inversion.
@@ -44,7 +46,7 @@ class Prepared:
 
     job: Job
     shape: tuple[int, ...]
-    conditioning: Mapping[str, tuple[Conditioning, ...]]
+    conditioning: Mapping[str, PromptRows]
     images: PreparedImages
     known: Tensor | None = None
     mask: Tensor | None = None
@@ -139,26 +141,18 @@ def _start_noise(components: Components, prepared: Prepared, index: int) -> Tens
     return slerp(x, draw([one.variation_seed], START, like), share)
 
 
-def _conditioning(components: Components, job: Job, images: PreparedImages) -> dict[str, tuple[Conditioning, ...]]:
-    """Encode each prompt once, and the negative prompt where it acts."""
+def _conditioning(components: Components, job: Job, images: PreparedImages) -> dict[str, PromptRows]:
+    """Encode each text once, and the negative prompt where it acts."""
     settings, encoder = job.settings, components.text_encoder
-    prompts = list(dict.fromkeys(one.prompt for one in job.draws))
-    null: Conditioning | None = None
-    if encoder is None:
-        rows = {prompt: Conditioning() for prompt in prompts}
-    else:
-        rows = dict(zip(prompts, encoder(prompts, settings.prompt_weighting), strict=True))
-        if settings.blend_prompt is not None and settings.blend_share is not None:
-            end = encoder([settings.blend_prompt], settings.prompt_weighting)[0]
-            rows = {prompt: _blended(row, end, settings.blend_share) for prompt, row in rows.items()}
-        null = encoder.negative(settings.negative_prompt, settings.prompt_weighting) if settings.guided else None
     extra = JobConditioning(components, settings, images)
-    others: tuple[Conditioning, ...] = ()
-    if null is not None:
-        others = (extra.added(null, prompted=False),)
-        if settings.image_guidance is not None and others[0].image is not None:
-            others = (*others, replace(others[0], image=torch.zeros_like(others[0].image)))
-    return {prompt: (extra.added(row, prompted=True), *others) for prompt, row in rows.items()}
+    prompts = dict.fromkeys(one.prompt for one in job.draws)
+    if encoder is None:
+        row = extra.added(Conditioning(), prompted=True)
+        return {prompt: PromptRows(((row,),)) for prompt in prompts}
+    text = EncodedText(encoder, settings, extra.added)
+    reads = {prompt: read_prompt(prompt, settings) for prompt in prompts}
+    text.encode(list(dict.fromkeys(chain.from_iterable(read.prompts for read in reads.values()))))
+    return {prompt: text.rows(read) for prompt, read in reads.items()}
 
 
 class JobConditioning:
@@ -195,16 +189,6 @@ class JobConditioning:
             tokens = self.ip_adapter[0 if prompted else 1]
             row = replace(row, ip_adapter_tokens=tokens, ip_adapter_scale=tokens.new_full((1,), scale))
         return row
-
-
-def _blended(first: Conditioning, second: Conditioning, share: float) -> Conditioning:
-    """Blend the features of two prompts. Raises InputError where their shapes differ."""
-    pair = collate([first, second])
-    mixed = {
-        name: value.any(0, keepdim=True) if value.dtype == torch.bool else torch.lerp(value[:1], value[1:], share)
-        for name, value in pair.given().items()
-    }
-    return Conditioning(**mixed)
 
 
 def _inverted(components: Components, prepared: Prepared) -> Tensor:

@@ -15,8 +15,9 @@ from unnoise.errors import InputError, InputWarning, nearest
 from unnoise.generation import limits
 from unnoise.generation.images import RawImages, drawn_size, opened, resized
 from unnoise.generation.job import AnySampler, Draw, Job
-from unnoise.generation.loras import read_loras
+from unnoise.generation.loras import adapters_of
 from unnoise.generation.metadata import Settings, to_level
+from unnoise.generation.prompt_notes import check_prompts
 from unnoise.generation.request import Request
 from unnoise.sampling import defaults, registry
 from unnoise.sampling.grid import explicit
@@ -46,8 +47,9 @@ def resolve(request: Request, components: Components) -> Job:
     )
     images = resized(opened(images), request.sampling.size)
     size = drawn_size(images, components.factor) or request.sampling.size
-    adapters = read_loras(request.adapters.lora, components, request.adapters.partial)
+    adapters = adapters_of(request, components)
     sampler, settings = settle(request, components, size, images.image is not None)
+    check_prompts(request, components)
     if request.sampling.noise is not None and request.sampling.seed is not None and not sampler.stochastic:
         raise InputError(f"seed {request.sampling.seed}: noise is given, and this sampler draws none; leave seed out")
     return Job(

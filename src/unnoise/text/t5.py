@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.text.clip import check_ids
 from unnoise.text.encode import check_length
-from unnoise.text.prompt_weighting import PromptWeighting, check_unweighted
+from unnoise.text.prompt_weighting import PromptWeighting, without_weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,14 +29,13 @@ class Stack:
     length: int
     masked: bool
 
-    def read(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> tuple[Tensor, Tensor]:
+    def read(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> tuple[Tensor, Tensor]:
         """Return features (1, length, C) and the mask (1, length) bool, True for real tokens.
 
         Raises InputError for too long a prompt, and for word weights, which such a network cannot apply.
         """
-        check_unweighted(prompt, prompt_weighting)
         tokenizer = self.tokenizer()
-        ids = tokenizer(prompt, add_special_tokens=True, verbose=False).input_ids
+        ids = tokenizer(without_weights(prompt, prompt_weighting), add_special_tokens=True, verbose=False).input_ids
         check_length(prompt, len(ids), self.length)
         check_ids(ids, self.net)
         device = next(self.net.parameters()).device
@@ -57,11 +56,11 @@ class StackConditioner:
         """The text network."""
         return nn.ModuleDict({"text_encoder": self.stack.net})
 
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "literal") -> list[Conditioning]:
         """Encode prompts. Raises InputError for one that is too long or has word weights."""
         return [self.encode(prompt, prompt_weighting) for prompt in prompts]
 
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> Conditioning:
         """Encode a negative prompt."""
         return self.encode(prompt, prompt_weighting)
 

@@ -46,6 +46,17 @@ class Tokenizer:
         """Return the tokens of a text, START first."""
         return [START, *(token for word in words(text) for token in self._word(word))]
 
+    def pieces(self, word: str) -> list[str]:
+        """Return the pieces of a single word, one for each token; half a letter is a replacement character."""
+        return [self._bytes[token].decode("utf-8", "replace") for token in self.encode(word)[1:]]
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        found = [b"", *(bytes([byte]) for byte in range(BYTES))]
+        for first, second in self.merges:
+            found.append(found[first] + found[second])
+        return found
+
     def _word(self, word: bytes) -> list[int]:
         tokens = [1 + byte for byte in word]
         while len(tokens) > 1:

@@ -85,11 +85,11 @@ class T5AndPooled:
         """The text networks."""
         return nn.ModuleDict({"text_encoder": self.clip.net, "text_encoder_2": self.stack.net})
 
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "literal") -> list[Conditioning]:
         """Encode prompts. Raises InputError for one that is too long, or has word weights, which T5 cannot apply."""
         return [self.negative(prompt, prompt_weighting) for prompt in prompts]
 
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> Conditioning:
         """Encode a prompt."""
         tokens = self.stack.read(prompt, prompt_weighting)[0]
         return Conditioning(tokens=tokens.float(), vector=self.clip.read(prompt, prompt_weighting)[1].float())

@@ -13,7 +13,7 @@ from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
 from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents, weights_dtype
 from unnoise.integrations.diffusers.noise_schedule import kind_of, process_of
-from unnoise.text.prompt_weighting import PromptWeighting
+from unnoise.text.prompt_weighting import PromptWeighting, without_weights
 from unnoise.text.t5 import Stack, StackConditioner
 
 CELL = 8  # pixels of a latent cell
@@ -62,7 +62,7 @@ class LowerCaseText(StackConditioner):
 
     def encode(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
         """Encode one prompt."""
-        return super().encode(prompt.lower().strip(), prompt_weighting)
+        return super().encode(without_weights(prompt, prompt_weighting).lower().strip(), "literal")
 
 
 def adapt(foreign: ForeignComponents) -> AdaptedModel:

@@ -18,7 +18,7 @@ from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import DeterministicVAE
 from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents, weights_dtype
 from unnoise.spaces.latent import Latent
-from unnoise.text.prompt_weighting import PromptWeighting, check_unweighted
+from unnoise.text.prompt_weighting import PromptWeighting, without_weights
 from unnoise.text.t5 import Stack, StackConditioner
 
 TOKENS = 300
@@ -55,7 +55,7 @@ class InstructedText(StackConditioner):
 
     __slots__ = ()
 
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> Conditioning:
         """Encode a negative prompt."""
         return self._encode("", prompt, prompt_weighting, 0)
 
@@ -66,7 +66,7 @@ class InstructedText(StackConditioner):
 
     def _encode(self, prefix: str, prompt: str, prompt_weighting: PromptWeighting, more: int) -> Conditioning:
         """Encode a prompt after a prefix of `more` tokens. The prefix contains brackets, so it is read literally."""
-        check_unweighted(prompt, prompt_weighting)
+        prompt = without_weights(prompt, prompt_weighting)
         longer = replace(self.stack, length=self.stack.length + more)
         features, mask = longer.read(prefix + prompt.lower().strip(), "literal")
         chosen = [0, *range(1 - self.stack.length, 0)]

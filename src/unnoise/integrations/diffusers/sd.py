@@ -34,11 +34,11 @@ class OneClip:
         """The text network."""
         return nn.ModuleDict({"text_encoder": self.clip.net})
 
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "literal") -> list[Conditioning]:
         """Encode prompts. Raises InputError for one that is too long, or has word weights that are not allowed."""
         return [Conditioning(tokens=self.clip.read(prompt, prompt_weighting)[0].float()) for prompt in prompts]
 
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> Conditioning:
         """Encode a negative prompt; the empty one is the unconditional model."""
         return self([prompt], prompt_weighting)[0]
 

@@ -69,11 +69,11 @@ class ClipsAndT5:
         nets = [clip.net for clip in self.clips] + ([] if self.stack is None else [self.stack.net])
         return nn.ModuleList(nets)
 
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "literal") -> list[Conditioning]:
         """Encode prompts. Raises InputError for one that is too long, or has word weights, which T5 cannot apply."""
         return [self.negative(prompt, prompt_weighting) for prompt in prompts]
 
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> Conditioning:
         """Encode a prompt."""
         read = [clip.read(prompt, prompt_weighting) for clip in self.clips]
         features = torch.cat([one for one, _ in read], 2)

@@ -35,11 +35,11 @@ class PooledClips:
         """The text networks."""
         return nn.ModuleDict({name: clip.net for name, clip in self.clips.items()})
 
-    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "refuse") -> list[Conditioning]:
+    def __call__(self, prompts: Sequence[str], prompt_weighting: PromptWeighting = "literal") -> list[Conditioning]:
         """Encode prompts. Raises InputError for one that is too long, or has word weights that are not allowed."""
         return [self._encode(prompt, prompt_weighting, SCORE) for prompt in prompts]
 
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> Conditioning:
         """Encode a negative prompt; the empty one is the unconditional model, as the folder defines it."""
         read = self._encode(prompt, prompt_weighting, LOW_SCORE)
         if prompt or not self.zeros or read.tokens is None or read.vector is None:

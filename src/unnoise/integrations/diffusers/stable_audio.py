@@ -84,7 +84,7 @@ class ProjectedText(StackConditioner):
 
     projection: Any
 
-    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "refuse") -> Conditioning:
+    def negative(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> Conditioning:
         """Encode a negative prompt; the empty one has zeros and an empty mask."""
         cond = self.encode(prompt, prompt_weighting)
         if prompt or cond.tokens is None or cond.mask is None:

@@ -17,7 +17,7 @@ from unnoise.families.facts import facts
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents, weights_dtype
 from unnoise.spaces.video import VideoLatent
-from unnoise.text.prompt_weighting import PromptWeighting
+from unnoise.text.prompt_weighting import PromptWeighting, without_weights
 from unnoise.text.t5 import Stack, StackConditioner
 
 TOKENS = 512
@@ -85,7 +85,8 @@ class ZeroPaddedText(StackConditioner):
 
     def encode(self, prompt: str, prompt_weighting: PromptWeighting) -> Conditioning:
         """Encode one prompt."""
-        features, mask = self.stack.read(cleaned(prompt), prompt_weighting)
+        text = cleaned(without_weights(prompt, prompt_weighting))
+        features, mask = self.stack.read(text, "literal")
         return Conditioning(tokens=(features * mask[..., None]).float())
 
 
