@@ -34,6 +34,13 @@ def test_a_tensor_of_blocks_is_dequantised_in_chunks(
         assert torch.equal(found, BLOCKS[kind](blocks).reshape(6, 2 * block).to(dtype))
 
 
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_tensor_may_be_empty(tmp_path: Path, kind: str) -> None:
+    code, block = CODES[kind]
+    (tmp_path / "x.gguf").write_bytes(packed([], [tensor("a", (block, 0), code, 0)], bytes(32)))
+    assert open_weights(tmp_path / "x.gguf").dequantised(torch.float32)["a"].shape == (0, block)
+
+
 def test_plain_tensors_of_gguf_are_as_they_are(tmp_path: Path) -> None:
     values = torch.randn(8)
     (tmp_path / "x.gguf").write_bytes(packed([], [tensor("a", (4, 2), 0, 0)], values.numpy().tobytes()))

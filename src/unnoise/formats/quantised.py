@@ -123,9 +123,11 @@ def _kind(raw: bytes) -> Any:
 
 def _from_blocks(stored: Tensor, entry: Entry, dtype: torch.dtype) -> Tensor:
     """Dequantise the bytes of a tensor, CHUNK blocks at a time."""
+    found = torch.empty(prod(entry.shape), dtype=dtype)
+    if not len(found):
+        return found.reshape(entry.shape)
     width = next(size for name, _, size in TYPES.values() if name == entry.dtype)
     blocks = stored.reshape(-1, width)
-    found = torch.empty(prod(entry.shape), dtype=dtype)
     at = 0
     for some in blocks.split(CHUNK):
         numbers = BLOCKS[entry.dtype](some).reshape(-1)
