@@ -125,6 +125,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*have no effect:unnoise.errors.InputWarning")
 @pytest.mark.parametrize(("damage", "message"), FAULTS, ids=[message[:30] for _, message in FAULTS])
 def test_damage_is_named_in_one_line(model: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(model)

@@ -12,6 +12,7 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
 from unnoise.formats.header import Entry, Header
+from unnoise.formats.open_file import open_file
 
 DTYPES = {
     "BOOL": torch.bool,
@@ -72,7 +73,7 @@ def read_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple
     longest = max((entry.end - entry.start for entry in header.tensors.values()), default=0)
     buffer = bytearray(longest)
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_file(path) as file:
             for name, entry in sorted(header.tensors.items()):
                 if entry.dtype not in DTYPES:
                     raise InputError(f"{path}: tensor {name!r} is {entry.dtype}; supported are {', '.join(DTYPES)}")

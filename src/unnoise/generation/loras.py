@@ -8,8 +8,8 @@ from typing import Any
 from unnoise.adapters.lora.read import Adapter, read
 from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
-from unnoise.errors import InputError, InputWarning
-from unnoise.generation.limits import LORA, check_number
+from unnoise.errors import InputError, InputWarning, check_number
+from unnoise.generation.limits import LORA
 from unnoise.generation.request import split_weight
 
 Loras = tuple[tuple[Adapter, float], ...]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final, Literal, get_type_hints
 
-from unnoise.errors import InputError, check_whole, nearest
+from unnoise.errors import InputError, check_number, check_whole, nearest, quoted
 from unnoise.generation import limits
 from unnoise.sampling.registry import resolve_name, resolve_schedule
 
@@ -62,26 +62,26 @@ def _check(name: str, value: Any, option: Option) -> None:
     if option.kind == "whole":
         check_whole(name, value, int(option.low), int(option.high))
     elif option.kind == "number":
-        limits.check_number(name, value, option.low, option.high)
+        check_number(name, value, option.low, option.high)
     elif option.kind == "text":
         limits.check_text(name, value)
     elif option.kind == "choice" and value not in option.choices:
-        raise InputError(f"{name} {value!r}: {nearest(str(value), option.choices)}")
+        raise InputError(f"{name} {quoted(value)}: {nearest(quoted(value), option.choices)}")
     elif option.kind == "flag" and not isinstance(value, bool):
-        raise InputError(f"{name} {value!r}: true or false")
+        raise InputError(f"{name} {quoted(value)}: true or false")
     elif option.kind == "size":
         limits.check_size(value)
     elif option.kind == "levels":
         limits.check_levels(name, value)
     elif option.kind == "sides":
         if not isinstance(value, tuple | list) or len(value) != len(SIDES):
-            raise InputError(f"{name} {value!r}: four whole numbers, pixels at {', '.join(SIDES)}")
+            raise InputError(f"{name} {quoted(value)}: four whole numbers, pixels at {', '.join(SIDES)}")
         for side, pixels in zip(SIDES, value, strict=True):
             check_whole(f"{name} {side}", pixels, int(option.low), int(option.high))
     elif option.kind == "sampler":
         if isinstance(value, str):
             resolve_name(value)
         elif not hasattr(value, "advance"):
-            raise InputError(f"sampler {value!r}: a name, or an object with the method `advance`")
+            raise InputError(f"sampler {quoted(value)}: a name, or an object with the method `advance`")
     elif option.kind == "schedule" and isinstance(value, str):
         resolve_schedule(value)

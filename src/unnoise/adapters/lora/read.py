@@ -1,6 +1,5 @@
 """Read a LoRA file for a model: its layout, the layers that it changes, and its scales."""
 
-import json
 import math
 import os
 import re
@@ -17,11 +16,14 @@ from unnoise.adapters.lora.delta import Delta, Dora, FullDelta, LoHa, LoKr, LowR
 from unnoise.adapters.lora.names import Names
 from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
-from unnoise.errors import InputError
+from unnoise.errors import InputError, check_number, quoted
 from unnoise.families.lora import Lora, grouped, read_lora
 from unnoise.formats.header import read_header
+from unnoise.formats.json_text import json_object, read_json
 from unnoise.formats.tensors import Fingerprint, read_tensors
 
+ALPHA = 1e6  # the largest alpha
+NAME = re.compile(r"\^?[\w.-]+\$?")  # of a layer, or its end
 METADATA = "lora_adapter_metadata"  # the key of PEFT's configuration in the header, as diffusers writes it
 CONFIG = "adapter_config.json"  # PEFT's configuration as a file
 FEW = 3  # names that a message lists
@@ -112,8 +114,9 @@ class Scales:
         if alpha is None:
             common = config.get("lora_alpha", config.get("alpha"))  # of LoRA, and of LoHa and LoKr
             alpha = _own_alpha(config.get("alpha_pattern") or {}, path, common)
-        if alpha is None:
-            return 1.0
+            if alpha is None:
+                return 1.0
+            check_number("lora_alpha", alpha, -ALPHA, ALPHA)
         return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
     @property
@@ -122,12 +125,17 @@ class Scales:
         return bool(self.configs)
 
 
-def _own_alpha(patterns: Mapping[str, float], path: str, common: float | None) -> float | None:
-    """Find the alpha of a layer by PEFT's patterns of the ends of names. Raises InputError for an invalid pattern."""
-    try:
-        return next((alpha for one, alpha in patterns.items() if re.match(rf"(.*\.)?({one})$", path)), common)
-    except re.error as error:
-        raise InputError(f"alpha_pattern: {error}") from None
+def _own_alpha(patterns: Any, path: str, common: float | None) -> float | None:
+    """Find the alpha of a layer by PEFT's patterns, which are the ends of names.
+
+    Raises InputError for anything but names: a regular expression of a file can take for ever.
+    """
+    if not isinstance(patterns, dict) or not all(NAME.fullmatch(one) for one in patterns):
+        raise InputError(
+            f"alpha_pattern {quoted(patterns)}: a table with the ends of layers' names, and no other patterns"
+        )
+    ends = (alpha for one, alpha in patterns.items() if f".{path}".endswith(f".{one.lstrip('^').rstrip('$')}"))
+    return next(ends, common)
 
 
 def _configs(path: Path, metadata: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -135,12 +143,12 @@ def _configs(path: Path, metadata: dict[str, str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     try:
         if METADATA in metadata:
-            for key, value in json.loads(metadata[METADATA]).items():
+            for key, value in json_object(metadata[METADATA]).items():
                 root, _, setting = key.partition(".")
                 found.setdefault(root, {})[setting] = value
         elif (path.parent / CONFIG).is_file():
-            found[""] = dict(json.loads((path.parent / CONFIG).read_text()))
-    except (ValueError, AttributeError, TypeError, OSError) as error:
+            found[""] = read_json(path.parent / CONFIG, path.parent)
+    except ValueError as error:
         raise InputError(f"{path}: cannot read its PEFT configuration: {error}") from None
     return found
 
