@@ -63,7 +63,7 @@ def one_line(message: str) -> str:
 def quoted(value: object) -> str:
     """Return any value as it is written in Python, cut to QUOTED letters. It never raises."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**DIGITS:
-        return f"an integer of about {int(value.bit_length() * log10(2)) + 1} digits"
+        return f"an integer of about {int((value.bit_length() - 1) * log10(2)) + 1} digits"
     try:
         return _cut(SHORT.repr(value), QUOTED - 20, 10)
     except Exception:  # the repr of a foreign object raises anything

@@ -103,17 +103,13 @@ def check_depth(value: Any) -> None:
     """Raise ValueError for lists and tables in each other more than DEPTH deep, and integers of too many digits."""
     level = [value]
     for _ in range(DEPTH + 1):
-        inner: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                inner += one.values()
-            elif isinstance(one, list):
-                inner += one
-            elif isinstance(one, int) and abs(one) >= 10**DIGITS:
-                raise ValueError(f"{quoted(one)}, at most {DIGITS} digits are read")
-        if not inner:
+        level = [one for one in level if isinstance(one, dict | list)]
+        if not level:
             return
-        level = inner
+        level = [item for one in level for item in (one.values() if isinstance(one, dict) else one)]
+        for one in level:
+            if isinstance(one, int) and abs(one) >= 10**DIGITS:
+                raise ValueError(f"{quoted(one)}, at most {DIGITS} digits are read")
     raise ValueError(TOO_DEEP)
 
 
