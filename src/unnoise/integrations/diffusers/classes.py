@@ -14,7 +14,7 @@ from unnoise.errors import InputError
 from unnoise.integrations.diffusers.config import checked_config
 from unnoise.integrations.diffusers.table import NETWORKS, class_of
 
-NETS = 4000  # tensors of a network; the largest supported have 1,700
+NETS = 2500  # tensors of a network; the largest supported have 1,700
 
 
 def empty(name: str, config: Mapping[str, Any], where: str) -> nn.Module:
