@@ -8,6 +8,7 @@ import pytest
 
 from unnoise.check.engine import check
 from unnoise.check.report.text import sentence
+from unnoise.embedded import find
 from unnoise.errors import (
     LETTERS,
     InputError,
@@ -118,6 +119,19 @@ def test_every_option_refuses_a_wrong_number_in_one_line(name: str, value: objec
     with pytest.raises(InputError) as refused:
         request_of("a", **{name: value})
     assert len(str(refused.value)) <= LETTERS
+
+
+@pytest.mark.parametrize("schedule", [(10**400, 1, 0), [10**400, 0], (True, 0), ("1", 0), [[1], 0], DEEP])
+def test_a_schedule_of_anything_but_levels_is_one_line(schedule: Any) -> None:
+    with pytest.raises(InputError) as refused:
+        request_of("a", schedule=schedule)
+    assert len(str(refused.value)) <= LETTERS
+
+
+@pytest.mark.parametrize("model", [None, 5, b"emoji", ["emoji"], 10**400], ids=range(5))
+def test_a_model_is_a_name_or_a_path(model: Any) -> None:
+    with pytest.raises(InputError, match="must be a name or a path"):
+        find(model)
 
 
 def test_a_huge_number_in_metadata_is_one_line() -> None:

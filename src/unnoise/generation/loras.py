@@ -2,13 +2,13 @@
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unnoise.adapters.lora.read import Adapter, read
 from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
-from unnoise.errors import InputError, InputWarning, check_number
+from unnoise.errors import InputError, InputWarning, check_number, quoted
 from unnoise.generation.limits import LORA
 from unnoise.generation.request import split_weight
 
@@ -32,6 +32,10 @@ def read_loras(value: Any, components: Components, partial: bool) -> Loras:
         InputError: a file cannot be read or does not fit, or a weight is out of range.
     """
     every = (value,) if isinstance(value, (str, os.PathLike, Adapter)) else value
+    if not isinstance(every, Mapping | Sequence):
+        raise InputError(
+            f"lora {quoted(value)}: a name, a path or an adapter, several of them, or a mapping to weights"
+        )
     items = every.items() if isinstance(every, Mapping) else (split_weight(one) for one in every)
     found = []
     for one, weight in items:

@@ -12,6 +12,7 @@ ValueKind = Literal[
     "whole", "number", "text", "choice", "levels", "size", "sides", "image", "lora", "flag", "sampler", "schedule"
 ]
 Group = Literal["basic", "guidance", "image input", "control", "adapters", "output", "advanced"]
+LARGEST: Final = 10**300  # of a level that is a whole number
 SIDES: Final = ("left", "top", "right", "bottom")
 
 
@@ -65,7 +66,7 @@ def _check(name: str, value: Any, option: Option) -> None:
         check_number(name, value, option.low, option.high)
     elif option.kind == "text":
         limits.check_text(name, value)
-    elif option.kind == "choice" and value not in option.choices:
+    elif option.kind == "choice" and not (isinstance(value, str) and value in option.choices):
         raise InputError(f"{name} {quoted(value)}: {nearest(quoted(value), option.choices)}")
     elif option.kind == "flag" and not isinstance(value, bool):
         raise InputError(f"{name} {quoted(value)}: true or false")
@@ -83,5 +84,17 @@ def _check(name: str, value: Any, option: Option) -> None:
             resolve_name(value)
         elif not hasattr(value, "advance"):
             raise InputError(f"sampler {quoted(value)}: a name, or an object with the method `advance`")
-    elif option.kind == "schedule" and isinstance(value, str):
+    elif option.kind == "schedule":
+        _check_schedule(name, value)
+
+
+def _check_schedule(name: str, value: Any) -> None:
+    if isinstance(value, str):
         resolve_schedule(value)
+    elif isinstance(value, tuple) and not all(_is_level(one) for one in value):
+        raise InputError(f"{name} {quoted(value)}: levels must be numbers, 0 to inf")
+
+
+def _is_level(value: object) -> bool:
+    """Return whether a value is a number that a float can be; `explicit` checks its range."""
+    return type(value) is float or (type(value) is int and value < LARGEST)
