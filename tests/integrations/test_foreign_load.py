@@ -139,7 +139,7 @@ def test_tensors_are_counted_and_the_first_are_named(model: Path) -> None:
     tensors = load_file(model / UNET)
     total, lost = len(tensors), sorted(tensors)[:7]
     save_file({name: value for name, value in tensors.items() if name not in lost}, model / UNET)
-    with pytest.raises(InputError, match=rf"unet: missing tensors: 7 of {total}: {', '.join(lost[:5])}, \.\.\."):
+    with pytest.raises(InputError, match=rf"unet: missing tensors: 7 of {total}: {', '.join(lost[:3])}, \.\.\."):
         unnoise.load(model)
     save_file(tensors | {"more.weight": torch.ones(2)}, model / UNET)
     with pytest.raises(InputError, match=rf"unet: unexpected tensors: 1 of {total + 1}: more\.weight"):
@@ -217,7 +217,7 @@ def test_only_the_repeated_block_is_compiled(model: Path) -> None:
     ours = unnoise.load(model, compile=True)
     found = {type(module).__name__ for module in ours.denoiser.modules() if module._compiled_call_impl is not None}
     assert found == {"BasicTransformerBlock"}
-    with pytest.raises(InputError, match="compile 'True': only for foreign models"):
+    with pytest.raises(InputError, match="compile True: only for foreign models"):
         unnoise.load("emoji", compile=True)
 
 

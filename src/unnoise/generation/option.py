@@ -92,7 +92,7 @@ def _check_schedule(name: str, value: Any) -> None:
     if isinstance(value, str):
         resolve_schedule(value)
     elif isinstance(value, tuple) and not all(_is_level(one) for one in value):
-        raise InputError(f"{name} {quoted(value)}: levels must be numbers, 0 to inf")
+        raise InputError(f"{name} {quoted(value)}: its levels must be a list of numbers, 0 to inf")
 
 
 def _is_level(value: object) -> bool:
