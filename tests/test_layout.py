@@ -54,6 +54,7 @@ FLOORS = {
 ARROWS = {
     ("embedded", "errors"),
     ("families", "formats.header"),
+    ("families", "formats.json_text"),
     ("nets", "diffusion.conditioning"),
     ("components", "card"),
     ("components", "spaces"),

@@ -12,7 +12,7 @@ from unnoise.card import OWN, has_card
 from unnoise.components import Components, Dtype
 from unnoise.devices import known_device
 from unnoise.embedded import CONTROLS, find
-from unnoise.errors import InputError, nearest
+from unnoise.errors import InputError, nearest, quoted
 from unnoise.pipeline import Pipeline
 
 PathLike = str | os.PathLike[str]
@@ -49,14 +49,14 @@ def load(
         InputError: the model is unknown, damaged or incomplete, or an argument has no effect on it.
     """
     path, place = find(model), known_device(device)
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r}: {nearest(dtype, DTYPES)}")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise InputError(f"dtype {quoted(dtype)}: {nearest(quoted(dtype), DTYPES)}")
     if has_card(path):
         foreign = {"dtype": dtype, "components": components, "prediction_type": prediction_type, "compile": compile}
         for name, value in foreign.items():
             if value not in ("float32", None, False):
                 raise InputError(
-                    f"{name} {str(value)!r}: only for foreign models; {path} is complete and is loaded as float32"
+                    f"{name} {quoted(value)}: only for foreign models; {path} is complete and is loaded as float32"
                 )
         if ip_adapter is not None:
             raise InputError(f"ip_adapter: only for foreign models, and {path} was trained by unnoise")

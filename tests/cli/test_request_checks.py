@@ -1,5 +1,6 @@
 """`generate` and `train` check their own request: they say what is probably not meant, and --strict refuses it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,3 +113,22 @@ def test_train_checks_its_recipe(
     assert ended == code
     assert err.startswith("unnoise: strict: warning UN502: " if strict and code else "unnoise: " if not dropout else "")
     assert err.count("warning UN502: no captions are dropped") == (dropout == 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["generate", "a", "--seed", "1.5"], "seed '1.5': must be a whole number"),
+        (["generate", "a", "-n", "1.9"], "n '1.9': must be a whole number"),
+        (["generate", "a", "--steps", "1e3"], "steps '1e3': must be a whole number"),
+        (["generate", "a", "--seed", "9" * 30], "seed 9{30}: a whole number from 0"),
+        (["evaluate", "emoji", "-n", "1.5"], "'1.5': must be a whole number"),
+        (["evaluate", "emoji", "--seed", "9" * 5000], "'9+...9+': must be a whole number"),
+        (["tune", "grid", "emoji", "--seeds", "1.5"], "'1.5': must be a whole number"),
+        (["tune", "grid", "emoji", "--steps", "5", "--steps", "5.5"], "'5.5': must be a whole number"),
+        (["train", "a.toml", "--out", "b", "--threads", "0x2"], "'0x2': must be a whole number"),
+    ],
+)
+def test_whole_numbers_are_whole(arguments: list[str], fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert re.search(fault, capsys.readouterr().err)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from unnoise.errors import InputError
-from unnoise.formats.diffusers_folder import INDEX, LARGEST, listed_components, read_json, shard_files, weight_files
+from unnoise.formats.diffusers_folder import INDEX, listed_components, shard_files, weight_files
+from unnoise.formats.json_text import LONGEST, read_json
 
 
 def test_lists_the_components_of_an_index() -> None:
@@ -33,7 +34,12 @@ def test_shards_are_listed_once_and_sorted() -> None:
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [(b"{", "not JSON"), (b"[]", "not a JSON object"), (b" " * (LARGEST + 1), "larger than"), (b"\xff", "not JSON")],
+    [
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b" " * (LONGEST + 1), "larger than"),
+        (b"\xff", "not a text in UTF-8"),
+    ],
 )
 def test_refuses_other_files(tmp_path: Path, content: bytes, fault: str) -> None:
     (tmp_path / INDEX).write_bytes(content)

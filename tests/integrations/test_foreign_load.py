@@ -125,6 +125,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*have no effect:unnoise.errors.InputWarning")
 @pytest.mark.parametrize(("damage", "message"), FAULTS, ids=[message[:30] for _, message in FAULTS])
 def test_damage_is_named_in_one_line(model: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(model)
@@ -138,7 +139,7 @@ def test_tensors_are_counted_and_the_first_are_named(model: Path) -> None:
     tensors = load_file(model / UNET)
     total, lost = len(tensors), sorted(tensors)[:7]
     save_file({name: value for name, value in tensors.items() if name not in lost}, model / UNET)
-    with pytest.raises(InputError, match=rf"unet: missing tensors: 7 of {total}: {', '.join(lost[:5])}, \.\.\."):
+    with pytest.raises(InputError, match=rf"unet: missing tensors: 7 of {total}: {', '.join(lost[:3])}, \.\.\."):
         unnoise.load(model)
     save_file(tensors | {"more.weight": torch.ones(2)}, model / UNET)
     with pytest.raises(InputError, match=rf"unet: unexpected tensors: 1 of {total + 1}: more\.weight"):
@@ -216,7 +217,7 @@ def test_only_the_repeated_block_is_compiled(model: Path) -> None:
     ours = unnoise.load(model, compile=True)
     found = {type(module).__name__ for module in ours.denoiser.modules() if module._compiled_call_impl is not None}
     assert found == {"BasicTransformerBlock"}
-    with pytest.raises(InputError, match="compile 'True': only for foreign models"):
+    with pytest.raises(InputError, match="compile True: only for foreign models"):
         unnoise.load("emoji", compile=True)
 
 

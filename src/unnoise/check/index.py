@@ -1,11 +1,11 @@
 """The index of a diffusers folder: model_index.json."""
 
-import json
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
 from unnoise.check.subject import Subject
+from unnoise.formats.json_text import json_value
 
 INDEX = "model_index.json"
 
@@ -15,7 +15,7 @@ def index_of(subject: Subject) -> tuple[str, Mapping[str, Any]]:
     for path, text in subject.texts.items():
         if PurePath(path).name == INDEX:
             try:
-                content = json.loads(text)
+                content = json_value(text, strict=False)
             except (ValueError, RecursionError):
                 continue
             if isinstance(content, dict):

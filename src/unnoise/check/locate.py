@@ -11,6 +11,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumente
 
 from unnoise.check.rule import Finding
 from unnoise.check.subject import Location, Subject
+from unnoise.formats.json_text import json_value
 
 SPACE = re.compile(r"[ \t\n\r]*")
 TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
@@ -48,7 +49,7 @@ def is_json(text: str) -> bool:
     if text.lstrip()[:1] not in ("{", "["):
         return False
     try:
-        json.loads(text)
+        json_value(text, strict=False)
     except (ValueError, RecursionError):
         return False
     return True

@@ -5,7 +5,6 @@ ignore = ["UN905"]
 per-file = { "examples/*.py" = ["UN106"] }
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -14,6 +13,8 @@ from typing import Any
 
 from unnoise.check.rule import Finding
 from unnoise.errors import InputError, nearest
+from unnoise.formats.json_text import toml_table
+from unnoise.formats.open_file import read_text
 
 FILES = ("unnoise.toml", "pyproject.toml")
 KEYS = ("select", "ignore", "per-file")
@@ -67,8 +68,8 @@ def _table(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = toml_table(read_text(path))
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     if path.name == "pyproject.toml":
         tool = content.get("tool")

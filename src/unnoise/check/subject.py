@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from unnoise.check.sampler_names import sampler_facts
+from unnoise.errors import shortened
 from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 from unnoise.formats.header import Header
@@ -307,6 +308,9 @@ class ReadFault:
     kind: Trouble
     place: Location
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shortened(self.message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

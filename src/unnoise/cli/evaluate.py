@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from unnoise.cli.whole import whole
 from unnoise.errors import InputError, check_whole
 from unnoise.progress import ProgressBar as Bar
 
@@ -19,9 +20,9 @@ class EvaluateOptions:
     """What is measured. Options of generation default to those of the model's card."""
 
     data: Annotated[str, Parameter(help="Data set: emoji, a folder, or .tar files.")] = "emoji"
-    n: Annotated[int, Parameter(name="-n", help="Images for each figure, 1 to 4096.")] = 128
-    seed: Annotated[int, Parameter(help="Seed of the choice of prompts and of the images.")] = 0
-    steps: Annotated[int | None, Parameter(help="Steps, 1 to 1000.")] = None
+    n: Annotated[int, Parameter(converter=whole, name="-n", help="Images for each figure, 1 to 4096.")] = 128
+    seed: Annotated[int, Parameter(converter=whole, help="Seed of the choice of prompts and of the images.")] = 0
+    steps: Annotated[int | None, Parameter(converter=whole, help="Steps, 1 to 1000.")] = None
     guidance_scale: Annotated[
         float | None, Parameter(name=["--guidance-scale", "--guidance"], help="Guidance scale; 1 is off.")
     ] = None

@@ -11,6 +11,7 @@ from unnoise.cli.model_options import EMBEDDED, ModelOptions, own_card
 from unnoise.cli.options import LONG, HelpView, arguments, flatten, values
 from unnoise.cli.run_generation import DEFAULT_OUTPUT, OutputArguments, draw
 from unnoise.errors import InputError
+from unnoise.formats.open_file import read_text
 from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
 from unnoise.sampling.registry import GRIDS, SAMPLERS, GridEntry, SamplerEntry
 
@@ -101,10 +102,9 @@ def _prompts(prompt: str | None, file: str | None) -> tuple[str, ...]:
 def read_prompts(file: str) -> tuple[str, ...]:
     """Read one prompt a line, without empty lines. Raises InputError where there is none."""
     try:
-        with open(file, encoding="utf-8-sig") as source:
-            text = source.read(LONGEST + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"prompts {file!r}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        text = read_text(file, 4 * LONGEST)
+    except InputError as error:
+        raise InputError(f"prompts {error}") from None
     if len(text) > LONGEST:
         raise InputError(f"prompts {file!r}: at most {LONGEST} letters are allowed")
     found = tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -20,8 +20,10 @@ from unnoise.families.lora import Lora
 from unnoise.families.names import by_class
 from unnoise.families.own import CONTROL, LORA, base_card, own_card
 from unnoise.families.tensors import ema
-from unnoise.formats.diffusers_folder import CONFIG, INDEX, listed_components, read_json
+from unnoise.formats.diffusers_folder import CONFIG, INDEX, listed_components
 from unnoise.formats.header import Header, read_header
+from unnoise.formats.json_text import read_json
+from unnoise.formats.open_file import inside
 
 SHOWN, CHARACTERS = 12, 100  # keys of metadata that are printed, and characters of each value
 NOTED = (
@@ -162,7 +164,9 @@ def _folder(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a diffusers folder: it has no {INDEX}, and no {CONFIG} next to weights")
     index = _json(path / INDEX)
     name = str(index.get("_class_name", "") or _json(path / CONFIG).get("_class_name", ""))
-    roles = {role: class_ for role, (_, class_) in listed_components(index).items()} or {"": name}
+    roles = {role: class_ for role, (_, class_) in listed_components(index).items() if role.isidentifier()} or {
+        "": name
+    }
     parts = {role: _component(path / role, class_) for role, class_ in roles.items()}
     identity = by_class(name)
     known = facts(identity)
@@ -189,7 +193,7 @@ def _component(path: Path, class_: str) -> dict[str, Any]:
     for file in sorted(path.glob("*.safetensors"))[:1000]:
         if "." in file.stem and file.with_name(f"{file.stem.split('.')[0]}.safetensors").exists():
             continue  # another precision of the same weights, such as model.fp16.safetensors
-        header = read_header(file)
+        header = read_header(inside(file, path.parent))
         parameters += sum(prod(entry.shape) for entry in header.tensors.values())
         types |= {entry.dtype for entry in header.tensors.values()}
         size += header.size
@@ -197,7 +201,7 @@ def _component(path: Path, class_: str) -> dict[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return read_json(path, strict=False) if path.is_file() else {}
 
 
 def _lines(described: Mapping[str, Any]) -> list[str]:

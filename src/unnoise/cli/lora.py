@@ -12,6 +12,7 @@ from unnoise.cli.model_options import ModelOptions, load_model, own_card
 from unnoise.cli.options import lora_file
 from unnoise.cli.torch_import import import_torch
 from unnoise.cli.train import DEFAULT, TrainOptions
+from unnoise.cli.whole import whole
 from unnoise.embedded import ADAPTERS, find
 from unnoise.formats.atomic import check_writable
 from unnoise.generation.request import split_network
@@ -28,7 +29,7 @@ HELP = "Train, merge, extract, resize and convert LoRA adapters."
 app = App(name="lora", help=HELP, help_format="plaintext", help_epilogue=EPILOGUE)
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Output file.")]
 File = Annotated[str, Parameter(help="Name or file of an adapter; FILE@NETWORK says which network it is for.")]
-Rank = Annotated[int, Parameter(help="Rows of A, 1 to 1024.")]
+Rank = Annotated[int, Parameter(converter=whole, help="Rows of A, 1 to 1024.")]
 Layout = Annotated[Literal["peft", "kohya"], Parameter(help="Tensor names of PEFT and diffusers, or of kohya.")]
 EMOJI = ModelOptions()
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import unnoise
-from unnoise.errors import InputError, NonFiniteError
+from unnoise.errors import InputError, NonFiniteError, shortened
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -87,15 +87,9 @@ def _run(arguments: list[str]) -> object:
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
     """Print a warning as one line."""
-    print(f"unnoise: {_line(str(message))}", file=sys.stderr)
+    print(f"unnoise: {shortened(str(message))}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"unnoise: {_line(message)}", file=sys.stderr)
+    print(f"unnoise: {shortened(message)}", file=sys.stderr)
     return code
-
-
-def _line(message: str) -> str:
-    """Bring a message to one line without control characters."""
-    line = " ".join(message.split())
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)

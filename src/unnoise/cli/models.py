@@ -13,7 +13,7 @@ from unnoise.cli.model_options import ModelOptions, own_card
 from unnoise.cli.torch_import import import_torch
 from unnoise.embedded import ADAPTERS, CONTROLS, ZOO, find
 from unnoise.families.lora import read_lora
-from unnoise.families.own import CONTROL, LORA
+from unnoise.families.own import own_card as own_adapter_card
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.strict_json import plain
 
@@ -36,8 +36,8 @@ def models(
         return
     found = {
         "models": [_model(name) for name in ZOO],
-        "adapters": [_adapter(name, ADAPTERS, LORA) for name in ADAPTERS],
-        "controls": [_adapter(name, CONTROLS, CONTROL) for name in CONTROLS],
+        "adapters": [_adapter(name, ADAPTERS) for name in ADAPTERS],
+        "controls": [_adapter(name, CONTROLS) for name in CONTROLS],
     }
     print(json.dumps(found) if as_json else "\n".join(_lines(found)))
 
@@ -110,9 +110,9 @@ def _model(name: str) -> dict[str, Any]:
     return {**_file(name, find(name), header), **facts}
 
 
-def _adapter(name: str, table: dict[str, str], key: str) -> dict[str, Any]:
+def _adapter(name: str, table: dict[str, str]) -> dict[str, Any]:
     header = read_header(find(name, table))
-    about = json.loads(header.metadata[key])
+    about = own_adapter_card(header.metadata)
     use = f"--control {name} --control-image FILE" if table is CONTROLS else f"--lora {name}"
     lora = read_lora(header.tensors, header.metadata) if table is ADAPTERS else None
     ranks = sorted({module.rank for module in lora.modules.values() if module.rank} if lora else ())

@@ -10,8 +10,8 @@ from cyclopts import Group, Parameter
 
 from unnoise.card import Card
 from unnoise.embedded import ADAPTERS, find
-from unnoise.errors import InputError
-from unnoise.generation.limits import LORA, check_number
+from unnoise.errors import InputError, check_number
+from unnoise.generation.limits import LORA
 from unnoise.generation.option import SIDES, Option, described
 from unnoise.generation.other_names import OTHER_NAMES
 from unnoise.generation.request import home_of_options, split_lora, split_network

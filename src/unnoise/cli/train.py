@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from unnoise.cli.whole import whole
 from unnoise.errors import check_whole
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class TrainOptions:
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME by default.")] = None
     resume: Annotated[bool, Parameter(negative="", help="Continue from the last checkpoint of the folder.")] = False
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
-    threads: Annotated[int | None, Parameter(help="CPU threads; all cores by default.")] = None
+    threads: Annotated[int | None, Parameter(converter=whole, help="CPU threads; all cores by default.")] = None
 
     def run(self, name: str, train: "Callable[[Path, torch.device, bool, ConsoleReport], Path]") -> None:
         """Train with a progress bar, and print the path of the file."""

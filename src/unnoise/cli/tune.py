@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from unnoise.card import Card, read_card
 from unnoise.cli.generate import read_prompts
+from unnoise.cli.whole import whole
 from unnoise.embedded import find
 from unnoise.errors import InputError, check_whole
 from unnoise.formats.atomic import check_writable, replacing
@@ -54,14 +55,15 @@ class TuneOptions:
     """What is fitted, and to which seeds and prompts."""
 
     steps: Annotated[
-        tuple[int, ...], Parameter(negative="", help=f"Steps to fit, 1 to {MAX_STEPS}; may be repeated.")
+        tuple[int, ...],
+        Parameter(converter=whole, negative="", help=f"Steps to fit, 1 to {MAX_STEPS}; may be repeated."),
     ] = (8,)
-    seeds: Annotated[int, Parameter(help="Seeds to fit to; as many others measure the gain.")] = 32
+    seeds: Annotated[int, Parameter(converter=whole, help="Seeds to fit to; as many others measure the gain.")] = 32
     prompts: Annotated[
         str | None, Parameter(help="File with one prompt a line; names of emoji by default, for a model of emoji.")
     ] = None
     sampler: Annotated[str | None, Parameter(help="Fit the levels alone, for this sampler.")] = None
-    seed: Annotated[int, Parameter(help="Seed of the choice of prompts and of the first image.")] = 0
+    seed: Annotated[int, Parameter(converter=whole, help="Seed of the choice of prompts and of the first image.")] = 0
 
 
 DEFAULT = TuneOptions()

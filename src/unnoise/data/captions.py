@@ -1,9 +1,9 @@
 """Captions of images as text and as JSON: UTF-8, with or without a byte order mark; anything else is refused."""
 
-import json
 from typing import Any
 
 from unnoise.errors import InputError
+from unnoise.formats import json_text
 
 FIELDS = ("text", "caption")  # of a JSON object; the first that is present is used
 LONGEST = 65_536  # bytes of the text of a caption
@@ -32,14 +32,9 @@ def _guess(raw: bytes) -> str:
 def json_object(text: str, where: str) -> dict[str, Any]:
     """Parse a JSON object. Raises InputError that starts with `where` for anything else."""
     try:
-        row = json.loads(text)
-    except RecursionError:
-        raise InputError(f"{where}: JSON that is nested too deeply") from None
+        return json_text.json_object(text, strict=False)
     except ValueError as error:
         raise InputError(f"{where}: not JSON: {str(error)[:100]}") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: a JSON object is needed, not {type(row).__name__}")
-    return row
 
 
 def caption_in(row: dict[str, Any], where: str) -> str:

@@ -10,6 +10,7 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.data.readable import Item, Skips, readable_dataset
 from unnoise.errors import InputError
 from unnoise.formats import pictures
+from unnoise.formats.open_file import open_file
 
 CAPTIONS = ("txt", "json")
 EXTENSIONS = (
@@ -52,11 +53,9 @@ def _samples(tar: Path, skips: Skips) -> Iterator[Item]:
     images: dict[str, tarfile.TarInfo] = {}
     captions: dict[str, str] = {}
     where = f"data.source {str(tar)!r}"
-    if not tar.is_file():
-        raise InputError(f"{where}: not a regular file")
     with (
         pictures.one_line(where),
-        tar.open("rb") as file,
+        open_file(tar) as file,
         tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedInfo) as archive,
     ):
         for member in archive:
@@ -104,6 +103,6 @@ def _read(tar: Path, member: tarfile.TarInfo, most: int) -> bytes:
     """Read a member in place. Raises InputError where it is longer than `most` bytes or than the tar."""
     if not 0 <= member.size <= most or member.issparse():
         raise InputError(f"{tar.name}:{member.name[:200]}: {member.size} bytes, at most {most} are read, and no gaps")
-    with tar.open("rb") as file:
+    with open_file(tar) as file:
         file.seek(member.offset_data)
         return file.read(member.size)

@@ -1,10 +1,10 @@
 """Read the metadata that this program writes into the headers of adapters and controls."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from unnoise.families.identity import UNKNOWN, Identity
+from unnoise.formats.json_text import json_object
 
 LORA = "unnoise.lora"  # the key of a LoRA's card in the header
 CONTROL = "unnoise.control"  # the key of a control's card
@@ -14,9 +14,8 @@ LONGEST = 250  # characters of a value
 def own_card(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return the card of a LoRA or control of this program; empty if there is none or it is not valid."""
     try:
-        found = json.loads(metadata.get(LORA) or metadata.get(CONTROL) or "{}")
-        return found if isinstance(found, dict) else {}
-    except (ValueError, RecursionError):
+        return json_object(metadata.get(LORA) or metadata.get(CONTROL) or "{}")
+    except ValueError:
         return {}
 
 

@@ -1,34 +1,19 @@
 """Read a diffusers folder without torch: its index, its configs and the names of its weight files."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from unnoise.errors import InputError
+from unnoise.formats.json_text import read_json
+from unnoise.formats.open_file import inside
 
 INDEX, CONFIG = "model_index.json", "config.json"
-LARGEST = 4 << 20  # bytes of a JSON file
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 VARIANTS = ("", ".fp16", ".bf16", ".non_ema", ".ema")  # the first that exists is used
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 SHARD = re.compile(r"[\w.-]+\.safetensors")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises InputError for a file that is not one, or is too large."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: larger than {LARGEST} bytes, the most that a config may have")
-        content = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {str(error)[:200]}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object")
-    return content
 
 
 def listed_components(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -48,14 +33,29 @@ def shard_files(index: Mapping[str, Any]) -> list[str]:
     return sorted({name for name in table.values() if isinstance(name, str)}) if isinstance(table, dict) else []
 
 
-def weight_files(folder: Path, name: str) -> list[Path]:
-    """Return the safetensors files of a component. Raises InputError if there is none, or a shard is elsewhere."""
-    place = folder / name
+def weight_files(folder: Path, name: str, root: Path | None = None) -> list[Path]:
+    """Return the safetensors files of a component.
+
+    Args:
+        folder: of the model.
+        name: of the component.
+        root: the folder that the files must lie in, that of the model if None.
+
+    Raises:
+        InputError: there is none, or one lies elsewhere.
+    """
+    found = _weight_files(folder / name, root or folder)
+    for path in found:
+        inside(path, root or folder)
+    return found
+
+
+def _weight_files(place: Path, root: Path) -> list[Path]:
     for stem in STEMS:
         for variant in VARIANTS:
             index = place / f"{stem}.safetensors.index{variant}.json"
             if index.exists():
-                return _shards(index)
+                return _shards(index, root)
             one = place / f"{stem}{variant}.safetensors"
             if one.exists():
                 return [one]
@@ -68,8 +68,8 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     raise InputError(f"{place}: has no weights: no {STEMS[0]}.safetensors, no {STEMS[1]}.safetensors, no shards")
 
 
-def _shards(index: Path) -> list[Path]:
-    content = read_json(index)
+def _shards(index: Path, root: Path) -> list[Path]:
+    content = read_json(index, root)
     names = shard_files(content)
     whole = bool(names) and all(isinstance(name, str) for name in content["weight_map"].values())
     if not whole or not all(SHARD.fullmatch(name) for name in names):

@@ -8,18 +8,18 @@ Source: ggml-org/ggml, docs/gguf.md; llama.cpp, gguf-py/gguf/constants.py
 
 import io
 import os
-import stat
 import struct
 from dataclasses import dataclass
 from math import prod
 from typing import NoReturn
 
 from unnoise.errors import InputError
-from unnoise.formats.header import Entry, Header, read_header
+from unnoise.formats.header import TENSORS, Entry, Header, read_header
+from unnoise.formats.open_file import open_file
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-TENSORS, KEYS = 100_000, 10_000
+KEYS = 10_000
 RANK = 4
 LONGEST = 1 << 20  # bytes of a string; a chat template has about 10,000
 ITEMS = 500_000  # strings in all arrays together, which are skipped one by one; the largest tokenizers have 260,000
@@ -111,15 +111,12 @@ def read_gguf(path: str | os.PathLike[str]) -> Header:
     Raises InputError if the file cannot be read or violates the format.
     """
     try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                _fault("it is not a file")
-            return _read(_Reader(file, status.st_size))
+        with open_file(path) as file:
+            return _read(_Reader(file, os.fstat(file.fileno()).st_size))
     except _GgufFault as fault:
         raise InputError(f"{path}: not a valid GGUF file: {fault}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def read_weights_header(path: str | os.PathLike[str]) -> Header:
@@ -130,9 +127,9 @@ def read_weights_header(path: str | os.PathLike[str]) -> Header:
 def is_gguf(path: str | os.PathLike[str]) -> bool:
     """Return whether a file starts as GGUF does; False if it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read(len(MAGIC)) == MAGIC
-    except (OSError, ValueError):
+    except (OSError, InputError):
         return False
 
 

@@ -6,17 +6,17 @@ the tensors, end to end.   Source: https://github.com/safetensors/safetensors, R
 
 import json
 import os
-import stat
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, quoted
 from unnoise.formats.content import described
+from unnoise.formats.open_file import open_file
 
 HEAD = 64  # bytes by which other kinds of files are told
-LONGEST = 16 << 20  # bytes; the format allows 100 MB, which needs gigabytes to parse; 100,000 tensors need 12 MB
+LONGEST = 16 << 20  # bytes; the format allows 100 MB, which needs gigabytes to parse
+TENSORS = 32_768  # in a file; the largest published models have about 7,000
 VALUES = 1_000_000  # JSON values in a header; the limit bounds the memory of parsing it
 RANK = 32
 BITS = {
@@ -52,11 +52,13 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     file without gaps or overlaps. Raises InputError if the file cannot be read or violates the format.
     """
     try:
-        return _parse(*_raw(Path(path)))
+        with open_file(path) as file:
+            raw, size = _head(file)
+        return _parse(raw, size)
     except _HeaderFault as fault:
         raise InputError(f"{path}: {fault}") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 class _HeaderFault(Exception):
@@ -65,13 +67,6 @@ class _HeaderFault(Exception):
 
 def _fault(what: str) -> NoReturn:
     raise _HeaderFault(f"not a valid safetensors file: {what}")
-
-
-def _raw(path: Path) -> tuple[bytes, int]:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise _HeaderFault("is not a file")
-    with path.open("rb") as file:
-        return _head(file)
 
 
 def _head(file: BinaryIO) -> tuple[bytes, int]:
@@ -90,6 +85,8 @@ def _head(file: BinaryIO) -> tuple[bytes, int]:
     raw = file.read(length)
     if not raw.startswith(b"{"):
         _fault("its header does not start with '{'")
+    if (count := raw.count(b'"data_offsets"')) > TENSORS:
+        _fault(f"its header lists {count} tensors, at most {TENSORS} are read")
     if sum(raw.count(mark) for mark in (b",", b":", b"[", b"{")) > VALUES:
         _fault(f"its header contains more than {VALUES} values")
     return raw, size
@@ -114,7 +111,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        _fault(f"its header lists {_short(repeated)} twice")
+        _fault(f"its header lists {quoted(repeated)} twice")
     return table
 
 
@@ -124,19 +121,19 @@ def _no_constant(name: str) -> NoReturn:
 
 def _entry(name: str, value: object, base: int, size: int) -> Entry:
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        _fault(f"tensor {_short(name)} must have exactly dtype, shape and data_offsets")
+        _fault(f"tensor {quoted(name)} must have exactly dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
-        _fault(f"tensor {_short(name)} has the unknown dtype {_short(dtype)}")
+        _fault(f"tensor {quoted(name)} has the unknown dtype {quoted(dtype)}")
     if not _counts(shape) or len(shape) > RANK:
-        _fault(f"tensor {_short(name)} has the impossible shape {_short(shape)}")
+        _fault(f"tensor {quoted(name)} has the impossible shape {quoted(shape)}")
     if not _counts(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size - base:
-        _fault(f"tensor {_short(name)} is at {_short(offsets)}, outside the {size - base} bytes of data")
+        _fault(f"tensor {quoted(name)} is at {quoted(offsets)}, outside the {size - base} bytes of data")
     bits = BITS[dtype]
     for length in shape:
         bits *= length
     if bits != 8 * (offsets[1] - offsets[0]):
-        _fault(f"tensor {_short(name)} of {dtype} {_short(shape)} does not fit {offsets[1] - offsets[0]} bytes")
+        _fault(f"tensor {quoted(name)} of {dtype} {quoted(shape)} does not fit {offsets[1] - offsets[0]} bytes")
     return Entry(dtype, tuple(shape), base + offsets[0], base + offsets[1])
 
 
@@ -148,12 +145,7 @@ def _fill(tensors: dict[str, Entry], base: int, size: int) -> None:
     at = base
     for name, entry in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != at:
-            _fault(f"tensor {_short(name)} {'overlaps another' if entry.start < at else 'leaves a gap before it'}")
+            _fault(f"tensor {quoted(name)} {'overlaps another' if entry.start < at else 'leaves a gap before it'}")
         at = entry.end
     if at != size:
         _fault(f"{size - at} bytes after the last tensor belong to no tensor")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

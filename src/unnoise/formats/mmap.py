@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.formats.header import Entry, Header, read_header
+from unnoise.formats.open_file import open_file
 from unnoise.formats.tensors import DTYPES
 
 
@@ -56,7 +57,7 @@ def map_entries(
     path: str | os.PathLike[str], header: Header, as_bytes: Callable[[Entry], bool] = lambda _: False
 ) -> Mapped:
     """Map the tensors of one file. as_bytes: of which tensors only the bytes are wanted, in one row."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         mapped = mmap.mmap(file.fileno(), header.size, access=mmap.ACCESS_COPY)
     tensors = {}
     for name, entry in header.tensors.items():

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any, Final
 from PIL import Image, ImageCms, ImageMath, ImageOps, UnidentifiedImageError
 
 from unnoise.errors import InputError, InputWarning
+from unnoise.formats.open_file import open_file
 
 FORMATS: Final = {  # as Pillow names them: endings of their files
     "PNG": (".png", ".apng"),
@@ -215,13 +215,10 @@ def _file(source: str | os.PathLike[str] | bytes, what: str) -> Iterator[Any]:
     if isinstance(source, bytes):
         yield BytesIO(source)
         return
-    number = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(number, "rb") as file:
-        state = os.fstat(number)
-        if not stat.S_ISREG(state.st_mode):
-            raise InputError(f"{what}: not a regular file")
-        if state.st_size > BYTES:
-            raise InputError(f"{what}: {state.st_size} bytes, at most {BYTES}")
+    with open_file(source) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > BYTES:
+            raise InputError(f"{what}: {size} bytes, at most {BYTES}")
         yield file
 
 

@@ -4,7 +4,6 @@ Source: ggml-org/ggml, docs/gguf.md; ComfyUI, comfy/ops.py and comfy/quant_ops.p
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from unnoise.errors import InputError
 from unnoise.formats.gguf import TYPES, read_weights_header
 from unnoise.formats.gguf_blocks import BLOCKS
 from unnoise.formats.header import Entry, Header
+from unnoise.formats.json_text import json_object
 from unnoise.formats.mmap import map_entries
+from unnoise.formats.open_file import open_file
 from unnoise.formats.tensors import DTYPES, FLOATS8
 
 CHUNK = 1 << 16  # blocks that are dequantised at once
@@ -81,7 +82,7 @@ class WeightsFile:
     def fingerprint(self) -> str:
         """Return the sha256 of names, types, shapes and first bytes of every tensor as it is stored."""
         digest = hashlib.sha256()
-        with open(self.path, "rb") as file:
+        with open_file(self.path) as file:
             for name, entry in sorted(self.header.tensors.items()):
                 file.seek(entry.start)
                 digest.update(f"{name}\0{entry.dtype}\0{list(entry.shape)}\0".encode())
@@ -103,7 +104,7 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
 
 
 def _check_kinds(path: str | os.PathLike[str], header: Header) -> None:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         for name, entry in header.tensors.items():
             if not name.endswith(".comfy_quant"):
                 continue
@@ -115,10 +116,9 @@ def _check_kinds(path: str | os.PathLike[str], header: Header) -> None:
 
 def _kind(raw: bytes) -> Any:
     try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError):
+        return json_object(raw.decode()).get("format")
+    except ValueError:
         return None
-    return content.get("format") if isinstance(content, dict) else None
 
 
 def _from_blocks(stored: Tensor, entry: Entry, dtype: torch.dtype) -> Tensor:

@@ -7,6 +7,7 @@ from math import prod
 
 from unnoise.errors import InputError
 from unnoise.formats.header import BITS, Entry
+from unnoise.formats.open_file import open_file
 
 MOST = 4096  # numbers of one tensor
 FORMATS = {
@@ -26,7 +27,7 @@ def read_values(
     ordered = sorted({name for name in names if name in tensors}, key=lambda name: tensors[name].start)
     found: dict[str, tuple[float, ...]] = {}
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_file(path) as file:
             for name in ordered:
                 entry = tensors[name]
                 count = min(prod(entry.shape), most, MOST)

@@ -4,18 +4,18 @@ The usual library costs 8 MB and 0.1 s of every command, and its messages do not
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import lru_cache
-from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from unnoise.errors import InputError, nearest
+from unnoise.errors import InputError, nearest, quoted
+from unnoise.formats.json_text import json_value
 
 T = TypeVar("T")
 TYPE_NAMES = {str: "a string", int: "an integer", float: "a finite number", bool: "true or false", NoneType: "null"}
+LARGEST: Final = 2**63  # of integers
 NO_NAMES: Final[Mapping[str, str]] = {}
 
 
@@ -38,10 +38,8 @@ def parse(kind: type[T], text: str, where: str, former: Mapping[str, str] = NO_N
         InputError: the JSON is not valid. The message names the field, its value and the allowed values.
     """
     try:
-        content = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        content = json_value(text)
         parsed: T = _read(kind, _renamed(content, former, "") if former else content, "")
-    except RecursionError:
-        raise InputError(f"{where}: nested too deeply") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     return parsed
@@ -84,8 +82,10 @@ def _read(kind: Any, value: Any, place: str) -> Any:
         return _tuple(get_args(kind), value, place)
     if get_origin(kind) is dict:
         return value if isinstance(value, dict) else _wrong(_type_name(kind), value, place)
-    if kind is float and type(value) in (int, float) and isfinite(value):
+    if kind is float and type(value) in (int, float):
         return float(value)
+    if kind is int and type(value) is int and abs(value) >= LARGEST:
+        _wrong(f"an integer between -{LARGEST} and {LARGEST}", value, place)
     return value if type(value) is kind and kind is not float else _wrong(_type_name(kind), value, place)
 
 
@@ -129,12 +129,12 @@ def _tuple(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
     if kinds[1:] == (...,):
         kinds = kinds[:1] * len(value)
     if len(kinds) != len(value):
-        raise ValueError(f"{place}: {_short(value)}, {len(kinds)} values are required")
+        raise ValueError(f"{place}: {quoted(value)}, {len(kinds)} values are required")
     return tuple(_read(kind, item, f"{place}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
 
 
 def _wrong(expected: str, value: Any, place: str) -> NoReturn:
-    raise ValueError(f"{f'{place}: ' if place else ''}{_short(value)}, expected {expected}")
+    raise ValueError(f"{f'{place}: ' if place else ''}{quoted(value)}, expected {expected}")
 
 
 def _type_name(kind: Any) -> str:
@@ -145,25 +145,8 @@ def _type_name(kind: Any) -> str:
     return TYPE_NAMES.get(kind, "a list" if get_origin(kind) is tuple else "an object")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"field {_short(name)} is given twice")
-    return table
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def _join(place: str, name: str) -> str:
     return f"{place}.{name}" if place else name
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 @lru_cache

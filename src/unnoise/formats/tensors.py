@@ -12,6 +12,7 @@ from torch import Tensor
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
 from unnoise.formats.header import Entry, Header
+from unnoise.formats.open_file import open_file
 
 FLOATS8 = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
 DTYPES = FLOATS8 | {
@@ -73,7 +74,7 @@ def read_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple
     longest = max((entry.end - entry.start for entry in header.tensors.values()), default=0)
     buffer = bytearray(longest)
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_file(path) as file:
             for name, entry in sorted(header.tensors.items()):
                 if entry.dtype not in DTYPES:
                     raise InputError(f"{path}: tensor {name!r} is {entry.dtype}; supported are {', '.join(DTYPES)}")

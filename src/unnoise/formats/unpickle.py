@@ -23,6 +23,7 @@ from unnoise.errors import InputError
 from unnoise.formats import sandbox
 from unnoise.formats.atomic import replacing
 from unnoise.formats.content import PICKLE, described
+from unnoise.formats.open_file import open_file
 from unnoise.formats.tensors import dump_tensors
 
 NESTED = ("state_dict", "model", "module")  # keys under which training programs store the weights
@@ -36,11 +37,9 @@ GROWTH, SLACK = (
 
 def convert(source: Path, target: Path) -> None:
     """Write the tensors of a pickle as safetensors. Raises InputError for a pickle that is not only weights."""
-    if not source.is_file():
-        raise InputError(f"{source}: no such file")
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: the file to write must end in .safetensors")
-    with source.open("rb") as pickled:
+    with open_file(source) as pickled:
         _check_content(source, pickled)
         with replacing(target) as file:
             _run(source, pickled, file)

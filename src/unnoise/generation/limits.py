@@ -1,9 +1,9 @@
 """The ranges of options, and the checks that enforce them."""
 
-from math import inf, isfinite
+from math import inf
 from typing import Any, Final
 
-from unnoise.errors import InputError, check_whole
+from unnoise.errors import InputError, check_whole, quoted
 
 STEPS: Final = 1000
 GUIDANCE: Final = 100.0
@@ -26,25 +26,19 @@ STRENGTH: Final = 0.6  # the default of an image without a mask
 def check_text(name: str, text: object) -> None:
     """Raise InputError unless `text` is Unicode of at most LETTERS letters."""
     if not isinstance(text, str):
-        raise InputError(f"{name} {text!r}: must be text")
+        raise InputError(f"{name} {quoted(text)}: must be text")
     if len(text) > LETTERS:
         raise InputError(f"{name} of {len(text)} letters: at most {LETTERS} are allowed")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{name} {text!r}: not Unicode: it contains an unpaired surrogate") from None
-
-
-def check_number(name: str, value: object, low: float, high: float) -> None:
-    """Raise InputError unless `value` is a number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and low <= value <= high):
-        raise InputError(f"{name} {value!r}: a number from {low:g} to {high:g}")
+        raise InputError(f"{name} {quoted(text)}: not Unicode: it contains an unpaired surrogate") from None
 
 
 def check_size(size: Any) -> None:
     """Raise InputError unless `size` is a width and a height, each from 1 to SIDE."""
     if not isinstance(size, tuple | list) or len(size) != 2:
-        raise InputError(f"size {size!r}: a width and a height")
+        raise InputError(f"size {quoted(size)}: a width and a height")
     for name, side in zip(("width", "height"), size, strict=True):
         check_whole(name, side, 1, SIDE)
 
@@ -53,4 +47,4 @@ def check_levels(name: str, ends: Any) -> None:
     """Raise InputError unless `ends` is a lower and an upper level, 0 <= lower < upper <= inf."""
     numbers = isinstance(ends, tuple | list) and all(isinstance(end, int | float) for end in ends)
     if not numbers or len(ends) != 2 or not 0 <= ends[0] < ends[1] <= inf:
-        raise InputError(f"{name} {ends!r}: a lower and a higher level, 0 to inf")
+        raise InputError(f"{name} {quoted(ends)}: a lower and a higher level, 0 to inf")

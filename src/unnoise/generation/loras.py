@@ -9,8 +9,8 @@ from typing import Any
 from unnoise.adapters.lora.read import Adapter, fingerprint_of, read_and_warn
 from unnoise.components import Components
 from unnoise.embedded import ADAPTERS, find
-from unnoise.errors import InputError
-from unnoise.generation.limits import LORA, check_number
+from unnoise.errors import InputError, check_number, quoted
+from unnoise.generation.limits import LORA
 from unnoise.generation.metadata import AppliedAdapter
 from unnoise.generation.request import Request, split_lora, split_network
 from unnoise.text.prompt_syntax import split_adapters
@@ -99,6 +99,10 @@ def _asked(value: Any) -> list[Asked]:
     if isinstance(every, Mapping):
         named = ((*split_network(one), weight) for one, weight in every.items())
         return [(name, weight, network) for name, network, weight in named]
+    if not isinstance(every, Sequence):
+        raise InputError(
+            f"lora {quoted(value)}: a name, a path or an adapter, several of them, or a mapping to weights"
+        )
     return [split_lora(one) for one in every]
 
 

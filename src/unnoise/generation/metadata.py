@@ -1,13 +1,13 @@
 """Metadata of an output: everything that it takes to draw it again, as one line of JSON in the file itself."""
 
-import json
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
 from unnoise import __version__
 from unnoise.card import Part
 from unnoise.errors import InputError
+from unnoise.formats.json_text import json_value
 from unnoise.formats.strict_json import Strict, dump, parse
 from unnoise.generation.options import ControlResize, MaskMode
 from unnoise.text.prompt_weighting import PromptWeighting
@@ -175,8 +175,8 @@ def from_json(text: str, where: str) -> Metadata:
 def _former_version(text: str) -> str | None:
     """Return the version that wrote metadata of a former form, None for any other text."""
     try:
-        content: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        content = json_value(text)
+    except ValueError:
         return None
     versions = content.get("versions") if isinstance(content, dict) else None
     version = versions.get("unnoise") if isinstance(versions, dict) else None

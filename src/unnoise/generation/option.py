@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final, Literal, get_type_hints
 
-from unnoise.errors import InputError, check_whole, nearest
+from unnoise.errors import InputError, check_number, check_whole, nearest, quoted
 from unnoise.generation import limits
 from unnoise.sampling.registry import resolve_name, resolve_schedule
 
@@ -12,6 +12,7 @@ ValueKind = Literal[
     "whole", "number", "text", "choice", "levels", "size", "sides", "image", "lora", "flag", "sampler", "schedule"
 ]
 Group = Literal["basic", "guidance", "image input", "control", "adapters", "output", "advanced"]
+LARGEST: Final = 10**300  # of a level that is a whole number
 SIDES: Final = ("left", "top", "right", "bottom")
 
 
@@ -62,26 +63,38 @@ def _check(name: str, value: Any, option: Option) -> None:
     if option.kind == "whole":
         check_whole(name, value, int(option.low), int(option.high))
     elif option.kind == "number":
-        limits.check_number(name, value, option.low, option.high)
+        check_number(name, value, option.low, option.high)
     elif option.kind == "text":
         limits.check_text(name, value)
-    elif option.kind == "choice" and value not in option.choices:
-        raise InputError(f"{name} {value!r}: {nearest(str(value), option.choices)}")
+    elif option.kind == "choice" and not (isinstance(value, str) and value in option.choices):
+        raise InputError(f"{name} {quoted(value)}: {nearest(quoted(value), option.choices)}")
     elif option.kind == "flag" and not isinstance(value, bool):
-        raise InputError(f"{name} {value!r}: true or false")
+        raise InputError(f"{name} {quoted(value)}: true or false")
     elif option.kind == "size":
         limits.check_size(value)
     elif option.kind == "levels":
         limits.check_levels(name, value)
     elif option.kind == "sides":
         if not isinstance(value, tuple | list) or len(value) != len(SIDES):
-            raise InputError(f"{name} {value!r}: four whole numbers, pixels at {', '.join(SIDES)}")
+            raise InputError(f"{name} {quoted(value)}: four whole numbers, pixels at {', '.join(SIDES)}")
         for side, pixels in zip(SIDES, value, strict=True):
             check_whole(f"{name} {side}", pixels, int(option.low), int(option.high))
     elif option.kind == "sampler":
         if isinstance(value, str):
             resolve_name(value)
         elif not hasattr(value, "advance"):
-            raise InputError(f"sampler {value!r}: a name, or an object with the method `advance`")
-    elif option.kind == "schedule" and isinstance(value, str):
+            raise InputError(f"sampler {quoted(value)}: a name, or an object with the method `advance`")
+    elif option.kind == "schedule":
+        _check_schedule(name, value)
+
+
+def _check_schedule(name: str, value: Any) -> None:
+    if isinstance(value, str):
         resolve_schedule(value)
+    elif isinstance(value, tuple) and not all(_is_level(one) for one in value):
+        raise InputError(f"{name} {quoted(value)}: its levels must be a list of numbers, 0 to inf")
+
+
+def _is_level(value: object) -> bool:
+    """Return whether a value is a number that a float can be; `explicit` checks its range."""
+    return type(value) is float or (type(value) is int and value < LARGEST)

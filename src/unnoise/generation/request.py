@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
-from unnoise.errors import InputError, nearest
+from unnoise.errors import InputError, nearest, plain_number
 from unnoise.generation import limits
 from unnoise.generation.options import (
     OPTIONS,
@@ -78,11 +78,12 @@ def home_of_options() -> dict[str, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     """Bring what people write in Python to the type of the field: one number for both sides, lists for tuples."""
-    if name == "size" and isinstance(value, int) and not isinstance(value, bool):
-        return value, value
     if name == "lora":
         return () if value is None else value
-    return tuple(value) if isinstance(value, list) else value
+    value = plain_number(value)
+    if name == "size" and isinstance(value, int) and not isinstance(value, bool):
+        return value, value
+    return tuple(map(plain_number, value)) if isinstance(value, list | tuple) else value
 
 
 def split_weight(one: Any) -> tuple[Any, float]:

@@ -11,7 +11,7 @@ from unnoise.card import Advice, Card, Part, Setting
 from unnoise.components import Components
 from unnoise.diffusion.levels import named_schedule, start_level
 from unnoise.diffusion.process import Process
-from unnoise.errors import InputError, InputWarning, nearest
+from unnoise.errors import InputError, InputWarning, check_number, nearest
 from unnoise.generation import limits
 from unnoise.generation.images import RawImages, drawn_size, opened, resized
 from unnoise.generation.job import AnySampler, Draw, Job
@@ -240,9 +240,9 @@ def _check_advice(advice: Advice) -> None:
     """Raise InputError for a card whose advice is out of range."""
     low, high = advice.guidance_interval
     try:
-        limits.check_number("steps", advice.steps, 1, limits.STEPS)
-        limits.check_number("guidance_scale", advice.guidance_scale, 0, limits.GUIDANCE)
-        limits.check_number("guidance_rescale", advice.guidance_rescale, 0, 1)
+        check_number("steps", advice.steps, 1, limits.STEPS)
+        check_number("guidance_scale", advice.guidance_scale, 0, limits.GUIDANCE)
+        check_number("guidance_rescale", advice.guidance_rescale, 0, 1)
         limits.check_levels("guidance_interval", (low, inf if high is None else high))
         for size in advice.sizes:
             limits.check_size(size)

@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from unnoise.components import Components
 from unnoise.errors import InputError, check_whole
 from unnoise.formats.header import read_header
+from unnoise.formats.json_text import json_object
 from unnoise.formats.tensors import read_tensors, write_tensors
 from unnoise.generation.batch import Row
 from unnoise.generation.engine import Live, Ticket
@@ -79,9 +79,9 @@ def _state(
 ) -> State[Tensor]:
     """Put a state together. Raises InputError where no run of this sampler on this grid could stand there."""
     try:
-        found: dict[str, Any] = json.loads(place)
+        found = json_object(place)
         i, stage, level = found["i"], found["stage"], float(found["level"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: {PLACE}: must have the numbers i, stage and level") from None
     check_whole(f"{path}: i", i, 0, len(begun.grid) - 2)
     check_whole(f"{path}: stage", stage, 0, sampler.queries - 1)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unnoise.errors import InputError, check_whole
+from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.strict_json import Strict
-from unnoise.generation.limits import check_number
 from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions, parse_recipe
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
+from unnoise.formats.header import read_header
 
 Tensors = Mapping[str, Tensor]
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # the first three of AdamW, the last of Muon
@@ -24,10 +24,9 @@ def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, str]) -> Non
 def read_facts(path: Path) -> dict[str, str]:
     """Return the facts of a file of `write_tensors`. Raises InputError for another file."""
     try:
-        with safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot resume from {str(path)!r}: {error}") from error
+        return read_header(path).metadata
+    except InputError as error:
+        raise InputError(f"cannot resume from {str(path)!r}: {error}") from None
 
 
 def save_checkpoint(

@@ -16,9 +16,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from unnoise.errors import NonFiniteError
 from unnoise.formats.atomic import replacing
+from unnoise.formats.json_text import json_object
+from unnoise.formats.open_file import read_text
 from unnoise.train import checkpoint, ema
 from unnoise.train.muon import Muon, hidden_weights
 from unnoise.train.recipe import CheckpointOptions, OptimizerOptions
+
+LOG_BYTES = 1 << 30  # of a log that is read
 
 
 class Task(Protocol):
@@ -195,7 +199,7 @@ def plain_attention(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
     """Open a log of one JSON object a step, and drop the lines of steps that will be repeated."""
-    lines = [line for line in _lines(path) if json.loads(line)["step"] <= first]
+    lines = [line for line in _lines(path) if json_object(line)["step"] <= first]
     with replacing(path) as whole:
         whole.write("".join(lines).encode())
     with path.open("a", encoding="utf-8", buffering=1) as file:
@@ -204,7 +208,9 @@ def _log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
 
 def _lines(path: Path) -> list[str]:
     """Read the complete lines; the last is incomplete where the run was killed."""
-    return [line for line in path.read_text().splitlines(True) if line.endswith("\n")] if path.exists() else []
+    return (
+        [line for line in read_text(path, LOG_BYTES).splitlines(True) if line.endswith("\n")] if path.exists() else []
+    )
 
 
 def _rounded(progress: Progress) -> dict[str, float | int]:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ from torch import nn
 from unnoise.card import FORMER_NAMES as FORMER_CARD_NAMES, Advice, Part
 from unnoise.data.view import Augment
 from unnoise.errors import InputError, check_whole
+from unnoise.formats.json_text import plain_toml
+from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import Strict, parse
 from unnoise.sampling.kinds import Kind
 
@@ -222,9 +223,9 @@ def parse_recipe(kind: type[T], path: Path) -> T:
     """Read a TOML file as a dataclass. Raises InputError as `read_recipe` does."""
     where = f"recipe {str(path)!r}"
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{where}: {error}") from error
+        table = plain_toml(read_text(path))
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
     former = [f"{place!r} is now {FORMER_NAMES[place]!r}" for place in _fields(table, "") if place in FORMER_NAMES]
     if former:
         raise InputError(f"{where}: former names of fields: {', '.join(former)}; rename them")

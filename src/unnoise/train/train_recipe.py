@@ -17,6 +17,7 @@ from unnoise.data.open import open_source
 from unnoise.data.view import BACKGROUNDS, PHRASES, View, render_views
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
+from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import dump
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.pipeline import Pipeline
@@ -99,7 +100,7 @@ def claim_folder(recipe: str, folder: Path, resume: bool) -> None:
         raise InputError(
             f"--out {str(folder)!r}: holds a run already; continue it with --resume, or use another folder"
         )
-    elif mark.read_text() != recipe:
+    elif read_text(mark) != recipe:
         raise InputError(f"--out {str(folder)!r}: holds the run of another recipe; use another folder")
 
 

@@ -1,6 +1,5 @@
 """Find alpha/rank of a module of a LoRA file: by its own alpha, else by PEFT's configuration, else 1."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,10 +10,11 @@ from typing import Any
 
 from unnoise.adapters.lora.names import WRAPPED
 from unnoise.errors import InputError
+from unnoise.formats.json_text import json_object, read_json
+from unnoise.formats.open_file import is_file
 
 METADATA = "lora_adapter_metadata"  # the key of PEFT's configuration in the header, as diffusers writes it
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # PEFT's configuration, and the file it belongs to
-LONGEST = 1 << 20  # bytes of a configuration
 PATTERNS = 32  # patterns of one configuration that are more than names
 # A pattern that takes linear time on short names: at most two repetitions, none of a group.
 BOUNDED = re.compile(r"(?:[^*+?{]*[*+?{]){0,2}[^*+?{]*")
@@ -115,33 +115,18 @@ def read_scales(path: Path, metadata: Mapping[str, str]) -> Scales:
         if METADATA in metadata:
             return Scales({root: _alphas(config) for root, config in _by_network(metadata[METADATA]).items()})
         beside = path.with_name(CONFIG)
-        if path.name == WEIGHTS and beside.is_file():
-            with beside.open("rb") as file:
-                return Scales({"": _alphas(_object(file.read(LONGEST + 1)))})
-    except InputError as error:
+        if path.name == WEIGHTS and is_file(beside):
+            return Scales({"": _alphas(read_json(beside, path.parent, strict=False))})
+    except ValueError as error:
         raise InputError(f"{path}: its PEFT configuration: {error}") from None
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{path}: cannot read its PEFT configuration: {error}") from None
     return Scales({})
 
 
 def _by_network(text: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for key, value in _object(text).items():
+    for key, value in json_object(text, strict=False).items():
         root, _, setting = key.partition(".")
         found.setdefault(root, {})[setting] = value
-    return found
-
-
-def _object(text: str | bytes) -> dict[str, Any]:
-    if len(text) > LONGEST:
-        raise InputError(f"{len(text)} bytes; at most {LONGEST}")
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not valid JSON: {str(error)[:100] or 'nested too deeply'}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{type(found).__name__}; must be an object")
     return found
 
 

@@ -1,12 +1,14 @@
 """Read any file. Its content selects the reader; its extension does so only where the content cannot."""
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from unnoise.check.read.file_kinds import LONGEST, PICKLES, SHELLS
 from unnoise.check.subject import Location, ReadFault, Subject, Trouble
+from unnoise.errors import InputError
+from unnoise.formats.json_text import json_value, toml_table
+from unnoise.formats.open_file import open_file
 
 START = 64  # bytes that identify the type of a file
 
@@ -22,6 +24,8 @@ def read(path: Path) -> Subject:
     """
     try:
         return _read_folder(path) if path.is_dir() else _read_file(path)
+    except InputError as error:
+        return fault("unreadable", path, str(error).removeprefix(f"{path}: "))
     except OSError as error:
         return fault("unreadable", path, f"cannot be read: {error.strerror or error}")
     except (ValueError, RecursionError, MemoryError) as error:
@@ -41,9 +45,7 @@ def _read_folder(path: Path) -> Subject:
 
 
 def _read_file(path: Path) -> Subject:
-    if not path.is_file():
-        return fault("unreadable", path, "is not a file")
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(START)
     if start.startswith((b"\x89PNG", b"\xff\xd8\xff")) or start[:4] + start[8:12] == b"RIFFWEBP":
         from unnoise.check.read.picture import read_picture
@@ -55,8 +57,6 @@ def _read_file(path: Path) -> Subject:
         return read_weights(str(path))
     if _may_be_pickle(start, path):
         return fault("pickle", path, "is a pickle, which can run code when it is opened; it was not opened")
-    if path.stat().st_size > LONGEST:
-        return fault("unknown", path, f"is of no known kind, and {path.stat().st_size} bytes long")
     return _read_text(path)
 
 
@@ -70,8 +70,12 @@ def _may_be_pickle(start: bytes, path: Path) -> bool:
 
 
 def _read_text(path: Path) -> Subject:
+    with open_file(path) as file:
+        content = file.read(LONGEST + 1)
+    if len(content) > LONGEST:
+        return fault("unknown", path, f"is of no known kind, and more than {LONGEST} bytes long")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return fault("unknown", path, f"is neither of a known kind nor a text: byte {error.start} is not UTF-8")
     return read_text(text, path)
@@ -109,11 +113,11 @@ def read_text(text: str, path: Path) -> Subject:
 
 def _read_json(text: str, path: Path) -> Subject:
     try:
-        content = json.loads(text)
+        content = json_value(text, strict=False)
     except json.JSONDecodeError as error:
         return fault("broken", path, f"is not JSON: {error.msg}", error.lineno, error.colno - 1)
-    except (RecursionError, ValueError):
-        return fault("broken", path, "is JSON that cannot be read: nested too deeply, or a number is too long")
+    except ValueError as error:
+        return fault("broken", path, f"is JSON that cannot be read: {error}")
     if not isinstance(content, dict):
         return fault("unknown", path, "is JSON of no known kind")
     if isinstance(content.get("cells"), list):
@@ -143,8 +147,8 @@ def _read_object(content: dict[str, Any], text: str, path: Path) -> Subject:
 
 def _read_toml(text: str, path: Path) -> Subject:
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        content = toml_table(text)
+    except ValueError as error:
         found = [int(word.rstrip(",)")) for word in str(error).split() if word.rstrip(",)").isdigit()]
         line, column = (found[-2], found[-1] - 1) if len(found) > 1 else (None, None)
         return fault("broken", path, f"is not TOML: {error}", line, column)

@@ -1,6 +1,5 @@
 """Read a folder of diffusers: its index, the settings of its components, the headers of its weights."""
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from unnoise.families.names import by_class, by_name
 from unnoise.families.table import VARIANTS
 from unnoise.formats.diffusers_folder import listed_components, shard_files
 from unnoise.formats.header import Header
+from unnoise.formats.json_text import json_value
 
 CONFIGS = ("config.json", "scheduler_config.json")
 SHARDS = ".safetensors.index.json"
@@ -103,7 +103,7 @@ def _parse(reading: _Reading, name: str, text: str) -> None:
     if PurePosixPath(name).name not in (INDEX, *CONFIGS) and not name.endswith(SHARDS) and len(reading.names) > 1:
         return
     try:
-        content = json.loads(text)
+        content = json_value(text, strict=False)
     except (ValueError, RecursionError) as error:
         reading.fault("broken", name, f"is not JSON: {str(error)[:200]}")
         return

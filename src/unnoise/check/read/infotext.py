@@ -8,7 +8,6 @@ A key that is absent has its default. Source: AUTOMATIC1111/stable-diffusion-web
 leejet/stable-diffusion.cpp, examples/cli/main.cpp, get_image_params.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from math import isfinite
@@ -16,10 +15,12 @@ from typing import Any, TypeVar
 
 from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, ReadFault, Subject, Tool, Use
 from unnoise.families.names import by_name
+from unnoise.formats.json_text import json_value
 
 T = TypeVar("T")
 LONGEST = 1 << 20  # letters
-PAIR = re.compile(r'\s*(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+KEY = re.compile(r"(?<!\w)(\w[\w \-/]{0,60}):\s*")
+QUOTE = re.compile(r'"(?:\\.|[^\\"])*+"?')
 LORA = re.compile(r"<(?:lora|lyco):([^:<>]{1,200})(?::([^<>]{0,60}))?>")
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})$")
 NEGATIVE = "Negative prompt:"
@@ -60,16 +61,23 @@ def _parameters(lines: list[str], path: str) -> tuple[int, dict[str, Located[str
 
 def _pairs(line: str, path: str) -> dict[str, Located[str]]:
     found: dict[str, Located[str]] = {}
-    for key, value in PAIR.findall(line):
-        if value.startswith('"'):
-            value = _unquoted(value)
-        found[key.strip()] = Located(value.strip(), Location(path, (key.strip(),)))
+    at = plain = 0  # a quote before `plain` is no start of a text: a longer one around it was none
+    while match := KEY.search(line, at):
+        end = line.find(",", match.end())
+        at = len(line) if end < 0 else end
+        if match.end() >= plain and (quote := QUOTE.match(line, match.end())):
+            plain = quote.end()
+            if line[plain - 1] == '"' and line[plain : plain + 1] in ("", ","):
+                at = plain
+        value = line[match.end() : at]
+        key = match[1].strip()
+        found[key] = Located((_unquoted(value) if value[:1] == '"' else value).strip(), Location(path, (key,)))
     return found
 
 
 def _unquoted(value: str) -> str:
     try:
-        return str(json.loads(value))
+        return str(json_value(value, strict=False))
     except ValueError:
         return value.strip('"')
 

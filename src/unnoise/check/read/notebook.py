@@ -1,11 +1,11 @@
 """Read the code cells of a Jupyter notebook as one script."""
 
-import json
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from unnoise.check.read.script import read_script
 from unnoise.check.subject import Location, ReadFault, Subject
+from unnoise.formats.json_text import json_value
 
 CELLS = 10_000
 MAGIC = ("%", "!", "?")
@@ -14,7 +14,7 @@ MAGIC = ("%", "!", "?")
 def read_notebook(text: str, path: str) -> Subject:
     """Read a notebook; places have the cell and the line in it."""
     try:
-        content = json.loads(text)
+        content = json_value(text, strict=False)
     except (ValueError, RecursionError) as error:
         return _faulty(path, f"is not a notebook: {error}")
     cells = content.get("cells") if isinstance(content, dict) else None

@@ -4,13 +4,13 @@ Metadata are text chunks of PNG, or the EXIF comment of JPEG and WebP. ComfyUI: 
 its forks: `parameters`; InvokeAI: `invokeai_metadata`; this program: `unnoise`.
 """
 
-import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from unnoise.check.subject import Location, Mask, ReadFault, Subject, Trouble
 from unnoise.errors import InputError, InputWarning
+from unnoise.formats.json_text import json_value
 
 LONGEST = 4 << 20  # characters of metadata
 PIXELS = 1 << 24  # of a mask; the largest takes a third of a second and 150 MB
@@ -87,7 +87,7 @@ def _of_texts(texts: Mapping[str, str], path: str) -> Subject:
 
 def _object(text: str | None) -> dict[str, Any] | None:
     try:
-        content = json.loads(text) if text else None
+        content = json_value(text, strict=False) if text else None
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

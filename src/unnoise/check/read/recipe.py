@@ -13,6 +13,7 @@ from unnoise.errors import InputError
 from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 from unnoise.formats.header import Header
+from unnoise.formats.json_text import json_value
 from unnoise.generation.metadata import AppliedAdapter, Metadata, from_json
 from unnoise.generation.request import Request
 
@@ -95,7 +96,7 @@ def read_recipe(text: str, path: str) -> Subject:
 def _texts(text: str) -> list[str]:
     if not text.lstrip().startswith("["):
         return [text]
-    listed = json.loads(text)
+    listed = json_value(text)
     return [json.dumps(one) for one in listed[:MOST]]
 
 

@@ -11,6 +11,7 @@ from unnoise.check.read.folder import read_folder
 from unnoise.check.subject import Subject
 from unnoise.errors import InputError
 from unnoise.formats.header import Header, read_header
+from unnoise.formats.open_file import inside, read_text
 
 MOST = 100_000  # entries of a folder that are read
 SKIPPED = {"node_modules", "__pycache__", "site-packages"}
@@ -33,15 +34,15 @@ def open_folder(path: Path) -> Subject:
     others: list[str] = []
     for file in _files(path, depth=2):
         name = file.relative_to(path).as_posix()
-        if file.suffix == ".json" and file.stat().st_size <= LONGEST and "tokenizer" not in name:
-            texts[name] = file.read_text(encoding="utf-8-sig", errors="replace")
-        elif file.suffix == ".safetensors":
-            try:
-                headers[name] = read_header(file)
-            except InputError as error:
-                broken[str(file)] = str(error).removeprefix(f"{file}: ")
+        try:
+            if file.suffix == ".json" and "tokenizer" not in name:
+                texts[name] = read_text(file, LONGEST, path)
+            elif file.suffix == ".safetensors":
+                headers[name] = read_header(inside(file, path))
+            else:
                 others.append(name)
-        else:
+        except InputError as error:
+            broken[str(file)] = str(error).removeprefix(f"{file}: ")
             others.append(name)
     subject = read_folder(str(path), texts, headers, others)
     faults = (replace(fault, message=broken.get(fault.place.path, fault.message)) for fault in subject.faults)

@@ -1,6 +1,5 @@
 """Read a file of weights by its header: its type, its parts, and the few numbers that rules need."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,6 +16,8 @@ from unnoise.families.names import by_name
 from unnoise.families.tensors import recognise, refined, unwrapped
 from unnoise.formats.gguf import is_gguf, read_weights_header
 from unnoise.formats.header import LONGEST, Entry, Header
+from unnoise.formats.json_text import json_value
+from unnoise.formats.open_file import open_file
 from unnoise.formats.read_values import read_values
 
 Tensors = Mapping[str, Entry]
@@ -204,7 +205,7 @@ def _cut(path: str) -> str:
 
 
 def _ends(path: str) -> Iterator[str]:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         length = int.from_bytes(file.read(8), "little")
         size = file.seek(0, 2)
         if size < 8 or length > LONGEST:
@@ -212,7 +213,7 @@ def _ends(path: str) -> Iterator[str]:
         if 8 + length > size:
             yield f"is cut short: it has {size} bytes, its header alone ends at byte {8 + length}"
         file.seek(8)
-        content = json.loads(file.read(length))
+        content = json_value(file.read(length).decode())
     last = max(_spans(content), default=(0, ""))
     if 8 + length + last[0] > size:
         yield f"is cut short: it has {size} bytes, the tensor {last[1][:80]!r} ends at byte {8 + length + last[0]}"

@@ -7,6 +7,7 @@ from unnoise.check.catalogue import entry
 from unnoise.check.page import sections
 from unnoise.check.rule import ERROR, NOTE, WARN, Finding, Fix, Severity
 from unnoise.check.subject import Location
+from unnoise.errors import shortened
 
 NAMES = {ERROR: "error", WARN: "warning", NOTE: "note"}
 COLOURS = {ERROR: "31", WARN: "33", NOTE: "36"}
@@ -29,7 +30,7 @@ def keys(place: Location) -> str:
 
 def sentence(finding: Finding) -> str:
     """Write a finding as one line: its message, the measured and the expected value."""
-    return printable(f"{finding.message}: {finding.measured}, expected {finding.expected}")
+    return shortened(f"{finding.message}: {finding.measured}, expected {finding.expected}")
 
 
 def printable(text: str) -> str:

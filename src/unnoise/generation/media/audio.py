@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
+from unnoise.formats.open_file import open_file
 from unnoise.generation.metadata import Metadata, to_json
 
 SUFFIXES = (".wav",)
@@ -45,7 +46,7 @@ def write_audio(path: str | os.PathLike[str], waves: Tensor, rate: int, metadata
 
 def read_text(path: str | os.PathLike[str]) -> str | None:
     """Read the metadata of a .wav as text, None where it has none. Raises ValueError where it is no WAV file."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         try:
             return _find(file)
         except (struct.error, UnicodeDecodeError) as error:

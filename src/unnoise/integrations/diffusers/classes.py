@@ -1,12 +1,8 @@
-"""Build the networks of foreign models without weights, from a closed table of classes.
-
-Files name classes. A class outside the table is refused, so a file cannot bring code.
-"""
+"""Build the networks of foreign models without weights, from a closed table of classes and their checked configs."""
 
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,21 +10,11 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
-from unnoise.errors import InputError, nearest
-from unnoise.integrations.diffusers.table import NETWORKS
+from unnoise.errors import InputError
+from unnoise.integrations.diffusers.config import checked_config
+from unnoise.integrations.diffusers.table import NETWORKS, class_of
 
-PIP = "pip install 'unnoise[diffusers]'"
-
-
-def class_of(name: str, table: Mapping[str, str] = NETWORKS) -> type[Any]:
-    """Return a class of the table. Raises InputError for another class, and if its library is not installed."""
-    if name not in table:
-        raise InputError(f"class {name!r}: {nearest(name, table)}")
-    try:
-        found: type[Any] = getattr(import_module(table[name]), name)
-    except ImportError as error:
-        raise InputError(f"foreign models need more packages ({error}); install them: {PIP}") from None
-    return found
+NETS = 2500  # tensors of a network; the largest supported have 1,700
 
 
 def empty(name: str, config: Mapping[str, Any], where: str) -> nn.Module:
@@ -37,17 +23,21 @@ def empty(name: str, config: Mapping[str, Any], where: str) -> nn.Module:
     Raises InputError for a class outside the table and for a config that the class does not accept.
     """
     class_ = class_of(name)
-    plain = {key: value for key, value in config.items() if not key.startswith("_")}
+    plain = checked_config(name, config, where)
     try:
-        with _without_values():
+        with _without_values(), _at_most(NETS, f"{where}: config of {name}"):
             if table_of(name) == "transformers":
                 from transformers.initialization import no_init_weights
 
                 with no_init_weights():
-                    found: nn.Module = class_(class_.config_class.from_dict(plain))
+                    attention = "sdpa" if class_._supports_sdpa else "eager"
+                    made = class_.config_class.from_dict({**plain, "attn_implementation": attention})
+                    found: nn.Module = class_(made)
             else:
                 found = class_.from_config(plain)
-    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the libraries' constructors raise anything for a wrong value
         raise InputError(f"{where}: config of {name}: {str(error).partition(chr(10))[0]}") from None
     return found.requires_grad_(False).eval()
 
@@ -67,6 +57,24 @@ class _NoInit(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
+
+
+@contextmanager
+def _at_most(tensors: int, where: str) -> Iterator[None]:
+    """Stop building a network of more parameters than any model has, before it fills the memory."""
+    count = 0
+
+    def check(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal count
+        count += 1
+        if count > tensors:
+            raise InputError(f"{where}: more than {tensors} tensors; no supported model has so many")
+
+    hook = register_module_parameter_registration_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @contextmanager

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from unnoise.components import Components
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.errors import InputError
-from unnoise.formats.diffusers_folder import CONFIG, read_json, weight_files
+from unnoise.errors import InputError, quoted
+from unnoise.formats.diffusers_folder import CONFIG, weight_files
+from unnoise.formats.json_text import read_json
 from unnoise.formats.mmap import map_tensors
-from unnoise.integrations.diffusers.classes import class_of, empty
+from unnoise.integrations.diffusers.classes import empty
+from unnoise.integrations.diffusers.config import checked_config
+from unnoise.integrations.diffusers.table import class_of
 from unnoise.integrations.diffusers.unet import ConditionUNet
 from unnoise.integrations.diffusers.weights import fill
 
@@ -43,7 +46,7 @@ def with_control(components: Components, path: Path) -> Components:
             f"{path}: a ControlNet needs a U-Net of Stable Diffusion; {components.card.name!r} is "
             f"{components.card.family}"
         )
-    mapped = map_tensors(weight_files(path.parent, path.name) if path.is_dir() else [path])
+    mapped = map_tensors(weight_files(path.parent, path.name, path) if path.is_dir() else [path])
     tensors: Mapping[str, Tensor] = mapped.tensors
     _check_family(path, tensors, components)
     config = _config(path, net.unet)
@@ -61,10 +64,10 @@ def with_control(components: Components, path: Path) -> Components:
 def _config(path: Path, unet: Any) -> dict[str, Any]:
     """Return the config of a folder; for a file, which has none, that of the U-Net."""
     if path.is_dir():
-        config = read_json(path / CONFIG)
+        config = read_json(path / CONFIG, path)
         if config.get("_class_name") != CLASS:
-            raise InputError(f"{path}: a {config.get('_class_name')!r}; a ControlNet is a {CLASS}")
-        return config
+            raise InputError(f"{path}: a {quoted(config.get('_class_name'))}; a ControlNet is a {CLASS}")
+        return checked_config(CLASS, config, str(path))
     accepted = inspect.signature(class_of(CLASS).__init__).parameters
     return {name: value for name, value in unet.config.items() if name in accepted and not name.startswith("_")}
 

@@ -14,7 +14,7 @@ from unnoise.adapters.lora.read import read_and_warn
 from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.diffusion.process import VP, Flow, Table
-from unnoise.errors import InputError
+from unnoise.errors import InputError, quoted
 from unnoise.formats.diffusers_folder import INDEX
 from unnoise.integrations.diffusers.components import ForeignComponents
 from unnoise.integrations.diffusers.load import load_components
@@ -106,7 +106,11 @@ def _scheduler(foreign: ForeignComponents, loaded: Components) -> Any:
     config, process = foreign.config("scheduler"), loaded.denoiser.process
     if "_class_name" in config:
         more = {} if config.get("prediction_type", "") is not None else {"prediction_type": KINDS[loaded.denoiser.kind]}
-        return getattr(diffusers, str(config["_class_name"])).from_config(config, **more)
+        name = str(config["_class_name"])
+        class_ = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+        if class_ is None:
+            raise InputError(f"{foreign.where}: scheduler {quoted(name)}: not a scheduler of diffusers")
+        return class_.from_config(config, **more)
     if isinstance(process, Flow):
         dynamic = loaded.card.advice.schedule == "flux"
         shift = loaded.card.advice.shift or 1.0

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from unnoise.errors import InputError
-from unnoise.formats.diffusers_folder import CONFIG, INDEX, listed_components, read_json
-from unnoise.integrations.diffusers.classes import class_of
+from unnoise.formats.diffusers_folder import CONFIG, INDEX, listed_components
+from unnoise.formats.json_text import read_json
+from unnoise.integrations.diffusers.config import checked_config, checked_settings
 from unnoise.integrations.diffusers.table import NETWORKS, TOKENIZERS
+from unnoise.integrations.diffusers.tokenizer_files import load_tokenizer
 
 # Components that are not needed here.
 UNUSED = {"safety_checker", "feature_extractor", "image_encoder", "image_processor", "watermarker", "scheduler"}
@@ -20,7 +23,7 @@ def component_classes(folder: Path) -> dict[str, str]:
         note = "; it is one component of a model, whose folder is above it" if (folder / CONFIG).exists() else ""
         raise InputError(f"{folder}: not a model in the layout of diffusers: it has no {INDEX}{note}")
     found = {}
-    for name, (_, class_) in listed_components(read_json(folder / INDEX)).items():
+    for name, (_, class_) in listed_components(read_json(folder / INDEX, folder)).items():
         if name in UNUSED:
             continue
         if class_ not in NETWORKS and class_ not in TOKENIZERS:
@@ -36,14 +39,17 @@ def read_configs(folder: Path, classes: Mapping[str, str]) -> dict[str, dict[str
 
     Raises InputError if a config or the folder of a component is missing.
     """
-    found = {"": read_json(folder / INDEX)}
+    found = {"": checked_settings(read_json(folder / INDEX, folder), str(folder / INDEX))}
     for name, class_ in classes.items():
         if not (folder / name).is_dir():
             raise InputError(f"{folder}: {INDEX} lists the component {name!r}, a {class_}, but its folder is missing")
         if class_ in NETWORKS:
-            found[name] = read_json(folder / name / CONFIG)
+            place = folder / name / CONFIG
+            found[name] = checked_config(class_, read_json(place, folder), str(place))
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    return found | ({"scheduler": read_json(scheduler)} if scheduler.exists() else {})
+    if scheduler.exists():
+        found["scheduler"] = checked_settings(read_json(scheduler, folder, strict=False), str(scheduler))
+    return found
 
 
 def tokenizers(folder: Path, classes: Mapping[str, str]) -> dict[str, Callable[[], Any]]:
@@ -52,14 +58,10 @@ def tokenizers(folder: Path, classes: Mapping[str, str]) -> dict[str, Callable[[
 
 
 def _tokenizer(place: Path, class_: str) -> Callable[[], Any]:
+    @cache
     def load() -> Any:
         if not place.is_dir():
             raise InputError(f"{place}: the folder of the tokenizer is missing")
-        try:
-            return class_of(class_, TOKENIZERS).from_pretrained(str(place), local_files_only=True)
-        except InputError:
-            raise
-        except Exception as error:  # each tokenizer raises other errors for a damaged file
-            raise InputError(f"{place}: not a valid {class_}: {str(error).partition(chr(10))[0]}") from None
+        return load_tokenizer(place, class_, place.parent)
 
     return load

@@ -20,10 +20,12 @@ from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.errors import InputError
-from unnoise.formats.diffusers_folder import CONFIG, read_json, weight_files
+from unnoise.formats.diffusers_folder import CONFIG, weight_files
+from unnoise.formats.json_text import read_json
 from unnoise.formats.mmap import map_tensors
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.components import weights_dtype
+from unnoise.integrations.diffusers.config import checked_config
 from unnoise.integrations.diffusers.unet import ConditionUNet
 from unnoise.integrations.diffusers.weights import fill, joined, sampled_fingerprint
 
@@ -170,9 +172,9 @@ def _count(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _encoder(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, str]:
-    config = read_json(folder / CONFIG)
+    config = checked_config(ENCODER, read_json(folder / CONFIG, folder), str(folder))
     net = empty(ENCODER, config, str(folder))
-    mapped = map_tensors(weight_files(folder.parent, folder.name))
+    mapped = map_tensors(weight_files(folder.parent, folder.name, folder))
     return net, fill(net, mapped.tensors, str(folder), dtype, device, mapped.release)
 
 

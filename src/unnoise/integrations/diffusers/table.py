@@ -1,6 +1,13 @@
-"""The closed tables: the classes of foreign models, and the module that adapts each family."""
+"""The closed tables: the classes of foreign models, and the module that adapts each family.
+
+Files name classes. A class outside the tables is refused, so a file cannot bring code.
+"""
 
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from unnoise.errors import InputError, nearest
 
 STABLE_AUDIO = "diffusers.pipelines.stable_audio"
 NETWORKS: Mapping[str, str] = {
@@ -62,3 +69,15 @@ SPLITTERS: Mapping[str, str] = {
     "ltx": "ltx",
 }
 DENOISERS = ("unet", "transformer")  # every model has one of these components
+PIP = "pip install 'unnoise[diffusers]'"
+
+
+def class_of(name: str, table: Mapping[str, str] = NETWORKS) -> type[Any]:
+    """Return a class of a table. Raises InputError for another class, and if its library is not installed."""
+    if name not in table:
+        raise InputError(f"class {name!r}: {nearest(name, table)}")
+    try:
+        found: type[Any] = getattr(import_module(table[name]), name)
+    except ImportError as error:
+        raise InputError(f"foreign models need more packages ({error}); install them: {PIP}") from None
+    return found

@@ -11,7 +11,7 @@ from unnoise.errors import InputError
 from unnoise.formats.tensors import raw
 
 HEAD = 1024  # numbers of each tensor in a fingerprint
-FEW = 5  # names that a message lists
+FEW = 3  # names that a message lists
 PAGES = 1 << 28  # bytes read from files before their memory is released
 # Names of older versions of diffusers: of attention in autoencoders.
 # Source: diffusers, models/modeling_utils.py, _convert_deprecated_attention_blocks

@@ -10,9 +10,9 @@ from typing import Any
 
 from unnoise.errors import InputError
 from unnoise.families.identity import Identity
-from unnoise.integrations.diffusers.classes import class_of
 from unnoise.integrations.diffusers.folder import tokenizers
-from unnoise.integrations.diffusers.table import TOKENIZERS
+from unnoise.integrations.diffusers.table import TOKENIZERS, class_of
+from unnoise.integrations.diffusers.tokenizer_files import load_tokenizer
 
 # Folders of published models that have a tokenizer, and the classes of the tokenizers of each family.
 CLIP = ("openai--clip-vit-large-patch14", "stable-diffusion-v1-5--stable-diffusion-v1-5")
@@ -92,5 +92,5 @@ def _cached(class_: str) -> Any:
         for folder in sorted(home.expanduser().glob(f"models--{name}/snapshots/*")):
             for place in (folder / "tokenizer", folder):
                 if (place / "merges.txt").exists() or (place / "tokenizer.json").exists():
-                    return class_of(class_, TOKENIZERS).from_pretrained(str(place), local_files_only=True)
+                    return load_tokenizer(place, class_, folder)
     return None
