@@ -207,7 +207,7 @@ def test_a_folder_named_like_an_image_does_not_block(tmp_path: Path) -> None:
     dataset, line = said(tmp_path)
     assert (len(dataset), line) == (4, f"{tmp_path}: 1 images skipped: 1 a folder ('x.png')")
     os.mkfifo(tmp_path / "pipe.png")
-    assert "1 not a file ('pipe.png')" in said(tmp_path)[1]
+    assert "1 not a regular file ('pipe.png')" in said(tmp_path)[1]
 
 
 def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ ZERO = b"%011o\0" % 0
     [
         ({124: HUGE}, "unexpected end of data|bytes, at most"),
         ({124: NEGATIVE}, "a header of -"),
-        ({156: b"S", 257: b"ustar  \0", 386: ZERO, 398: ZERO, 482: b"\0", 483: HUGE}, "not a file"),
+        ({156: b"S", 257: b"ustar  \0", 386: ZERO, 398: ZERO, 482: b"\0", 483: HUGE}, "not a regular file"),
         ({156: b"6"}, "the header at byte 1536 is broken"),
         ({156: b"x", 124: b"%011o\0" % 9000}, "a header of 9000 bytes"),
     ],
