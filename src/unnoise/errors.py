@@ -49,7 +49,7 @@ def shortened(message: str) -> str:
     if len(line) <= LETTERS:
         return line
     allowed = max((found.start() for found in ALLOWED.finditer(line)), default=len(line))
-    return _cut(line[:allowed], LETTERS * 2 // 3, LETTERS // 4) + _cut(line[allowed:], LIST * 2 // 3, LIST // 4)
+    return _cut(line[:allowed], LETTERS // 2, LETTERS // 4) + _cut(line[allowed:], LIST * 2 // 3, LIST // 4)
 
 
 def one_line(message: str) -> str:
