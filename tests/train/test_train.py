@@ -161,7 +161,7 @@ def test_a_finished_run_is_not_overwritten(recipe: TrainingRecipe, whole: Path) 
 def test_a_run_of_another_recipe_is_not_resumed(recipe_file: Path, whole: Path) -> None:
     other = recipe_file.with_name("other.toml")
     other.write_text(recipe_file.read_text().replace("seed = 3", "seed = 4"))
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="seed is 3 there, 4 in the recipe"):
         fit(read_recipe(other), whole.parent, resume=True)
 
 

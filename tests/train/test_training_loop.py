@@ -95,13 +95,13 @@ def test_a_resumed_run_repeats_no_step_that_was_saved(tmp_path: Path, monkeypatc
     whole = train(Line(), FIT, EVERY, tmp_path / "whole", ignore)
     with pytest.raises(KeyboardInterrupt):
         train(Line(), FIT, EVERY, tmp_path / "stopped", stop_after(5))
-    assert training_seconds(tmp_path / "stopped") == 3.0
+    assert training_seconds(tmp_path / "stopped") == 4.0  # of the checkpoint before the sheet
     with (tmp_path / "stopped" / "log.jsonl").open("a") as log:
         log.write('{"step": 6')  # the run was killed here
     task, seen = Line(), list[Progress]()
     again = train(task, FIT, EVERY, tmp_path / "stopped", seen.append)
-    assert task.steps == [3, 4]
-    assert [one.seconds for one in seen] == [4.0, 5.0]
+    assert task.steps == [4]
+    assert [one.seconds for one in seen] == [5.0]
     lines = (tmp_path / "stopped" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
     assert all(torch.equal(again[name], whole[name]) for name in whole)
