@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stdout_failed() -> bool:
-    """Return whether stdout cannot be written; what it holds is then dropped, or the interpreter complains at its end."""
+    """Return whether stdout cannot be written; what it holds is then dropped, for the interpreter would complain."""
     try:
         sys.stdout.flush()
     except OSError:

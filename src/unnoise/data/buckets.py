@@ -124,7 +124,7 @@ def nth_batch(counts: tuple[int, ...], seed: int, step: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4)
-def _block(counts: tuple[int, ...], seed: int, block: int) -> np.ndarray:  # type: ignore[type-arg]
+def _block(counts: tuple[int, ...], seed: int, block: int) -> np.ndarray:
     shares = np.cumsum(counts) / sum(counts)
     return np.searchsorted(shares[:-1], numbers(seed, BUCKET, block).random(BLOCK), side="right")
 

@@ -55,7 +55,7 @@ class AdapterTask:
         own = [caption for bucket in examples for caption in bucket.captions]
         captions = ["", *dict.fromkeys([*own, *priors])]
         if trains_text:
-            _check_captions(self.text_encoder, captions)
+            check_texts(self.text_encoder, captions)
         else:
             self.rows = {caption: k for k, caption in enumerate(captions)}
             path = folder / "features.safetensors"
@@ -79,7 +79,8 @@ class AdapterTask:
         sigma = self._levels(u).to(self.device)
         clean, gaussian = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
         denoiser = self.pipeline.denoiser
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.fit.bf16):
+        cast = recipe.fit.bf16 and self.pipeline.dtype == "float32"  # a narrow base computes in its own dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
             cond = self._conditioning(captions, control_images)
             return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind).mean()
 
@@ -169,8 +170,8 @@ def _encode_caption(text_encoder: TextConditioner | None, caption: str) -> Condi
 
 
 @torch.no_grad()
-def _check_captions(text_encoder: TextConditioner | None, captions: Sequence[str]) -> None:
-    """Raise InputError for a caption that cannot be encoded, before the first step."""
+def check_texts(text_encoder: TextConditioner | None, captions: Sequence[str]) -> None:
+    """Raise InputError for a text that cannot be encoded, before the first step."""
     for caption in captions:
         _encode_caption(text_encoder, caption)
 

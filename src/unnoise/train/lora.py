@@ -19,7 +19,7 @@ from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError, InputWarning
 from unnoise.loading import load
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import AdapterTask, sheet_prompts
+from unnoise.train.adapter import AdapterTask, check_texts, sheet_prompts
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets, with_prior, with_trigger
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
@@ -96,9 +96,7 @@ def check_adapter_sheets(recipe: AdapterRecipe, pipeline: Pipeline, datasets: Se
     """Raise InputError where the contact sheets could not be drawn: their size, or their prompts."""
     prompts = [with_trigger(recipe.trigger, prompt) for prompt in sheet_prompts(recipe, datasets)]
     check_sheet(pipeline, prompts, recipe.data.size)
-    with torch.no_grad():
-        for prompt in prompts if pipeline.text_encoder is not None else ():
-            pipeline.text_encoder([prompt], "literal")
+    check_texts(pipeline.text_encoder, prompts)
 
 
 def _lora_card(
