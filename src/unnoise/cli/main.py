@@ -56,22 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
-        place = "stdout" if _stdout_failed() else repr(error.filename or "a file")
-        return _fail(f"cannot write or read {place}: {error.strerror or error}", FAILED)
-    except SystemExit as stop:  # rich ends the process so where its reader is gone
-        return _fail("cannot write stdout: its reader is gone", FAILED) if _stdout_failed() else int(stop.code or 0)
+        if error.filename is not None:
+            return _fail(f"cannot open {error.filename!r}: {error.strerror}", FAILED)
+        return _fail_stdout(error.strerror or str(error))
+    except SystemExit as stop:
+        if stop.code != FAILED:
+            raise
+        return _fail_stdout("Broken pipe")  # which rich turns into this exit
     return done if isinstance(done, int) else 0
 
 
-def _stdout_failed() -> bool:
-    """Return whether stdout cannot be written; what it holds is then dropped, for the interpreter would complain."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+def _fail_stdout(reason: str) -> int:
+    """Fail because stdout cannot be written; what it holds is dropped, or the interpreter would complain at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _fail(f"cannot write stdout: {reason}", FAILED)
 
 
 def app(tokens: Sequence[str] = ()) -> "App":

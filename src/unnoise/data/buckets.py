@@ -63,7 +63,7 @@ def split_into_buckets(dataset: ImageDataset, sizes: Sequence[Size]) -> list[Buc
         height, width = dataset.read(0).shape[:2]
         return [Bucket((width, height), dataset)]
     chosen = [min(sizes, key=lambda size: abs(log(size[0] * image[1] / size[1] / image[0]))) for image in dataset.sizes]
-    _warn_of_cropping(dataset, chosen, 1 / GRID if len(sizes) > 1 else CROPPED)
+    _warn_of_cropping(dataset, chosen, 2 / GRID if len(sizes) > 1 else CROPPED)
     members = {size: [i for i, one in enumerate(chosen) if one == size] for size in sizes}
     return [
         Bucket(size, _part(dataset, found, partial(_read, read_at, found, size)))

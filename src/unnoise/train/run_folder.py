@@ -160,9 +160,9 @@ def _check_steps(place: str, before: OptimizerOptions, fit: OptimizerOptions, fo
         raise InputError(f"{place}.steps {fit.steps}: {done} steps are trained in {str(folder)!r}; at least {done}")
     if done and before.learning_rate_at(done - 1) != fit.learning_rate_at(done - 1):
         warnings.warn(
-            f"{place}.steps {before.steps} is now {fit.steps}: the learning rate had begun to fall to zero at step "
-            f"{before.steps}; from step {done + 1} on it is that of {fit.steps} steps, and the weights will differ "
-            f"from those of one run of {fit.steps} steps",
+            f"{place}.steps {before.steps} is now {fit.steps}: the {done} trained steps followed the learning rate of "
+            f"{before.steps} steps, the others follow that of {fit.steps}, so the weights will differ from those of one "
+            f"run of {fit.steps} steps",
             InputWarning,
             stacklevel=2,
         )

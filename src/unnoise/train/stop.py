@@ -1,12 +1,15 @@
 """Stop a training by SIGINT (Ctrl-C) or SIGTERM: the step ends and a checkpoint is written. A second signal kills."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
+from time import monotonic
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TOGETHER = 0.2  # seconds within which two signals are one: `timeout` sends one to the process and to its group
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -22,15 +25,18 @@ class Stop:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._came = 0.0
         self._keeps = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal. The next one has its default effect, and ends the process."""
-        for one in SIGNALS:
-            signal.signal(one, signal.SIG_DFL)
-        self.number = number
-        if not self._keeps:
-            self.check()
+        """Handle a signal; the second ends the process, unless it is the first sent to process and group both."""
+        if self.number is None:
+            self.number, self._came = number, monotonic()
+            if not self._keeps:
+                self.check()
+        elif monotonic() - self._came > TOGETHER:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def check(self) -> None:
         """Raise TrainingStopped if a signal came."""
