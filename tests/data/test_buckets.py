@@ -86,7 +86,9 @@ def test_batches_of_buckets_are_counted_and_drawn_by_their_share() -> None:
         seen[bucket] += 1
     assert [seen[k] / 2500 for k in range(3)] == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
     assert nth_batch(counts, 5, 1234) == nth_batch(counts, 5, 1234)
-    assert [nth_batch(counts, 6, step)[0] for step in range(50)] != [nth_batch(counts, 5, step)[0] for step in range(50)]
+    assert [nth_batch(counts, 6, step)[0] for step in range(50)] != [
+        nth_batch(counts, 5, step)[0] for step in range(50)
+    ]
     assert [nth_batch((7,), 5, step) for step in (0, 9, 5000)] == [(0, 0), (0, 9), (0, 5000)]
 
 

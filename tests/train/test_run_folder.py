@@ -64,7 +64,10 @@ def test_what_touches_no_trained_step_may_change(tmp_path: Path, changed: Adapte
             lambda one: replace(one, data=replace(one.data, augment=Augment(hue=0.5))),
             "data.augment.hue is 0.0 there, 0.5 in the recipe",
         ),
-        (lambda one: replace(one, checkpoints=CheckpointOptions(snapshot_every=5)), "checkpoints.snapshot_every is 1000"),
+        (
+            lambda one: replace(one, checkpoints=CheckpointOptions(snapshot_every=5)),
+            "checkpoints.snapshot_every is 1000",
+        ),
         (lambda one: replace(one, lora=LoraOptions(rank=4)), "lora.rank is 16 there, 4 in the recipe"),
         (lambda one: replace(one, prior="priors"), "prior is None there, 'priors' in the recipe"),
         (lambda one: replace(one, seed=2, base="x", dtype="float16", trigger="a"), r"\(1 more\)"),
@@ -93,7 +96,9 @@ def test_a_finished_run_that_is_extended_says_what_its_learning_rate_did(
     resume(steps(300), tmp_path)
     assert not recwarn.list  # the rate had not begun to fall
     begin(tmp_path / "b", 100)
-    with pytest.warns(UserWarning, match="fit.steps 100 is now 300: the 100 trained steps followed the learning rate of"):
+    with pytest.warns(
+        UserWarning, match="fit.steps 100 is now 300: the 100 trained steps followed the learning rate of"
+    ):
         resume(steps(300), tmp_path / "b")
 
 
@@ -108,7 +113,10 @@ def test_an_older_recipe_has_the_defaults_of_fields_that_are_new(tmp_path: Path)
 
 
 def test_a_second_training_in_a_folder_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
-    with claimed_folder(BEGUN, tmp_path, False, 0), pytest.raises(InputError, match=rf"process {os.getpid()} is training"):
+    with (
+        claimed_folder(BEGUN, tmp_path, False, 0),
+        pytest.raises(InputError, match=rf"process {os.getpid()} is training"),
+    ):
         resume(BEGUN, tmp_path)
     resume(BEGUN, tmp_path)
 
@@ -126,7 +134,11 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
 def test_files_of_killed_writes_are_swept(tmp_path: Path) -> None:
     begin(tmp_path, 1)
     (tmp_path / "adapter/ema").mkdir()
-    litter = [".dog.safetensors.0a1b2c3d.part", "adapter/.checkpoint.safetensors.00000000.part", "adapter/ema/.x.1.part"]
+    litter = [
+        ".dog.safetensors.0a1b2c3d.part",
+        "adapter/.checkpoint.safetensors.00000000.part",
+        "adapter/ema/.x.1.part",
+    ]
     kept = ["notes.part", "adapter/.hidden", ".part"]
     for name in litter + kept:
         (tmp_path / name).write_bytes(b"x")

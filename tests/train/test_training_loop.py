@@ -115,7 +115,9 @@ def test_a_sheet_that_fails_is_a_warning_after_a_checkpoint(tmp_path: Path) -> N
             assert checkpoint.read_facts(tmp_path / "checkpoint.safetensors")["step"] == str(step)
             raise InputError("prompt 'a (16:9)': no")
 
-    with pytest.warns(InputWarning, match=r"line: no contact sheet after (4|5) steps, the training goes on: prompt") as said:
+    with pytest.warns(
+        InputWarning, match=r"line: no contact sheet after (4|5) steps, the training goes on: prompt"
+    ) as said:
         trained = train(Blank(), FIT, EVERY, tmp_path, ignore)
     assert len(said) == 2
     assert not names(tmp_path, "sheet-*")

@@ -58,6 +58,7 @@ class Progress:
 
 TrainCallback = Callable[[Progress], None]
 Optimizers = Sequence[torch.optim.Optimizer]
+SLOW_NORM = "Mismatch dtype between input and weight"  # torch, of autocast around a float32 normalisation
 
 
 def train(
@@ -81,7 +82,9 @@ def train(
     """
     run = _Run(task, fit, checkpoints, folder, LossScale(float16))
     device = next(task.networks.parameters()).device
-    with stop_signals() as stop, _log(folder / "log.jsonl", run.done) as log, plain_attention(device):
+    log_file = _log(folder / "log.jsonl", run.done)
+    with stop_signals() as stop, log_file as log, plain_attention(device), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SLOW_NORM)
         if run.sheet_due() and not run.sheet_path.exists():
             run.write_sheet()
         clock = _Clock(fit.batch, run.seconds)
