@@ -39,7 +39,7 @@ def test_sizes_have_about_one_area_and_are_multiples(side: int, multiple: int) -
     step = max(multiple, side / 16)
     for width, height in sizes:
         assert (height, width) in sizes
-        assert not (width % multiple or height % multiple)
+        assert (width % multiple, height % multiple) == (0, 0)
         assert max(width, height) <= ASPECT * min(width, height)
         assert abs(width * height - side * side) <= 0.5 * step * max(width, height)
 

@@ -85,7 +85,7 @@ def test_anything_else_is_refused_with_both_values(
 
 def test_fewer_steps_than_are_trained_are_refused(tmp_path: Path) -> None:
     begin(tmp_path, 40)
-    with pytest.raises(InputError, match="fit.steps 39: 40 steps are trained"):
+    with pytest.raises(InputError, match=r"fit\.steps 39: 40 steps are trained"):
         resume(steps(39), tmp_path)
 
 
@@ -149,9 +149,9 @@ def test_files_of_killed_writes_are_swept(tmp_path: Path) -> None:
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     run = tmp_path / "a/b"
-    with pytest.raises(InputError, match=r"the run writes about 1e\+06 TB, and .* are free"):
-        with claimed_folder(BEGUN, run, False, 10**18):
-            pass
+    refused = pytest.raises(InputError, match=r"the run writes about 1e\+06 TB, and .* are free")
+    with refused, claimed_folder(BEGUN, run, False, 10**18):
+        pass
     assert not (tmp_path / "a").exists()
     assert bytes_of_run(1000, FIT, CheckpointOptions(snapshot_every=30)) == 4 * 1000 * (10 + 2 * 4 + 1)
 

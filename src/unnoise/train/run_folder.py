@@ -161,8 +161,8 @@ def _check_steps(place: str, before: OptimizerOptions, fit: OptimizerOptions, fo
     if done and before.learning_rate_at(done - 1) != fit.learning_rate_at(done - 1):
         warnings.warn(
             f"{place}.steps {before.steps} is now {fit.steps}: the {done} trained steps followed the learning rate of "
-            f"{before.steps} steps, the others follow that of {fit.steps}, so the weights will differ from those of one "
-            f"run of {fit.steps} steps",
+            f"{before.steps} steps, the others follow that of {fit.steps}, so the weights will differ from those of "
+            f"one run of {fit.steps} steps",
             InputWarning,
             stacklevel=2,
         )
