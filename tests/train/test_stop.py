@@ -1,4 +1,4 @@
-"""Signals in a training: the first writes a checkpoint and says how to go on, the second ends it. Kills lose nothing."""
+"""Signals in a training: the first writes a checkpoint and says how to go on, the second kills; kills lose nothing."""
 
 import os
 import signal
