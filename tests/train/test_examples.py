@@ -16,9 +16,8 @@ from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
 from unnoise.data.view import random_view, render_views
-from unnoise.diffusion.conditioning import Conditioning
 from unnoise.loading import load
-from unnoise.text.encode import PromptEncoder
+from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions
 from unnoise.train.examples import encode_examples, open_buckets, with_prior
 from unnoise.train.loop import Progress
@@ -84,13 +83,13 @@ def test_captions_and_images_are_used_as_they_are(
     recipe: AdapterRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
-    encode = PromptEncoder._encode
+    encode = Tokenizer.encode
 
-    def seen(self: PromptEncoder, prompt: str) -> Conditioning:
-        encoded.append(prompt)
-        return encode(self, prompt)
+    def seen(self: Tokenizer, text: str) -> list[int]:
+        encoded.append(text)
+        return encode(self, text)
 
-    monkeypatch.setattr(PromptEncoder, "_encode", seen)
+    monkeypatch.setattr(Tokenizer, "encode", seen)
     train_lora(replace(recipe, data=replace(recipe.data, views=5)), tmp_path, CPU, False, Quiet())
     assert {text for text in encoded if "dog" in text} == {CAPTION, "a dog"}
     dataset = open_source(recipe.data.source, 32)
