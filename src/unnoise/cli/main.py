@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import unnoise
-from unnoise.errors import InputError, NonFiniteError, OutputError, shortened
+from unnoise.errors import InputError, NonFiniteError, OutputError, one_line, shortened
 from unnoise.train.stop import TrainingStopped
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NonFiniteError, OutputError) as error:
         return _fail(str(error), FAILED)
     except TrainingStopped as stop:
-        return _fail(str(stop), BY_SIGNAL + stop.number)
+        _say(one_line(str(stop)))  # whole: it holds a command
+        return BY_SIGNAL + stop.number
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
@@ -108,15 +109,15 @@ def _run(arguments: list[str]) -> object:
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
     """Print a warning as one line."""
-    _say(str(message))
+    _say(shortened(str(message)))
 
 
 def _fail(message: str, code: int) -> int:
-    _say(message)
+    _say(shortened(message))
     return code
 
 
-def _say(message: str) -> None:
+def _say(line: str) -> None:
     """Print a line on stderr, where that works."""
     with suppress(OSError):
-        print(f"unnoise: {shortened(message)}", file=sys.stderr, flush=True)
+        print(f"unnoise: {line}", file=sys.stderr, flush=True)
