@@ -70,7 +70,7 @@ def test_what_touches_no_trained_step_may_change(tmp_path: Path, changed: Adapte
         ),
         (lambda one: replace(one, lora=LoraOptions(rank=4)), "lora.rank is 16 there, 4 in the recipe"),
         (lambda one: replace(one, prior="priors"), "prior is None there, 'priors' in the recipe"),
-        (lambda one: replace(one, seed=2, base="x", dtype="float16", trigger="a"), r"\(1 more\)"),
+        (lambda one: replace(one, seed=2, base="x", dtype="float16", trigger="a"), r"\(2 more\)"),
     ],
 )
 def test_anything_else_is_refused_with_both_values(

@@ -27,7 +27,7 @@ FREE = frozenset(
     | {"data.strict"}
 )
 FREE_TABLES = ("advice.",)
-SHOWN = 3  # differences that a message lists
+SHOWN = 2  # differences that a message lists
 
 
 class Recipe(Protocol):
@@ -138,8 +138,8 @@ def _check_same(before: R, recipe: R, folder: Path) -> None:
         )
         more = f" ({len(refused) - SHOWN} more)" if len(refused) > SHOWN else ""
         raise InputError(
-            f"--out {str(folder)!r}: {listed}{more}; restore it, or use another folder. A resumed run may change "
-            f"steps, {', '.join(sorted(FREE))}, advice"
+            f"--out {folder.name!r}: {listed}{more}; restore it, or use another folder (docs/training.md lists what "
+            f"may change)"
         )
     for task, (place, fit) in recipe.fits().items():
         _check_steps(place, before.fits()[task][1], fit, folder / task)
