@@ -26,6 +26,10 @@ class InputError(ValueError):
         super().__init__(shortened(message))
 
 
+class OutputError(RuntimeError):
+    """A file or stream that could not be written to its end; the command line prints the message and exits with 1."""
+
+
 class NonFiniteError(ArithmeticError):
     """NaN or infinity in a run, with the step, the level and the dtype where it appeared."""
 

@@ -1,6 +1,10 @@
 """The embedded data set and its views."""
 
+import hashlib
+import tomllib
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +101,24 @@ def test_a_shift_moves_the_image_and_fills_with_the_background() -> None:
     torch.testing.assert_close(moved[:, :, 8:], still[:, :, :-8], atol=2e-2, rtol=0)
     corner = torch.tensor(BACKGROUNDS["blue"]) / 127.5 - 1
     torch.testing.assert_close(moved[:, 0, 0], corner)
+
+
+def test_without_augmentation_a_caption_and_an_image_stay_as_they_are() -> None:
+    for view in (random_view(SOURCE, 7, v, 1, Augment()) for v in range(40)):
+        assert view == View(7, view.caption)
+        assert view.caption in SOURCE.captions[7]
+
+
+def test_an_opaque_image_keeps_its_background() -> None:
+    opaque = replace(SOURCE, read=lambda i: np.full((64, 64, 4), 255, np.uint8))
+    assert {random_view(opaque, 7, v, 1, WILD).background for v in range(20)} == {"white"}
+    assert len({random_view(SOURCE, 7, v, 1, WILD).background for v in range(20)}) > 4
+
+
+def test_the_recipe_of_the_embedded_model_asks_for_its_views() -> None:
+    """They are those that the embedded model was trained on, before augmentation was off by default."""
+    table = tomllib.loads((Path(__file__).parents[2] / "recipes/emoji.toml").read_text())
+    augment = Augment(**table["data"]["augment"])
+    views = [random_view(SOURCE, i, v, 1, augment) for i in range(0, 3780, 37) for v in range(8)]
+    plain = repr([(one.index, one.caption, one.background, one.place, one.hue_shift) for one in views])
+    assert hashlib.sha256(plain.encode()).hexdigest()[:16] == "951cb6ddc7ade49e"

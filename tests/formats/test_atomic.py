@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, OutputError
 from unnoise.formats.atomic import check_writable, replacing
 
 
@@ -57,7 +57,7 @@ def test_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match=r"cannot write .*file': No space left"), replacing(tmp_path / "file"):
+    with pytest.raises(OutputError, match=r"cannot write .*file': No space left"), replacing(tmp_path / "file"):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -1,5 +1,6 @@
 """A LoRA that was trained here on another maker's model opens in diffusers, and gives there what it gives here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ from adapters.test_lora_interchange import changes
 from PIL import Image
 
 import unnoise
-from integrations import peers, test_foreign_sd, test_foreign_sdxl
+from integrations import peers, test_foreign_flux, test_foreign_sd, test_foreign_sdxl
 from unnoise.adapters.lora.inject import injected
 from unnoise.adapters.lora.read import Adapter, layers_of, read
 from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.view import Augment
 from unnoise.integrations.diffusers import onednn as packed
+from unnoise.integrations.diffusers.flux import FluxNet
 from unnoise.integrations.diffusers.onednn import pack
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.loop import Progress
@@ -51,9 +52,8 @@ def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, gradient_
     for name in ("red", "green", "blue"):
         Image.new("RGB", (32, 32), name).save(tmp_path / f"data/{name}.png")
         (tmp_path / f"data/{name}.txt").write_text(peers.PROMPT)
-    still = Augment(background=0.0, move=0.0, shift=0.0, scale=0.0, hue=0.0)
     recipe = AdapterRecipe(
-        "style", DataOptions(str(tmp_path / "data"), 32, 1, augment=still), OptimizerOptions(3, 2, 1e-2, 1), str(model),
+        "style", DataOptions(str(tmp_path / "data"), 32, 1), OptimizerOptions(3, 2, 1e-2, 1), str(model),
         lora=LoraOptions(4, 2.0, ("attention", "text")), gradient_checkpointing=gradient_checkpointing,
         prompts=(peers.PROMPT,), checkpoints=CheckpointOptions(ema_every=1),
     )  # fmt: skip
@@ -69,6 +69,57 @@ def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, gradient_
         assert torch.allclose(adapter.deltas[name].change(held[name].weight), change, atol=1e-5)
     for root in adapted:
         assert max(float(change.abs().max()) for name, change in found.items() if name.startswith(root)) > 1e-4, root
+
+
+def recipe_of(folder: Path, model: Path, **more: Any) -> AdapterRecipe:
+    """A recipe of four steps on one image."""
+    (folder / "data").mkdir()
+    Image.effect_noise((32, 32), 60).convert("RGB").save(folder / "data/0.png")
+    (folder / "data/0.txt").write_text(peers.PROMPT)
+    settings = {"lora": LoraOptions(4, 2.0), "checkpoints": CheckpointOptions(ema_every=1), **more}
+    return AdapterRecipe(
+        "style", DataOptions(str(folder / "data"), 32, 1), OptimizerOptions(4, 2, 1e-2, 1), str(model), **settings
+    )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_narrow_base_is_trained_on(tmp_path: Path, dtype: str) -> None:
+    """What is learned from it is close to what is learned from the base in float32."""
+    torch.manual_seed(0)
+    model = peers.saved(test_foreign_sd.pipe(tmp_path), tmp_path / "model")
+    options = LoraOptions(4, 2.0, ("attention", "convolution", "text"), dora=dtype == "float16")
+    recipe = recipe_of(tmp_path, model, lora=options, prompts=(peers.PROMPT,))
+    found = []
+    for kind in ("float32", dtype):
+        path = train_lora(replace(recipe, dtype=kind), tmp_path / kind, torch.device("cpu"), False, Quiet())
+        assert len(list((tmp_path / kind / "adapter").glob("sheet-*.png"))) == 1
+        pipeline = unnoise.load(model)
+        adapter = read(path, pipeline)
+        held = layers_of(pipeline, adapter.deltas)
+        parts = [delta.change(held[name].weight).flatten() for name, delta in adapter.deltas.items()]
+        found.append(torch.cat(parts))
+    assert float(torch.nn.functional.cosine_similarity(*found, dim=0)) > 0.8
+    assert float(found[0].norm()) > 1e-3
+
+
+@pytest.mark.parametrize("guidance", [None, 3.5])
+def test_a_network_that_takes_its_guidance_as_an_input_is_given_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guidance: float | None
+) -> None:
+    torch.manual_seed(0)
+    model = peers.saved(test_foreign_flux.pipe(tmp_path), tmp_path / "model")
+    seen: list[Any] = []
+    run = FluxNet.forward
+
+    def noted(self: FluxNet, x: torch.Tensor, time: torch.Tensor, cond: Any) -> torch.Tensor:
+        seen.append((x.requires_grad or torch.is_grad_enabled(), cond.distilled_guidance))
+        return run(self, x, time, cond)
+
+    monkeypatch.setattr(FluxNet, "forward", noted)
+    recipe = recipe_of(tmp_path, model, prompts=("a",), distilled_guidance=guidance)
+    train_lora(recipe, tmp_path / "run", torch.device("cpu"), False, Quiet())
+    trained = [value.tolist() for grad, value in seen if grad]
+    assert trained == [[guidance or 1.0] * 2] * 4
 
 
 def test_a_layer_that_keeps_its_answer_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,10 @@ from unnoise.formats.header import read_header
 from unnoise.loading import load
 from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import cached_features, latents_key
+from unnoise.train.adapter import cached_features
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions, read_adapter_recipe
 from unnoise.train.controlnet import train_control
+from unnoise.train.examples import latents_key
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import Progress
 from unnoise.train.lora import train_lora
@@ -191,7 +192,7 @@ def test_a_stopped_run_with_dropout_ends_with_the_same_bits(recipe: AdapterRecip
 def test_a_finished_run_is_not_overwritten(recipe: AdapterRecipe, whole: Path) -> None:
     with pytest.raises(InputError, match="--resume"):
         fit(recipe, whole.parent)
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="seed is 3 there, 4 in the recipe"):
         fit(replace(recipe, seed=4), whole.parent, resume=True)
 
 
@@ -282,7 +283,7 @@ def test_a_controlnet_is_trained_and_replayed(folder: Path, base: Pipeline, tmp_
         ("alpha = 2", "alpha = 2\ndropout = 0.95", r"dropout 0\.95"),
         ("[lora]", "[control]\n[lora]", "exactly one of them"),
         ("seed = 3", "seed = 3\nlevel_mean = 0.0", "level_mean and level_std: one of them is missing"),
-        ("[lora]", "[prior]\nprompts = []\n[lora]", "prior.prompts: none"),
+        ("[lora]", "[prior]\nprompts = []\n[lora]", "prior.prompts, prior.source: none"),
         ("[lora]", '[prior]\nprompts = ["a"]\nshare = 1.0\n[lora]', r"prior\.share 1"),
         ('base = "', 'base = "/nowhere', "nowhere"),
         ("views = 2", "views = 0", "views 0"),

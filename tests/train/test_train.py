@@ -19,10 +19,12 @@ from PIL import Image
 
 from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
-from unnoise.errors import InputError, NonFiniteError
+from unnoise.data.view import View
+from unnoise.errors import InputError, InputWarning, NonFiniteError
 from unnoise.formats.header import read_header
 from unnoise.loading import load
 from unnoise.text import tokenizer as bpe
+from unnoise.train.latents import tokenize_views
 from unnoise.train.loop import Progress
 from unnoise.train.recipe import TrainingRecipe, read_recipe
 from unnoise.train.train_recipe import sheet_prompts, train_recipe
@@ -161,7 +163,7 @@ def test_a_finished_run_is_not_overwritten(recipe: TrainingRecipe, whole: Path) 
 def test_a_run_of_another_recipe_is_not_resumed(recipe_file: Path, whole: Path) -> None:
     other = recipe_file.with_name("other.toml")
     other.write_text(recipe_file.read_text().replace("seed = 3", "seed = 4"))
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="seed is 3 there, 4 in the recipe"):
         fit(read_recipe(other), whole.parent, resume=True)
 
 
@@ -195,6 +197,15 @@ def test_sheets_of_a_recipe_without_prompts_use_captions_that_fit(recipe: Traini
     tokenizer = bpe.train(["a red square", "a blue square"], 280)
     assert sheet_prompts(replace(recipe, prompts=()), dataset, tokenizer) == ["a red square", "a blue square"]
     assert sheet_prompts(recipe, dataset, tokenizer) == ["a red square"]
+
+
+def test_captions_of_too_many_tokens_are_cut_and_counted() -> None:
+    tokenizer = bpe.train(["ab"], 258)
+    views = [View(0, "a"), View(1, "b" * 9), View(2, "b" * 40)]
+    with pytest.warns(InputWarning, match=r"2 of 3 captions have more than denoiser\.text\.length 4 tokens, up to \d+"):
+        ids, lengths = tokenize_views(views, tokenizer, 4)
+    assert ids.shape == (3, 4)
+    assert lengths.tolist()[1:] == [4, 4]
 
 
 @pytest.mark.parametrize(

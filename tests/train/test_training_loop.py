@@ -1,5 +1,7 @@
 """The loop of training on one number: what it writes and when, its learning rate, its clock, and how it resumes."""
 
+import errno
+import io
 import json
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unnoise.errors import NonFiniteError
+from unnoise.errors import InputError, InputWarning, NonFiniteError, OutputError
 from unnoise.train import checkpoint
 from unnoise.train.loop import Progress, _Clock, make_optimizers, temporary_weights, train, training_seconds
 from unnoise.train.muon import Muon, hidden_weights
@@ -95,15 +97,85 @@ def test_a_resumed_run_repeats_no_step_that_was_saved(tmp_path: Path, monkeypatc
     whole = train(Line(), FIT, EVERY, tmp_path / "whole", ignore)
     with pytest.raises(KeyboardInterrupt):
         train(Line(), FIT, EVERY, tmp_path / "stopped", stop_after(5))
-    assert training_seconds(tmp_path / "stopped") == 3.0
+    assert training_seconds(tmp_path / "stopped") == 4.0  # of the checkpoint before the sheet
     with (tmp_path / "stopped" / "log.jsonl").open("a") as log:
         log.write('{"step": 6')  # the run was killed here
     task, seen = Line(), list[Progress]()
     again = train(task, FIT, EVERY, tmp_path / "stopped", seen.append)
-    assert task.steps == [3, 4]
-    assert [one.seconds for one in seen] == [4.0, 5.0]
+    assert task.steps == [4]
+    assert [one.seconds for one in seen] == [5.0]
     lines = (tmp_path / "stopped" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_a_sheet_that_fails_is_a_warning_after_a_checkpoint(tmp_path: Path) -> None:
+    class Blank(Line):
+        def sheet(self, step: int) -> Image.Image:
+            assert checkpoint.read_facts(tmp_path / "checkpoint.safetensors")["step"] == str(step)
+            raise InputError("prompt 'a (16:9)': no")
+
+    with pytest.warns(
+        InputWarning, match=r"line: no contact sheet after (4|5) steps, the training goes on: prompt"
+    ) as said:
+        trained = train(Blank(), FIT, EVERY, tmp_path, ignore)
+    assert len(said) == 2
+    assert not names(tmp_path, "sheet-*")
+    whole = train(Line(), FIT, EVERY, tmp_path / "whole", ignore)
+    assert all(torch.equal(trained[name], whole[name]) for name in whole)
+    train(Line(), FIT, EVERY, tmp_path, ignore)  # resumed when mended: the last sheet is drawn
+    assert names(tmp_path, "sheet-*") == ["sheet-000005.png"]
+
+
+def test_a_finished_run_is_extended_to_the_bits_of_a_longer_one(tmp_path: Path) -> None:
+    """With a constant learning rate; the snapshot of the first end is left out."""
+    constant = replace(FIT, decay=0.0)
+    train(Line(), constant, EVERY, tmp_path / "extended", ignore)
+    task = Line()
+    extended = train(task, replace(constant, steps=9), EVERY, tmp_path / "extended", ignore)
+    assert task.steps == [5, 6, 7, 8]
+    whole = train(Line(), replace(constant, steps=9), EVERY, tmp_path / "whole", ignore)
+    assert all(torch.equal(extended[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_stops_the_log_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    class Full(io.FileIO):
+        def write(self, data: object) -> int:
+            raise OSError(code, "No space left on device")
+
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: int, **more: int) -> object:
+        return Full(path, "a") if mode == "ab" else opened(path, mode, *rest, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OutputError, match=r"cannot write '.*log\.jsonl': No space left on device"):
+        train(Line(), FIT, EVERY, tmp_path, ignore)
+
+
+def test_a_gradient_that_overflows_in_float16_lowers_the_scale(tmp_path: Path) -> None:
+    """The step is taken again with a lower scale, and the scale is part of a checkpoint."""
+
+    class Narrow(Line):
+        def loss(self, step: int) -> Tensor:
+            self.steps.append(step)
+            net = self.networks["net"]
+            return ((net.weight.half() - 3).square().mean() + (net.bias.half() - 3).square().mean()).float()
+
+    task = Narrow()
+    whole = train(task, FIT, EVERY, tmp_path / "whole", ignore, float16=True)
+    assert task.steps[:3] == [0] * 3
+    assert sorted(set(task.steps)) == [0, 1, 2, 3, 4]
+    scale = float(checkpoint.read_facts(tmp_path / "whole/checkpoint.safetensors")["loss_scale"].split()[0])
+    assert 0 < scale < 2**16
+    exact = train(Line(), FIT, EVERY, tmp_path / "exact", ignore)
+    assert all(torch.allclose(whole[name], exact[name], atol=1e-2) for name in exact)
+    with pytest.raises(KeyboardInterrupt):
+        train(Narrow(), FIT, EVERY, tmp_path / "stopped", stop_after(5), float16=True)
+    resumed = Narrow()
+    again = train(resumed, FIT, EVERY, tmp_path / "stopped", ignore, float16=True)
+    assert resumed.steps == [4]
     assert all(torch.equal(again[name], whole[name]) for name in whole)
 
 

@@ -32,7 +32,7 @@ def train(
     from unnoise.train.controlnet import train_control
 
     parsed = read_adapter_recipe(recipe)
-    options.run(parsed.name, partial(train_control, parsed))
+    options.run(["control", "train", str(recipe)], parsed.name, partial(train_control, parsed))
 
 
 @app.command

@@ -47,7 +47,7 @@ def train(
     from unnoise.train.lora import train_lora
 
     parsed = read_adapter_recipe(recipe)
-    options.run(parsed.name, partial(train_lora, parsed))
+    options.run(["lora", "train", str(recipe)], parsed.name, partial(train_lora, parsed))
 
 
 @app.command

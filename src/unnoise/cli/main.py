@@ -4,11 +4,13 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import unnoise
-from unnoise.errors import InputError, NonFiniteError, shortened
+from unnoise.errors import InputError, NonFiniteError, OutputError, one_line, shortened
+from unnoise.train.stop import TrainingStopped
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -32,24 +34,44 @@ COMMANDS = {
 }
 OPTION_COMMANDS = ("generate", "edit")  # whose module makes the command from what is on the command line
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130  # exit codes: wrong input, a failure while running, Ctrl-C
+BY_SIGNAL = 128  # plus the number of a signal, as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; an error is one line on stderr."""
     warnings.showwarning = _show_warning
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        return _fail("stdout is closed, and results are printed there; open it, or send it to /dev/null", FAILED)
     try:
         done = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except InputError as error:
         return _fail(str(error), REFUSED)
-    except NonFiniteError as error:
+    except (NonFiniteError, OutputError) as error:
         return _fail(str(error), FAILED)
+    except TrainingStopped as stop:
+        _say(one_line(str(stop)))  # whole: it holds a command
+        return BY_SIGNAL + stop.number
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        return FAILED
+    except OSError as error:
+        if error.filename is not None:
+            return _fail(f"cannot open {error.filename!r}: {error.strerror}", FAILED)
+        return _fail_stdout(error.strerror or str(error))
+    except SystemExit as stop:
+        if stop.code != FAILED:
+            raise
+        return _fail_stdout("Broken pipe")  # which rich turns into this exit
     return done if isinstance(done, int) else 0
+
+
+def _fail_stdout(reason: str) -> int:
+    """Fail because stdout cannot be written; what it holds is dropped, or the interpreter would complain at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _fail(f"cannot write stdout: {reason}", FAILED)
 
 
 def app(tokens: Sequence[str] = ()) -> "App":
@@ -87,9 +109,15 @@ def _run(arguments: list[str]) -> object:
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
     """Print a warning as one line."""
-    print(f"unnoise: {shortened(str(message))}", file=sys.stderr)
+    _say(shortened(str(message)))
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"unnoise: {shortened(message)}", file=sys.stderr)
+    _say(shortened(message))
     return code
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr, where that works."""
+    with suppress(OSError):
+        print(f"unnoise: {line}", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """`unnoise train`: train the model of a recipe, with progress; a stopped run can be resumed."""
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from unnoise.cli.whole import whole
-from unnoise.errors import check_whole
+from unnoise.errors import OutputError, check_whole
+from unnoise.train.stop import TrainingStopped, stop_signals
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +27,13 @@ EPILOGUE = """Examples:
   unnoise generate "a red heart" --model runs/emoji/emoji.safetensors
 
 The folder of a run holds the model, checkpoints, averages of the weights, a
-log with one JSON object a step, and contact sheets of samples. --resume
-continues a stopped run; it ends with the same weights to the bit, on the same
-machine, versions and number of threads. docs/training.md explains recipes."""
+log with one JSON object a step, and contact sheets of samples. Ctrl-C and
+SIGTERM write a checkpoint after the current step; a second one ends at once.
+--resume continues a stopped run; it ends with the same weights to the bit, on
+the same machine, versions and number of threads. It also extends a finished
+run, where `steps` was raised. docs/training.md explains recipes."""
 
+DEVICE = "cpu"
 STRICT = "Refuse unreadable images and recipes with warnings of `unnoise check`."
 
 app = App(help="Train a model from a recipe.", help_format="plaintext", help_epilogue=EPILOGUE)
@@ -40,11 +45,25 @@ class TrainOptions:
 
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME by default.")] = None
     resume: Annotated[bool, Parameter(negative="", help="Continue from the last checkpoint of the folder.")] = False
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
+    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = DEVICE
     threads: Annotated[int | None, Parameter(converter=whole, help="CPU threads; all cores by default.")] = None
 
-    def run(self, name: str, train: "Callable[[Path, torch.device, bool, ConsoleReport], Path]") -> None:
-        """Train with a progress bar, and print the path of the file."""
+    def run(
+        self,
+        command: Sequence[str],
+        name: str,
+        train: "Callable[[Path, torch.device, bool, ConsoleReport], Path]",
+    ) -> None:
+        """Train with a progress bar, and print the path of the file.
+
+        Args:
+            command: the words of the command line that say what is trained, as in `unnoise train RECIPE`.
+            name: of the recipe.
+            train: trains; called with folder, device, resume and a report.
+
+        Raises:
+            TrainingStopped, OutputError: as `train` does, with the command that continues.
+        """
         import torch
 
         from unnoise.devices import known_device
@@ -52,9 +71,22 @@ class TrainOptions:
         if self.threads is not None:
             check_whole("threads", self.threads, 1, 1024)
             torch.set_num_threads(self.threads)
-        with progress_bar() as bar:
-            path = train(self.out or Path("runs") / name, known_device(self.device), self.resume, ConsoleReport(bar))
+        folder, device = self.out or Path("runs") / name, known_device(self.device)
+        advice = f"continue with: {self._again(command, folder)}"
+        try:
+            with progress_bar() as bar, stop_signals():
+                path = train(folder, device, self.resume, ConsoleReport(bar))
+        except TrainingStopped as stop:
+            raise TrainingStopped(stop.number, advice) from None
+        except OutputError as error:
+            raise OutputError(f"{error}; free some space and {advice}") from error
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+    def _again(self, command: Sequence[str], folder: Path) -> str:
+        """Return the command that continues the run."""
+        device = [] if self.device == DEVICE else ["--device", self.device]
+        threads = [] if self.threads is None else ["--threads", str(self.threads)]
+        return shlex.join(["unnoise", *command, "--out", str(folder), *device, *threads, "--resume"])
 
 
 DEFAULT = TrainOptions()
@@ -81,7 +113,8 @@ def train(
     preflight([read(recipe)], strict, False, "UN5")
     if strict:
         parsed = replace(parsed, data=replace(parsed.data, strict=True))
-    options.run(parsed.name, partial(train_recipe, parsed))
+    words = ["train", str(recipe), *(["--strict"] if strict else [])]
+    options.run(words, parsed.name, partial(train_recipe, parsed))
 
 
 def progress_bar() -> "Bar":

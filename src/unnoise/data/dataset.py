@@ -20,6 +20,8 @@ class ImageDataset:
         concepts: the subject of each image. Training draws every concept equally often.
         read: i -> (H, W, 4) uint8, straight alpha.
         skipped: the number of images that were left out.
+        sizes: width and height of each image before `read` scales it; empty where it does not.
+        read_at: (i, (width, height)) -> (height, width, 4) uint8, scaled to cover that size and centre-cropped.
     """
 
     name: str
@@ -27,6 +29,8 @@ class ImageDataset:
     concepts: tuple[str, ...]
     read: Callable[[int], PixelArray]
     skipped: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
+    read_at: Callable[[int, tuple[int, int]], PixelArray] | None = None
 
     def __len__(self) -> int:
         return len(self.captions)

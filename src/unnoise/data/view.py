@@ -14,8 +14,11 @@ from torch import Tensor
 
 from unnoise.data.dataset import ImageDataset, PixelArray
 from unnoise.diffusion.noise import numbers
+from unnoise.errors import InputError
+from unnoise.formats.strict_json import Strict
 
 VIEW = 3  # first coordinate of the random streams of this file
+OPAQUE = 255  # alpha
 PLAIN = "white"  # background where the caption names none
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),
@@ -36,22 +39,29 @@ PHRASES = ("{}", "{}", "{}", "a {}", "an emoji of {}", "{} emoji", "a picture of
 
 
 @dataclass(frozen=True, slots=True)
-class Augment:
-    """The strength of data augmentation; all zero leaves the image unchanged, on white.
+class Augment(Strict):
+    """The strength of data augmentation. By default there is none: the image, on white, and its caption as written.
 
     Args:
-        background: probability of a coloured background, named in the caption, 0 to 1.
+        phrase: probability of a phrase such as "an icon of a ..." around the caption, 0 to 1.
+        background: probability of a coloured background, named in the caption, 0 to 1; an opaque image keeps its own.
         move: probability of a shift and a change of size, 0 to 1.
         shift: largest shift, as a share of the side.
         scale: largest change of size, 1 +- scale.
         hue: probability of another colour, 0 to 1, where the caption has a colour word, which changes with it.
     """
 
-    background: float = 0.5
-    move: float = 0.4
+    phrase: float = 0.0
+    background: float = 0.0
+    move: float = 0.0
     shift: float = 0.06
     scale: float = 0.12
-    hue: float = 0.05
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, most in (("phrase", 1), ("background", 1), ("move", 1), ("shift", 0.5), ("scale", 0.5), ("hue", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"augment.{name} {getattr(self, name):g}: from 0 to {most}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +90,10 @@ def random_view(dataset: ImageDataset, i: int, view: int, seed: int, augment: Au
     hue_shift = 0.0
     if chance[1] < augment.hue:
         name, hue_shift = _swap_colour(name, stream, dataset)
-    caption = PHRASES[int(stream.integers(len(PHRASES)))].format(name)
+    phrase = PHRASES[int(stream.integers(len(PHRASES)))]
+    caption = phrase.format(name) if chance[4] < augment.phrase else name
     background = PLAIN
-    if chance[2] < augment.background:
+    if chance[2] < augment.background and _transparent(dataset, i):
         allowed = [colour for colour in BACKGROUNDS if not held_out(names[0], colour)]
         background = allowed[int(stream.integers(len(allowed)))]
         caption = f"{caption} on a {background} background"
@@ -91,6 +102,10 @@ def random_view(dataset: ImageDataset, i: int, view: int, seed: int, augment: Au
         right, down, scale = stream.uniform(-1, 1, 3) * (augment.shift, augment.shift, augment.scale)
         place = (float(right), float(down), 1 + float(scale))
     return View(i, caption, background, place, hue_shift)
+
+
+def _transparent(dataset: ImageDataset, i: int) -> bool:
+    return bool(dataset.read(i)[..., 3].min() < OPAQUE)
 
 
 def _swap_colour(name: str, stream: np.random.Generator, dataset: ImageDataset) -> tuple[str, float]:

@@ -1,5 +1,6 @@
 """Write files atomically: an interruption leaves the old file or the new one."""
 
+import errno
 import os
 import secrets
 import stat
@@ -9,14 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, OutputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a write failed on the way: no other name would help
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file next to `path`; sync and rename it on success, remove it on an error. The mode is kept.
 
-    Raises InputError if the folder or the file cannot be written.
+    Raises InputError if the folder or the file cannot be written, OutputError if the disk is full.
     """
     target = Path(path)
     part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
@@ -52,11 +55,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def refusing_writes(target: Path) -> Iterator[None]:
-    """Turn an OSError into an InputError that names the file."""
+    """Turn an OSError into an InputError that names the file, or an OutputError where the disk is full."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
+        kind = OutputError if error.errno in FULL else InputError
+        raise kind(f"cannot write {str(target)!r}: {error.strerror or error}") from error
 
 
 def _exists(path: Path) -> bool:

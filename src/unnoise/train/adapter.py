@@ -1,58 +1,32 @@
-"""The task of training a LoRA or a ControlNet: examples with text features, and the loss of a step."""
+"""The task of training a LoRA or a ControlNet: text features, and the loss of a step."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unnoise.components import Components
+from unnoise.data.buckets import nth_batch
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import DROPOUT, SAMPLE, nth_image
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.loss import loss, sigma_lognormal, sigma_uniform
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
-from unnoise.formats.strict_json import dump
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
 from unnoise.text.encode import TextConditioner
-from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
+from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.checkpoint import read_facts, write_tensors
+from unnoise.train.examples import Examples, with_trigger
 
 SHEET_SEED = 0
 SHOWN = 8  # prompts of a sheet, where the recipe has none
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PriorImages:
-    """Images of the base for prior preservation, as x0 (N, *d), and their prompts."""
-
-    x0: Tensor
-    prompts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Examples:
-    """The training data of an adapter.
-
-    Args:
-        x0: (N, V, *d) float16, V views of each image.
-        captions: of each view, grouped by image.
-        control_images: (N, V, 1, H, W) uint8, for a ControlNet.
-    """
-
-    dataset: ImageDataset
-    x0: Tensor
-    captions: Sequence[str]
-    prior: PriorImages | None = None
-    control_images: Tensor | None = None
 
 
 class AdapterTask:
@@ -65,7 +39,7 @@ class AdapterTask:
         self,
         recipe: AdapterRecipe,
         pipeline: Pipeline,
-        examples: Examples,
+        examples: Sequence[Examples],
         adapter: nn.Module,
         folder: Path,
         trains_text: bool,
@@ -76,9 +50,13 @@ class AdapterTask:
         self.device = pipeline.device
         self.text_encoder = pipeline.text_encoder
         self.trains_text = trains_text
-        if not trains_text:
-            prompts = examples.prior.prompts if examples.prior else ()
-            captions = ["", *dict.fromkeys([*examples.captions, *prompts])]
+        self.counts = tuple(len(bucket.dataset.members) for bucket in examples)
+        priors = [prompt for bucket in examples if bucket.prior for prompt in bucket.prior.prompts]
+        own = [caption for bucket in examples for caption in bucket.captions]
+        captions = ["", *dict.fromkeys([*own, *priors])]
+        if trains_text:
+            check_texts(self.text_encoder, captions)
+        else:
             self.rows = {caption: k for k, caption in enumerate(captions)}
             path = folder / "features.safetensors"
             self.features = cached_features(self.text_encoder, captions, path, pipeline.card.fingerprint)
@@ -86,12 +64,13 @@ class AdapterTask:
     def loss(self, step: int) -> Tensor:
         recipe, batch = self.recipe, self.recipe.fit.batch
         torch.manual_seed(int(numbers(recipe.seed, DROPOUT, step).integers(2**63)))
-        views = self.examples.x0.shape[1]
-        noise = np.empty((batch, *self.examples.x0.shape[2:]), np.float32)
+        k, number = nth_batch(self.counts, recipe.seed, step)
+        examples = self.examples[k]
+        noise = np.empty((batch, *examples.x0.shape[2:]), np.float32)
         u, x0, captions, control_images = torch.empty(batch), [], [], []
-        for row, n in enumerate(range(step * batch, (step + 1) * batch)):
-            stream = numbers(recipe.seed, SAMPLE, n)
-            latent, caption, control_image = self._example(n, row, views, stream)
+        for row in range(batch):
+            stream = numbers(recipe.seed, SAMPLE, step * batch + row)
+            latent, caption, control_image = self._example(examples, number * batch + row, row, stream)
             captions.append("" if stream.random() < recipe.caption_dropout else caption)
             u[row] = stream.random()
             stream.standard_normal(dtype=np.float32, out=noise[row])
@@ -100,22 +79,23 @@ class AdapterTask:
         sigma = self._levels(u).to(self.device)
         clean, gaussian = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
         denoiser = self.pipeline.denoiser
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.fit.bf16):
+        cast = recipe.fit.bf16 and self.pipeline.dtype == "float32"  # a narrow base computes in its own dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
             cond = self._conditioning(captions, control_images)
             return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind).mean()
 
-    def _example(self, n: int, row: int, views: int, stream: np.random.Generator) -> tuple[Tensor, str, Tensor | None]:
-        prior = self.examples.prior
-        if (
-            prior is not None
-            and self.recipe.prior is not None
-            and row < self.recipe.prior.share * self.recipe.fit.batch
-        ):
+    def _example(
+        self, examples: Examples, n: int, row: int, stream: np.random.Generator
+    ) -> tuple[Tensor, str, Tensor | None]:
+        """Return the n-th image of a bucket, or a prior image in the first rows of a batch."""
+        prior, options = examples.prior, self.recipe.prior_options
+        if prior is not None and options is not None and row < options.share * self.recipe.fit.batch:
             k = int(stream.integers(len(prior.x0)))
             return prior.x0[k], prior.prompts[k], None
-        i, view = nth_image(self.examples.dataset, self.recipe.seed, n), int(stream.integers(views))
-        control_image = None if self.examples.control_images is None else self.examples.control_images[i, view]
-        return self.examples.x0[i, view], self.examples.captions[i * views + view], control_image
+        views = examples.x0.shape[1]
+        i, view = nth_image(examples.dataset, self.recipe.seed, n), int(stream.integers(views))
+        control_image = None if examples.control_images is None else examples.control_images[i, view]
+        return examples.x0[i, view], examples.captions[i * views + view], control_image
 
     def _levels(self, u: Tensor) -> Tensor:
         if self.recipe.level_mean is None or self.recipe.level_std is None:
@@ -124,8 +104,12 @@ class AdapterTask:
 
     def _conditioning(self, captions: Sequence[str], control_images: Sequence[Tensor | None]) -> Conditioning:
         if self.trains_text:
-            return collate([_encode_caption(self.text_encoder, caption) for caption in captions])
-        cond = self.features.rows([self.rows[caption] for caption in captions]).to(self.device)
+            cond = collate([_encode_caption(self.text_encoder, caption) for caption in captions])
+        else:
+            cond = self.features.rows([self.rows[caption] for caption in captions]).to(self.device)
+        if self.pipeline.card.advice.distilled_guidance is not None:
+            guidance = torch.full((len(captions),), self.recipe.distilled_guidance or 1.0, device=self.device)
+            cond = replace(cond, distilled_guidance=guidance)
         outlines = [control_image for control_image in control_images if control_image is not None]
         if len(outlines) < len(captions):
             return cond
@@ -136,18 +120,20 @@ class AdapterTask:
     def sheet(self, step: int) -> Image.Image:
         """Generate an image of each prompt; below, the same without the trigger, or the control images."""
         recipe = self.recipe
-        prompts = recipe.prompts or tuple(names[0] for names in self.examples.dataset.captions[:SHOWN])
+        prompts = sheet_prompts(recipe, [examples.dataset for examples in self.examples])
         triggered = [with_trigger(recipe.trigger, prompt) for prompt in prompts]
         self.adapter.eval()
-        if self.examples.control_images is not None:
-            control_images = [self._control_image(self.examples.control_images, prompt) for prompt in prompts]
-            pairs = zip(triggered, control_images, strict=True)
-            images = [self._generate([prompt], control_image)[0] for prompt, control_image in pairs] + control_images
-            captions = [*triggered, *["control image"] * len(prompts)]
-        else:
-            captions = [*triggered, *(prompts if recipe.trigger else ())]
-            images = self._generate(captions)
-        self.adapter.train()
+        try:
+            if recipe.control is not None:
+                control_images = [self._control_image(prompt) for prompt in prompts]
+                pairs = zip(triggered, control_images, strict=True)
+                images = [self._generate([prompt], shown)[0] for prompt, shown in pairs] + control_images
+                captions = [*triggered, *["control image"] * len(prompts)]
+            else:
+                captions = [*triggered, *(prompts if recipe.trigger else ())]
+                images = self._generate(captions)
+        finally:
+            self.adapter.train()
         return contact_sheet(images, captions, f"{recipe.name}: adapter after {step} steps", len(prompts))
 
     def _generate(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
@@ -157,16 +143,23 @@ class AdapterTask:
         )
         return [sample.image for sample in samples]
 
-    def _control_image(self, control_images: Tensor, prompt: str) -> Image.Image:
+    def _control_image(self, prompt: str) -> Image.Image:
         """Return the control image of an image with this caption, or of the first image."""
-        captions = self.examples.dataset.captions
-        i = next((i for i, names in enumerate(captions) if prompt in names), 0)
-        return Image.fromarray(control_images[i, 0, 0].numpy()).convert("RGB")
+        every = [
+            (names, examples.control_images[i, 0, 0])
+            for examples in self.examples
+            if examples.control_images is not None
+            for i, names in enumerate(examples.dataset.captions)
+        ]
+        lines = next((found for names, found in every if prompt in names), every[0][1])
+        side = self.recipe.data.size
+        return ImageOps.fit(Image.fromarray(lines.numpy()).convert("RGB"), (side, side))
 
 
-def with_trigger(trigger: str, caption: str) -> str:
-    """Put the trigger in front of a caption."""
-    return f"{trigger} {caption}".strip() if trigger else caption
+def sheet_prompts(recipe: AdapterRecipe, datasets: Sequence[ImageDataset]) -> tuple[str, ...]:
+    """Return the prompts of contact sheets: those of the recipe, or captions."""
+    captions = [names[0] for dataset in datasets for names in dataset.captions]
+    return recipe.prompts or tuple(captions[:SHOWN])
 
 
 def _encode_caption(text_encoder: TextConditioner | None, caption: str) -> Conditioning:
@@ -174,6 +167,13 @@ def _encode_caption(text_encoder: TextConditioner | None, caption: str) -> Condi
     if text_encoder is None:
         raise InputError("base: has no text encoder; training on captions needs one")
     return text_encoder([caption], "literal")[0] if caption else text_encoder.negative("")
+
+
+@torch.no_grad()
+def check_texts(text_encoder: TextConditioner | None, captions: Sequence[str]) -> None:
+    """Raise InputError for a text that cannot be encoded, before the first step."""
+    for caption in captions:
+        _encode_caption(text_encoder, caption)
 
 
 @torch.no_grad()
@@ -187,26 +187,3 @@ def cached_features(
     features = collate([_encode_caption(text_encoder, caption) for caption in captions]).to("cpu")
     write_tensors(path, features.given(), {"key": key})
     return features
-
-
-def latents_key(recipe: AdapterRecipe, dataset: ImageDataset, base: Components) -> str:
-    """Hash everything that decides the latents: images, size, augmentation, and the weights of the base."""
-    digest = hashlib.sha256(f"{dump(recipe.data)}\n{recipe.seed}\n{base.card.fingerprint}\n".encode())
-    for i in range(len(dataset)):
-        digest.update(dataset.read(i).tobytes())
-    return digest.hexdigest()
-
-
-def prior_images(
-    prior: PriorOptions | None, pipeline: Pipeline, recipe: AdapterRecipe, folder: Path
-) -> PriorImages | None:
-    """Generate the images for prior preservation with the base, or read them from the folder."""
-    if prior is None:
-        return None
-    path = folder / "prior.safetensors"
-    prompts = tuple(prior.prompts[k % len(prior.prompts)] for k in range(prior.count))
-    if not path.exists():
-        draw = partial(pipeline.generate, size=recipe.data.size, progress=False)
-        samples = [draw(prompt, seed=recipe.seed + k)[0] for k, prompt in enumerate(prompts)]
-        write_tensors(path, {"x0": torch.stack([sample.x0 for sample in samples]).half().cpu()}, {})
-    return PriorImages(load_file(path)["x0"], prompts)

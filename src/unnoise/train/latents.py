@@ -1,5 +1,6 @@
 """The latents of every view of every image, encoded once before the denoiser trains and cached in a file."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.view import View, random_view, render_views
+from unnoise.errors import InputWarning
 from unnoise.spaces.space import Space
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.checkpoint import read_facts, write_tensors
@@ -68,8 +70,17 @@ def _encode_batches(
 
 
 def tokenize_views(views: list[View], tokenizer: Tokenizer, length: int) -> tuple[Tensor, Tensor]:
-    """Tokenize and truncate the captions of views: ids (N*V, L), padded with zeros, and lengths (N*V,)."""
-    captions = [tokenizer.encode(view.caption)[:length] for view in views]
+    """Tokenize the captions of views: ids (N*V, L), padded with zeros, and lengths (N*V,). A longer one is cut."""
+    whole = [tokenizer.encode(view.caption) for view in views]
+    longer = sum(len(tokens) > length for tokens in whole)
+    if longer:
+        warnings.warn(
+            f"{longer} of {len(views)} captions have more than denoiser.text.length {length} tokens, up to "
+            f"{max(map(len, whole))}, and are cut",
+            InputWarning,
+            stacklevel=2,
+        )
+    captions = [tokens[:length] for tokens in whole]
     ids = torch.zeros(len(captions), max(map(len, captions)), dtype=torch.int64)
     for row, tokens in zip(ids, captions, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)

@@ -1,7 +1,9 @@
 """The training loop of every task."""
 
+import errno
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,13 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from unnoise.errors import NonFiniteError
-from unnoise.formats.atomic import replacing
+from unnoise.errors import InputWarning, NonFiniteError
+from unnoise.formats.atomic import refusing_writes, replacing
 from unnoise.formats.json_text import json_object
 from unnoise.formats.open_file import read_text
 from unnoise.train import checkpoint, ema
+from unnoise.train.loss_scale import LossScale
 from unnoise.train.muon import Muon, hidden_weights
 from unnoise.train.recipe import CheckpointOptions, OptimizerOptions
+from unnoise.train.stop import Stop, stop_signals
 
 LOG_BYTES = 1 << 30  # of a log that is read
 
@@ -54,52 +58,115 @@ class Progress:
 
 TrainCallback = Callable[[Progress], None]
 Optimizers = Sequence[torch.optim.Optimizer]
+SLOW_NORM = "Mismatch dtype between input and weight"  # torch, of autocast around a float32 normalisation
 
 
 def train(
-    task: Task, fit: OptimizerOptions, checkpoints: CheckpointOptions, folder: Path, callback: TrainCallback
+    task: Task,
+    fit: OptimizerOptions,
+    checkpoints: CheckpointOptions,
+    folder: Path,
+    callback: TrainCallback,
+    float16: bool = False,
 ) -> dict[str, Tensor]:
     """Train a task to its last step, from the checkpoint of the folder if there is one; return the averaged weights.
 
-    Writes checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors to the folder.
+    Writes checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors to the folder. A sheet that cannot be
+    drawn is a warning. float16: gradients pass through weights in float16, so that the loss is scaled.
 
     Raises:
         NonFiniteError: the loss or a gradient is NaN or infinite.
         InputError: the checkpoint is of another network.
+        OutputError: the disk is full.
+        TrainingStopped: SIGINT or SIGTERM came; a checkpoint of the last step is written.
     """
-    networks = task.networks
-    optimizers = make_optimizers(task, fit)
-    weights = networks.state_dict().items()
-    averages = [{name: value.detach().clone() for name, value in weights} for _ in checkpoints.ema_lengths]
-    gammas = [ema.gamma(length) for length in checkpoints.ema_lengths]
-    saved = folder / "checkpoint.safetensors"
-    first, spent = 0, 0.0
-    if saved.exists():
-        checkpoint.load_checkpoint(saved, networks, optimizers, averages)
-        facts = checkpoint.read_facts(saved)
-        first, spent = int(facts["step"]), float(facts["seconds"])
-    device = next(networks.parameters()).device
-    with _log(folder / "log.jsonl", first) as log, plain_attention(device):
-        clock = _Clock(fit.batch, spent)
-        for step in range(first, fit.steps):
-            learning_rate = fit.learning_rate_at(step)
-            _set_learning_rate(optimizers, learning_rate)
-            loss, norm = _optimizer_step(task, optimizers, fit.clip, step)
-            done = step + 1
-            if done % checkpoints.ema_every == 0:
-                ema.update(averages, networks.state_dict(), gammas, done, checkpoints.ema_every)
-            speed, seconds = clock.tick()
-            progress = Progress(done, fit.steps, loss, norm, learning_rate, speed, seconds)
-            log(progress)
-            callback(progress)
-            if done % checkpoints.snapshot_every == 0 or done == fit.steps:
-                _write_snapshots(folder, averages, gammas, done)
-            if done % checkpoints.sheet_every == 0 or done == fit.steps:
-                _write_sheet(task, averages[0], done, folder)
-            if done % checkpoints.every == 0 or done == fit.steps:
-                facts = {"step": str(done), "seconds": f"{seconds:.1f}"}
-                checkpoint.save_checkpoint(saved, networks, optimizers, averages, facts)
-    return post_hoc_ema(folder, checkpoints.ema_length, fit.steps)
+    run = _Run(task, fit, checkpoints, folder, LossScale(float16))
+    device = next(task.networks.parameters()).device
+    log_file = _log(folder / "log.jsonl", run.done)
+    with stop_signals() as stop, log_file as log, plain_attention(device), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SLOW_NORM)
+        if run.sheet_due() and not run.sheet_path.exists():
+            run.write_sheet()
+        clock = _Clock(fit.batch, run.seconds)
+        with stop.kept():
+            while run.done < fit.steps:
+                progress = run.step(clock)
+                log(progress)
+                callback(progress)
+                run.save(stop)
+    return post_hoc_ema(folder, checkpoints, fit.steps)
+
+
+class _Run:
+    """The state of a training between two steps: weights, optimizers and averages, and how they are saved."""
+
+    def __init__(
+        self, task: Task, fit: OptimizerOptions, checkpoints: CheckpointOptions, folder: Path, scale: LossScale
+    ) -> None:
+        self.task, self.fit, self.checkpoints, self.folder, self.scale = task, fit, checkpoints, folder, scale
+        self.optimizers = make_optimizers(task, fit)
+        weights = task.networks.state_dict().items()
+        self.averages = [{name: value.detach().clone() for name, value in weights} for _ in checkpoints.ema_lengths]
+        self.gammas = [ema.gamma(length) for length in checkpoints.ema_lengths]
+        self.done, self.seconds = 0, 0.0
+        self.saved = folder / "checkpoint.safetensors"
+        if self.saved.exists():
+            checkpoint.load_checkpoint(self.saved, task.networks, self.optimizers, self.averages)
+            facts = checkpoint.read_facts(self.saved)
+            self.done, self.seconds = int(facts["step"]), float(facts["seconds"])
+            scale.restore(facts)
+
+    def step(self, clock: "_Clock") -> Progress:
+        """Take a step."""
+        learning_rate = self.fit.learning_rate_at(self.done)
+        _set_learning_rate(self.optimizers, learning_rate)
+        loss, norm = _optimizer_step(self.task, self.optimizers, self.fit.clip, self.done, self.scale)
+        self.done += 1
+        every = self.checkpoints.ema_every
+        if self.done % every == 0:
+            ema.update(self.averages, self.task.networks.state_dict(), self.gammas, self.done, every)
+        speed, self.seconds = clock.tick()
+        return Progress(self.done, self.fit.steps, loss, norm, learning_rate, speed, self.seconds)
+
+    def save(self, stop: Stop) -> None:
+        """Write what is due. Snapshots come before the checkpoint that counts on them, and sheets after it."""
+        last = self.done == self.fit.steps
+        stopping = stop.number is not None
+        sheet = self.sheet_due()
+        if last or self.done % self.checkpoints.snapshot_every == 0:
+            _write_snapshots(self.folder, self.averages, self.gammas, self.done)
+        if last or sheet or stopping or self.done % self.checkpoints.every == 0:
+            facts = {"step": str(self.done), "seconds": f"{self.seconds:.1f}", **self.scale.facts()}
+            checkpoint.save_checkpoint(self.saved, self.task.networks, self.optimizers, self.averages, facts)
+        if stopping:
+            stop.check()
+        if sheet:
+            with stop.kept(False):
+                self.write_sheet()
+
+    def sheet_due(self) -> bool:
+        """Return whether a sheet belongs to this step: every so many, and to the last."""
+        return self.done > 0 and (self.done == self.fit.steps or self.done % self.checkpoints.sheet_every == 0)
+
+    @property
+    def sheet_path(self) -> Path:
+        """The file of the sheet of this step."""
+        return self.folder / f"sheet-{self.done:06d}.png"
+
+    def write_sheet(self) -> None:
+        """Draw a contact sheet with the averaged weights; where that fails, warn."""
+        try:
+            with temporary_weights(self.task.networks, self.averages[0]), torch.compiler.set_stance("force_eager"):
+                sheet = self.task.sheet(self.done)
+            with replacing(self.sheet_path) as file:
+                sheet.save(file, "PNG")
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            warnings.warn(
+                f"{self.task.name}: no contact sheet after {self.done} steps, the training goes on: {reason}",
+                InputWarning,
+                stacklevel=2,
+            )
 
 
 def training_seconds(folder: Path) -> float:
@@ -107,29 +174,48 @@ def training_seconds(folder: Path) -> float:
     return float(checkpoint.read_facts(folder / "checkpoint.safetensors")["seconds"])
 
 
-def post_hoc_ema(folder: Path, length: float, step: int) -> dict[str, Tensor]:
-    """Compute the EMA of any length from the snapshots of a run; see `ema`."""
-    found = sorted((folder / "ema").glob("*.safetensors"))
-    facts = [checkpoint.read_facts(path) for path in found]
-    snapshots = [ema.Snapshot(float(fact["gamma"]), int(fact["step"])) for fact in facts]
+def post_hoc_ema(folder: Path, checkpoints: CheckpointOptions, steps: int) -> dict[str, Tensor]:
+    """Compute the EMA of length `ema_length` from the snapshots of a run of so many steps; see `ema`.
+
+    The snapshot of the last step of a run that was extended later is left out, as a longer run would not have it.
+    """
+    snapshots: dict[Path, ema.Snapshot] = {}
+    for path in sorted((folder / "ema").glob("*.safetensors")):
+        facts = checkpoint.read_facts(path)
+        step = int(facts["step"])
+        if step == steps or (step < steps and step % checkpoints.snapshot_every == 0):
+            snapshots[path] = ema.Snapshot(float(facts["gamma"]), step)
     total: dict[str, Tensor] = {}
-    for path, weight in zip(found, ema.coefficients(snapshots, length, step), strict=True):
+    weights = ema.coefficients([*snapshots.values()], checkpoints.ema_length, steps)
+    for path, weight in zip(snapshots, weights, strict=True):
         for name, tensor in load_file(path).items():
             total[name] = total.get(name, torch.zeros_like(tensor)) + weight * tensor
     return total
 
 
-def _optimizer_step(task: Task, optimizers: Optimizers, clip: float, step: int) -> tuple[float, float]:
-    """Take one step of the optimizers; return the loss and the norm of its gradient."""
-    loss = task.loss(step)
-    if not loss.isfinite():
-        raise NonFiniteError(f"{task.name}: loss is {loss.item()} at step {step + 1}, {loss.dtype}")
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(task.networks.parameters(), clip)
-    if not norm.isfinite():
-        raise NonFiniteError(
-            f"{task.name}: gradient of {_non_finite_gradient(task.networks)} is not finite at step {step + 1}"
-        )
+def _optimizer_step(
+    task: Task, optimizers: Optimizers, clip: float, step: int, scale: LossScale
+) -> tuple[float, float]:
+    """Take one step of the optimizers; return the loss and the norm of its gradient.
+
+    A step whose gradient overflows under a scaled loss is computed again with a lower scale.
+    """
+    parameters = list(task.networks.parameters())
+    while True:
+        loss = task.loss(step)
+        if not loss.isfinite():
+            raise NonFiniteError(f"{task.name}: loss is {loss.item()} at step {step + 1}, {loss.dtype}")
+        (loss * scale.value if scale.enabled else loss).backward()
+        scale.unscale(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, clip)
+        if norm.isfinite():
+            break
+        if not scale.lowered():
+            raise NonFiniteError(
+                f"{task.name}: gradient of {_non_finite_gradient(task.networks)} is not finite at step {step + 1}"
+            )
+        task.networks.zero_grad(set_to_none=True)
+    scale.passed()
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -168,13 +254,6 @@ def _write_snapshots(folder: Path, averages: list[dict[str, Tensor]], gammas: li
         checkpoint.write_tensors(path, average, {"gamma": repr(power), "step": str(step)})
 
 
-def _write_sheet(task: Task, weights: dict[str, Tensor], step: int, folder: Path) -> None:
-    with temporary_weights(task.networks, weights), torch.compiler.set_stance("force_eager"):
-        sheet = task.sheet(step)
-    with replacing(folder / f"sheet-{step:06d}.png") as file:
-        sheet.save(file, "PNG")
-
-
 @contextmanager
 def temporary_weights(networks: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """Load other weights within the context, and restore the own ones bit for bit."""
@@ -202,8 +281,15 @@ def _log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
     lines = [line for line in _lines(path) if json_object(line)["step"] <= first]
     with replacing(path) as whole:
         whole.write("".join(lines).encode())
-    with path.open("a", encoding="utf-8", buffering=1) as file:
-        yield lambda progress: print(json.dumps(_rounded(progress)), file=file)
+    with path.open("ab", buffering=0) as file:
+
+        def write(progress: Progress) -> None:
+            line = f"{json.dumps(_rounded(progress))}\n".encode()
+            with refusing_writes(path):
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, "no space left on the device")
+
+        yield write
 
 
 def _lines(path: Path) -> list[str]:

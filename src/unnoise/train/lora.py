@@ -1,28 +1,33 @@
 """Train a LoRA: encode latents and text features once, then train A and B with the weights of the base frozen."""
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from unnoise.adapters.lora.compatibility import LoraCard, base_from
-from unnoise.adapters.lora.read import Adapter
+from unnoise.adapters.lora.read import Adapter, read
 from unnoise.adapters.lora.targets import TEXT, select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.adapters.lora.write import write
 from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.open import open_source
-from unnoise.errors import InputError
-from unnoise.formats.strict_json import dump
+from unnoise.diffusion.loss import factor
+from unnoise.embedded import ADAPTERS, find
+from unnoise.errors import InputError, InputWarning
 from unnoise.loading import load
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import AdapterTask, Examples, latents_key, prior_images, with_trigger
+from unnoise.train.adapter import AdapterTask, check_texts, sheet_prompts
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
+from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets, with_prior, with_trigger
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
-from unnoise.train.latents import all_views, encode_views
 from unnoise.train.loop import train
-from unnoise.train.train_recipe import TrainingReport, claim_folder
+from unnoise.train.recipe import check_compiler
+from unnoise.train.requirements import check_sheet
+from unnoise.train.run_folder import bytes_of_run, claimed_folder
+from unnoise.train.train_recipe import TrainingReport
 
 
 def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume: bool, report: TrainingReport) -> Path:
@@ -34,36 +39,64 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
     if options is None:
         raise InputError(f"recipe {recipe.name!r}: has [control] and no [lora]; use unnoise control train")
     pipeline = load_base(recipe, device)
-    dataset = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    dataset, buckets = open_buckets(recipe, pipeline)
+    check_adapter_sheets(recipe, pipeline, [bucket.dataset for bucket in buckets])
     names = select_layers(pipeline.adaptable(), options.targets)
-    claim_folder(dump(recipe), folder, resume)
-    report.opened(dataset)
-    views = all_views(dataset, recipe.data, recipe.seed)
-    captions = [with_trigger(recipe.trigger, view.caption) for view in views]
-    report.stage("views", len(views))
-    key = latents_key(recipe, dataset, pipeline)
-    x0 = encode_views(dataset, views, pipeline.space, folder / "latents.safetensors", key, report.encoded, device)
-    prior = prior_images(recipe.prior, pipeline, recipe, folder)
     torch.manual_seed(recipe.seed)
     lora = TrainableLora(pipeline.adaptable(), names, options.rank, options.alpha, options.dropout, options.dora)
-    examples = Examples(dataset, x0.unflatten(0, (len(dataset), recipe.data.views)), captions, prior)
-    trains_text = any(name.startswith(TEXT) for name in names)
-    task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text)
-    report.stage("adapter", recipe.fit.steps)
-    with lora.on(), gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
-        averaged = train(task, recipe.fit, recipe.checkpoints, folder / "adapter", report.step)
-    task.networks.load_state_dict(averaged)
+    init = _start(lora, options, pipeline)
+    count = sum(parameter.numel() for parameter in lora.parameters())
+    needed = bytes_of_run(count, recipe.fit, recipe.checkpoints) + bytes_of_latents(recipe, pipeline, dataset)
+    card = _lora_card(recipe, options, pipeline, dataset, names)
+    if init is not None:
+        card = replace(card, training=card.training | {"init": f"{init.name} {init.fingerprint[:12]}"})
     path = folder / f"{recipe.name}.safetensors"
-    write(path, Adapter(path.name, lora.deltas(), about=_lora_card(recipe, options, pipeline, dataset, names)))
+    with claimed_folder(recipe, folder, resume, needed):
+        report.opened(dataset)
+        examples = encode_examples(recipe, buckets, pipeline, folder, report)
+        prior = recipe.prior_options
+        if prior is not None:
+            examples = with_prior(recipe, prior, buckets, examples, pipeline, folder)
+        trains_text = any(name.startswith(TEXT) for name in names)
+        task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text)
+        report.stage("adapter", recipe.fit.steps)
+        with lora.on(), gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
+            averaged = train(
+                task, recipe.fit, recipe.checkpoints, folder / "adapter", report.step, pipeline.dtype == "float16"
+            )
+        task.networks.load_state_dict(averaged)
+        write(path, Adapter(path.name, lora.deltas(), about=card))
     return path
 
 
+def _start(lora: TrainableLora, options: LoraOptions, pipeline: Pipeline) -> Adapter | None:
+    """Start from the adapter that the recipe names, if any."""
+    if not options.init:
+        return None
+    adapter = read(find(options.init, ADAPTERS), pipeline)
+    for note in adapter.notes:
+        warnings.warn(note, InputWarning, stacklevel=3)
+    lora.start_from(adapter.deltas, f"lora.init {options.init!r}")
+    return adapter
+
+
 def load_base(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
-    """Load the base of a recipe. Raises InputError for another model than text to image."""
+    """Load the base of a recipe. Raises InputError for another model than text to image, or what it cannot take."""
     pipeline = load(recipe.base, device, dtype=recipe.dtype)
     if pipeline.text_encoder is None or pipeline.image_conditioner is not None or pipeline.card.modality != "image":
         raise InputError(f"base {recipe.base!r}: not a text-to-image model; adapters are trained on these")
+    if recipe.distilled_guidance is not None and pipeline.card.advice.distilled_guidance is None:
+        raise InputError(f"distilled_guidance {recipe.distilled_guidance:g}: {recipe.base!r} has no such input")
+    factor(recipe.weighting or pipeline.denoiser.kind, pipeline.denoiser.kind, torch.ones(1))
+    check_compiler(recipe.fit)
     return pipeline
+
+
+def check_adapter_sheets(recipe: AdapterRecipe, pipeline: Pipeline, datasets: Sequence[ImageDataset]) -> None:
+    """Raise InputError where the contact sheets could not be drawn: their size, or their prompts."""
+    prompts = [with_trigger(recipe.trigger, prompt) for prompt in sheet_prompts(recipe, datasets)]
+    check_sheet(pipeline, prompts, recipe.data.size)
+    check_texts(pipeline.text_encoder, prompts)
 
 
 def _lora_card(

@@ -18,6 +18,7 @@ from unnoise.formats.strict_json import Strict, parse
 from unnoise.sampling.kinds import Kind
 
 T = TypeVar("T")
+LONGEST_EMA = 0.28  # sigma_rel of an average over the whole run; EDM2, section C.1
 COMPILERS = ("g++", "clang++", "cl")  # one of them is needed by torch.compile on a CPU
 # Fields of recipes that were written before 0.2, and their names today. A person renames them: a recipe is source.
 FORMER_NAMES: Final = FORMER_CARD_NAMES | {
@@ -90,6 +91,11 @@ class OptimizerOptions(Strict):
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: at least 1")
+        for name in ("learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} {getattr(self, name):g}: above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"betas {list(self.betas)}: two numbers from 0, below 1")
         if not 0 <= self.decay <= 1:
             raise InputError(f"decay {self.decay}: a share of the steps, 0 to 1")
 
@@ -100,10 +106,15 @@ class OptimizerOptions(Strict):
         return self.learning_rate * rise * fall
 
 
-def compile_net(net: nn.Module, fit: OptimizerOptions) -> None:
-    """Compile a network where the recipe sets `compile`. Raises InputError where no C++ compiler is installed."""
+def check_compiler(fit: OptimizerOptions) -> None:
+    """Raise InputError where the recipe sets `compile`, and no C++ compiler is installed."""
     if fit.compile and not any(shutil.which(name) for name in COMPILERS):
         raise InputError(f"compile true: needs one of {', '.join(COMPILERS)}; install one, or set compile = false")
+
+
+def compile_net(net: nn.Module, fit: OptimizerOptions) -> None:
+    """Compile a network where the recipe sets `compile`. Raises InputError as `check_compiler` does."""
+    check_compiler(fit)
     if fit.compile:
         net.compile()
 
@@ -184,6 +195,15 @@ class CheckpointOptions(Strict):
     every: int = 500
     sheet_every: int = 1000
 
+    def __post_init__(self) -> None:
+        for name in ("ema_every", "snapshot_every", "every", "sheet_every"):
+            check_whole(f"checkpoints.{name}", getattr(self, name), 1, 10**9)
+        low, high = self.ema_lengths
+        if not 0 < low < high <= LONGEST_EMA:
+            raise InputError(f"checkpoints.ema_lengths {[low, high]}: a shorter and a longer one, to {LONGEST_EMA}")
+        if not low <= self.ema_length <= high:
+            raise InputError(f"checkpoints.ema_length {self.ema_length:g}: from {low:g} to {high:g}, the ema_lengths")
+
     def check(self, *fits: OptimizerOptions) -> None:
         """Raise InputError for a run that ends before its weights are averaged once."""
         for fit in fits:
@@ -211,7 +231,12 @@ class TrainingRecipe(Strict):
     licence: str = "unknown"
 
     def __post_init__(self) -> None:
-        self.checkpoints.check(self.denoiser.fit, *(() if self.autoencoder is None else (self.autoencoder.fit,)))
+        self.checkpoints.check(*(fit for _, fit in self.fits().values()))
+
+    def fits(self) -> dict[str, tuple[str, OptimizerOptions]]:
+        """Return the place and the optimizer of each task, in the order of training."""
+        first = {} if self.autoencoder is None else {"autoencoder": ("autoencoder.fit", self.autoencoder.fit)}
+        return {**first, "denoiser": ("denoiser.fit", self.denoiser.fit)}
 
 
 def read_recipe(path: Path) -> TrainingRecipe:

@@ -4,6 +4,7 @@ import hashlib
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
@@ -12,12 +13,11 @@ import torch
 from unnoise import model_file
 from unnoise.card import Card, Part
 from unnoise.components import Components
+from unnoise.data.buckets import warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
 from unnoise.data.view import BACKGROUNDS, PHRASES, View, render_views
-from unnoise.errors import InputError
-from unnoise.formats.atomic import replacing
-from unnoise.formats.open_file import read_text
+from unnoise.diffusion.loss import factor
 from unnoise.formats.strict_json import dump
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.pipeline import Pipeline
@@ -31,7 +31,9 @@ from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
 from unnoise.train.loop import Progress, temporary_weights, train, training_seconds
-from unnoise.train.recipe import TrainingRecipe
+from unnoise.train.recipe import TrainingRecipe, check_compiler
+from unnoise.train.requirements import check_captions, check_networks, check_sheet
+from unnoise.train.run_folder import bytes_of_run, claimed_folder
 
 SHEET_PROMPTS = 16  # where the recipe has none
 
@@ -67,41 +69,45 @@ def train_recipe(
     dataset = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
     tokenizer = bpe.train(_tokenizer_texts(dataset), recipe.denoiser.text.vocab)
     prompts = sheet_prompts(recipe, dataset, tokenizer)
-    model_file.build(make_card(recipe, dataset, None, tokenizer), device="meta")
-    claim_folder(dump(recipe), folder, resume)
-    report.opened(dataset)
-    autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report)
-    space = _measure_space(dataset, autoencoder)
-    views = all_views(dataset, recipe.data, recipe.seed)
-    report.stage("views", len(views))
-    key = _latents_key(recipe, autoencoder)
-    x0 = encode_views(dataset, views, space, folder / "latents.safetensors", key, report.encoded)
-    ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
-    shape = (len(dataset), recipe.data.views)
-    latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))
-    torch.manual_seed(recipe.seed)
-    components = model_file.build(make_card(recipe, dataset, space, tokenizer))
+    with claimed_folder(recipe, folder, resume, _check(recipe, dataset, tokenizer, prompts)):
+        report.opened(dataset)
+        autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report)
+        space = _measure_space(dataset, autoencoder)
+        views = all_views(dataset, recipe.data, recipe.seed)
+        report.stage("views", len(views))
+        key = _latents_key(recipe, autoencoder)
+        x0 = encode_views(dataset, views, space, folder / "latents.safetensors", key, report.encoded)
+        ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
+        shape = (len(dataset), recipe.data.views)
+        latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))
+        torch.manual_seed(recipe.seed)
+        components = model_file.build(make_card(recipe, dataset, space, tokenizer))
+        networks = components.networks()
+        if autoencoder is not None:
+            networks["autoencoder"].load_state_dict(autoencoder.state_dict())
+        for net in networks.values():
+            net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts)
+        return _train_denoiser(task, components, folder, report)
+
+
+def _check(recipe: TrainingRecipe, dataset: ImageDataset, tokenizer: Tokenizer, prompts: list[str]) -> int:
+    """Check what the run will need, and return the bytes that it will write. Raises InputError."""
+    options, side = recipe.denoiser, recipe.data.size
+    check_captions(options.net.args, options.text.width)
+    components = model_file.build(make_card(recipe, dataset, None, tokenizer), device="meta")
+    factor(options.weighting, options.kind, torch.ones(1))
+    check_sheet(components, prompts, side)
+    check_networks(components, side)
+    warn_of_square(dataset)
+    total = 2 * prod(components.space.shape(side, side)) * len(dataset) * recipe.data.views
     networks = components.networks()
-    if autoencoder is not None:
-        networks["autoencoder"].load_state_dict(autoencoder.state_dict())
-    for net in networks.values():
-        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts)
-    return _train_denoiser(task, components, folder, report)
-
-
-def claim_folder(recipe: str, folder: Path, resume: bool) -> None:
-    """Write a recipe (JSON) to the folder of its run. Raises InputError where it holds a run, unless to resume it."""
-    mark = folder / "recipe.json"
-    if not mark.exists():
-        with replacing(mark) as file:
-            file.write(recipe.encode())
-    elif not resume:
-        raise InputError(
-            f"--out {str(folder)!r}: holds a run already; continue it with --resume, or use another folder"
-        )
-    elif read_text(mark) != recipe:
-        raise InputError(f"--out {str(folder)!r}: holds the run of another recipe; use another folder")
+    for task, (_, fit) in recipe.fits().items():
+        check_compiler(fit)
+        trained = [networks["autoencoder"]] if task == "autoencoder" else [networks["net"], networks["text"]]
+        count = sum(parameter.numel() for net in trained for parameter in net.parameters())
+        total += bytes_of_run(count, fit, recipe.checkpoints)
+    return total
 
 
 def sheet_prompts(recipe: TrainingRecipe, dataset: ImageDataset, tokenizer: Tokenizer) -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unnoise.adapters.lora.delta import Delta, Dora, LowRank
 from unnoise.adapters.lora.hooks import apply_up, apply_weight
+from unnoise.errors import InputError
 
 
 class TrainableLora(nn.Module):
@@ -70,13 +71,49 @@ class TrainableLora(nn.Module):
             found[name] = Dora(low, self.magnitude[k].detach().clone()) if len(self.magnitude) else low
         return found
 
+    @torch.no_grad()
+    def start_from(self, deltas: Mapping[str, Delta], where: str) -> None:
+        """Take the values of an adapter as the first ones; layers that it lacks start at the base.
+
+        Raises:
+            InputError: it changes other layers, has another rank, or is not of the same kind.
+        """
+        names = [name for name, _ in self.modules_]
+        beyond = sorted(set(deltas) - set(names))
+        if beyond:
+            raise InputError(f"{where}: changes {len(beyond)} layers that targets leaves out, such as {beyond[0]}")
+        for k, (name, module) in enumerate(self.modules_):
+            if name in deltas:
+                self._start_layer(k, deltas[name], module, f"{where}: {name}")
+
+    def _start_layer(self, k: int, delta: Delta, module: Any, where: str) -> None:
+        low = delta.inner if isinstance(delta, Dora) else delta
+        if not isinstance(low, LowRank):
+            raise InputError(
+                f"{where}: a {type(low).__name__}; a training starts from a LoRA, so resize it to one first"
+            )
+        if isinstance(delta, Dora) and not len(self.magnitude):
+            raise InputError(f"{where}: a DoRA; set dora = true, or resize it to a LoRA first")
+        if low.rank != len(self.down[k]):
+            raise InputError(f"{where}: rank {low.rank}, and the recipe has {len(self.down[k])}; set rank = {low.rank}")
+        self.down[k].copy_(low.down.reshape(self.down[k].shape))
+        self.up[k].copy_(low.up * (low.scale / self.scales[k]))
+        if len(self.magnitude):
+            updated = module.weight.float() + low.change(module.weight).to(module.weight.device)
+            self.magnitude[k].copy_(
+                delta.magnitude.reshape(-1) if isinstance(delta, Dora) else updated.flatten(1).norm(dim=1)
+            )
+
     def _hook(self, k: int) -> Any:
+        """Make the hook of a layer. The branch is computed in float32 (autocast aside), whatever the layer's dtype."""
+
         def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x = F.dropout(inputs[0], self.dropout, self.training)
+            x = F.dropout(inputs[0].to(self.down[k].dtype), self.dropout, self.training)
             inner = apply_weight(module, x, self.down[k])
             up = self.scales[k] * self.up[k]
             more = F.linear(inner, up) if isinstance(module, nn.Linear) else apply_up(inner, up)
-            return self._dora_output(k, module, output, more) if len(self.magnitude) else output + more
+            changed = self._dora_output(k, module, output, more) if len(self.magnitude) else output + more
+            return changed.to(output.dtype)
 
         return add
 

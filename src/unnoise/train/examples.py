@@ -1,0 +1,184 @@
+"""The examples that an adapter is trained on: encoded views of images in buckets of one size, and prior images."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from unnoise.components import Components
+from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
+from unnoise.data.outline import outlines
+from unnoise.data.view import View, render_views
+from unnoise.errors import InputWarning
+from unnoise.formats.strict_json import dump
+from unnoise.pipeline import Pipeline
+from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
+from unnoise.train.checkpoint import read_facts, write_tensors
+from unnoise.train.latents import BATCH, all_views, encode_views
+from unnoise.train.train_recipe import TrainingReport
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PriorImages:
+    """Images for prior preservation, as x0 (N, *d), and their prompts."""
+
+    x0: Tensor
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """The training data of an adapter, of images of one size.
+
+    Args:
+        x0: (N, V, *d) float16, V views of each image.
+        captions: of each view, grouped by image.
+        control_images: (N, V, 1, H, W) uint8, for a ControlNet.
+    """
+
+    dataset: ImageDataset
+    x0: Tensor
+    captions: Sequence[str]
+    prior: PriorImages | None = None
+    control_images: Tensor | None = None
+
+
+def open_buckets(recipe: AdapterRecipe, base: Components) -> tuple[ImageDataset, list[Bucket]]:
+    """Open the data of a recipe, whole and in buckets of one size."""
+    side = recipe.data.size
+    dataset = open_source(recipe.data.source, side, recipe.data.strict)
+    sizes = bucket_sizes(side, base.factor) if recipe.buckets else [(side, side)]
+    return dataset, split_into_buckets(dataset, sizes)
+
+
+def bytes_of_latents(recipe: AdapterRecipe, base: Components, dataset: ImageDataset) -> int:
+    """Return the bytes of the latents of every view, in float16."""
+    side = recipe.data.size
+    return 2 * prod(base.space.shape(side, side)) * len(dataset) * recipe.data.views
+
+
+def encode_examples(
+    recipe: AdapterRecipe, buckets: Sequence[Bucket], base: Pipeline, folder: Path, report: TrainingReport
+) -> list[Examples]:
+    """Encode every view of every image, or read the latents that are in the folder."""
+    total = sum(len(bucket.dataset) for bucket in buckets) * recipe.data.views
+    report.stage("views", total)
+    found, done = [], 0
+    for bucket in buckets:
+        views = all_views(bucket.dataset, recipe.data, recipe.seed)
+        key = latents_key(recipe, bucket.dataset, base)
+        path = folder / _file("latents", bucket, buckets)
+
+        def encoded(part: int, _: int, before: int = done) -> None:
+            report.encoded(before + part, total)
+
+        x0 = encode_views(bucket.dataset, views, base.space, path, key, encoded, base.device)
+        done += len(views)
+        shape = (len(bucket.dataset), recipe.data.views)
+        captions = [with_trigger(recipe.trigger, view.caption) for view in views]
+        control_images = None if recipe.control is None else outline_images(bucket.dataset, views).unflatten(0, shape)
+        found.append(Examples(bucket.dataset, x0.unflatten(0, shape), captions, control_images=control_images))
+    return found
+
+
+def with_trigger(trigger: str, caption: str) -> str:
+    """Put the trigger in front of a caption."""
+    return f"{trigger} {caption}".strip() if trigger else caption
+
+
+def outline_images(dataset: ImageDataset, views: list[View]) -> Tensor:
+    """Compute the outlines of every view: (N*V, 1, H, W) uint8."""
+    parts = (views[at : at + BATCH] for at in range(0, len(views), BATCH))
+    return torch.cat([(outlines(render_views(dataset, part)) * 255).round().to(torch.uint8) for part in parts])
+
+
+def latents_key(recipe: AdapterRecipe, dataset: ImageDataset, base: Components) -> str:
+    """Hash everything that decides the latents: images, size, augmentation, and the weights of the base."""
+    data = replace(recipe.data, strict=False)
+    digest = hashlib.sha256(f"{dump(data)}\n{recipe.seed}\n{base.card.fingerprint}\n{base.dtype}\n".encode())
+    for i in range(len(dataset)):
+        pixels = dataset.read(i)
+        digest.update(f"{pixels.shape}".encode() + pixels.tobytes())
+    return digest.hexdigest()
+
+
+def with_prior(
+    recipe: AdapterRecipe,
+    prior: PriorOptions,
+    buckets: Sequence[Bucket],
+    examples: Sequence[Examples],
+    base: Pipeline,
+    folder: Path,
+) -> list[Examples]:
+    """Add images for prior preservation, those of a folder or generated by the base, each of the size of a bucket."""
+    images = _own_prior if prior.source else _generated_prior
+    found = [
+        replace(one, prior=part)
+        for one, part in zip(examples, images(recipe, prior, buckets, base, folder), strict=True)
+    ]
+    without = [
+        f"{bucket.size[0]}x{bucket.size[1]}" for bucket, one in zip(buckets, found, strict=True) if one.prior is None
+    ]
+    if without:
+        warnings.warn(
+            f"prior: no image for {len(without)} of {len(buckets)} buckets, whose batches are without: "
+            f"{', '.join(without[:3])}",
+            InputWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def _own_prior(
+    recipe: AdapterRecipe, prior: PriorOptions, buckets: Sequence[Bucket], base: Pipeline, folder: Path
+) -> list[PriorImages | None]:
+    """Encode the images of a folder, with their captions as prompts."""
+    dataset = open_source(prior.source, recipe.data.size, recipe.data.strict)
+    parts = {part.size: part.dataset for part in split_into_buckets(dataset, [bucket.size for bucket in buckets])}
+    found: list[PriorImages | None] = []
+    for bucket in buckets:
+        part = parts.get(bucket.size)
+        if part is None:
+            found.append(None)
+            continue
+        captions = tuple(names[0] for names in part.captions)
+        views = [View(i, caption) for i, caption in enumerate(captions)]
+        path = folder / _file("prior", bucket, buckets)
+        key = latents_key(recipe, part, base)
+        x0 = encode_views(part, views, base.space, path, key, lambda *_: None, base.device)
+        found.append(PriorImages(x0, captions))
+    return found
+
+
+def _generated_prior(
+    recipe: AdapterRecipe, prior: PriorOptions, buckets: Sequence[Bucket], base: Pipeline, folder: Path
+) -> list[PriorImages | None]:
+    """Generate images with the base, the prompts in turn, then the buckets in turn."""
+    count, prompts = prior.generated, prior.prompts
+    found: list[PriorImages | None] = []
+    for b, bucket in enumerate(buckets):
+        own = [k for k in range(count) if k // len(prompts) % len(buckets) == b]
+        texts = tuple(prompts[k % len(prompts)] for k in own)
+        path = folder / _file("prior", bucket, buckets)
+        facts = f"{texts}\n{own}\n{bucket.size}\n{recipe.seed}\n{base.card.fingerprint}\n{base.dtype}"
+        key = hashlib.sha256(facts.encode()).hexdigest()
+        if own and not (path.exists() and read_facts(path).get("key") == key):
+            draw = partial(base.generate, size=bucket.size, prompt_weighting="literal", progress=False)
+            samples = [draw(text, seed=recipe.seed + k)[0] for k, text in zip(own, texts, strict=True)]
+            write_tensors(path, {"x0": torch.stack([sample.x0 for sample in samples]).half().cpu()}, {"key": key})
+        found.append(PriorImages(load_file(path)["x0"], texts) if own else None)
+    return found
+
+
+def _file(name: str, bucket: Bucket, buckets: Sequence[Bucket]) -> str:
+    size = "" if len(buckets) == 1 else f"-{bucket.size[0]}x{bucket.size[1]}"
+    return f"{name}{size}.safetensors"

@@ -1,0 +1,165 @@
+"""What an adapter is trained on: captions as written, buckets instead of crops, prior images of one's own."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from unnoise.cli.main import main
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_source
+from unnoise.data.view import random_view, render_views
+from unnoise.loading import load
+from unnoise.text.tokenizer import Tokenizer
+from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions
+from unnoise.train.examples import encode_examples, open_buckets, with_prior
+from unnoise.train.loop import Progress
+from unnoise.train.lora import train_lora
+from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions
+
+CAPTION = "a photo of sks dog, 50% {off} (16:9) [x]"
+SHAPES = ((32, 32), (64, 32), (66, 33), (32, 64))
+CPU = torch.device("cpu")
+
+
+class Quiet:
+    """Report nothing, or stop after so many steps."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop = stop
+
+    def opened(self, dataset: ImageDataset) -> None:
+        pass
+
+    def stage(self, name: str, total: int) -> None:
+        pass
+
+    def step(self, progress: Progress) -> None:
+        if progress.step == self.stop:
+            raise KeyboardInterrupt
+
+    def encoded(self, done: int, total: int) -> None:
+        pass
+
+
+def pictures(folder: Path, shapes: Sequence[tuple[int, int]], caption: str) -> Path:
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for i, (width, height) in enumerate(shapes):
+        Image.fromarray(random.integers(0, 255, (height, width, 3), np.uint8)).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(caption)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> AdapterRecipe:
+    folder = tmp_path_factory.mktemp("examples")
+    tiny.saved(folder / "base.safetensors", text=replace(tiny.CARD.text, args=tiny.CARD.text.args | {"length": 64}))
+    return AdapterRecipe(
+        name="dog",
+        base=str(folder / "base.safetensors"),
+        data=DataOptions(str(pictures(folder / "data", SHAPES, CAPTION)), size=32, views=1),
+        fit=OptimizerOptions(steps=6, batch=2, warmup=1, learning_rate=1e-2),
+        lora=LoraOptions(rank=4, alpha=4.0),
+        caption_dropout=0.0,
+        prompts=("a dog",),
+        checkpoints=CheckpointOptions(snapshot_every=3, every=2, sheet_every=6, ema_every=2),
+    )
+
+
+def same(one: Path, other: Path) -> bool:
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_captions_and_images_are_used_as_they_are(
+    recipe: AdapterRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    encode = Tokenizer.encode
+
+    def seen(self: Tokenizer, text: str) -> list[int]:
+        encoded.append(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(Tokenizer, "encode", seen)
+    train_lora(replace(recipe, data=replace(recipe.data, views=5)), tmp_path, CPU, False, Quiet())
+    assert {text for text in encoded if " dog" in text} == {CAPTION, "a dog"}
+    dataset = open_source(recipe.data.source, 32)
+    for view in (random_view(dataset, 0, k, 1, recipe.data.augment) for k in range(20)):
+        pixels = (render_views(dataset, [view])[0] + 1) * 127.5
+        assert torch.equal(pixels.round().permute(1, 2, 0).byte(), torch.from_numpy(dataset.read(0)[..., :3].copy()))
+
+
+def test_batches_are_of_one_bucket_and_a_stopped_run_ends_with_the_same_bits(
+    recipe: AdapterRecipe, tmp_path: Path
+) -> None:
+    assert {path.size for path in open_buckets(recipe, load(recipe.base))[1]} == {(32, 32), (48, 24), (24, 48)}
+    whole = train_lora(recipe, tmp_path / "whole", CPU, False, Quiet())
+    with pytest.raises(KeyboardInterrupt):
+        train_lora(recipe, tmp_path / "run", CPU, False, Quiet(3))
+    assert same(train_lora(recipe, tmp_path / "run", CPU, True, Quiet()), whole)
+    shapes = {path.stem: load_file(path)["x0"].shape for path in (tmp_path / "run").glob("latents-*.safetensors")}
+    assert {name: shape[2] / shape[3] for name, shape in shapes.items()} == {
+        "latents-32x32": 1.0, "latents-48x24": 0.5, "latents-24x48": 2.0,
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match="3 of 4 images are cropped around their centre, and lose up to 50%"):
+        train_lora(replace(recipe, buckets=False), tmp_path / "square", CPU, False, Quiet())
+    assert load_file(tmp_path / "square/latents.safetensors")["x0"].shape[0] == 4
+
+
+def test_prior_images_of_a_folder_are_trained_on_with_their_captions(recipe: AdapterRecipe, tmp_path: Path) -> None:
+    own = pictures(tmp_path / "prior", ((32, 32), (16, 16), (40, 20)), "a dog")
+    with_own = replace(recipe, prior=str(own))
+    base = load(recipe.base)
+    _, buckets = open_buckets(with_own, base)
+    examples = encode_examples(with_own, buckets, base, tmp_path, Quiet())
+    options = with_own.prior_options
+    assert options is not None
+    with pytest.warns(UserWarning, match="prior: no image for 1 of 3 buckets, whose batches are without: 24x48"):
+        found = with_prior(with_own, options, buckets, examples, base, tmp_path)
+    counts = {bucket.size: one.prior and len(one.prior.x0) for bucket, one in zip(buckets, found, strict=True)}
+    assert counts == {(32, 32): 2, (48, 24): 1, (24, 48): None}
+    assert {prompt for one in found if one.prior for prompt in one.prior.prompts} == {"a dog"}
+
+
+def test_generated_prior_images_have_the_sizes_of_the_buckets(recipe: AdapterRecipe, tmp_path: Path) -> None:
+    prior = PriorOptions(("a cat", "a dog"), count=6, share=0.5)
+    train_lora(replace(recipe, prior=prior), tmp_path, CPU, False, Quiet())
+    shapes = {path.stem: tuple(load_file(path)["x0"].shape) for path in tmp_path.glob("prior-*.safetensors")}
+    latents = {path.stem: tuple(load_file(path)["x0"].shape) for path in tmp_path.glob("latents-*.safetensors")}
+    assert {name.removeprefix("prior"): (2, *shape[1:]) for name, shape in shapes.items()} == {
+        name.removeprefix("latents"): (2, *shape[1:]) for name, shape in latents.items()
+    }
+    assert {shape[0] for shape in shapes.values()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ('prior = ""', r"prior\.prompts, prior\.source: none"),
+        ('prior = { source = "a", prompts = ["b"] }', r"prior\.prompts, prior\.source: both"),
+        ('prior = { source = "a", count = 3 }', r"prior\.count 3: all images of prior\.source are used"),
+        ("distilled_guidance = 3.5", r"distilled_guidance 3\.5: .* has no such input"),
+        ("distilled_guidance = -1.0", r"distilled_guidance -1"),
+    ],
+)
+def test_a_field_that_cannot_act_is_refused(
+    recipe: AdapterRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], prior: str, message: str
+) -> None:
+    path = tmp_path / "dog.toml"
+    path.write_text(
+        f'name = "dog"\nbase = "{recipe.base}"\n{prior}\n[lora]\nrank = 4\n[data]\nsource = "{recipe.data.source}"\n'
+        f"size = 32\n[fit]\nsteps = 4\n"
+    )
+    assert main(["lora", "train", str(path), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert re.search(message, error), error
