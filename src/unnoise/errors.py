@@ -7,7 +7,7 @@ from math import isfinite, log10
 from numbers import Integral, Real
 from reprlib import Repr
 
-LETTERS = 360  # of a message; texts in quotes and runs of letters in it are shorter, so 300 at most were given
+LETTERS = 340  # of a message; texts in quotes and runs of letters in it are shorter, so 300 at most were given
 QUOTED, RUN = 80, 200  # letters of a text in quotes, and of one without spaces
 LIST = 1000  # letters of a list of what is allowed
 LONG_QUOTE = re.compile(rf"""(?<!\w)(?:'[^']{{{QUOTED},}}'|"[^"]{{{QUOTED},}}")""")
