@@ -3,7 +3,8 @@
     y = W·x + b + sum over k of scale_k·(alpha_k/rank_k)·B_k·(A_k·x)
 
 The weights, which other requests use at the same time, are not changed. The hooks act only on calls within `on()`, in
-the same thread or task. The rows of one call can have scales of their own, see `PerSampleLora`.
+the same thread or task; a compiled network runs eagerly there. The rows of one call can have scales of their own, see
+`PerSampleLora`.
 """
 
 from collections import OrderedDict
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from unnoise.adapters.lora.delta import LowRank
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.adapters.lora.targets import CONVS, is_norm
+from unnoise.adapters.uncompiled import uncompiled
 from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
@@ -71,7 +73,8 @@ class ActiveAdapters:
         self._register()
         token = _ACTIVE.set((self, row_scales))
         try:
-            yield
+            with uncompiled():
+                yield
         finally:
             _ACTIVE.reset(token)
             self._release()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unnoise.adapters.lora.delta import Delta, Dora, LowRank
 from unnoise.adapters.lora.hooks import apply_up, apply_weight
+from unnoise.adapters.uncompiled import uncompiled
 
 
 class TrainableLora(nn.Module):
@@ -57,7 +58,7 @@ class TrainableLora(nn.Module):
     @contextmanager
     def on(self) -> Iterator[None]:
         """Add the branches to the layers within the block."""
-        with ExitStack() as hooks:
+        with ExitStack() as hooks, uncompiled():
             for k, (_, module) in enumerate(self.modules_):
                 hooks.callback(module.register_forward_hook(self._hook(k)).remove)
             yield
