@@ -55,16 +55,18 @@ def own_card(options: ModelOptions) -> Card | None:
     return read_card(path) if has_card(path) else None
 
 
-def load_model(options: ModelOptions, dtype: str | None = None) -> "Pipeline":
-    """Load the model. dtype: of the weights of a foreign one. Raises InputError as `load` does."""
+def load_model(options: ModelOptions, dtype: str | None = None, vae_dtype: str | None = None) -> "Pipeline":
+    """Load the model. dtype, vae_dtype: of the weights of a foreign one. Raises InputError as `load` does."""
     with busy(f"loading {options.model}"):
         import_torch()
         from unnoise.loading import load
 
+        own = own_card(options) is not None
         return load(
             options.model,
             options.device,
-            dtype="float32" if dtype is None or own_card(options) is not None else dtype,
+            dtype="float32" if dtype is None or own else dtype,
+            vae_dtype=None if own else vae_dtype,
             components=options.components,
             prediction_type=options.prediction_type,
             compile=options.compile,

@@ -64,7 +64,7 @@ def replay(
     options = ModelOptions(model or metadata.model, device=device or metadata.device, **asdict(loaded))
     _check_weights(metadata, options)
     path = places(out, [(metadata.prompt, metadata.seed, "")], _endings(metadata, file))[0][0]
-    pipeline = load_model(options, metadata.dtype)
+    pipeline = load_model(options, metadata.dtype, metadata.vae_dtype)
     with busy("drawing again"):
         _warn_of_versions(metadata)
         images = {

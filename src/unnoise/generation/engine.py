@@ -28,6 +28,12 @@ from unnoise.generation.record import metadata_of
 from unnoise.generation.sample import Sample
 from unnoise.sampling.state import State, query
 
+ADVICE = {  # on NaN or infinity out of a network of this dtype
+    "float16": "float16 ends at 65504: use dtype bfloat16 or float32",
+    "bfloat16": "use dtype float32, or a lower guidance_scale",
+    "float32": "use a lower guidance_scale, or look for broken weights with unnoise check",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -214,7 +220,7 @@ class Engine:
         if not x0.isfinite().all():
             raise NonFiniteError(
                 f"step {state.i} of {len(state.grid) - 1}, sigma {state.level:g}, dtype {live.job.settings.dtype}: "
-                f"NaN or infinity in the sample of seed {one.seed}"
+                f"NaN or infinity in the sample of seed {one.seed}; {ADVICE[live.job.settings.dtype]}"
             )
         sampler = live.job.sampler
         noise = draw([one.seed], query(sampler, state), state.x) if sampler.stochastic else None
@@ -243,7 +249,7 @@ class Engine:
             step.finished.update(self._decoded(together))
         except NonFiniteError as error:
             if len(together) == 1:
-                step.failed[together[0].ticket] = error
+                step.failed[together[0].ticket] = _placed(error, together[0])
             else:
                 for live in together:
                     self._decode([live], step)
@@ -270,6 +276,14 @@ def _step_of(grid: Sequence[float], state: State[Tensor]) -> int:
     """Return the step of a request's grid at which a state stands; RePaint goes back and takes steps again."""
     here = state.grid[state.i]
     return sum(level >= here for level in grid) - 1
+
+
+def _placed(error: NonFiniteError, live: Live) -> NonFiniteError:
+    """Add to an error of decoding where the sample stood."""
+    grid, one = live.job.settings.grid, live.job.draws[live.ticket.index]
+    return NonFiniteError(
+        f"after step {len(grid) - 1} of {len(grid) - 1}, sigma {grid[-1]:g}, {error} (the sample of seed {one.seed})"
+    )
 
 
 def _joined(calls: tuple[CallShape, ...], shape: CallShape) -> tuple[CallShape, ...]:

@@ -34,6 +34,7 @@ class Settings(Strict):
     guidance_interval: tuple[Level, Level]
     guidance_rescale: float
     dtype: Literal["float32", "bfloat16", "float16"]
+    vae_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     distilled_guidance: float | None = None
     image_guidance: float | None = None
     prompt_weighting: PromptWeighting = "warn"

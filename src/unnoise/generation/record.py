@@ -23,7 +23,7 @@ from unnoise.generation.resolve import sampler_of, settle
 
 SAME = (  # options that metadata has under the same name
     "distilled_guidance", "image_guidance", "prompt_weighting", "frames", "seconds", "variation", "variation_seed",
-    "blend_prompt", "blend_share", "tile", "dtype",
+    "blend_prompt", "blend_share", "tile", "dtype", "vae_dtype",
 )  # fmt: skip
 
 
