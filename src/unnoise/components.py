@@ -69,6 +69,14 @@ class Components:
         return _narrowest(autoencoder) if isinstance(autoencoder, nn.Module) else None
 
     @property
+    def layout(self) -> dict[str, str]:
+        """How the networks run, which decides the last bits of their outputs: compiled, with packed weights."""
+        modules = [module for net in self.networks().values() for module in net.modules()]
+        compiled = any(module._compiled_call_impl is not None for module in modules)
+        packed = any(getattr(module, "packed", False) for module in modules)
+        return {"compiled": "yes" if compiled else "no", "packed": "yes" if packed else "no"}
+
+    @property
     def factor(self) -> int:
         """The number of pixels of which both sides of an image are multiples."""
         return self.space.factor * int(getattr(self.denoiser.net, "factor", 1))

@@ -1,5 +1,8 @@
 """Compiled blocks give what plain ones give: with adapters, without them again, and with other weights."""
 
+import warnings
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -11,12 +14,15 @@ from torch import Tensor
 
 import unnoise
 from integrations import peers, test_foreign_ip_adapter, test_foreign_sd
+from integrations.test_foreign_dtypes import made
 from integrations.test_foreign_ip_adapter import picture
 from unnoise.adapters.lora.delta import Dora, LowRank
 from unnoise.adapters.lora.hooks import ActiveAdapters
 from unnoise.adapters.lora.inject import injected
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.adapters.lora.targets import select_layers
+from unnoise.errors import InputError, InputWarning
+from unnoise.integrations.diffusers.compiled import compile_blocks
 from unnoise.integrations.diffusers.controlnet import with_control
 from unnoise.integrations.diffusers.ip_adapter import with_ip_adapter
 from unnoise.pipeline import Pipeline
@@ -33,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def both(folder: Path, **how: Any) -> tuple[Pipeline, Pipeline]:
     plain, compiled = unnoise.load(folder, **how), unnoise.load(folder, **how)
-    compiled.diffusers_networks["unet"].compile_repeated_blocks(backend="eager")
+    compile_blocks(compiled.diffusers_networks["unet"], backend="eager")
     return plain, compiled
 
 
@@ -120,6 +126,40 @@ def test_an_image_after_a_plain_call_is_followed(what: str, tmp_path_factory: py
     assert not torch.allclose(ours, bare, atol=1e-2)
     assert torch.equal(drawn(compiled), bare)
     assert plain is not compiled
+
+
+def test_the_metadata_says_how_it_was_drawn(folder: Path) -> None:
+    plain, compiled = both(folder)
+    samples = [pipeline.generate(peers.PROMPT, **HOW)[0] for pipeline in (plain, compiled)]
+    found = [sample.metadata.environment for sample in samples]
+    assert [one["compiled"] for one in found] == ["no", "yes"]
+    assert [one["packed"] for one in found] == ["yes", "yes"]
+    assert found[0]["threads"] == str(torch.get_num_threads())
+    assert {"diffusers", "transformers"} < samples[0].metadata.versions.keys()
+    with pytest.warns(InputWarning, match=r"^drawn with compiled no, here yes: bytes may differ$"):
+        compiled.replay(samples[0])
+    with warnings.catch_warnings(action="error"):
+        plain.replay(samples[0])
+        compiled.replay(samples[1])
+    elsewhere = samples[0].metadata.environment | {"threads": "64"}
+    with pytest.warns(InputWarning, match=r"^drawn with threads 64, here \d+: bytes may differ$"):
+        plain.replay(replace(samples[0].metadata, environment=elsewhere))
+
+
+@pytest.mark.parametrize("family", ["sd", "sd3", "pixart", "sana", "stable_audio", "flux", "wan", "ltx"])
+def test_the_blocks_of_every_family_are_compiled(family: str, tmp_path: Path) -> None:
+    peer = made(import_module(f"integrations.test_foreign_{family}").pipe, tmp_path)
+    net = peer.unet if family == "sd" else peer.transformer
+    compile_blocks(net, backend="eager")
+    found = [type(module).__name__ for module in net.modules() if module._compiled_call_impl is not None]
+    assert found
+    assert all("Block" in name for name in found)
+
+
+def test_without_a_compiler_it_is_refused_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"compile: needs one of g\+\+, clang\+\+, cl on a CPU"):
+        unnoise.load(folder, compile=True)
 
 
 def test_a_plain_call_in_another_thread_ends_first(folder: Path) -> None:

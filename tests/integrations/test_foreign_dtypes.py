@@ -21,11 +21,12 @@ FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart", "sana", "wan", "ltx", "stable
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     folder = tmp_path_factory.mktemp(request.param)
     make = import_module(f"integrations.test_foreign_{request.param}").pipe
-    peer = _made(make, folder)
+    peer = made(make, folder)
     return peer, peers.saved(peer, folder / "model")
 
 
-def _made(make: Any, folder: Path) -> Any:
+def made(make: Any, folder: Path) -> Any:
+    """Make the pipeline of a family, each of whose modules takes other arguments."""
     given = {"folder": folder, "alpha": True}
     return make(**{name: given[name] for name in signature(make).parameters if name in given})
 

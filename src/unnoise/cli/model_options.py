@@ -36,7 +36,9 @@ class ModelOptions:
     compile: Annotated[
         bool, Parameter(group=MODEL, show_default=False, negative="", help="Compile the repeated block of the network.")
     ] = False
-    device: Annotated[str, Parameter(group=MODEL, help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
+    device: Annotated[str, Parameter(group=MODEL, help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = (
+        "cpu"
+    )
     control: Annotated[str | None, Parameter(group=MODEL, help="Name or file of a control, for --control-image.")] = (
         None
     )

@@ -41,7 +41,7 @@ def plan(
     options: Annotated[Any, Parameter(name="*")] = DEFAULTS,
     components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
     prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="What the network predicts.")] = None,
-    device: Annotated[str, Parameter(help="cpu, cuda, ...")] = "cpu",
+    device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
 ) -> int:
     """Estimate a request: weights, activations at their peak, operations of a step, and whether it fits.

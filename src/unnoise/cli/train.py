@@ -39,7 +39,7 @@ class TrainOptions:
 
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME by default.")] = None
     resume: Annotated[bool, Parameter(negative="", help="Continue from the last checkpoint of the folder.")] = False
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
+    device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = "cpu"
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores by default.")] = None
 
     def run(self, name: str, train: "Callable[[Path, torch.device, bool, ConsoleReport], Path]") -> None:

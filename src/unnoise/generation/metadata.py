@@ -1,7 +1,7 @@
 """Metadata of an output: everything that it takes to draw it again, as one line of JSON in the file itself."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal
 
@@ -122,6 +122,7 @@ class Metadata(Settings):
         control, ip_adapter: fingerprints of what read the control image and the IP-Adapter's image.
         image_size: (width, height) to which the image was resized, before outpainting.
         versions: of the programs that decide the bits.
+        environment: what else decides them: threads, instructions or card, compiled and packed networks.
     """
 
     model: str
@@ -132,6 +133,7 @@ class Metadata(Settings):
     versions: dict[str, str]
     calls: tuple[CallShape, ...]
     decoded: tuple[int, int] = (1, 0)
+    environment: dict[str, str] = field(default_factory=dict)
     variation_seed: int | None = None
     adapters: tuple[AppliedAdapter, ...] = ()
     noise: str | None = None

@@ -30,10 +30,7 @@ def compile_blocks(net: nn.Module, **options: Any) -> None:
 
 
 def repeated(net: nn.Module) -> frozenset[str]:
-    """Return the classes of the repeated blocks: as diffusers names them, else of the items of the longest list."""
+    """Return the classes of the repeated blocks: as diffusers names them, else the items of the network's own lists."""
     named = getattr(net, "_repeated_blocks", None)
-    if named:
-        return frozenset(named)
-    lists = [module for module in net.modules() if isinstance(module, nn.ModuleList) and len(module)]
-    longest = max(lists, key=len, default=nn.ModuleList([net]))
-    return frozenset(type(block).__name__ for block in longest)
+    lists = [child for child in net.children() if isinstance(child, nn.ModuleList)]
+    return frozenset(named or (type(block).__name__ for blocks in lists for block in blocks))
