@@ -72,6 +72,12 @@ def narrow_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
+def autocast(device: torch.device, narrow: bool) -> torch.autocast:
+    """Compute in the narrow dtype of a device within the block, where `narrow` and the device has one."""
+    dtype = narrow_dtype(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=narrow and dtype == torch.bfloat16)
+
+
 @cache
 def exact() -> None:
     """Switch TF32 off, once in a process."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import DROPOUT, SAMPLE, nth_image
+from unnoise.devices import autocast
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.loss import loss, sigma_lognormal, sigma_uniform
 from unnoise.diffusion.noise import numbers
@@ -100,7 +101,7 @@ class AdapterTask:
         sigma = self._levels(u).to(self.device)
         clean, gaussian = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
         denoiser = self.pipeline.denoiser
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.fit.bf16):
+        with autocast(self.device, recipe.fit.bf16):
             cond = self._conditioning(captions, control_images)
             return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind).mean()
 
@@ -184,7 +185,7 @@ def cached_features(
     key = hashlib.sha256("\n".join([fingerprint, *captions]).encode()).hexdigest()
     if path.exists() and read_facts(path).get("key") == key:
         return Conditioning(**load_file(path))
-    features = collate([_encode_caption(text_encoder, caption) for caption in captions]).to("cpu")
+    features = collate([_encode_caption(text_encoder, caption).to("cpu") for caption in captions])
     write_tensors(path, features.given(), {"key": key})
     return features
 

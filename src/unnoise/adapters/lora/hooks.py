@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.adapters.lora.delta import LowRank
+from unnoise.adapters.lora.delta import LowRank, on_device
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.adapters.lora.targets import CONVS, is_norm
 from unnoise.adapters.uncompiled import uncompiled
@@ -152,7 +152,7 @@ class _Branch:
             if isinstance(delta, LowRank) and ungrouped:
                 low.append((k, delta, scale))
             elif delta is not None:
-                self.full.append((k, (scale * delta.change(weight)).to(weight)))
+                self.full.append((k, (scale * on_device(delta, weight.device).change(weight)).to(weight)))
         self.owners = [k for k, delta, _ in low for _ in range(delta.rank)]  # the adapter of each row of A
         self.down = self.up = None
         if low:

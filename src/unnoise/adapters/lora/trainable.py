@@ -47,9 +47,9 @@ class TrainableLora(nn.Module):
         for _, module in self.modules_:
             weight: Any = module.weight
             own_rank = min(rank, len(weight), weight[0].numel())
-            down = torch.empty(own_rank, *weight.shape[1:], device=weight.device)
+            down = torch.empty(own_rank, *weight.shape[1:])  # drawn on the CPU: the same on every device
             nn.init.kaiming_uniform_(down, a=math.sqrt(5))
-            self.down.append(nn.Parameter(down))
+            self.down.append(nn.Parameter(down.to(weight.device)))
             self.up.append(nn.Parameter(torch.zeros(len(weight), own_rank, device=weight.device)))
             self.scales.append(alpha / rank)
             if dora:
