@@ -108,7 +108,8 @@ def test_a_call_that_is_repeated_has_as_many_rows_and_tokens(guided: int, rows: 
     shape = CallShape(4, rows=3, row=1, guided=guided, place=-1, tokens=20, masked=True)
     found = prepare(PIPELINE, resolve(request_of("a", seed=1, size=16, guidance_scale=1), PIPELINE))
     row = Row(found.job.settings, found.conditioning["a"])
-    plan, cond = Batch(PIPELINE, [row], shape)._planned((), (0,))
+    bound = Batch(PIPELINE, [row], shape)._planned((), (0,))
+    plan, cond = bound.plan, bound.cond
     assert (len(plan.rows), plan.best) == (rows, (1,))
     first = row.conditioning.turns[0][0]
     own = first.tokens

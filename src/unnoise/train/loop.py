@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Protocol
 
@@ -118,18 +119,19 @@ def post_hoc_ema(folder: Path, length: float, step: int) -> dict[str, Tensor]:
 def _optimizer_step(task: Task, optimizers: Optimizers, clip: float, step: int) -> tuple[float, float]:
     """Take one step of the optimizers; return the loss and the norm of its gradient."""
     loss = task.loss(step)
-    if not loss.isfinite():
-        raise NonFiniteError(f"{task.name}: loss is {loss.item()} at step {step + 1}, {loss.dtype}")
     loss.backward()
     norm = nn.utils.clip_grad_norm_(task.networks.parameters(), clip)
-    if not norm.isfinite():
+    value, size = torch.stack([loss.detach().float(), norm.float()]).tolist()  # the only wait of a step
+    if not isfinite(value):
+        raise NonFiniteError(f"{task.name}: loss is {value} at step {step + 1}, {loss.dtype}")
+    if not isfinite(size):
         raise NonFiniteError(
             f"{task.name}: gradient of {_non_finite_gradient(task.networks)} is not finite at step {step + 1}"
         )
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return loss.item(), norm.item()
+    return value, size
 
 
 def _non_finite_gradient(networks: nn.Module) -> str:
