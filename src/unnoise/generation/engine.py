@@ -88,7 +88,7 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unread:
+class FiniteRows:
     """Whether the rows of a network call are finite, on its way to the CPU; reading it later lets no device wait.
 
     Args:
@@ -102,7 +102,7 @@ class Unread:
     copied: torch.Event | None
 
     @classmethod
-    def of(cls, answers: Tensor, lives: Sequence[Live]) -> "Unread":
+    def of(cls, answers: Tensor, lives: Sequence[Live]) -> "FiniteRows":
         """Check the answers (B, *d) of a call, and start to copy the result."""
         finite = answers.flatten(1).isfinite().all(1).to("cpu", non_blocking=answers.device.type == "cuda")
         copied = torch.Event(answers.device.type) if answers.device.type == "cuda" else None
@@ -153,7 +153,7 @@ class Engine:
         self._batch: tuple[tuple[Any, ...], Batch] | None = None
         self._served: dict[Any, int] = {}
         self._steps = 0
-        self._unread: deque[Unread] = deque()
+        self._unread: deque[FiniteRows] = deque()
         self._failed: dict[Ticket, Exception] = {}
 
     @property
@@ -217,7 +217,7 @@ class Engine:
         steps = [_step_of(live.job.settings.grid, state) for live, state in zip(started, states, strict=True)]
         answers, shapes = batch(torch.cat([state.x for state in states]), [state.level for state in states], steps)
         step = Step(tuple(live.ticket for live in started), answers)
-        self._unread.append(Unread.of(answers, started))
+        self._unread.append(FiniteRows.of(answers, started))
         ended: list[Ticket] = []
         for live, state, x0, shape in zip(started, states, answers.split(1), shapes, strict=True):
             try:
