@@ -14,6 +14,45 @@ from unnoise.loading import load
 CPU = torch.device("cpu")
 
 
+@pytest.mark.parametrize(
+    "name", ["meta", "hpu", "mps", "privateuseone", "cuda", "cuda:7", "nonsense", "x" * 999, "vulkan"]
+)
+def test_a_device_that_computes_nothing_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InputError, match=r"^device 'x?\S*': does not work here; use auto, or one of cpu$") as caught:
+        memory.known_device(name)
+    assert len(str(caught.value)) < 120
+
+
+def test_auto_takes_the_best_that_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory.known_device("auto") == memory.known_device("cpu") == CPU
+    assert memory.present() == ("cpu",)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert memory.present() == ("cuda:0", "cuda:1", "mps", "xpu:0", "cpu")
+    with pytest.raises(InputError, match="device 'auto': does not work here; use auto, or one of cuda:0, cuda:1, mps"):
+        memory.known_device("auto")
+
+
+def test_cards_that_emulate_bfloat16_train_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = torch.device("cuda:0")
+    for capability, dtype in (((7, 5), torch.float32), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert memory.narrow_dtype(card) == dtype
+    assert memory.narrow_dtype(CPU) == torch.bfloat16
+
+
+def test_float32_is_float32_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32 is switched off once, and what a program switches on later stays."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    memory.exact.cache_clear()
+    memory.exact()
+    assert not torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = True
+    memory.exact()
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_free_memory_is_that_of_the_machine() -> None:
     free = memory.available(CPU)
     assert free is not None

@@ -59,9 +59,22 @@ class Components:
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype of the denoiser's weights."""
-        found = next(parameter.dtype for parameter in self.denoiser.parameters() if parameter.is_floating_point())
-        return str(found).removeprefix("torch.")  # type: ignore[return-value]
+        """The dtype of the denoiser's weights, apart from layers that stay in float32 in any network."""
+        return _narrowest(self.denoiser)
+
+    @property
+    def vae_dtype(self) -> Dtype | None:
+        """The dtype of the autoencoder's weights, None for a model of pixels."""
+        autoencoder = getattr(self.space, "autoencoder", None)
+        return _narrowest(autoencoder) if isinstance(autoencoder, nn.Module) else None
+
+    @property
+    def layout(self) -> dict[str, str]:
+        """How the networks run, which decides the last bits of their outputs: compiled, with packed weights."""
+        modules = [module for net in self.networks().values() for module in net.modules()]
+        compiled = any(module._compiled_call_impl is not None for module in modules)
+        packed = any(getattr(module, "packed", False) for module in modules)
+        return {"compiled": "yes" if compiled else "no", "packed": "yes" if packed else "no"}
 
     @property
     def factor(self) -> int:
@@ -82,3 +95,9 @@ class Components:
         """Return the networks that an adapter can change, under their names in adapter files."""
         named = self.diffusers_networks or self.networks()
         return {name: net for name, net in named.items() if name not in CODERS}
+
+
+def _narrowest(net: nn.Module) -> Dtype:
+    """Return the narrowest dtype of a network's weights."""
+    found = min({one.dtype for one in net.parameters() if one.is_floating_point()}, key=lambda dtype: dtype.itemsize)
+    return str(found).removeprefix("torch.")  # type: ignore[return-value]

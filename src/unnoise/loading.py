@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 
@@ -19,28 +19,37 @@ PathLike = str | os.PathLike[str]
 DTYPES = get_args(Dtype)
 
 
+class ForeignOptions(TypedDict, total=False):
+    """How a foreign model is loaded, see `load`."""
+
+    dtype: str
+    vae_dtype: str | None
+    components: PathLike | None
+    prediction_type: Literal["eps", "v"] | None
+    compile: bool
+
+
 def load(
     model: PathLike,
     device: str | torch.device = "cpu",
     *,
-    dtype: str = "float32",
-    components: PathLike | None = None,
-    prediction_type: Literal["eps", "v"] | None = None,
-    compile: bool = False,
     control: PathLike | None = None,
     ip_adapter: Sequence[PathLike] | None = None,
+    **foreign: Unpack[ForeignOptions],
 ) -> Pipeline:
     """Load a model.
 
     Args:
         model: the name of an embedded model, the path of a .safetensors file, or a diffusers folder.
-        device: "cpu", "cuda", "cuda:1", "mps", ...
-        dtype: of the weights of a foreign model: "float32", "bfloat16" or "float16".
-        components: a diffusers folder with what a foreign single file lacks, such as text encoders and tokenizers.
-        prediction_type: of a foreign network, if its files do not state it.
-        compile: compile the repeated block of a foreign network; the first call then takes about a minute.
+        device: "auto" is the best there is; "cpu", "cuda", "cuda:1", "mps", ...
         control: name or file of a control, for `control_image`.
         ip_adapter: file of an IP-Adapter and folder of its image encoder, for `ip_adapter_image`.
+        foreign: of a foreign model, each by its name:
+            dtype: of the weights: "float32", which is the default, "bfloat16" or "float16".
+            vae_dtype: of the autoencoder; None is float32 where it is known to overflow in float16, else `dtype`.
+            components: a diffusers folder with what a single file lacks, such as text encoders and tokenizers.
+            prediction_type: of the network, if its files do not state it.
+            compile: compile the repeated blocks of the network; the first call then takes about a minute.
 
     Returns:
         The pipeline, with weights on the device.
@@ -49,10 +58,8 @@ def load(
         InputError: the model is unknown, damaged or incomplete, or an argument has no effect on it.
     """
     path, place = find(model), known_device(device)
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise InputError(f"dtype {quoted(dtype)}: {nearest(quoted(dtype), DTYPES)}")
+    _check_options(foreign)
     if has_card(path):
-        foreign = {"dtype": dtype, "components": components, "prediction_type": prediction_type, "compile": compile}
         for name, value in foreign.items():
             if value not in ("float32", None, False):
                 raise InputError(
@@ -64,9 +71,20 @@ def load(
     else:
         from unnoise.integrations.diffusers.load import load as load_foreign
 
-        folder = None if components is None else Path(components)
-        loaded = load_foreign(path, place, getattr(torch, dtype), folder, prediction_type, compile)
+        given: dict[str, Any] = {"compiled": foreign.get("compile", False)}
+        given |= {name: getattr(torch, str(value)) for name in ("dtype", "vae_dtype") if (value := foreign.get(name))}
+        given["components"] = None if (folder := foreign.get("components")) is None else Path(folder)
+        loaded = load_foreign(path, place, prediction_type=foreign.get("prediction_type"), **given)
     return Pipeline.of(_with_adapters(loaded, control, ip_adapter))
+
+
+def _check_options(foreign: ForeignOptions) -> None:
+    """Raise InputError for an unknown option or dtype."""
+    for name, value in foreign.items():
+        if name not in ForeignOptions.__annotations__:
+            raise InputError(f"load: {name}: {nearest(name, ForeignOptions.__annotations__)}")
+        if name in ("dtype", "vae_dtype") and value is not None and value not in DTYPES:
+            raise InputError(f"{name} {quoted(value)}: {nearest(quoted(value), DTYPES)}")
 
 
 def meta(

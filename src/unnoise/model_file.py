@@ -19,7 +19,7 @@ from unnoise.devices import known_device
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.embedded import find
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
 from unnoise.text.encode import PromptEncoder
@@ -124,6 +124,8 @@ def _tuples(value: Any) -> Any:
 def _explained(where: str, what: str) -> Iterator[None]:
     try:
         yield
+    except NonFiniteError:
+        raise
     except BUILD_ERRORS as error:
         raise InputError(f"{where}: {what} of the card: {str(error).partition(chr(10))[0]}") from None
 
@@ -198,7 +200,7 @@ def _try(components: Components, device: torch.device, where: str) -> None:
             last = torch.tensor([[components.text_encoder.tokenizer.size - 1]], device=device)
             components.text_encoder.net(last, last >= 0)
         x0 = components.denoiser(x, torch.ones(1, device=device), cond)
-        data = components.space.decode(x0)
+        data = components.space.decode(x)
     if x0.shape != x.shape or data.shape[2:] != (side, side) or data.shape[1] not in (1, 3):
         raise InputError(
             f"{where}: the card's components do not match: x of shape {list(x.shape)} is decoded to {list(data.shape)}"

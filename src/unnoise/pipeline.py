@@ -1,6 +1,7 @@
 """A model that people use: generate, edit, sweep, plan, replay; every way draws through the engine."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from unnoise.components import Components
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 from unnoise.generation.axes import combinations
 from unnoise.generation.engine import Engine, Step, Ticket
 from unnoise.generation.images import RawImages
@@ -18,7 +19,7 @@ from unnoise.generation.loras import by_adapters, read_loras
 from unnoise.generation.metadata import Metadata
 from unnoise.generation.option import described
 from unnoise.generation.options import OPTIONS
-from unnoise.generation.record import job_again
+from unnoise.generation.record import difference, job_again
 from unnoise.generation.request import Request, request_of
 from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Callback, Sample
@@ -143,6 +144,8 @@ class Pipeline(Components):
         for name in images:
             if name not in ("image", "mask", "invert_mask", "control_image", "ip_adapter_image"):
                 raise InputError(f"{name}: not an input of replay; everything else is in the metadata")
+        if other := difference(metadata, self):
+            warnings.warn(other, InputWarning, stacklevel=2)
         adapters = read_loras(lora, self, partial, metadata.adapters)
         job = job_again(metadata, self, RawImages(**images), adapters, repeat=True)
         return self.draw([job])[0]

@@ -21,7 +21,9 @@ from integrations import (
     test_foreign_stable_audio,
     test_foreign_wan,
 )
+from torch import nn
 
+import unnoise
 from unnoise import devices as memory
 from unnoise.cli.main import main
 from unnoise.estimate import memory as budgets
@@ -67,7 +69,16 @@ def test_every_family_can_be_planned(tmp_path: Path, family: str, capsys: pytest
     assert one["weights"].keys() >= {"net", "autoencoder", "text"}
     assert one["fits"]
     half = told([str(folder), *size, "--dtype", "bfloat16"], capsys)
-    assert sum(half["weights"].values()) == pytest.approx(sum(one["weights"].values()) / 2, rel=0.05)
+    loaded = unnoise.load(folder, dtype="bfloat16").networks()
+    assert half["weights"] == {role: weight_bytes(net) for role, net in loaded.items()}
+    assert half["vae_dtype"] == "bfloat16"
+    mixed = told([str(folder), *size, "--dtype", "bfloat16", "--vae-dtype", "float32"], capsys)
+    assert mixed["vae_dtype"] == "float32"
+    assert mixed["weights"] == half["weights"] | {"autoencoder": one["weights"]["autoencoder"]}
+
+
+def weight_bytes(net: nn.Module) -> int:
+    return sum(value.numel() * value.element_size() for value in (*net.parameters(), *net.buffers()))
 
 
 @pytest.mark.slow

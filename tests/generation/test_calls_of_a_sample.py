@@ -108,7 +108,8 @@ def test_a_call_that_is_repeated_has_as_many_rows_and_tokens(guided: int, rows: 
     shape = CallShape(4, rows=3, row=1, guided=guided, place=-1, tokens=20, masked=True)
     found = prepare(PIPELINE, resolve(request_of("a", seed=1, size=16, guidance_scale=1), PIPELINE))
     row = Row(found.job.settings, found.conditioning["a"])
-    plan, cond = Batch(PIPELINE, [row], shape)._planned((), (0,))
+    bound = Batch(PIPELINE, [row], shape)._planned((), (0,))
+    plan, cond = bound.plan, bound.cond
     assert (len(plan.rows), plan.best) == (rows, (1,))
     first = row.conditioning.turns[0][0]
     own = first.tokens
@@ -119,7 +120,8 @@ def test_a_call_that_is_repeated_has_as_many_rows_and_tokens(guided: int, rows: 
     assert torch.equal(cond.tokens[:, : own.shape[1]], own.expand(rows, -1, -1))
     assert not cond.tokens[:, own.shape[1] :].any()
     assert cond.mask.sum(1).tolist() == [int(first.mask.sum())] * rows  # type: ignore[union-attr]
-    plain, same = Batch(PIPELINE, [row], replace(shape, masked=False))._planned((), (0,))
+    bound = Batch(PIPELINE, [row], replace(shape, masked=False))._planned((), (0,))
+    plain, same = bound.plan, bound.cond
     assert len(plain.rows) == rows
     assert same.tokens is not None
     assert same.tokens.shape[1] == own.shape[1]

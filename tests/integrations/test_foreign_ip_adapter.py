@@ -63,6 +63,11 @@ def plus(text: int) -> dict[str, Tensor]:
 def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A pipeline of the peer, and a folder: of its model, of adapters of two kinds, and of their image encoder."""
     folder = tmp_path_factory.mktemp("ip_adapter")
+    return written(folder), folder
+
+
+def written(folder: Path) -> Any:
+    """Write a model, adapters of two kinds and their image encoder, and return the peer's pipeline of the model."""
     peer = pipe(folder)
     torch.manual_seed(6)
     vision = peers.spread(CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION)))
@@ -78,7 +83,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
             {f"image_proj.{key}": value for key, value in projection.items()} | layers, folder / f"{name}.safetensors"
         )
     peers.saved(peer, folder / "model")
-    return peer, folder
+    return peer
 
 
 def drawn(peer: Any, folder: Path, kind: str, weight: float) -> Tensor:

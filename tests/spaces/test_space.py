@@ -1,14 +1,18 @@
 """Spaces are there and back again, and make what they were measured on a standard normal."""
 
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
 from unnoise.nets.autoencoder import Autoencoder
+from unnoise.spaces.audio import AudioLatent
 from unnoise.spaces.latent import Latent
 from unnoise.spaces.pixels import Pixels
 from unnoise.spaces.space import Affine, measure
+from unnoise.spaces.video import VideoLatent
 
 
 def data(count: int = 64) -> Tensor:
@@ -57,7 +61,48 @@ def test_pixels_round_trip_and_are_cut() -> None:
     assert space.shape(6, 8) == (3, 6, 8)
     assert torch.allclose(space.decode(space.encode(data())), data().clamp(-1, 1), atol=1e-6)
     assert space.decode(torch.full((1, 3, 1, 1), 99.0)).max() == 1
-    assert space.decode(torch.full((1, 3, 1, 1), torch.nan)).isnan().all()
+
+
+class Codec(nn.Module):
+    """An autoencoder of every kind that returns one number, as weights of a dtype would compute it."""
+
+    factor = stride = rate = 1
+    latents = 3
+
+    def __init__(self, value: float, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, dtype=dtype))
+        self.value = value
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return torch.full_like(latents, self.value)
+
+    def encode(self, data: Tensor) -> Tensor:
+        return torch.full_like(data, self.value)
+
+
+class ImageCodec(Codec):
+    def encode(self, data: Tensor) -> Any:
+        return super().encode(data), data
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize(("kind", "rank"), [("pixels", 2), ("latent", 2), ("video", 3), ("audio", 1)])
+def test_what_is_not_finite_is_refused_before_it_is_cut(kind: str, rank: int, value: float) -> None:
+    codec = (ImageCodec if kind == "latent" else Codec)(value, torch.float16)
+    spaces: dict[str, Any] = {
+        "pixels": Pixels(3),
+        "latent": Latent(codec),  # type: ignore[arg-type]
+        "video": VideoLatent(codec, (0.0,), (1.0,)),
+        "audio": AudioLatent(codec, 4),
+    }
+    x = torch.full((2, 3, *[4] * rank), value) if kind == "pixels" else torch.zeros(2, 3, *[4] * rank)
+    message = "in float32; check the weights" if kind == "pixels" else "in float16; use vae_dtype float32"
+    with pytest.raises(NonFiniteError, match=f"decoding: NaN or infinity {message}"):
+        spaces[kind].decode(x)
+    if kind != "pixels":
+        with pytest.raises(NonFiniteError, match="encoding: NaN or infinity in float16"):
+            spaces[kind].encode(x)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def _finite(name: str, values: Array) -> Numbers:
 
 def _wide(values: Array) -> Array:
     """Return a tensor or an array in a precision that sums without overflow."""
-    return values.astype("float64") if hasattr(values, "astype") else values.double()
+    return values.astype("float64") if hasattr(values, "astype") else values.cpu().double()
 
 
 def _size(values: Array) -> int:

@@ -78,7 +78,10 @@ def _pictures(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
     """Measure images without guidance, and with it where the card advises it."""
     model, space, advice = pipeline.denoiser, pipeline.space, pipeline.card.advice
     plain = trial.draw(model.bind(trial.cond), model, STEPS)
-    pixels = space.decode(plain)
+    try:
+        pixels = space.decode(plain)
+    except NonFiniteError:
+        return [{"picture_finite": 0.0}]
     found = [measure.picture(pixels), measure.round_trip(plain, space.encode(pixels))]
     if len(trial.empty) and advice.guidance_scale != 1:
         between = (

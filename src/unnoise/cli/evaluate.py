@@ -58,7 +58,7 @@ def evaluate(
     *,
     options: Annotated[EvaluateOptions, Parameter(name="*")] = DEFAULT,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder of the contact sheets.")] = Path("out/evaluate"),
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = "cpu",
     record: Annotated[bool, Parameter(negative="", help="Write the figures to the card of the model file.")] = False,
 ) -> None:
     """Measure a model, print its figures as one JSON object, and write contact sheets."""

@@ -36,7 +36,9 @@ class ModelOptions:
     compile: Annotated[
         bool, Parameter(group=MODEL, show_default=False, negative="", help="Compile the repeated block of the network.")
     ] = False
-    device: Annotated[str, Parameter(group=MODEL, help="cpu, cuda, cuda:1, mps, ...")] = "cpu"
+    device: Annotated[str, Parameter(group=MODEL, help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = (
+        "cpu"
+    )
     control: Annotated[str | None, Parameter(group=MODEL, help="Name or file of a control, for --control-image.")] = (
         None
     )
@@ -55,16 +57,18 @@ def own_card(options: ModelOptions) -> Card | None:
     return read_card(path) if has_card(path) else None
 
 
-def load_model(options: ModelOptions, dtype: str | None = None) -> "Pipeline":
-    """Load the model. dtype: of the weights of a foreign one. Raises InputError as `load` does."""
+def load_model(options: ModelOptions, dtype: str | None = None, vae_dtype: str | None = None) -> "Pipeline":
+    """Load the model. dtype, vae_dtype: of the weights of a foreign one. Raises InputError as `load` does."""
     with busy(f"loading {options.model}"):
         import_torch()
         from unnoise.loading import load
 
+        own = own_card(options) is not None
         return load(
             options.model,
             options.device,
-            dtype="float32" if dtype is None or own_card(options) is not None else dtype,
+            dtype="float32" if dtype is None or own else dtype,
+            vae_dtype=None if own else vae_dtype,
             components=options.components,
             prediction_type=options.prediction_type,
             compile=options.compile,

@@ -27,7 +27,7 @@ REACHED = 0.6  # of that speed, by a U-Net of Stable Diffusion 1.5 on two cores,
 
 
 PLANNED = (  # options of `generate` that decide memory or time
-    "size", "n", "batch", "steps", "guidance_scale", "frames", "seconds", "dtype", "sampler", "schedule",
+    "size", "n", "batch", "steps", "guidance_scale", "frames", "seconds", "dtype", "vae_dtype", "sampler", "schedule",
 )  # fmt: skip
 UNPLANNED = tuple(name for name in described(SamplingOptions) if name not in PLANNED)
 PlanArguments = arguments(SamplingOptions, HelpView(), leave_out=UNPLANNED)
@@ -41,7 +41,7 @@ def plan(
     options: Annotated[Any, Parameter(name="*")] = DEFAULTS,
     components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
     prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="What the network predicts.")] = None,
-    device: Annotated[str, Parameter(help="cpu, cuda, ...")] = "cpu",
+    device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
 ) -> int:
     """Estimate a request: weights, activations at their peak, operations of a step, and whether it fits.
@@ -60,8 +60,10 @@ def plan(
 
         place = known_device(device)
         pipeline = meta(model, components=components, prediction_type=prediction_type)
-        if pipeline.card.family != "unnoise" and request.sampling.dtype is not None:
-            narrowed(pipeline, getattr(torch, request.sampling.dtype))
+        sampling = request.sampling
+        if pipeline.card.family != "unnoise" and (sampling.dtype, sampling.vae_dtype) != (None, None):
+            own = None if sampling.vae_dtype is None else getattr(torch, sampling.vae_dtype)
+            narrowed(pipeline, getattr(torch, sampling.dtype or "float32"), own)
         job = resolve(request, pipeline)
         made, samples = job.settings, len(job.draws)
         estimate = estimate_memory(pipeline, made, samples, job.batch, place.type)
@@ -71,7 +73,7 @@ def plan(
         less = next((one for one in others if one.fits(free)), None)
         rate = speed(place, getattr(torch, made.dtype))
     found = PlanReport(estimate, free, fits, less, rate)
-    print(json.dumps(found.facts()) if as_json else "\n".join(found.lines(pipeline, made)))
+    print(json.dumps(found.facts(made)) if as_json else "\n".join(found.lines(pipeline, made)))
     return 0 if fits else 1
 
 
@@ -92,7 +94,8 @@ class PlanReport:
         card, estimate = pipeline.card, self.estimate
         extent = f"{plan.size[0]}x{plan.size[1]}" if plan.seconds is None else f"{plan.seconds:g} s"
         extent += f", {plan.frames} frames" if plan.frames is not None else ""
-        yield f"{card.name}: {extent}, {estimate.batch} at once, {estimate.dtype}"
+        beside = "" if plan.vae_dtype in (None, estimate.dtype) else f", autoencoder in {plan.vae_dtype}"
+        yield f"{card.name}: {extent}, {estimate.batch} at once, {estimate.dtype}{beside}"
         weights = ", ".join(f"{name} {size(count)}" for name, count in estimate.weights.items())
         yield f"weights     {size(sum(estimate.weights.values()))}: {weights}"
         for stage in estimate.stages:
@@ -110,7 +113,7 @@ class PlanReport:
         elif not self.fits:
             yield "would fit   nothing smaller of this model and size"
 
-    def facts(self) -> dict[str, object]:
+    def facts(self, settings: "Settings") -> dict[str, object]:
         """Return the estimate as JSON types."""
         estimate = self.estimate
         stages = {
@@ -123,6 +126,7 @@ class PlanReport:
             "stages": stages,
             "batch": estimate.batch,
             "dtype": estimate.dtype,
+            "vae_dtype": settings.vae_dtype,
             "needed": estimate.needed - estimate.program,
             "free": self.free,
             "fits": self.fits,

@@ -61,12 +61,14 @@ def replay(
     metadata = read_metadata(file)
     if metadata.model not in ZOO and model is None:
         raise InputError(f"{file}: drawn by {metadata.model!r}, which is not embedded; name its file with --model")
-    options = ModelOptions(model or metadata.model, device=device or metadata.device, **asdict(loaded))
+    compiled = metadata.environment.get("compiled") == "yes"
+    options = ModelOptions(
+        model or metadata.model, device=device or metadata.device, compile=compiled, **asdict(loaded)
+    )
     _check_weights(metadata, options)
     path = places(out, [(metadata.prompt, metadata.seed, "")], _endings(metadata, file))[0][0]
-    pipeline = load_model(options, metadata.dtype)
+    pipeline = load_model(options, metadata.dtype, metadata.vae_dtype)
     with busy("drawing again"):
-        _warn_of_versions(metadata)
         images = {
             name: value
             for name in ("image", "mask", "invert_mask", "control_image", "ip_adapter_image")
@@ -77,15 +79,6 @@ def replay(
         print(f"unnoise: overwrites {path}", file=sys.stderr)
     sample.save(path)
     print(path)
-
-
-def _warn_of_versions(metadata: "Metadata") -> None:
-    from unnoise.generation.record import versions
-
-    for name, here in versions().items():
-        there = metadata.versions.get(name, "an unknown version")
-        if there != here:
-            print(f"unnoise: drawn with {name} {there}, this is {here}: bytes may differ", file=sys.stderr)
 
 
 def _endings(metadata: "Metadata", file: str) -> tuple[str, ...]:

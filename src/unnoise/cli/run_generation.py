@@ -96,7 +96,8 @@ def draw(prompts: Sequence[str], values: Mapping[str, Any], model: ModelOptions,
 
         places(output.out, work.names, SUFFIXES)
         notes = _notes(work, card, model, output)
-    pipeline = load_model(model, work.requests[0].sampling.dtype)
+    sampling = work.requests[0].sampling
+    pipeline = load_model(model, sampling.dtype, sampling.vae_dtype)
     from unnoise.generation.media.files import suffixes
 
     files, sheet = places(output.out, work.names, suffixes(pipeline.card.modality))

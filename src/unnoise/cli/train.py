@@ -45,7 +45,7 @@ class TrainOptions:
 
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the run; runs/NAME by default.")] = None
     resume: Annotated[bool, Parameter(negative="", help="Continue from the last checkpoint of the folder.")] = False
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = DEVICE
+    device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = DEVICE
     threads: Annotated[int | None, Parameter(converter=whole, help="CPU threads; all cores by default.")] = None
 
     def run(

@@ -78,7 +78,7 @@ def grid(
     record: Annotated[bool, Parameter(negative="", help="Write the fit to the card of the model file.")] = False,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="New model file with the fit.")] = None,
     sheet: Annotated[Path | None, Parameter(help="Contact sheet, PNG; each row converged, default, fitted.")] = None,
-    device: Annotated[str, Parameter(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
 ) -> None:
     """Fit the noise levels and weights of few steps to a model, and print the gain on other seeds."""

@@ -1,5 +1,6 @@
 """The denoiser: a raw net with its native frame and time, wrapped into the unit frame."""
 
+from math import inf
 from typing import Protocol
 
 import torch
@@ -59,7 +60,8 @@ class Denoiser(nn.Module):
         Raises InputError where `predict` does, and for kind eps at sigma = inf if the process includes it.
         """
         sigma = sigma.clamp(max=self.process.sigma_max)
-        return to_x0(self.kind, self.predict(x, sigma, cond), x, sigma)
+        out = self.predict(x, sigma, cond)
+        return to_x0(self.kind, out, x, sigma, ends=self.process.sigma_max < inf)
 
     def bind(self, cond: Conditioning) -> Denoise:
         """Fix the conditioning."""

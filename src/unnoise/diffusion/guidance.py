@@ -87,7 +87,7 @@ def cfgpp(
     ascending = torch.tensor(explicit(grid), dtype=torch.float64).flip(0)
 
     def scale_at(sigma: Tensor) -> Tensor:
-        levels = ascending.to(sigma)
+        levels = ascending.to(sigma.dtype).to(sigma.device)
         below = torch.searchsorted(levels, sigma * (1 - 1e-6)) - 1  # a level may have been rounded to float32
         if (below < 0).any():
             raise InputError(f"sigma {sigma.min():g}: cfgpp needs a next level, and its grid ends at {levels[0]:g}")
@@ -332,8 +332,8 @@ def _parallel(change: Tensor, axis: Tensor) -> Tensor:
 def _clipped(x0: Tensor, limit: Tensor, quantile: Tensor) -> Tensor:
     """Clip x0 at s, the larger of limit and the quantile of |x0|, and scale it by limit/s."""
     ordered = x0.abs().flatten(1).sort(1).values
-    place = quantile.flatten(1).double() * (ordered.shape[1] - 1)
-    low, high = (ordered.gather(1, end.long()) for end in (place.floor(), place.ceil()))
+    place = quantile.flatten(1).cpu().double() * (ordered.shape[1] - 1)
+    low, high = (ordered.gather(1, end.long().to(ordered.device)) for end in (place.floor(), place.ceil()))
     top = torch.lerp(low, high, place.frac().to(low)).view_as(limit)
     edge = torch.maximum(top, limit)
     return x0.clamp(-edge, edge) * torch.where(top > limit, limit / edge, 1.0)

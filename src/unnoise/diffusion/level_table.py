@@ -42,5 +42,5 @@ class LevelTable:
     def _like(self, other: Tensor) -> Tensor:
         place = other.device, other.dtype
         if place not in self._placed:
-            self._placed[place] = self._logs.to(*place)
+            self._placed[place] = self._logs.to(other.dtype).to(other.device)
         return self._placed[place]

@@ -144,7 +144,7 @@ def _integrate(denoise: Denoise, x0: Tensor, path: IntegrationPath, signs: Seque
         raise InputError(
             f"x0 {list(x0.shape)} of {x0.dtype}: must be (B, *d), finite numbers of floating point, B and d from 1 up"
         )
-    x, gained, h = signal(path.sigma_min) * x0.detach(), x0.new_zeros(1, len(x0), dtype=torch.float64), path.stride
+    x, gained, h = signal(path.sigma_min) * x0.detach(), torch.zeros(1, len(x0), dtype=torch.float64), path.stride
     for i in range(path.steps):
         k1, l1 = _slope(denoise, x, path, (i, 0.0), signs)
         k2, l2 = _slope(denoise, x + h / 2 * k1, path, (i, 0.5), signs)
@@ -153,7 +153,7 @@ def _integrate(denoise: Denoise, x0: Tensor, path: IntegrationPath, signs: Seque
         x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         gained = gained + h / 6 * (l1 + 2 * l2 + 2 * l3 + l4)
     dims = x0[0].numel()
-    top = -0.5 * (x.double().square().flatten(1).sum(1) + dims * math.log(2 * math.pi))
+    top = -0.5 * (x.cpu().double().square().flatten(1).sum(1) + dims * math.log(2 * math.pi))
     return top + gained + dims * math.log(signal(path.sigma_min))
 
 
@@ -178,7 +178,7 @@ def _traces(x: Tensor, x0: Tensor, signs: Sequence[Tensor] | None) -> Tensor:
     """Estimate the trace of each row's d x0/dx by each probe: (probes, B); without signs, compute it: (1, B)."""
     if signs is not None:
         return torch.stack([_product(x, x0, r) for r in signs])
-    whole = x.new_zeros(1, len(x), dtype=torch.float64)
+    whole = torch.zeros(1, len(x), dtype=torch.float64)
     for k in range(x[0].numel()):
         unit = torch.zeros_like(x)
         unit.flatten(1)[:, k] = 1
@@ -191,7 +191,7 @@ def _product(x: Tensor, x0: Tensor, r: Tensor) -> Tensor:
     back = torch.autograd.grad(x0, x, r, retain_graph=True, allow_unused=True)[0] if x0.requires_grad else None
     if back is None:
         raise InputError("denoise: its result has no gradient to x; remove torch.no_grad and detach from it")
-    return (back.double() * r.double()).flatten(1).sum(1)
+    return (back.cpu().double() * r.cpu().double()).flatten(1).sum(1)
 
 
 def _signs(seeds: Sequence[int], k: int, like: Tensor) -> Tensor:

@@ -37,8 +37,10 @@ def mix(x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     return expand(signal(sigma), x0) * x0 + expand(spread(sigma), x0) * noise
 
 
-def to_x0(kind: Kind, out: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+def to_x0(kind: Kind, out: Tensor, x: Tensor, sigma: Tensor, ends: bool = False) -> Tensor:
     """Convert a prediction to x0. out, x: (B, *d); sigma: (B,) in [0, inf]; x in the unit frame.
+
+    ends: sigma is known to be finite, and a device need not be asked.
 
     Raises InputError for an unknown kind, and for `eps` at sigma = inf, where eps does not determine x0.
     """
@@ -47,7 +49,7 @@ def to_x0(kind: Kind, out: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
     if kind == "x0":
         return out
     if kind == "eps":
-        if torch.isinf(sigma).any():
+        if not ends and torch.isinf(sigma).any():
             raise InputError("sigma inf: kind 'eps' does not determine x0 there; start at a finite sigma")
         return expand(signal(sigma).reciprocal(), x) * x - expand(sigma, x) * out
     s, p = signal(sigma), spread(sigma)

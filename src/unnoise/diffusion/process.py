@@ -54,7 +54,7 @@ def share(process: Process, sigma: Tensor) -> Tensor:
     Returns:
         (B,), 0 at sigma_min, 1 at sigma_max.
     """
-    ends = torch.tensor([process.sigma_min, process.sigma_max], dtype=torch.float64, device=sigma.device)
+    ends = torch.tensor([process.sigma_min, process.sigma_max], dtype=torch.float64)
     low, high = process.time(ends).tolist()
     return (process.time(sigma) - low) / (high - low)
 

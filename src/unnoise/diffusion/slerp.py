@@ -30,7 +30,7 @@ def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
         raise InputError(f"noises {list(first.shape)} and {list(second.shape)}: must have one shape")
     if share in (0, 1):
         return first if share == 0 else second
-    one, other = first.flatten(1).double(), second.flatten(1).double()
+    one, other = first.flatten(1).cpu().double(), second.flatten(1).cpu().double()
     lengths = one.norm(dim=1, keepdim=True), other.norm(dim=1, keepdim=True)
     u, v = one / lengths[0].clamp(min=1e-300), other / lengths[1].clamp(min=1e-300)
     angle = torch.acos((u * v).sum(1, keepdim=True).clamp(-1, 1))
@@ -39,4 +39,9 @@ def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
     safe = torch.where(straight, torch.ones_like(sine), sine)
     turned = (((1 - share) * angle).sin() * u + (share * angle).sin() * v) / safe
     turned = turned * torch.lerp(*lengths, share)
-    return torch.where(straight, torch.lerp(one, other, share), turned).to(first.dtype).reshape(first.shape)
+    return (
+        torch.where(straight, torch.lerp(one, other, share), turned)
+        .to(first.dtype)
+        .to(first.device)
+        .reshape(first.shape)
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from unnoise.generation.images import PreparedImages
 from unnoise.generation.metadata import Settings
 from unnoise.generation.prepare import JobConditioning, shape_of
 from unnoise.generation.resolve import sampler_of
+from unnoise.integrations.diffusers.dtypes import AUTOENCODER, autoencoder_dtype, narrow
 from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, PackedLinear, release
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.state import calls
@@ -105,10 +107,14 @@ def estimate_memory(
     return MemoryEstimate(weights, found, min(batch, samples), pipeline.dtype, resident() if device == "cpu" else 0)
 
 
-def narrowed(pipeline: Pipeline, dtype: torch.dtype) -> None:
-    """Convert the networks of a foreign model on the meta device to a dtype, as loading in that dtype does."""
-    for net in pipeline.networks().values():
-        net.to(dtype)
+def narrowed(pipeline: Pipeline, dtype: torch.dtype, vae_dtype: torch.dtype | None = None) -> None:
+    """Convert the networks of a foreign model on the meta device, as loading in these dtypes does."""
+    nets = pipeline.diffusers_networks
+    for net in nets.values():
+        narrow(net, dtype)
+    if AUTOENCODER in nets:
+        config: Any = nets[AUTOENCODER].config
+        narrow(nets[AUTOENCODER], autoencoder_dtype(config, pipeline.card.family, dtype, vae_dtype))
 
 
 def smaller(

@@ -1,8 +1,8 @@
 """One network call for samples of any prompt, level, sampler, guidance and adapter weight."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from unnoise.generation.metadata import CallShape, Settings
 from unnoise.generation.prompt_rows import PromptRows
 
 NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+Numbers = Callable[[Sequence[float], Tensor], Tensor]  # (a number for each row, (B, *d)) -> (B, 1, ..., 1)
 OVERLAP = 4  # tiles overlap by 1/OVERLAP of their side
 
 
@@ -95,6 +96,40 @@ def plan_call(samples: int, guided: Sequence[int], roles: int, repeated: CallSha
     return Plan(rows_of, tuple(range(samples)), tuple(compared))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    """A layout with its conditioning, and its indices on the device, for as many calls as it fits.
+
+    Args:
+        rows, best, guided: the sample of each row, the row of each sample, the guided samples.
+        others: of each role, the row of each guided sample.
+    """
+
+    plan: Plan
+    cond: Conditioning
+    rows: Tensor
+    best: Tensor
+    guided: Tensor
+    others: tuple[Tensor, ...]
+    _known: dict[tuple[float, ...], Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan, cond: Conditioning, guided: Sequence[int], device: torch.device) -> "Bound":
+        """Put the indices of a layout on a device."""
+        rows, best, own, *others = (
+            torch.tensor(index, dtype=torch.int64, device=device)
+            for index in ([sample for sample, _ in plan.rows], plan.best, guided, *plan.others)
+        )
+        return cls(plan, cond, rows, best, own, tuple(others))
+
+    def numbers(self, values: Sequence[float], like: Tensor) -> Tensor:
+        """Return one number for each row of `like`, copied to the device where it has not been before."""
+        key = tuple(values)
+        if key not in self._known:
+            self._known[key] = torch.tensor(key, device=like.device)
+        return expand(self._known[key], like)
+
+
 class Batch:
     """Samples that share their network calls for as long as none of them ends.
 
@@ -110,7 +145,7 @@ class Batch:
         self.mixed = len(sets) > 1 if repeated is None else repeated.mixed
         self._adapters = _union(rows) if self.mixed else rows[0].adapters
         self._active = ActiveAdapters(components, self._adapters) if self._adapters else None
-        self._bound: dict[tuple[tuple[int, ...], ...], tuple[Plan, Conditioning]] = {}
+        self._bound: dict[tuple[tuple[int, ...], ...], Bound] = {}
 
     @torch.no_grad()
     def __call__(self, x: Tensor, sigma: Sequence[float], steps: Sequence[int]) -> tuple[Tensor, list[CallShape]]:
@@ -126,20 +161,21 @@ class Batch:
         """
         guided = [k for k, (row, level) in enumerate(zip(self.rows, sigma, strict=True)) if row.is_guided(level)]
         turns = tuple(row.conditioning.turn(step) for row, step in zip(self.rows, steps, strict=True))
-        plan, cond = self._planned(tuple(guided), turns)
-        index = [sample for sample, _ in plan.rows]
+        bound = self._planned(tuple(guided), turns)
         levels = torch.tensor(
-            [sigma[k] for k in index], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device
-        )
-        answers = self._run(x[index], levels, cond)
-        x0 = answers[list(plan.best)]
+            [sigma[sample] for sample, _ in bound.plan.rows],
+            dtype=torch.promote_types(x.dtype, torch.float32), device=x.device,
+        )  # fmt: skip
+        answers = self._run(x.index_select(0, bound.rows), levels, bound.cond)
+        x0 = answers.index_select(0, bound.best)
         if guided:
-            chosen = [self.rows[k] for k in guided]
-            others = [answers[list(rows)] for rows in plan.others]
-            x0[guided] = _guide(chosen, [sigma[k] for k in guided], x0[guided], others)
-        return x0, [self._shape(k, guided, cond) for k in range(len(self.rows))]
+            chosen, here = [self.rows[k] for k in guided], [sigma[k] for k in guided]
+            others = [answers.index_select(0, rows) for rows in bound.others]
+            pushed = _guide(chosen, here, bound.numbers, x0.index_select(0, bound.guided), others)
+            x0 = x0.index_copy(0, bound.guided, pushed)
+        return x0, [self._shape(k, guided, bound.cond) for k in range(len(self.rows))]
 
-    def _planned(self, guided: tuple[int, ...], turns: tuple[int, ...]) -> tuple[Plan, Conditioning]:
+    def _planned(self, guided: tuple[int, ...], turns: tuple[int, ...]) -> Bound:
         """Return the layout of a call and its conditioning, which change only where guided samples or prompts do."""
         if (guided, turns) not in self._bound:
             roles = max(row.roles for row in self.rows) - 1
@@ -149,7 +185,7 @@ class Batch:
             cond = collate([self._conditioning(sample, role, turns[sample]) for sample, role in plan.rows])
             if self.repeated is not None:
                 cond = _padded(cond, self.repeated)
-            self._bound = {(guided, turns): (plan, cond)}
+            self._bound = {(guided, turns): Bound.of(plan, cond, guided, self.components.device)}
         return self._bound[guided, turns]
 
     def _conditioning(self, sample: int, role: int, turn: int) -> Conditioning:
@@ -183,33 +219,33 @@ class Batch:
         return CallShape(1, len(self.rows), sample, len(guided), place, tokens, cond.mask is not None, self.mixed)
 
 
-def _guide(rows: Sequence[Row], sigma: Sequence[float], best: Tensor, others: Sequence[Tensor]) -> Tensor:
+def _guide(
+    rows: Sequence[Row], sigma: Sequence[float], numbers: Numbers, best: Tensor, others: Sequence[Tensor]
+) -> Tensor:
     """Apply classifier-free guidance: null + scale*(best - null), or InstructPix2Pix's with an image, then rescale.
 
     Where AND joins prompts, best is first null + sum of weight*(prompt - null), all without the text in null.
     Source: Liu et al. 2022, "Compositional visual generation with composable diffusion models", eq. 11.
     """
 
-    def numbers(values: Sequence[float]) -> Tensor:
-        return expand(torch.tensor(values, device=best.device), best)
-
     def scale(name: str) -> Tensor:
         return numbers(
-            [getattr(row.settings, name) or 0.0 if row.guides(s) else 1.0 for row, s in zip(rows, sigma, strict=True)]
+            [getattr(row.settings, name) or 0.0 if row.guides(s) else 1.0 for row, s in zip(rows, sigma, strict=True)],
+            best,
         )
 
     weights = [row.conditioning.weights for row in rows]
     if more := max(0, len(weights[0]) - 1):
         null, joined, others = others[0], [best, *others[-more:]], others[:-more]
         best = null + sum(
-            numbers(each) * (one - null) for each, one in zip(zip(*weights, strict=True), joined, strict=True)
+            numbers(each, best) * (one - null) for each, one in zip(zip(*weights, strict=True), joined, strict=True)
         )
     if len(others) == 1:
         pushed = extrapolate(scale("guidance_scale"), best, others[0])
     else:
         near, base = others
         pushed = extrapolate(scale("image_guidance"), near, base) + scale("guidance_scale") * (best - near)
-    return rescaled(pushed, best, numbers([row.settings.guidance_rescale for row in rows]))
+    return rescaled(pushed, best, numbers([row.settings.guidance_rescale for row in rows], best))
 
 
 def _union(rows: Sequence[Row]) -> tuple[tuple[Adapter, float], ...]:

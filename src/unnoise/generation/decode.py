@@ -1,4 +1,4 @@
-"""From x0 to what people look at or listen to. Infinity is found before any value is clamped."""
+"""From x0 to what people look at or listen to. Spaces refuse infinity before they clamp a value."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from PIL import Image
 from torch import Tensor
 
 from unnoise.components import Components
-from unnoise.errors import NonFiniteError
 from unnoise.generation.images import PreparedImages
 from unnoise.generation.media.types import Audio, Media, Video
 from unnoise.generation.metadata import Settings
+from unnoise.spaces.space import finite
 
 
 @torch.no_grad()
@@ -27,9 +27,7 @@ def decode(components: Components, settings: Settings, x0: Tensor, images: Prepa
     Raises:
         NonFiniteError: the decoder returned NaN or infinity.
     """
-    data = components.space.decode(x0)
-    if not data.isfinite().all():
-        raise NonFiniteError(f"decoding: NaN or infinity in {data.dtype}, from a finite x0")
+    data = finite(components.space.decode(x0), "decoding")
     feather = components.space.factor // 2 if settings.feather is None else settings.feather
     data = images.restored(data, feather)
     if settings.seconds is not None:

@@ -5,7 +5,8 @@ each sample its x0. Samples of one call may differ in prompt, level, sampler, nu
 adapters. Memory and time are the caller's: `step` returns after one call, so that a server or a loop stays in charge.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -27,6 +28,12 @@ from unnoise.generation.prepare import Prepared, first_state, prepare
 from unnoise.generation.record import metadata_of
 from unnoise.generation.sample import Sample
 from unnoise.sampling.state import State, query
+
+ADVICE = {  # on NaN or infinity out of a network of this dtype
+    "float16": "float16 ends at 65504: use dtype bfloat16 or float32",
+    "bfloat16": "use dtype float32, or a lower guidance_scale",
+    "float32": "use a lower guidance_scale, or look for broken weights with unnoise check",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,45 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FiniteRows:
+    """Whether the rows of a network call are finite, on its way to the CPU; reading it later lets no device wait.
+
+    Args:
+        lives: the samples, where they stood before the call.
+        finite: (B,), on the CPU.
+        copied: what to wait for before `finite` is read.
+    """
+
+    lives: Sequence[Live]
+    finite: Tensor
+    copied: torch.Event | None
+
+    @classmethod
+    def of(cls, answers: Tensor, lives: Sequence[Live]) -> "FiniteRows":
+        """Check the answers (B, *d) of a call, and start to copy the result."""
+        finite = answers.flatten(1).isfinite().all(1).to("cpu", non_blocking=answers.device.type == "cuda")
+        copied = torch.Event(answers.device.type) if answers.device.type == "cuda" else None
+        if copied is not None:
+            copied.record()
+        return cls(lives, finite, copied)
+
+    def errors(self) -> Iterator[tuple[Ticket, NonFiniteError]]:
+        """List the samples with NaN or infinity."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        for live, finite in zip(self.lives, self.finite.tolist(), strict=True):
+            if not finite and live.state is not None:
+                state, dtype, seed = live.state, live.job.settings.dtype, live.job.draws[live.ticket.index].seed
+                yield (
+                    live.ticket,
+                    NonFiniteError(
+                        f"step {state.i} of {len(state.grid) - 1}, sigma {state.level:g}, dtype {dtype}: "
+                        f"NaN or infinity in the sample of seed {seed}; {ADVICE[dtype]}"
+                    ),
+                )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """What one step did.
 
@@ -107,11 +153,13 @@ class Engine:
         self._batch: tuple[tuple[Any, ...], Batch] | None = None
         self._served: dict[Any, int] = {}
         self._steps = 0
+        self._unread: deque[FiniteRows] = deque()
+        self._failed: dict[Ticket, Exception] = {}
 
     @property
     def idle(self) -> bool:
         """Whether no sample is left to draw."""
-        return not self._live
+        return not self._live and not self._failed
 
     def admit(self, job: Job) -> tuple[Ticket, ...]:
         """Take a job. Its prompts and images are encoded now; its samples are drawn by `step`.
@@ -141,6 +189,9 @@ class Engine:
         Raises:
             InputError: the engine has no such sample.
         """
+        self._read(0)
+        if ticket in self._failed:
+            raise self._failed.pop(ticket)
         if ticket not in self._live:
             raise InputError(f"{ticket}: is not being drawn")
         return self._live.pop(ticket)
@@ -159,26 +210,40 @@ class Engine:
         """
         chosen = self._choose()
         if not chosen:
-            return Step()
+            return Step(failed=self._taken())
         started = [self._started(live) for live in chosen]
         states = [live.state for live in started if live.state is not None]
         batch = self._batch_of(started)
         steps = [_step_of(live.job.settings.grid, state) for live, state in zip(started, states, strict=True)]
         answers, shapes = batch(torch.cat([state.x for state in states]), [state.level for state in states], steps)
         step = Step(tuple(live.ticket for live in started), answers)
-        ended: list[Live] = []
+        self._unread.append(FiniteRows.of(answers, started))
+        ended: list[Ticket] = []
         for live, state, x0, shape in zip(started, states, answers.split(1), shapes, strict=True):
             try:
                 after = self._advanced(live, state, x0, shape)
-            except (NonFiniteError, InputError) as error:
-                step.failed[live.ticket] = error
+            except InputError as error:
+                self._failed[live.ticket] = error
                 del self._live[live.ticket]
                 continue
             self._live[live.ticket] = after
             if after.state is not None and after.state.done:
-                ended.append(after)
-        self._finish(ended, step)
+                ended.append(live.ticket)
+        self._read(0 if ended or answers.device.type == "cpu" else 1)
+        self._finish([self._live[ticket] for ticket in ended if ticket in self._live], step)
+        step.failed.update(self._taken())
         return step
+
+    def _read(self, kept: int) -> None:
+        """Drop samples with NaN or infinity, of all network calls but the last `kept`."""
+        while len(self._unread) > kept:
+            for ticket, error in self._unread.popleft().errors():
+                if self._live.pop(ticket, None) is not None:
+                    self._failed[ticket] = error
+
+    def _taken(self) -> dict[Ticket, Exception]:
+        failed, self._failed = self._failed, {}
+        return failed
 
     def _choose(self) -> list[Live]:
         """Choose samples that can share a call: of the kind that has waited longest, the oldest first."""
@@ -208,14 +273,9 @@ class Engine:
         return self._batch[1]
 
     def _advanced(self, live: Live, state: State[Tensor], x0: Tensor, shape: CallShape) -> Live:
-        """Advance one sample by its x0. Raises NonFiniteError for NaN or infinity."""
+        """Advance one sample by its x0."""
         x0 = self._inpainted(live.prepared, x0, state)
         one = live.job.draws[live.ticket.index]
-        if not x0.isfinite().all():
-            raise NonFiniteError(
-                f"step {state.i} of {len(state.grid) - 1}, sigma {state.level:g}, dtype {live.job.settings.dtype}: "
-                f"NaN or infinity in the sample of seed {one.seed}"
-            )
         sampler = live.job.sampler
         noise = draw([one.seed], query(sampler, state), state.x) if sampler.stochastic else None
         return replace(live, state=sampler.advance(state, x0, noise), calls=_joined(live.calls, shape))
@@ -243,7 +303,7 @@ class Engine:
             step.finished.update(self._decoded(together))
         except NonFiniteError as error:
             if len(together) == 1:
-                step.failed[together[0].ticket] = error
+                step.failed[together[0].ticket] = _placed(error, together[0])
             else:
                 for live in together:
                     self._decode([live], step)
@@ -270,6 +330,14 @@ def _step_of(grid: Sequence[float], state: State[Tensor]) -> int:
     """Return the step of a request's grid at which a state stands; RePaint goes back and takes steps again."""
     here = state.grid[state.i]
     return sum(level >= here for level in grid) - 1
+
+
+def _placed(error: NonFiniteError, live: Live) -> NonFiniteError:
+    """Add to an error of decoding where the sample stood."""
+    grid, one = live.job.settings.grid, live.job.draws[live.ticket.index]
+    return NonFiniteError(
+        f"after step {len(grid) - 1} of {len(grid) - 1}, sigma {grid[-1]:g}, {error} (the sample of seed {one.seed})"
+    )
 
 
 def _joined(calls: tuple[CallShape, ...], shape: CallShape) -> tuple[CallShape, ...]:

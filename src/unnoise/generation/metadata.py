@@ -1,6 +1,6 @@
 """Metadata of an output: everything that it takes to draw it again, as one line of JSON in the file itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
@@ -34,6 +34,7 @@ class Settings(Strict):
     guidance_interval: tuple[Level, Level]
     guidance_rescale: float
     dtype: Literal["float32", "bfloat16", "float16"]
+    vae_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     distilled_guidance: float | None = None
     image_guidance: float | None = None
     prompt_weighting: PromptWeighting = "warn"
@@ -121,6 +122,7 @@ class Metadata(Settings):
         control, ip_adapter: fingerprints of what read the control image and the IP-Adapter's image.
         image_size: (width, height) to which the image was resized, before outpainting.
         versions: of the programs that decide the bits.
+        environment: what else decides them: threads, instructions or card, compiled and packed networks.
     """
 
     model: str
@@ -131,6 +133,7 @@ class Metadata(Settings):
     versions: dict[str, str]
     calls: tuple[CallShape, ...]
     decoded: tuple[int, int] = (1, 0)
+    environment: dict[str, str] = field(default_factory=dict)
     variation_seed: int | None = None
     adapters: tuple[AppliedAdapter, ...] = ()
     noise: str | None = None

@@ -95,6 +95,9 @@ class SamplingOptions:
     dtype: Annotated[
         str | None, Option("choice", "advanced", "Numbers that the network computes with.", choices=limits.DTYPES)
     ] = None
+    vae_dtype: Annotated[
+        str | None, Option("choice", "advanced", "Numbers that the autoencoder computes with.", choices=limits.DTYPES)
+    ] = None
     noise: Annotated[Any, Option("image", "advanced", "Starting noise, (samples, *x0).", python_only=True)] = None
 
     def __post_init__(self) -> None:

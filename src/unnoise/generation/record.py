@@ -1,6 +1,8 @@
 """From a drawn sample to its metadata, and from metadata to the job that draws it again."""
 
 from dataclasses import fields, replace
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import torch
 
 from unnoise import __version__
 from unnoise.adapters.lora.read import Adapter
+from unnoise.card import OWN
 from unnoise.components import Components
+from unnoise.devices import environment
 from unnoise.errors import InputError, check_whole
 from unnoise.generation import limits
 from unnoise.generation.images import RawImages, fitted, opened
@@ -23,16 +27,41 @@ from unnoise.generation.resolve import sampler_of, settle
 
 SAME = (  # options that metadata has under the same name
     "distilled_guidance", "image_guidance", "prompt_weighting", "frames", "seconds", "variation", "variation_seed",
-    "blend_prompt", "blend_share", "tile", "dtype",
+    "blend_prompt", "blend_share", "tile", "dtype", "vae_dtype",
 )  # fmt: skip
 
 
+SHOWN = 40  # letters of a value from metadata in a message
 ATTACHED = ("control", "ip_adapter")  # that a model may be loaded with
 
 
-def versions() -> dict[str, str]:
+def versions(components: Components) -> dict[str, str]:
     """Return the versions of what decides the bits of a sample."""
-    return {"unnoise": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "pillow": PIL.__version__}
+    own = {"unnoise": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "pillow": PIL.__version__}
+    return own if components.card.family == OWN else own | _foreign_versions()
+
+
+@cache
+def _foreign_versions() -> dict[str, str]:
+    return {name: version(name) for name in ("diffusers", "transformers")}
+
+
+def difference(metadata: Metadata, components: Components) -> str:
+    """Describe in what this program and machine differ from those that drew a sample, empty where they do not."""
+    there, here = metadata.versions | metadata.environment, versions(components)
+    if metadata.environment:  # which former versions did not record
+        here |= surroundings(components)
+    found = [
+        f"{name} {there.get(name, 'unknown')[:SHOWN]}, here {value}"
+        for name, value in here.items()
+        if there.get(name) != value
+    ]
+    return f"drawn with {'; '.join(found)}: bytes may differ" if found else ""
+
+
+def surroundings(components: Components) -> dict[str, str]:
+    """Return what decides the bits of a sample beside versions."""
+    return environment(components.device) | components.layout
 
 
 def metadata_of(
@@ -54,7 +83,8 @@ def metadata_of(
         variation_seed=one.variation_seed,
         device=components.device.type,
         image_size=None if job.images.image is None else job.images.image.size,
-        versions=versions(),
+        versions=versions(components),
+        environment=surroundings(components),
         calls=calls,
         decoded=decoded,
         adapters=tuple(

@@ -7,8 +7,8 @@ from functools import cache
 from math import inf
 from typing import Any
 
-from unnoise.card import Advice, Card, Part, Setting
-from unnoise.components import Components
+from unnoise.card import OWN, Advice, Card, Part, Setting
+from unnoise.components import Components, Dtype
 from unnoise.diffusion.levels import named_schedule, start_level
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError, InputWarning, check_number, nearest
@@ -91,8 +91,7 @@ def settle(
         raise InputError(
             "negative_prompt, guidance_interval, guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
         )
-    low, high = advice.guidance_interval
-    interval = options.guidance_interval or (low, inf if high is None else high)
+    interval = options.guidance_interval or _interval(advice)
     rescale = advice.guidance_rescale if options.guidance_rescale is None else options.guidance_rescale
     strength = _strength(request, has_image and components.image_conditioner is None)
     sampler, grid = route(request, card, process, strength, size)
@@ -108,7 +107,8 @@ def settle(
         guidance_scale=float(scale),
         guidance_interval=(to_level(interval[0]), to_level(interval[1])) if guided else (0.0, "inf"),
         guidance_rescale=float(rescale) if guided else 0.0,
-        dtype=options.dtype or components.dtype,  # type: ignore[arg-type]
+        dtype=_dtype(options.dtype, components),
+        vae_dtype=_vae_dtype(options.vae_dtype, components),
         distilled_guidance=_distilled_guidance(request, card, scale),
         image_guidance=image_guidance,
         prompt_weighting=options.prompt_weighting,
@@ -236,14 +236,18 @@ def _blend_share(request: Request) -> float | None:
     return 0.5 if request.sampling.blend_share is None else request.sampling.blend_share
 
 
+def _interval(advice: Advice) -> tuple[float, float]:
+    low, high = advice.guidance_interval
+    return low, inf if high is None else high
+
+
 def _check_advice(advice: Advice) -> None:
     """Raise InputError for a card whose advice is out of range."""
-    low, high = advice.guidance_interval
     try:
         check_number("steps", advice.steps, 1, limits.STEPS)
         check_number("guidance_scale", advice.guidance_scale, 0, limits.GUIDANCE)
         check_number("guidance_rescale", advice.guidance_rescale, 0, 1)
-        limits.check_levels("guidance_interval", (low, inf if high is None else high))
+        limits.check_levels("guidance_interval", _interval(advice))
         for size in advice.sizes:
             limits.check_size(size)
     except InputError as error:
@@ -277,6 +281,24 @@ def _image_guidance(given: float | None, card: Card) -> float | None:
     if own is None and given is not None:
         raise InputError(f"image_guidance {given:g}: {card.name!r} has no guidance towards an image")
     return own if given is None else float(given)
+
+
+def _dtype(given: str | None, components: Components) -> Dtype:
+    own = components.dtype
+    if given is not None and given != own and own != "float32":
+        raise InputError(
+            f"dtype {given!r}: {components.card.name!r} was loaded in {own}; use load(..., dtype={given!r})"
+        )
+    return own if given is None else given  # type: ignore[return-value]
+
+
+def _vae_dtype(given: str | None, components: Components) -> Dtype | None:
+    own = components.vae_dtype
+    if given not in (None, own):
+        loaded = "it has no autoencoder" if own is None else f"its autoencoder was loaded in {own}"
+        how = "" if own is None or components.card.family == OWN else f"; use load(..., vae_dtype={given!r})"
+        raise InputError(f"vae_dtype {given!r}: {components.card.name!r}: {loaded}{how}")
+    return own
 
 
 def _frames(given: int | None, card: Card) -> int | None:

@@ -5,6 +5,7 @@ from typing import Protocol
 from torch import Tensor
 
 from unnoise.errors import InputError
+from unnoise.spaces.space import finite
 
 
 class AudioCodec(Protocol):
@@ -36,11 +37,11 @@ class AudioLatent:
 
     def encode(self, data: Tensor) -> Tensor:
         """Return x0. data: (B, C, n) in [-1, 1]."""
-        return self.autoencoder.encode(data)
+        return finite(self.autoencoder.encode(data), "encoding", self.autoencoder)
 
     def decode(self, x0: Tensor) -> Tensor:
         """Return data, clamped to [-1, 1]. x0: (B, latents, l)."""
-        return self.autoencoder.decode(x0).clamp(-1, 1)
+        return finite(self.autoencoder.decode(x0), "decoding", self.autoencoder).clamp(-1, 1)
 
     def shape(self, seconds: float) -> tuple[int, ...]:
         """Return the shape (latents, l) of one x0. Raises InputError for audio that is too long."""

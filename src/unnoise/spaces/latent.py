@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from unnoise.spaces.space import Affine
+from unnoise.spaces.space import Affine, finite
 
 
 class Codec(Protocol):
@@ -39,11 +39,12 @@ class Latent:
 
     def encode(self, data: Tensor) -> Tensor:
         """Return x0, the mean of the encoder's distribution. data: (B, C, H, W) in [-1, 1]."""
-        return self.affine.to_x0(self.autoencoder.encode(data)[0])
+        return finite(self.affine.to_x0(self.autoencoder.encode(data)[0]), "encoding", self.autoencoder)
 
     def decode(self, x0: Tensor) -> Tensor:
         """Return data, clamped to [-1, 1]. x0: (B, latents, h, w)."""
-        return self.autoencoder.decode(self.affine.to_code(x0)).clamp(-1, 1)
+        data = self.autoencoder.decode(self.affine.to_code(x0))
+        return finite(data, "decoding", self.autoencoder).clamp(-1, 1)
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
         """Return the shape (latents, h, w) of one x0. height, width: in pixels, multiples of `factor`."""

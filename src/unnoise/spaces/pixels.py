@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from unnoise.spaces.space import Affine
+from unnoise.spaces.space import Affine, finite
 
 
 class Pixels:
@@ -30,7 +30,7 @@ class Pixels:
 
     def decode(self, x0: Tensor) -> Tensor:
         """Return data, clamped to [-1, 1]. x0: (B, C, H, W)."""
-        return self.affine.to_code(x0).clamp(-1, 1)
+        return finite(self.affine.to_code(x0), "decoding").clamp(-1, 1)
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
         """Return the shape (C, H, W) of one x0."""

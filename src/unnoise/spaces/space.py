@@ -11,9 +11,9 @@ from math import isfinite
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from unnoise.errors import InputError
+from unnoise.errors import InputError, NonFiniteError
 
 
 class Space(Protocol):
@@ -24,10 +24,10 @@ class Space(Protocol):
         """The pixels of one cell of x0 along each side."""
 
     def encode(self, data: Tensor) -> Tensor:
-        """Return x0. data: (B, C, *D) in [-1, 1]."""
+        """Return x0. data: (B, C, *D) in [-1, 1]. Raises NonFiniteError where NaN or infinity comes out."""
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Return data in [-1, 1]. x0: (B, c, *d)."""
+        """Return data in [-1, 1]. x0: (B, c, *d). Raises NonFiniteError where NaN or infinity comes out."""
 
     @property
     def shape(self) -> Callable[..., tuple[int, ...]]:
@@ -51,7 +51,7 @@ def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tu
     """
     count, mean, square = 0, torch.zeros(()), torch.zeros(())
     for batch in batches:
-        code = encode(batch).detach().double().transpose(0, 1).flatten(1)
+        code = encode(batch).detach().cpu().double().transpose(0, 1).flatten(1)
         size, own = code.shape[1], code.mean(1)
         gap = own - mean
         square = square + (code - own[:, None]).square().sum(1) + gap.square() * (count * size / (count + size))
@@ -63,6 +63,29 @@ def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tu
     if not (scale > 0).all() or not scale.isfinite().all():
         raise InputError(f"scale {scale.tolist()}: every channel must vary and be finite")
     return mean.tolist(), scale.tolist()
+
+
+def finite(values: Tensor, doing: str, autoencoder: object = None) -> Tensor:
+    """Return values that are finite, so that no clamp makes a colour of infinity.
+
+    Args:
+        values: what a space encoded or decoded.
+        doing: "encoding" or "decoding".
+        autoencoder: that computed them, whose dtype is named; None for the values' own.
+
+    Raises:
+        NonFiniteError: they have NaN or infinity.
+    """
+    if values.is_meta or bool(values.isfinite().all()):
+        return values
+    weights = autoencoder.parameters() if isinstance(autoencoder, nn.Module) else ()
+    dtype = min({one.dtype for one in weights if one.is_floating_point()}, key=_width, default=values.dtype)
+    advice = "check the weights" if dtype.itemsize >= torch.float32.itemsize else "use vae_dtype float32"
+    raise NonFiniteError(f"{doing}: NaN or infinity in {str(dtype).removeprefix('torch.')}; {advice}")
+
+
+def _width(dtype: torch.dtype) -> int:
+    return dtype.itemsize
 
 
 class Affine:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from unnoise.spaces.space import Affine
+from unnoise.spaces.space import Affine, finite
 
 
 class VideoCodec(Protocol):
@@ -35,11 +35,12 @@ class VideoLatent:
 
     def encode(self, data: Tensor) -> Tensor:
         """Return x0. data: (B, 3, T, H, W) in [-1, 1], T = stride*k + 1."""
-        return self.affine.to_x0(self.autoencoder.encode(data))
+        return finite(self.affine.to_x0(self.autoencoder.encode(data)), "encoding", self.autoencoder)
 
     def decode(self, x0: Tensor) -> Tensor:
         """Return data, clamped to [-1, 1]. x0: (B, latents, t, h, w)."""
-        return self.autoencoder.decode(self.affine.to_code(x0)).clamp(-1, 1)
+        data = self.autoencoder.decode(self.affine.to_code(x0))
+        return finite(data, "decoding", self.autoencoder).clamp(-1, 1)
 
     def shape(self, height: int, width: int, frames: int) -> tuple[int, ...]:
         """Return the shape (latents, t, h, w) of one x0. height, width: multiples of `factor`; frames: stride*k + 1."""

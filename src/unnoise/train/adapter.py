@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unnoise.data.buckets import nth_batch
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import DROPOUT, SAMPLE, nth_image
+from unnoise.devices import autocast
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.loss import loss, sigma_lognormal, sigma_uniform
 from unnoise.diffusion.noise import numbers
@@ -79,8 +80,8 @@ class AdapterTask:
         sigma = self._levels(u).to(self.device)
         clean, gaussian = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
         denoiser = self.pipeline.denoiser
-        cast = recipe.fit.bf16 and self.pipeline.dtype == "float32"  # a narrow base computes in its own dtype
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
+        narrow = recipe.fit.bf16 and self.pipeline.dtype == "float32"  # a narrow base computes in its own dtype
+        with autocast(self.device, narrow):
             cond = self._conditioning(captions, control_images)
             return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind).mean()
 
@@ -184,6 +185,6 @@ def cached_features(
     key = hashlib.sha256("\n".join([fingerprint, *captions]).encode()).hexdigest()
     if path.exists() and read_facts(path).get("key") == key:
         return Conditioning(**load_file(path))
-    features = collate([_encode_caption(text_encoder, caption) for caption in captions]).to("cpu")
+    features = collate([_encode_caption(text_encoder, caption).to("cpu") for caption in captions])
     write_tensors(path, features.given(), {"key": key})
     return features

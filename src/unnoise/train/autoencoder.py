@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.data.view import View, random_view, render_views
+from unnoise.devices import autocast
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
@@ -52,7 +53,7 @@ class AutoencoderTask:
         for row in range(len(data)):
             stream = numbers(self.recipe.seed, SAMPLE, step * len(data) + row)
             stream.standard_normal(dtype=np.float32, out=noise[row])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.fit.bf16):
+        with autocast(self.device, self.options.fit.bf16):
             decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
         error = decoded.float() - data
         kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).mean()

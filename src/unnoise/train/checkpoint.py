@@ -73,4 +73,7 @@ def _moments(tensors: Tensors, name: str, parameter: Tensor) -> dict[str, Tensor
     found = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
     if not found:
         raise KeyError(name)
-    return {m: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t for m, t in found.items()}
+    return {
+        m: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t.to(parameter.device)
+        for m, t in found.items()
+    }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
+from unnoise.devices import autocast
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.loss import loss, sigma_lognormal
 from unnoise.diffusion.noise import numbers
@@ -59,7 +60,7 @@ class DenoiserTask:
             x0[row] = self.latents.x0[images[row], views[row]]
         sigma = sigma_lognormal(u, self.options.level_mean, self.options.level_std).to(self.device)
         clean, gaussian = (torch.from_numpy(part).to(self.device) for part in (x0, noise))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.fit.bf16):
+        with autocast(self.device, self.options.fit.bf16):
             cond = self.encode_captions(images, views, captioned)
             return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting).mean()
 

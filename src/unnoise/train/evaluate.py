@@ -175,7 +175,7 @@ def reconstruction_psnr(components: Components, dataset: ImageDataset) -> float 
         return None
     space, found = components.space, []
     for data in originals(dataset).split(BATCH):
-        error = ((space.decode(space.encode(data)) - data) / 2).square().flatten(1).mean(1)
+        error = ((space.decode(space.encode(data.to(components.device))).cpu() - data) / 2).square().flatten(1).mean(1)
         found.append(-10 * error.log10())
     return float(torch.cat(found).mean())
 

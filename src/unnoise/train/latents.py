@@ -17,7 +17,8 @@ from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.recipe import DataOptions
 
-BATCH = 64
+BATCH = 64  # images that are encoded together, at most
+AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,11 @@ def encode_views(
     """
     if path.exists() and read_facts(path).get("key") == key:
         return load_file(path)["x0"]
-    parts = []
+    parts, done = [], 0
     for x0 in _encode_batches(dataset, views, space, device):
         parts.append(x0.half().cpu())
-        callback(min(len(parts) * BATCH, len(views)), len(views))
+        done += len(x0)
+        callback(done, len(views))
     whole = torch.cat(parts)
     write_tensors(path, {"x0": whole}, {"key": key})
     return whole
@@ -64,8 +66,9 @@ def encode_views(
 def _encode_batches(
     dataset: ImageDataset, views: list[View], space: Space, device: torch.device | None
 ) -> Iterator[Tensor]:
-    for i in range(0, len(views), BATCH):
-        pixels = render_views(dataset, views[i : i + BATCH]).contiguous(memory_format=torch.channels_last)
+    together = max(1, min(BATCH, AREA // render_views(dataset, views[:1])[0, 0].numel()))
+    for i in range(0, len(views), together):
+        pixels = render_views(dataset, views[i : i + together]).contiguous(memory_format=torch.channels_last)
         yield space.encode(pixels if device is None else pixels.to(device))
 
 

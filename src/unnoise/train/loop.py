@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Protocol
 
@@ -203,12 +204,13 @@ def _optimizer_step(
     parameters = list(task.networks.parameters())
     while True:
         loss = task.loss(step)
-        if not loss.isfinite():
-            raise NonFiniteError(f"{task.name}: loss is {loss.item()} at step {step + 1}, {loss.dtype}")
         (loss * scale.value if scale.enabled else loss).backward()
         scale.unscale(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, clip)
-        if norm.isfinite():
+        value, size = torch.stack([loss.detach().float(), norm.float()]).tolist()  # the only wait of a step
+        if not isfinite(value):
+            raise NonFiniteError(f"{task.name}: loss is {value} at step {step + 1}, {loss.dtype}")
+        if isfinite(size):
             break
         if not scale.lowered():
             raise NonFiniteError(
@@ -219,7 +221,7 @@ def _optimizer_step(
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return loss.item(), norm.item()
+    return value, size
 
 
 def _non_finite_gradient(networks: nn.Module) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unnoise.devices import narrow_dtype
+
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a quintic that maps singular values close to 1; Jordan et al. 2024
 SIZE = 0.2  # root mean square of a step of Adam at learning rate 1; Liu et al. 2025, section 2.2
@@ -30,7 +32,7 @@ def hidden_weights(networks: nn.Module) -> frozenset[str]:
 def orthogonalize(matrix: Tensor) -> Tensor:
     """Map the singular values of a matrix (rows, columns) to about 0.7 to 1.2, with the same singular vectors."""
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16()
+    x = matrix.to(narrow_dtype(matrix.device))
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)

@@ -76,7 +76,7 @@ def train_recipe(
         views = all_views(dataset, recipe.data, recipe.seed)
         report.stage("views", len(views))
         key = _latents_key(recipe, autoencoder)
-        x0 = encode_views(dataset, views, space, folder / "latents.safetensors", key, report.encoded)
+        x0 = encode_views(dataset, views, space, folder / "latents.safetensors", key, report.encoded, device)
         ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
         shape = (len(dataset), recipe.data.views)
         latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))

@@ -96,7 +96,7 @@ def _normal_equations(run: FitRun, ask: Predict[Tensor], reference: Reference) -
         columns.append((share * changed.flatten(1) / move).flatten())
     stack = torch.stack(columns)
     side = -(stack @ (share * (run.end - reference.x0).flatten(1)).flatten())
-    return (stack @ stack.T).double(), side.double()
+    return (stack @ stack.T).cpu().double(), side.cpu().double()
 
 
 def _perturb(fit: FittedWeights) -> Iterator[tuple[FittedWeights, int, float]]:

@@ -43,7 +43,7 @@ def ipndm_weights(grid: Sequence[float], order: int) -> Fitted:
 def _solve(flows: tuple[Tensor, ...], target: Tensor) -> tuple[float, ...]:
     """Return the weights whose sum of flows is nearest to the target; among equal flows the newest is used."""
     stack = torch.stack([flow.flatten() for flow in flows])
-    square, side = (stack @ stack.T).double(), (stack @ target.flatten()).double()
+    square, side = (stack @ stack.T).cpu().double(), (stack @ target.flatten()).cpu().double()
     ridge = RIDGE * square.diag().mean()
     side[0] += ridge
     eye = torch.eye(len(flows), dtype=square.dtype, device=square.device)

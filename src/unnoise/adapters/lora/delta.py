@@ -6,8 +6,8 @@ Source: Hu et al. 2021 (LoRA), section 4.1; Hyeon-Woo et al. 2022 (FedPara); Yeh
 et al. 2024 (DoRA), eq. 5.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -175,6 +175,21 @@ class Rows:
     def count(self) -> int:
         """Return the share of these rows in the size of the inner change."""
         return self.inner.count() * len(self.index) // self.total
+
+
+def on_device(delta: Delta, device: torch.device) -> Delta:
+    """Return a change whose tensors are on the device of the weight that it changes."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device)
+        if isinstance(value, tuple):
+            return tuple(map(moved, value))
+        inner: Any = value
+        return on_device(inner, device) if is_dataclass(value) else value
+
+    parts: Any = delta
+    return replace(parts, **{field.name: moved(getattr(delta, field.name)) for field in fields(parts)})
 
 
 def rows(delta: Delta, first: int, last: int, total: int) -> Delta:

@@ -3,7 +3,8 @@
     y = W·x + b + sum over k of scale_k·(alpha_k/rank_k)·B_k·(A_k·x)
 
 The weights, which other requests use at the same time, are not changed. The hooks act only on calls within `on()`, in
-the same thread or task. The rows of one call can have scales of their own, see `PerSampleLora`.
+the same thread or task; a compiled network runs eagerly there. The rows of one call can have scales of their own, see
+`PerSampleLora`.
 """
 
 from collections import OrderedDict
@@ -19,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.adapters.lora.delta import LowRank
+from unnoise.adapters.lora.delta import LowRank, on_device
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.adapters.lora.targets import CONVS, is_norm
+from unnoise.adapters.uncompiled import uncompiled
 from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError
@@ -71,7 +73,8 @@ class ActiveAdapters:
         self._register()
         token = _ACTIVE.set((self, row_scales))
         try:
-            yield
+            with uncompiled():
+                yield
         finally:
             _ACTIVE.reset(token)
             self._release()
@@ -149,7 +152,7 @@ class _Branch:
             if isinstance(delta, LowRank) and ungrouped:
                 low.append((k, delta, scale))
             elif delta is not None:
-                self.full.append((k, (scale * delta.change(weight)).to(weight)))
+                self.full.append((k, (scale * on_device(delta, weight.device).change(weight)).to(weight)))
         self.owners = [k for k, delta, _ in low for _ in range(delta.rank)]  # the adapter of each row of A
         self.down = self.up = None
         if low:

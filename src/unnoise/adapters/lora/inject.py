@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unnoise.adapters.lora.delta import on_device
 from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.components import Components
 
@@ -53,7 +54,7 @@ def _changed(weight: Tensor, name: str, adapters: Sequence[tuple[Adapter, float]
     total = weight.detach().float()
     for adapter, scale in adapters:
         if name in adapter.deltas:
-            total = total + scale * adapter.deltas[name].change(weight.detach())
+            total = total + scale * on_device(adapter.deltas[name], weight.device).change(weight.detach())
     return total.to(weight.dtype)
 
 

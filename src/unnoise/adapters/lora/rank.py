@@ -30,7 +30,7 @@ class Extraction:
 def resized(adapter: Adapter, components: Components, rank: int) -> Extraction:
     """Return the nearest LoRA of a rank, 1 to 1024, to an adapter of any kind."""
     layers_ = layers_of(components, adapter.deltas)
-    changes = {name: delta.change(layers_[name].weight) for name, delta in adapter.deltas.items()}
+    changes = {name: delta.change(layers_[name].weight.cpu()) for name, delta in adapter.deltas.items()}
     norms = {name: FullDelta(change) for name, change in changes.items() if change.ndim < 2}  # have no matrix
     matrices = {name: change for name, change in changes.items() if name not in norms}
     found = _extraction(matrices, rank, replace(adapter, file="", fingerprint=""))
@@ -77,7 +77,7 @@ def nearest_low(change: Tensor, rank: int) -> tuple[LowRank, float]:
 
     change: (out, in, *kernel).
     """
-    left, values, right = torch.linalg.svd(change.float().flatten(1), full_matrices=False)
+    left, values, right = torch.linalg.svd(change.cpu().float().flatten(1), full_matrices=False)
     root = values[:rank].sqrt()
     down = (root[:, None] * right[:rank]).reshape(-1, *change.shape[1:])
     total = float(values.square().sum())

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unnoise.adapters.lora.delta import Delta, Dora, LowRank
 from unnoise.adapters.lora.hooks import apply_up, apply_weight
+from unnoise.adapters.uncompiled import uncompiled
 from unnoise.errors import InputError
 
 
@@ -47,9 +48,9 @@ class TrainableLora(nn.Module):
         for _, module in self.modules_:
             weight: Any = module.weight
             own_rank = min(rank, len(weight), weight[0].numel())
-            down = torch.empty(own_rank, *weight.shape[1:], device=weight.device)
+            down = torch.empty(own_rank, *weight.shape[1:])  # drawn on the CPU: the same on every device
             nn.init.kaiming_uniform_(down, a=math.sqrt(5))
-            self.down.append(nn.Parameter(down))
+            self.down.append(nn.Parameter(down.to(weight.device)))
             self.up.append(nn.Parameter(torch.zeros(len(weight), own_rank, device=weight.device)))
             self.scales.append(alpha / rank)
             if dora:
@@ -58,7 +59,7 @@ class TrainableLora(nn.Module):
     @contextmanager
     def on(self) -> Iterator[None]:
         """Add the branches to the layers within the block."""
-        with ExitStack() as hooks:
+        with ExitStack() as hooks, uncompiled():
             for k, (_, module) in enumerate(self.modules_):
                 hooks.callback(module.register_forward_hook(self._hook(k)).remove)
             yield

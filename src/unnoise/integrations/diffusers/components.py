@@ -100,5 +100,10 @@ Adapt = Callable[[ForeignComponents], AdaptedModel]
 
 
 def weights_dtype(net: nn.Module) -> torch.dtype:
-    """Return the dtype of a network's weights."""
-    return next(parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())
+    """Return the dtype of a network's weights, apart from layers that stay in float32 in any network."""
+    kept = set(getattr(net, "_keep_in_fp32_modules", None) or ())
+    return next(
+        parameter.dtype
+        for name, parameter in net.named_parameters()
+        if parameter.is_floating_point() and not kept & set(name.split("."))
+    )

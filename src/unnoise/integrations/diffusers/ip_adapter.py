@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unnoise.adapters.uncompiled import uncompiled
 from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
@@ -68,7 +69,7 @@ class IPAdapterUNet(nn.Module):
             raise InputError("conditioning: an IP-Adapter needs ip_adapter_tokens and ip_adapter_scale")
         token = _CALL.set((self, cond.ip_adapter_tokens, cond.ip_adapter_scale, {}))
         try:
-            with ExitStack() as hooks:
+            with ExitStack() as hooks, uncompiled():
                 for name in self.keys:
                     attention = self.net.unet.get_submodule(path_of(name))
                     hooks.callback(attention.to_q.register_forward_hook(self._store_query(name)).remove)

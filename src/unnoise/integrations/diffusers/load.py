@@ -15,7 +15,9 @@ from unnoise.devices import available, check_room, size
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.classes import empty
+from unnoise.integrations.diffusers.compiled import compile_blocks
 from unnoise.integrations.diffusers.components import TOKENIZED, AdaptedModel, EmptyTokenizer, ForeignComponents
+from unnoise.integrations.diffusers.dtypes import AUTOENCODER, autoencoder_dtype
 from unnoise.integrations.diffusers.onednn import pack
 from unnoise.integrations.diffusers.probe import probe_prediction
 from unnoise.integrations.diffusers.source import CheckpointSource, read_folder
@@ -24,7 +26,8 @@ from unnoise.integrations.diffusers.weights import fill, joined
 from unnoise.sampling.kinds import Kind
 from unnoise.spaces.space import Space
 
-PACKED = (*DENOISERS, "transformer_2", "vae")  # networks that cache blocked copies of their weights
+COMPILED = (*DENOISERS, "transformer_2")
+PACKED = (*COMPILED, AUTOENCODER)  # networks that cache blocked copies of their weights
 ROOM = 0.8  # of the free memory, for weights and copies; the rest is for activations
 LICENCE = "see the original publication"
 # Output channels for each channel of the latents: FLUX packs 2 x 2 cells, PixArt adds the variance.
@@ -38,30 +41,36 @@ def load(
     components: Path | None = None,
     prediction_type: Kind | None = None,
     compiled: bool = False,
+    vae_dtype: torch.dtype | None = None,
 ) -> Components:
     """Load a foreign model.
 
     Args:
         path: a diffusers folder or a single file.
         device: of the weights.
-        dtype: of all weights.
+        dtype: of all weights, apart from layers that always stay in float32.
         components: a folder with the components that a single file lacks.
         prediction_type: of the network, if its files do not state it.
-        compiled: compile the repeated block of the network at its first call.
+        compiled: compile the repeated blocks of the network at its first call.
+        vae_dtype: of the autoencoder; None is float32 where it is known to overflow, else `dtype`.
 
     Raises:
         InputError: the model is damaged, incomplete or not supported, or does not fit into memory.
     """
     source = _source(path, components, prediction_type, dtype=dtype)
     nets = _empty(source)
-    packed = _check_memory(source, nets, device, dtype)
-    fingerprint = _filled(source, nets, dtype, device)
+    dtypes = dict.fromkeys(nets, dtype)
+    own = autoencoder_dtype(source.configs.get(AUTOENCODER, {}), source.identity.family, dtype, vae_dtype)
+    if AUTOENCODER in nets:
+        dtypes[AUTOENCODER] = own
+    packed = _check_memory(source, nets, device, dtypes)
+    fingerprint = _filled(source, nets, dtypes, device)
     for name in PACKED if packed else ():
         if name in nets:
             pack(nets[name])
-    for name in DENOISERS if compiled else ():
+    for name in COMPILED if compiled else ():
         if name in nets:
-            nets[name].compile_repeated_blocks()  # type: ignore[operator]
+            compile_blocks(nets[name])
     return _components(_probed(source, nets), nets, fingerprint)
 
 
@@ -71,7 +80,7 @@ def load_components(
     """Load a model in its stored dtypes: its networks under diffusers' names, and its components."""
     source = _source(path, components, prediction_type)
     nets = _empty(source)
-    fingerprint = _filled(source, nets, None, torch.device("cpu"))
+    fingerprint = _filled(source, nets, dict.fromkeys(nets), torch.device("cpu"))
     return _foreign(source, nets), _components(_probed(source, nets), nets, fingerprint)
 
 
@@ -112,13 +121,16 @@ def _source(
 
 
 def _filled(
-    source: CheckpointSource, nets: Mapping[str, nn.Module], dtype: torch.dtype | None, device: torch.device
+    source: CheckpointSource,
+    nets: Mapping[str, nn.Module],
+    dtypes: Mapping[str, torch.dtype | None],
+    device: torch.device,
 ) -> str:
     """Load the weights of all networks and return their fingerprint."""
     hashes = {}
     for name, net in nets.items():
         tensors, release = source.networks[name].tensors()
-        filled = fill(net, tensors, f"{source.where}: {name}", dtype, device, release)
+        filled = fill(net, tensors, f"{source.where}: {name}", dtypes[name], device, release)
         hashes[name] = source.networks[name].fingerprint or filled
     return joined(hashes)
 
@@ -132,16 +144,18 @@ def _empty(source: CheckpointSource) -> dict[str, nn.Module]:
 
 
 def _check_memory(
-    source: CheckpointSource, nets: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype
+    source: CheckpointSource, nets: Mapping[str, nn.Module], device: torch.device, dtypes: Mapping[str, torch.dtype]
 ) -> bool:
     """Return whether blocked copies of the weights fit into memory. Raises InputError if the weights do not."""
-    count = {name: sum(value.numel() for value in net.parameters()) for name, net in nets.items()}
-    needed = sum(count.values()) * dtype.itemsize
+    weights = {
+        name: sum(value.numel() for value in net.parameters()) * dtypes[name].itemsize for name, net in nets.items()
+    }
+    needed, dtype = sum(weights.values()), next(dtypes[name] for name in DENOISERS if name in dtypes)
     half = "" if dtype.itemsize < 4 else f"in bfloat16 it needs {size(needed / 2)}: dtype bfloat16"
     check_room(needed, device, f"{source.where}, in {str(dtype).removeprefix('torch.')}", half)
     if device.type != "cpu":
         return False
-    copies = sum(count[name] for name in PACKED if name in count) * dtype.itemsize
+    copies = sum(weights[name] for name in PACKED if name in weights)
     free = available(device)
     return free is None or needed + copies < ROOM * free
 

@@ -55,6 +55,7 @@ DTYPES = _supported()
 class _Packed(nn.Module):
     """The cache of blocked weights, which are computed again when the weights have changed."""
 
+    packed = True
     weight: Tensor
     _blocked: tuple[Any, Tensor] | None = None
 

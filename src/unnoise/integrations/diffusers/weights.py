@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unnoise.errors import InputError
 from unnoise.formats.tensors import raw
+from unnoise.integrations.diffusers.dtypes import dtype_of
 
 HEAD = 1024  # numbers of each tensor in a fingerprint
 FEW = 3  # names that a message lists
@@ -36,7 +37,7 @@ def fill(
         module: the network, with its parameters on the meta device.
         tensors: by name.
         where: the start of every message.
-        dtype: of all floating weights; None is as they are stored.
+        dtype: of the floating weights that `in_float32` does not name in float32; None is as they are stored.
         device: of the weights.
         release: releases the memory of data that was read.
 
@@ -48,15 +49,14 @@ def fill(
     fingerprint, taken = sampled_fingerprint(found), 0
     for name in sorted(found):
         stored = found[name]
-        stored_as = dtype if dtype is not None and stored.is_floating_point() else stored.dtype
-        placed[name] = stored.to(device, stored_as)
+        placed[name] = stored.to(device, dtype_of(module, name, stored, dtype))
         taken += stored.numel() * stored.element_size()
         if taken > PAGES:
             taken = 0
             release()
     module.load_state_dict(placed, assign=True)
-    for _, buffer in module.named_buffers():
-        buffer.data = buffer.to(device, dtype if dtype is not None and buffer.is_floating_point() else buffer.dtype)
+    for buffer in module.buffers():  # what is not in a file is computed, and stays as precise as it is
+        buffer.data = buffer.to(device)
     release()
     module.requires_grad_(False).eval()
     return fingerprint
