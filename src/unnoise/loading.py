@@ -25,7 +25,7 @@ def load(
     *,
     dtype: str = "float32",
     components: PathLike | None = None,
-    prediction_type: Literal["eps", "v"] | None = None,
+    prediction_type: Literal["eps", "v", "flow"] | None = None,
     compile: bool = False,
     control: PathLike | None = None,
     ip_adapter: Sequence[PathLike] | None = None,
@@ -70,7 +70,7 @@ def load(
 
 
 def meta(
-    model: PathLike, *, components: PathLike | None = None, prediction_type: Literal["eps", "v"] | None = None
+    model: PathLike, *, components: PathLike | None = None, prediction_type: Literal["eps", "v", "flow"] | None = None
 ) -> Pipeline:
     """Build the pipeline of a model on the meta device, without weights.
 

@@ -1,5 +1,6 @@
 """From a drawn sample to its metadata, and from metadata to the job that draws it again."""
 
+import hashlib
 from dataclasses import fields, replace
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 
 from unnoise import __version__
 from unnoise.adapters.lora.read import Adapter
+from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.errors import InputError, check_whole
-from unnoise.generation import limits
+from unnoise.formats.strict_json import dump
+from unnoise.generation import limits, size_inputs
 from unnoise.generation.images import RawImages, fitted, opened
 from unnoise.generation.job import Draw, Job, Replay
 from unnoise.generation.loras import Loras
@@ -23,7 +26,7 @@ from unnoise.generation.resolve import sampler_of, settle
 
 SAME = (  # options that metadata has under the same name
     "distilled_guidance", "image_guidance", "prompt_weighting", "frames", "seconds", "variation", "variation_seed",
-    "blend_prompt", "blend_share", "tile", "dtype",
+    "blend_prompt", "blend_share", "tile", "dtype", *size_inputs.NAMES,
 )  # fmt: skip
 
 
@@ -33,6 +36,12 @@ ATTACHED = ("control", "ip_adapter")  # that a model may be loaded with
 def versions() -> dict[str, str]:
     """Return the versions of what decides the bits of a sample."""
     return {"unnoise": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "pillow": PIL.__version__}
+
+
+def training_of(card: Card) -> str:
+    """Return a hash of what files beside the weights state: process, prediction type, and the scale of latents."""
+    stated = f"{card.kind}\n{dump(card.process)}\n{dump(card.space)}"
+    return hashlib.sha256(stated.encode()).hexdigest()[:16]
 
 
 def metadata_of(
@@ -49,6 +58,7 @@ def metadata_of(
         **shared,
         model=components.card.name,
         fingerprint=components.card.fingerprint,
+        training=training_of(components.card),
         prompt=one.prompt,
         seed=one.seed,
         variation_seed=one.variation_seed,
@@ -83,6 +93,11 @@ def job_again(metadata: Metadata, components: Components, images: RawImages, ada
             f"{components.card.fingerprint[:12] or 'unsaved'} of {components.card.name!r}"
         )
     _check_attached(metadata, components)
+    if metadata.training not in ("", training_of(components.card)):
+        raise InputError(
+            f"metadata: drawn with another process, prediction type or scale of latents than {components.card.name!r} "
+            f"has; load it as it was loaded then, with the same scheduler config and prediction_type"
+        )
     if metadata.noise is not None:
         raise InputError("metadata: the starting noise was given by a caller, and metadata does not contain it")
     if repeat and not metadata.calls:

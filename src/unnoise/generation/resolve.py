@@ -12,13 +12,15 @@ from unnoise.components import Components
 from unnoise.diffusion.levels import named_schedule, start_level
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError, InputWarning, check_number, nearest
-from unnoise.generation import limits
+from unnoise.generation import limits, size_inputs
 from unnoise.generation.images import RawImages, drawn_size, opened, resized
 from unnoise.generation.job import AnySampler, Draw, Job
 from unnoise.generation.loras import adapters_of
-from unnoise.generation.metadata import Settings, to_level
+from unnoise.generation.metadata import Level, Settings, to_level
+from unnoise.generation.options import SamplingOptions
 from unnoise.generation.prompt_notes import check_prompts
 from unnoise.generation.request import Request
+from unnoise.generation.size_inputs import drawn_at_once
 from unnoise.sampling import defaults, registry
 from unnoise.sampling.grid import explicit
 from unnoise.sampling.samplers.fitted import Fitted
@@ -87,12 +89,7 @@ def settle(
     scale = _guidance_scale(request, card)
     image_guidance = _image_guidance(options.image_guidance, card)
     guided = scale != 1 or image_guidance not in (None, 1)
-    if not guided and (options.negative_prompt or options.guidance_interval or options.guidance_rescale):
-        raise InputError(
-            "negative_prompt, guidance_interval, guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
-        )
-    low, high = advice.guidance_interval
-    interval = options.guidance_interval or (low, inf if high is None else high)
+    _check_unguided(options, guided)
     rescale = advice.guidance_rescale if options.guidance_rescale is None else options.guidance_rescale
     strength = _strength(request, has_image and components.image_conditioner is None)
     sampler, grid = route(request, card, process, strength, size)
@@ -100,13 +97,16 @@ def settle(
         sampler = RePaint()
     elif type(sampler).__name__ in classes():
         calls(sampler, grid)  # on numbers: a sampler that cannot walk these levels is refused before anything runs
+    drawn = _size(request, card, components.factor, size)
+    tile = _tile(options.tile, card, components.factor)
+    sizes = size_inputs.settled(options, components.size_inputs, drawn_at_once(drawn, tile), guided, card.name)
     settings = Settings(
         negative_prompt=options.negative_prompt,
-        size=_size(request, card, components.factor, size),
+        size=drawn,
         sampler=Part(type(sampler).__name__, asdict(sampler)),  # type: ignore[call-overload]
         levels=tuple(map(to_level, grid)),
         guidance_scale=float(scale),
-        guidance_interval=(to_level(interval[0]), to_level(interval[1])) if guided else (0.0, "inf"),
+        guidance_interval=_interval(options, advice, guided),
         guidance_rescale=float(rescale) if guided else 0.0,
         dtype=options.dtype or components.dtype,  # type: ignore[arg-type]
         distilled_guidance=_distilled_guidance(request, card, scale),
@@ -117,7 +117,7 @@ def settle(
         variation=options.variation,
         blend_prompt=options.blend_prompt,
         blend_share=_blend_share(request),
-        tile=_tile(options.tile, card, components.factor),
+        tile=tile,
         strength=strength,
         outpaint=request.edit.outpaint,
         source_prompt=request.edit.source_prompt,
@@ -125,8 +125,22 @@ def settle(
         mask_mode=request.edit.mask_mode,
         resample=request.edit.resample,
         **{name: getattr(request.control, name) for name in ("control_scale", "control_resize", "ip_adapter_scale")},
+        **sizes,
     )
     return sampler, settings
+
+
+def _check_unguided(options: SamplingOptions, guided: bool) -> None:
+    if not guided and (options.negative_prompt or options.guidance_interval or options.guidance_rescale):
+        raise InputError(
+            "negative_prompt, guidance_interval, guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
+        )
+
+
+def _interval(options: SamplingOptions, advice: Advice, guided: bool) -> tuple[Level, Level]:
+    """Settle the levels between which guidance acts."""
+    low, high = options.guidance_interval or advice.guidance_interval
+    return (to_level(low), to_level(inf if high is None else high)) if guided else (0.0, "inf")
 
 
 def route(
@@ -155,6 +169,8 @@ def route(
             name = schedule if isinstance(schedule, str) else "default"
             implied = options.schedule is None and spacing is not None
             own = own_options(card, size)
+            if name == "karras" and advice.rho is not None:
+                own["rho"] = advice.rho
             try:
                 grid = named_schedule(name, steps, process, ends[0], **own)
             except InputError as error:

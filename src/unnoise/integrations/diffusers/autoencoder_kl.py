@@ -60,11 +60,11 @@ class DeterministicVAE(nn.Module):
 
 
 def latent_space(vae: Any) -> Latent:
-    """Build the space of an autoencoder with the shift and scale of its config: x0 = (code - shift)*scaling_factor."""
+    """Build the space of an autoencoder: x0 = (code - shift)*scaling_factor, or (code - mean)*scaling_factor/std."""
     config = vae.config
     if type(vae).__name__ == "AutoencoderTiny":
         return Latent(DeterministicVAE(vae), (config.shift_factor,), (1 / config.scaling_factor,))
-    if getattr(config, "latents_mean", None) is not None:
-        mean, deviation = config.latents_mean, config.latents_std
-        return Latent(KL(vae), tuple(mean), tuple(one / config.scaling_factor for one in deviation))
-    return Latent(KL(vae), (config.shift_factor or 0.0,), (1 / config.scaling_factor,))
+    mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+    if mean is None or std is None:
+        return Latent(KL(vae), (config.shift_factor or 0.0,), (1 / config.scaling_factor,))
+    return Latent(KL(vae), tuple(mean), tuple(one / config.scaling_factor for one in std))

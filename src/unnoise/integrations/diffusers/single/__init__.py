@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.families.identity import UNKNOWN, Identity
 from unnoise.families.lora import base_of, read_lora
 from unnoise.families.names import by_name
-from unnoise.families.tensors import recognise, refined, unwrapped
+from unnoise.families.tensors import marked, recognise, refined, unwrapped
 from unnoise.formats.header import Header
 from unnoise.formats.mmap import Mapped, map_tensors
 from unnoise.formats.quantised import open_weights
 from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Split, Tensors, merged_config
 from unnoise.integrations.diffusers.single.tokenizers import find_tokenizers
+from unnoise.integrations.diffusers.single.training import read_markers, stated_resolution, stated_training
 from unnoise.integrations.diffusers.source import CheckpointSource, NetworkSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, SPLITTERS
 
@@ -42,7 +44,11 @@ LAYOUTS: tuple[tuple[str, str, str], ...] = (
 
 
 def read_file(
-    path: Path, components: Path | None = None, shapes: bool = False, dtype: torch.dtype = torch.float32
+    path: Path,
+    components: Path | None = None,
+    shapes: bool = False,
+    dtype: torch.dtype = torch.float32,
+    decided: bool = False,
 ) -> CheckpointSource:
     """Read the source of a single file.
 
@@ -51,20 +57,28 @@ def read_file(
         components: a diffusers folder with the components that the file lacks.
         shapes: only the shapes of tensors, if no weights are needed.
         dtype: of tensors that have to be dequantised.
+        decided: whether a person chose the prediction type.
 
     Raises:
-        InputError: the file is not recognised, or its family has no converter.
+        InputError: the file is not recognised, its family has no converter, or its statements contradict each other.
     """
     stored = open_weights(path)
-    identity = _identity(path, stored.header)
+    header = replace(stored.header, tensors=unwrapped(stored.header.tensors))
+    identity = _identity(path, header)
+    values = read_markers(path, header)
+    training = stated_training(path, identity, header, values, decided)
     split: Split = import_module(f"unnoise.integrations.diffusers.single.{SPLITTERS[identity.family]}").split
     lazy = shapes or stored.quantised
     mapped = None if lazy else map_tensors([path])
-    found = split(unwrapped(stored.shapes() if mapped is None else mapped.tensors), identity, str(path))
+
+    def divided(tensors: Mapping[str, Tensor]) -> Mapping[str, Cut]:
+        return split(unwrapped(tensors) | values, identity, str(path))
+
+    found = divided(stored.shapes() if mapped is None else mapped.tensors)
 
     @cache
     def dequantised() -> Mapping[str, Cut]:
-        return split(unwrapped(stored.dequantised(dtype)), identity, str(path))
+        return divided(stored.dequantised(dtype))
 
     rest = None if components is None else read_folder(components)
     if rest is not None and rest.identity.family != identity.family:
@@ -85,7 +99,11 @@ def read_file(
         identity=identity,
         networks=networks,
         tokenizers=find_tokenizers(path, identity) if rest is None else rest.tokenizers,
-        configs={name: net.config for name, net in networks.items()},
+        configs={
+            **{name: net.config for name, net in networks.items()},
+            **({"scheduler": training} if training else {}),
+            "": stated_resolution(path, header.metadata),
+        },
     )
 
 
@@ -102,7 +120,6 @@ def _nothing() -> None:
 
 
 def _identity(path: Path, header: Header) -> Identity:
-    header = replace(header, tensors=unwrapped(header.tensors))
     found = recognise(header.tensors, header.metadata)
     if found.family == UNKNOWN:
         found = _by_layout(header)
@@ -120,8 +137,8 @@ def _by_layout(header: Header) -> Identity:
     names = [name.removeprefix(PREFIX) for name in header.tensors]
     for family, variant, start in LAYOUTS:
         if any(name.startswith(start) for name in names):
-            prediction = "v" if "v_pred" in header.tensors else ""
-            return Identity(family, variant, prediction, "ztsnr" in header.tensors, f"tensors {start}*")
+            found = Identity(family, variant, known_by=f"tensors {start}*")
+            return marked(found, header.tensors, header.metadata)
     return Identity()
 
 
