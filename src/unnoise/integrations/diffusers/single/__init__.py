@@ -21,7 +21,7 @@ from unnoise.families.names import by_name
 from unnoise.families.tensors import marked, recognise, refined, unwrapped
 from unnoise.formats.header import Header
 from unnoise.formats.mmap import Mapped, map_tensors
-from unnoise.formats.quantised import open_weights
+from unnoise.formats.quantised import WeightsFile, open_weights
 from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Split, Tensors, merged_config
 from unnoise.integrations.diffusers.single.tokenizers import find_tokenizers
 from unnoise.integrations.diffusers.single.training import read_markers, stated_resolution, stated_training
@@ -64,35 +64,18 @@ def read_file(
     """
     stored = open_weights(path)
     header = replace(stored.header, tensors=unwrapped(stored.header.tensors))
-    identity = _identity(path, header)
-    values = read_markers(path, header)
-    training = stated_training(path, identity, header, values, decided)
+    identity, markers = _identity(path, header), read_markers(path, header)
+    training = stated_training(path, identity, header, markers, decided)
     split: Split = import_module(f"unnoise.integrations.diffusers.single.{SPLITTERS[identity.family]}").split
-    lazy = shapes or stored.quantised
-    mapped = None if lazy else map_tensors([path])
 
     def divided(tensors: Mapping[str, Tensor]) -> Mapping[str, Cut]:
-        return split(unwrapped(tensors) | values, identity, str(path))
-
-    found = divided(stored.shapes() if mapped is None else mapped.tensors)
-
-    @cache
-    def dequantised() -> Mapping[str, Cut]:
-        return divided(stored.dequantised(dtype))
+        return split(unwrapped(tensors) | markers, identity, str(path))
 
     rest = None if components is None else read_folder(components)
     if rest is not None and rest.identity.family != identity.family:
         raise InputError(f"components {components}: of {rest.identity}; {path} is {identity} ({identity.known_by})")
     others = {} if rest is None else rest.networks
-    networks = {}
-    for name, cut in found.items():
-        same = name in others and others[name].class_ == cut.class_
-        config = merged_config(cut, others[name].config) if same else cut.config
-        if shapes or not stored.quantised:
-            networks[name] = NetworkSource(cut.class_, config, _loader(cut.tensors, mapped))
-        else:
-            networks[name] = NetworkSource(cut.class_, config, _later(dequantised, name), stored.fingerprint())
-    networks = {**others, **networks}
+    networks = {**others, **_networks(stored, divided, others, shapes, dtype)}
     return CheckpointSource(
         where=str(path),
         name=path.stem,
@@ -105,6 +88,31 @@ def read_file(
             "": stated_resolution(path, header.metadata),
         },
     )
+
+
+def _networks(
+    stored: WeightsFile,
+    divided: Callable[[Mapping[str, Tensor]], Mapping[str, Cut]],
+    others: Mapping[str, NetworkSource],
+    shapes: bool,
+    dtype: torch.dtype,
+) -> dict[str, NetworkSource]:
+    """Return the networks of a file. divided: its networks by all of its tensors; others: those of a folder."""
+    mapped = None if shapes or stored.quantised else map_tensors([stored.path])
+
+    @cache
+    def dequantised() -> Mapping[str, Cut]:
+        return divided(stored.dequantised(dtype))
+
+    networks = {}
+    for name, cut in divided(stored.shapes() if mapped is None else mapped.tensors).items():
+        same = name in others and others[name].class_ == cut.class_
+        config = merged_config(cut, others[name].config) if same else cut.config
+        if shapes or not stored.quantised:
+            networks[name] = NetworkSource(cut.class_, config, _loader(cut.tensors, mapped))
+        else:
+            networks[name] = NetworkSource(cut.class_, config, _later(dequantised, name), stored.fingerprint())
+    return networks
 
 
 def _loader(tensors: Tensors, mapped: Mapped | None) -> Callable[[], tuple[Tensors, Any]]:
