@@ -12,6 +12,7 @@ import unnoise
 from integrations import peers, test_foreign_single_sd, test_foreign_trained
 from unnoise.diffusion.process import EDM, VP, Flow
 from unnoise.errors import InputError, InputWarning
+from unnoise.integrations.diffusers.export import export
 from unnoise.integrations.diffusers.single.training import stated_resolution
 from unnoise.loading import meta
 
@@ -72,6 +73,9 @@ def test_a_file_with_markers_of_edm_equals_the_folder(tmp_path: Path, variant: s
     peers.assert_same_images([drawn[0].image], [drawn[1].image])
     assert torch.equal(one.replay(drawn[0].metadata).x0, drawn[0].x0)
     assert meta(file, components=folder).card.process == one.card.process
+    if variant == "cosxl":
+        export(file, tmp_path / "out", components=folder)
+        assert meta(tmp_path / "out").card.process == one.card.process
 
 
 def test_statistics_of_channels_are_those_of_the_file_not_of_the_folder(tmp_path: Path) -> None:

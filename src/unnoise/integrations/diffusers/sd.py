@@ -11,6 +11,8 @@ from typing import Any
 from torch import nn
 
 from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.process import VP, Table
+from unnoise.errors import InputError
 from unnoise.integrations.diffusers import lcm, pix2pix
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
@@ -59,6 +61,8 @@ def adapt_unet(foreign: ForeignComponents, text: TextConditioner, guidance: floa
     image_conditioner = image_conditioner_of(foreign, space, scaled=how.preconditioning is not None)
     settings: Mapping[str, Any] = {"guidance_scale": guidance, "steps": steps, **how.advice}
     if lcm.distilled(foreign):
+        if not isinstance(process, VP | Table):
+            raise InputError(f"{foreign.where}: a consistency model of process {type(process).__name__}: not supported")
         net, kind, settings = lcm.Consistent(net, process, kind, lcm.clock(foreign)), "x0", lcm.advice(foreign)
     if (stated := foreign.config("").get(RESOLUTION)) is not None:
         settings = {**settings, "sizes": (tuple(stated),)}
