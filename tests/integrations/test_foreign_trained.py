@@ -23,6 +23,7 @@ from integrations import peers, test_foreign_inpaint, test_foreign_sd, test_fore
 from unnoise.diffusion.process import EDM, Flow
 from unnoise.errors import InputError, InputWarning
 from unnoise.families.identity import Identity
+from unnoise.integrations.diffusers.autoencoder_kl import latent_space
 from unnoise.integrations.diffusers.components import ForeignComponents
 from unnoise.integrations.diffusers.processes import CLASSES, OTHERS, role_of
 from unnoise.integrations.diffusers.trained import trained
@@ -231,6 +232,16 @@ def test_no_class_is_taken_for_another_process(name: str) -> None:
     [
         ("sdxl", {"_class_name": "Mine"}, "its scheduler 'Mine' is unknown, and so is its process"),
         ("sdxl", {"_class_name": 7}, "its scheduler '7' is unknown"),
+        ("sdxl", {"_class_name": ["DDIMScheduler"]}, "DDIMScheduler'.* is unknown"),
+        (
+            "sdxl",
+            {"_class_name": "EDMEulerScheduler", "prediction_type": ["epsilon"]},
+            "prediction_type .*known: epsilon",
+        ),
+        ("sdxl", {"_class_name": "DDIMScheduler", "prediction_type": {}}, "prediction_type '{}': known"),
+        ("sdxl", {"_class_name": "DDIMScheduler", "beta_schedule": ["linear"]}, "beta_schedule"),
+        ("sdxl", {"_class_name": "DDIMScheduler", "beta_start": "x"}, "beta_start x: a number from 0 to 1"),
+        ("sdxl", {"_class_name": "DDIMScheduler", "num_train_timesteps": [7]}, "num_train_timesteps .7.: a number"),
         (
             "sdxl",
             {"_class_name": "CosineDPMSolverMultistepScheduler"},
@@ -266,6 +277,12 @@ def test_no_class_is_taken_for_another_process(name: str) -> None:
 def test_settings_of_another_process_are_refused(family: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^model: .*{message}"):
         trained(foreign(family, **config))
+
+
+@pytest.mark.parametrize("mean", [5, ["a"] * 4, [0.0] * 3, {}, [float("nan")] * 4])
+def test_statistics_of_another_kind_are_refused(mean: Any) -> None:
+    with pytest.raises(InputError, match=r"latents_mean|shift|numbers|channels"):
+        latent_space(edm_pipe("sd1", latents_mean=mean, latents_std=[1.0] * 4).vae)
 
 
 def test_flow_by_a_setting_and_by_a_choice(tmp_path: Path) -> None:

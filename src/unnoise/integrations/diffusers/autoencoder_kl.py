@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unnoise.errors import InputError
 from unnoise.integrations.diffusers.components import weights_dtype
 from unnoise.spaces.latent import Latent
 
@@ -67,4 +68,7 @@ def latent_space(vae: Any) -> Latent:
     mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
     if mean is None or std is None:
         return Latent(KL(vae), (config.shift_factor or 0.0,), (1 / config.scaling_factor,))
+    for name, value in (("latents_mean", mean), ("latents_std", std)):
+        if not isinstance(value, list | tuple) or not all(type(one) in (int, float) for one in value):
+            raise InputError(f"vae: {name} {str(value)[:80]}: one number for each channel of the latents")
     return Latent(KL(vae), tuple(mean), tuple(one / config.scaling_factor for one in std))

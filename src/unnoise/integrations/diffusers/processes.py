@@ -124,11 +124,13 @@ def _class(foreign: ForeignComponents) -> Any:
 
 
 def _role(where: str, class_: Any, config: Mapping[str, Any]) -> Role:
-    if class_ in OTHERS:
-        raise InputError(f"{where}: its scheduler {class_} is for {OTHERS[class_]}, which is not supported")
     if not isinstance(class_, str) or class_ not in CLASSES:
-        raise InputError(f"{where}: its scheduler {str(class_)[:80]!r} is unknown, and so is its process; "
-                         f"{nearest(str(class_)[:80], CLASSES)}")  # fmt: skip
+        short = str(class_)[:80]
+        if short in OTHERS:
+            raise InputError(f"{where}: its scheduler {short} is for {OTHERS[short]}, which is not supported")
+        raise InputError(
+            f"{where}: its scheduler {short!r} is unknown, and so is its process; {nearest(short, CLASSES)}"
+        )
     flows, stated = bool(config.get("use_flow_sigmas")), config.get("prediction_type")
     if flows != (stated == "flow_prediction") and CLASSES[class_] == "table":
         raise InputError(
@@ -168,7 +170,7 @@ def chosen(where: str, config: Mapping[str, Any], prediction: str) -> dict[str, 
 
     `flow` makes the process flow matching; a scheduler of flow matching has no other prediction type.
     """
-    flows = CLASSES.get(config.get(KEY, ""), "table") == "flow" or bool(config.get("use_flow_sigmas"))
+    flows = CLASSES.get(str(config.get(KEY)), "table") == "flow" or bool(config.get("use_flow_sigmas"))
     stated = "flow_prediction" if flows else config.get("prediction_type")
     if stated and stated != WORDS[prediction]:
         if flows:

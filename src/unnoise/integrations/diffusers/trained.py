@@ -83,7 +83,7 @@ def _edm(foreign: ForeignComponents) -> Trained:
     config, where = foreign.config("scheduler"), foreign.where
     continuous = config.get(KEY) == "EulerDiscreteScheduler"  # k-diffusion's frame, where the data has unit variance
     stated = config.get("prediction_type") or "epsilon"
-    if stated not in SIGNS:
+    if not isinstance(stated, str) or stated not in SIGNS:
         raise InputError(f"{where}: prediction_type {str(stated)[:80]!r}: {nearest(str(stated)[:80], SIGNS)}")
     spacing = config.get("sigma_schedule") or "karras"
     if spacing not in SPACINGS:
