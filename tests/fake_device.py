@@ -122,6 +122,7 @@ def trained() -> dict[str, Any]:
     from types import SimpleNamespace
 
     from unnoise.train.loop import _optimizer_step
+    from unnoise.train.loss_scale import LossScale
 
     net = torch.nn.Sequential(*(torch.nn.Linear(4, 4, device=f"{NAME}:0") for _ in range(2)))
     task: Any = SimpleNamespace(
@@ -132,8 +133,8 @@ def trained() -> dict[str, Any]:
     )
     optimizers = [torch.optim.AdamW(net.parameters(), foreach=False)]
     with torch.enable_grad():
-        count(lambda: _optimizer_step(task, optimizers, 1.0, 0))
-        return count(lambda: _optimizer_step(task, optimizers, 1.0, 1))
+        count(lambda: _optimizer_step(task, optimizers, 1.0, 0, LossScale(False)))
+        return count(lambda: _optimizer_step(task, optimizers, 1.0, 1, LossScale(False)))
 
 
 def picture(colour: tuple[int, int, int]) -> Image.Image:

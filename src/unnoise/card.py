@@ -76,6 +76,7 @@ class Advice(Strict):
         guidance_rescale: 0 to 1.
         sizes: (width, height) in pixels, the best first.
         shift: of schedules in flow time.
+        rho: of the karras schedule.
         distilled_guidance: the guidance scale as an input of a distilled network; None for other networks.
         image_guidance: the guidance scale of an image input; None for a network without one.
         frames, seconds: of a video and of audio; None for other models.
@@ -93,6 +94,7 @@ class Advice(Strict):
     guidance_rescale: float = 0.0
     sizes: tuple[tuple[int, int], ...] = ()
     shift: float | None = None
+    rho: float | None = None
     distilled_guidance: float | None = None
     image_guidance: float | None = None
     frames: int | None = None

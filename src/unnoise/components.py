@@ -42,6 +42,7 @@ class Components:
         image_conditioner: of a network that needs an image.
         diffusers_networks: the networks of a foreign model under diffusers' names; empty for a model of our own.
         attached: fingerprints of the "control" and the "ip_adapter" that were added to the denoiser.
+        size_inputs: the options whose numbers the network takes as `Conditioning.sizes`, in their order.
     """
 
     card: Card
@@ -51,6 +52,7 @@ class Components:
     image_conditioner: ImageConditioner | None = None
     diffusers_networks: Mapping[str, nn.Module] = field(default_factory=dict)
     attached: Mapping[str, str] = field(default_factory=dict)
+    size_inputs: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:

@@ -25,7 +25,7 @@ class ForeignOptions(TypedDict, total=False):
     dtype: str
     vae_dtype: str | None
     components: PathLike | None
-    prediction_type: Literal["eps", "v"] | None
+    prediction_type: Literal["eps", "v", "flow"] | None
     compile: bool
 
 
@@ -88,7 +88,7 @@ def _check_options(foreign: ForeignOptions) -> None:
 
 
 def meta(
-    model: PathLike, *, components: PathLike | None = None, prediction_type: Literal["eps", "v"] | None = None
+    model: PathLike, *, components: PathLike | None = None, prediction_type: Literal["eps", "v", "flow"] | None = None
 ) -> Pipeline:
     """Build the pipeline of a model on the meta device, without weights.
 

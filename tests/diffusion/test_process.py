@@ -233,3 +233,16 @@ def test_a_table_first_read_in_inference_mode_trains() -> None:
     weight = torch.ones(2, requires_grad=True)
     (process.time(torch.ones(2)) * weight).sum().backward()
     assert weight.grad is not None
+
+
+def test_edm_in_its_own_frame_has_its_own_levels_and_c_in() -> None:
+    """With deviation = sigma_data, levels are EDM's, and the net gets c_in = 1/sqrt(sigma^2 + sigma_data^2) times x."""
+    process, sigma = EDM(0.5, 0.002, 80.0, 0.5), torch.tensor([0.002, 0.5, 80.0], dtype=torch.float64)
+    time = process.time(sigma)
+    torch.testing.assert_close(time, sigma.log() / 4)
+    torch.testing.assert_close(process.sigma(time), sigma)
+    a, b = process.scales(time)
+    torch.testing.assert_close(b / a, sigma)
+    torch.testing.assert_close(a, (sigma**2 + 0.25).rsqrt())
+    with pytest.raises(InputError, match="deviation 0"):
+        EDM(deviation=0.0)

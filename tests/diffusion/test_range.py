@@ -8,9 +8,9 @@ import tiny
 
 from unnoise.diffusion.process import EDM, SCHEDULES, VE, VP, Flow, Process, Table
 from unnoise.errors import InputError
+from unnoise.generation.choose_sampler import route
 from unnoise.generation.options import SamplingOptions
 from unnoise.generation.request import Request
-from unnoise.generation.resolve import route
 from unnoise.sampling.registry import GRIDS
 
 PROCESSES: list[Process] = [

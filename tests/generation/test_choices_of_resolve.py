@@ -11,9 +11,10 @@ from tiny import CARD
 
 from unnoise.card import Card, Part, Setting
 from unnoise.errors import InputError
+from unnoise.generation.choose_sampler import own_options
 from unnoise.generation.metadata import Settings
 from unnoise.generation.request import request_of
-from unnoise.generation.resolve import default_batch, own_options, resolve, settle
+from unnoise.generation.resolve import default_batch, resolve, settle
 from unnoise.sampling.samplers.fitted import Fitted
 
 PIPELINE = tiny.pipeline()

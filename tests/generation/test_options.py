@@ -12,10 +12,11 @@ from unnoise.card import Advice, Card, Part
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.process import EDM, VE, VP, Flow, Process, Table
 from unnoise.errors import InputError
+from unnoise.generation.choose_sampler import sampler_of
 from unnoise.generation.job import AnySampler
 from unnoise.generation.metadata import Settings
 from unnoise.generation.request import Request, home_of_options, request_of
-from unnoise.generation.resolve import resolve, sampler_of
+from unnoise.generation.resolve import resolve
 from unnoise.sampling import DDIM, Heun, default
 from unnoise.sampling.registry import GRIDS, SAMPLERS
 

@@ -43,7 +43,10 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "resample": ("2", 2), "control_image": ("c.png", "c.png"), "control_scale": ("0.7", 0.7),
     "control_resize": ("pad", "pad"),
     "ip_adapter_image": ("i.png", "i.png"), "ip_adapter_scale": ("0.6", 0.6), "lora": ("ink:0.5", ("ink:0.5",)),
-    "partial": ("", True),
+    "partial": ("", True), "original_size": ("2048x1024", (2048, 1024)), "crop_top_left": ("8,16", (8, 16)),
+    "target_size": ("512", (512, 512)), "aesthetic_score": ("7.5", 7.5),
+    "negative_original_size": ("256", (256, 256)), "negative_crop_top_left": ("0,4", (0, 4)),
+    "negative_target_size": ("64x32", (64, 32)), "negative_aesthetic_score": ("2", 2.0),
 }  # fmt: skip
 NEEDS = {"variation": {"variation_seed": 1}, "variation_seed": {"variation": 0.5}, "blend_share": {"blend_prompt": "b"}}
 PYTHON_ONLY = {"noise", "progress"}
@@ -190,7 +193,7 @@ RANGES = {
     "guidance_rescale": (0, 1), "distilled_guidance": (0, 100), "image_guidance": (0, 100), "variation": (0, 1),
     "seed": (0, 2**63 - 1), "variation_seed": (0, 2**63 - 1), "blend_share": (0, 1), "tile": (1, 4096),
     "batch": (1, 4096), "strength": (1e-3, 1), "feather": (0, 4096), "resample": (1, 100), "control_scale": (0, 2),
-    "ip_adapter_scale": (0, 2),
+    "ip_adapter_scale": (0, 2), "aesthetic_score": (0, 10), "negative_aesthetic_score": (0, 10),
 }  # fmt: skip
 
 

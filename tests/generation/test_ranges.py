@@ -19,7 +19,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "distilled_guidance": (0.0, 100.0), "image_guidance": (0.0, 100.0), "variation": (0.0, 1.0),
     "variation_seed": (0, 2**63 - 1), "blend_share": (0.0, 1.0), "tile": (1, 4096), "batch": (1, 4096),
     "strength": (1e-3, 1.0), "outpaint": (0, 4096), "feather": (0, 4096), "resample": (1, 100),
-    "control_scale": (0.0, 2.0), "ip_adapter_scale": (0.0, 2.0),
+    "control_scale": (0.0, 2.0), "ip_adapter_scale": (0.0, 2.0), "original_size": (1, 16384),
+    "target_size": (1, 16384), "negative_original_size": (1, 16384), "negative_target_size": (1, 16384),
+    "crop_top_left": (0, 16384), "negative_crop_top_left": (0, 16384), "aesthetic_score": (0.0, 10.0),
+    "negative_aesthetic_score": (0.0, 10.0),
 }  # fmt: skip
 NEEDS: dict[str, dict[str, Any]] = {
     "variation": {"variation_seed": 1}, "variation_seed": {"variation": 0.5}, "blend_share": {"blend_prompt": "b"},
@@ -33,13 +36,16 @@ DEFAULTS: dict[str, Any] = {
 
 def test_every_number_has_its_range_here() -> None:
     kinds = {name: option.kind for kind in OPTIONS for name, option in described(kind).items()}
-    assert set(RANGES) == {name for name, kind in kinds.items() if kind in ("whole", "number", "size", "sides")}
+    assert set(RANGES) == {
+        name for name, kind in kinds.items() if kind in ("whole", "number", "size", "sides", "corner")
+    }
 
 
 @pytest.mark.parametrize("name", RANGES)
 def test_a_range_holds_its_ends_and_no_more(name: str) -> None:
     def ask(value: float) -> None:
-        request_of("a", **{name: (1, 2, 3, value) if name == "outpaint" else value}, **NEEDS.get(name, {}))
+        several: Any = (1, 2, 3, value) if name == "outpaint" else (1, value) if name.endswith("top_left") else value
+        request_of("a", **{name: several}, **NEEDS.get(name, {}))
 
     low, high = RANGES[name]
     ask(low)

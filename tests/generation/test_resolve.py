@@ -13,9 +13,10 @@ from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.levels import start_level
 from unnoise.diffusion.process import EDM, VE, VP, Angle, Flow, Process
 from unnoise.errors import InputError
+from unnoise.generation.choose_sampler import route
 from unnoise.generation.metadata import Settings
 from unnoise.generation.request import Request, request_of
-from unnoise.generation.resolve import route, settle
+from unnoise.generation.resolve import settle
 from unnoise.sampling.grid import flow_shift
 from unnoise.sampling.registry import GRIDS, SAMPLERS
 

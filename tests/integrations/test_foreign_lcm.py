@@ -122,3 +122,11 @@ def test_a_network_without_the_input_has_no_distilled_guidance(tmp_path: Path, m
 def test_half_precision_runs(tmp_path: Path) -> None:
     ours = unnoise.load(peers.saved(lcm(tmp_path), tmp_path / "model"), dtype="bfloat16")
     assert ours.generate("a", seed=1)[0].x0.dtype == torch.float32
+
+
+def test_a_guidance_input_on_another_process_is_refused(tmp_path: Path) -> None:
+    folder = peers.saved(lcm(tmp_path), tmp_path / "model")
+    for name in ("model_index.json", "scheduler/scheduler_config.json"):
+        (folder / name).write_text((folder / name).read_text().replace("LCMScheduler", "EDMEulerScheduler"))
+    with pytest.raises(InputError, match="a consistency model of process EDM: not supported"):
+        unnoise.load(folder)

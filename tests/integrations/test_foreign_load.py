@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import unnoise
 from integrations import peers, test_foreign_sd
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -223,7 +223,8 @@ def test_only_the_repeated_block_is_compiled(model: Path) -> None:
 
 def test_the_prediction_type_can_be_set(model: Path) -> None:
     assert unnoise.load(model).denoiser.kind == "eps"
-    assert unnoise.load(model, prediction_type="v").denoiser.kind == "v"
+    with pytest.warns(InputWarning, match=r"prediction_type v: .* states epsilon; v is used"):
+        assert unnoise.load(model, prediction_type="v").denoiser.kind == "v"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,16 @@ def test_ddim_equals_diffusers(tmp_path: Path, prediction: str) -> None:
     peers.assert_same_images([found[0].image], pictures)
 
 
+def test_the_tokenizers_own_length_equals_diffusers(tmp_path: Path) -> None:
+    peer = pipe(tmp_path)
+    peer.tokenizer.model_max_length = 24
+    noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(3))
+    latents = peer(**HOW, num_inference_steps=STEPS, latents=noise, output_type="latent").images
+    ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
+    how = {"negative_prompt": peers.NEGATIVE, "guidance_scale": 7.5, "sampler": "ddim", "noise": noise, "size": SIZE}
+    peers.assert_close(ours.generate(peers.PROMPT, schedule=levels(peer), **how)[0].x0[None], latents)
+
+
 PEERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpmpp-2m": DPMSolverMultistepScheduler}
 
 

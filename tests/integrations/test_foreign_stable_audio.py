@@ -34,7 +34,10 @@ class Deterministic(CosineDPMSolverMultistepScheduler):
         return SchedulerOutput(prev_sample=x0 + (sample - x0) * (there / here))
 
 
-def pipe() -> StableAudioPipeline:
+Deterministic.__name__ = CosineDPMSolverMultistepScheduler.__name__
+
+
+def pipe(length: int = 128) -> StableAudioPipeline:
     torch.manual_seed(0)
     transformer = StableAudioDiTModel(
         sample_size=4, in_channels=3, num_layers=2, attention_head_dim=4, num_attention_heads=6,
@@ -48,15 +51,20 @@ def pipe() -> StableAudioPipeline:
     projection = StableAudioProjectionModel(text_encoder_dim=32, conditioning_dim=24, min_value=0, max_value=32)
     made = StableAudioPipeline(
         transformer=peers.spread(transformer, 0.2), vae=peers.spread(vae), text_encoder=peers.t5_text(),
-        tokenizer=peers.t5_tokenizer(128), projection_model=peers.spread(projection), scheduler=Deterministic(),
+        tokenizer=peers.t5_tokenizer(length), projection_model=peers.spread(projection), scheduler=Deterministic(),
     )  # fmt: skip
     made.set_progress_bar_config(disable=True)
     return made
 
 
-@pytest.mark.parametrize("negative", [None, peers.NEGATIVE], ids=["no-negative", "negative"])
-def test_stable_audio_equals_diffusers(tmp_path: Path, negative: str | None) -> None:
-    peer = pipe()
+@pytest.mark.parametrize(
+    ("negative", "length"),
+    [(None, 128), (peers.NEGATIVE, 128), (peers.NEGATIVE, 61)],
+    ids=["plain", "negative", "short"],
+)
+def test_stable_audio_equals_diffusers(tmp_path: Path, negative: str | None, length: int) -> None:
+    """Its transformer attends to the padding, so the tokenizer's own length decides what is drawn."""
+    peer = pipe(length)
     ours = unnoise.load(peers.saved(peer, tmp_path / "model"))
     noise = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3))
     how = {"prompt": peers.PROMPT, "negative_prompt": negative, "num_inference_steps": STEPS, "guidance_scale": 7.5}

@@ -11,9 +11,9 @@ import torch
 from unnoise.card import Card, Part, Setting, from_json, to_json
 from unnoise.diffusion.process import VE, Flow
 from unnoise.errors import InputError
+from unnoise.generation.choose_sampler import route
 from unnoise.generation.media.image import encode
 from unnoise.generation.request import request_of
-from unnoise.generation.resolve import route
 from unnoise.loading import load
 from unnoise.model_file import save
 from unnoise.pipeline import Pipeline

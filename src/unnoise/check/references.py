@@ -7,6 +7,7 @@ from typing import Any
 
 from unnoise.check.coerce import text
 from unnoise.check.read.dispatch import read
+from unnoise.check.read.stated_training import beside
 from unnoise.check.subject import GenerationRun, Located, Mask, NamedModel, ReadFault, Subject, Use
 from unnoise.errors import InputError
 from unnoise.families.tensors import refined
@@ -223,7 +224,8 @@ def _filled(model: NamedModel, folder: Path, shelf: Shelf, missing: list[ReadFau
             missing.append(
                 ReadFault("missing", model.place, f"{model.name} is neither in this folder nor among the models")
             )
-        return model
+        named = shelf.path(str(PurePosixPath(model.name.replace("\\", "/")).with_suffix(".yaml")), folder)
+        return model if named is None else replace(model, identity=beside(model.identity, named))
     other = found.models[0]
     identity = refined(other.identity, model.identity) if other.identity.known else model.identity
     return replace(model, identity=identity, weights=other.weights, configs=other.configs, known=other.known)

@@ -18,7 +18,7 @@ def export(
     *,
     components: Annotated[str | None, Parameter(help="Folder with the components that a single file lacks.")] = None,
     prediction_type: Annotated[
-        Literal["eps", "v"] | None, Parameter(help="Prediction type, if the files do not state it.")
+        Literal["eps", "v", "flow"] | None, Parameter(help="Prediction type, if the files do not state it.")
     ] = None,
 ) -> None:
     """Write a foreign model as a diffusers folder, with weights in their stored dtypes.

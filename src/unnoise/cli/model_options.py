@@ -30,7 +30,7 @@ class ModelOptions:
         Parameter(group=MODEL, help="Diffusers folder with what a single file lacks, such as text encoders."),
     ] = None
     prediction_type: Annotated[
-        Literal["eps", "v"] | None,
+        Literal["eps", "v", "flow"] | None,
         Parameter(group=MODEL, help="What a foreign network predicts, if unclear."),
     ] = None
     compile: Annotated[

@@ -20,7 +20,7 @@ GROUPS: Final = ("basic", "guidance", "image input", "control", "adapters", "out
 HELP_GROUPS: Final = {name: Group(name.capitalize(), sort_key=place) for place, name in enumerate(GROUPS)}
 METAVARS: Final = {
     "whole": "N", "number": "X", "text": "TEXT", "choice": "WORD", "sampler": "NAME", "schedule": "NAME",
-    "size": "SIZE", "levels": "LOW,HIGH", "sides": "L,T,R,B", "image": "FILE", "lora": "FILE:X",
+    "size": "SIZE", "corner": "TOP,LEFT", "levels": "LOW,HIGH", "sides": "L,T,R,B", "image": "FILE", "lora": "FILE:X",
 }  # fmt: skip
 SWEPT: Final = ("whole", "number", "choice", "sampler", "schedule", "size")  # kinds of which "a,b" is a sweep
 LONG: Final = ("advanced", "image input", "control")  # groups of `generate` that only `--help-all` shows
@@ -135,7 +135,12 @@ def _one(name: str, text: str, option: Option) -> Any:
     if option.kind == "number":
         return _number(name, text, float, "a number")
     if option.kind == "size":
-        return size_of(text)
+        return size_of(text, name)
+    if option.kind == "corner":
+        corner = text.split(",")
+        if len(corner) != 2 or not all(_is_whole(part.strip()) for part in corner):
+            raise InputError(f"{name} {text[:40]!r}: TOP,LEFT in pixels, such as 0,128")
+        return int(corner[0]), int(corner[1])
     if option.kind == "levels":
         levels = _levels(text)
         if levels is None or len(levels) != 2:
@@ -186,12 +191,16 @@ def lora_file(text: str) -> tuple[Path, float, str]:
     return find(name, ADAPTERS), weight, network
 
 
-def size_of(text: str) -> tuple[int, int]:
+def size_of(text: str, name: str = "size") -> tuple[int, int]:
     """Read "640x480", or one number for both sides. Raises InputError for anything else."""
     sides = text.lower().split("x")
-    if len(sides) not in (1, 2) or not all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides):
-        raise InputError(f"size {text!r}: WIDTHxHEIGHT in pixels, or one number for both")
+    if len(sides) not in (1, 2) or not all(map(_is_whole, sides)):
+        raise InputError(f"{name} {text!r}: WIDTHxHEIGHT in pixels, or one number for both")
     return int(sides[0]), int(sides[-1])
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def refuse_other_names(tokens: Sequence[str], commands: Mapping[str, object]) -> None:

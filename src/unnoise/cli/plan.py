@@ -40,7 +40,7 @@ def plan(
     *,
     options: Annotated[Any, Parameter(name="*")] = DEFAULTS,
     components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None,
-    prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="What the network predicts.")] = None,
+    prediction_type: Annotated[Literal["eps", "v", "flow"] | None, Parameter(help="What the network predicts.")] = None,
     device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = "cpu",
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")] = False,
 ) -> int:

@@ -35,7 +35,7 @@ class Loaded:
     """How the model was loaded."""
 
     components: Annotated[str | None, Parameter(help="Folder with what a single file lacks.")] = None
-    prediction_type: Annotated[Literal["eps", "v"] | None, Parameter(help="As it was drawn.")] = None
+    prediction_type: Annotated[Literal["eps", "v", "flow"] | None, Parameter(help="As it was drawn.")] = None
     control: Annotated[str | None, Parameter(help="Control that was loaded.")] = None
     ip_adapter: Annotated[str | None, Parameter(help="IP-Adapter that was loaded: FILE,FOLDER.")] = None
 

@@ -20,6 +20,7 @@ class Conditioning:
         tokens: (B, L, C), features of the prompt.
         mask: (B, L) bool, True for a real token, False for padding.
         vector: (B, C), pooled features.
+        sizes: (B, C), numbers that a network takes besides its text: sizes of the image in pixels, a score.
         label: (B,) int64, the number of a class.
         distilled_guidance: (B,), the guidance scale that a distilled network takes as an input.
         image: (B, c, *d), extra input channels, on the cells of x.
@@ -33,6 +34,7 @@ class Conditioning:
     tokens: Tensor | None = None
     mask: Tensor | None = None
     vector: Tensor | None = None
+    sizes: Tensor | None = None
     label: Tensor | None = None
     distilled_guidance: Tensor | None = None
     image: Tensor | None = None

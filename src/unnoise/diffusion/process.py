@@ -103,7 +103,8 @@ class EDM:
 
     Args:
         sigma_data: deviation of the data in EDM's frame.
-        sigma_min, sigma_max: levels of the unit frame, which are EDM's divided by sigma_data.
+        sigma_min, sigma_max: levels, which are EDM's times deviation / sigma_data.
+        deviation: of x0: 1 in the unit frame; sigma_data where x0 and levels are EDM's own.
 
     Source: Karras et al. 2022, table 1 (c_in, c_noise; sigma in [0.002, 80]).
     """
@@ -111,20 +112,22 @@ class EDM:
     sigma_data: float = 1.0
     sigma_min: float = 0.002
     sigma_max: float = 80.0
+    deviation: float = 1.0
 
     def __post_init__(self) -> None:
         _positive("sigma_data", self.sigma_data)
+        _positive("deviation", self.deviation)
         _ends(self.sigma_min, self.sigma_max)
 
     def scales(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        sigma = self.sigma(time)
-        return signal(sigma), spread(sigma)
+        sigma = self.sigma(time) / self.deviation
+        return signal(sigma) / self.deviation, spread(sigma)
 
     def sigma(self, time: Tensor) -> Tensor:
-        return torch.exp(4 * time) / self.sigma_data
+        return torch.exp(4 * time) * (self.deviation / self.sigma_data)
 
     def time(self, sigma: Tensor) -> Tensor:
-        return torch.log(sigma.clamp(self.sigma_min, self.sigma_max) * self.sigma_data) / 4
+        return torch.log(sigma.clamp(self.sigma_min, self.sigma_max) * (self.sigma_data / self.deviation)) / 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from unnoise.card import OWN
 from unnoise.devices import available
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.estimate.cost_model import Cost, Kernels, cost, kept
+from unnoise.generation.choose_sampler import sampler_of
 from unnoise.generation.images import PreparedImages
 from unnoise.generation.metadata import Settings
 from unnoise.generation.prepare import JobConditioning, shape_of
-from unnoise.generation.resolve import sampler_of
 from unnoise.integrations.diffusers.dtypes import AUTOENCODER, autoencoder_dtype, narrow
 from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, PackedLinear, release
 from unnoise.pipeline import Pipeline

@@ -43,7 +43,7 @@ def recognise(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Iden
     if CARD in metadata:
         return Identity(CARD, known_by="the card in the file")
     found = _found({name: entry.shape for name, entry in tensors.items()})
-    return found if found.family == UNKNOWN else _marked(found, tensors, metadata)
+    return found if found.family == UNKNOWN else marked(found, tensors, metadata)
 
 
 def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
@@ -86,8 +86,8 @@ def _is_all(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> bool:
     return all(name.startswith(prefix) for name in shapes)
 
 
-def _marked(found: Identity, tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Identity:
-    """Add the evidence of marker tensors and metadata.
+def marked(found: Identity, tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Identity:
+    """Add the evidence of marker tensors and metadata to an identity.
 
     Source: ComfyUI, comfy/supported_models.py, SDXL; ModelSpec 1.0.1.
     """

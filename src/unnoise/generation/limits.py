@@ -19,6 +19,8 @@ FRAMES: Final = 1024  # of a video
 SECONDS: Final = 600.0  # of audio
 LORA: Final = 4.0  # the largest weight of a LoRA, positive or negative
 SCALE: Final = 2.0  # the largest weight of a control or an IP-Adapter
+PICTURE: Final = 1 << 14  # pixels of a side of the image that a network is conditioned on
+AESTHETIC: Final = 10.0  # the highest aesthetic score
 RESAMPLES: Final = 100  # times that a stretch of steps is taken
 STRENGTH: Final = 0.6  # the default of an image without a mask
 
@@ -35,12 +37,20 @@ def check_text(name: str, text: object) -> None:
         raise InputError(f"{name} {quoted(text)}: not Unicode: it contains an unpaired surrogate") from None
 
 
-def check_size(size: Any) -> None:
-    """Raise InputError unless `size` is a width and a height, each from 1 to SIDE."""
+def check_size(size: Any, name: str = "size", most: int = SIDE) -> None:
+    """Raise InputError unless `size` is a width and a height, each from 1 to `most`."""
     if not isinstance(size, tuple | list) or len(size) != 2:
-        raise InputError(f"size {quoted(size)}: a width and a height")
-    for name, side in zip(("width", "height"), size, strict=True):
-        check_whole(name, side, 1, SIDE)
+        raise InputError(f"{name} {quoted(size)}: a width and a height")
+    for axis, side in zip(("width", "height"), size, strict=True):
+        check_whole(axis if name == "size" else f"{name} {axis}", side, 1, most)
+
+
+def check_corner(name: str, corner: Any) -> None:
+    """Raise InputError unless `corner` is two whole numbers, pixels from the top and from the left."""
+    if not isinstance(corner, tuple | list) or len(corner) != 2:
+        raise InputError(f"{name} {quoted(corner)}: two whole numbers, pixels from the top and from the left")
+    for axis, pixels in zip(("top", "left"), corner, strict=True):
+        check_whole(f"{name} {axis}", pixels, 0, PICTURE)
 
 
 def check_levels(name: str, ends: Any) -> None:

@@ -50,6 +50,14 @@ class Settings(Strict):
     feather: int | None = None
     mask_mode: MaskMode = "blend"
     resample: int | None = None
+    original_size: tuple[int, int] | None = None
+    crop_top_left: tuple[int, int] | None = None
+    target_size: tuple[int, int] | None = None
+    aesthetic_score: float | None = None
+    negative_original_size: tuple[int, int] | None = None
+    negative_crop_top_left: tuple[int, int] | None = None
+    negative_target_size: tuple[int, int] | None = None
+    negative_aesthetic_score: float | None = None
     control_scale: float | None = None
     control_resize: ControlResize = "crop"
     ip_adapter_scale: float | None = None
@@ -114,6 +122,7 @@ class Metadata(Settings):
 
     Args:
         model, fingerprint: name and weights, from the card.
+        training: a hash of process, prediction type and latent scale; "" in metadata of former versions.
         seed: of the starting noise; variation_seed: of the noise that a variation goes towards.
         adapters: LoRA adapters that were applied.
         calls: the shapes of the network calls, in order.
@@ -134,6 +143,7 @@ class Metadata(Settings):
     calls: tuple[CallShape, ...]
     decoded: tuple[int, int] = (1, 0)
     environment: dict[str, str] = field(default_factory=dict)
+    training: str = ""
     variation_seed: int | None = None
     adapters: tuple[AppliedAdapter, ...] = ()
     noise: str | None = None

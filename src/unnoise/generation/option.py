@@ -9,7 +9,19 @@ from unnoise.generation import limits
 from unnoise.sampling.registry import resolve_name, resolve_schedule
 
 ValueKind = Literal[
-    "whole", "number", "text", "choice", "levels", "size", "sides", "image", "lora", "flag", "sampler", "schedule"
+    "whole",
+    "number",
+    "text",
+    "choice",
+    "levels",
+    "size",
+    "corner",
+    "sides",
+    "image",
+    "lora",
+    "flag",
+    "sampler",
+    "schedule",
 ]
 Group = Literal["basic", "guidance", "image input", "control", "adapters", "output", "advanced"]
 LARGEST: Final = 10**300  # of a level that is a whole number
@@ -71,7 +83,9 @@ def _check(name: str, value: Any, option: Option) -> None:
     elif option.kind == "flag" and not isinstance(value, bool):
         raise InputError(f"{name} {quoted(value)}: true or false")
     elif option.kind == "size":
-        limits.check_size(value)
+        limits.check_size(value, name, int(option.high) or limits.SIDE)
+    elif option.kind == "corner":
+        limits.check_corner(name, value)
     elif option.kind == "levels":
         limits.check_levels(name, value)
     elif option.kind == "sides":

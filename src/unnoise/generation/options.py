@@ -92,6 +92,33 @@ class SamplingOptions:
     ] = None
     tile: Annotated[int | None, Option("whole", "advanced", "Tiled: side of the tiles, pixels.", 1, limits.SIDE)] = None
     batch: Annotated[int | None, Option("whole", "advanced", "Samples in one network call.", 1, limits.SAMPLES)] = None
+    original_size: Annotated[
+        tuple[int, int] | None,
+        Option("size", "advanced", "SDXL: size of the image before it was resized.", 1, limits.PICTURE),
+    ] = None
+    crop_top_left: Annotated[
+        tuple[int, int] | None, Option("corner", "advanced", "SDXL: pixels cut off, TOP,LEFT.", 0, limits.PICTURE)
+    ] = None
+    target_size: Annotated[
+        tuple[int, int] | None,
+        Option("size", "advanced", "SDXL: size that the image was resized to.", 1, limits.PICTURE),
+    ] = None
+    aesthetic_score: Annotated[
+        float | None,
+        Option("number", "advanced", "SDXL's refiner: score of the image, 6 unless given.", 0, limits.AESTHETIC),
+    ] = None
+    negative_original_size: Annotated[
+        tuple[int, int] | None, Option("size", "advanced", "The same beside the negative prompt.", 1, limits.PICTURE)
+    ] = None
+    negative_crop_top_left: Annotated[
+        tuple[int, int] | None, Option("corner", "advanced", "The same beside the negative prompt.", 0, limits.PICTURE)
+    ] = None
+    negative_target_size: Annotated[
+        tuple[int, int] | None, Option("size", "advanced", "The same beside the negative prompt.", 1, limits.PICTURE)
+    ] = None
+    negative_aesthetic_score: Annotated[
+        float | None, Option("number", "advanced", "The same beside the negative prompt, 2.5.", 0, limits.AESTHETIC)
+    ] = None
     dtype: Annotated[
         str | None, Option("choice", "advanced", "Numbers that the network computes with.", choices=limits.DTYPES)
     ] = None

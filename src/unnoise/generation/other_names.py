@@ -17,4 +17,5 @@ OTHER_NAMES: Final = {
     "hint_weight": "control_scale", "controlnet_conditioning_scale": "control_scale", "look": "ip_adapter_image",
     "look_weight": "ip_adapter_scale", "num_frames": "frames", "audio_end_in_s": "seconds", "latents": "noise",
     "watch": "callback", "callback_on_step_end": "callback", "loras": "lora", "keep_outside": "invert_mask",
+    "crops_coords_top_left": "crop_top_left", "negative_crops_coords_top_left": "negative_crop_top_left",
 }  # fmt: skip

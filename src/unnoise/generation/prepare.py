@@ -23,6 +23,7 @@ from unnoise.generation.images import PreparedImages, prepare_images, sha256
 from unnoise.generation.job import Job
 from unnoise.generation.metadata import Settings
 from unnoise.generation.prompt_rows import EncodedText, PromptRows, read_prompt
+from unnoise.generation.size_inputs import numbers
 from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.samplers.restart import repaints
 from unnoise.sampling.state import State, start
@@ -161,6 +162,7 @@ class JobConditioning:
     def __init__(self, components: Components, settings: Settings, images: PreparedImages) -> None:
         self.settings, self.images, self.device = settings, images, components.device
         self.dtype: torch.dtype = getattr(torch, components.dtype)
+        self.size_inputs = components.size_inputs
         conditioner = components.image_conditioner
         self.image = None
         if conditioner is not None and images.image is not None:
@@ -179,6 +181,9 @@ class JobConditioning:
             row = replace(row, distilled_guidance=one * settings.distilled_guidance)
         if settings.seconds is not None:
             row = replace(row, vector=torch.tensor([[0.0, settings.seconds]], device=self.device))
+        if self.size_inputs:
+            sizes = numbers(settings, self.size_inputs, prompted)
+            row = replace(row, sizes=torch.tensor([sizes], device=self.device))
         if self.image is not None:
             row = replace(row, image=self.image)
         if self.images.control_image is not None:

@@ -1,5 +1,6 @@
 """From a drawn sample to its metadata, and from metadata to the job that draws it again."""
 
+import hashlib
 from dataclasses import fields, replace
 from functools import cache
 from importlib.metadata import version
@@ -11,11 +12,13 @@ import torch
 
 from unnoise import __version__
 from unnoise.adapters.lora.read import Adapter
-from unnoise.card import OWN
+from unnoise.card import OWN, Card
 from unnoise.components import Components
 from unnoise.devices import environment
 from unnoise.errors import InputError, check_whole
-from unnoise.generation import limits
+from unnoise.formats.strict_json import dump
+from unnoise.generation import limits, size_inputs
+from unnoise.generation.choose_sampler import sampler_of
 from unnoise.generation.images import RawImages, fitted, opened
 from unnoise.generation.job import Draw, Job, Replay
 from unnoise.generation.loras import Loras
@@ -23,11 +26,11 @@ from unnoise.generation.metadata import INPUTS, AppliedAdapter, CallShape, Metad
 from unnoise.generation.options import ControlOptions, EditOptions, SamplingOptions
 from unnoise.generation.prepare import Prepared
 from unnoise.generation.request import Request
-from unnoise.generation.resolve import sampler_of, settle
+from unnoise.generation.resolve import settle
 
 SAME = (  # options that metadata has under the same name
     "distilled_guidance", "image_guidance", "prompt_weighting", "frames", "seconds", "variation", "variation_seed",
-    "blend_prompt", "blend_share", "tile", "dtype", "vae_dtype",
+    "blend_prompt", "blend_share", "tile", "dtype", "vae_dtype", *size_inputs.NAMES,
 )  # fmt: skip
 
 
@@ -64,6 +67,12 @@ def surroundings(components: Components) -> dict[str, str]:
     return environment(components.device) | components.layout
 
 
+def training_of(card: Card) -> str:
+    """Return a hash of what files beside the weights state: process, prediction type, and the scale of latents."""
+    stated = f"{card.kind}\n{dump(card.process)}\n{dump(card.space)}"
+    return hashlib.sha256(stated.encode()).hexdigest()[:16]
+
+
 def metadata_of(
     components: Components, prepared: Prepared, index: int, calls: tuple[CallShape, ...], decoded: tuple[int, int]
 ) -> Metadata:
@@ -78,6 +87,7 @@ def metadata_of(
         **shared,
         model=components.card.name,
         fingerprint=components.card.fingerprint,
+        training=training_of(components.card),
         prompt=one.prompt,
         seed=one.seed,
         variation_seed=one.variation_seed,
@@ -113,6 +123,11 @@ def job_again(metadata: Metadata, components: Components, images: RawImages, ada
             f"{components.card.fingerprint[:12] or 'unsaved'} of {components.card.name!r}"
         )
     _check_attached(metadata, components)
+    if metadata.training not in ("", training_of(components.card)):
+        raise InputError(
+            f"metadata: drawn with another process, prediction type or scale of latents than {components.card.name!r} "
+            f"has; load it as it was loaded then, with the same scheduler config and prediction_type"
+        )
     if metadata.noise is not None:
         raise InputError("metadata: the starting noise was given by a caller, and metadata does not contain it")
     if repeat and not metadata.calls:

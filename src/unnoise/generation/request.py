@@ -81,7 +81,7 @@ def _plain(name: str, value: Any) -> Any:
     if name == "lora":
         return () if value is None else value
     value = plain_number(value)
-    if name == "size" and isinstance(value, int) and not isinstance(value, bool):
+    if name.endswith("size") and isinstance(value, int) and not isinstance(value, bool):
         return value, value
     return tuple(map(plain_number, value)) if isinstance(value, list | tuple) else value
 

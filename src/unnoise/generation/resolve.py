@@ -1,27 +1,22 @@
 """From options and card to a job: every default is filled in, and nothing is computed yet."""
 
 import secrets
-import warnings
 from dataclasses import asdict
-from functools import cache
 from math import inf
-from typing import Any
 
-from unnoise.card import OWN, Advice, Card, Part, Setting
+from unnoise.card import OWN, Advice, Card, Part
 from unnoise.components import Components, Dtype
-from unnoise.diffusion.levels import named_schedule, start_level
-from unnoise.diffusion.process import Process
-from unnoise.errors import InputError, InputWarning, check_number, nearest
-from unnoise.generation import limits
+from unnoise.errors import InputError, check_number
+from unnoise.generation import limits, size_inputs
+from unnoise.generation.choose_sampler import classes, route
 from unnoise.generation.images import RawImages, drawn_size, opened, resized
 from unnoise.generation.job import AnySampler, Draw, Job
 from unnoise.generation.loras import adapters_of
-from unnoise.generation.metadata import Settings, to_level
+from unnoise.generation.metadata import Level, Settings, to_level
+from unnoise.generation.options import SamplingOptions
 from unnoise.generation.prompt_notes import check_prompts
 from unnoise.generation.request import Request
-from unnoise.sampling import defaults, registry
-from unnoise.sampling.grid import explicit
-from unnoise.sampling.samplers.fitted import Fitted
+from unnoise.generation.size_inputs import drawn_at_once
 from unnoise.sampling.samplers.restart import RePaint
 from unnoise.sampling.state import calls
 
@@ -87,11 +82,7 @@ def settle(
     scale = _guidance_scale(request, card)
     image_guidance = _image_guidance(options.image_guidance, card)
     guided = scale != 1 or image_guidance not in (None, 1)
-    if not guided and (options.negative_prompt or options.guidance_interval or options.guidance_rescale):
-        raise InputError(
-            "negative_prompt, guidance_interval, guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
-        )
-    interval = options.guidance_interval or _interval(advice)
+    _check_unguided(options, guided)
     rescale = advice.guidance_rescale if options.guidance_rescale is None else options.guidance_rescale
     strength = _strength(request, has_image and components.image_conditioner is None)
     sampler, grid = route(request, card, process, strength, size)
@@ -99,13 +90,16 @@ def settle(
         sampler = RePaint()
     elif type(sampler).__name__ in classes():
         calls(sampler, grid)  # on numbers: a sampler that cannot walk these levels is refused before anything runs
+    drawn = _size(request, card, components.factor, size)
+    tile = _tile(options.tile, card, components.factor)
+    sizes = size_inputs.settled(options, components.size_inputs, drawn_at_once(drawn, tile), guided, card.name)
     settings = Settings(
         negative_prompt=options.negative_prompt,
-        size=_size(request, card, components.factor, size),
+        size=drawn,
         sampler=Part(type(sampler).__name__, asdict(sampler)),  # type: ignore[call-overload]
         levels=tuple(map(to_level, grid)),
         guidance_scale=float(scale),
-        guidance_interval=(to_level(interval[0]), to_level(interval[1])) if guided else (0.0, "inf"),
+        guidance_interval=_interval(options, advice, guided),
         guidance_rescale=float(rescale) if guided else 0.0,
         dtype=_dtype(options.dtype, components),
         vae_dtype=_vae_dtype(options.vae_dtype, components),
@@ -117,7 +111,7 @@ def settle(
         variation=options.variation,
         blend_prompt=options.blend_prompt,
         blend_share=_blend_share(request),
-        tile=_tile(options.tile, card, components.factor),
+        tile=tile,
         strength=strength,
         outpaint=request.edit.outpaint,
         source_prompt=request.edit.source_prompt,
@@ -125,101 +119,22 @@ def settle(
         mask_mode=request.edit.mask_mode,
         resample=request.edit.resample,
         **{name: getattr(request.control, name) for name in ("control_scale", "control_resize", "ip_adapter_scale")},
+        **sizes,
     )
     return sampler, settings
 
 
-def route(
-    request: Request, card: Card, process: Process, strength: float | None = None, size: tuple[int, int] | None = None
-) -> tuple[AnySampler, tuple[float, ...]]:
-    """Choose sampler and levels.
-
-    A schedule fitted to this number of steps comes first, unless a sampler or schedule is asked for. Explicit levels of
-    the card give way to another number of steps. Where only the sampler's name implies a schedule, as "DPM++ 2M Karras"
-    does, and the model cannot use it, a warning says so and the default schedule is used.
-    """
-    options, advice = request.sampling, card.advice
-    ends = start_level(strength, process), process.sigma_min
-    setting = _fitted(request, advice, strength)
-    if setting is not None:
-        return sampler_of(setting.sampler, "card"), registry.within(explicit((ends[0], *setting.levels)), *ends)
-    named, spacing = named_sampler(options.sampler, options.schedule)
-    wanted = advice.sampler if named is None else named
-    schedule = advice.schedule if spacing is None else spacing
-    if isinstance(schedule, tuple) and options.steps in (None, len(schedule) - 1):
-        best, grid = defaults.default(len(schedule) - 1, *ends)[0], registry.within(explicit(schedule), *ends)
-    else:
-        steps = options.steps or advice.steps
-        best, grid = defaults.default(steps, *ends)
-        if isinstance(schedule, str) or wanted is not None:
-            name = schedule if isinstance(schedule, str) else "default"
-            implied = options.schedule is None and spacing is not None
-            own = own_options(card, size)
-            try:
-                grid = named_schedule(name, steps, process, ends[0], **own)
-            except InputError as error:
-                if not implied:
-                    raise
-                warnings.warn(f"sampler {options.sampler!r}: {error}; default is used", InputWarning, stacklevel=2)
-                grid = named_schedule("default", steps, process, ends[0], **own)
-    return (best if wanted is None else registry.sampler(wanted) if isinstance(wanted, str) else wanted), grid
-
-
-def own_options(card: Card, size: tuple[int, int] | None) -> dict[str, Any]:
-    """Return the options of schedules that a model sets: its shift, and the tokens of FLUX (16x16 pixels each)."""
-    own: dict[str, Any] = {} if card.advice.shift is None else {"shift": card.advice.shift}
-    size = size or next(iter(card.advice.sizes), None)
-    if card.family == "flux1" and size is not None:
-        own["tokens"] = max(1, size[0] * size[1] // 256)
-    return own
-
-
-def named_sampler(
-    sampler: str | AnySampler | None, schedule: str | tuple[float, ...] | None
-) -> tuple[str | AnySampler | None, str | tuple[float, ...] | None]:
-    """Translate names of other tools; a sampler's name may name a schedule, too, such as "DPM++ 2M Karras".
-
-    Raises:
-        InputError: the sampler's name and the schedule contradict each other.
-    """
-    if isinstance(schedule, str):
-        schedule = registry.resolve_schedule(schedule)
-    if not isinstance(sampler, str):
-        return sampler, schedule
-    key, spacing = registry.resolve_name(sampler)
-    if spacing is not None and schedule not in (None, spacing):
+def _check_unguided(options: SamplingOptions, guided: bool) -> None:
+    if not guided and (options.negative_prompt or options.guidance_interval or options.guidance_rescale):
         raise InputError(
-            f"sampler {sampler!r}: names the schedule {spacing}, and schedule is {schedule!r}; give one of them"
+            "negative_prompt, guidance_interval, guidance_rescale: act through guidance, and guidance_scale is 1 (off)"
         )
-    return key, spacing if schedule is None else schedule
 
 
-@cache
-def classes() -> dict[str, Any]:
-    """Name the classes of samplers."""
-    found = {type(made).__name__: type(made) for made in (entry.make() for entry in registry.SAMPLERS.values())}
-    return {**found, "Fitted": Fitted, "RePaint": RePaint}
-
-
-def sampler_of(part: Part, where: str = "metadata") -> AnySampler:
-    """Build the sampler that metadata or a card names. Raises InputError for an unknown class or its arguments."""
-    known = classes()
-    if part.class_ not in known:
-        raise InputError(f"{where}: sampler {part.class_!r}: {nearest(part.class_, known)}")
-    try:
-        return known[part.class_](**part.args)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: sampler {part.class_}: {error}") from None
-
-
-def _fitted(request: Request, advice: Advice, strength: float | None) -> Setting | None:
-    """Find the card's schedule for this number of steps, where sampler and schedule are left open."""
-    options = request.sampling
-    chosen = (options.sampler, options.schedule, strength, request.edit.resample)
-    if any(one is not None for one in chosen):
-        return None
-    steps = options.steps or advice.steps
-    return next((setting for setting in advice.fitted if len(setting.levels) == steps), None)
+def _interval(options: SamplingOptions, advice: Advice, guided: bool) -> tuple[Level, Level]:
+    """Settle the levels between which guidance acts."""
+    low, high = options.guidance_interval or advice.guidance_interval
+    return (to_level(low), to_level(inf if high is None else high)) if guided else (0.0, "inf")
 
 
 def _strength(request: Request, starts_from_image: bool) -> float | None:
@@ -236,18 +151,14 @@ def _blend_share(request: Request) -> float | None:
     return 0.5 if request.sampling.blend_share is None else request.sampling.blend_share
 
 
-def _interval(advice: Advice) -> tuple[float, float]:
-    low, high = advice.guidance_interval
-    return low, inf if high is None else high
-
-
 def _check_advice(advice: Advice) -> None:
     """Raise InputError for a card whose advice is out of range."""
     try:
         check_number("steps", advice.steps, 1, limits.STEPS)
         check_number("guidance_scale", advice.guidance_scale, 0, limits.GUIDANCE)
         check_number("guidance_rescale", advice.guidance_rescale, 0, 1)
-        limits.check_levels("guidance_interval", _interval(advice))
+        low, high = advice.guidance_interval
+        limits.check_levels("guidance_interval", (low, inf if high is None else high))
         for size in advice.sizes:
             limits.check_size(size)
     except InputError as error:

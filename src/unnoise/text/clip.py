@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.text.prompt_weighting import PromptWeighting, stretches
+from unnoise.text.tokenizer_length import own_length
 
 CHUNKS = 16  # of a prompt: 1200 tokens
 # Source: AUTOMATIC1111/stable-diffusion-webui, modules/sd_hijack_clip.py, comma_padding_backtrack.
@@ -38,8 +39,9 @@ class Clip:
 
     @property
     def length(self) -> int:
-        """The tokens of a chunk, with start and end."""
-        return int(self.net.config.max_position_embeddings)
+        """The tokens of a chunk, with start and end: those of the tokenizer, at most the positions of the network."""
+        positions = int(self.net.config.max_position_embeddings)
+        return own_length(self.tokenizer(), positions, least=3, most=positions)
 
     def chunks(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> list[Weighted]:
         """Return the tokens of each chunk, without start and end. Raises InputError for bad ones and too many."""

@@ -11,6 +11,7 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.text.clip import check_ids
 from unnoise.text.encode import check_length
 from unnoise.text.prompt_weighting import PromptWeighting, without_weights
+from unnoise.text.tokenizer_length import own_length
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,12 +23,14 @@ class Stack:
         net: the text network.
         length: the most tokens of a prompt; shorter ones are padded to it.
         masked: whether the text network gets the mask of the padding.
+        own: whether the tokenizer's own length, if it states one, takes the place of `length`.
     """
 
     tokenizer: Callable[[], Any]
     net: Any
     length: int
     masked: bool
+    own: bool = False
 
     def read(self, prompt: str, prompt_weighting: PromptWeighting = "literal") -> tuple[Tensor, Tensor]:
         """Return features (1, length, C) and the mask (1, length) bool, True for real tokens.
@@ -36,11 +39,12 @@ class Stack:
         """
         tokenizer = self.tokenizer()
         ids = tokenizer(without_weights(prompt, prompt_weighting), add_special_tokens=True, verbose=False).input_ids
-        check_length(prompt, len(ids), self.length)
+        length = own_length(tokenizer, self.length) if self.own else self.length
+        check_length(prompt, len(ids), length)
         check_ids(ids, self.net)
         device = next(self.net.parameters()).device
-        padded = torch.tensor([ids + [tokenizer.pad_token_id] * (self.length - len(ids))], device=device)
-        mask: Tensor = torch.arange(self.length, device=device)[None] < len(ids)
+        padded = torch.tensor([ids + [tokenizer.pad_token_id] * (length - len(ids))], device=device)
+        mask: Tensor = torch.arange(length, device=device)[None] < len(ids)
         output = self.net(padded, attention_mask=mask.long() if self.masked else None)
         return output.last_hidden_state, mask
 

@@ -44,7 +44,7 @@ def network_of(
     found = stated(path, metadata)
     if len(found) != 1:
         says = "does not say which" if not found else "says both"
-        choices = " or ".join(f"{path}@{network} ({noise})" for network, noise in EXPERTS.items())
+        choices = " or ".join(f"{path.name}@{network} ({noise})" for network, noise in EXPERTS.items())
         raise InputError(
             f"{path.name}: the model has one transformer for high noise and one for low noise, and the "
             f"file {says}: write {choices}"

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from unnoise.check.index import INDEX
+from unnoise.check.read.stated_training import trained_as
 from unnoise.check.subject import Config, Located, Location, NamedModel, ReadFault, Subject, Trouble, Weights
 from unnoise.check.tables import effective
 from unnoise.families.identity import Identity
@@ -34,7 +35,6 @@ NETWORKS = (
     "text_encoder_3",
 )
 DENOISERS = ("unet", "transformer", "prior", "decoder")
-PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow"}
 UNETS: Mapping[tuple[int | None, bool], str] = {
     (768, False): "sd1",
     (1024, False): "sd2",
@@ -211,10 +211,8 @@ def _model(
     identity = denoiser.identity if denoiser is not None else _identity(_class(index), configs)
     schedule = configs.get("scheduler")
     if identity.known and schedule is not None:
-        stated = effective(schedule, "prediction_type")
-        prediction = identity.prediction or (PREDICTIONS.get(stated, "") if isinstance(stated, str) else "")
-        zero = identity.zero_snr or effective(schedule, "rescale_betas_zero_snr") is True
-        identity = replace(identity, prediction=prediction, zero_snr=zero)
+        stated = {name: effective(schedule, name) for name in ("prediction_type", "rescale_betas_zero_snr")}
+        identity = trained_as(identity, {**stated, "_class_name": schedule.class_})
     place = Location(reading.at(INDEX))
     return NamedModel(PurePosixPath(reading.path).name or reading.path, place, identity, denoiser, dict(configs))
 

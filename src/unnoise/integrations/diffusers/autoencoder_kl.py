@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unnoise.errors import InputError
 from unnoise.integrations.diffusers.components import weights_dtype
 from unnoise.spaces.latent import Latent
 
@@ -60,11 +61,14 @@ class DeterministicVAE(nn.Module):
 
 
 def latent_space(vae: Any) -> Latent:
-    """Build the space of an autoencoder with the shift and scale of its config: x0 = (code - shift)*scaling_factor."""
+    """Build the space of an autoencoder: x0 = (code - shift)*scaling_factor, or (code - mean)*scaling_factor/std."""
     config = vae.config
     if type(vae).__name__ == "AutoencoderTiny":
         return Latent(DeterministicVAE(vae), (config.shift_factor,), (1 / config.scaling_factor,))
-    if getattr(config, "latents_mean", None) is not None:
-        mean, deviation = config.latents_mean, config.latents_std
-        return Latent(KL(vae), tuple(mean), tuple(one / config.scaling_factor for one in deviation))
-    return Latent(KL(vae), (config.shift_factor or 0.0,), (1 / config.scaling_factor,))
+    mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+    if mean is None or std is None:
+        return Latent(KL(vae), (config.shift_factor or 0.0,), (1 / config.scaling_factor,))
+    for name, value in (("latents_mean", mean), ("latents_std", std)):
+        if not isinstance(value, list | tuple) or not all(type(one) in (int, float) for one in value):
+            raise InputError(f"vae: {name} {str(value)[:80]}: one number for each channel of the latents")
+    return Latent(KL(vae), tuple(mean), tuple(one / config.scaling_factor for one in std))

@@ -18,6 +18,7 @@ from unnoise.spaces.space import Space
 from unnoise.text.encode import TextConditioner
 
 CHARACTERS = 4  # of a token, on average
+RESOLUTION = "resolution"  # key of the index: (width, height) that a single file states
 TOKENIZED = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 
@@ -84,6 +85,7 @@ class AdaptedModel:
         advice: default settings.
         modality: of the samples.
         image_conditioner: of a network that needs an image.
+        size_inputs: as in `Components`.
     """
 
     net: nn.Module
@@ -94,6 +96,7 @@ class AdaptedModel:
     advice: Advice
     modality: Literal["image", "video", "audio"] = "image"
     image_conditioner: ImageConditioner | None = None
+    size_inputs: tuple[str, ...] = ()
 
 
 Adapt = Callable[[ForeignComponents], AdaptedModel]

@@ -57,7 +57,7 @@ def with_control(components: Components, path: Path) -> Components:
     control = empty(CLASS, config, str(path))
     dtype = getattr(torch, components.dtype)
     fingerprint = fill(control, tensors, str(path), dtype, components.device, mapped.release)
-    model = Denoiser(ConditionUNet(net.unet, control), components.denoiser.process, components.denoiser.kind)
+    model = Denoiser(net.controlled(control), components.denoiser.process, components.denoiser.kind)
     return replace(components, denoiser=model, attached={**components.attached, "control": fingerprint})
 
 

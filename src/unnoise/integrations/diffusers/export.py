@@ -105,12 +105,11 @@ def _scheduler(foreign: ForeignComponents, loaded: Components) -> Any:
 
     config, process = foreign.config("scheduler"), loaded.denoiser.process
     if "_class_name" in config:
-        more = {} if config.get("prediction_type", "") is not None else {"prediction_type": KINDS[loaded.denoiser.kind]}
         name = str(config["_class_name"])
         class_ = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
         if class_ is None:
             raise InputError(f"{foreign.where}: scheduler {quoted(name)}: not a scheduler of diffusers")
-        return class_.from_config(config, **more)
+        return class_.from_config(config)
     if isinstance(process, Flow):
         dynamic = loaded.card.advice.schedule == "flux"
         shift = loaded.card.advice.shift or 1.0

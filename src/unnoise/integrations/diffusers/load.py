@@ -20,6 +20,7 @@ from unnoise.integrations.diffusers.components import TOKENIZED, AdaptedModel, E
 from unnoise.integrations.diffusers.dtypes import AUTOENCODER, autoencoder_dtype
 from unnoise.integrations.diffusers.onednn import pack
 from unnoise.integrations.diffusers.probe import probe_prediction
+from unnoise.integrations.diffusers.processes import WORDS, chosen, role_of
 from unnoise.integrations.diffusers.source import CheckpointSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, DENOISERS
 from unnoise.integrations.diffusers.weights import fill, joined
@@ -113,11 +114,14 @@ def _source(
     else:
         from unnoise.integrations.diffusers.single import read_file
 
-        source = read_file(path, components, shapes, dtype)
-    if prediction_type is not None:
-        configs = {**source.configs, "scheduler": {**source.configs.get("scheduler", {}), "prediction_type": None}}
-        source = replace(source, identity=replace(source.identity, prediction=prediction_type), configs=configs)
-    return source
+        source = read_file(path, components, shapes, dtype, decided=prediction_type is not None)
+    if prediction_type is None:
+        return source
+    stated = {"prediction_type": source.identity.prediction and WORDS[source.identity.prediction]}
+    config = chosen(source.where, {**stated, **source.configs.get("scheduler", {})}, prediction_type)
+    identity = replace(source.identity, prediction=prediction_type)
+    index = {name: value for name, value in source.configs.get("", {}).items() if name != "scheduler"}
+    return replace(source, identity=identity, configs={**source.configs, "": index, "scheduler": config})
 
 
 def _filled(
@@ -163,7 +167,9 @@ def _check_memory(
 def _components(source: CheckpointSource, nets: Mapping[str, nn.Module], fingerprint: str) -> Components:
     adapt = import_module(f"unnoise.integrations.diffusers.{ADAPTERS[source.identity.family]}").adapt
     _check_channels(source)
-    adapted: AdaptedModel = adapt(_foreign(source, nets))
+    foreign = _foreign(source, nets)
+    role_of(foreign)
+    adapted: AdaptedModel = adapt(foreign)
     card = _card(source, adapted, fingerprint)
     return Components(
         card,
@@ -172,6 +178,7 @@ def _components(source: CheckpointSource, nets: Mapping[str, nn.Module], fingerp
         adapted.text,
         adapted.image_conditioner,
         nets,
+        size_inputs=adapted.size_inputs,
     )
 
 

@@ -11,12 +11,14 @@ from typing import Any
 from torch import nn
 
 from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.process import VP, Table
+from unnoise.errors import InputError
 from unnoise.integrations.diffusers import lcm, pix2pix
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.autoencoder_kl import latent_space
-from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents
+from unnoise.integrations.diffusers.components import RESOLUTION, AdaptedModel, ForeignComponents
 from unnoise.integrations.diffusers.image_conditioning import image_conditioner_of
-from unnoise.integrations.diffusers.noise_schedule import kind_of, process_of
+from unnoise.integrations.diffusers.trained import trained
 from unnoise.integrations.diffusers.unet import ConditionUNet
 from unnoise.text.clip import Clip
 from unnoise.text.encode import TextConditioner
@@ -52,13 +54,18 @@ def adapt(foreign: ForeignComponents) -> AdaptedModel:
 def adapt_unet(foreign: ForeignComponents, text: TextConditioner, guidance: float, steps: int) -> AdaptedModel:
     """Build the components of a model with a U-Net: its image input, and its sampler if it is a consistency model."""
     unet = foreign.net("unet")
-    net: nn.Module = ConditionUNet(unet)
-    process, kind = process_of(foreign), kind_of(foreign)
+    how = trained(foreign)
+    net: nn.Module = ConditionUNet(unet, clock=how.clock, after=how.preconditioning)
+    process, kind = how.process, how.kind
     space = latent_space(foreign.net("vae"))
-    image_conditioner = image_conditioner_of(foreign, space)
-    settings: Mapping[str, Any] = {"guidance_scale": guidance, "steps": steps}
+    image_conditioner = image_conditioner_of(foreign, space, scaled=how.preconditioning is not None)
+    settings: Mapping[str, Any] = {"guidance_scale": guidance, "steps": steps, **how.advice}
     if lcm.distilled(foreign):
+        if not isinstance(process, VP | Table):
+            raise InputError(f"{foreign.where}: a consistency model of process {type(process).__name__}: not supported")
         net, kind, settings = lcm.Consistent(net, process, kind, lcm.clock(foreign)), "x0", lcm.advice(foreign)
+    if (stated := foreign.config("").get(RESOLUTION)) is not None:
+        settings = {**settings, "sizes": (tuple(stated),)}
     if image_conditioner is not None and not image_conditioner.masked:
         settings = {**settings, "image_guidance": pix2pix.IMAGE_GUIDANCE}
     return AdaptedModel(

@@ -4,7 +4,8 @@ Source: Podell et al. 2023, arXiv:2307.01952, sections 2.1 to 2.5; diffusers, pi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,11 @@ from unnoise.text.prompt_weighting import PromptWeighting
 
 LAYER = -2  # the second to last hidden states, without a norm
 SCORE, LOW_SCORE = 6.0, 2.5  # of a prompt and of a negative one, for the refiner
+BASE: Mapping[str, Any] = {"guidance": 5.0, "steps": 30}
+PLAYGROUND: Mapping[str, Any] = {"guidance": 3.0, "steps": 50}  # playgroundai/playground-v2.5-1024px-aesthetic, README
+# Options whose numbers are inputs of the U-Net, in its order.
+XL = ("original_size", "crop_top_left", "target_size")
+REFINER = ("original_size", "crop_top_left", "aesthetic_score")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +70,11 @@ def adapt(foreign: ForeignComponents) -> AdaptedModel:
     zeros = bool(foreign.config("").get("force_zeros_for_empty_prompt", True))
     unet = foreign.net("unet").config
     width = unet.projection_class_embeddings_input_dim - clips["text_encoder_2"].net.config.projection_dim
-    text = PooledClips(clips, scored=width == 5 * unet.addition_time_embed_dim, zeros=zeros)
-    return adapt_unet(foreign, text, guidance=5.0, steps=30)
+    scored = width == 5 * unet.addition_time_embed_dim
+    text = PooledClips(clips, scored, zeros)
+    playground = getattr(foreign.net("vae").config, "latents_mean", None) is not None
+    adapted = adapt_unet(foreign, text, **(PLAYGROUND if playground else BASE))
+    return replace(adapted, size_inputs=REFINER if scored else XL)
 
 
 def _clip(foreign: ForeignComponents, number: str) -> Clip:

@@ -15,11 +15,12 @@ from unnoise.diffusion.process import Angle
 from unnoise.errors import InputError
 from unnoise.integrations.diffusers.advice import advise
 from unnoise.integrations.diffusers.components import AdaptedModel, ForeignComponents, weights_dtype
+from unnoise.integrations.diffusers.processes import number
 from unnoise.spaces.audio import AudioLatent
 from unnoise.text.prompt_weighting import PromptWeighting
 from unnoise.text.t5 import Stack, StackConditioner
 
-TOKENS = 128
+TOKENS = 128  # of a tokenizer that does not state its length
 STEPS, GUIDANCE, SECONDS = 100, 7.0, 10.0  # Source: diffusers, pipeline_stable_audio.py, defaults
 LOWEST, HIGHEST = 0.3, 500.0  # levels. Source: the same, CosineDPMSolverMultistepScheduler
 
@@ -102,12 +103,17 @@ class ProjectedText(StackConditioner):
 def adapt(foreign: ForeignComponents) -> AdaptedModel:
     """Make the networks of a model."""
     net, projection = foreign.net("transformer"), foreign.net("projection_model")
-    config = foreign.config("scheduler")
+    low, high = number(foreign, "sigma_min", LOWEST, 1e-6, 1e5), number(foreign, "sigma_max", HIGHEST, 1e-6, 1e5)
+    stated = foreign.config("scheduler").get("prediction_type", "v_prediction")
+    if stated != "v_prediction" or number(foreign, "sigma_data", 1.0, 0, 1e5) != 1:
+        raise InputError(
+            f"{foreign.where}: prediction_type {str(stated)[:80]!r}: v_prediction, with sigma_data 1, only"
+        )
     space = AudioLatent(Oobleck(foreign.net("vae")), int(net.config.sample_size))
-    text = Stack(foreign.tokenizer("tokenizer"), foreign.net("text_encoder"), TOKENS, masked=True)
+    text = Stack(foreign.tokenizer("tokenizer"), foreign.net("text_encoder"), TOKENS, masked=True, own=True)
     return AdaptedModel(
         net=StableAudioNet(net, projection),
-        process=Angle(float(config.get("sigma_min", LOWEST)), float(config.get("sigma_max", HIGHEST))),
+        process=Angle(low, high),
         kind="v",
         space=space,
         text=ProjectedText(text, projection),

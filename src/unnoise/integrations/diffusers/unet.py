@@ -1,5 +1,6 @@
 """diffusers' UNet2DConditionModel as a net of this program: the network of Stable Diffusion 1, 2, XL and their kin."""
 
+from collections.abc import Callable
 from math import log
 from typing import Any
 
@@ -11,20 +12,30 @@ from unnoise.errors import InputError
 from unnoise.integrations.diffusers.components import weights_dtype
 
 CELL = 8  # pixels of one latent of these families
+After = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class ConditionUNet(nn.Module):
     """Run the U-Net with text, and with sizes and pooled text (XL), a guidance scale (LCM) or an image (inpainting).
 
-    A last number of cond.vector after the pooled text is the aesthetic score of the refiner. control: a ControlNet of
-    cond.control_image; its outputs are multiplied with cond.control_scale in each row.
+    A last number of cond.vector after the pooled text is the aesthetic score of the refiner, where cond.sizes has none.
+
+    Args:
+        unet: the U-Net.
+        control: a ControlNet of cond.control_image; its outputs are multiplied with cond.control_scale in each row.
+        clock: the U-Net's time in units of the process's time.
+        after: (output, x, time) -> prediction; None for an output that is the prediction.
     """
 
-    def __init__(self, unet: Any, control: Any = None) -> None:
+    def __init__(self, unet: Any, control: Any = None, clock: float = 1.0, after: After | None = None) -> None:
         super().__init__()
-        self.unet, self.control = unet, control
+        self.unet, self.control, self.clock, self.after = unet, control, clock, after
         self.sized = unet.config.addition_embed_type == "text_time"
         self.guidance_width = unet.config.time_cond_proj_dim
+
+    def controlled(self, control: Any) -> "ConditionUNet":
+        """Return the same network with a ControlNet."""
+        return ConditionUNet(self.unet, control, self.clock, self.after)
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         """Run the network. x: (B, c, h, w) in the native frame; time: (B,)."""
@@ -43,10 +54,10 @@ class ConditionUNet(nn.Module):
             else guidance_embedding(cond.distilled_guidance, self.guidance_width).to(dtype),
             "return_dict": False,
         }
-        inputs = inner.to(dtype), time, cond.tokens.to(dtype)
+        inputs = inner.to(dtype), time * self.clock, cond.tokens.to(dtype)
         residuals = self._residuals(inputs, cond, options)
         out: Tensor = self.unet(*inputs, encoder_attention_mask=cond.mask, **options, **residuals)[0]
-        return out.to(x.dtype)
+        return out.to(x.dtype) if self.after is None else self.after(out.to(x.dtype), x, time)
 
     def _residuals(
         self, inputs: tuple[Tensor, Tensor, Tensor], cond: Conditioning, options: dict[str, Any]
@@ -66,22 +77,22 @@ class ConditionUNet(nn.Module):
         }
 
     def _sizes(self, x: Tensor, cond: Conditioning, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Return the pooled text and the size of the image before and after cropping, inputs of Stable Diffusion XL.
+        """Return the pooled text and the sizes, inputs of Stable Diffusion XL.
 
+        Without cond.sizes they are those of an image that was neither resized nor cropped.
         Source: Podell et al. 2023 (SDXL), section 2.2.
         """
         if cond.vector is None:
             raise InputError("conditioning: this network needs the pooled vector of a text")
-        height, width = x.shape[-2] * CELL, x.shape[-1] * CELL
-        pooled = self.unet.config.projection_class_embeddings_input_dim
-        ids = x.new_tensor([[height, width, 0, 0]]).expand(len(x), -1)
-        wide = self.unet.config.addition_time_embed_dim
-        extra = cond.vector.shape[1] - (pooled - 5 * wide)
-        if extra == 1:  # the refiner
-            vector, score = cond.vector.split([cond.vector.shape[1] - 1, 1], 1)
-            ids = torch.cat([ids, score.to(ids)], 1)
+        added, wide = self.unet.config.projection_class_embeddings_input_dim, self.unet.config.addition_time_embed_dim
+        scored = cond.vector.shape[1] - (added - 5 * wide) == 1  # the refiner
+        vector, score = cond.vector.tensor_split([cond.vector.shape[1] - scored], 1)
+        if cond.sizes is not None:
+            ids = cond.sizes.to(x)
         else:
-            vector, ids = cond.vector, torch.cat([ids, ids[:, :2]], 1)
+            height, width = x.shape[-2] * CELL, x.shape[-1] * CELL
+            ids = x.new_tensor([[height, width, 0, 0]]).expand(len(x), -1)
+            ids = torch.cat([ids, score.to(ids) if scored else ids[:, :2]], 1)
         return {"text_embeds": vector.to(dtype), "time_ids": ids.to(dtype)}
 
 

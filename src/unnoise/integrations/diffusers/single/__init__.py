@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.families.identity import UNKNOWN, Identity
 from unnoise.families.lora import base_of, read_lora
 from unnoise.families.names import by_name
-from unnoise.families.tensors import recognise, refined, unwrapped
+from unnoise.families.tensors import marked, recognise, refined, unwrapped
 from unnoise.formats.header import Header
 from unnoise.formats.mmap import Mapped, map_tensors
-from unnoise.formats.quantised import open_weights
+from unnoise.formats.quantised import WeightsFile, open_weights
 from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Split, Tensors, merged_config
 from unnoise.integrations.diffusers.single.tokenizers import find_tokenizers
+from unnoise.integrations.diffusers.single.training import read_markers, stated_resolution, stated_training
 from unnoise.integrations.diffusers.source import CheckpointSource, NetworkSource, read_folder
 from unnoise.integrations.diffusers.table import ADAPTERS, SPLITTERS
 
@@ -42,7 +44,11 @@ LAYOUTS: tuple[tuple[str, str, str], ...] = (
 
 
 def read_file(
-    path: Path, components: Path | None = None, shapes: bool = False, dtype: torch.dtype = torch.float32
+    path: Path,
+    components: Path | None = None,
+    shapes: bool = False,
+    dtype: torch.dtype = torch.float32,
+    decided: bool = False,
 ) -> CheckpointSource:
     """Read the source of a single file.
 
@@ -51,42 +57,62 @@ def read_file(
         components: a diffusers folder with the components that the file lacks.
         shapes: only the shapes of tensors, if no weights are needed.
         dtype: of tensors that have to be dequantised.
+        decided: whether a person chose the prediction type.
 
     Raises:
-        InputError: the file is not recognised, or its family has no converter.
+        InputError: the file is not recognised, its family has no converter, or its statements contradict each other.
     """
     stored = open_weights(path)
-    identity = _identity(path, stored.header)
+    header = replace(stored.header, tensors=unwrapped(stored.header.tensors))
+    identity, markers = _identity(path, header), read_markers(path, header)
+    training = stated_training(path, identity, header, markers, decided)
     split: Split = import_module(f"unnoise.integrations.diffusers.single.{SPLITTERS[identity.family]}").split
-    lazy = shapes or stored.quantised
-    mapped = None if lazy else map_tensors([path])
-    found = split(unwrapped(stored.shapes() if mapped is None else mapped.tensors), identity, str(path))
 
-    @cache
-    def dequantised() -> Mapping[str, Cut]:
-        return split(unwrapped(stored.dequantised(dtype)), identity, str(path))
+    def divided(tensors: Mapping[str, Tensor]) -> Mapping[str, Cut]:
+        return split(unwrapped(tensors) | markers, identity, str(path))
 
     rest = None if components is None else read_folder(components)
     if rest is not None and rest.identity.family != identity.family:
         raise InputError(f"components {components}: of {rest.identity}; {path} is {identity} ({identity.known_by})")
     others = {} if rest is None else rest.networks
-    networks = {}
-    for name, cut in found.items():
-        same = name in others and others[name].class_ == cut.class_
-        config = merged_config(cut, others[name].config) if same else cut.config
-        if shapes or not stored.quantised:
-            networks[name] = NetworkSource(cut.class_, config, _loader(cut.tensors, mapped))
-        else:
-            networks[name] = NetworkSource(cut.class_, config, _later(dequantised, name), stored.fingerprint())
-    networks = {**others, **networks}
+    networks = {**others, **_networks(stored, divided, others, shapes, dtype)}
     return CheckpointSource(
         where=str(path),
         name=path.stem,
         identity=identity,
         networks=networks,
         tokenizers=find_tokenizers(path, identity) if rest is None else rest.tokenizers,
-        configs={name: net.config for name, net in networks.items()},
+        configs={
+            **{name: net.config for name, net in networks.items()},
+            **({"scheduler": training} if training else {}),
+            "": stated_resolution(path, header.metadata),
+        },
     )
+
+
+def _networks(
+    stored: WeightsFile,
+    divided: Callable[[Mapping[str, Tensor]], Mapping[str, Cut]],
+    others: Mapping[str, NetworkSource],
+    shapes: bool,
+    dtype: torch.dtype,
+) -> dict[str, NetworkSource]:
+    """Return the networks of a file. divided: its networks by all of its tensors; others: those of a folder."""
+    mapped = None if shapes or stored.quantised else map_tensors([stored.path])
+
+    @cache
+    def dequantised() -> Mapping[str, Cut]:
+        return divided(stored.dequantised(dtype))
+
+    networks = {}
+    for name, cut in divided(stored.shapes() if mapped is None else mapped.tensors).items():
+        same = name in others and others[name].class_ == cut.class_
+        config = merged_config(cut, others[name].config) if same else cut.config
+        if shapes or not stored.quantised:
+            networks[name] = NetworkSource(cut.class_, config, _loader(cut.tensors, mapped))
+        else:
+            networks[name] = NetworkSource(cut.class_, config, _later(dequantised, name), stored.fingerprint())
+    return networks
 
 
 def _loader(tensors: Tensors, mapped: Mapped | None) -> Callable[[], tuple[Tensors, Any]]:
@@ -102,7 +128,6 @@ def _nothing() -> None:
 
 
 def _identity(path: Path, header: Header) -> Identity:
-    header = replace(header, tensors=unwrapped(header.tensors))
     found = recognise(header.tensors, header.metadata)
     if found.family == UNKNOWN:
         found = _by_layout(header)
@@ -120,8 +145,8 @@ def _by_layout(header: Header) -> Identity:
     names = [name.removeprefix(PREFIX) for name in header.tensors]
     for family, variant, start in LAYOUTS:
         if any(name.startswith(start) for name in names):
-            prediction = "v" if "v_pred" in header.tensors else ""
-            return Identity(family, variant, prediction, "ztsnr" in header.tensors, f"tensors {start}*")
+            found = Identity(family, variant, known_by=f"tensors {start}*")
+            return marked(found, header.tensors, header.metadata)
     return Identity()
 
 

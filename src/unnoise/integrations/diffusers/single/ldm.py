@@ -16,6 +16,7 @@ from unnoise.integrations.diffusers.single.split import PREFIX, Cut, Tensors, be
 VAES = ("first_stage_model.", "vae.")
 HEADS, HEAD = 8, 64  # heads of a layer in Stable Diffusion 1, channels of a head in the others
 CELL = 8  # pixels of a latent cell, the unit of sizes in configs
+MARKERS = ("edm_mean", "edm_std")  # of each channel of the latents, in Playground 2.5
 GROUPS = 32  # of the norms, which no shape shows, if the widths allow it
 
 
@@ -92,6 +93,9 @@ def autoencoder(tensors: Tensors, identity: Identity) -> dict[str, Cut]:
 
     own = below(tensors, prefix)
     config = vae_config(own, identity)
+    if all(name in tensors for name in MARKERS):
+        mean, std = (tensors[name].flatten().tolist() for name in MARKERS)
+        config |= {"latents_mean": mean, "latents_std": std}
     return {"vae": Cut("AutoencoderKL", config, convert_ldm_vae_checkpoint(dict(tensors), config))}
 
 

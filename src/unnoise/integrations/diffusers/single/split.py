@@ -15,8 +15,10 @@ PREFIX = "model.diffusion_model."  # of the denoiser's names
 UNSHAPED = {
     "attention_head_dim", "num_attention_heads", "num_heads", "num_cross_attention_heads", "cross_attention_head_dim",
     "d_kv", "axes_dims_rope", "norm_num_groups", "hidden_act", "bos_token_id", "eos_token_id", "sample_size",
-    "scaling_factor", "shift_factor",
+    "scaling_factor", "shift_factor", "latents_mean", "latents_std",
 }  # fmt: skip
+# Settings of an autoencoder that are of the file, not of the folder, where one of the two has statistics of channels.
+STATISTICS = ("latents_mean", "latents_std", "scaling_factor")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +59,10 @@ def merged_config(cut: Cut, other: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the config of a folder's network if it agrees with the config by shapes, else the config by shapes."""
     shaped = {name: value for name, value in cut.config.items() if name not in UNSHAPED}
     same = all(_is_equal(other.get(name, value), value) for name, value in shaped.items())
-    return other if same else cut.config
+    if not same:
+        return cut.config
+    channels = cut.class_ == "AutoencoderKL" and any(config.get(STATISTICS[0]) for config in (cut.config, other))
+    return {**other, **{name: cut.config.get(name) for name in STATISTICS if channels}}
 
 
 def _is_equal(one: Any, other: Any) -> bool:
