@@ -209,7 +209,8 @@ def ipndm() -> Iterator[Peer]:
         return lambda steps: {"trained_betas": [spread(sigma) for sigma in levels(steps)]}
 
     named: dict[str, Levels] = {
-        name: partial(grid, name, sigma_max=HIGH, sigma_min=LOW) for name in ("default", "angle", "karras", "exponential")
+        name: partial(grid, name, sigma_max=HIGH, sigma_min=LOW)
+        for name in ("default", "angle", "karras", "exponential")
     }
     named |= {"flow": sigma_of(places(1)), "flow 3": sigma_of(places(3)), "AYS": ays}
     for means, levels in named.items():

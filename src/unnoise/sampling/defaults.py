@@ -1,8 +1,8 @@
 """The default sampler and grid for a number of network calls, chosen by measurement.
 
-Chosen on 42 Gaussian mixtures of fourteen kinds, on Stable Diffusion's noise schedule and from sigma = inf: few and many
-modes, narrow and wide, in 2 to 300 dimensions, with tails, mixtures of scales, unequal weights and points of data sets.
-The criterion was the error against the exact solution, as a ratio to the best scheduler of diffusers on each kind.
+Chosen on 42 Gaussian mixtures of fourteen kinds, on Stable Diffusion's noise schedule and from sigma = inf: few and
+many modes, narrow and wide, in 2 to 300 dimensions, with tails, mixtures of scales, unequal weights and points of data
+sets. The criterion was the error against the exact solution, as a ratio to the best scheduler of diffusers.
 Source: docs/decisions/0013-abm.md has the ratios; bench/samplers.py measures them on mixtures of any seed, and
 tests/sampling/bench.py prints errors from several ranges, with random errors in every prediction too.
 """

@@ -1,16 +1,17 @@
 """ABM: predict as Adams and Bashforth do, and correct as Adams and Moulton do with the prediction at the end; no query.
 
-    x~   glide(x, sum_j w_j·flow_j)     j = 0 the present flow, with up to predictor - 1 past ones; the query is made there
+    x~   glide(x, sum_j w_j·flow_j)     j = 0 the present flow, with up to predictor - 1 past ones; the query is at x~
     x'   the same step again, with the flow at its end and up to 3 before; w_j = mean of L_j over the step, in place
 
-The step is `ipndm`'s: flow = eps-hat - x0-hat, a polynomial in place, finite at sigma = inf. The flow at the end is that
-of x~, and is kept as it is for later steps. `share` is how much of the correction is applied: less in runs of few steps. The last step, to sigma = 0, is not corrected and extrapolates through
-`last` flows: with one it returns x0-hat; more leave a smaller error in long runs and a larger one in runs of few wide
-steps. A constant x0-hat is returned exactly, to rounding.
+The step is `ipndm`'s: flow = eps-hat - x0-hat, a polynomial in place, finite at sigma = inf. The flow at the end is
+that of x~, and is kept as it is for later steps. `share` is how much of the correction is applied: less in runs of few
+steps. The last step, to sigma = 0, is not corrected and extrapolates through `last` flows: with one it returns x0-hat;
+more leave a smaller error in long runs and a larger one in runs of few wide steps. A constant x0-hat is returned to
+rounding.
 
 Order predictor + 1, at most 3: a run starts cold, with one flow, and its first step, corrected once, leaves an error of
-order 3 in the whole run. A share below 1 is of lower order. Finite levels should lie between 1e-6 and 1e6: beyond, places
-nearly coincide, and the flow at the end of a step has the rounding error of x over its level. One query a step.
+order 3 in the whole run. A share below 1 is of lower order. Finite levels should lie between 1e-6 and 1e6: beyond,
+places nearly coincide, and the flow at the end of a step has the rounding error of x over its level. One query a step.
 Source: Hairer, Norsett & Wanner 1993 (Solving ODEs I), section III.1: explicit and implicit Adams methods as PEC; Zhao
 et al. 2023 (UniPC, arXiv 2302.04867), algorithm 1, for a corrector that needs no query.
 """
