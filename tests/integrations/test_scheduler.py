@@ -204,12 +204,12 @@ def test_every_scheduler_of_diffusers_is_like_a_process_or_refused_by_name() -> 
     refused = set()
     for name in names - NEEDS_ARGUMENTS:
         like = getattr(schedulers, name)()
-        try:
-            made = diffusers_scheduler("ddim", like=like)
-        except InputError as error:
-            assert name in str(error)
+        if name.removesuffix("Scheduler") in OWN_PROCESS:
+            with pytest.raises(InputError, match=f"^like {name}: "):
+                diffusers_scheduler("ddim", like=like)
             refused.add(name.removesuffix("Scheduler"))
             continue
+        made = diffusers_scheduler("ddim", like=like)
         made.set_timesteps(4)
         assert len(made.timesteps) == 4
     assert refused == set(OWN_PROCESS)

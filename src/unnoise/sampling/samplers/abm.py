@@ -52,7 +52,7 @@ class ABM:
         return min(self.predictor + 1, 3)
 
     def advance(self, state: State[V], prediction: V, noise: V | None = None) -> State[V]:
-        """Correct the last step and take the next; memory holds x at the start of the last step and the flows before."""
+        """Correct the last step and take the next; memory holds x where that step began and past flows."""
         unused(noise, self)
         flows = (flow_of(state.x, prediction, state.level), *state.memory[1:])
         levels = [state.grid[state.i - k] for k in range(len(flows))]
