@@ -58,7 +58,7 @@ def test_the_reference_is_exact_at_its_own_levels(reference: Reference) -> None:
         assert torch.allclose(reference.at(reference.levels[i]), reference.states[i], atol=1e-12)
 
 
-@pytest.mark.parametrize("steps", [4, 8])
+@pytest.mark.parametrize("steps", [4, 12])
 @pytest.mark.parametrize("sampler", [*PLAIN, None])
 def test_other_noise_ends_closer(
     reference: Reference, others: Reference, sampler: DDIM | IPNDM | None, steps: int

@@ -19,13 +19,12 @@ from unnoise.sampling.state import Sampler
 MOST = 1 << 62
 NARROW = 40.0  # the highest sigma_max of a narrow range; that of Stable Diffusion is 14.6
 LONG = 34  # calls, above which a narrow range needs more levels near its lowest one
-CHOICES: tuple[tuple[int, Sampler[Any, Any]], ...] = (  # (largest number of calls, sampler)
-    (5, AB(2, rho=1.0)),
-    (9, ABM(2, last=1, share=0.75)),
-    (15, ABM(2, last=1)),
-    (LONG, ABM(3)),
-    (MOST, ABM(4)),
-)
+Choice = tuple[int, Sampler[Any, Any]]  # (largest number of calls, sampler)
+FEW, MANY = (5, AB(2, rho=1.0)), ((LONG, ABM(3)), (MOST, ABM(4)))
+CHOICES: dict[str, tuple[Choice, ...]] = {  # from a high sigma_max guidance makes corrected steps of order 2 worse
+    "narrow": (FEW, (9, ABM(2, last=1, share=0.75)), (15, ABM(2, last=1)), *MANY),
+    "wide": (FEW, (12, AB()), *MANY),
+}
 
 
 def default(calls: int, sigma_max: float, sigma_min: float) -> tuple[Sampler[Any, Any], tuple[float, ...]]:
@@ -39,8 +38,9 @@ def default(calls: int, sigma_max: float, sigma_min: float) -> tuple[Sampler[Any
     """
     if not isinstance(calls, int) or calls < 1:
         raise InputError(f"calls {calls!r}: a whole number from 1 up")
-    sampler = next(sampler for most, sampler in CHOICES if calls <= most)
-    if calls > LONG and sigma_max <= NARROW:
+    narrow = sigma_max <= NARROW
+    sampler = next(sampler for most, sampler in CHOICES["narrow" if narrow else "wide"] if calls <= most)
+    if narrow and calls > LONG:
         return sampler, flow_shift(calls, 8.0, 6.0, sigma_max, sigma_min)
     return sampler, measured(calls, sigma_max, sigma_min)
 

@@ -63,7 +63,7 @@ class GridEntry:
 
 
 SAMPLERS: Mapping[str, SamplerEntry] = {
-    "ab": SamplerEntry(AB, "multistep in flow, order 2, bent axis"),
+    "ab": SamplerEntry(AB, "multistep in flow, order 2, bent axis: the default at 6 to 12 calls from a high sigma_max"),
     "ab-2": SamplerEntry(lambda: AB(2, rho=1.0), "multistep in flow, order 2: the default up to 5 calls"),
     "ab-4": SamplerEntry(lambda: AB(4, rho=1.0), "multistep in flow, order 4"),
     "ab-eps": SamplerEntry(lambda: AB(3, 2.0, "eps"), "multistep in eps, order 3, from a finite level"),
