@@ -31,7 +31,7 @@ CURVES: dict[str, Settings] = {
 
 def peers() -> list[Peer]:
     """List the deterministic ones; the first of each class is its own default with Stable Diffusion's schedule."""
-    listed = [*first_order(), *multistep(), *two_calls(), *ipndm(), *elsewhere()]
+    listed = [*first_order(), *multistep(), *two_calls(), *elsewhere(), *ipndm()]
     return list({peer.key(): peer for peer in reversed(listed)}.values())[::-1]
 
 

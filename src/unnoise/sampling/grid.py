@@ -213,7 +213,7 @@ def skipping(table: Sequence[float], steps: int, distilled: int = 50) -> tuple[f
     Args:
         distilled: number of levels of the distillation, from `steps` to T.
 
-    Source: huggingface/diffusers, scheduling_lcm.py, set_timesteps: times 999, 759, 499, 259 for 4 of 50. The strides of
+    Source: huggingface/diffusers, scheduling_lcm.py, set_timesteps: times 999, 759, 499, 259 for 4 of 50. Strides in
     luosiallen/latent-consistency-model, lcm_scheduler.py, are floor(50/steps), so it has 999, 759, 519, 279.
     """
     check_table(table, steps)
