@@ -6,12 +6,16 @@ the others are missing, so that a class that a new version brings cannot be miss
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import diffusers.schedulers as library
 import numpy as np
 from diffusers.schedulers.scheduling_utils import AysSchedules
 from peers import HIGH, LOW, SD, TABLE, Levels, Peer, Settings
+
+from unnoise.sampling import spread
+from unnoise.sampling.registry import grid
 
 SPACINGS: dict[str, Settings] = {
     "linspace": {"timestep_spacing": "linspace"},
@@ -27,7 +31,7 @@ CURVES: dict[str, Settings] = {
 
 def peers() -> list[Peer]:
     """List the deterministic ones; the first of each class is its own default with Stable Diffusion's schedule."""
-    listed = [*first_order(), *multistep(), *two_calls(), *elsewhere()]
+    listed = [*first_order(), *multistep(), *two_calls(), *elsewhere(), *ipndm()]
     return list({peer.key(): peer for peer in reversed(listed)}.values())[::-1]
 
 
@@ -196,6 +200,21 @@ def two_calls() -> Iterator[Peer]:
     yield from product("HeunDiscreteScheduler", grids(), {"": {}}, frame="ve")
     yield Peer("HeunDiscreteScheduler", "AYS", "ve", SD, times=ays_times)
     yield from product("KDPM2DiscreteScheduler", grids(), {"": {}}, frame="ve")
+
+
+def ipndm() -> Iterator[Peer]:
+    """List IPNDM: `trained_betas` are the spreads of any grid."""
+
+    def on(levels: Levels) -> Callable[[int], Settings]:
+        return lambda steps: {"trained_betas": [spread(sigma) for sigma in levels(steps)]}
+
+    named: dict[str, Levels] = {
+        name: partial(grid, name, sigma_max=HIGH, sigma_min=LOW)
+        for name in ("default", "angle", "karras", "exponential")
+    }
+    named |= {"flow": sigma_of(places(1)), "flow 3": sigma_of(places(3)), "AYS": ays}
+    for means, levels in named.items():
+        yield Peer("IPNDMScheduler", means.replace("default", "unnoise's default"), "angle", built=on(levels))
 
 
 def elsewhere() -> Iterator[Peer]:

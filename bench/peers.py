@@ -38,7 +38,8 @@ class Peer:
     """Hold one scheduler with one choice of settings.
 
     settings: of the class. own_start: it starts at pure noise, or nearly, and is measured from there.
-    levels or times: an own list for `set_timesteps`. step: further arguments of `step`.
+    levels or times: an own list for `set_timesteps`. built: settings that depend on the number of steps. step: further
+    arguments of `step`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Peer:
     settings: Settings = field(default_factory=dict)
     levels: Levels | None = None
     times: Callable[[int], list[int]] | None = None
+    built: Callable[[int], Settings] | None = None
     step: Settings = field(default_factory=dict)
     stochastic: bool = False
     own_start: bool = False
@@ -55,7 +57,7 @@ class Peer:
         """Tell the settings that differ in effect: a default that is written out is none."""
         known = {name: entry.default for name, entry in inspect.signature(self.kind.__init__).parameters.items()}
         acting = {name: str(value) for name, value in self.settings.items() if known.get(name) != value}
-        return self.name, tuple(sorted(acting.items())), self.levels, self.times, tuple(self.step.items())
+        return self.name, tuple(sorted(acting.items())), self.levels, self.times, self.built, tuple(self.step.items())
 
     @cached_property
     def kind(self) -> type:
@@ -63,7 +65,7 @@ class Peer:
 
     def ready(self, steps: int) -> Any:
         """Build the scheduler and set its grid of this many steps."""
-        scheduler = self.kind(**self.settings)
+        scheduler = self.kind(**self.settings, **(self.built(steps) if self.built else {}))
         if self.levels:
             scheduler.set_timesteps(sigmas=self.levels(steps))
         elif self.times:

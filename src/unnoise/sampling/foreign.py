@@ -33,7 +33,8 @@ class SamplerFacts:
 
 # name: (order, queries, stochastic). Measured by tests/sampling/test_samplers.py.
 _OWN: Mapping[str, tuple[int, int, bool]] = {
-    "ab": (2, 1, False), "ab-2": (2, 1, False), "ab-4": (4, 1, False), "ab-eps": (3, 1, False), "ddim": (1, 1, False),
+    "ab": (2, 1, False), "ab-2": (2, 1, False), "ab-4": (4, 1, False), "ab-eps": (3, 1, False), "abm": (3, 1, False),
+    "abm-2": (3, 1, False), "abm-2-damped": (3, 1, False), "abm-4": (3, 1, False), "ddim": (1, 1, False),
     "euler": (1, 1, False), "ancestral": (1, 1, True), "euler-ancestral": (1, 1, True), "euler-a": (1, 1, True),
     "ddpm": (1, 1, True), "heun": (2, 2, False), "edm": (2, 2, True), "dpm-2": (2, 2, False),
     "dpmpp-2s": (2, 2, False), "dpmpp-2s-sde": (2, 2, True), "dpmpp-2m": (2, 1, False), "dpmpp-3m": (3, 1, False),

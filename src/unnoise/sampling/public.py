@@ -3,6 +3,7 @@
 from unnoise.sampling.defaults import default
 from unnoise.sampling.level import signal, spread
 from unnoise.sampling.samplers.ab import AB
+from unnoise.sampling.samplers.abm import ABM
 from unnoise.sampling.samplers.consistency import LCM, Consistency
 from unnoise.sampling.samplers.ddim import DDIM, DDPM, Ancestral, Euler, EulerAncestral
 from unnoise.sampling.samplers.deis import DEIS
@@ -20,6 +21,7 @@ from unnoise.sampling.state import Sampler, State, calls, run, start
 
 __all__ = [
     "AB",
+    "ABM",
     "DDIM",
     "DDPM",
     "DEIS",

@@ -29,6 +29,7 @@ from unnoise.sampling.grid import (
     uniform_time,
 )
 from unnoise.sampling.samplers.ab import AB
+from unnoise.sampling.samplers.abm import ABM
 from unnoise.sampling.samplers.consistency import Consistency
 from unnoise.sampling.samplers.ddim import DDIM, Ancestral
 from unnoise.sampling.samplers.deis import DEIS
@@ -62,10 +63,16 @@ class GridEntry:
 
 
 SAMPLERS: Mapping[str, SamplerEntry] = {
-    "ab": SamplerEntry(AB, "multistep in flow, order 2, bent axis: the default around 8 calls"),
-    "ab-2": SamplerEntry(lambda: AB(2, rho=1.0), "multistep in flow, order 2: the default for few calls"),
-    "ab-4": SamplerEntry(lambda: AB(4, rho=1.0), "multistep in flow, order 4: the default for many calls"),
-    "ab-eps": SamplerEntry(lambda: AB(3, 2.0, "eps"), "multistep in eps, order 3: the default from a low sigma_max"),
+    "ab": SamplerEntry(AB, "multistep in flow, order 2, bent axis: the default at 6 to 12 calls from a high sigma_max"),
+    "ab-2": SamplerEntry(lambda: AB(2, rho=1.0), "multistep in flow, order 2: the default up to 5 calls"),
+    "ab-4": SamplerEntry(lambda: AB(4, rho=1.0), "multistep in flow, order 4"),
+    "ab-eps": SamplerEntry(lambda: AB(3, 2.0, "eps"), "multistep in eps, order 3, from a finite level"),
+    "abm": SamplerEntry(ABM, "multistep in flow with a corrector, predictor of order 3: the default around 20 calls"),
+    "abm-2": SamplerEntry(lambda: ABM(2, last=1), "abm with a predictor of order 2: the default around 12 calls"),
+    "abm-2-damped": SamplerEntry(
+        lambda: ABM(2, last=1, share=0.75), "abm-2 with 3/4 of each correction: the default around 8 calls"
+    ),
+    "abm-4": SamplerEntry(lambda: ABM(4), "abm with a predictor of order 4: the default for many calls"),
     "ddim": SamplerEntry(DDIM, "DDIM without noise: order 1, one call a step"),
     "euler": SamplerEntry(DDIM, "the same step as ddim: in this frame they are one"),
     "ancestral": SamplerEntry(Ancestral, "DDIM with eta = 1: renews noise at every step"),

@@ -47,7 +47,7 @@ def diffusers_scheduler(
     Args:
         sampler: a name or a sampler; None is the best for the number of steps.
         schedule: a name or every level of sigma; None is that of the pipeline, else the best.
-        like: the pipeline's scheduler, which states the process and prediction type of its network.
+        like: the pipeline's scheduler, which states the process and prediction type of its network; one of ours too.
 
     Raises:
         InputError: a name is unknown, or `like` does not state the process.
@@ -62,9 +62,12 @@ def diffusers_scheduler(
 
 def trained_on(like: Any) -> tuple[Process, Kind]:
     """Return the process and prediction type of a pipeline's network by its own scheduler."""
+    if isinstance(like, UnnoiseScheduler):
+        return like.process, like.kind
     config = like.config
     stated = str(config.get("prediction_type", "epsilon"))
-    if type(like).__name__.startswith("FlowMatch") or config.get("use_flow_sigmas") or stated == "flow_prediction":
+    flow = type(like).__name__.startswith(("FlowMatch", "LTX"))
+    if flow or config.get("use_flow_sigmas") or stated == "flow_prediction":
         return Flow(), "flow"
     table = getattr(like, "alphas_cumprod", None)
     if table is None:
