@@ -184,7 +184,7 @@ BAD = [
     (["generate", "a", "--negative-prompt", "b", "--guidance", "1"], "guidance_scale is 1 (off)"),
     (["replay"], "requires an argument"),
     (["replay", "none.png"], "none.png: cannot be read"),
-    (["replay", "empty.txt"], "empty.txt: not a valid .txt file"),
+    (["replay", "empty.txt"], "empty.txt: cannot be read: an unknown format"),
     (["replay", "plain.png"], "plain.png: has no metadata"),
     (["models", "none"], "unknown model 'none'"),
 ]

@@ -121,7 +121,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(run: Run, folder: Path) ->
         "strength 1.5": ("photo.png", "a", "--strength", "1.5"),
         "strength 0.0": ("photo.png", "a", "--strength", "0"),
         "image text.png: cannot be read": ("text.png", "a"),
-        "image none.png: cannot be read": ("none.png", "a"),
+        "none.png: cannot be read": ("none.png", "a"),
         "bomb.png: at most 16000000 pixels": ("bomb.png", "a"),
         "large.png: 6000x5000 pixels, at most 16000000": ("large.png", "a"),
         "invert_mask: acts on a mask, and none is given": ("photo.png", "a", "--invert-mask"),

@@ -17,7 +17,12 @@ from unnoise.sampling.samplers.restart import RePaint
 
 
 def route(
-    request: Request, card: Card, process: Process, strength: float | None = None, size: tuple[int, int] | None = None
+    request: Request,
+    card: Card,
+    process: Process,
+    strength: float | None = None,
+    size: tuple[int, int] | None = None,
+    guided: bool = True,
 ) -> tuple[AnySampler, tuple[float, ...]]:
     """Choose sampler and levels.
 
@@ -34,10 +39,10 @@ def route(
     wanted = advice.sampler if named is None else named
     schedule = advice.schedule if spacing is None else spacing
     if isinstance(schedule, tuple) and options.steps in (None, len(schedule) - 1):
-        best, grid = defaults.default(len(schedule) - 1, *ends)[0], registry.within(explicit(schedule), *ends)
+        best, grid = defaults.default(len(schedule) - 1, *ends, guided)[0], registry.within(explicit(schedule), *ends)
     else:
         steps = options.steps or advice.steps
-        best, grid = defaults.default(steps, *ends)
+        best, grid = defaults.default(steps, *ends, guided)
         if isinstance(schedule, str) or wanted is not None:
             name = schedule if isinstance(schedule, str) else "default"
             implied = options.schedule is None and spacing is not None

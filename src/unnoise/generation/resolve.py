@@ -85,7 +85,8 @@ def settle(
     _check_unguided(options, guided)
     rescale = advice.guidance_rescale if options.guidance_rescale is None else options.guidance_rescale
     strength = _strength(request, has_image and components.image_conditioner is None)
-    sampler, grid = route(request, card, process, strength, size)
+    guidance_acts = guided or advice.distilled_guidance is not None
+    sampler, grid = route(request, card, process, strength, size, guidance_acts)
     if request.edit.resample is not None:
         sampler = RePaint()
     elif type(sampler).__name__ in classes():

@@ -21,26 +21,30 @@ NARROW = 40.0  # the highest sigma_max of a narrow range; that of Stable Diffusi
 LONG = 34  # calls, above which a narrow range needs more levels near its lowest one
 Choice = tuple[int, Sampler[Any, Any]]  # (largest number of calls, sampler)
 FEW, MANY = (5, AB(2, rho=1.0)), ((LONG, ABM(3)), (MOST, ABM(4)))
-CHOICES: dict[str, tuple[Choice, ...]] = {  # from a high sigma_max guidance makes corrected steps of order 2 worse
+CHOICES: dict[str, tuple[Choice, ...]] = {
     "narrow": (FEW, (9, ABM(2, last=1, share=0.75)), (15, ABM(2, last=1)), *MANY),
     "wide": (FEW, (12, AB()), *MANY),
+    "guided": ((24, AB()), (MOST, ABM(2, last=1))),
 }
 
 
-def default(calls: int, sigma_max: float, sigma_min: float) -> tuple[Sampler[Any, Any], tuple[float, ...]]:
+def default(
+    calls: int, sigma_max: float, sigma_min: float, guided: bool = False
+) -> tuple[Sampler[Any, Any], tuple[float, ...]]:
     """Return the sampler and the grid with the lowest measured error for a number of network calls.
 
     Args:
         calls: from 1 up.
         sigma_max, sigma_min: the range of the model, 0 <= sigma_min < sigma_max <= inf.
+        guided: whether predictions are led away from a second one, which bends the path: a lower order is then better.
 
     Raises InputError for an empty range or less than one call.
     """
     if not isinstance(calls, int) or calls < 1:
         raise InputError(f"calls {calls!r}: a whole number from 1 up")
-    narrow = sigma_max <= NARROW
-    sampler = next(sampler for most, sampler in CHOICES["narrow" if narrow else "wide"] if calls <= most)
-    if narrow and calls > LONG:
+    kind = "guided" if guided else "narrow" if sigma_max <= NARROW else "wide"
+    sampler = next(sampler for most, sampler in CHOICES[kind] if calls <= most)
+    if kind == "narrow" and calls > LONG:
         return sampler, flow_shift(calls, 8.0, 6.0, sigma_max, sigma_min)
     return sampler, measured(calls, sigma_max, sigma_min)
 

@@ -121,7 +121,7 @@ class UnnoiseScheduler(SchedulerMixin, ConfigMixin):
         levels = self._levels(num_inference_steps, timesteps, sigmas, mu)
         self.num_inference_steps = len(levels) - 1
         top, low = self.process.sigma_max, self.process.sigma_min
-        self.sampler = self.chosen or defaults.default(len(levels) - 1, top, low)[0]
+        self.sampler = self.chosen or defaults.default(len(levels) - 1, top, low, guided=True)[0]
         self.calls = calls(self.sampler, levels)
         call_levels = torch.tensor([level for _, _, level in self.calls], dtype=torch.float64)
         times = self.process.time(call_levels)
