@@ -27,12 +27,13 @@ from unnoise.check.engine import check
 from unnoise.data.folder import open_folder
 from unnoise.data.tars import open_tars
 from unnoise.errors import InputError
+from unnoise.formats import pictures as door
 from unnoise.formats.gguf import TYPES
 from unnoise.formats.gguf_blocks import BLOCKS
 from unnoise.formats.quantised import open_weights
 from unnoise.generation.engine import Engine
+from unnoise.generation.images import mask_tensor
 from unnoise.generation.media.files import read_metadata
-from unnoise.generation.media.image import open_image, open_mask
 from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 from unnoise.generation.stored import load as load_paused, save as save_paused
@@ -78,9 +79,9 @@ def pictures() -> list[Target]:
     """Pictures of every format that Pillow writes here, opened as an image and as a mask."""
 
     def either(path: Path) -> None:
+        image = door.decode(path, "image")
         with suppress(InputError):
-            open_mask(path)
-        open_image(path)
+            mask_tensor(image, image.size)
 
     found = {format: picture(format) for format in FORMATS}
     deep = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
@@ -146,10 +147,10 @@ def data() -> list[Target]:
 
     def read(folder: Path, _: Path) -> None:
         dataset = open_folder(folder, 16, strict=True)
-        dataset.pictures([0])
+        dataset.read(0)
 
     def read_tar(path: Path) -> None:
-        open_tars(path, 16, strict=True).pictures([0])
+        open_tars(path, 16, strict=True).read(0)
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -17,7 +17,8 @@ from unnoise.check.read.dispatch import read_text
 from unnoise.check.suppress import COMMENT
 from unnoise.errors import InputError, shortened
 from unnoise.families.names import by_name
-from unnoise.text.prompt_weighting import refuse
+from unnoise.text.prompt_syntax import found
+from unnoise.text.prompt_weighting import stretches
 from unnoise.text.tokenizer import WORD
 
 PIECES = [
@@ -35,9 +36,10 @@ def checked(name: str, form: str) -> Callable[[str], object]:
     return lambda text: judge(read_text(form.replace("@", text), Path(name)))
 
 
-def refused(text: str) -> None:
+def weighted(text: str) -> None:
+    found(text)
     with suppress(InputError):
-        refuse(text)
+        stretches(text)
 
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -53,7 +55,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "json-span": lambda text: json_span(f'{{"b": [], "a": {{"c": 1}} {" " * len(text)}}}', ("a", "c")),
     "comment": lambda text: COMMENT.search(text),
     "family": by_name,
-    "weights": refused,
+    "weights": weighted,
     "words": WORD.findall,
     "message": lambda text: shortened(f"a: {text}"),
 }

@@ -224,7 +224,8 @@ def _filled(model: NamedModel, folder: Path, shelf: Shelf, missing: list[ReadFau
             missing.append(
                 ReadFault("missing", model.place, f"{model.name} is neither in this folder nor among the models")
             )
-        named = shelf.path(str(PurePosixPath(model.name.replace("\\", "/")).with_suffix(".yaml")), folder)
+        name = PurePosixPath(model.name.replace("\\", "/"))
+        named = shelf.path(str(name.with_suffix(".yaml")), folder) if name.name else None
         return model if named is None else replace(model, identity=beside(model.identity, named))
     other = found.models[0]
     identity = refined(other.identity, model.identity) if other.identity.known else model.identity

@@ -20,12 +20,11 @@ MOST = 1 << 62
 NARROW = 40.0  # the highest sigma_max of a narrow range; that of Stable Diffusion is 14.6
 LONG = 34  # calls, above which a narrow range needs more levels near its lowest one
 Choice = tuple[int, Sampler[Any, Any]]  # (largest number of calls, sampler)
-FEW, MANY = (5, AB(2, rho=1.0)), ((LONG, ABM(3)), (MOST, ABM(4)))
-CHOICES: dict[str, tuple[Choice, ...]] = {
-    "narrow": (FEW, (9, ABM(2, last=1, share=0.75)), (15, ABM(2, last=1)), *MANY),
-    "wide": (FEW, (12, AB()), *MANY),
-    "guided": ((24, AB()), (MOST, ABM(2, last=1))),
-}
+CORRECTED = ABM(2, last=1)
+UNGUIDED: tuple[Choice, ...] = (
+    (5, AB(2, rho=1.0)), (9, ABM(2, last=1, share=0.75)), (15, CORRECTED), (LONG, ABM(3)), (MOST, ABM(4)),
+)  # fmt: skip
+GUIDED: tuple[Choice, ...] = ((24, AB()), (MOST, CORRECTED))
 
 
 def default(
@@ -42,9 +41,8 @@ def default(
     """
     if not isinstance(calls, int) or calls < 1:
         raise InputError(f"calls {calls!r}: a whole number from 1 up")
-    kind = "guided" if guided else "narrow" if sigma_max <= NARROW else "wide"
-    sampler = next(sampler for most, sampler in CHOICES[kind] if calls <= most)
-    if kind == "narrow" and calls > LONG:
+    sampler = next(sampler for most, sampler in (GUIDED if guided else UNGUIDED) if calls <= most)
+    if not guided and calls > LONG and sigma_max <= NARROW:
         return sampler, flow_shift(calls, 8.0, 6.0, sigma_max, sigma_min)
     return sampler, measured(calls, sigma_max, sigma_min)
 
