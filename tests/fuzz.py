@@ -162,12 +162,8 @@ class Watch:
 
     def _is_harmless(self, path: str) -> bool:
         ours = path.startswith((str(self.allowed), "/proc/", "/sys/", sys.prefix, sys.base_prefix))
-        return (
-            ours
-            or path.endswith((".py", ".pyc", ".so", ".json.gz"))
-            or "site-packages" in path
-            or "/unnoise-tokenizer-" in path
-        )
+        parts = "site-packages" in path or "/unnoise-tokenizer-" in path
+        return ours or parts or path.endswith((".py", ".pyc", ".so", ".json.gz"))
 
     @contextmanager
     def over(self, folder: Path) -> Iterator[list[str]]:

@@ -89,6 +89,7 @@ SAID = {
         "3": "Stable Diffusion 1 to 3",
         "1": "Stable Diffusion 1 to 3, FLUX.1",
         "2": "UN402 in an example",
+        "2.5": "Playground 2.5",
         "0": "a copy has the distance 0",
         "2.0": "Apache-2.0",
         "3.0": "Unicode-3.0",

@@ -16,6 +16,7 @@ from unnoise.estimate.cost_model import Cost, Kernels, cost, kept
 from unnoise.estimate.memory import MemoryEstimate, MemoryStage, estimate_memory
 from unnoise.generation.batch import Batch, Row
 from unnoise.generation.prepare import shape_of
+from unnoise.generation.prompt_rows import PromptRows
 from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.onednn import DTYPES, LEAST, PackedConv2d, PackedLinear, TextLinear, pack, release
 from unnoise.loading import load, meta
@@ -116,7 +117,7 @@ def test_the_embedded_model_peaks_where_it_is_said_to(rows: int, weight: float, 
     encoder = real.text_encoder
     assert encoder is not None
     conds = (encoder([""])[0], *((encoder.negative(""),) if plan.guided else ()))
-    batch, shape = Batch(real, [Row(plan, conds)] * rows), (rows, *shape_of(real, plan))
+    batch, shape = Batch(real, [Row(plan, PromptRows((conds,)))] * rows), (rows, *shape_of(real, plan))
     calls: dict[str, Callable[[], object]] = {
         "text": lambda: encoder([""]),
         "step": lambda: batch(torch.zeros(shape), [1.0] * rows, [0] * rows),

@@ -115,7 +115,7 @@ def plan(card: Card = tiny.CARD, process: Process | None = None, **change: Any) 
 
 def test_a_plain_request_is_the_card_and_the_default() -> None:
     made = plan()
-    assert (made.sampler, made.grid) == default(3, inf, 0.0)
+    assert (made.sampler, made.grid) == default(3, inf, 0.0, guided=True)
     assert (made.guidance_scale, made.interval, made.guidance_rescale, made.size) == (2.0, (0.0, inf), 0.0, (16, 16))
 
 

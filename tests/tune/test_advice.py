@@ -44,8 +44,8 @@ def test_a_fit_is_used_for_its_number_of_steps_only() -> None:
     assert route(request_of("a", steps=3), card, Flow()) == expected
     assert route(request_of("a"), card, Flow()) == expected  # whose advice is 3 steps
     for steps in (2, 4):
-        assert route(request_of("a", steps=steps), card, Flow()) == default(steps, inf, 0.0)
-    assert route(request_of("a"), with_settings(SETTING, steps=5), Flow()) == default(5, inf, 0.0)
+        assert route(request_of("a", steps=steps), card, Flow()) == default(steps, inf, 0.0, guided=True)
+    assert route(request_of("a"), with_settings(SETTING, steps=5), Flow()) == default(5, inf, 0.0, guided=True)
 
 
 def test_a_given_sampler_or_schedule_wins() -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.sampling import DDIM, IPNDM, Heun
-from unnoise.sampling.defaults import default, measured
+from unnoise.sampling.defaults import measured
+from unnoise.sampling.samplers.ab import AB
 from unnoise.sampling.samplers.fitted import Fitted
 from unnoise.sampling.state import run, start
 from unnoise.tune.gauss_newton import FittedWeights, gauss_newton, run_fit
@@ -67,7 +68,7 @@ def test_other_noise_ends_closer(
     assert len(found.grid) == steps + 1
     assert (found.grid[0], found.grid[-1]) == (inf, 0.0)
     assert isinstance(found.sampler, Fitted) if sampler is None else found.sampler == sampler
-    plain = FittedWeights(*default(steps, inf, 0.0)) if sampler is None else FittedWeights(sampler, measured(steps))
+    plain = FittedWeights(AB() if sampler is None else sampler, measured(steps))
     assert error(found, others) < (0.9 if sampler is None else 0.95) * error(plain, others)
 
 

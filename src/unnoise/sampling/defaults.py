@@ -24,7 +24,7 @@ CORRECTED = ABM(2, last=1)
 UNGUIDED: tuple[Choice, ...] = (
     (5, AB(2, rho=1.0)), (9, ABM(2, last=1, share=0.75)), (15, CORRECTED), (LONG, ABM(3)), (MOST, ABM(4)),
 )  # fmt: skip
-GUIDED: tuple[Choice, ...] = ((24, AB()), (MOST, CORRECTED))
+GUIDED: tuple[Choice, ...] = ((16, AB()), (MOST, CORRECTED))
 
 
 def default(

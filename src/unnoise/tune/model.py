@@ -92,7 +92,8 @@ def tune(
     denoise = with_progress(train.denoise, expected_calls(steps, sampler is not None), callback)
     found = fit(denoise, train.reference, steps, sampler)
     process, noise = pipeline.denoiser.process, test.reference.states[0]
-    plain = FittedWeights(*default(steps, process.sigma_max, process.sigma_min))
+    guided = pipeline.plan("").settings.guided
+    plain = FittedWeights(*default(steps, process.sigma_max, process.sigma_min, guided))
     ask = at_one_level(test.denoise)
     ends = [run(one.sampler, ask, start(noise, one.grid)) for one in (plain, found)]
     data = [decode(pipeline, x0) for x0 in (test.reference.x0, *ends)]
