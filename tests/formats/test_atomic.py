@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unnoise.errors import InputError, OutputError
-from unnoise.formats.atomic import check_writable, replacing
+from unnoise.formats.atomic import check_writable, replacing, replacing_folder, sweep
 
 
 def test_writes(tmp_path: Path) -> None:
@@ -91,3 +91,28 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
         file.write(b"b")
     assert path.read_text() == "b"
     assert path.stat().st_mode & 0o777 == 0o751
+
+
+def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "model") as part:
+        (part / "a").write_text("x")
+        assert not (tmp_path / "model").exists()
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["a"]
+    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "other"):
+        raise KeyboardInterrupt
+    with pytest.raises(InputError, match="cannot write"), replacing_folder(tmp_path / "model"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_running_one_writes_stays(tmp_path: Path) -> None:
+    target = tmp_path / "x[1].safetensors"
+    (tmp_path / ".x[1].safetensors.0123abcd.part").write_text("half")
+    (tmp_path / ".x[1].safetensors.0123abce.part").mkdir()
+    others = [tmp_path / ".x1.safetensors.0123abcd.part", tmp_path / ".x[1].safetensors.mine.part"]
+    for other in others:
+        other.write_text("of another")
+    with replacing(target) as file:
+        sweep(target)
+        file.write(b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([target, *others])

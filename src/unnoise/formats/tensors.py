@@ -4,13 +4,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from unnoise.errors import InputError
-from unnoise.formats.atomic import replacing
+from unnoise.formats.atomic import replacing, sweep
 from unnoise.formats.header import Entry, Header
 from unnoise.formats.open_file import open_file
 
@@ -36,6 +37,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
     Raises InputError if the file cannot be written or a dtype is not supported.
     """
     header = _header(tensors, metadata)
+    sweep(Path(path))
     with replacing(path) as file:
         _write(file, header, tensors)
 

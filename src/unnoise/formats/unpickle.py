@@ -21,7 +21,7 @@ from torch import Tensor
 
 from unnoise.errors import InputError
 from unnoise.formats import sandbox
-from unnoise.formats.atomic import replacing
+from unnoise.formats.atomic import replacing, sweep
 from unnoise.formats.content import PICKLE, described
 from unnoise.formats.open_file import open_file
 from unnoise.formats.tensors import dump_tensors
@@ -41,6 +41,7 @@ def convert(source: Path, target: Path) -> None:
         raise InputError(f"{target}: the file to write must end in .safetensors")
     with open_file(source) as pickled:
         _check_content(source, pickled)
+        sweep(target)
         with replacing(target) as file:
             _run(source, pickled, file)
 

@@ -15,6 +15,7 @@ from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.diffusion.process import VP, Flow, Table
 from unnoise.errors import InputError, quoted
+from unnoise.formats.atomic import replacing_folder
 from unnoise.formats.diffusers_folder import INDEX
 from unnoise.integrations.diffusers.components import ForeignComponents
 from unnoise.integrations.diffusers.load import load_components
@@ -94,9 +95,10 @@ def export(
     args["scheduler"] = _scheduler(foreign, loaded)
     args |= {one: value for one, value in _settings(foreign).items() if one in accepted}
     missing = {one: None for one, field in accepted.items() if field.default is field.empty and one != "self"}
-    pipeline(**{**missing, **args}).save_pretrained(out)
-    if not (out / INDEX).is_file():
-        raise InputError(f"{out}: diffusers wrote no {INDEX}")
+    with replacing_folder(out) as part:
+        pipeline(**{**missing, **args}).save_pretrained(part)
+        if not (part / INDEX).is_file():
+            raise InputError(f"{out}: diffusers wrote no {INDEX}")
 
 
 def _scheduler(foreign: ForeignComponents, loaded: Components) -> Any:
