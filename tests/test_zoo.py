@@ -15,6 +15,7 @@ from unnoise.embedded import ADAPTERS, find
 from unnoise.generation.images import image_tensor
 from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
+from unnoise.sampling import default
 from unnoise.train import evaluate as figures
 
 FIGURES = {"named_by_picture", "named_by_concept", "background", "ratio_by_picture", "background_ratio", "psnr"}
@@ -40,6 +41,16 @@ def test_the_card_states_how_it_was_made_and_how_good_it_is(emoji: Pipeline) -> 
     assert training.keys() >= FACTS
     assert training["figures"].keys() >= FIGURES
     assert "Apache-2.0" in emoji.card.licence
+
+
+def test_the_default_under_guidance_is_closer_than_that_without(emoji: Pipeline) -> None:
+    def drawn(sampler: object, grid: tuple[float, ...]) -> torch.Tensor:
+        options = {"seed": 5, "guidance_scale": 3.0, "sampler": sampler, "schedule": grid}
+        return torch.stack([one.x0 for one in emoji.generate(["a cat face", "a rocket"], **options)])
+
+    exact = drawn(*default(40, 14.6, 0.0, guided=True))
+    guided, plain = (drawn(*default(10, 14.6, 0.0, guided)) for guided in (True, False))
+    assert (guided - exact).pow(2).mean() < 0.5 * (plain - exact).pow(2).mean()
 
 
 @pytest.mark.slow
