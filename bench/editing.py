@@ -70,10 +70,13 @@ class Task:
         """Draw the starting noise."""
         return draw(self.seeds, START, torch.empty(len(self.seeds), *self.pipeline.space.shape(SIDE, SIDE)))
 
+    def known(self) -> Tensor:
+        """Encode the visible image, its hidden part filled smoothly."""
+        return self.pipeline.space.encode(fill(self.visible, self.mask))
+
     def inpainted(self, job: Job) -> Denoise:
         """Bind the network, and replace x0 where the image is kept."""
-        known = self.pipeline.space.encode(fill(self.visible, self.mask))
-        return inpaint(self.denoise(job), known, to_cells(self.mask, self.pipeline.space.factor))
+        return inpaint(self.denoise(job), self.known(), to_cells(self.mask, self.pipeline.space.factor))
 
 
 def by_inpaint(task: Task) -> Tensor:
@@ -104,7 +107,7 @@ def from_image(strength: float) -> Callable[[Task], Tensor]:
 def by_blended_latents(task: Task) -> Tensor:
     """Put the kept cells back after every step, with noise of the next level."""
     job = task.job()
-    known, noise = task.pipeline.space.encode(task.visible), task.noise()
+    known, noise = task.known(), task.noise()
     mask = interpolate(task.mask, scale_factor=1 / task.pipeline.space.factor, mode="nearest")
     denoise = task.denoise(job)
     state: State[Tensor] = start(noise, job.settings.grid)

@@ -36,7 +36,7 @@ from unnoise.train.train_recipe import make_card, sheet_prompts
 ROOT = Path(__file__).parents[1]
 STEPS, PAIRS, PEER_PAIRS = 10, 7, 3
 PEERS = {
-    "peer": ("no", False, "as documented: float32, not compiled"),
+    "peer": ("no", False, "float32, not compiled"),
     "peer bf16": ("bf16", False, "bf16 autocast as ours, not compiled"),
     "peer tuned": ("bf16", True, "bf16, compiled, channels last, plain attention as ours"),
 }
