@@ -1,10 +1,12 @@
 """Errors that a user can act on. Each message is one line with the field, the value and what is allowed."""
 
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from math import isfinite, log10
 from numbers import Integral, Real
+from pathlib import Path
 from reprlib import Repr
 
 LETTERS = 340  # of a message; texts in quotes and runs of letters in it are shorter, so 300 at most were given
@@ -92,6 +94,13 @@ def check_number(name: str, value: object, low: float, high: float) -> None:
     """Raise InputError unless `value` is a number from low to high."""
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or not isfinite(value):  # type: ignore[operator]
         raise InputError(f"{name} {quoted(value)}: a number from {low:g} to {high:g}")
+
+
+def checked_path(name: str, value: object) -> Path:
+    """Return a path that a person gave. Raises InputError for anything but a text or a path."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str):
+        raise InputError(f"{name} {quoted(value)}: must be a path")
+    return Path(text)
 
 
 def plain_number(value: object) -> object:

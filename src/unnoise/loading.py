@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import torch
@@ -12,7 +11,7 @@ from unnoise.card import OWN, has_card
 from unnoise.components import Components, Dtype
 from unnoise.devices import known_device
 from unnoise.embedded import CONTROLS, find
-from unnoise.errors import InputError, nearest, quoted
+from unnoise.errors import InputError, checked_path, nearest, quoted
 from unnoise.pipeline import Pipeline
 
 PathLike = str | os.PathLike[str]
@@ -73,7 +72,9 @@ def load(
 
         given: dict[str, Any] = {"compiled": foreign.get("compile", False)}
         given |= {name: getattr(torch, str(value)) for name in ("dtype", "vae_dtype") if (value := foreign.get(name))}
-        given["components"] = None if (folder := foreign.get("components")) is None else Path(folder)
+        given["components"] = (
+            None if (folder := foreign.get("components")) is None else checked_path("components", folder)
+        )
         loaded = load_foreign(path, place, prediction_type=foreign.get("prediction_type"), **given)
     return Pipeline.of(_with_adapters(loaded, control, ip_adapter))
 
@@ -105,7 +106,9 @@ def meta(
         return Pipeline.of(model_file.meta(path))
     from unnoise.integrations.diffusers.load import meta as foreign_meta
 
-    return Pipeline.of(foreign_meta(path, None if components is None else Path(components), prediction_type))
+    return Pipeline.of(
+        foreign_meta(path, None if components is None else checked_path("components", components), prediction_type)
+    )
 
 
 def _with_adapters(loaded: Components, control: PathLike | None, ip_adapter: Sequence[PathLike] | None) -> Components:
@@ -117,13 +120,13 @@ def _with_adapters(loaded: Components, control: PathLike | None, ip_adapter: Seq
     if control is not None:
         from unnoise.integrations.diffusers.controlnet import with_control as with_foreign_control
 
-        loaded = with_foreign_control(loaded, Path(control))
+        loaded = with_foreign_control(loaded, checked_path("control", control))
     if ip_adapter is None:
         return loaded
     from unnoise.integrations.diffusers.ip_adapter import with_ip_adapter
 
-    if len(ip_adapter) != 2:
+    if isinstance(ip_adapter, str) or not isinstance(ip_adapter, Sequence) or len(ip_adapter) != 2:
         raise InputError(
-            f"ip_adapter {list(map(str, ip_adapter))}: two paths, the IP-Adapter's file and the folder of its encoder"
+            f"ip_adapter {quoted(ip_adapter)}: two paths, the IP-Adapter's file and the folder of its encoder"
         )
-    return with_ip_adapter(loaded, Path(ip_adapter[0]), Path(ip_adapter[1]))
+    return with_ip_adapter(loaded, *(checked_path("ip_adapter", path) for path in ip_adapter))

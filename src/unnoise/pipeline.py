@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from unnoise.components import Components
-from unnoise.errors import InputError, InputWarning
+from unnoise.errors import InputError, InputWarning, checked_path, quoted
 from unnoise.generation.axes import combinations
 from unnoise.generation.engine import Engine, Step, Ticket
 from unnoise.generation.images import RawImages
@@ -161,6 +161,8 @@ def _counted(callback: Callback | None) -> Watch | None:
     """Call back with the number of network calls so far and the x0 of the last."""
     if callback is None:
         return None
+    if not callable(callback):
+        raise InputError(f"callback {quoted(callback)}: must be a function of the number of calls and x0")
     calls = 0
 
     def watch(step: Step, share: float) -> bool | None:
@@ -178,7 +180,7 @@ def _metadata(sample: Metadata | Sample | str | os.PathLike[str]) -> Metadata:
         return sample.metadata
     from unnoise.generation.media.files import read_metadata
 
-    return read_metadata(sample)
+    return read_metadata(checked_path("replay", sample))
 
 
 def _describe_options() -> None:

@@ -50,7 +50,7 @@ def ask(prompts: object = "a heart", **options: Any) -> Request:
         ({"schedule": (5.0,)}, "at least 2 levels"),
         ({"schedule": (1.0, 2.0, 0.0)}, "a grid descends"),
         ({"schedule": (1.0, nan)}, "nan"),
-        ({"schedule": ("a", "b")}, "a list of numbers"),
+        ({"schedule": ("a", "b")}, "a list of levels"),
         ({"schedule": tuple(2000.0 - i for i in range(1500))}, "steps of the schedule 1499"),
         ({"schedule": (9.0, 1.0, 0.0), "steps": 3}, "steps 3: the schedule has 2 steps"),
         ({"seed": -1}, "seed -1: a whole number from 0 to 9223372036854775807"),

@@ -31,6 +31,9 @@ HOW: dict[str, Any] = {"seed": 1, "steps": 2, "size": 32, "guidance_scale": 3.0}
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method. is deprecated:DeprecationWarning")
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:compile. a request with a LoRA")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("compiled")
@@ -68,6 +71,16 @@ def test_an_adapter_after_a_plain_call_is_applied_and_removed(folder: Path, dora
         peers.assert_close(adapted, drawn(plain, lora=loras))
         assert not torch.allclose(adapted, bare, atol=1e-2)
     assert torch.equal(drawn(compiled), bare)
+
+
+def test_one_line_says_that_an_adapter_is_not_compiled(folder: Path) -> None:
+    plain, compiled = both(folder)
+    with pytest.warns(InputWarning, match="a request with a LoRA or an IP-Adapter runs uncompiled"):
+        compiled.plan(peers.PROMPT, **HOW, lora=lora(plain, False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled.plan(peers.PROMPT, **HOW)
+        plain.plan(peers.PROMPT, **HOW, lora=lora(plain, False))
 
 
 def test_rows_with_scales_of_their_own_are_applied(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unnoise.check.apply_fixes import offered
@@ -13,6 +12,7 @@ from unnoise.check.locate import located
 from unnoise.check.rule import Finding, RuleEntry
 from unnoise.check.subject import Location, ReadFault, Subject
 from unnoise.check.suppress import is_shown
+from unnoise.errors import InputError, checked_path, quoted
 
 if TYPE_CHECKING:
     from unnoise.pipeline import Pipeline
@@ -48,11 +48,16 @@ def check(
         what = [what]
     elif not isinstance(what, Iterable):
         from unnoise.check.probe import probe
+        from unnoise.components import Components
 
+        if not isinstance(what, Components):
+            raise InputError(f"check {quoted(what)}: a path, several paths, or a loaded pipeline")
         return judge(probe(what), rules)
     from unnoise.check.references import load_subjects
 
-    subjects = load_subjects([Path(path) for path in what], None if models is None else Path(models))
+    subjects = load_subjects(
+        [checked_path("check", path) for path in what], None if models is None else checked_path("models", models)
+    )
     return [finding for subject in subjects for finding in judge(subject, rules)]
 
 

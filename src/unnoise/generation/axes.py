@@ -64,6 +64,8 @@ def combinations(prompts: Sequence[str], options: Mapping[str, Any]) -> tuple[tu
         if isinstance(value, list):
             if name in FIXED:
                 raise InputError(f"{name}: takes one value in a sweep")
+            if not value:
+                raise InputError(f"{name} []: no value; give one, or a list of several")
             if len(value) > 1:
                 axes.append(Axis(name, tuple(value)))
             else:

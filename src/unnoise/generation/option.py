@@ -105,8 +105,8 @@ def _check(name: str, value: Any, option: Option) -> None:
 def _check_schedule(name: str, value: Any) -> None:
     if isinstance(value, str):
         resolve_schedule(value)
-    elif isinstance(value, tuple) and not all(_is_level(one) for one in value):
-        raise InputError(f"{name} {quoted(value)}: its levels must be a list of numbers, 0 to inf")
+    elif not isinstance(value, tuple) or not all(_is_level(one) for one in value):
+        raise InputError(f"{name} {quoted(value)}: a name, or a list of levels, numbers from 0 to inf")
 
 
 def _is_level(value: object) -> bool:

@@ -1,12 +1,13 @@
 """From options and card to a job: every default is filled in, and nothing is computed yet."""
 
 import secrets
+import warnings
 from dataclasses import asdict
 from math import inf
 
 from unnoise.card import OWN, Advice, Card, Part
 from unnoise.components import Components, Dtype
-from unnoise.errors import InputError, check_number
+from unnoise.errors import InputError, InputWarning, check_number
 from unnoise.generation import limits, size_inputs
 from unnoise.generation.choose_sampler import classes, route
 from unnoise.generation.images import RawImages, drawn_size, opened, resized
@@ -43,6 +44,8 @@ def resolve(request: Request, components: Components) -> Job:
     images = resized(opened(images), request.sampling.size)
     size = drawn_size(images, components.factor) or request.sampling.size
     adapters = adapters_of(request, components)
+    if (adapters or images.ip_adapter_image is not None) and components.layout["compiled"] == "yes":
+        warnings.warn("compile: a request with a LoRA or an IP-Adapter runs uncompiled", InputWarning, stacklevel=2)
     sampler, settings = settle(request, components, size, images.image is not None)
     check_prompts(request, components)
     if request.sampling.noise is not None and request.sampling.seed is not None and not sampler.stochastic:

@@ -8,6 +8,7 @@ from io import BytesIO
 from PIL import Image
 from torch import Tensor
 
+from unnoise.errors import checked_path
 from unnoise.generation.media.files import preview, write_media
 from unnoise.generation.media.types import Audio, Media, Video
 from unnoise.generation.metadata import Metadata
@@ -69,7 +70,7 @@ class Sample:
         Raises:
             InputError: the ending is another, or the file cannot be written.
         """
-        write_media(path, self.media, self.metadata)
+        write_media(checked_path("save", path), self.media, self.metadata)
 
     def _repr_png_(self) -> bytes:
         """Show the sample in a notebook."""
