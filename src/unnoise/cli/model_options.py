@@ -23,7 +23,7 @@ class ModelOptions:
 
     model: Annotated[
         str,
-        Parameter(name=["--model", "-m"], group=MODEL, help="Name, .safetensors file, or diffusers folder."),
+        Parameter(name=["--model", "-m"], group=MODEL, help="Name, .safetensors or .gguf file, or diffusers folder."),
     ] = "emoji"
     components: Annotated[
         str | None,

@@ -107,16 +107,16 @@ class Scales:
 
 
 def read_scales(path: Path, metadata: Mapping[str, str]) -> Scales:
-    """Read PEFT's configuration: from the header, or from the file beside it if that is of this very file.
+    """Read PEFT's configuration: from the header, or from the file next to it, if that belongs to this file.
 
     Raises InputError for a configuration that is not valid.
     """
     try:
         if METADATA in metadata:
             return Scales({root: _alphas(config) for root, config in _by_network(metadata[METADATA]).items()})
-        beside = path.with_name(CONFIG)
-        if path.name == WEIGHTS and is_file(beside):
-            return Scales({"": _alphas(read_json(beside, path.parent, strict=False))})
+        config = path.with_name(CONFIG)
+        if path.name == WEIGHTS and is_file(config):
+            return Scales({"": _alphas(read_json(config, path.parent, strict=False))})
     except ValueError as error:
         raise InputError(f"{path}: its PEFT configuration: {error}") from None
     return Scales({})
