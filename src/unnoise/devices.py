@@ -50,7 +50,7 @@ def present() -> tuple[str, ...]:
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Return what decides the last bits of a result on a device, beside the versions of programs."""
+    """Return what decides the last bits of a result on a device, apart from the versions of programs."""
     if device.type == "cuda":
         capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
         tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32

@@ -1,4 +1,4 @@
-"""What stands beside the weights counts in `check`: a scheduler of EDM, the `.yaml` of a checkpoint."""
+"""A scheduler of EDM and the `.yaml` of a checkpoint count in `check`, as files that state how a model was trained."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from unnoise.check.read.stated_training import beside, trained_as
+from unnoise.check.read.stated_training import trained_as, with_stated
 from unnoise.check.references import load_subjects
 from unnoise.check.rules.model import v_prediction_run_as_eps
 from unnoise.families.identity import Identity
@@ -45,10 +45,10 @@ def test_a_script_that_runs_a_v_file_as_eps(tmp_path: Path, stated: str, count: 
 def test_a_yaml_adds_to_what_the_tensors_show_and_never_changes_it(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(YAML.format("v"))
     file = tmp_path / "a.safetensors"
-    assert beside(Identity("sdxl", "base"), file).prediction == "v"
-    assert beside(Identity("sd2", prediction="eps"), file).prediction == "eps"
-    assert beside(Identity(), file).family == "sd1"
-    assert beside(Identity(), tmp_path / "b.safetensors") == Identity()
+    assert with_stated(Identity("sdxl", "base"), file).prediction == "v"
+    assert with_stated(Identity("sd2", prediction="eps"), file).prediction == "eps"
+    assert with_stated(Identity(), file).family == "sd1"
+    assert with_stated(Identity(), tmp_path / "b.safetensors") == Identity()
 
 
 def test_a_folder_of_edm_is_known(tmp_path: Path) -> None:

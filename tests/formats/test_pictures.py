@@ -254,6 +254,20 @@ def test_limits_come_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyP
         decode(tmp_path / "a.png", "a")
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_a_tiff_without_all_of_its_rows_is_refused(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (16, 16)).save(tmp_path / "a.tiff")
+    with Image.open(tmp_path / "a.tiff") as whole:
+        assert decode(tmp_path / "a.tiff", "a").size == whole.size
+    content = (tmp_path / "a.tiff").read_bytes()
+    height, rows = struct.pack("<HHI", 257, 4, 1), struct.pack("<HHI", 257, 3, 1)
+    entry = next(one for one in (height, rows) if one in content)
+    at = content.index(entry) + len(entry)
+    (tmp_path / "b.tiff").write_bytes(content[:at] + struct.pack("<H", 4096) + content[at + 2 :])
+    with pytest.raises(InputError, match="its data end at row 16 of 4096"):
+        decode(tmp_path / "b.tiff", "a")
+
+
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")

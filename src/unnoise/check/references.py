@@ -7,7 +7,7 @@ from typing import Any
 
 from unnoise.check.coerce import text
 from unnoise.check.read.dispatch import read
-from unnoise.check.read.stated_training import beside
+from unnoise.check.read.stated_training import with_stated
 from unnoise.check.subject import GenerationRun, Located, Mask, NamedModel, ReadFault, Subject, Use
 from unnoise.errors import InputError
 from unnoise.families.tensors import refined
@@ -226,7 +226,7 @@ def _filled(model: NamedModel, folder: Path, shelf: Shelf, missing: list[ReadFau
             )
         name = PurePosixPath(model.name.replace("\\", "/"))
         named = shelf.path(str(name.with_suffix(".yaml")), folder) if name.name else None
-        return model if named is None else replace(model, identity=beside(model.identity, named))
+        return model if named is None else replace(model, identity=with_stated(model.identity, named))
     other = found.models[0]
     identity = refined(other.identity, model.identity) if other.identity.known else model.identity
     return replace(model, identity=identity, weights=other.weights, configs=other.configs, known=other.known)

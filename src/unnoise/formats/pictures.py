@@ -11,7 +11,7 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from typing import Any, Final
 
-from PIL import Image, ImageCms, ImageMath, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageMath, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from unnoise.errors import InputError, InputWarning
 from unnoise.formats.open_file import open_file
@@ -109,6 +109,7 @@ def opened(source: str | os.PathLike[str] | bytes, what: str, pixels: int = PIXE
             raise InputError(f"{what}: at most {pixels} pixels in all: {error}") from None
         with image:
             _check_area(image, what, pixels)
+            _check_rows(image, what)
             yield image
 
 
@@ -229,6 +230,16 @@ def _check_area(image: Image.Image, what: str, pixels: int) -> None:
     if area > PYTHON_PIXELS and _codecs(image) & set(Image.DECODERS):
         raise InputError(f"{what}: {image.width}x{image.height} pixels, at most {PYTHON_PIXELS} for a {image.format} "
                          f"of this kind; convert it to PNG")  # fmt: skip
+
+
+def _check_rows(image: Image.Image, what: str) -> None:
+    """Raise InputError for a TIFF whose strips end above its last row, which Pillow would leave black."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    last = max((tile.extents[3] for tile in image.tile if tile.extents), default=0)
+    rows = image.tag_v2[TiffImagePlugin.IMAGELENGTH]  # the height before the image is turned
+    if last < rows:
+        raise InputError(f"{what}: its data end at row {last} of {rows}; the file is damaged")
 
 
 def _codecs(image: Image.Image) -> set[str]:

@@ -108,16 +108,16 @@ class SamplingOptions:
         Option("number", "advanced", "SDXL's refiner: score of the image, 6 unless given.", 0, limits.AESTHETIC),
     ] = None
     negative_original_size: Annotated[
-        tuple[int, int] | None, Option("size", "advanced", "The same beside the negative prompt.", 1, limits.PICTURE)
+        tuple[int, int] | None, Option("size", "advanced", "The same, with the negative prompt.", 1, limits.PICTURE)
     ] = None
     negative_crop_top_left: Annotated[
-        tuple[int, int] | None, Option("corner", "advanced", "The same beside the negative prompt.", 0, limits.PICTURE)
+        tuple[int, int] | None, Option("corner", "advanced", "The same, with the negative prompt.", 0, limits.PICTURE)
     ] = None
     negative_target_size: Annotated[
-        tuple[int, int] | None, Option("size", "advanced", "The same beside the negative prompt.", 1, limits.PICTURE)
+        tuple[int, int] | None, Option("size", "advanced", "The same, with the negative prompt.", 1, limits.PICTURE)
     ] = None
     negative_aesthetic_score: Annotated[
-        float | None, Option("number", "advanced", "The same beside the negative prompt, 2.5.", 0, limits.AESTHETIC)
+        float | None, Option("number", "advanced", "The same, with the negative prompt, 2.5.", 0, limits.AESTHETIC)
     ] = None
     dtype: Annotated[
         str | None, Option("choice", "advanced", "Numbers that the network computes with.", choices=limits.DTYPES)

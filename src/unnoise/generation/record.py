@@ -63,12 +63,12 @@ def difference(metadata: Metadata, components: Components) -> str:
 
 
 def surroundings(components: Components) -> dict[str, str]:
-    """Return what decides the bits of a sample beside versions."""
+    """Return what decides the bits of a sample, apart from versions."""
     return environment(components.device) | components.layout
 
 
 def training_of(card: Card) -> str:
-    """Return a hash of what files beside the weights state: process, prediction type, and the scale of latents."""
+    """Return a hash of what files other than the weights state: process, prediction type, and the scale of latents."""
     stated = f"{card.kind}\n{dump(card.process)}\n{dump(card.space)}"
     return hashlib.sha256(stated.encode()).hexdigest()[:16]
 

@@ -2,7 +2,7 @@
 
     option            numbers        default                      negative default
     original_size     height, width  the image                    that of the prompt
-    crop_top_left     top, left      0, 0                         that of the prompt; 0, 0 beside a negative size
+    crop_top_left     top, left      0, 0                         that of the prompt; 0, 0 with a negative size
     target_size       height, width  the image                    that of the prompt
     aesthetic_score   score          6                            2.5
 
@@ -55,7 +55,7 @@ def settled(options: Any, inputs: Sequence[str], drawn: tuple[int, int], guided:
 
 
 def numbers(settings: Any, inputs: Sequence[str], prompted: bool) -> list[float]:
-    """Return the numbers that a network takes beside the prompt, or beside the negative prompt.
+    """Return the numbers that a network takes with the prompt, or with the negative prompt.
 
     settings: those of a job; those of former versions have none of NAMES, which then have their defaults.
     """

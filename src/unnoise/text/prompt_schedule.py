@@ -149,7 +149,7 @@ def _parsed(prompt: str, steps: int) -> tuple[tuple[Node, ...], int]:
             changes += isinstance(node, Switch | Turn)
     _flatten(frames)
     if changes and "|" in frames[0].nodes:
-        raise InputError(r"prompt: '|' outside of '[a|b]' beside a schedule; for plain text, write '\|'")
+        raise InputError(r"prompt: '|' outside of '[a|b]' together with a schedule; for plain text, write '\|'")
     return tuple(frames[0].nodes), changes
 
 

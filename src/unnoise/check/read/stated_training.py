@@ -1,4 +1,4 @@
-"""What stands beside the weights of a network about its training: a scheduler's config, a `.yaml`."""
+"""What files other than the weights state about the training of a network: a scheduler's config, a `.yaml`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,7 +26,7 @@ def trained_as(found: Identity, settings: Mapping[str, Any]) -> Identity:
     return replace(found, prediction=found.prediction or PREDICTIONS.get(prediction, ""), zero_snr=zero)
 
 
-def beside(found: Identity, path: Path) -> Identity:
+def with_stated(found: Identity, path: Path) -> Identity:
     """Add to the identity of a file what the `.yaml` beside it states; one that cannot be read states nothing."""
     named = path.with_suffix(".yaml")
     try:

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from unnoise.check.read.stated_training import beside
+from unnoise.check.read.stated_training import with_stated
 from unnoise.check.subject import Located, Location, NamedModel, ReadFault, Role, Subject, Training, Trouble, Weights
 from unnoise.errors import InputError
 from unnoise.families import own
@@ -88,7 +88,7 @@ def _describe(header: Header, path: str, values: Values, format: Format, lora: L
         role_and_parts = "controlnet", ()
     role, parts = role_and_parts
     identity = base_of(lora, header.metadata) if lora else _identity(role, header, name)
-    identity = beside(identity, Path(path)) if role in ("checkpoint", "denoiser") else identity
+    identity = with_stated(identity, Path(path)) if role in ("checkpoint", "denoiser") else identity
     weights = Weights(place, role, identity, header, format, parts, lora, values)
     model = NamedModel(name, place, identity, weights)
     trainings = (_training(header.metadata, model),) if any(key.startswith("ss_") for key in header.metadata) else ()
