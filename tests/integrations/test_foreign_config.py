@@ -217,6 +217,7 @@ def test_no_file_that_a_tokenizer_names_is_opened(
     ("file", "values"),
     [
         ("tokenizer_config.json", {"model_max_length": "x"}),
+        ("tokenizer_config.json", {"model_max_length": 1.5}),
         ("tokenizer_config.json", {"extra_ids": 10**9}),
         ("tokenizer_config.json", {"bos_token": 5}),
         ("tokenizer_config.json", {"bos_token": "x" * 10_000}),

@@ -113,8 +113,8 @@ def _settings(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_length(value: Any) -> bool:
-    """Return whether a value is a length; 1e30 stands for no limit."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1e31
+    """Return whether a value is a whole number of tokens; 1e30 stands for no limit."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1e31 and value % 1 == 0
 
 
 def _is_token(path: Path, name: str, value: Any) -> bool:
