@@ -27,10 +27,12 @@ from unnoise.data.open import open_source
 from unnoise.diffusion.loss import loss
 from unnoise.pipeline import Pipeline
 from unnoise.text import tokenizer as bpe
+from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.latents import Latents, all_views, tokenize_views
-from unnoise.train.loop import make_optimizers, plain_attention, train
-from unnoise.train.recipe import CheckpointOptions, TrainingRecipe, read_recipe
+from unnoise.train.loop import plain_attention, train
+from unnoise.train.optimizers import make_optimizers
+from unnoise.train.recipe import TrainingRecipe, read_recipe
 from unnoise.train.train_recipe import make_card, sheet_prompts
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from unnoise.check.engine import check
 from unnoise.check.rule import NOTE, WARN, Finding
 from unnoise.check.rules.training._shared import alphas, alphas_to_zero
-from unnoise.train.recipe import OptimizerOptions
+from unnoise.train.fit_options import FitOptions
 
 FLUX = "accelerate launch flux_train_network.py --pretrained_model_name_or_path flux1-dev.safetensors --ae ae.sft "
 SDXL = "accelerate launch sdxl_train_network.py --pretrained_model_name_or_path sd_xl_base_1.0.safetensors "
@@ -208,5 +208,5 @@ def test_rate_of_a_schedule_that_is_too_long(times: int) -> None:
 
 def test_peak_of_a_recipe() -> None:
     """UN511: the highest rate that the rule computes is the one that the training reaches."""
-    fit = OptimizerOptions(steps=100, warmup=400, learning_rate=1.0)
+    fit = FitOptions(steps=100, warmup=400, learning_rate=1.0)
     assert max(map(fit.learning_rate_at, range(100))) == pytest.approx(0.125, abs=5e-3)

@@ -20,9 +20,11 @@ from unnoise.integrations.diffusers import onednn as packed
 from unnoise.integrations.diffusers.flux import FluxNet
 from unnoise.integrations.diffusers.onednn import pack
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
-from unnoise.train.loop import Progress
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
 from unnoise.train.lora import train_lora
-from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions
+from unnoise.train.recipe import DataOptions
+from unnoise.train.task import Progress
 
 
 class Quiet:
@@ -53,7 +55,7 @@ def test_what_is_trained_opens_in_diffusers(tmp_path: Path, kind: Any, gradient_
         Image.new("RGB", (32, 32), name).save(tmp_path / f"data/{name}.png")
         (tmp_path / f"data/{name}.txt").write_text(peers.PROMPT)
     recipe = AdapterRecipe(
-        "style", DataOptions(str(tmp_path / "data"), 32, 1), OptimizerOptions(3, 2, 1e-2, 1), str(model),
+        "style", DataOptions(str(tmp_path / "data"), 32, 1), FitOptions(3, 2, 1e-2, 1), str(model),
         lora=LoraOptions(4, 2.0, ("attention", "text")), gradient_checkpointing=gradient_checkpointing,
         prompts=(peers.PROMPT,), checkpoints=CheckpointOptions(ema_every=1),
     )  # fmt: skip
@@ -78,7 +80,7 @@ def recipe_of(folder: Path, model: Path, **more: Any) -> AdapterRecipe:
     (folder / "data/0.txt").write_text(peers.PROMPT)
     settings = {"lora": LoraOptions(4, 2.0), "checkpoints": CheckpointOptions(ema_every=1), **more}
     return AdapterRecipe(
-        "style", DataOptions(str(folder / "data"), 32, 1), OptimizerOptions(4, 2, 1e-2, 1), str(model), **settings
+        "style", DataOptions(str(folder / "data"), 32, 1), FitOptions(4, 2, 1e-2, 1), str(model), **settings
     )
 
 

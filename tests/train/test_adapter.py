@@ -34,8 +34,8 @@ from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOption
 from unnoise.train.controlnet import train_control
 from unnoise.train.examples import latents_key
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
-from unnoise.train.loop import Progress
 from unnoise.train.lora import train_lora
+from unnoise.train.task import Progress
 
 RECIPE = """
 name = "squares"

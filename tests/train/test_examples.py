@@ -19,10 +19,12 @@ from unnoise.data.view import random_view, render_views
 from unnoise.loading import load
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions
+from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.examples import encode_examples, open_buckets, with_prior
-from unnoise.train.loop import Progress
+from unnoise.train.fit_options import FitOptions
 from unnoise.train.lora import train_lora
-from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions
+from unnoise.train.recipe import DataOptions
+from unnoise.train.task import Progress
 
 CAPTION = "a photo of sks dog, 50% {off} (16:9) [x]"
 SHAPES = ((32, 32), (64, 32), (66, 33), (32, 64))
@@ -66,7 +68,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> AdapterRecipe:
         name="dog",
         base=str(folder / "base.safetensors"),
         data=DataOptions(str(pictures(folder / "data", SHAPES, CAPTION)), size=32, views=1),
-        fit=OptimizerOptions(steps=6, batch=2, warmup=1, learning_rate=1e-2),
+        fit=FitOptions(steps=6, batch=2, warmup=1, learning_rate=1e-2),
         lora=LoraOptions(rank=4, alpha=4.0),
         caption_dropout=0.0,
         prompts=("a dog",),

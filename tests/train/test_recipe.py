@@ -8,21 +8,14 @@ from torch import nn
 
 from unnoise.card import Part
 from unnoise.errors import InputError
-from unnoise.train import recipe
-from unnoise.train.recipe import (
-    AutoencoderOptions,
-    CheckpointOptions,
-    DataOptions,
-    DenoiserOptions,
-    OptimizerOptions,
-    TextOptions,
-    TrainingRecipe,
-    compile_net,
-)
+from unnoise.train import fit_options
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions, compile_net
+from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TextOptions, TrainingRecipe
 
 DEFAULTS: dict[type, dict[str, Any]] = {
     DataOptions: {"size": 64, "views": 8, "strict": False},
-    OptimizerOptions: {
+    FitOptions: {
         "batch": 32, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "optimizer": "adamw", "clip": 1.0,
         "weight_decay": 0.0, "betas": (0.9, 0.99), "bf16": True, "compile": False,
     },
@@ -59,19 +52,19 @@ def test_ranges_of_data(name: str, low: int, high: int) -> None:
 
 
 def test_ranges_of_an_optimizer() -> None:
-    OptimizerOptions(1, 1, decay=0.0)
-    OptimizerOptions(1, 1, decay=1.0)
+    FitOptions(1, 1, decay=0.0)
+    FitOptions(1, 1, decay=1.0)
     for options in ({"steps": 0}, {"batch": 0}):
         with pytest.raises(InputError, match=r"(steps|batch) 0: at least 1"):
-            OptimizerOptions(**{"steps": 1, **options})
+            FitOptions(**{"steps": 1, **options})
     for decay in (-1e-9, 1 + 1e-9):
         with pytest.raises(InputError, match="a share of the steps, 0 to 1"):
-            OptimizerOptions(1, decay=decay)
+            FitOptions(1, decay=decay)
 
 
 def test_the_weights_of_each_network_are_averaged_at_least_once() -> None:
     net = Part("UNet"), Part("Flow")
-    enough, short = OptimizerOptions(4), OptimizerOptions(3)
+    enough, short = FitOptions(4), FitOptions(3)
     TrainingRecipe("a", DataOptions("emoji"), DenoiserOptions(enough, *net), AutoencoderOptions(enough))
     with pytest.raises(InputError, match=r"fit.steps 3: at least checkpoints.ema_every, 4 steps"):
         TrainingRecipe("a", DataOptions("emoji"), DenoiserOptions(short, *net))
@@ -80,25 +73,25 @@ def test_the_weights_of_each_network_are_averaged_at_least_once() -> None:
 
 
 def test_the_learning_rate_rises_is_constant_and_falls_to_zero() -> None:
-    fit = OptimizerOptions(steps=100, learning_rate=2.0, warmup=10, decay=0.4)
+    fit = FitOptions(steps=100, learning_rate=2.0, warmup=10, decay=0.4)
     expected = {0: 0.2, 4: 1.0, 8: 1.8, 9: 2.0, 10: 2.0, 60: 2.0, 61: 2 * 39 / 40, 80: 1.0, 99: 0.05}
     assert {step: fit.learning_rate_at(step) for step in expected} == pytest.approx(expected)
-    plain = OptimizerOptions(steps=100, learning_rate=2.0, warmup=0, decay=0.0)
+    plain = FitOptions(steps=100, learning_rate=2.0, warmup=0, decay=0.0)
     assert {plain.learning_rate_at(step) for step in range(100)} == {2.0}
-    both = OptimizerOptions(steps=4, learning_rate=1.0, warmup=4, decay=1.0)
+    both = FitOptions(steps=4, learning_rate=1.0, warmup=4, decay=1.0)
     assert [both.learning_rate_at(step) for step in range(4)] == pytest.approx([1 / 4, 3 / 8, 3 / 8, 1 / 4])
 
 
 def test_a_network_is_compiled_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda net: compiled.append(net))
-    monkeypatch.setattr(recipe.shutil, "which", lambda name: "/usr/bin/clang++" if name == "clang++" else None)
+    monkeypatch.setattr(fit_options.shutil, "which", lambda name: "/usr/bin/clang++" if name == "clang++" else None)
     net = nn.Identity()
-    compile_net(net, OptimizerOptions(1))
+    compile_net(net, FitOptions(1))
     assert compiled == []
-    compile_net(net, OptimizerOptions(1, compile=True))
+    compile_net(net, FitOptions(1, compile=True))
     assert compiled == [net]
-    monkeypatch.setattr(recipe.shutil, "which", lambda name: None)
+    monkeypatch.setattr(fit_options.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match=r"compile true: needs one of g\+\+, clang\+\+, cl"):
-        compile_net(net, OptimizerOptions(1, compile=True))
-    compile_net(net, OptimizerOptions(1))
+        compile_net(net, FitOptions(1, compile=True))
+    compile_net(net, FitOptions(1))

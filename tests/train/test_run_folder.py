@@ -14,10 +14,12 @@ from unnoise.data.view import Augment
 from unnoise.errors import InputError
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.checkpoint import write_tensors
-from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.recipe import DataOptions
 from unnoise.train.run_folder import RECIPE, bytes_of_run, claimed_folder
 
-FIT = OptimizerOptions(steps=100, decay=0.5)
+FIT = FitOptions(steps=100, decay=0.5)
 BEGUN = AdapterRecipe("dog", DataOptions("pictures"), FIT, lora=LoraOptions(), prompts=("a dog",))
 
 

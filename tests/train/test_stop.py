@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from unnoise.cli.main import main
 from unnoise.train import checkpoint
-from unnoise.train.loop import Progress, train
-from unnoise.train.recipe import CheckpointOptions, OptimizerOptions
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.loop import train
 from unnoise.train.stop import TrainingStopped, stop_signals
+from unnoise.train.task import Progress
 
 EVERY = CheckpointOptions(ema_every=1, snapshot_every=2, every=3, sheet_every=4)
-FIT = OptimizerOptions(steps=12, learning_rate=0.1, warmup=2, decay=0.4)
+FIT = FitOptions(steps=12, learning_rate=0.1, warmup=2, decay=0.4)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 RECIPE = """
@@ -48,7 +50,7 @@ class Plane:
         self.networks = nn.ModuleDict({"net": nn.Linear(4, 4)})
         self.learning_rate_multiples: dict[str, float] = {}
 
-    def loss(self, step: int) -> Tensor:
+    def loss(self, step: int, rows: range) -> Tensor:
         x = torch.from_numpy(np.random.default_rng(step).standard_normal((3, 4), np.float32))
         return (self.networks["net"](x) - x.flip(1)).square().mean()
 

@@ -25,8 +25,8 @@ from unnoise.formats.header import read_header
 from unnoise.loading import load
 from unnoise.text import tokenizer as bpe
 from unnoise.train.latents import tokenize_views
-from unnoise.train.loop import Progress
 from unnoise.train.recipe import TrainingRecipe, read_recipe
+from unnoise.train.task import Progress
 from unnoise.train.train_recipe import sheet_prompts, train_recipe
 
 TINY = """

@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from unnoise.errors import InputError, InputWarning, NonFiniteError, OutputError
 from unnoise.train import checkpoint
-from unnoise.train.loop import Progress, _Clock, make_optimizers, temporary_weights, train, training_seconds
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.loop import _Clock, temporary_weights, train, training_seconds
 from unnoise.train.muon import Muon, hidden_weights
-from unnoise.train.recipe import CheckpointOptions, OptimizerOptions
+from unnoise.train.optimizers import make_optimizers
+from unnoise.train.task import Progress
 
 EVERY = CheckpointOptions(ema_lengths=(0.05, 0.1), ema_every=1, snapshot_every=2, every=3, sheet_every=4)
-FIT = OptimizerOptions(steps=5, batch=6, learning_rate=0.1, warmup=2, decay=0.4, clip=1e9)
+FIT = FitOptions(steps=5, batch=6, learning_rate=0.1, warmup=2, decay=0.4, clip=1e9)
 
 
 class Line:
@@ -38,10 +41,10 @@ class Line:
         self.learning_rate_multiples = {"net.bias": 0.5}
         self.steps: list[int] = []
 
-    def loss(self, step: int) -> Tensor:
+    def loss(self, step: int, rows: range) -> Tensor:
         self.steps.append(step)
         net = self.networks["net"]
-        return (net.weight - 3).square().mean() + (net.bias - 3).square().mean()
+        return ((net.weight - 3).square().mean() + (net.bias - 3).square().mean()).expand(len(rows))
 
     def sheet(self, step: int) -> Image.Image:
         return Image.new("RGB", (step, 1))
@@ -158,7 +161,7 @@ def test_a_gradient_that_overflows_in_float16_lowers_the_scale(tmp_path: Path) -
     """The step is taken again with a lower scale, and the scale is part of a checkpoint."""
 
     class Narrow(Line):
-        def loss(self, step: int) -> Tensor:
+        def loss(self, step: int, rows: range) -> Tensor:
             self.steps.append(step)
             net = self.networks["net"]
             return ((net.weight.half() - 3).square().mean() + (net.bias.half() - 3).square().mean()).float()
@@ -199,8 +202,8 @@ def test_gradients_are_clipped_and_their_norm_is_that_before(tmp_path: Path) -> 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_is_named_with_its_step(tmp_path: Path, value: float) -> None:
     class Broken(Line):
-        def loss(self, step: int) -> Tensor:
-            return super().loss(step) * (value if step == 3 else 1)
+        def loss(self, step: int, rows: range) -> Tensor:
+            return super().loss(step, rows) * (value if step == 3 else 1)
 
     with pytest.raises(NonFiniteError, match=rf"line: loss is {value} at step 4, torch.float32"):
         train(Broken(), FIT, EVERY, tmp_path, ignore)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from unnoise.data.dataset import ImageDataset
-    from unnoise.train.loop import Progress
+    from unnoise.train.task import Progress
 
 
 EPILOGUE = """Examples:

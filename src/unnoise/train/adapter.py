@@ -62,19 +62,20 @@ class AdapterTask:
             path = folder / "features.safetensors"
             self.features = cached_features(self.text_encoder, captions, path, pipeline.card.fingerprint)
 
-    def loss(self, step: int) -> Tensor:
+    def loss(self, step: int, rows: range) -> Tensor:
+        """Return the loss of some rows of a batch, see `Task`."""
         recipe, batch = self.recipe, self.recipe.fit.batch
         torch.manual_seed(int(numbers(recipe.seed, DROPOUT, step).integers(2**63)))
         k, number = nth_batch(self.counts, recipe.seed, step)
         examples = self.examples[k]
-        noise = np.empty((batch, *examples.x0.shape[2:]), np.float32)
-        u, x0, captions, control_images = torch.empty(batch), [], [], []
-        for row in range(batch):
+        noise = np.empty((len(rows), *examples.x0.shape[2:]), np.float32)
+        u, x0, captions, control_images = torch.empty(len(rows)), [], [], []
+        for place, row in enumerate(rows):
             stream = numbers(recipe.seed, SAMPLE, step * batch + row)
             latent, caption, control_image = self._example(examples, number * batch + row, row, stream)
             captions.append("" if stream.random() < recipe.caption_dropout else caption)
-            u[row] = stream.random()
-            stream.standard_normal(dtype=np.float32, out=noise[row])
+            u[place] = stream.random()
+            stream.standard_normal(dtype=np.float32, out=noise[place])
             x0.append(latent)
             control_images.append(control_image)
         sigma = self._levels(u).to(self.device)
@@ -83,7 +84,7 @@ class AdapterTask:
         narrow = recipe.fit.bf16 and self.pipeline.dtype == "float32"  # a narrow base computes in its own dtype
         with autocast(self.device, narrow):
             cond = self._conditioning(captions, control_images)
-            return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind).mean()
+            return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind)
 
     def _example(
         self, examples: Examples, n: int, row: int, stream: np.random.Generator

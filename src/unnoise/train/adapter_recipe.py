@@ -6,7 +6,9 @@ from pathlib import Path
 from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.strict_json import Strict
 from unnoise.generation.limits import GUIDANCE
-from unnoise.train.recipe import CheckpointOptions, DataOptions, OptimizerOptions, parse_recipe
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.recipe import DataOptions, parse_recipe
 
 PRIOR_COUNT = 64  # where the recipe does not say
 
@@ -108,7 +110,7 @@ class AdapterRecipe(Strict):
 
     name: str
     data: DataOptions
-    fit: OptimizerOptions
+    fit: FitOptions
     base: str = "emoji"
     trigger: str = ""
     lora: LoraOptions | None = None
@@ -144,7 +146,7 @@ class AdapterRecipe(Strict):
         """The options of prior preservation."""
         return PriorOptions(source=self.prior) if isinstance(self.prior, str) else self.prior
 
-    def fits(self) -> dict[str, tuple[str, OptimizerOptions]]:
+    def fits(self) -> dict[str, tuple[str, FitOptions]]:
         """Return the place and the optimizer of the only task."""
         return {"adapter": ("fit", self.fit)}
 

@@ -15,7 +15,8 @@ from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.nets.autoencoder import Autoencoder
-from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe, compile_net
+from unnoise.train.fit_options import compile_net
+from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe
 
 SHOWN, COLUMNS = 32, 8  # images of a sheet, each beside its reconstruction
 
@@ -36,33 +37,35 @@ class AutoencoderTask:
         self.learning_rate_multiples: dict[str, float] = {}
         compile_net(self.net, options.fit)
 
-    def views(self, step: int) -> list[View]:
-        """Return the views of a step."""
-        seed, batch = self.recipe.seed, self.options.fit.batch
-        ns = range(step * batch, (step + 1) * batch)
+    def views(self, ns: range) -> list[View]:
+        """Return the views of the n-th images."""
+        seed = self.recipe.seed
         return [random_view(self.dataset, nth_image(self.dataset, seed, n), n, seed, self.options.augment) for n in ns]
 
     def pixels(self, views: list[View]) -> Tensor:
         """Return the pixels of views: (B, 3, H, W) in [-1, 1]."""
         return render_views(self.dataset, views).to(self.device, memory_format=torch.channels_last)
 
-    def loss(self, step: int) -> Tensor:
-        data = self.pixels(self.views(step))
+    def loss(self, step: int, rows: range) -> Tensor:
+        """Return the loss of some rows of a batch, see `Task`."""
+        first = step * self.options.fit.batch
+        ns = range(first + rows.start, first + rows.stop)
+        data = self.pixels(self.views(ns))
         side = data.shape[-1] // self.net.factor
         noise = np.empty((len(data), self.net.latents, side, side), np.float32)
-        for row in range(len(data)):
-            stream = numbers(self.recipe.seed, SAMPLE, step * len(data) + row)
+        for row, n in enumerate(ns):
+            stream = numbers(self.recipe.seed, SAMPLE, n)
             stream.standard_normal(dtype=np.float32, out=noise[row])
         with autocast(self.device, self.options.fit.bf16):
             decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
         error = decoded.float() - data
-        kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).mean()
-        return error.abs().mean() + self.options.edges * edge_error(error) + self.options.kl * kl
+        kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).flatten(1).mean(1)
+        return error.abs().flatten(1).mean(1) + self.options.edges * edge_error(error) + self.options.kl * kl
 
     @torch.no_grad()
     def sheet(self, step: int) -> Image.Image:
         """Draw images, each beside its reconstruction."""
-        views = self.views(0)[:SHOWN]
+        views = self.views(range(min(SHOWN, self.options.fit.batch)))
         data = self.pixels(views)
         columns = [to_images(part.clamp(-1, 1)) for part in (data, self.net.decode(self.net.encode(data)[0]))]
         captions = chain.from_iterable((view.caption, "reconstruction") for view in views)
@@ -71,5 +74,6 @@ class AutoencoderTask:
 
 
 def edge_error(error: Tensor) -> Tensor:
-    """Return the mean absolute difference between neighbours, over both directions. error: (B, C, H, W)."""
-    return (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()) / 2
+    """Return the mean absolute difference between neighbours, over both directions: (B, C, H, W) -> (B,)."""
+    down, across = (error.diff(dim=axis).abs().flatten(1).mean(1) for axis in (2, 3))
+    return (down + across) / 2

@@ -11,6 +11,7 @@ from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
 from unnoise.formats.header import read_header
 
+FILE = "checkpoint.safetensors"
 Tensors = Mapping[str, Tensor]
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # the first three of AdamW, the last of Muon
 

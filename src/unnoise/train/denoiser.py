@@ -16,8 +16,9 @@ from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
+from unnoise.train.fit_options import compile_net
 from unnoise.train.latents import Latents
-from unnoise.train.recipe import TrainingRecipe, compile_net
+from unnoise.train.recipe import TrainingRecipe
 
 SHEET_SEED, COLUMNS = 0, 4
 
@@ -44,9 +45,10 @@ class DenoiserTask:
         self.device = pipeline.device
         compile_net(self.denoiser.net, self.options.fit)
 
-    def loss(self, step: int) -> Tensor:
-        batch = self.options.fit.batch
-        ns = range(step * batch, (step + 1) * batch)
+    def loss(self, step: int, rows: range) -> Tensor:
+        """Return the loss of some rows of a batch, see `Task`."""
+        first, batch = step * self.options.fit.batch, len(rows)
+        ns = range(first + rows.start, first + rows.stop)
         images = [nth_image(self.dataset, self.recipe.seed, n) for n in ns]
         x0, noise = (np.empty((batch, *self.latents.x0.shape[2:]), np.float32) for _ in range(2))
         u = torch.empty(batch)
@@ -62,7 +64,7 @@ class DenoiserTask:
         clean, gaussian = (torch.from_numpy(part).to(self.device) for part in (x0, noise))
         with autocast(self.device, self.options.fit.bf16):
             cond = self.encode_captions(images, views, captioned)
-            return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting).mean()
+            return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting)
 
     def encode_captions(self, images: Sequence[int], views: Sequence[int], captioned: Tensor) -> Conditioning:
         """Encode the captions of a batch, and the empty prompt where `captioned` is False."""

@@ -22,9 +22,9 @@ from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import AdapterTask, check_texts, sheet_prompts
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets, with_prior, with_trigger
+from unnoise.train.fit_options import check_compiler
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
-from unnoise.train.recipe import check_compiler
 from unnoise.train.requirements import check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.train_recipe import TrainingReport

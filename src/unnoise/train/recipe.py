@@ -1,13 +1,10 @@
 """The recipe of `unnoise train`: a TOML file with the fields of these dataclasses; unknown fields are refused."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
-
-from torch import nn
+from typing import Any, Final, TypeVar
 
 from unnoise.card import FORMER_NAMES as FORMER_CARD_NAMES, Advice, Part
 from unnoise.data.view import Augment
@@ -16,10 +13,10 @@ from unnoise.formats.json_text import plain_toml
 from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import Strict, parse
 from unnoise.sampling.kinds import Kind
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
 
 T = TypeVar("T")
-LONGEST_EMA = 0.28  # sigma_rel of an average over the whole run; EDM2, section C.1
-COMPILERS = ("g++", "clang++", "cl")  # one of them is needed by torch.compile on a CPU
 # Fields of recipes that were written before 0.2, and their names today. A person renames them: a recipe is source.
 FORMER_NAMES: Final = FORMER_CARD_NAMES | {
     "fit.rate": "learning_rate",
@@ -62,64 +59,6 @@ class DataOptions(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizerOptions(Strict):
-    """The optimizer of one network. The learning rate rises, is constant, and falls linearly to zero.
-
-    Args:
-        batch: images a step.
-        warmup: steps over which the learning rate rises.
-        decay: the last share of the steps, over which the learning rate falls, 0 to 1.
-        optimizer: "adamw", or "muon" for hidden weights and AdamW for the rest, at one learning rate.
-        clip: largest norm of the gradient.
-        bf16: compute in bfloat16; the weights are float32.
-        compile: use torch.compile, measured 13 to 38 % faster after one or two minutes; needs a C++ compiler on a CPU.
-    """
-
-    steps: int
-    batch: int = 32
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    decay: float = 0.5
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    clip: float = 1.0
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.99)
-    bf16: bool = True
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: at least 1")
-        for name in ("learning_rate", "clip"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} {getattr(self, name):g}: above 0")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(f"betas {list(self.betas)}: two numbers from 0, below 1")
-        if not 0 <= self.decay <= 1:
-            raise InputError(f"decay {self.decay}: a share of the steps, 0 to 1")
-
-    def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, 0-based."""
-        rise = min(1.0, (step + 1) / max(self.warmup, 1))
-        fall = min(1.0, (self.steps - step) / max(self.decay * self.steps, 1))
-        return self.learning_rate * rise * fall
-
-
-def check_compiler(fit: OptimizerOptions) -> None:
-    """Raise InputError where the recipe sets `compile`, and no C++ compiler is installed."""
-    if fit.compile and not any(shutil.which(name) for name in COMPILERS):
-        raise InputError(f"compile true: needs one of {', '.join(COMPILERS)}; install one, or set compile = false")
-
-
-def compile_net(net: nn.Module, fit: OptimizerOptions) -> None:
-    """Compile a network where the recipe sets `compile`. Raises InputError as `check_compiler` does."""
-    check_compiler(fit)
-    if fit.compile:
-        net.compile()
-
-
-@dataclass(frozen=True, slots=True)
 class AutoencoderOptions(Strict):
     """The autoencoder and its training.
 
@@ -129,7 +68,7 @@ class AutoencoderOptions(Strict):
         kl: weight of the KL divergence from N(0, I), a mean over latents.
     """
 
-    fit: OptimizerOptions
+    fit: FitOptions
     args: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
     edges: float = 1.0
@@ -165,7 +104,7 @@ class DenoiserOptions(Strict):
         caption_dropout: share of captions left out, 0 to 1; classifier-free guidance needs it.
     """
 
-    fit: OptimizerOptions
+    fit: FitOptions
     net: Part
     process: Part
     kind: Kind = "flow"
@@ -174,41 +113,6 @@ class DenoiserOptions(Strict):
     level_std: float = 1.0
     caption_dropout: float = 0.1
     text: TextOptions = field(default_factory=TextOptions)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointOptions(Strict):
-    """What a run saves, and how often, in steps.
-
-    Args:
-        ema_lengths: lengths of the two averages of the weights, as shares of the run (sigma_rel of EDM2).
-        ema_length: length of the average in the finished model; any value between the two, and can change afterwards.
-        ema_every: update of the averages.
-        snapshot_every: copies of the averages, from which other lengths are computed.
-        every: checkpoints, from which a run resumes.
-    """
-
-    ema_lengths: tuple[float, float] = (0.05, 0.1)
-    ema_length: float = 0.05
-    ema_every: int = 4
-    snapshot_every: int = 1000
-    every: int = 500
-    sheet_every: int = 1000
-
-    def __post_init__(self) -> None:
-        for name in ("ema_every", "snapshot_every", "every", "sheet_every"):
-            check_whole(f"checkpoints.{name}", getattr(self, name), 1, 10**9)
-        low, high = self.ema_lengths
-        if not 0 < low < high <= LONGEST_EMA:
-            raise InputError(f"checkpoints.ema_lengths {[low, high]}: a shorter and a longer one, to {LONGEST_EMA}")
-        if not low <= self.ema_length <= high:
-            raise InputError(f"checkpoints.ema_length {self.ema_length:g}: from {low:g} to {high:g}, the ema_lengths")
-
-    def check(self, *fits: OptimizerOptions) -> None:
-        """Raise InputError for a run that ends before its weights are averaged once."""
-        for fit in fits:
-            if fit.steps < self.ema_every:
-                raise InputError(f"fit.steps {fit.steps}: at least checkpoints.ema_every, {self.ema_every} steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +137,7 @@ class TrainingRecipe(Strict):
     def __post_init__(self) -> None:
         self.checkpoints.check(*(fit for _, fit in self.fits().values()))
 
-    def fits(self) -> dict[str, tuple[str, OptimizerOptions]]:
+    def fits(self) -> dict[str, tuple[str, FitOptions]]:
         """Return the place and the optimizer of each task, in the order of training."""
         first = {} if self.autoencoder is None else {"autoencoder": ("autoencoder.fit", self.autoencoder.fit)}
         return {**first, "denoiser": ("denoiser.fit", self.denoiser.fit)}

@@ -15,7 +15,8 @@ from unnoise.formats.atomic import check_writable, refusing_writes, replacing
 from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import dump, parse, plain
 from unnoise.train.checkpoint import read_facts
-from unnoise.train.recipe import CheckpointOptions, OptimizerOptions
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
 
 LOCK, RECIPE = "run.lock", "recipe.json"
 LITTER = (".*.part", "*/.*.part", "*/ema/.*.part")  # temporary files of writes that were interrupted
@@ -36,7 +37,7 @@ class Recipe(Protocol):
     @property
     def checkpoints(self) -> CheckpointOptions: ...
 
-    def fits(self) -> Mapping[str, tuple[str, OptimizerOptions]]:
+    def fits(self) -> Mapping[str, tuple[str, FitOptions]]:
         """Return the place in the recipe and the options of each task, by its folder, in the order of training."""
 
 
@@ -67,7 +68,7 @@ def claimed_folder(recipe: R, folder: Path, resume: bool, needed: int) -> Iterat
         yield
 
 
-def bytes_of_run(parameters: int, fit: OptimizerOptions, checkpoints: CheckpointOptions) -> int:
+def bytes_of_run(parameters: int, fit: FitOptions, checkpoints: CheckpointOptions) -> int:
     """Return the bytes that a task writes: two checkpoints, as one replaces the other, snapshots, and the result."""
     snapshots = len(checkpoints.ema_lengths) * -(-fit.steps // checkpoints.snapshot_every)
     return FLOAT * parameters * (2 * COPIES + snapshots + 1)
@@ -152,7 +153,7 @@ def _check_same(before: R, recipe: R, folder: Path) -> None:
             )
 
 
-def _check_steps(place: str, before: OptimizerOptions, fit: OptimizerOptions, folder: Path) -> None:
+def _check_steps(place: str, before: FitOptions, fit: FitOptions, folder: Path) -> None:
     """Refuse fewer steps than are trained; warn where the learning rate of trained steps would have been another."""
     saved = folder / "checkpoint.safetensors"
     done = int(read_facts(saved)["step"]) if saved.exists() else 0

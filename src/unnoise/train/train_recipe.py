@@ -29,11 +29,13 @@ from unnoise.text.encode import cut
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.denoiser import DenoiserTask
+from unnoise.train.fit_options import check_compiler
 from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
-from unnoise.train.loop import Progress, temporary_weights, train, training_seconds
-from unnoise.train.recipe import TrainingRecipe, check_compiler
+from unnoise.train.loop import temporary_weights, train, training_seconds
+from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_captions, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
+from unnoise.train.task import Progress
 
 SHEET_PROMPTS = 16  # where the recipe has none
 

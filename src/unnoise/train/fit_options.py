@@ -1,0 +1,70 @@
+"""How a network is fitted: steps, batch, optimizer, learning rate, and the arithmetic of a step."""
+
+import shutil
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from unnoise.errors import InputError
+from unnoise.formats.strict_json import Strict
+
+COMPILERS = ("g++", "clang++", "cl")  # one of them is needed by torch.compile on a CPU
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions(Strict):
+    """The optimizer of one network. The learning rate rises, is constant, and falls linearly to zero.
+
+    Args:
+        batch: images a step.
+        warmup: steps over which the learning rate rises.
+        decay: the last share of the steps, over which the learning rate falls, 0 to 1.
+        optimizer: "adamw", or "muon" for hidden weights and AdamW for the rest, at one learning rate.
+        clip: largest norm of the gradient.
+        bf16: compute in bfloat16; the weights are float32.
+        compile: use torch.compile, measured 13 to 38 % faster after one or two minutes; needs a C++ compiler on a CPU.
+    """
+
+    steps: int
+    batch: int = 32
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    decay: float = 0.5
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    clip: float = 1.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    bf16: bool = True
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: at least 1")
+        for name in ("learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} {getattr(self, name):g}: above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"betas {list(self.betas)}: two numbers from 0, below 1")
+        if not 0 <= self.decay <= 1:
+            raise InputError(f"decay {self.decay}: a share of the steps, 0 to 1")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, 0-based."""
+        rise = min(1.0, (step + 1) / max(self.warmup, 1))
+        fall = min(1.0, (self.steps - step) / max(self.decay * self.steps, 1))
+        return self.learning_rate * rise * fall
+
+
+def check_compiler(fit: FitOptions) -> None:
+    """Raise InputError where the recipe sets `compile`, and no C++ compiler is installed."""
+    if fit.compile and not any(shutil.which(name) for name in COMPILERS):
+        raise InputError(f"compile true: needs one of {', '.join(COMPILERS)}; install one, or set compile = false")
+
+
+def compile_net(net: nn.Module, fit: FitOptions) -> None:
+    """Compile a network where the recipe sets `compile`. Raises InputError as `check_compiler` does."""
+    check_compiler(fit)
+    if fit.compile:
+        net.compile()

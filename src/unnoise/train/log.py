@@ -1,0 +1,44 @@
+"""The log of a run: one JSON object a step, in a file that a killed run leaves readable."""
+
+import errno
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from unnoise.formats.atomic import refusing_writes, replacing
+from unnoise.formats.json_text import json_object
+from unnoise.formats.open_file import read_text
+from unnoise.train.task import Progress
+
+LOG_BYTES = 1 << 30  # of a log that is read
+
+
+@contextmanager
+def step_log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
+    """Open a log of one JSON object a step, and drop the lines of steps that will be repeated."""
+    lines = [line for line in _lines(path) if json_object(line)["step"] <= first]
+    with replacing(path) as whole:
+        whole.write("".join(lines).encode())
+    with path.open("ab", buffering=0) as file:
+
+        def write(progress: Progress) -> None:
+            line = f"{json.dumps(_rounded(progress))}\n".encode()
+            with refusing_writes(path):
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, "no space left on the device")
+
+        yield write
+
+
+def _lines(path: Path) -> list[str]:
+    """Read the complete lines; the last is incomplete where the run was killed."""
+    return (
+        [line for line in read_text(path, LOG_BYTES).splitlines(True) if line.endswith("\n")] if path.exists() else []
+    )
+
+
+def _rounded(progress: Progress) -> dict[str, float | int]:
+    values = asdict(progress).items()
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values}

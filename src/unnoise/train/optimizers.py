@@ -1,0 +1,34 @@
+"""The optimizers of a task: AdamW for all parameters, or Muon for hidden weights and AdamW for the rest."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.muon import Muon, hidden_weights
+from unnoise.train.task import Task
+
+Optimizers = Sequence[torch.optim.Optimizer]
+
+
+def make_optimizers(task: Task, fit: FitOptions) -> Optimizers:
+    """Make AdamW for all parameters, or Muon for hidden weights and AdamW for the rest."""
+    hidden = hidden_weights(task.networks) if fit.optimizer == "muon" else frozenset()
+    groups: dict[float, list[nn.Parameter]] = {}
+    matrices: list[nn.Parameter] = []
+    for name, parameter in task.networks.named_parameters():
+        if name in hidden:
+            matrices.append(parameter)
+        else:
+            groups.setdefault(task.learning_rate_multiples.get(name, 1.0), []).append(parameter)
+    members = [{"params": part, "multiple": multiple} for multiple, part in groups.items()]
+    adam = torch.optim.AdamW(members, fit.learning_rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True)
+    return [adam, Muon(matrices, fit.learning_rate)] if matrices else [adam]
+
+
+def set_learning_rate(optimizers: Optimizers, learning_rate: float) -> None:
+    """Set the learning rate of every group, times its multiple."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * group.get("multiple", 1.0)
