@@ -33,7 +33,8 @@ from unnoise.train.latents import Latents, all_views, tokenize_views
 from unnoise.train.loop import plain_attention, train
 from unnoise.train.optimizers import make_optimizers
 from unnoise.train.recipe import TrainingRecipe, read_recipe
-from unnoise.train.train_recipe import make_card, sheet_prompts
+from unnoise.train.train_recipe import sheet_prompts
+from unnoise.train.training_card import make_card
 
 ROOT = Path(__file__).parents[1]
 STEPS, PAIRS, PEER_PAIRS = 10, 7, 3

@@ -114,6 +114,7 @@ class Card(Strict):
     Args:
         name: of the model.
         net, process, kind, space, autoencoder, text, tokenizer: what the components are built from.
+        labels: the names of the classes of a model whose prompts they are; empty for other models.
         advice: default settings.
         licence: of the weights.
         training: facts of its training, in plain JSON types.
@@ -133,6 +134,7 @@ class Card(Strict):
     autoencoder: Part | None = None
     text: Part | None = None
     tokenizer: Part | None = None
+    labels: tuple[str, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     family: str = OWN
@@ -153,10 +155,29 @@ class Card(Strict):
             _sane(setting.sampler.args, "advice.fitted.sampler.args")
         if (self.text is None) != (self.tokenizer is None):
             raise InputError("the card has a text encoder or a tokenizer, but not both")
+        if self.labels:
+            self._check_labels()
         if (self.space.class_ == "Latent") != (self.autoencoder is not None):
             raise InputError(
                 f"the card has the space {self.space.class_} with autoencoder {self.autoencoder}: only Latent has one"
             )
+
+    def _check_labels(self) -> None:
+        _sane(self.labels, "labels")
+        if self.text is not None:
+            raise InputError("the card has a text encoder and labels: the prompts of a model are one of them")
+        if len(set(self.labels)) < len(self.labels) or not all(name and name == name.strip() for name in self.labels):
+            raise InputError("the card's labels: each a name of its own, without spaces around it")
+        if self.net.args.get("labels") != len(self.labels) + 1:
+            raise InputError(
+                f"the card has {len(self.labels)} labels, and a network of {self.net.args.get('labels')}: one for each "
+                f"and one for no class are needed"
+            )
+
+    @property
+    def prompted(self) -> bool:
+        """Whether the model takes prompts: text, or names of its classes."""
+        return self.text is not None or bool(self.labels)
 
 
 def to_json(card: Card) -> str:

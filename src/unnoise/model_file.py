@@ -22,7 +22,8 @@ from unnoise.embedded import find
 from unnoise.errors import InputError, NonFiniteError
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
-from unnoise.text.encode import PromptEncoder
+from unnoise.text.encode import PromptEncoder, TextConditioner
+from unnoise.text.labels import LabelEncoder
 
 WEIGHTS = ("F16", "BF16", "F32", "F64")  # dtypes of stored weights
 BUILD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError)
@@ -87,7 +88,9 @@ def _make(card: Card, where: str, device: str) -> Components:
     with torch.device(device), _Blank() if device == "meta" else nullcontext():
         net = _part("net", card.net, where)
         extra = {"autoencoder": _part("autoencoder", card.autoencoder, where)} if card.autoencoder else {}
-        text = PromptEncoder(tokenizer, _part("text", card.text, where)) if card.text and tokenizer else None
+        text: TextConditioner | None = LabelEncoder(card.labels, net) if card.labels else None
+        if card.text and tokenizer:
+            text = PromptEncoder(tokenizer, _part("text", card.text, where))
     return Components(card, Denoiser(net, process, card.kind), _part("space", card.space, where, extra), text)
 
 
@@ -199,6 +202,8 @@ def _try(components: Components, device: torch.device, where: str) -> None:
             cond = components.text_encoder(["", "ab"])[0]
             last = torch.tensor([[components.text_encoder.tokenizer.size - 1]], device=device)
             components.text_encoder.net(last, last >= 0)
+        elif components.text_encoder is not None:
+            cond = components.text_encoder([""])[0]
         x0 = components.denoiser(x, torch.ones(1, device=device), cond)
         data = components.space.decode(x)
     if x0.shape != x.shape or data.shape[2:] != (side, side) or data.shape[1] not in (1, 3):

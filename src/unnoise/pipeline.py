@@ -56,12 +56,13 @@ class Pipeline(Components):
         return self
 
     def generate(
-        self, prompt: str | Sequence[str], *, callback: Callback | None = None, **options: Any
+        self, prompt: str | Sequence[str] | None = None, *, callback: Callback | None = None, **options: Any
     ) -> list[Sample]:
         """Draw n samples of each prompt, prompt by prompt; sample k of a prompt has seed + k.
 
         Args:
-            prompt: one prompt or several; an empty one draws from the unconditional model.
+            prompt: one prompt or several; an empty one draws from the unconditional model. It can be left out for a
+                model without text or classes.
             callback: called as callback(calls, x0) after each network call, with the number of calls so far and the
                 current x0 (B, *d) of its samples; where it returns False, the samples that are complete are returned.
             options: see below.
@@ -73,6 +74,8 @@ class Pipeline(Components):
             InputError: an option is unknown, out of range, or cannot act.
             NonFiniteError: the network or the decoder returned NaN or infinity.
         """
+        if prompt is None and not self.card.prompted:
+            prompt = ""
         return self.run(request_of(_listed(prompt), **options), watch=_counted(callback))
 
     def edit(self, image: Any, prompt: str = "", *, callback: Callback | None = None, **options: Any) -> list[Sample]:
@@ -151,7 +154,7 @@ class Pipeline(Components):
         return self.draw([job])[0]
 
 
-def _listed(prompt: str | Sequence[str]) -> tuple[str, ...]:
+def _listed(prompt: str | Sequence[str] | None) -> tuple[str, ...]:
     if not isinstance(prompt, Sequence):
         raise InputError(f"prompt {prompt!r}: must be text, or a list of texts")
     return (prompt,) if isinstance(prompt, str) else tuple(prompt)
@@ -190,7 +193,10 @@ def _describe_options() -> None:
         for field in fields(kind):
             keywords.append(Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type))
             lines.append(f"            {field.name}: {described(kind)[field.name].help}")
-    own = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), Parameter("prompt", Parameter.POSITIONAL_OR_KEYWORD)]
+    own = [
+        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
+        Parameter("prompt", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+    ]
     own.append(Parameter("callback", Parameter.KEYWORD_ONLY, default=None))
     generate: Any = Pipeline.generate
     generate.__signature__ = Signature([*own, *keywords])

@@ -14,17 +14,18 @@ from unnoise.train.fit_options import FitOptions, compile_net
 from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TextOptions, TrainingRecipe
 
 DEFAULTS: dict[type, dict[str, Any]] = {
-    DataOptions: {"size": 64, "views": 8, "strict": False},
+    DataOptions: {"size": 64, "channels": 3, "buckets": False, "views": 8, "strict": False},
     FitOptions: {
         "batch": 32, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "optimizer": "adamw", "clip": 1.0,
         "weight_decay": 0.0, "betas": (0.9, 0.99), "bf16": True, "compile": False,
     },
-    AutoencoderOptions: {"args": {}, "edges": 1.0, "kl": 1e-4},
+    AutoencoderOptions: {"fit": None, "source": "", "args": {}, "edges": 1.0, "kl": 1e-4},
     TextOptions: {
         "vocab": 2048, "width": 192, "depth": 2, "heads": 4, "length": 32, "embedding_learning_rate_multiple": 1.0,
     },
     DenoiserOptions: {
-        "kind": "flow", "weighting": "flow", "level_mean": 0.0, "level_std": 1.0, "caption_dropout": 0.1,
+        "kind": "flow", "weighting": "flow", "level_mean": 0.0, "level_std": 1.0, "caption_dropout": None,
+        "text": None, "init": "",
     },
     CheckpointOptions: {
         "ema_lengths": (0.05, 0.1), "ema_length": 0.05, "ema_every": 4, "snapshot_every": 1000, "every": 500,

@@ -50,7 +50,7 @@ def recipe(tmp_path: Path) -> Path:
         (", context = 16, vector = 16", "", r"neither context nor vector is set, .* set context = 16, the width of"),
         ("context = 16", "context = 64", r"denoiser.net.args.context 64: denoiser.text.width is 16"),
         ("vector = 16", "vector = 12", r"denoiser.net.args.vector 12: denoiser.text.width is 16"),
-        ("text = {{ vocab = 280, width = 16, depth = 1, heads = 2, length = 16 }}\n", "", "denoiser.text.width is 192"),
+        ("text = {{ vocab = 280, width = 16, depth = 1, heads = 2, length = 16 }}\n", "", r"no \[denoiser.text\] enc"),
         ("channels = 4", "channels = 3", r"do not fit each other or data.size 16: "),
         ("size = 16", "size = 20", r"data\.size 20: a multiple of 8, for 'dots'"),
         ('"a red dot"]', '"a red dot", "%s"]' % ("x" * 40), "tokens, at most 16 are allowed"),

@@ -48,7 +48,9 @@ def app(tokens: Sequence[str]) -> App:
     )
 
     def generate(
-        prompt: Annotated[str | None, Parameter(help="What to draw; '' is the unconditional model.")] = None,
+        prompt: Annotated[
+            str | None, Parameter(help="What to draw, or a class; '' is the unconditional model.")
+        ] = None,
         /,
         *,
         sampling: Any = sampling,
@@ -60,7 +62,7 @@ def app(tokens: Sequence[str]) -> App:
         output: Annotated[OutputArguments, Parameter(name="*")] = DEFAULT_OUTPUT,
     ) -> None:
         """Draw samples, and print where they are."""
-        draw(_prompts(prompt, prompts), values(sampling, edit, control, adapters), model, output)
+        draw(_prompts(prompt, prompts, model), values(sampling, edit, control, adapters), model, output)
 
     flatten(generate, sampling=sampling, edit=edit, control=control, adapters=adapters)
     made.default(generate)
@@ -93,8 +95,10 @@ def _table(table: Mapping[str, SamplerEntry] | Mapping[str, GridEntry]) -> str:
     return "\n".join(fill(line, 98, subsequent_indent=" " * width) for line in lines)
 
 
-def _prompts(prompt: str | None, file: str | None) -> tuple[str, ...]:
+def _prompts(prompt: str | None, file: str | None, model: ModelOptions) -> tuple[str, ...]:
     if (prompt is None) == (file is None):
+        if prompt is None and (card := own_card(model)) is not None and not card.prompted:
+            return ("",)
         raise InputError('prompt: give one of PROMPT and --prompts FILE, such as unnoise generate "a red heart"')
     return (prompt,) if prompt is not None else read_prompts(str(file))
 

@@ -137,7 +137,7 @@ def _work(prompts: Sequence[str], values: Mapping[str, Any]) -> Work:
 def _notes(work: Work, card: Card, model: ModelOptions, output: OutputArguments) -> list[str]:
     """Return, or refuse under --strict, what `unnoise check` warns of."""
     notes = findings([read_request(request, card, model.model) for request in work.requests], output.strict, *RULES)
-    if card.text and not all(prompt.strip() for prompt, _, _ in work.names):
+    if card.prompted and not all(prompt.strip() for prompt, _, _ in work.names):
         notes.append("an empty prompt draws from the unconditional model")
     return notes
 

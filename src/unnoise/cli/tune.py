@@ -124,7 +124,7 @@ def _check(options: TuneOptions, record: bool, out: Path | None, sheet: Path | N
 def _prompts(options: TuneOptions, card: Card) -> list[str]:
     """Choose a prompt for each seed: those of the fit, then those that measure the gain."""
     count = 2 * options.seeds
-    if card.text is None:
+    if not card.prompted:
         return [""] * count
     if options.prompts is not None:
         texts = read_prompts(options.prompts)

@@ -95,6 +95,7 @@ def _part(dataset: ImageDataset, members: Sequence[int], read: Callable[[int], P
         captions=tuple(dataset.captions[i] for i in members),
         concepts=tuple(dataset.concepts[i] for i in members),
         sizes=tuple(dataset.sizes[i] for i in members),
+        labels=tuple(dataset.labels[i] for i in members) if dataset.labels else (),
         read=read,
         read_at=None,
     )

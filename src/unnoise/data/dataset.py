@@ -21,6 +21,7 @@ class ImageDataset:
         read: i -> (H, W, 4) uint8, straight alpha.
         skipped: the number of images that were left out.
         sizes: width and height of each image before `read` scales it; empty where it does not.
+        labels: the name of the class of each image; empty for a data set without classes.
         read_at: (i, (width, height)) -> (height, width, 4) uint8, scaled to cover that size and centre-cropped.
     """
 
@@ -31,9 +32,20 @@ class ImageDataset:
     skipped: int = 0
     sizes: tuple[tuple[int, int], ...] = ()
     read_at: Callable[[int, tuple[int, int]], PixelArray] | None = None
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.captions)
+
+    @property
+    def captioned(self) -> bool:
+        """Whether any image has a caption."""
+        return any(name for phrasings in self.captions for name in phrasings)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in alphabetical order."""
+        return tuple(sorted(set(self.labels)))
 
     @cached_property
     def members(self) -> tuple[tuple[int, ...], ...]:

@@ -23,7 +23,8 @@ def check_prompts(request: Request, components: Components) -> None:
     """
     options = request.sampling
     prompts = [*request.prompts, options.negative_prompt, options.blend_prompt, request.edit.source_prompt]
-    texts = list(dict.fromkeys(filter(None, prompts)))
+    classes = components.card.labels  # names are no syntax
+    texts = [text for text in dict.fromkeys(filter(None, prompts)) if text.strip() not in classes]
     if options.prompt_weighting in ("warn", "refuse"):
         _check_syntax(texts, options.prompt_weighting == "refuse")
     if options.prompt_weighting != "literal" and (pieces := _distinct(unsupported, texts)):

@@ -171,7 +171,7 @@ def _check_advice(advice: Advice) -> None:
 
 def _guidance_scale(request: Request, card: Card) -> float:
     given = request.sampling.guidance_scale
-    if card.text is None:
+    if not card.prompted:
         if any(request.prompts) or given not in (None, 1):
             raise InputError(f"prompt: {card.name!r} has no text encoder; use an empty prompt and no guidance_scale")
         return 1.0

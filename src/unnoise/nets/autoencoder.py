@@ -21,6 +21,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.factor = factor
         self.latents = latents
+        self.channels = channels
         folded = channels * factor**2
         self.enter = nn.Conv2d(folded, width, 3, padding=1)
         self.encoder = nn.Sequential(*(ResBlock(2, width, width) for _ in range(encode)))

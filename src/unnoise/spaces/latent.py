@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from unnoise.spaces.space import Affine, finite
+from unnoise.spaces.space import Affine, finite, with_channels
 
 
 class Codec(Protocol):
@@ -35,11 +35,13 @@ class Latent:
     def __init__(self, autoencoder: Codec, shift: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)) -> None:
         self.autoencoder = autoencoder
         self.factor = autoencoder.factor
+        self.channels = int(getattr(autoencoder, "channels", 3))  # of data
         self.affine = Affine(autoencoder.latents, shift, scale)
 
     def encode(self, data: Tensor) -> Tensor:
         """Return x0, the mean of the encoder's distribution. data: (B, C, H, W) in [-1, 1]."""
-        return finite(self.affine.to_x0(self.autoencoder.encode(data)[0]), "encoding", self.autoencoder)
+        mean = self.autoencoder.encode(with_channels(data, self.channels))[0]
+        return finite(self.affine.to_x0(mean), "encoding", self.autoencoder)
 
     def decode(self, x0: Tensor) -> Tensor:
         """Return data, clamped to [-1, 1]. x0: (B, latents, h, w)."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from unnoise.spaces.space import Affine, finite
+from unnoise.spaces.space import Affine, finite, with_channels
 
 
 class Pixels:
@@ -25,8 +25,8 @@ class Pixels:
         self.affine = Affine(channels, shift, scale)
 
     def encode(self, data: Tensor) -> Tensor:
-        """Return x0. data: (B, C, H, W) in [-1, 1]."""
-        return self.affine.to_x0(data)
+        """Return x0. data: (B, C, H, W) in [-1, 1]; colour becomes grey for one channel."""
+        return self.affine.to_x0(with_channels(data, self.channels))
 
     def decode(self, x0: Tensor) -> Tensor:
         """Return data, clamped to [-1, 1]. x0: (B, C, H, W)."""

@@ -65,6 +65,16 @@ def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tu
     return mean.tolist(), scale.tolist()
 
 
+GREY = (0.299, 0.587, 0.114)  # of red, green and blue.   Source: ITU-R BT.601, section 2.5.1
+
+
+def with_channels(data: Tensor, channels: int) -> Tensor:
+    """Return data with so many channels: colour becomes grey for one. data: (B, C, *D)."""
+    if channels != 1 or data.shape[1] != 3:
+        return data
+    return (data * data.new_tensor(GREY).reshape(3, *(1,) * (data.ndim - 2))).sum(1, keepdim=True)
+
+
 def finite(values: Tensor, doing: str, autoencoder: object = None) -> Tensor:
     """Return values that are finite, so that no clamp makes a colour of infinity.
 

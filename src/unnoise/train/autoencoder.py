@@ -12,9 +12,11 @@ from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.data.view import View, random_view, render_views
 from unnoise.devices import autocast
 from unnoise.diffusion.noise import numbers
+from unnoise.errors import InputError
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.nets.autoencoder import Autoencoder
+from unnoise.spaces.space import with_channels
 from unnoise.train.fit_options import compile_net
 from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe
 
@@ -29,13 +31,16 @@ class AutoencoderTask:
     def __init__(
         self, recipe: TrainingRecipe, options: AutoencoderOptions, dataset: ImageDataset, device: torch.device
     ) -> None:
+        if options.fit is None:
+            raise InputError("autoencoder.fit: missing; it says how the autoencoder is trained")
         self.recipe, self.options, self.dataset, self.device = recipe, options, dataset, device
+        self.fit = options.fit
         torch.manual_seed(recipe.seed)
-        net: nn.Module = Autoencoder(**options.args)
-        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = Autoencoder(**options.args)
+        self.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.networks = nn.ModuleDict({"autoencoder": self.net})
         self.learning_rate_multiples: dict[str, float] = {}
-        compile_net(self.net, options.fit)
+        compile_net(self.net, self.fit)
 
     def views(self, ns: range) -> list[View]:
         """Return the views of the n-th images."""
@@ -43,12 +48,13 @@ class AutoencoderTask:
         return [random_view(self.dataset, nth_image(self.dataset, seed, n), n, seed, self.options.augment) for n in ns]
 
     def pixels(self, views: list[View]) -> Tensor:
-        """Return the pixels of views: (B, 3, H, W) in [-1, 1]."""
-        return render_views(self.dataset, views).to(self.device, memory_format=torch.channels_last)
+        """Return the pixels of views: (B, C, H, W) in [-1, 1]."""
+        data = with_channels(render_views(self.dataset, views), self.net.channels)
+        return data.to(self.device, memory_format=torch.channels_last)
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
-        first = step * self.options.fit.batch
+        first = step * self.fit.batch
         ns = range(first + rows.start, first + rows.stop)
         data = self.pixels(self.views(ns))
         side = data.shape[-1] // self.net.factor
@@ -56,7 +62,7 @@ class AutoencoderTask:
         for row, n in enumerate(ns):
             stream = numbers(self.recipe.seed, SAMPLE, n)
             stream.standard_normal(dtype=np.float32, out=noise[row])
-        with autocast(self.device, self.options.fit.bf16):
+        with autocast(self.device, self.fit.bf16):
             decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
         error = decoded.float() - data
         kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).flatten(1).mean(1)
@@ -65,7 +71,7 @@ class AutoencoderTask:
     @torch.no_grad()
     def sheet(self, step: int) -> Image.Image:
         """Draw images, each beside its reconstruction."""
-        views = self.views(range(min(SHOWN, self.options.fit.batch)))
+        views = self.views(range(min(SHOWN, self.fit.batch)))
         data = self.pixels(views)
         columns = [to_images(part.clamp(-1, 1)) for part in (data, self.net.decode(self.net.encode(data)[0]))]
         captions = chain.from_iterable((view.caption, "reconstruction") for view in views)

@@ -1,4 +1,4 @@
-"""The second task: a denoiser and its text encoder, trained on encoded views."""
+"""The second task: a denoiser, trained on encoded views with their captions, labels or neither."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,6 @@ from unnoise.devices import autocast
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.loss import loss, sigma_lognormal
 from unnoise.diffusion.noise import numbers
-from unnoise.errors import InputError
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
 from unnoise.train.fit_options import compile_net
@@ -21,27 +20,24 @@ from unnoise.train.latents import Latents
 from unnoise.train.recipe import TrainingRecipe
 
 SHEET_SEED, COLUMNS = 0, 4
+SAMPLES = 16  # of a model without prompts, on a sheet
 
 
 class DenoiserTask:
-    """Train a denoiser and its text encoder on latents and captions, with caption dropout."""
+    """Train a denoiser on latents, with its text encoder on captions, or on labels, or on neither."""
 
     name = "denoiser"
 
     def __init__(
         self, recipe: TrainingRecipe, dataset: ImageDataset, latents: Latents, pipeline: Pipeline, prompts: list[str]
     ) -> None:
-        if pipeline.text_encoder is None:
-            raise InputError("the card has no text encoder; training on captions needs one")
         self.recipe, self.options, self.dataset, self.latents = recipe, recipe.denoiser, dataset, latents
-        self.prompts, self.pipeline, self.denoiser, self.text_encoder = (
-            prompts,
-            pipeline,
-            pipeline.denoiser,
-            pipeline.text_encoder,
-        )
-        self.networks = nn.ModuleDict({"net": self.denoiser.net, "text": self.text_encoder.net})
-        self.learning_rate_multiples = {"text.embed.weight": self.options.text.embedding_learning_rate_multiple}
+        self.prompts, self.pipeline, self.denoiser = prompts, pipeline, pipeline.denoiser
+        self.networks = nn.ModuleDict({"net": self.denoiser.net})
+        self.learning_rate_multiples: dict[str, float] = {}
+        if self.options.text is not None and pipeline.text_encoder is not None:
+            self.networks["text"] = pipeline.text_encoder.net
+            self.learning_rate_multiples["text.embed.weight"] = self.options.text.embedding_learning_rate_multiple
         self.device = pipeline.device
         compile_net(self.denoiser.net, self.options.fit)
 
@@ -56,30 +52,41 @@ class DenoiserTask:
         for row, n in enumerate(ns):
             stream = numbers(self.recipe.seed, SAMPLE, n)
             views.append(int(stream.integers(self.latents.x0.shape[1])))
-            captioned[row] = bool(stream.random() >= self.options.caption_dropout)
+            captioned[row] = bool(stream.random() >= self.options.dropout)
             u[row] = stream.random()
             stream.standard_normal(dtype=np.float32, out=noise[row])
             x0[row] = self.latents.x0[images[row], views[row]]
         sigma = sigma_lognormal(u, self.options.level_mean, self.options.level_std).to(self.device)
         clean, gaussian = (torch.from_numpy(part).to(self.device) for part in (x0, noise))
         with autocast(self.device, self.options.fit.bf16):
-            cond = self.encode_captions(images, views, captioned)
+            cond = self.conditioning(images, views, captioned)
             return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting)
 
-    def encode_captions(self, images: Sequence[int], views: Sequence[int], captioned: Tensor) -> Conditioning:
-        """Encode the captions of a batch, and the empty prompt where `captioned` is False."""
-        lengths = torch.where(captioned, self.latents.lengths[images, views], 1)
-        ids = self.latents.ids[images, views]
+    def conditioning(self, images: Sequence[int], views: Sequence[int], captioned: Tensor) -> Conditioning:
+        """Return the captions or labels of a batch, and the unconditional model where `captioned` is False."""
+        latents = self.latents
+        if latents.labels is not None:
+            label = torch.where(captioned, latents.labels[images], self.options.classes - 1)
+            return Conditioning(label=label.to(self.device))
+        if latents.ids is None or latents.lengths is None:
+            return Conditioning()
+        ids, lengths = latents.ids[images, views], torch.where(captioned, latents.lengths[images, views], 1)
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        cond: Conditioning = self.text_encoder.net((ids * mask).to(self.device), mask.to(self.device))
+        cond: Conditioning = self.networks["text"]((ids * mask).to(self.device), mask.to(self.device))
         return cond
 
     @torch.no_grad()
     def sheet(self, step: int) -> Image.Image:
-        """Generate an image of each prompt, from the same noise each time."""
-        size = self.recipe.data.size
+        """Generate the images of a contact sheet, from the same noise each time."""
+        n = samples_each(self.prompts)
         samples = self.pipeline.generate(
-            self.prompts, seed=SHEET_SEED, size=size, prompt_weighting="literal", progress=False
+            self.prompts, seed=SHEET_SEED, n=n, size=self.recipe.data.size, prompt_weighting="literal", progress=False
         )
         title = f"{self.recipe.name}: denoiser after {step} steps"
-        return contact_sheet([sample.image for sample in samples], self.prompts, title, COLUMNS)
+        captions = [prompt or f"seed {SHEET_SEED + k}" for prompt in self.prompts for k in range(n)]
+        return contact_sheet([sample.image for sample in samples], captions, title, COLUMNS)
+
+
+def samples_each(prompts: Sequence[str]) -> int:
+    """Return how many samples of each prompt are on a sheet: several of the unconditional model."""
+    return SAMPLES if [*prompts] == [""] else 1

@@ -23,11 +23,19 @@ AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """Training data of a denoiser. x0: (N, V, C, h, w) float16; ids: (N, V, L) token ids; lengths: (N, V) tokens."""
+    """Training data of a denoiser.
+
+    Args:
+        x0: (N, V, C, h, w) float16.
+        ids: (N, V, L) token ids; None without captions, as `lengths`.
+        lengths: (N, V) tokens.
+        labels: (N,) numbers of classes; None without classes.
+    """
 
     x0: Tensor
-    ids: Tensor
-    lengths: Tensor
+    ids: Tensor | None = None
+    lengths: Tensor | None = None
+    labels: Tensor | None = None
 
 
 def all_views(dataset: ImageDataset, data: DataOptions, seed: int) -> list[View]:

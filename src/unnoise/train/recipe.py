@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from unnoise.card import FORMER_NAMES as FORMER_CARD_NAMES, Advice, Part
 from unnoise.data.view import Augment
-from unnoise.errors import InputError, check_whole
+from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.json_text import plain_toml
 from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import Strict, parse
@@ -43,12 +43,17 @@ class DataOptions(Strict):
     Args:
         source: `emoji`, a folder, or .tar files.
         size: side in pixels, 8 to 4096.
+        channels: 3 for colour, 1 for grey.
+        buckets: scale each image to one of several sizes of the same area, by its shape; otherwise all are cropped to
+            the square.
         views: variations of each image, 1 to 1024, encoded once before the denoiser trains.
         strict: refuse unreadable images.
     """
 
     source: str
     size: int = 64
+    channels: Literal[3, 1] = 3
+    buckets: bool = False
     views: int = 8
     strict: bool = False
     augment: Augment = field(default_factory=Augment)
@@ -60,19 +65,30 @@ class DataOptions(Strict):
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderOptions(Strict):
-    """The autoencoder and its training.
+    """The autoencoder: one that is trained here, by `fit`, or one of another model, `source`.
 
     Args:
+        source: file or folder of a model whose autoencoder is used as it is, instead of fit and args.
         augment: can be stronger than that of the denoiser.
         edges: weight of the loss on differences between neighbouring pixels.
         kl: weight of the KL divergence from N(0, I), a mean over latents.
     """
 
-    fit: FitOptions
+    fit: FitOptions | None = None
+    source: str = ""
     args: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
     edges: float = 1.0
     kl: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if (self.fit is None) != bool(self.source):
+            which = "both are set" if self.source else "neither is set"
+            raise InputError(
+                f"autoencoder.fit, autoencoder.source: {which}; fit trains an autoencoder, source takes that of a model"
+            )
+        if self.source and (self.args or self.augment != Augment() or (self.edges, self.kl) != (1.0, 1e-4)):
+            raise InputError("autoencoder.args, augment, edges, kl: of an autoencoder that is trained; leave them out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +117,10 @@ class DenoiserOptions(Strict):
     Args:
         weighting: of the errors at different noise levels.
         level_mean, level_std: noise levels are drawn from ln sigma ~ N(mean, std^2).
-        caption_dropout: share of captions left out, 0 to 1; classifier-free guidance needs it.
+        caption_dropout: share of captions, or of labels, left out, 0 to 1; classifier-free guidance needs it. 0.1 where
+            the network has one of them.
+        text: the text encoder; without this table, no captions are read.
+        init: a model file of `unnoise train` whose weights the training starts from.
     """
 
     fit: FitOptions
@@ -111,8 +130,26 @@ class DenoiserOptions(Strict):
     weighting: str = "flow"
     level_mean: float = 0.0
     level_std: float = 1.0
-    caption_dropout: float = 0.1
-    text: TextOptions = field(default_factory=TextOptions)
+    caption_dropout: float | None = None
+    text: TextOptions | None = None
+    init: str = ""
+
+    def __post_init__(self) -> None:
+        if self.caption_dropout is not None:
+            check_number("caption_dropout", self.caption_dropout, 0, 1)
+        check_number("level_mean", self.level_mean, -10, 10)
+        check_number("level_std", self.level_std, 0, 10)
+
+    @property
+    def classes(self) -> int:
+        """The labels that the network takes, the one of no class included; 0 for none."""
+        return int(self.net.args.get("labels") or 0)
+
+    @property
+    def dropout(self) -> float:
+        """The share of captions or labels that is left out."""
+        given = 0.1 if self.caption_dropout is None else self.caption_dropout
+        return given if self.text or self.classes else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +176,8 @@ class TrainingRecipe(Strict):
 
     def fits(self) -> dict[str, tuple[str, FitOptions]]:
         """Return the place and the optimizer of each task, in the order of training."""
-        first = {} if self.autoencoder is None else {"autoencoder": ("autoencoder.fit", self.autoencoder.fit)}
+        fit = self.autoencoder.fit if self.autoencoder else None
+        first = {"autoencoder": ("autoencoder.fit", fit)} if fit else {}
         return {**first, "denoiser": ("denoiser.fit", self.denoiser.fit)}
 
 

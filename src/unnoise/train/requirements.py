@@ -5,10 +5,14 @@ from collections.abc import Sequence
 import torch
 
 from unnoise.components import Components
-from unnoise.errors import InputError
+from unnoise.data.dataset import ImageDataset
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.errors import InputError, quoted
 from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 from unnoise.text.encode import PromptEncoder
+from unnoise.text.labels import LabelEncoder
+from unnoise.train.recipe import DenoiserOptions, TrainingRecipe
 
 
 def check_sheet(components: Components, prompts: Sequence[str], size: int) -> None:
@@ -16,43 +20,94 @@ def check_sheet(components: Components, prompts: Sequence[str], size: int) -> No
     if size % components.factor:
         raise InputError(f"data.size {size}: a multiple of {components.factor}, for {components.card.name!r}")
     try:
+        if isinstance(components.text_encoder, LabelEncoder):
+            components.text_encoder(prompts)
         resolve(request_of(tuple(prompts), size=size, prompt_weighting="literal"), components)
     except InputError as error:
         raise InputError(f"contact sheets (data.size, prompts, advice): {error}") from None
 
 
-def check_captions(args: dict[str, object], width: int) -> None:
-    """Raise InputError unless a network takes the captions of its text encoder as an input.
+def check_conditioning(recipe: TrainingRecipe, dataset: ImageDataset) -> None:
+    """Raise InputError unless what the data set has beside its images is what the network takes."""
+    options = recipe.denoiser
+    if dataset.labels and options.text is not None:
+        raise InputError("denoiser.text: the data has labels, and prompts are one of both; leave one of them out")
+    _check_labels(len(dataset.classes), options.classes)
+    _check_captions(options, dataset)
+    if not dataset.labels and options.text is None:
+        _check_unconditional(recipe)
 
-    Args:
-        args: of the network.
-        width: of the text encoder.
-    """
-    given = {name: args[name] for name in ("context", "vector") if args.get(name)}
+
+def _check_labels(classes: int, labels: int) -> None:
+    """Check the labels that a network takes against the classes of the data."""
+    if classes and labels != classes + 1:
+        stated = f"labels {labels}" if labels else "no labels"
+        raise InputError(
+            f"denoiser.net.args: {stated}, and the data has {classes} classes; set labels = {classes + 1}: one for "
+            f"each, and one for no class"
+        )
+    if labels and not classes:
+        raise InputError(f"denoiser.net.args.labels {labels}: the data has no labels; set data.labels, or leave it out")
+
+
+def _check_captions(options: DenoiserOptions, dataset: ImageDataset) -> None:
+    """Check the captions, the text encoder and the network against each other."""
+    text = options.text
+    given = {name: options.net.args[name] for name in ("context", "vector") if options.net.args.get(name)}
+    if text is None:
+        for name, value in given.items():
+            raise InputError(
+                f"denoiser.net.args.{name} {value!r}: takes captions, and no [denoiser.text] encodes them; add that "
+                f"table, or leave {name} out"
+            )
+        if dataset.captioned:
+            raise InputError(
+                "data.captions: captions are read, and no [denoiser.text] encodes them, so that they would have no "
+                'effect; add that table, or set captions = "none"'
+            )
+        return
+    if not dataset.captioned:
+        raise InputError("denoiser.text: the data has no captions; add some, or leave this table out")
     if not given:
         raise InputError(
             f"denoiser.net.args: neither context nor vector is set, so that captions would have no effect; set "
-            f"context = {width}, the width of denoiser.text"
+            f"context = {text.width}, the width of denoiser.text"
         )
     for name, value in given.items():
-        if value != width:
+        if value != text.width:
             raise InputError(
-                f"denoiser.net.args.{name} {value!r}: denoiser.text.width is {width}, and both must be the same"
+                f"denoiser.net.args.{name} {value!r}: denoiser.text.width is {text.width}, and both must be the same"
             )
+
+
+def _check_unconditional(recipe: TrainingRecipe) -> None:
+    """Refuse what acts on captions or labels where there are none."""
+    augment = recipe.data.augment
+    without = {
+        "denoiser.caption_dropout": recipe.denoiser.caption_dropout,
+        "advice.guidance_scale": recipe.advice.guidance_scale if recipe.advice.guidance_scale != 1 else None,
+        "prompts": list(recipe.prompts) or None,
+        "data.augment.phrase": augment.phrase or None,
+        "data.augment.hue": augment.hue or None,
+    }
+    for name, value in without.items():
+        if value is not None:
+            raise InputError(f"{name} {quoted(value)}: the model reads neither captions nor labels; leave it out")
 
 
 @torch.no_grad()
 def check_networks(components: Components, size: int) -> None:
     """Run networks on the meta device, and raise InputError where their shapes do not fit each other or the size."""
-    encoder = components.text_encoder
-    if not isinstance(encoder, PromptEncoder):
-        raise InputError("the card has no text encoder; training on captions needs one")
+    encoder, cond = components.text_encoder, Conditioning()
     try:
         with torch.device("meta"):
             x0 = components.space.encode(torch.empty(1, 3, size, size))
             components.space.decode(x0)
-            mask = torch.ones(1, encoder.length, dtype=torch.bool)
-            cond = encoder.net(torch.zeros(1, encoder.length, dtype=torch.int64), mask)
+            if isinstance(encoder, PromptEncoder):
+                mask = torch.ones(1, encoder.length, dtype=torch.bool)
+                cond = encoder.net(torch.zeros(1, encoder.length, dtype=torch.int64), mask)
+            elif encoder is not None:
+                cond = encoder([""])[0]
             components.denoiser.net(x0, torch.ones(1), cond)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise InputError(

@@ -62,7 +62,7 @@ def _facts(card: Card) -> Facts:
     process = PROCESSES.get(card.process.class_, "flow")
     size, area = _sizes(card.advice)
     low, high = card.advice.guidance_range
-    guided = card.text is not None and 0 <= low < high
+    guided = card.prompted and 0 <= low < high
     return Facts(
         title=f"unnoise {card.name}",
         process=process,
@@ -164,7 +164,7 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
         sampler=at(named if isinstance(named, str | None) else type(named).__name__, "sampler"),
         grid=at(schedule, "schedule") if isinstance(schedule, str) else None,
         steps=at(steps, "steps"),
-        guidance=at(guidance if card.text else 1.0, "guidance_scale"),
+        guidance=at(guidance if card.prompted else 1.0, "guidance_scale"),
         prompt=at(request.prompts[0], "prompt"),
         negative=at(options.negative_prompt, "negative_prompt"),
         width=at(size[0] if size else None, "size"),

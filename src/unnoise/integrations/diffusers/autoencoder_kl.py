@@ -20,6 +20,7 @@ class KL(nn.Module):
         self.vae = vae
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.latents = int(vae.config.latent_channels)
+        self.channels = int(vae.config.in_channels)
 
     def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance (B, latents, h, w). data: (B, 3, H, W) in [-1, 1]."""
@@ -48,6 +49,7 @@ class DeterministicVAE(nn.Module):
         self.vae = vae
         self.factor = 2 ** (len(vae.config.encoder_block_out_channels) - 1)
         self.latents = int(vae.config.latent_channels)
+        self.channels = int(vae.config.in_channels)
 
     def encode(self, data: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latents (B, latents, h, w) and a very small log-variance. data: (B, 3, H, W) in [-1, 1]."""
