@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.data.view import View, random_view, render_views
-from unnoise.devices import autocast
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.nets.autoencoder import Autoencoder
-from unnoise.train.fit_options import compile_net
 from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe
 
 SHOWN, COLUMNS = 32, 8  # images of a sheet, each beside its reconstruction
@@ -31,11 +29,9 @@ class AutoencoderTask:
     ) -> None:
         self.recipe, self.options, self.dataset, self.device = recipe, options, dataset, device
         torch.manual_seed(recipe.seed)
-        net: nn.Module = Autoencoder(**options.args)
-        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = Autoencoder(**options.args).to(device)
         self.networks = nn.ModuleDict({"autoencoder": self.net})
         self.learning_rate_multiples: dict[str, float] = {}
-        compile_net(self.net, options.fit)
 
     def views(self, ns: range) -> list[View]:
         """Return the views of the n-th images."""
@@ -44,7 +40,7 @@ class AutoencoderTask:
 
     def pixels(self, views: list[View]) -> Tensor:
         """Return the pixels of views: (B, 3, H, W) in [-1, 1]."""
-        return render_views(self.dataset, views).to(self.device, memory_format=torch.channels_last)
+        return render_views(self.dataset, views).to(self.device)
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
@@ -56,8 +52,7 @@ class AutoencoderTask:
         for row, n in enumerate(ns):
             stream = numbers(self.recipe.seed, SAMPLE, n)
             stream.standard_normal(dtype=np.float32, out=noise[row])
-        with autocast(self.device, self.options.fit.bf16):
-            decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
+        decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
         error = decoded.float() - data
         kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).flatten(1).mean(1)
         return error.abs().flatten(1).mean(1) + self.options.edges * edge_error(error) + self.options.kl * kl
