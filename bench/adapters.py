@@ -46,7 +46,7 @@ with torch.no_grad():
     cond = collate(pipeline.text_encoder([source.captions[0][0]] * batch, "literal"))
 x = torch.randn(batch, *pipeline.space.shape(recipe.data.size, recipe.data.size), requires_grad=True)
 pipeline.denoiser.requires_grad_(True)
-with torch.autocast("cpu", torch.bfloat16, enabled=recipe.fit.bf16):
+with torch.autocast("cpu", torch.bfloat16, enabled=recipe.fit.precision == "bfloat16"):
     error = pipeline.denoiser(x, torch.ones(batch), cond).square().mean()
 torch.autograd.grad(error, x)
 """

@@ -31,6 +31,7 @@ from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.latents import Latents, all_views, tokenize_views
 from unnoise.train.loop import plain_attention, train
+from unnoise.train.machine import prepared, settled
 from unnoise.train.optimizers import make_optimizers
 from unnoise.train.recipe import TrainingRecipe, read_recipe
 from unnoise.train.train_recipe import sheet_prompts
@@ -93,8 +94,6 @@ def task_of(recipe: TrainingRecipe) -> DenoiserTask:
     views = all_views(dataset, replace(recipe.data, views=1), recipe.seed)
     tokenizer = bpe.train((view.caption for view in views), recipe.denoiser.text.vocab)
     pipeline = Pipeline.of(model_file.build(make_card(recipe, dataset, None, tokenizer)))
-    for net in pipeline.networks().values():
-        net.to(memory_format=torch.channels_last)
     ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
     size = recipe.data.size
     x0 = torch.randn(len(dataset), 1, *pipeline.space.shape(size, size)).half()
@@ -105,7 +104,9 @@ def task_of(recipe: TrainingRecipe) -> DenoiserTask:
 def bare_steps(task: DenoiserTask) -> Iterator[float]:
     """Yield the seconds of a bare step, a mean over STEPS."""
     options, batch = task.recipe.denoiser, task.recipe.denoiser.fit.batch
-    optimizers = make_optimizers(task, options.fit)
+    fit = settled(options.fit)
+    prepared(task, fit)
+    optimizers = make_optimizers(task, fit)
     x0 = task.latents.x0[:batch, 0].float()
     noise, sigma = torch.randn_like(x0), torch.rand(batch)
     ids, lengths = task.latents.ids[:batch, 0], task.latents.lengths[:batch, 0]
@@ -114,7 +115,7 @@ def bare_steps(task: DenoiserTask) -> Iterator[float]:
         began = time.perf_counter()
         with plain_attention(torch.device("cpu")):
             for _ in range(STEPS):
-                with torch.autocast("cpu", torch.bfloat16, enabled=options.fit.bf16):
+                with torch.autocast("cpu", torch.bfloat16, enabled=fit.precision == "bfloat16"):
                     cond = task.text_encoder.net(ids, mask)
                     error = loss(task.denoiser, x0, noise, sigma, cond, options.weighting).mean()
                 error.backward()

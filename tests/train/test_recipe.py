@@ -4,20 +4,19 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import pytest
-from torch import nn
 
 from unnoise.card import Part
 from unnoise.errors import InputError
-from unnoise.train import fit_options
 from unnoise.train.checkpoint_options import CheckpointOptions
-from unnoise.train.fit_options import FitOptions, compile_net
+from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TextOptions, TrainingRecipe
 
 DEFAULTS: dict[type, dict[str, Any]] = {
     DataOptions: {"size": 64, "channels": 3, "buckets": False, "views": 8, "strict": False},
     FitOptions: {
         "batch": 32, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "optimizer": "adamw", "clip": 1.0,
-        "weight_decay": 0.0, "betas": (0.9, 0.99), "bf16": True, "compile": False,
+        "weight_decay": 0.0, "betas": (0.9, 0.99), "precision": "auto", "compile": "auto",
+        "channels_last": "auto", "micro_batch": 0,
     },
     AutoencoderOptions: {"fit": None, "source": "", "args": {}, "edges": 1.0, "kl": 1e-4},
     TextOptions: {
@@ -81,18 +80,3 @@ def test_the_learning_rate_rises_is_constant_and_falls_to_zero() -> None:
     assert {plain.learning_rate_at(step) for step in range(100)} == {2.0}
     both = FitOptions(steps=4, learning_rate=1.0, warmup=4, decay=1.0)
     assert [both.learning_rate_at(step) for step in range(4)] == pytest.approx([1 / 4, 3 / 8, 3 / 8, 1 / 4])
-
-
-def test_a_network_is_compiled_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda net: compiled.append(net))
-    monkeypatch.setattr(fit_options.shutil, "which", lambda name: "/usr/bin/clang++" if name == "clang++" else None)
-    net = nn.Identity()
-    compile_net(net, FitOptions(1))
-    assert compiled == []
-    compile_net(net, FitOptions(1, compile=True))
-    assert compiled == [net]
-    monkeypatch.setattr(fit_options.shutil, "which", lambda name: None)
-    with pytest.raises(InputError, match=r"compile true: needs one of g\+\+, clang\+\+, cl"):
-        compile_net(net, FitOptions(1, compile=True))
-    compile_net(net, FitOptions(1))

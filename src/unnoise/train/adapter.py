@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from unnoise.data.buckets import nth_batch
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import DROPOUT, SAMPLE, nth_image
-from unnoise.devices import autocast
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.loss import loss, sigma_lognormal, sigma_uniform
 from unnoise.diffusion.noise import numbers
@@ -25,6 +24,8 @@ from unnoise.text.encode import TextConditioner
 from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.examples import Examples, with_trigger
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.machine import lay_out
 
 SHEET_SEED = 0
 SHOWN = 8  # prompts of a sheet, where the recipe has none
@@ -51,6 +52,7 @@ class AdapterTask:
         self.device = pipeline.device
         self.text_encoder = pipeline.text_encoder
         self.trains_text = trains_text
+        lay_out(pipeline.denoiser.net, recipe.fit.channels_last is True)
         self.counts = tuple(len(bucket.dataset.members) for bucket in examples)
         priors = [prompt for bucket in examples if bucket.prior for prompt in bucket.prior.prompts]
         own = [caption for bucket in examples for caption in bucket.captions]
@@ -80,11 +82,8 @@ class AdapterTask:
             control_images.append(control_image)
         sigma = self._levels(u).to(self.device)
         clean, gaussian = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
-        denoiser = self.pipeline.denoiser
-        narrow = recipe.fit.bf16 and self.pipeline.dtype == "float32"  # a narrow base computes in its own dtype
-        with autocast(self.device, narrow):
-            cond = self._conditioning(captions, control_images)
-            return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind)
+        denoiser, cond = self.pipeline.denoiser, self._conditioning(captions, control_images)
+        return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind)
 
     def _example(
         self, examples: Examples, n: int, row: int, stream: np.random.Generator
@@ -156,6 +155,12 @@ class AdapterTask:
         lines = next((found for names, found in every if prompt in names), every[0][1])
         side = self.recipe.data.size
         return ImageOps.fit(Image.fromarray(lines.numpy()).convert("RGB"), (side, side))
+
+
+def adapter_fit(recipe: AdapterRecipe, base: Pipeline) -> FitOptions:
+    """Return the options of the loop: a narrow base computes in its own dtype, and hooks are not compiled."""
+    fit = replace(recipe.fit, compile=False, channels_last=recipe.fit.channels_last is True)
+    return fit if base.dtype == "float32" else replace(fit, precision="float32")
 
 
 def sheet_prompts(recipe: AdapterRecipe, datasets: Sequence[ImageDataset]) -> tuple[str, ...]:

@@ -134,6 +134,8 @@ class AdapterRecipe(Strict):
         if self.distilled_guidance is not None:
             check_number("distilled_guidance", self.distilled_guidance, 0, GUIDANCE)
         self.checkpoints.check(self.fit)
+        if self.fit.compile is True:
+            raise InputError("compile true: adapters are trained uncompiled; leave it out")
         if self.prior_options is not None and self.control is not None:
             raise InputError("prior: for a LoRA only, [lora]; leave it out")
         if (self.level_mean is None) != (self.level_std is None):

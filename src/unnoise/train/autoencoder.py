@@ -10,14 +10,12 @@ from torch import Tensor, nn
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.data.view import View, random_view, render_views
-from unnoise.devices import autocast
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.spaces.space import with_channels
-from unnoise.train.fit_options import compile_net
 from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe
 
 SHOWN, COLUMNS = 32, 8  # images of a sheet, each beside its reconstruction
@@ -36,11 +34,9 @@ class AutoencoderTask:
         self.recipe, self.options, self.dataset, self.device = recipe, options, dataset, device
         self.fit = options.fit
         torch.manual_seed(recipe.seed)
-        self.net = Autoencoder(**options.args)
-        self.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = Autoencoder(**options.args).to(device)
         self.networks = nn.ModuleDict({"autoencoder": self.net})
         self.learning_rate_multiples: dict[str, float] = {}
-        compile_net(self.net, self.fit)
 
     def views(self, ns: range) -> list[View]:
         """Return the views of the n-th images."""
@@ -49,8 +45,7 @@ class AutoencoderTask:
 
     def pixels(self, views: list[View]) -> Tensor:
         """Return the pixels of views: (B, C, H, W) in [-1, 1]."""
-        data = with_channels(render_views(self.dataset, views), self.net.channels)
-        return data.to(self.device, memory_format=torch.channels_last)
+        return with_channels(render_views(self.dataset, views), self.net.channels).to(self.device)
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
@@ -62,8 +57,7 @@ class AutoencoderTask:
         for row, n in enumerate(ns):
             stream = numbers(self.recipe.seed, SAMPLE, n)
             stream.standard_normal(dtype=np.float32, out=noise[row])
-        with autocast(self.device, self.fit.bf16):
-            decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
+        decoded, mean, logvar = self.net(data, torch.from_numpy(noise).to(self.device))
         error = decoded.float() - data
         kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).flatten(1).mean(1)
         return error.abs().flatten(1).mean(1) + self.options.edges * edge_error(error) + self.options.kl * kl

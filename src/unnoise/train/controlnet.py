@@ -10,7 +10,7 @@ from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
 from unnoise.errors import InputError
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import AdapterTask
+from unnoise.train.adapter import AdapterTask, adapter_fit
 from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
@@ -45,9 +45,8 @@ def train_control(
         task = AdapterTask(recipe, pipeline, examples, control, folder, trains_text=False)
         report.stage("control", recipe.fit.steps)
         with gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
-            averaged = train(
-                task, recipe.fit, recipe.checkpoints, folder / "adapter", report.step, base.dtype == "float16"
-            )
+            fit, float16 = adapter_fit(recipe, base), base.dtype == "float16"
+            averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16)
         task.networks.load_state_dict(averaged)
         save_control(path, control, card)
     return path

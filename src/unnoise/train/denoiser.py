@@ -9,13 +9,11 @@ from torch import Tensor, nn
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
-from unnoise.devices import autocast
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.loss import loss, sigma_lognormal
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
-from unnoise.train.fit_options import compile_net
 from unnoise.train.latents import Latents
 from unnoise.train.recipe import TrainingRecipe
 
@@ -39,7 +37,6 @@ class DenoiserTask:
             self.networks["text"] = pipeline.text_encoder.net
             self.learning_rate_multiples["text.embed.weight"] = self.options.text.embedding_learning_rate_multiple
         self.device = pipeline.device
-        compile_net(self.denoiser.net, self.options.fit)
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
@@ -58,9 +55,8 @@ class DenoiserTask:
             x0[row] = self.latents.x0[images[row], views[row]]
         sigma = sigma_lognormal(u, self.options.level_mean, self.options.level_std).to(self.device)
         clean, gaussian = (torch.from_numpy(part).to(self.device) for part in (x0, noise))
-        with autocast(self.device, self.options.fit.bf16):
-            cond = self.conditioning(images, views, captioned)
-            return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting)
+        cond = self.conditioning(images, views, captioned)
+        return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting)
 
     def conditioning(self, images: Sequence[int], views: Sequence[int], captioned: Tensor) -> Conditioning:
         """Return the captions or labels of a batch, and the unconditional model where `captioned` is False."""

@@ -4,9 +4,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
-
-from unnoise.errors import InputError
+from unnoise.errors import InputError, check_whole
 from unnoise.formats.strict_json import Strict
 
 COMPILERS = ("g++", "clang++", "cl")  # one of them is needed by torch.compile on a CPU
@@ -22,8 +20,10 @@ class FitOptions(Strict):
         decay: the last share of the steps, over which the learning rate falls, 0 to 1.
         optimizer: "adamw", or "muon" for hidden weights and AdamW for the rest, at one learning rate.
         clip: largest norm of the gradient.
-        bf16: compute in bfloat16; the weights are float32.
-        compile: use torch.compile, measured 13 to 38 % faster after one or two minutes; needs a C++ compiler on a CPU.
+        precision: of the arithmetic; the weights are float32. "auto" measures which is faster, see `machine`.
+        compile: use torch.compile; needs a C++ compiler on a CPU. "auto" measures whether it saves time.
+        channels_last: memory layout of convolutions. "auto" measures which is faster.
+        micro_batch: images of one forward and backward pass, whose gradients are summed; 0 is chosen by memory.
     """
 
     steps: int
@@ -35,8 +35,10 @@ class FitOptions(Strict):
     clip: float = 1.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.99)
-    bf16: bool = True
-    compile: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto"] | bool = "auto"
+    channels_last: Literal["auto"] | bool = "auto"
+    micro_batch: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
@@ -49,6 +51,7 @@ class FitOptions(Strict):
             raise InputError(f"betas {list(self.betas)}: two numbers from 0, below 1")
         if not 0 <= self.decay <= 1:
             raise InputError(f"decay {self.decay}: a share of the steps, 0 to 1")
+        check_whole("micro_batch", self.micro_batch, 0, self.batch)
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, 0-based."""
@@ -59,12 +62,10 @@ class FitOptions(Strict):
 
 def check_compiler(fit: FitOptions) -> None:
     """Raise InputError where the recipe sets `compile`, and no C++ compiler is installed."""
-    if fit.compile and not any(shutil.which(name) for name in COMPILERS):
+    if fit.compile is True and not has_compiler():
         raise InputError(f"compile true: needs one of {', '.join(COMPILERS)}; install one, or set compile = false")
 
 
-def compile_net(net: nn.Module, fit: FitOptions) -> None:
-    """Compile a network where the recipe sets `compile`. Raises InputError as `check_compiler` does."""
-    check_compiler(fit)
-    if fit.compile:
-        net.compile()
+def has_compiler() -> bool:
+    """Return whether a C++ compiler is installed."""
+    return any(shutil.which(name) for name in COMPILERS)

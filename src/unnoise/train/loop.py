@@ -18,6 +18,7 @@ from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.log import step_log
 from unnoise.train.loss_scale import LossScale
+from unnoise.train.machine import prepared, settled
 from unnoise.train.optimizers import Optimizers, make_optimizers, set_learning_rate
 from unnoise.train.snapshots import post_hoc_ema, write_snapshots
 from unnoise.train.stop import Stop, stop_signals
@@ -46,6 +47,8 @@ def train(
         OutputError: the disk is full.
         TrainingStopped: SIGINT or SIGTERM came; a checkpoint of the last step is written.
     """
+    fit = settled(fit)
+    task = prepared(task, fit)
     run = _Run(task, fit, checkpoints, folder, LossScale(float16))
     device = next(task.networks.parameters()).device
     log_file = nullcontext(_log_nothing) if folder is None else step_log(folder / "log.jsonl", run.done)

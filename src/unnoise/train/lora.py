@@ -19,10 +19,9 @@ from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError, InputWarning
 from unnoise.loading import load
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import AdapterTask, check_texts, sheet_prompts
+from unnoise.train.adapter import AdapterTask, adapter_fit, check_texts, sheet_prompts
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets, with_prior, with_trigger
-from unnoise.train.fit_options import check_compiler
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
 from unnoise.train.requirements import check_sheet
@@ -61,9 +60,8 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
         task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text)
         report.stage("adapter", recipe.fit.steps)
         with lora.on(), gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
-            averaged = train(
-                task, recipe.fit, recipe.checkpoints, folder / "adapter", report.step, pipeline.dtype == "float16"
-            )
+            fit, float16 = adapter_fit(recipe, pipeline), pipeline.dtype == "float16"
+            averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16)
         task.networks.load_state_dict(averaged)
         write(path, Adapter(path.name, lora.deltas(), about=card))
     return path
@@ -88,7 +86,10 @@ def load_base(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
     if recipe.distilled_guidance is not None and pipeline.card.advice.distilled_guidance is None:
         raise InputError(f"distilled_guidance {recipe.distilled_guidance:g}: {recipe.base!r} has no such input")
     factor(recipe.weighting or pipeline.denoiser.kind, pipeline.denoiser.kind, torch.ones(1))
-    check_compiler(recipe.fit)
+    if pipeline.dtype != "float32" and recipe.fit.precision not in ("auto", pipeline.dtype):
+        raise InputError(
+            f"fit.precision {recipe.fit.precision!r}: the base computes in its dtype, {pipeline.dtype}; leave it out"
+        )
     return pipeline
 
 

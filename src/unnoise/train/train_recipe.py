@@ -88,7 +88,7 @@ def train_recipe(
         if autoencoder is not None:
             networks["autoencoder"].load_state_dict(autoencoder.state_dict())
         for net in networks.values():
-            net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net.to(device)
         task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts)
         return _train_denoiser(task, components, folder, report)
 
