@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unnoise.data.dataset import ImageDataset
+from unnoise.data.shuffle import Members
 from unnoise.data.view import View, random_view, render_views
 from unnoise.errors import InputWarning
 from unnoise.spaces.space import Space
@@ -23,11 +24,21 @@ AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """Training data of a denoiser. x0: (N, V, C, h, w) float16; ids: (N, V, L) token ids; lengths: (N, V) tokens."""
+    """Training data of a denoiser, of V views of N images.
+
+    Args:
+        x0: (N, V, *d); rows are read as `x0[i, v]`.
+        ids: (N, V, L) token ids.
+        lengths: (N, V) tokens.
+        members: the images of each concept, for `nth_image`. An image that could not be decoded is in none.
+        labels: (N,) indices of classes, or None.
+    """
 
     x0: Tensor
     ids: Tensor
     lengths: Tensor
+    members: Members
+    labels: Tensor | None = None
 
 
 def all_views(dataset: ImageDataset, data: DataOptions, seed: int) -> list[View]:

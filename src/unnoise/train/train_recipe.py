@@ -16,6 +16,7 @@ from unnoise.components import Components
 from unnoise.data.buckets import warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
+from unnoise.data.shuffle import members_of
 from unnoise.data.view import BACKGROUNDS, PHRASES, View, render_views
 from unnoise.diffusion.loss import factor
 from unnoise.formats.strict_json import dump
@@ -81,7 +82,8 @@ def train_recipe(
         x0 = encode_views(dataset, views, space, folder / "latents.safetensors", key, report.encoded, device)
         ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
         shape = (len(dataset), recipe.data.views)
-        latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape))
+        members = members_of(dataset.concepts, range(len(dataset)))
+        latents = Latents(x0.unflatten(0, shape), ids.unflatten(0, shape), lengths.unflatten(0, shape), members)
         torch.manual_seed(recipe.seed)
         components = model_file.build(make_card(recipe, dataset, space, tokenizer))
         networks = components.networks()
