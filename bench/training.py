@@ -24,6 +24,7 @@ from peer_loop import peer_steps
 
 from unnoise import model_file
 from unnoise.data.open import open_source
+from unnoise.data.shuffle import members_of
 from unnoise.diffusion.loss import loss
 from unnoise.pipeline import Pipeline
 from unnoise.text import tokenizer as bpe
@@ -97,7 +98,7 @@ def task_of(recipe: TrainingRecipe) -> DenoiserTask:
     ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
     size = recipe.data.size
     x0 = torch.randn(len(dataset), 1, *pipeline.space.shape(size, size)).half()
-    latents = Latents(x0, ids[:, None], lengths[:, None])
+    latents = Latents(x0, members_of(dataset.concepts, range(len(dataset))), ids[:, None], lengths[:, None])
     return DenoiserTask(recipe, dataset, latents, pipeline, sheet_prompts(recipe, dataset, tokenizer))
 
 

@@ -11,7 +11,7 @@ from math import log
 
 import numpy as np
 
-from unnoise.data.dataset import ImageDataset, PixelArray
+from unnoise.data.dataset import ImageDataset, PixelArray, Size
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputWarning
 
@@ -20,8 +20,6 @@ ASPECT = 3.0  # longer side over shorter, at most
 GRID = 16  # steps of a bucket's side, in which the side of the square is divided
 BLOCK = 1024  # batches whose buckets are drawn together
 CROPPED = 0.02  # of an image's area: less is not worth a line
-
-Size = tuple[int, int]  # width, height
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +63,13 @@ def split_into_buckets(dataset: ImageDataset, sizes: Sequence[Size]) -> list[Buc
     chosen = [min(sizes, key=lambda size: abs(log(size[0] * image[1] / size[1] / image[0]))) for image in dataset.sizes]
     _warn_of_cropping(dataset, chosen, 2 / GRID if len(sizes) > 1 else CROPPED)
     members = {size: [i for i, one in enumerate(chosen) if one == size] for size in sizes}
-    return [
-        Bucket(size, _part(dataset, found, partial(_read, read_at, found, size)))
-        for size, found in members.items()
-        if found
-    ]
+    return [Bucket(size, _at_size(dataset.subset(found), size)) for size, found in members.items() if found]
+
+
+def _at_size(part: ImageDataset, size: Size) -> ImageDataset:
+    if part.read_at is None:
+        return part
+    return replace(part, read=partial(_read, part.read_at, size), read_at=None, target=size)
 
 
 def warn_of_square(dataset: ImageDataset) -> None:
@@ -89,20 +89,8 @@ def _warn_of_cropping(dataset: ImageDataset, targets: Sequence[Size], least: flo
         )
 
 
-def _part(dataset: ImageDataset, members: Sequence[int], read: Callable[[int], PixelArray]) -> ImageDataset:
-    return replace(
-        dataset,
-        captions=tuple(dataset.captions[i] for i in members),
-        concepts=tuple(dataset.concepts[i] for i in members),
-        sizes=tuple(dataset.sizes[i] for i in members),
-        labels=tuple(dataset.labels[i] for i in members) if dataset.labels else (),
-        read=read,
-        read_at=None,
-    )
-
-
-def _read(read_at: Callable[[int, Size], PixelArray], members: Sequence[int], size: Size, i: int) -> PixelArray:
-    return read_at(members[i], size)
+def _read(read_at: Callable[[int, Size], PixelArray], size: Size, i: int) -> PixelArray:
+    return read_at(i, size)
 
 
 def nth_batch(counts: tuple[int, ...], seed: int, step: int) -> tuple[int, int]:

@@ -1,13 +1,26 @@
 """A data set of images: captions, concepts, and a function that reads image i."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 PixelArray = np.ndarray[Any, np.dtype[np.uint8]]
+Size = tuple[int, int]  # width, height
+
+
+class EncodedImage(Protocol):
+    """An image as a file or a part of one."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+
+    @property
+    def read(self) -> Callable[[], bytes]:
+        """Returns its bytes. Raises InputError where they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,9 @@ class ImageDataset:
         sizes: width and height of each image before `read` scales it; empty where it does not.
         labels: the name of the class of each image; empty for a data set without classes.
         read_at: (i, (width, height)) -> (height, width, 4) uint8, scaled to cover that size and centre-cropped.
+        items: the bytes of each image; empty where `read` decodes nothing.
+        digests: (N, 32) uint8, the SHA-256 of those bytes; None where there are none.
+        target: width and height that `read` scales to; None where it does not.
     """
 
     name: str
@@ -33,6 +49,24 @@ class ImageDataset:
     sizes: tuple[tuple[int, int], ...] = ()
     read_at: Callable[[int, tuple[int, int]], PixelArray] | None = None
     labels: tuple[str, ...] = ()
+    items: Sequence[EncodedImage] = ()
+    digests: PixelArray | None = None
+    target: Size | None = None
+
+    def subset(self, indices: Sequence[int]) -> "ImageDataset":
+        """Return the data set of some of the images, which are numbered anew."""
+        read, read_at = self.read, self.read_at
+        return replace(
+            self,
+            captions=tuple(self.captions[i] for i in indices),
+            concepts=tuple(self.concepts[i] for i in indices),
+            sizes=tuple(self.sizes[i] for i in indices) if self.sizes else (),
+            labels=tuple(self.labels[i] for i in indices) if self.labels else (),
+            read=lambda k: read(indices[k]),
+            read_at=None if read_at is None else lambda k, size: read_at(indices[k], size),
+            items=tuple(self.items[i] for i in indices) if self.items else (),
+            digests=None if self.digests is None else self.digests[list(indices)],
+        )
 
     def __len__(self) -> int:
         return len(self.captions)

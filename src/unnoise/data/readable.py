@@ -1,21 +1,23 @@
-"""Which images of a source can be used: each is decoded once, and what is left out is counted with its reason."""
+"""Which images of a source can be used: what is left out is counted with its reason."""
 
+import hashlib
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 
-from unnoise.data.dataset import ImageDataset, PixelArray
+from unnoise.data.dataset import ImageDataset, PixelArray, Size
+from unnoise.data.decode import Decoded, decode_image, upright_size
+from unnoise.data.workers import Named, decode_batches, worker_count
 from unnoise.errors import InputError, InputWarning
-from unnoise.formats import pictures
 
-CACHED = 8192  # decoded images in memory
-TURNED = (5, 6, 7, 8)  # orientations of EXIF that exchange width and height
+CACHED = 128 << 20  # bytes of decoded images in memory
+TOGETHER = 32  # images that a worker decodes at once
 UNREADABLE = "unreadable"
 KINDS = 6  # of remarks that are said
+DIGEST = 32  # bytes of SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,41 +45,44 @@ class Skips:
     def __len__(self) -> int:
         return sum(map(len, self.found.values()))
 
+    def say(self, name: str, left: int) -> None:
+        """Say in one line what is left out of a data set. Raises InputError where no image is left."""
+        if not left:
+            reasons = f": {self.line()}" if self else ""
+            raise InputError(f"data.source {name!r}: none of its {len(self)} images can be read{reasons}")
+        if self:
+            warnings.warn(f"{name}: {len(self)} images skipped: {self.line()}", InputWarning, stacklevel=3)
+
     def line(self) -> str:
         """Return each reason with its count and the first name."""
         return ", ".join(f"{len(names)} {reason} ({_short(names)})" for reason, names in self.found.items())
 
 
 def readable_dataset(name: str, items: Sequence[Item], size: int, skips: Skips) -> ImageDataset:
-    """Make a data set of the images that can be decoded; say in one line what is left out.
+    """Make a data set of the images whose headers can be read; their pixels are not decoded yet, see `checked`.
+
+    Says in one line what is left out.
 
     Raises:
         InputError: there is none, or (strict) one is left out.
     """
     good: list[Item] = []
-    sizes: list[tuple[int, int]] = []
-    remarks: dict[str, list[str]] = {}
+    sizes: list[Size] = []
+    digests = bytearray()
     for item in items:
-        what = f"image {item.name!r}"
         try:
-            upright, said = _checked(item, what, size)
-            for remark in said:
-                remarks.setdefault(remark, []).append(item.name)
+            raw = item.read()
+            sizes.append(upright_size(raw, item.name))
+            digests += hashlib.sha256(raw).digest()
             good.append(item)
-            sizes.append(upright)
         except InputError as error:
-            skips.add(item.name, UNREADABLE, str(error).removeprefix(f"{what}: "))
-    if not good:
-        reasons = f": {skips.line()}" if skips else ""
-        raise InputError(f"data.source {name!r}: none of its {len(skips)} images can be read{reasons}")
-    if skips:
-        warnings.warn(f"{name}: {len(skips)} images skipped: {skips.line()}", InputWarning, stacklevel=2)
-    for remark, names in list(remarks.items())[:KINDS]:
-        warnings.warn(f"{name}: {len(names)} images ({_short(names)}): {remark}", InputWarning, stacklevel=2)
+            skips.add(item.name, UNREADABLE, _without_name(error, item.name))
+    skips.say(name, len(good))
 
-    @lru_cache(maxsize=CACHED)
-    def read_at(i: int, target: tuple[int, int]) -> PixelArray:
-        return decode_image(good[i].read(), target, good[i].name)
+    @lru_cache(maxsize=max(1, CACHED // (4 * size * size)))
+    def read_at(i: int, target: Size) -> PixelArray:
+        with warnings.catch_warnings(action="ignore", category=InputWarning):  # said by `checked`
+            return decode_image(good[i].read(), target, good[i].name)
 
     return ImageDataset(
         name=name,
@@ -87,34 +92,85 @@ def readable_dataset(name: str, items: Sequence[Item], size: int, skips: Skips) 
         skipped=len(skips),
         sizes=tuple(sizes),
         read_at=read_at,
+        items=good,
+        digests=np.frombuffer(bytes(digests), np.uint8).reshape(-1, DIGEST),
+        target=(size, size),
     )
 
 
-def _checked(item: Item, what: str, size: int) -> tuple[tuple[int, int], list[str]]:
-    """Decode an image; return its upright width and height, and what the decoder remarks.
-
-    Raises InputError where it cannot be decoded.
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InputWarning)
-        with pictures.opened(item.read(), what) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
-            upright = (image.height, image.width) if turned else image.size
-            image.draft("RGB", (size, size))  # decodes a JPEG at a size close to this
-            pictures.normalised(image, what)  # `verify` checks PNG checksums and nothing in other formats
-    said = (str(one.message) for one in caught if issubclass(one.category, InputWarning))
-    return upright, [line.removeprefix(f"{what}: ") for line in said]
-
-
-def decode_image(raw: bytes, size: tuple[int, int], name: str) -> PixelArray:
-    """Decode an image upright, scale it to cover a width and a height, and centre-crop it: (height, width, 4) uint8.
+def checked(dataset: ImageDataset, strict: bool = False, workers: int = 0) -> ImageDataset:
+    """Decode every image once, and return the data set of those that can be decoded; say what is left out.
 
     Raises:
-        InputError: the image cannot be decoded.
+        InputError: there is none, or (strict) one is left out.
     """
-    with warnings.catch_warnings(action="ignore", category=InputWarning):  # said when the set was opened
-        image = pictures.decode(raw, f"image {name!r}").convert("RGBA")
-    return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
+    if not dataset.items:
+        return dataset
+    faults = Faults(dataset, strict)
+    parts = batches(range(len(dataset)), TOGETHER)
+    for part, images in zip(parts, decoded(dataset, parts, worker_count(workers, len(dataset))), strict=True):
+        faults.add(part, images)
+    return faults.without()
+
+
+class Faults:
+    """The images of a data set that cannot be decoded, and what its decoders remark."""
+
+    def __init__(self, dataset: ImageDataset, strict: bool = False) -> None:
+        self.dataset, self.skips = dataset, Skips(strict)
+        self.bad: list[int] = []
+        self.remarks: dict[str, list[str]] = {}
+
+    def add(self, indices: Sequence[int], images: Sequence[Decoded]) -> None:
+        """Count images that are decoded. Raises InputError under `strict`."""
+        for i, image in zip(indices, images, strict=True):
+            name = self.dataset.items[i].name if self.dataset.items else ""
+            if image.pixels is None:
+                self.skips.add(name, UNREADABLE, image.error)
+                self.bad.append(i)
+                continue
+            for remark in image.remarks:
+                self.remarks.setdefault(remark, []).append(name)
+
+    def without(self) -> ImageDataset:
+        """Say what is left out, and return the data set without it. Raises InputError where no image is left."""
+        dataset, bad = self.dataset, set(self.bad)
+        self.skips.say(dataset.name, len(dataset) - len(bad))
+        for remark, names in list(self.remarks.items())[:KINDS]:
+            line = f"{dataset.name}: {len(names)} images ({_short(names)}): {remark}"
+            warnings.warn(line, InputWarning, stacklevel=3)
+        if not bad:
+            return dataset
+        kept = dataset.subset([i for i in range(len(dataset)) if i not in bad])
+        return replace(kept, skipped=dataset.skipped + len(bad))
+
+
+def decoded(dataset: ImageDataset, parts: Sequence[range], workers: int) -> Iterator[list[Decoded]]:
+    """Decode parts of a data set in their order, each image once.
+
+    Raises:
+        InputError: an image has changed since the data set was opened.
+    """
+    if dataset.target is None or not dataset.items:
+        return ([Decoded(dataset.read(i)) for i in part] for part in parts)
+    return decode_batches(([_named(dataset, i) for i in part] for part in parts), dataset.target, workers)
+
+
+def _named(dataset: ImageDataset, i: int) -> Named:
+    item = dataset.items[i]
+    raw = item.read()
+    if dataset.digests is not None and hashlib.sha256(raw).digest() != dataset.digests[i].tobytes():
+        raise InputError(f"image {item.name!r}: has changed since the data set was opened; start again")
+    return item.name, raw
+
+
+def batches(indices: range, count: int) -> list[range]:
+    """Split indices into parts of `count`; the last may be shorter."""
+    return [indices[at : at + count] for at in range(0, len(indices), count)]
+
+
+def _without_name(error: InputError, name: str) -> str:
+    return str(error).removeprefix(f"image {name!r}: ")
 
 
 def _short(names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from unnoise.formats.strict_json import Strict
 
 VIEW = 3  # first coordinate of the random streams of this file
 OPAQUE = 255  # alpha
+STILL = (0.0, 0.0, 1.0)  # the place of an image that is not moved
 PLAIN = "white"  # background where the caption names none
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),
@@ -58,6 +59,16 @@ class Augment(Strict):
     scale: float = 0.12
     hue: float = 0.0
 
+    @property
+    def none(self) -> bool:
+        """Whether every view is the image itself, with its caption as written."""
+        return not any((self.phrase, self.background, self.move, self.hue))
+
+    @property
+    def same_pixels(self) -> bool:
+        """Whether every view has the same pixels."""
+        return not any((self.background, self.move, self.hue))
+
     def __post_init__(self) -> None:
         for name, most in (("phrase", 1), ("background", 1), ("move", 1), ("shift", 0.5), ("scale", 0.5), ("hue", 1)):
             if not 0 <= getattr(self, name) <= most:
@@ -71,7 +82,7 @@ class View:
     index: int
     caption: str
     background: str = PLAIN
-    place: tuple[float, float, float] = (0.0, 0.0, 1.0)  # right and down as shares of the side, and scale
+    place: tuple[float, float, float] = STILL  # right and down as shares of the side, and scale
     hue_shift: float = 0.0  # as a share of the hue circle
 
 
@@ -81,8 +92,12 @@ def held_out(name: str, background: str) -> bool:
     return background != PLAIN and total % 20 == 0
 
 
-def random_view(dataset: ImageDataset, i: int, view: int, seed: int, augment: Augment) -> View:
-    """Return view number `view` of image i."""
+def random_view(
+    dataset: ImageDataset, i: int, view: int, seed: int, augment: Augment, transparent: bool | None = None
+) -> View:
+    """Return view number `view` of image i. transparent: whether it has such pixels; None reads it where it matters."""
+    if augment.none and len(dataset.captions[i]) == 1:
+        return View(i, dataset.captions[i][0])
     stream = numbers(seed, VIEW, i, view)
     chance = stream.random(6)
     names = dataset.captions[i]
@@ -93,19 +108,20 @@ def random_view(dataset: ImageDataset, i: int, view: int, seed: int, augment: Au
     phrase = PHRASES[int(stream.integers(len(PHRASES)))]
     caption = phrase.format(name) if chance[4] < augment.phrase else name
     background = PLAIN
-    if chance[2] < augment.background and _transparent(dataset, i):
+    if chance[2] < augment.background and (is_transparent(dataset.read(i)) if transparent is None else transparent):
         allowed = [colour for colour in BACKGROUNDS if not held_out(names[0], colour)]
         background = allowed[int(stream.integers(len(allowed)))]
         caption = f"{caption} on a {background} background"
-    place = (0.0, 0.0, 1.0)
+    place = STILL
     if chance[3] < augment.move:
         right, down, scale = stream.uniform(-1, 1, 3) * (augment.shift, augment.shift, augment.scale)
         place = (float(right), float(down), 1 + float(scale))
     return View(i, caption, background, place, hue_shift)
 
 
-def _transparent(dataset: ImageDataset, i: int) -> bool:
-    return bool(dataset.read(i)[..., 3].min() < OPAQUE)
+def is_transparent(pixels: PixelArray) -> bool:
+    """Return whether a pixel of an image is not opaque. pixels: (H, W, 4)."""
+    return bool(pixels[..., 3].min() < OPAQUE)
 
 
 def _swap_colour(name: str, stream: np.random.Generator, dataset: ImageDataset) -> tuple[str, float]:
@@ -132,22 +148,28 @@ def _shift_hue(pixels: PixelArray, hue_shift: float) -> PixelArray:
 
 def render_views(dataset: ImageDataset, views: Sequence[View]) -> Tensor:
     """Compute the pixels of views: (B, 3, H, W) in [-1, 1]."""
-    raw = [dataset.read(view.index) for view in views]
-    raw = [_shift_hue(p, view.hue_shift) if view.hue_shift else p for p, view in zip(raw, views, strict=True)]
-    rgba = torch.from_numpy(np.stack(raw)).permute(0, 3, 1, 2).float() / 255
+    return render([dataset.read(view.index) for view in views], views)
+
+
+def render(pixels: Sequence[PixelArray], views: Sequence[View], device: torch.device | None = None) -> Tensor:
+    """Compute views of decoded images, (H, W, 4) uint8 each: (B, 3, H, W) in [-1, 1]. device: the CPU if None."""
+    raw = [_shift_hue(p, view.hue_shift) if view.hue_shift else p for p, view in zip(pixels, views, strict=True)]
+    rgba = torch.from_numpy(np.stack(raw)).to(device).permute(0, 3, 1, 2).float() / 255
     alpha = rgba[:, 3:]
+    moved = [k for k, view in enumerate(views) if view.place != STILL]
+    if not moved and bool((alpha == 1).all()):
+        return rgba[:, :3] * 2 - 1
     premultiplied = torch.cat([rgba[:, :3] * alpha, alpha], dim=1)
-    moved = [k for k, view in enumerate(views) if view.place != (0.0, 0.0, 1.0)]
     if moved:
         premultiplied[moved] = _move(premultiplied[moved], [views[k].place for k in moved])
-    colours = torch.tensor([BACKGROUNDS[view.background] for view in views]).float()[:, :, None, None] / 255
+    colours = torch.tensor([BACKGROUNDS[view.background] for view in views], device=device).float()
+    colours = colours[:, :, None, None] / 255
     return (premultiplied[:, :3] + (1 - premultiplied[:, 3:]) * colours) * 2 - 1
 
 
 def _move(x: Tensor, places: Sequence[tuple[float, float, float]]) -> Tensor:
     """Shift and scale each image; uncovered pixels become transparent. x: (B, 4, H, W) premultiplied."""
-    maps = torch.tensor(
-        [[[1 / s, 0, -2 * right / s], [0, 1 / s, -2 * down / s]] for right, down, s in places], dtype=x.dtype
-    )
+    rows = [[[1 / s, 0, -2 * right / s], [0, 1 / s, -2 * down / s]] for right, down, s in places]
+    maps = torch.tensor(rows, dtype=x.dtype, device=x.device)
     grid = F.affine_grid(maps, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

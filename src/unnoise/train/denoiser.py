@@ -42,7 +42,7 @@ class DenoiserTask:
         """Return the loss of some rows of a batch, see `Task`."""
         first, batch = step * self.options.fit.batch, len(rows)
         ns = range(first + rows.start, first + rows.stop)
-        images = [nth_image(self.dataset, self.recipe.seed, n) for n in ns]
+        images = [nth_image(self.latents, self.recipe.seed, n) for n in ns]
         x0, noise = (np.empty((batch, *self.latents.x0.shape[2:]), np.float32) for _ in range(2))
         u = torch.empty(batch)
         views, captioned = [], torch.ones(batch, dtype=torch.bool)

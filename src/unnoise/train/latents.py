@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unnoise.data.dataset import ImageDataset
+from unnoise.data.shuffle import Members
 from unnoise.data.view import View, random_view, render_views
 from unnoise.errors import InputWarning
 from unnoise.spaces.space import Space
@@ -23,16 +24,18 @@ AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """Training data of a denoiser.
+    """Training data of a denoiser, of V views of N images.
 
     Args:
-        x0: (N, V, C, h, w) float16.
+        x0: (N, V, *d); rows are read as `x0[i, v]`.
+        members: the images of each concept, for `nth_image`. An image that could not be decoded is in none.
         ids: (N, V, L) token ids; None without captions, as `lengths`.
         lengths: (N, V) tokens.
         labels: (N,) numbers of classes; None without classes.
     """
 
     x0: Tensor
+    members: Members
     ids: Tensor | None = None
     lengths: Tensor | None = None
     labels: Tensor | None = None

@@ -51,6 +51,8 @@ class DataOptions(Strict):
             the square.
         views: variations of each image, 1 to 1024, encoded once before the denoiser trains.
         strict: refuse unreadable images.
+        workers: processes that decode images, 0 to 256; 0 chooses by the cores and the number of images.
+        cache: folder of the encoded views, which runs of equal data share; in the folder of the run if empty.
     """
 
     source: str
@@ -59,11 +61,14 @@ class DataOptions(Strict):
     buckets: bool = False
     views: int = 8
     strict: bool = False
+    workers: int = 0
+    cache: str = ""
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
         check_whole("size", self.size, 8, 4096)
         check_whole("views", self.views, 1, 1024)
+        check_whole("workers", self.workers, 0, 256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from unnoise.components import Components
 from unnoise.data.buckets import warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
+from unnoise.data.shuffle import members_of
 from unnoise.data.view import BACKGROUNDS, PHRASES, View, render_views
 from unnoise.diffusion.loss import factor
 from unnoise.formats.strict_json import dump
@@ -139,13 +140,13 @@ def _latents(
 ) -> Latents:
     """Put the views of each image together with their captions, or their labels."""
     shape, text = (len(dataset), recipe.data.views), recipe.denoiser.text
-    rows = x0.unflatten(0, shape)
+    rows, members = x0.unflatten(0, shape), members_of(dataset.concepts, range(len(dataset)))
     if dataset.labels:
-        return Latents(rows, labels=torch.tensor([dataset.classes.index(name) for name in dataset.labels]))
+        return Latents(rows, members, labels=torch.tensor([dataset.classes.index(name) for name in dataset.labels]))
     if tokenizer is None or text is None:
-        return Latents(rows)
+        return Latents(rows, members)
     ids, lengths = tokenize_views(views, tokenizer, text.length)
-    return Latents(rows, ids.unflatten(0, shape), lengths.unflatten(0, shape))
+    return Latents(rows, members, ids.unflatten(0, shape), lengths.unflatten(0, shape))
 
 
 def _train_autoencoder(

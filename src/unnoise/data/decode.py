@@ -1,0 +1,70 @@
+"""Decode the images of a data set: upright, scaled to cover a size, centre-cropped. It imports no torch."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from unnoise.data.dataset import PixelArray, Size
+from unnoise.errors import InputError, InputWarning
+from unnoise.formats import pictures
+
+TURNED = (5, 6, 7, 8)  # orientations of EXIF that exchange width and height
+LATE = (
+    b"eXIf",
+    b"Raw profile type",
+    b"XML:com.adobe.xmp",
+)  # orientations behind the pixels of a PNG
+SPARE = 2  # a JPEG is decoded at least this much larger than it is used
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """An image, or why there is none.
+
+    Args:
+        pixels: (height, width, 4) uint8, straight alpha; None where it cannot be decoded.
+        error: why not.
+        remarks: what the decoder says of it.
+    """
+
+    pixels: PixelArray | None
+    error: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def decode_image(raw: bytes, size: Size, name: str) -> PixelArray:
+    """Decode an image upright, scale it to cover a width and a height, and centre-crop it: (height, width, 4) uint8.
+
+    Raises:
+        InputError: the image cannot be decoded.
+    """
+    what = f"image {name!r}"
+    with pictures.opened(raw, what) as image:
+        side = SPARE * max(size)
+        image.draft(None, (side, side))  # scales a JPEG by 1/2, 1/4 or 1/8 while it is decoded
+        found = pictures.normalised(image, what).convert("RGBA")
+    return np.asarray(found if found.size == size else ImageOps.fit(found, size, Image.Resampling.LANCZOS))
+
+
+def try_decode(raw: bytes, size: Size, name: str) -> Decoded:
+    """Decode an image as `decode_image` does; return what is wrong with it, and what is remarked, as values."""
+    what = f"image {name!r}: "
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        try:
+            pixels, error = decode_image(raw, size, name), ""
+        except InputError as failure:
+            pixels, error = None, str(failure).removeprefix(what)
+    said = (str(one.message) for one in caught if issubclass(one.category, InputWarning))
+    return Decoded(pixels, error, tuple(line.removeprefix(what) for line in said))
+
+
+def upright_size(raw: bytes, name: str) -> Size:
+    """Return width and height of an image that is turned upright, from its header. Raises InputError for others."""
+    with pictures.opened(raw, f"image {name!r}") as image:
+        if image.format == "PNG" and not any(mark in raw for mark in LATE):
+            return image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
+        return (image.height, image.width) if turned else image.size
