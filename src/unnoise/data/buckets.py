@@ -66,7 +66,7 @@ def split_into_buckets(dataset: ImageDataset, sizes: Sequence[Size]) -> list[Buc
     _warn_of_cropping(dataset, chosen, 2 / GRID if len(sizes) > 1 else CROPPED)
     members = {size: [i for i, one in enumerate(chosen) if one == size] for size in sizes}
     return [
-        Bucket(size, _part(dataset, found, partial(_read, read_at, found, size)))
+        Bucket(size, replace(dataset.subset(found), read=partial(_read, read_at, found, size), read_at=None))
         for size, found in members.items()
         if found
     ]
@@ -87,18 +87,6 @@ def _warn_of_cropping(dataset: ImageDataset, targets: Sequence[Size], least: flo
             InputWarning,
             stacklevel=3,
         )
-
-
-def _part(dataset: ImageDataset, members: Sequence[int], read: Callable[[int], PixelArray]) -> ImageDataset:
-    return replace(
-        dataset,
-        captions=tuple(dataset.captions[i] for i in members),
-        concepts=tuple(dataset.concepts[i] for i in members),
-        sizes=tuple(dataset.sizes[i] for i in members),
-        labels=tuple(dataset.labels[i] for i in members) if dataset.labels else (),
-        read=read,
-        read_at=None,
-    )
 
 
 def _read(read_at: Callable[[int, Size], PixelArray], members: Sequence[int], size: Size, i: int) -> PixelArray:

@@ -1,7 +1,7 @@
 """A data set of images: captions, concepts, and a function that reads image i."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,19 @@ class ImageDataset:
     sizes: tuple[tuple[int, int], ...] = ()
     read_at: Callable[[int, tuple[int, int]], PixelArray] | None = None
     labels: tuple[str, ...] = ()
+
+    def subset(self, indices: Sequence[int]) -> "ImageDataset":
+        """Return the data set of some of the images, which are numbered anew."""
+        read, read_at = self.read, self.read_at
+        return replace(
+            self,
+            captions=tuple(self.captions[i] for i in indices),
+            concepts=tuple(self.concepts[i] for i in indices),
+            sizes=tuple(self.sizes[i] for i in indices) if self.sizes else (),
+            labels=tuple(self.labels[i] for i in indices) if self.labels else (),
+            read=lambda k: read(indices[k]),
+            read_at=None if read_at is None else lambda k, size: read_at(indices[k], size),
+        )
 
     def __len__(self) -> int:
         return len(self.captions)

@@ -19,6 +19,7 @@ class CheckpointOptions(Strict):
         ema_every: update of the averages.
         snapshot_every: copies of the averages, from which other lengths are computed.
         every: checkpoints, from which a run resumes.
+        validate_every: validations, and losses by noise level in the log.
     """
 
     ema_lengths: tuple[float, float] = (0.05, 0.1)
@@ -27,9 +28,10 @@ class CheckpointOptions(Strict):
     snapshot_every: int = 1000
     every: int = 500
     sheet_every: int = 1000
+    validate_every: int = 250
 
     def __post_init__(self) -> None:
-        for name in ("ema_every", "snapshot_every", "every", "sheet_every"):
+        for name in ("ema_every", "snapshot_every", "every", "sheet_every", "validate_every"):
             check_whole(f"checkpoints.{name}", getattr(self, name), 1, 10**9)
         low, high = self.ema_lengths
         if not 0 < low < high <= LONGEST_EMA:

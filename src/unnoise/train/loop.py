@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from unnoise.devices import peak_memory
 from unnoise.errors import InputWarning, NonFiniteError
 from unnoise.formats.atomic import replacing
 from unnoise.train import checkpoint, ema
@@ -23,6 +24,7 @@ from unnoise.train.optimizers import Optimizers, make_optimizers, set_learning_r
 from unnoise.train.snapshots import post_hoc_ema, write_snapshots
 from unnoise.train.stop import Stop, stop_signals
 from unnoise.train.task import Progress, Task, TrainCallback
+from unnoise.train.validation import NOTHING, Monitor, evaluation_mode
 
 SLOW_NORM = "Mismatch dtype between input and weight"  # torch, of autocast around a float32 normalisation
 
@@ -34,12 +36,13 @@ def train(
     folder: Path | None,
     callback: TrainCallback,
     float16: bool = False,
+    monitor: Monitor = NOTHING,
 ) -> dict[str, Tensor]:
     """Train a task to its last step, from the checkpoint of the folder if there is one; return the averaged weights.
 
     Writes checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors to the folder; nothing where it is None.
     A sheet that cannot be drawn is a warning. float16: gradients pass through weights in float16, so that the loss is
-    scaled.
+    scaled. monitor: what is measured beside the loss.
 
     Raises:
         NonFiniteError: the loss or a gradient is NaN or infinite.
@@ -50,6 +53,7 @@ def train(
     fit = settled(fit)
     task = prepared(task, fit)
     run = _Run(task, fit, checkpoints, folder, LossScale(float16))
+    run.monitor = monitor
     device = next(task.networks.parameters()).device
     log_file = nullcontext(_log_nothing) if folder is None else step_log(folder / "log.jsonl", run.done)
     with stop_signals() as stop, log_file as log, plain_attention(device), warnings.catch_warnings():
@@ -60,6 +64,8 @@ def train(
         with stop.kept():
             while run.done < fit.steps:
                 progress = run.step(clock)
+                if run.validation_due():
+                    progress, run.seconds = run.observed(progress), clock.skip()
                 log(progress)
                 callback(progress)
                 run.save(stop)
@@ -76,6 +82,7 @@ class _Run:
         self.optimizers = make_optimizers(task, fit)
         weights = task.networks.state_dict().items()
         lengths = (checkpoints.ema_length,) if folder is None else checkpoints.ema_lengths
+        self.monitor = NOTHING
         self.averages = [{name: value.detach().clone() for name, value in weights} for _ in lengths]
         self.gammas = [ema.gamma(length) for length in lengths]
         self.done, self.seconds = 0, 0.0
@@ -95,7 +102,24 @@ class _Run:
         if self.done % every == 0:
             ema.update(self.averages, self.task.networks.state_dict(), self.gammas, self.done, every)
         speed, self.seconds = clock.tick()
-        return Progress(self.done, self.fit.steps, loss, norm, learning_rate, speed, self.seconds)
+        eta = (self.fit.steps - self.done) * self.fit.batch / speed
+        memory = peak_memory(next(self.task.networks.parameters()).device)
+        return Progress(self.done, self.fit.steps, loss, norm, learning_rate, speed, self.seconds, eta, memory)
+
+    def validation_due(self) -> bool:
+        """Return whether the monitor measures after this step: every so many, and the last."""
+        return self.done == self.fit.steps or self.done % self.checkpoints.validate_every == 0
+
+    def observed(self, progress: Progress) -> Progress:
+        """Add what the monitor measures, with the averaged weights."""
+        if self.monitor.validation is None:
+            return self.monitor.observe(progress)
+        with (
+            temporary_weights(self.task.networks, self.averages[0]),
+            evaluation_mode(self.task.networks),
+            torch.compiler.set_stance("force_eager"),
+        ):
+            return self.monitor.observe(progress)
 
     def save(self, stop: Stop) -> None:
         """Write what is due. Snapshots come before the checkpoint that counts on them, and sheets after it."""
@@ -222,3 +246,9 @@ class _Clock:
         self.spent += took
         self.smooth = 0.95 * self.smooth + 0.05 * took if self.smooth else took
         return self.batch / self.smooth, self.spent
+
+    def skip(self) -> float:
+        """Count what was done since the last tick as seconds of the training, and not of a step; return all seconds."""
+        now = time.perf_counter()
+        self.spent, self.last = self.spent + now - self.last, now
+        return self.spent
