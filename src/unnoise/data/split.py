@@ -1,6 +1,9 @@
 """Hold images out from training, to validate on: always the same ones, by a hash of their names."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from unnoise.data.dataset import ImageDataset
@@ -14,7 +17,7 @@ def split_validation(dataset: ImageDataset, share: float | Literal["auto"]) -> t
 
     Held out are the concepts whose names have the smallest hashes, so all images of a concept are on one side, and the
     choice does not depend on the seed, the folder or the order. At least one concept is held out of any share above 0,
-    and one at least is trained on.
+    and one at least is trained on, of every class.
 
     Args:
         share: of the concepts, 0 to 0.5; "auto" is 5 %, at most 1,000, of data sets of at least 100 images.
@@ -24,12 +27,28 @@ def split_validation(dataset: ImageDataset, share: float | Literal["auto"]) -> t
         count = 0 if len(dataset) < AUTO_LEAST else min(AUTO_MOST, round(AUTO_SHARE * len(concepts)))
     else:
         count = max(1, round(share * len(concepts))) if share else 0
-    held = set(concepts[: min(count, len(concepts) - 1)])
+    held = _held_out(dataset, concepts, min(count, len(concepts) - 1))
     if not held:
         return dataset, None
     sides = ([i for i, concept in enumerate(dataset.concepts) if (concept in held) == out] for out in (False, True))
     training, validation = (dataset.subset(side) for side in sides)
-    return training, validation
+    return replace(training, held_out=len(validation)), validation
+
+
+def _held_out(dataset: ImageDataset, concepts: Sequence[str], count: int) -> set[str]:
+    """Choose the first concepts that leave an image of each class."""
+    if not dataset.labels or not count:
+        return set(concepts[:count])
+    left, held = Counter(dataset.labels), set[str]()
+    members = dict(zip(sorted(concepts), dataset.members, strict=True))
+    for concept in concepts:
+        own = Counter(dataset.labels[i] for i in members[concept])
+        if all(left[label] > number for label, number in own.items()):
+            left -= own
+            held.add(concept)
+        if len(held) == count:
+            break
+    return held
 
 
 def _hash(name: str) -> bytes:

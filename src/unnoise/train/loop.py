@@ -2,20 +2,20 @@
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from unnoise.devices import peak_memory
 from unnoise.errors import InputWarning, NonFiniteError
 from unnoise.formats.atomic import replacing
 from unnoise.train import checkpoint, ema
 from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.ema_choice import candidates, check_ema_length, choose_ema, write_choice
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.log import step_log
 from unnoise.train.loss_scale import LossScale
@@ -24,7 +24,8 @@ from unnoise.train.optimizers import Optimizers, make_optimizers, set_learning_r
 from unnoise.train.snapshots import post_hoc_ema, write_snapshots
 from unnoise.train.stop import Stop, stop_signals
 from unnoise.train.task import Progress, Task, TrainCallback
-from unnoise.train.validation import NOTHING, Monitor, evaluation_mode
+from unnoise.train.validation import NOTHING, Monitor
+from unnoise.train.weights import evaluating, plain_attention, temporary_weights
 
 SLOW_NORM = "Mismatch dtype between input and weight"  # torch, of autocast around a float32 normalisation
 
@@ -50,10 +51,10 @@ def train(
         OutputError: the disk is full.
         TrainingStopped: SIGINT or SIGTERM came; a checkpoint of the last step is written.
     """
+    check_ema_length(checkpoints, monitor.validation is not None)
     fit = settled(fit)
     task = prepared(task, fit)
     run = _Run(task, fit, checkpoints, folder, LossScale(float16))
-    run.monitor = monitor
     device = next(task.networks.parameters()).device
     log_file = nullcontext(_log_nothing) if folder is None else step_log(folder / "log.jsonl", run.done)
     with stop_signals() as stop, log_file as log, plain_attention(device), warnings.catch_warnings():
@@ -65,11 +66,12 @@ def train(
             while run.done < fit.steps:
                 progress = run.step(clock)
                 if run.validation_due():
-                    progress, run.seconds = run.observed(progress), clock.skip()
+                    progress = monitor.observe(progress, lambda: run.evaluating(run.averages[0]))
+                    run.seconds = clock.skip()
                 log(progress)
                 callback(progress)
                 run.save(stop)
-    return run.averages[0] if folder is None else post_hoc_ema(folder, checkpoints, fit.steps)
+    return run.finished(monitor)
 
 
 class _Run:
@@ -81,8 +83,7 @@ class _Run:
         self.task, self.fit, self.checkpoints, self.folder, self.scale = task, fit, checkpoints, folder, scale
         self.optimizers = make_optimizers(task, fit)
         weights = task.networks.state_dict().items()
-        lengths = (checkpoints.ema_length,) if folder is None else checkpoints.ema_lengths
-        self.monitor = NOTHING
+        lengths = candidates(checkpoints) if folder is None else checkpoints.ema_lengths
         self.averages = [{name: value.detach().clone() for name, value in weights} for _ in lengths]
         self.gammas = [ema.gamma(length) for length in lengths]
         self.done, self.seconds = 0, 0.0
@@ -110,16 +111,28 @@ class _Run:
         """Return whether the monitor measures after this step: every so many, and the last."""
         return self.done == self.fit.steps or self.done % self.checkpoints.validate_every == 0
 
-    def observed(self, progress: Progress) -> Progress:
-        """Add what the monitor measures, with the averaged weights."""
-        if self.monitor.validation is None:
-            return self.monitor.observe(progress)
-        with (
-            temporary_weights(self.task.networks, self.averages[0]),
-            evaluation_mode(self.task.networks),
-            torch.compiler.set_stance("force_eager"),
-        ):
-            return self.monitor.observe(progress)
+    def evaluating(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Compute with other weights within the context."""
+        return evaluating(self.task.networks, weights, self.fit.precision == "bfloat16")
+
+    def finished(self, monitor: Monitor) -> dict[str, Tensor]:
+        """Return the weights of the finished model: their average of the length of the recipe, or of the best one."""
+        averages = dict(zip(candidates(self.checkpoints), self.averages, strict=False))
+
+        def average(length: float) -> dict[str, Tensor]:
+            if self.folder is None:
+                return averages[length]
+            return post_hoc_ema(self.folder, self.checkpoints, self.fit.steps, length)
+
+        def evaluate(weights: Mapping[str, Tensor]) -> float:
+            assert monitor.validation is not None
+            with self.evaluating(weights):
+                return monitor.validation.losses().mean().item()
+
+        choice, weights = choose_ema(self.checkpoints, average, evaluate if monitor.validation else None)
+        if self.folder is not None:
+            write_choice(self.folder, choice)
+        return weights
 
     def save(self, stop: Stop) -> None:
         """Write what is due. Snapshots come before the checkpoint that counts on them, and sheets after it."""
@@ -211,27 +224,6 @@ def _optimizer_step(
 def _non_finite_gradient(networks: nn.Module) -> str:
     bad = (name for name, p in networks.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
     return next(bad, "all parameters together")
-
-
-@contextmanager
-def temporary_weights(networks: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
-    """Load other weights within the context, and restore the own ones bit for bit."""
-    own = {name: tensor.clone() for name, tensor in networks.state_dict().items()}
-    networks.load_state_dict(weights)
-    try:
-        yield
-    finally:
-        networks.load_state_dict(own)
-
-
-@contextmanager
-def plain_attention(device: torch.device) -> Iterator[None]:
-    """Use torch's unfused attention on a CPU, where a whole step was measured 14 % faster."""
-    if device.type != "cpu":
-        yield
-        return
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 class _Clock:

@@ -3,20 +3,25 @@
 A bin is an eighth of the training distribution: bin k has the levels between its quantiles k/8 and (k + 1)/8.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from unnoise.diffusion.noise import numbers
+from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.fit_options import FitOptions
 from unnoise.train.task import Progress
 
 BINS: Final = 8
 BLOCK: Final = 16  # rows of a pass; the same always, as sums of a network depend on the rows beside
 COST: Final = 0.05  # rows of a validation, over rows trained between two; a row without gradient costs a third of one
 LEAST_ROWS: Final = 64
+SEED, VALIDATE = 0, 16  # of the random streams of this file: the same for every run; their first coordinate
 Total = Callable[[Tensor], Tensor]  # the sum of a tensor over the processes
 
 
@@ -35,7 +40,7 @@ class LevelLosses:
     def add(self, quantiles: Tensor, losses: Tensor) -> None:
         """Add rows: their places in the training distribution, 0 to 1, and their losses."""
         own = bins(quantiles).to(losses.device)[:, None] == torch.arange(BINS, device=losses.device)
-        losses = losses.detach().float()[:, None]
+        losses = losses.detach().float().expand(len(quantiles))[:, None]
         sums = torch.stack([torch.where(own, losses, 0).sum(0), own.float().sum(0)])
         self._sums = sums if self._sums is None else self._sums + sums
 
@@ -85,18 +90,45 @@ class Monitor:
     validation: Validation | None = None
     levels: LevelLosses | None = None
 
-    def observe(self, progress: Progress, rank: int = 0, ranks: int = 1, total: Total = alone) -> Progress:
-        """Add the losses by noise level, and the loss on held-out rows with the weights of now."""
+    @property
+    def rows(self) -> int:
+        """How many held-out rows there are."""
+        return 0 if self.validation is None else self.validation.rows
+
+    def observe(
+        self,
+        progress: Progress,
+        evaluating: Callable[[], AbstractContextManager[None]],
+        rank: int = 0,
+        ranks: int = 1,
+        total: Total = alone,
+    ) -> Progress:
+        """Add the losses by noise level, and the loss on held-out rows within the context `evaluating`."""
         if self.levels is not None:
             progress = replace(progress, by_level=self.levels.take(total), level_edges=self.levels.edges)
         if self.validation is None:
             return progress
-        losses = self.validation.losses(rank, ranks, total)
+        with evaluating():
+            losses = self.validation.losses(rank, ranks, total)
         by_level = () if self.levels is None else level_means(losses)
         return replace(progress, validation=losses.mean().item(), validation_by_level=by_level)
 
 
 NOTHING: Final = Monitor()
+
+
+def make_monitor(
+    loss: Callable[[range], Tensor],
+    images: int,
+    fit: FitOptions,
+    checkpoints: CheckpointOptions,
+    levels: LevelLosses | None = None,
+) -> Monitor:
+    """Make the monitor of a task. images: how many are held out; with none there is no validation."""
+    if not images:
+        return Monitor(None, levels)
+    rows = count_rows(images, fit.batch, checkpoints.validate_every)
+    return Monitor(Validation(loss, rows, min(BLOCK, fit.batch)), levels)
 
 
 def bins(quantiles: Tensor) -> Tensor:
@@ -108,6 +140,25 @@ def row_quantiles(rows: int) -> Tensor:
     """Return the place of each held-out row in the training distribution: as many rows in each bin, bins in turn."""
     r = torch.arange(rows)
     return (r % BINS + (r // BINS + 0.5) / -(-rows // BINS)) / BINS
+
+
+def row_images(rows: range, images: int) -> list[int]:
+    """Return the image of each held-out row: all in turn, in an order that is always the same, at changing levels."""
+    order = numbers(SEED, VALIDATE, 0, 0).permutation(images)
+    return [int(order[(r + r // images) % images]) for r in rows]
+
+
+def row_noise(rows: range, shape: torch.Size) -> Tensor:
+    """Return the noise of each held-out row: (len(rows), *shape)."""
+    noise = np.empty((len(rows), *shape), np.float32)
+    for place, r in enumerate(rows):
+        numbers(SEED, VALIDATE, r).standard_normal(dtype=np.float32, out=noise[place : place + 1])
+    return torch.from_numpy(noise)
+
+
+def level_edges(sigma: Callable[[Tensor], Tensor]) -> tuple[float, ...]:
+    """Return the levels between the bins of a training distribution. sigma: of its quantiles."""
+    return tuple(sigma(torch.arange(1, BINS, dtype=torch.float64) / BINS).tolist())
 
 
 def level_means(losses: Tensor) -> tuple[float, ...]:
@@ -123,15 +174,3 @@ def count_rows(images: int, batch: int, every: int) -> int:
     """
     most = int(COST * batch * every)
     return max(1, min(most, max(images, LEAST_ROWS)) // BINS) * BINS
-
-
-@contextmanager
-def evaluation_mode(networks: nn.Module) -> Iterator[None]:
-    """Turn dropout off within the context."""
-    training = [module for module in networks.modules() if module.training]
-    networks.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
