@@ -1,6 +1,7 @@
 """Devices: which there are, whether one works, what decides its bits, and its free memory."""
 
 import os
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
@@ -99,6 +100,15 @@ def available(device: torch.device) -> int | None:
         if most is not None and now is not None:
             free = min(free, max(0, most - now))
     return free
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the bytes at the peak so far, allocated on a CUDA device, or resident of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # which Windows lacks
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def check_room(needed: int, device: torch.device, what: str, instead: str = "") -> None:

@@ -12,7 +12,7 @@ from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TextOptions, TrainingRecipe
 
 DEFAULTS: dict[type, dict[str, Any]] = {
-    DataOptions: {"size": 64, "channels": 3, "buckets": False, "views": 8, "strict": False},
+    DataOptions: {"size": 64, "channels": 3, "buckets": False, "views": 8, "strict": False, "validation": "auto"},
     FitOptions: {
         "batch": 32, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "optimizer": "adamw", "clip": 1.0,
         "weight_decay": 0.0, "betas": (0.9, 0.99), "precision": "auto", "compile": "auto",
@@ -28,7 +28,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     },
     CheckpointOptions: {
         "ema_lengths": (0.05, 0.1), "ema_length": 0.05, "ema_every": 4, "snapshot_every": 1000, "every": 500,
-        "sheet_every": 1000,
+        "sheet_every": 1000, "validate_every": 250,
     },
     TrainingRecipe: {"autoencoder": None, "prompts": (), "seed": 1, "licence": "unknown"},
 }  # fmt: skip

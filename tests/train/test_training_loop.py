@@ -20,10 +20,11 @@ from unnoise.errors import InputError, InputWarning, NonFiniteError, OutputError
 from unnoise.train import checkpoint
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
-from unnoise.train.loop import _Clock, temporary_weights, train, training_seconds
+from unnoise.train.loop import _Clock, train, training_seconds
 from unnoise.train.muon import Muon, hidden_weights
 from unnoise.train.optimizers import make_optimizers
 from unnoise.train.task import Progress
+from unnoise.train.weights import temporary_weights
 
 EVERY = CheckpointOptions(ema_lengths=(0.05, 0.1), ema_every=1, snapshot_every=2, every=3, sheet_every=4)
 FIT = FitOptions(steps=5, batch=6, learning_rate=0.1, warmup=2, decay=0.4, clip=1e9)

@@ -33,6 +33,7 @@ class ImageDataset:
         concepts: the subject of each image. Training draws every concept equally often.
         read: i -> (H, W, 4) uint8, straight alpha.
         skipped: the number of images that were left out.
+        held_out: the number of images that were taken out for validation.
         sizes: width and height of each image before `read` scales it; empty where it does not.
         labels: the name of the class of each image; empty for a data set without classes.
         read_at: (i, (width, height)) -> (height, width, 4) uint8, scaled to cover that size and centre-cropped.
@@ -46,6 +47,7 @@ class ImageDataset:
     concepts: tuple[str, ...]
     read: Callable[[int], PixelArray]
     skipped: int = 0
+    held_out: int = 0
     sizes: tuple[tuple[int, int], ...] = ()
     read_at: Callable[[int, tuple[int, int]], PixelArray] | None = None
     labels: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """What a run saves, and how often."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from unnoise.errors import InputError, check_whole
 from unnoise.formats.strict_json import Strict
@@ -15,26 +16,29 @@ class CheckpointOptions(Strict):
 
     Args:
         ema_lengths: lengths of the two averages of the weights, as shares of the run (sigma_rel of EDM2).
-        ema_length: length of the average in the finished model; any value between the two, and can change afterwards.
+        ema_length: length of the average in the finished model; any value between the two, and can change afterwards;
+            "auto" is the best of five on the held-out images.
         ema_every: update of the averages.
         snapshot_every: copies of the averages, from which other lengths are computed.
         every: checkpoints, from which a run resumes.
+        validate_every: validations, and losses by noise level in the log.
     """
 
     ema_lengths: tuple[float, float] = (0.05, 0.1)
-    ema_length: float = 0.05
+    ema_length: float | Literal["auto"] = 0.05
     ema_every: int = 4
     snapshot_every: int = 1000
     every: int = 500
     sheet_every: int = 1000
+    validate_every: int = 250
 
     def __post_init__(self) -> None:
-        for name in ("ema_every", "snapshot_every", "every", "sheet_every"):
+        for name in ("ema_every", "snapshot_every", "every", "sheet_every", "validate_every"):
             check_whole(f"checkpoints.{name}", getattr(self, name), 1, 10**9)
         low, high = self.ema_lengths
         if not 0 < low < high <= LONGEST_EMA:
             raise InputError(f"checkpoints.ema_lengths {[low, high]}: a shorter and a longer one, to {LONGEST_EMA}")
-        if not low <= self.ema_length <= high:
+        if self.ema_length != "auto" and not low <= self.ema_length <= high:
             raise InputError(f"checkpoints.ema_length {self.ema_length:g}: from {low:g} to {high:g}, the ema_lengths")
 
     def check(self, *fits: FitOptions) -> None:

@@ -1,6 +1,7 @@
 """The second task: a denoiser, trained on encoded views with their captions, labels or neither."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,14 @@ from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
 from unnoise.train.latents import Latents
 from unnoise.train.recipe import TrainingRecipe
+from unnoise.train.validation import (
+    LevelLosses,
+    level_edges,
+    make_monitor,
+    row_images,
+    row_noise,
+    row_quantiles,
+)
 
 SHEET_SEED, COLUMNS = 0, 4
 SAMPLES = 16  # of a model without prompts, on a sheet
@@ -27,7 +36,13 @@ class DenoiserTask:
     name = "denoiser"
 
     def __init__(
-        self, recipe: TrainingRecipe, dataset: ImageDataset, latents: Latents, pipeline: Pipeline, prompts: list[str]
+        self,
+        recipe: TrainingRecipe,
+        dataset: ImageDataset,
+        latents: Latents,
+        pipeline: Pipeline,
+        prompts: list[str],
+        held_out: Latents | None = None,
     ) -> None:
         self.recipe, self.options, self.dataset, self.latents = recipe, recipe.denoiser, dataset, latents
         self.prompts, self.pipeline, self.denoiser = prompts, pipeline, pipeline.denoiser
@@ -37,6 +52,11 @@ class DenoiserTask:
             self.networks["text"] = pipeline.text_encoder.net
             self.learning_rate_multiples["text.embed.weight"] = self.options.text.embedding_learning_rate_multiple
         self.device = pipeline.device
+        self.sigma = partial(sigma_lognormal, mean=self.options.level_mean, std=self.options.level_std)
+        self.held_out, levels = held_out, LevelLosses(level_edges(self.sigma))
+        images = 0 if held_out is None else len(held_out.x0)
+        self.monitor = make_monitor(self.validation_loss, images, self.options.fit, recipe.checkpoints, levels)
+        self.levels = levels
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
@@ -53,14 +73,30 @@ class DenoiserTask:
             u[row] = stream.random()
             stream.standard_normal(dtype=np.float32, out=noise[row])
             x0[row] = self.latents.x0[images[row], views[row]]
-        sigma = sigma_lognormal(u, self.options.level_mean, self.options.level_std).to(self.device)
-        clean, gaussian = (torch.from_numpy(part).to(self.device) for part in (x0, noise))
-        cond = self.conditioning(images, views, captioned)
+        cond = self.conditioning(self.latents, images, views, captioned)
+        losses = self._losses(torch.from_numpy(x0), torch.from_numpy(noise), u, cond)
+        self.levels.add(u, losses)
+        return losses
+
+    def validation_loss(self, rows: range) -> Tensor:
+        """Return the loss of held-out rows with their captions, see `Validation`."""
+        held_out = self.held_out
+        assert held_out is not None
+        images, views = row_images(rows, len(held_out.x0)), [0] * len(rows)
+        u = row_quantiles(self.monitor.rows)[rows.start : rows.stop]
+        cond = self.conditioning(held_out, images, views, torch.ones(len(rows), dtype=torch.bool))
+        x0 = held_out.x0[images, views].float()
+        return self._losses(x0, row_noise(rows, x0.shape[1:]), u, cond)
+
+    def _losses(self, x0: Tensor, noise: Tensor, u: Tensor, cond: Conditioning) -> Tensor:
+        """Return the losses of rows, whose levels are quantiles u of the training distribution."""
+        clean, gaussian, sigma = (part.to(self.device) for part in (x0, noise, self.sigma(u)))
         return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting)
 
-    def conditioning(self, images: Sequence[int], views: Sequence[int], captioned: Tensor) -> Conditioning:
+    def conditioning(
+        self, latents: Latents, images: Sequence[int], views: Sequence[int], captioned: Tensor
+    ) -> Conditioning:
         """Return the captions or labels of a batch, and the unconditional model where `captioned` is False."""
-        latents = self.latents
         if latents.labels is not None:
             label = torch.where(captioned, latents.labels[images], self.options.classes - 1)
             return Conditioning(label=label.to(self.device))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from unnoise.formats.atomic import refusing_writes, replacing
 from unnoise.formats.json_text import json_object
@@ -39,6 +40,12 @@ def _lines(path: Path) -> list[str]:
     )
 
 
-def _rounded(progress: Progress) -> dict[str, float | int]:
-    values = asdict(progress).items()
-    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values}
+def _rounded(progress: Progress) -> dict[str, Any]:
+    """Return what is known, numbers to six digits."""
+    return {name: _short(value) for name, value in asdict(progress).items() if value is not None and value != ()}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_short(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

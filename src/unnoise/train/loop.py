@@ -2,19 +2,20 @@
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from unnoise.devices import peak_memory
 from unnoise.errors import InputWarning, NonFiniteError
 from unnoise.formats.atomic import replacing
 from unnoise.train import checkpoint, ema
 from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.ema_choice import candidates, check_ema_length, choose_ema, write_choice
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.log import step_log
 from unnoise.train.loss_scale import LossScale
@@ -23,6 +24,8 @@ from unnoise.train.optimizers import Optimizers, make_optimizers, set_learning_r
 from unnoise.train.snapshots import post_hoc_ema, write_snapshots
 from unnoise.train.stop import Stop, stop_signals
 from unnoise.train.task import Progress, Task, TrainCallback
+from unnoise.train.validation import NOTHING, Monitor
+from unnoise.train.weights import evaluating, plain_attention, temporary_weights
 
 SLOW_NORM = "Mismatch dtype between input and weight"  # torch, of autocast around a float32 normalisation
 
@@ -34,12 +37,13 @@ def train(
     folder: Path | None,
     callback: TrainCallback,
     float16: bool = False,
+    monitor: Monitor = NOTHING,
 ) -> dict[str, Tensor]:
     """Train a task to its last step, from the checkpoint of the folder if there is one; return the averaged weights.
 
     Writes checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors to the folder; nothing where it is None.
     A sheet that cannot be drawn is a warning. float16: gradients pass through weights in float16, so that the loss is
-    scaled.
+    scaled. monitor: what is measured beside the loss.
 
     Raises:
         NonFiniteError: the loss or a gradient is NaN or infinite.
@@ -47,6 +51,7 @@ def train(
         OutputError: the disk is full.
         TrainingStopped: SIGINT or SIGTERM came; a checkpoint of the last step is written.
     """
+    check_ema_length(checkpoints, monitor.validation is not None)
     fit = settled(fit)
     task = prepared(task, fit)
     run = _Run(task, fit, checkpoints, folder, LossScale(float16))
@@ -60,10 +65,13 @@ def train(
         with stop.kept():
             while run.done < fit.steps:
                 progress = run.step(clock)
+                if run.validation_due():
+                    progress = monitor.observe(progress, lambda: run.evaluating(run.averages[0]))
+                    run.seconds = clock.skip()
                 log(progress)
                 callback(progress)
                 run.save(stop)
-    return run.averages[0] if folder is None else post_hoc_ema(folder, checkpoints, fit.steps)
+    return run.finished(monitor)
 
 
 class _Run:
@@ -75,7 +83,7 @@ class _Run:
         self.task, self.fit, self.checkpoints, self.folder, self.scale = task, fit, checkpoints, folder, scale
         self.optimizers = make_optimizers(task, fit)
         weights = task.networks.state_dict().items()
-        lengths = (checkpoints.ema_length,) if folder is None else checkpoints.ema_lengths
+        lengths = candidates(checkpoints) if folder is None else checkpoints.ema_lengths
         self.averages = [{name: value.detach().clone() for name, value in weights} for _ in lengths]
         self.gammas = [ema.gamma(length) for length in lengths]
         self.done, self.seconds = 0, 0.0
@@ -95,7 +103,36 @@ class _Run:
         if self.done % every == 0:
             ema.update(self.averages, self.task.networks.state_dict(), self.gammas, self.done, every)
         speed, self.seconds = clock.tick()
-        return Progress(self.done, self.fit.steps, loss, norm, learning_rate, speed, self.seconds)
+        eta = (self.fit.steps - self.done) * self.fit.batch / speed
+        memory = peak_memory(next(self.task.networks.parameters()).device)
+        return Progress(self.done, self.fit.steps, loss, norm, learning_rate, speed, self.seconds, eta, memory)
+
+    def validation_due(self) -> bool:
+        """Return whether the monitor measures after this step: every so many, and the last."""
+        return self.done == self.fit.steps or self.done % self.checkpoints.validate_every == 0
+
+    def evaluating(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Compute with other weights within the context."""
+        return evaluating(self.task.networks, weights, self.fit.precision == "bfloat16")
+
+    def finished(self, monitor: Monitor) -> dict[str, Tensor]:
+        """Return the weights of the finished model: their average of the length of the recipe, or of the best one."""
+        averages = dict(zip(candidates(self.checkpoints), self.averages, strict=False))
+
+        def average(length: float) -> dict[str, Tensor]:
+            if self.folder is None:
+                return averages[length]
+            return post_hoc_ema(self.folder, self.checkpoints, self.fit.steps, length)
+
+        def evaluate(weights: Mapping[str, Tensor]) -> float:
+            assert monitor.validation is not None
+            with self.evaluating(weights):
+                return monitor.validation.losses().mean().item()
+
+        choice, weights = choose_ema(self.checkpoints, average, evaluate if monitor.validation else None)
+        if self.folder is not None:
+            write_choice(self.folder, choice)
+        return weights
 
     def save(self, stop: Stop) -> None:
         """Write what is due. Snapshots come before the checkpoint that counts on them, and sheets after it."""
@@ -189,27 +226,6 @@ def _non_finite_gradient(networks: nn.Module) -> str:
     return next(bad, "all parameters together")
 
 
-@contextmanager
-def temporary_weights(networks: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
-    """Load other weights within the context, and restore the own ones bit for bit."""
-    own = {name: tensor.clone() for name, tensor in networks.state_dict().items()}
-    networks.load_state_dict(weights)
-    try:
-        yield
-    finally:
-        networks.load_state_dict(own)
-
-
-@contextmanager
-def plain_attention(device: torch.device) -> Iterator[None]:
-    """Use torch's unfused attention on a CPU, where a whole step was measured 14 % faster."""
-    if device.type != "cpu":
-        yield
-        return
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
-
-
 class _Clock:
     """Measure images a second, smoothed over about twenty steps, and the seconds since the task first started."""
 
@@ -222,3 +238,9 @@ class _Clock:
         self.spent += took
         self.smooth = 0.95 * self.smooth + 0.05 * took if self.smooth else took
         return self.batch / self.smooth, self.spent
+
+    def skip(self) -> float:
+        """Count what was done since the last tick as seconds of the training, and not of a step; return all seconds."""
+        now = time.perf_counter()
+        self.spent, self.last = self.spent + now - self.last, now
+        return self.spent

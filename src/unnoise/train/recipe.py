@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from unnoise.card import FORMER_NAMES as FORMER_CARD_NAMES, Advice, Part
+from unnoise.data.split import MOST_HELD_OUT
 from unnoise.data.view import Augment
 from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.json_text import plain_toml
@@ -53,6 +54,8 @@ class DataOptions(Strict):
         strict: refuse unreadable images.
         workers: processes that decode images, 0 to 256; 0 chooses by the cores and the number of images.
         cache: folder of the encoded views, which runs of equal data share; in the folder of the run if empty.
+        validation: share of the concepts held out from training, 0 to 0.5; "auto" is 5 %, at most 1,000 images, and 0
+            for fewer than 100 images.
     """
 
     source: str
@@ -63,12 +66,15 @@ class DataOptions(Strict):
     strict: bool = False
     workers: int = 0
     cache: str = ""
+    validation: float | Literal["auto"] = "auto"
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
         check_whole("size", self.size, 8, 4096)
         check_whole("views", self.views, 1, 1024)
         check_whole("workers", self.workers, 0, 256)
+        if self.validation != "auto":
+            check_number("validation", self.validation, 0, MOST_HELD_OUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ def write_snapshots(folder: Path, averages: Sequence[dict[str, Tensor]], gammas:
         checkpoint.write_tensors(path, average, {"gamma": repr(power), "step": str(step)})
 
 
-def post_hoc_ema(folder: Path, checkpoints: CheckpointOptions, steps: int) -> dict[str, Tensor]:
-    """Compute the EMA of length `ema_length` from the snapshots of a run of so many steps; see `ema`.
+def post_hoc_ema(folder: Path, checkpoints: CheckpointOptions, steps: int, length: float) -> dict[str, Tensor]:
+    """Compute the EMA of a length from the snapshots of a run of so many steps; see `ema`.
 
     The snapshot of the last step of a run that was extended later is left out, as a longer run would not have it.
     """
@@ -30,7 +30,7 @@ def post_hoc_ema(folder: Path, checkpoints: CheckpointOptions, steps: int) -> di
         if step == steps or (step < steps and step % checkpoints.snapshot_every == 0):
             snapshots[path] = ema.Snapshot(float(facts["gamma"]), step)
     total: dict[str, Tensor] = {}
-    weights = ema.coefficients([*snapshots.values()], checkpoints.ema_length, steps)
+    weights = ema.coefficients([*snapshots.values()], length, steps)
     for path, weight in zip(snapshots, weights, strict=True):
         for name, tensor in load_file(path).items():
             total[name] = total.get(name, torch.zeros_like(tensor)) + weight * tensor

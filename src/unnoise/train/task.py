@@ -28,7 +28,22 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress after a step. step: 1-based; seconds: of the whole training, stops not counted."""
+    """The progress after a step.
+
+    Args:
+        step: 1-based, of `steps`.
+        loss: the mean over the batch.
+        gradient_norm: before it is clipped.
+        images_per_second: smoothed over about twenty steps.
+        seconds: of the whole training, stops not counted.
+        eta: seconds to the last step at this speed.
+        memory: bytes at the peak, of the device, or of the process on a CPU.
+        by_level: the loss of training by noise level since the last step that has it, see `Monitor`; None where no row
+            fell into a bin, empty in other steps.
+        validation: the loss on held-out images at fixed noise; None in steps without validation.
+        validation_by_level: the same by noise level.
+        level_edges: the sigmas between the bins, where there are bins.
+    """
 
     step: int
     steps: int
@@ -37,6 +52,12 @@ class Progress:
     learning_rate: float
     images_per_second: float
     seconds: float
+    eta: float = 0.0
+    memory: int = 0
+    by_level: tuple[float | None, ...] = ()
+    validation: float | None = None
+    validation_by_level: tuple[float, ...] = ()
+    level_edges: tuple[float, ...] = ()
 
 
 TrainCallback = Callable[[Progress], None]

@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from unnoise import model_file
 from unnoise.components import Components
@@ -16,6 +15,7 @@ from unnoise.data.buckets import warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
 from unnoise.data.shuffle import members_of
+from unnoise.data.split import split_validation
 from unnoise.data.view import BACKGROUNDS, PHRASES, View, render_views
 from unnoise.diffusion.loss import factor
 from unnoise.formats.strict_json import dump
@@ -31,12 +31,13 @@ from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.fit_options import check_compiler
 from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
-from unnoise.train.loop import temporary_weights, train
+from unnoise.train.loop import train
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.task import Progress
 from unnoise.train.training_card import make_card, with_timing
+from unnoise.train.weights import temporary_weights
 
 SHEET_PROMPTS = 16  # captions, where the recipe has no prompts
 SHEET_CLASSES = 100  # likewise; of more classes, equally spaced ones
@@ -70,19 +71,19 @@ def train_recipe(
     Raises:
         InputError: the model cannot be built, or the folder holds a run that may not be continued.
     """
-    dataset = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    whole = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    dataset, held_out = split_validation(whole, recipe.data.validation)
     check_conditioning(recipe, dataset)
     tokenizer = _tokenizer(recipe, dataset)
     prompts = sheet_prompts(recipe, dataset, tokenizer)
     with claimed_folder(recipe, folder, resume, _check(recipe, dataset, tokenizer, prompts)):
         report.opened(dataset)
-        autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report)
+        autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report, held_out)
         space = _measure_space(recipe, dataset, autoencoder)
-        views = all_views(dataset, recipe.data, recipe.seed)
-        report.stage("views", len(views))
         key = _latents_key(recipe, autoencoder)
-        x0 = encode_views(dataset, views, space, folder / "latents.safetensors", key, report.encoded, device)
-        latents = _latents(recipe, dataset, x0, views, tokenizer)
+        encode = _Encoding(recipe, space, tokenizer, dataset.classes, key, device, report)
+        latents = encode(dataset, recipe.data.views, folder / "latents.safetensors")
+        held = None if held_out is None else encode(held_out, 1, folder / "validation.safetensors")
         torch.manual_seed(recipe.seed)
         components = model_file.build(make_card(recipe, dataset, space, tokenizer))
         networks = components.networks()
@@ -90,7 +91,7 @@ def train_recipe(
             networks["autoencoder"].load_state_dict(autoencoder.state_dict())
         for net in networks.values():
             net.to(device)
-        task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts)
+        task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts, held)
         return _train_denoiser(task, components, folder, report)
 
 
@@ -135,28 +136,46 @@ def _tokenizer(recipe: TrainingRecipe, dataset: ImageDataset) -> Tokenizer | Non
     return bpe.train(names + others, recipe.denoiser.text.vocab)
 
 
-def _latents(
-    recipe: TrainingRecipe, dataset: ImageDataset, x0: Tensor, views: list[View], tokenizer: Tokenizer | None
-) -> Latents:
-    """Put the views of each image together with their captions, or their labels."""
-    shape, text = (len(dataset), recipe.data.views), recipe.denoiser.text
-    rows, members = x0.unflatten(0, shape), members_of(dataset.concepts, range(len(dataset)))
-    if dataset.labels:
-        return Latents(rows, members, labels=torch.tensor([dataset.classes.index(name) for name in dataset.labels]))
-    if tokenizer is None or text is None:
-        return Latents(rows, members)
-    ids, lengths = tokenize_views(views, tokenizer, text.length)
-    return Latents(rows, members, ids.unflatten(0, shape), lengths.unflatten(0, shape))
+@dataclass(frozen=True)
+class _Encoding:
+    """How images are encoded, those of training and those held out. classes: of training; key: of the latents."""
+
+    recipe: TrainingRecipe
+    space: Pixels | Latent
+    tokenizer: Tokenizer | None
+    classes: tuple[str, ...]
+    key: str
+    device: torch.device
+    report: TrainingReport
+
+    def __call__(self, dataset: ImageDataset, count: int, path: Path) -> Latents:
+        """Encode `count` views of each image, or read them from `path`, with their captions or their labels."""
+        recipe, text, shape = self.recipe, self.recipe.denoiser.text, (len(dataset), count)
+        views = all_views(dataset, replace(recipe.data, views=count), recipe.seed)
+        self.report.stage("views", len(views))
+        x0 = encode_views(dataset, views, self.space, path, self.key, self.report.encoded, self.device)
+        rows, members = x0.unflatten(0, shape), members_of(dataset.concepts, range(len(dataset)))
+        if dataset.labels:
+            return Latents(rows, members, labels=torch.tensor([self.classes.index(name) for name in dataset.labels]))
+        if self.tokenizer is None or text is None:
+            return Latents(rows, members)
+        ids, lengths = tokenize_views(views, self.tokenizer, text.length)
+        return Latents(rows, members, ids.unflatten(0, shape), lengths.unflatten(0, shape))
 
 
 def _train_autoencoder(
-    recipe: TrainingRecipe, dataset: ImageDataset, folder: Path, device: torch.device, report: TrainingReport
+    recipe: TrainingRecipe,
+    dataset: ImageDataset,
+    folder: Path,
+    device: torch.device,
+    report: TrainingReport,
+    held_out: ImageDataset | None,
 ) -> Autoencoder | None:
     if recipe.autoencoder is None:
         return None
-    task = AutoencoderTask(recipe, recipe.autoencoder, dataset, device)
+    task = AutoencoderTask(recipe, recipe.autoencoder, dataset, device, held_out)
     report.stage("autoencoder", task.fit.steps)
-    averaged = train(task, task.fit, recipe.checkpoints, folder, report.step)
+    averaged = train(task, task.fit, recipe.checkpoints, folder, report.step, monitor=task.monitor)
     task.networks.load_state_dict(averaged)
     return task.net.eval().requires_grad_(False)
 
@@ -187,7 +206,8 @@ def _latents_key(recipe: TrainingRecipe, autoencoder: Autoencoder | None) -> str
 def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, report: TrainingReport) -> Path:
     recipe = task.recipe
     report.stage("denoiser", recipe.denoiser.fit.steps)
-    averaged = train(task, recipe.denoiser.fit, recipe.checkpoints, folder / "denoiser", report.step)
+    fit = recipe.denoiser.fit
+    averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step, monitor=task.monitor)
     path = folder / f"{recipe.name}.safetensors"
     with temporary_weights(task.networks, averaged):
         model_file.save(path, replace(components, card=with_timing(components.card, folder, task.device)))
