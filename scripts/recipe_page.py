@@ -9,9 +9,9 @@ from unnoise.train.reference import RecipeField, part_classes, recipe_fields, su
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes.md"
 INTRODUCTION = """# Fields of a recipe
 
-`unnoise train RECIPE` reads a TOML file with these fields. A field with a default may be left out; an unknown field is refused.
-`unnoise train --init FOLDER` writes a recipe for a folder, with a line on each field. [recipes/cases](../recipes/cases) has a short
-one for each case, and [training](training.md) explains a run. `make recipes` writes this page from the code.
+`unnoise train RECIPE` reads a TOML file with these fields. A field with a default may be left out; an unknown field is
+refused. `unnoise train --init FOLDER` writes a recipe for a folder, with a line on each field. `recipes/cases/` has a
+short one for each case, and [training](training.md) explains a run. `make recipes` writes this page from the code.
 """
 PARTS = (  # what names a class and its arguments: heading, and the role of its classes
     ("Networks: `denoiser.net`", "net"),

@@ -64,8 +64,8 @@ class UNet(nn.Module):
     x: (B, channels, *d) with every size a multiple of 2**(levels - 1); time: (B,); cond: tokens (B, L, context), mask
     (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
 
-    `widths`, `depths` and `heads` have one entry a resolution, finest first. The coarsest resolution is the middle: it has
-    one stage, the others one in the down path and one in the up path.
+    `widths`, `depths` and `heads` have one entry a resolution, finest first. The coarsest resolution is the middle: it
+    has one stage, the others one in the down path and one in the up path.
 
     Args:
         channels: of x: those of the latents, or 3 for pixels.
