@@ -1,6 +1,7 @@
-"""`unnoise train`: train the model of a recipe, with progress; a stopped run can be resumed."""
+"""`unnoise train`: train the model of a recipe or of a folder, with progress; a stopped run can be resumed."""
 
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from unnoise.cli.whole import whole
-from unnoise.errors import OutputError, check_whole
+from unnoise.errors import InputError, OutputError, check_number, check_whole
 from unnoise.train.stop import TrainingStopped, stop_signals
 
 if TYPE_CHECKING:
@@ -18,25 +19,37 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from unnoise.data.dataset import ImageDataset
+    from unnoise.train.recipe import TrainingRecipe
     from unnoise.train.task import Progress
 
 
 EPILOGUE = """Examples:
+  unnoise train my-pictures --minutes 10
+  unnoise train --init my-pictures > recipe.toml
   unnoise train recipes/emoji.toml --out runs/emoji
   unnoise train recipes/emoji.toml --out runs/emoji --resume
   unnoise generate "a red heart" --model runs/emoji/emoji.safetensors
+
+A folder of images is looked at, a few steps are measured, and a recipe for the
+time is printed and trained. --init only writes it.
 
 The folder of a run holds the model, checkpoints, averages of the weights, a
 log with one JSON object a step, and contact sheets of samples. Ctrl-C and
 SIGTERM write a checkpoint after the current step; a second one ends at once.
 --resume continues a stopped run; it ends with the same weights to the bit, on
 the same machine, versions and number of threads. It also extends a finished
-run, where `steps` was raised. docs/training.md explains recipes."""
+run, where `steps` was raised. docs/training.md explains a training, and
+docs/recipes.md every field of a recipe."""
 
 DEVICE = "cpu"
+MINUTES = "Time of a training from a folder; 5 for up to 200 images, 20 for up to 2,000, 60 for more."
+LIMITS = (0.1, 100_000)  # of minutes
+IMAGES = (".tar",)  # endings of files that hold images
 STRICT = "Refuse unreadable images and recipes with warnings of `unnoise check`."
 
-app = App(help="Train a model from a recipe.", help_format="plaintext", help_epilogue=EPILOGUE)
+app = App(
+    help="Train a model from a recipe, or from a folder of images.", help_format="plaintext", help_epilogue=EPILOGUE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,26 @@ class TrainOptions:
         Raises:
             TrainingStopped, OutputError: as `train` does, with the command that continues.
         """
+        folder, device = self.folder(name), self.machine()
+        advice = f"continue with: {self._again(command, folder)}"
+        try:
+            with progress_bar() as bar, stop_signals():
+                report = ConsoleReport(bar)
+                path = train(folder, device, self.resume, report)
+        except TrainingStopped as stop:
+            raise TrainingStopped(stop.number, advice) from None
+        except OutputError as error:
+            raise OutputError(f"{error}; free some space and {advice}") from error
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", flush=True)
+        if report.next:
+            print(report.next, file=sys.stderr)
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a run."""
+        return self.out or Path("runs") / name
+
+    def machine(self) -> "torch.device":
+        """Set the number of threads, and return the device."""
         import torch
 
         from unnoise.devices import known_device
@@ -71,16 +104,7 @@ class TrainOptions:
         if self.threads is not None:
             check_whole("threads", self.threads, 1, 1024)
             torch.set_num_threads(self.threads)
-        folder, device = self.out or Path("runs") / name, known_device(self.device)
-        advice = f"continue with: {self._again(command, folder)}"
-        try:
-            with progress_bar() as bar, stop_signals():
-                path = train(folder, device, self.resume, ConsoleReport(bar))
-        except TrainingStopped as stop:
-            raise TrainingStopped(stop.number, advice) from None
-        except OutputError as error:
-            raise OutputError(f"{error}; free some space and {advice}") from error
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+        return known_device(self.device)
 
     def _again(self, command: Sequence[str], folder: Path) -> str:
         """Return the command that continues the run."""
@@ -94,27 +118,85 @@ DEFAULT = TrainOptions()
 
 @app.default
 def train(
-    recipe: Annotated[Path, Parameter(help="A TOML file such as recipes/emoji.toml.")],
+    source: Annotated[Path, Parameter(help="A recipe, such as recipes/emoji.toml, or a folder of images.")],
     /,
     *,
     options: Annotated[TrainOptions, Parameter(name="*")] = DEFAULT,
+    minutes: Annotated[float | None, Parameter(help=MINUTES)] = None,
+    init: Annotated[
+        bool, Parameter(negative="", help="Write the recipe of a folder to stdout, and train nothing.")
+    ] = False,
     strict: Annotated[bool, Parameter(negative="", help=STRICT)] = False,
 ) -> None:
-    """Train the model of a recipe, and print the path of its file."""
+    """Train the model of a recipe or of a folder of images, and print the path of its file."""
     from unnoise.cli.torch_import import import_torch
 
     import_torch()
+    flags = ["--strict"] if strict else []
+    if is_recipe(source):
+        if init or minutes is not None:
+            given = "--init" if init else f"--minutes {minutes:g}"
+            raise InputError(f"{given}: for a folder of images; {str(source)!r} is a recipe, which says its steps")
+        recipe = _read(source, strict)
+    else:
+        recipe = _choose(source, options, minutes, init, strict)
+        flags += [] if minutes is None else ["--minutes", f"{minutes:g}"]
+    if not init:
+        options.run(["train", str(source), *flags], recipe.name, partial(_train, recipe))
+
+
+def is_recipe(source: Path) -> bool:
+    """Return whether a path is a recipe, not images. Raises InputError where there is nothing."""
+    if source.exists():
+        return source.is_file() and source.suffix.lower() not in IMAGES
+    if str(source) == "emoji":
+        return False
+    raise InputError(f"{str(source)!r}: is not there; give a recipe (a .toml file) or a folder of images")
+
+
+def _read(path: Path, strict: bool) -> "TrainingRecipe":
     from unnoise.check.read.dispatch import read
     from unnoise.cli.preflight import preflight
     from unnoise.train.recipe import read_recipe
+
+    parsed = read_recipe(path)
+    preflight([read(path)], strict, False, "UN5")
+    return replace(parsed, data=replace(parsed.data, strict=True)) if strict else parsed
+
+
+def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bool, strict: bool) -> "TrainingRecipe":
+    """Choose the recipe of a folder and print it: on stdout for `init`. One that is resumed is read from its run."""
+    from unnoise.train.recipe import TrainingRecipe
+    from unnoise.train.recipe_toml import recipe_toml
+    from unnoise.train.run_folder import check_free, recipe_there
+    from unnoise.train.start.choice import choose, name_of
+    from unnoise.train.start.facts import look
+    from unnoise.train.start.probe import cost
+
+    if minutes is not None:
+        check_number("minutes", minutes, *LIMITS)
+    name = name_of(source)
+    folder = options.folder(name)
+    if not init:
+        check_free(folder, options.resume)
+        if options.resume and (before := recipe_there(TrainingRecipe, folder)) is not None:
+            if before.data.source != str(source):
+                raise InputError(f"--out {str(folder)!r}: holds a run of {before.data.source!r}, not {str(source)!r}")
+            return before
+    device = options.machine()
+    start = choose(look(str(source), strict), name, minutes, partial(cost, device=device))
+    print(recipe_toml(start.recipe, start.reasons), end="", file=sys.stdout if init else sys.stderr, flush=True)
+    return start.recipe
+
+
+def _train(
+    recipe: "TrainingRecipe", folder: Path, device: "torch.device", resume: bool, report: "ConsoleReport"
+) -> Path:
     from unnoise.train.train_recipe import train_recipe
 
-    parsed = read_recipe(recipe)
-    preflight([read(recipe)], strict, False, "UN5")
-    if strict:
-        parsed = replace(parsed, data=replace(parsed.data, strict=True))
-    words = ["train", str(recipe), *(["--strict"] if strict else [])]
-    options.run(words, parsed.name, partial(train_recipe, parsed))
+    path = train_recipe(recipe, folder, device, resume, report)
+    report.next = f"generate with: {shlex.join(['unnoise', 'generate', report.prompt, '--model', str(path)])}"
+    return path
 
 
 def progress_bar() -> "Bar":
@@ -137,8 +219,11 @@ class ConsoleReport:
 
     def __init__(self, bar: "Bar") -> None:
         self.bar = bar
+        self.prompt = ""  # one that the model knows
+        self.next = ""  # what to do when the training has ended
 
     def opened(self, dataset: "ImageDataset") -> None:
+        self.prompt = dataset.captions[0][0]
         skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
         held_out = f", {dataset.held_out} more held out for validation" if dataset.held_out else ", no validation"

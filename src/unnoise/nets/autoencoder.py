@@ -12,6 +12,15 @@ class Autoencoder(nn.Module):
 
     data: (B, channels, H, W) in [-1, 1], sizes a multiple of `factor`; latents: (B, latents, H/factor, W/factor).
     Pixels are folded into channels first and unfolded last (space to depth): all convolutions are on the coarse grid.
+
+    Args:
+        channels: of an image, 3.
+        latents: channels of the latents, at least 1; `channels` of the denoiser's net.
+        factor: pixels of a side that become one latent, at least 1.
+        width: features, a multiple of 32.
+        encode: residual blocks of the encoder, at least 0.
+        decode: residual blocks of the decoder, at least 0.
+
     Source: Kingma & Welling 2014; Rombach et al. 2022, section 3.1; Shi et al. 2016 for the folding.
     """
 

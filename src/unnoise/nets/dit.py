@@ -70,7 +70,18 @@ class DiT(nn.Module):
     """Predict in the kind of the denoiser from noisy data and its native time, as a sequence of patches.
 
     x: (B, channels, *d), every size a multiple of `patch`; time: (B,); cond: tokens (B, L, context), mask (B, L),
-    vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d). `width` is a multiple of HEAD.
+    vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
+
+    Args:
+        channels: of x: those of the latents, or 3 for pixels.
+        width: features of a patch, a multiple of 64.
+        depth: layers, at least 1.
+        patch: side of a patch, at least 1; the sides of x are multiples of it.
+        context: features of a token for cross-attention: `denoiser.text.width`; none reads no tokens.
+        vector: features of the pooled prompt: `denoiser.text.width`; none reads none.
+        labels: number of labels; none reads none.
+        rank: dimensions of the data, 1 to 3; 2 for images.
+
     Source: Peebles & Xie 2023; RMS norms of queries and keys: Dehghani et al. 2023.
     """
 

@@ -27,6 +27,14 @@ class TextEncoder(nn.Module):
 
     ids: (B, L), 0 <= id < vocab, L <= length; mask: (B, L), True = a token, False = padding. Every row has at least one
     token. Returns tokens (B, L, width), the mask, and vector (B, width): the mean over the real tokens.
+
+    Args:
+        vocab: tokens, at least 1.
+        width: features of a token, a multiple of `heads`.
+        depth: layers, at least 0.
+        heads: of the attention, at least 1.
+        length: largest number of tokens, at least 1.
+
     Source: Vaswani et al. 2017; Xiong et al. 2020 for the place of the normalisation.
     """
 

@@ -64,8 +64,19 @@ class UNet(nn.Module):
     x: (B, channels, *d) with every size a multiple of 2**(levels - 1); time: (B,); cond: tokens (B, L, context), mask
     (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
 
-    `widths`, `depths` and `heads` have one entry a resolution, finest first; heads 0 means no attention there. The
-    coarsest resolution is the middle: it has one stage, the others one in the down path and one in the up path.
+    `widths`, `depths` and `heads` have one entry a resolution, finest first. The coarsest resolution is the middle: it
+    has one stage, the others one in the down path and one in the up path.
+
+    Args:
+        channels: of x: those of the latents, or 3 for pixels.
+        widths: features, one number a resolution, at least two, each a multiple of 32.
+        depths: residual blocks of a stage, one number a resolution, each at least 1.
+        heads: of the attention, one number a resolution, each a divisor of the width; 0 is no attention there.
+        context: features of a token for cross-attention: `denoiser.text.width`; none reads no tokens.
+        vector: features of the pooled prompt: `denoiser.text.width`; none reads none.
+        labels: number of labels; none reads none.
+        rank: dimensions of the data, 1 to 3; 2 for images.
+
     Source: Ronneberger et al. 2015; Ho et al. 2020, appendix B; Rombach et al. 2022, section 3.3.
     """
 

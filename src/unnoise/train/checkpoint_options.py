@@ -15,13 +15,15 @@ class CheckpointOptions(Strict):
     """What a run saves, and how often, in steps.
 
     Args:
-        ema_lengths: lengths of the two averages of the weights, as shares of the run (sigma_rel of EDM2).
+        ema_lengths: lengths of the two averages of the weights, as shares of the run (sigma_rel of EDM2); above 0, at
+            most 0.28, the shorter first.
         ema_length: length of the average in the finished model; any value between the two, and can change afterwards;
             "auto" is the best of five on the held-out images.
-        ema_every: update of the averages.
-        snapshot_every: copies of the averages, from which other lengths are computed.
-        every: checkpoints, from which a run resumes.
-        validate_every: validations, and losses by noise level in the log.
+        ema_every: steps between updates of the averages, at least 1.
+        snapshot_every: steps between copies of the averages, from which other lengths are computed, at least 1.
+        every: steps between checkpoints, from which a run resumes, at least 1.
+        sheet_every: steps between contact sheets, at least 1; the last step always has one.
+        validate_every: steps between validations, and losses by noise level in the log, at least 1.
     """
 
     ema_lengths: tuple[float, float] = (0.05, 0.1)

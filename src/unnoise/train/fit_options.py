@@ -15,11 +15,15 @@ class FitOptions(Strict):
     """The optimizer of one network. The learning rate rises, is constant, and falls linearly to zero.
 
     Args:
-        batch: images a step.
-        warmup: steps over which the learning rate rises.
+        steps: updates of the weights, at least 1.
+        batch: images a step, at least 1.
+        learning_rate: the highest of the run, above 0.
+        warmup: steps over which the learning rate rises, at least 0.
         decay: the last share of the steps, over which the learning rate falls, 0 to 1.
         optimizer: "adamw", or "muon" for hidden weights and AdamW for the rest, at one learning rate.
-        clip: largest norm of the gradient.
+        clip: largest norm of the gradient, above 0; a larger one is scaled down.
+        weight_decay: of AdamW, at least 0.
+        betas: of AdamW: decays of the running means of the gradient and of its square, two numbers from 0, below 1.
         precision: of the arithmetic; the weights are float32. "auto" measures which is faster, see `machine`.
         compile: use torch.compile; needs a C++ compiler on a CPU. "auto" measures whether it saves time.
         channels_last: memory layout of convolutions. "auto" measures which is faster.

@@ -45,17 +45,18 @@ class DataOptions(Strict):
     """The data set and its augmentation.
 
     Args:
-        source: `emoji`, a folder, or .tar files.
+        source: `emoji`, a folder, or .tar files; a relative path begins where the command runs.
         size: side in pixels, 8 to 4096.
         channels: 3 for colour, 1 for grey.
         buckets: scale each image to one of several sizes of the same area, by its shape; otherwise all are cropped to
             the square.
         views: variations of each image, 1 to 1024, encoded once before the denoiser trains.
-        strict: refuse unreadable images.
+        strict: refuse unreadable images, which are left out otherwise.
         workers: processes that decode images, 0 to 256; 0 chooses by the cores and the number of images.
         cache: folder of the encoded views, which runs of equal data share; in the folder of the run if empty.
         validation: share of the concepts held out from training, 0 to 0.5; "auto" is 5 %, at most 1,000 images, and 0
             for fewer than 100 images.
+        augment: variations of the images; none unless asked for.
     """
 
     source: str
@@ -82,10 +83,12 @@ class AutoencoderOptions(Strict):
     """The autoencoder: one that is trained here, by `fit`, or one of another model, `source`.
 
     Args:
+        fit: the optimizer, where it is trained here.
         source: file or folder of a model whose autoencoder is used as it is, instead of fit and args.
-        augment: can be stronger than that of the denoiser.
-        edges: weight of the loss on differences between neighbouring pixels.
-        kl: weight of the KL divergence from N(0, I), a mean over latents.
+        args: of the network Autoencoder.
+        augment: variations of the images; can be stronger than those of the denoiser.
+        edges: weight of the loss on differences between neighbouring pixels, at least 0.
+        kl: weight of the KL divergence from N(0, I), a mean over latents, at least 0.
     """
 
     fit: FitOptions | None = None
@@ -110,10 +113,13 @@ class TextOptions(Strict):
     """The text encoder, which is trained with the denoiser.
 
     Args:
-        vocab: tokens that are learnt from the captions.
-        length: largest number of tokens of a prompt.
-        embedding_learning_rate_multiple: learning rate of the token embeddings, as a multiple of the common one. A rare
-            word is updated only where it occurs, and is hardly learnt in a short run at the common learning rate.
+        vocab: tokens that are learnt from the captions, at most; at least 258.
+        width: features of a token, a multiple of `heads`; the context or vector of the net.
+        depth: layers, at least 0.
+        heads: of the attention, at least 1.
+        length: largest number of tokens of a prompt, at least 2.
+        embedding_learning_rate_multiple: learning rate of the token embeddings, as a multiple of the common one, above
+            0. A rare word is updated only where it occurs, and is hardly learnt in a short run at the common one.
     """
 
     vocab: int = 2048
@@ -129,8 +135,13 @@ class DenoiserOptions(Strict):
     """The denoiser and its training.
 
     Args:
-        weighting: of the errors at different noise levels.
-        level_mean, level_std: noise levels are drawn from ln sigma ~ N(mean, std^2).
+        fit: the optimizer.
+        net: the network, by class and arguments.
+        process: the noise that is added, by class and arguments.
+        kind: what the network predicts.
+        weighting: of the errors at different noise levels; a name or a kind: errors of that kind weigh the same.
+        level_mean: mean of ln sigma, the noise levels of training; higher favours shape over texture.
+        level_std: standard deviation of ln sigma, above 0.
         caption_dropout: share of captions, or of labels, left out, 0 to 1; classifier-free guidance needs it. 0.1 where
             the network has one of them.
         text: the text encoder; without this table, no captions are read.
@@ -171,8 +182,15 @@ class TrainingRecipe(Strict):
     """Everything that decides a run. The same recipe, versions and machine give the same weights.
 
     Args:
+        name: of the model and its file.
+        data: the data set.
+        denoiser: the network that is trained to remove noise.
+        autoencoder: between images and latents; without it the denoiser works on pixels.
+        checkpoints: what the run saves.
         advice: defaults for generation, of the card and of contact sheets.
         prompts: of the contact sheets; captions of the data set if empty.
+        seed: of weights, noise, order and augmentation.
+        licence: of the weights, as the card states it.
     """
 
     name: str

@@ -115,13 +115,24 @@ def _check_disk(folder: Path, needed: int) -> None:
         )
 
 
+def check_free(folder: Path, resume: bool) -> None:
+    """Raise InputError where a folder holds a run that is not to be resumed."""
+    if (folder / RECIPE).exists() and not resume:
+        raise InputError(
+            f"--out {str(folder)!r}: holds a run already; continue it with --resume, or use another folder"
+        )
+
+
+def recipe_there(kind: type[R], folder: Path) -> R | None:
+    """Return the recipe of the run in a folder, None where there is no run."""
+    mark = folder / RECIPE
+    return parse(kind, read_text(mark), str(mark)) if mark.exists() else None
+
+
 def _claim(recipe: R, folder: Path, resume: bool) -> None:
     mark = folder / RECIPE
+    check_free(folder, resume)
     if mark.exists():
-        if not resume:
-            raise InputError(
-                f"--out {str(folder)!r}: holds a run already; continue it with --resume, or use another folder"
-            )
         _check_same(parse(type(recipe), read_text(mark), str(mark)), recipe, folder)
     with replacing(mark) as file:
         file.write(dump(recipe).encode())

@@ -1,0 +1,155 @@
+"""Every field of a recipe with its type, range, default and meaning, read from the dataclasses and their docstrings."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from unnoise.card import CLASSES, Part
+
+NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+RANGE = re.compile(rf"\bfrom {NUMBER}, below {NUMBER}|\babove {NUMBER}, at most {NUMBER}|\b{NUMBER} to {NUMBER}"
+                   rf"|\b(?:above|at least|at most) {NUMBER}|\ba multiple of (?:`[\w.]+`|\d+)")  # fmt: skip
+NAMES: Mapping[Any, str] = {
+    str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value", NoneType: "nothing",
+}  # fmt: skip
+ARGS = re.compile(r"^\s*Args:\n(.*?)(?=^\s*(?:Source|Returns|Raises):|\Z)", re.MULTILINE | re.DOTALL)
+NEEDED = "needed"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeField:
+    """A field of a recipe, or an argument of a network.
+
+    Args:
+        name: as a recipe writes it.
+        kind: its type.
+        range: the allowed numbers or values; empty where any will do.
+        default: as a recipe would write it; NEEDED where there is none.
+        meaning: what it decides.
+        table: the dataclass of the field where it is a table of a recipe.
+    """
+
+    name: str
+    kind: str
+    range: str
+    default: str
+    meaning: str
+    table: type | None = None
+
+
+@cache
+def recipe_fields(kind: type) -> tuple[RecipeField, ...]:
+    """List the fields of a dataclass of a recipe, or the arguments of the constructor of a network."""
+    meanings, owner = stated(kind), kind if is_dataclass(kind) else kind.__init__  # type: ignore[misc]
+    hints = get_type_hints(owner)
+    return tuple(
+        RecipeField(
+            name=name.rstrip("_"),
+            kind=type_name(hints[name]),
+            range=_range(hints[name], meanings.get(name, "")),
+            default=default,
+            meaning=meanings.get(name, ""),
+            table=_table(hints[name]),
+        )
+        for name, default in _defaults(kind)
+    )
+
+
+def stated(kind: type) -> dict[str, str]:
+    """Return what the Args of a docstring say of each name; one line may name several."""
+    found = ARGS.search(f"{inspect.getdoc(kind) or ''}\n")
+    meanings: dict[str, str] = {}
+    last: list[str] = []
+    for line in inspect.cleandoc(found[1]).splitlines() if found else ():
+        names, colon, text = line.partition(": ")
+        if line[:1] != " " and colon:
+            last = [name.strip() for name in names.split(",")]
+            meanings |= dict.fromkeys(last, text.strip())
+        else:
+            meanings |= {name: f"{meanings[name]} {line.strip()}" for name in last}
+    return {name: " ".join(text.split()).removesuffix(".") for name, text in meanings.items()}
+
+
+def summary(kind: type) -> str:
+    """Return the text of a docstring before its Args."""
+    text = inspect.getdoc(kind) or ""
+    return " ".join(re.split(r"^(?:Args|Source|Returns|Raises):", text, maxsplit=1, flags=re.MULTILINE)[0].split())
+
+
+def type_name(hint: Any) -> str:
+    """Say in words what a recipe writes for a type."""
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(type_name(part) for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is Literal:
+        return "text" if all(isinstance(value, str) for value in get_args(hint)) else "one of a few values"
+    if get_origin(hint) in (tuple, list):
+        inner = dict.fromkeys(type_name(part) for part in get_args(hint) if part is not ...)
+        return f"list of {' and '.join(inner)}"
+    if is_dataclass(hint) or get_origin(hint) is dict or hint is dict:
+        return "table"
+    return NAMES.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def written(value: Any) -> str:
+    """Return a value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{name} = {written(item)}" for name, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value!r}"
+
+
+def _range(hint: Any, meaning: str) -> str:
+    literals = [value for part in (hint, *get_args(hint)) if get_origin(part) is Literal for value in get_args(part)]
+    if literals:
+        return ", ".join(map(written, literals))
+    return next(iter(RANGE.findall(meaning)), "") if "number" in type_name(hint) or "integer" in type_name(hint) else ""
+
+
+def _table(hint: Any) -> type | None:
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return next((part for part in parts if is_dataclass(part) and isinstance(part, type)), None)
+
+
+def _defaults(kind: type) -> Iterator[tuple[str, str]]:
+    if is_dataclass(kind):
+        for one in fields(kind):
+            value = one.default if one.default_factory is MISSING else one.default_factory()
+            yield one.name, _default(NEEDED if value is MISSING else value)
+        return
+    for name, parameter in inspect.signature(kind).parameters.items():
+        yield name, _default(NEEDED if parameter.default is parameter.empty else parameter.default)
+
+
+def _default(value: Any) -> str:
+    if value == NEEDED:
+        return NEEDED
+    if value is None:
+        return "none"
+    return "see its table" if is_dataclass(value) else written(value)
+
+
+def part_classes(role: str) -> dict[str, type]:
+    """Return the classes that a `Part` of a role can name: net, process, autoencoder or text."""
+    found = {}
+    for name, place in CLASSES[role].items():
+        module, _, attribute = place.partition(":")
+        found[name] = getattr(import_module(module), attribute)
+    return found
+
+
+def tables(kind: type, place: str = "") -> Iterator[tuple[str, type]]:
+    """List every table of a recipe with its dataclass, the recipe itself first under an empty name."""
+    yield place, kind
+    for one in recipe_fields(kind):
+        if one.table is not None and one.table is not Part:
+            yield from tables(one.table, f"{place}.{one.name}".lstrip("."))
