@@ -52,7 +52,7 @@ SCHEDULES = {"linear": "linear", "scaled-linear": "scaled_linear", "cosine": "sq
 def refuse(card: Card) -> None:
     """Raise InputError for a model of this program, with the networks that diffusers has no class for."""
     names = [part.class_ for part in (card.net, card.autoencoder, card.text) if part is not None]
-    reasons = "; ".join(f"{name} {REASONS[name]}" for name in names)
+    reasons = "; ".join(f"{name} {REASONS[name]}" for name in names if name in REASONS)
     raise InputError(f"{card.name!r} has no counterpart in diffusers: {reasons}")
 
 
