@@ -94,7 +94,7 @@ def task_of(recipe: TrainingRecipe) -> DenoiserTask:
     dataset = open_source(recipe.data.source, recipe.data.size)
     views = all_views(dataset, replace(recipe.data, views=1), recipe.seed)
     tokenizer = bpe.train((view.caption for view in views), recipe.denoiser.text.vocab)
-    pipeline = Pipeline.of(model_file.build(make_card(recipe, dataset, None, tokenizer)))
+    pipeline = Pipeline.of(model_file.build(make_card(recipe, dataset, tokenizer)))
     ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
     size = recipe.data.size
     x0 = torch.randn(len(dataset), 1, *pipeline.space.shape(size, size)).half()

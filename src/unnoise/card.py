@@ -20,7 +20,13 @@ CLASSES: dict[str, dict[str, str]] = {
     "net": {"UNet": "unnoise.nets.unet:UNet", "DiT": "unnoise.nets.dit:DiT"},
     "process": {name: f"unnoise.diffusion.process:{name}" for name in ("VP", "Table", "VE", "EDM", "Flow", "Angle")},
     "space": {"Pixels": "unnoise.spaces.pixels:Pixels", "Latent": "unnoise.spaces.latent:Latent"},
-    "autoencoder": {"Autoencoder": "unnoise.nets.autoencoder:Autoencoder"},
+    "autoencoder": {
+        "Autoencoder": "unnoise.nets.autoencoder:Autoencoder",
+        # of other models, frozen; they need diffusers
+        "AutoencoderKL": "unnoise.integrations.diffusers.autoencoder_kl:kl",
+        "AutoencoderTiny": "unnoise.integrations.diffusers.autoencoder_kl:tiny",
+        "AutoencoderDC": "unnoise.integrations.diffusers.autoencoder_kl:dc",
+    },
     "text": {"TextEncoder": "unnoise.nets.text:TextEncoder"},
     "tokenizer": {"Tokenizer": "unnoise.text.tokenizer:Tokenizer"},
 }

@@ -135,7 +135,7 @@ class AdapterTask:
                 images = self._generate(captions)
         finally:
             self.adapter.train()
-        return contact_sheet(images, captions, f"{recipe.name}: adapter after {step} steps", len(prompts))
+        return contact_sheet(images, captions, f"{recipe.name}: {self.name} after {step} steps", len(prompts))
 
     def _generate(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
         size = self.recipe.data.size

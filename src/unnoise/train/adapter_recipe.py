@@ -10,6 +10,7 @@ from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import DataOptions, parse_recipe
 
+ONE_ADAPTER = "lora, control: set exactly one of them, [lora] for a LoRA, [control] for a ControlNet"
 PRIOR_COUNT = 64  # where the recipe does not say
 
 
@@ -92,7 +93,7 @@ class AdapterRecipe(Strict):
 
     Args:
         base: name, file or folder of the model.
-        lora, control: the adapter; exactly one of the two.
+        lora, control: the adapter; exactly one of the two in a recipe. Without one, the whole network is trained.
         trigger: words that are put in front of every caption; without it, captions are used as they are written.
         prior: prior preservation; a string is the source of one's own images.
         buckets: scale each image to one of several sizes of the same area, by its shape; otherwise all are cropped to
@@ -140,8 +141,8 @@ class AdapterRecipe(Strict):
             raise InputError("prior: for a LoRA only, [lora]; leave it out")
         if (self.level_mean is None) != (self.level_std is None):
             raise InputError("level_mean and level_std: one of them is missing; set both or neither")
-        if (self.lora is None) == (self.control is None):
-            raise InputError("lora, control: set exactly one of them, [lora] for a LoRA, [control] for a ControlNet")
+        if self.lora is not None and self.control is not None:
+            raise InputError(ONE_ADAPTER)
 
     @property
     def prior_options(self) -> PriorOptions | None:
@@ -155,4 +156,11 @@ class AdapterRecipe(Strict):
 
 def read_adapter_recipe(path: Path) -> AdapterRecipe:
     """Read a TOML recipe. Raises InputError that names the file, the field, its value and what is allowed."""
-    return parse_recipe(AdapterRecipe, path)
+    recipe = parse_recipe(AdapterRecipe, path)
+    if recipe.lora is None and recipe.control is None:
+        raise InputError(ONE_ADAPTER)
+    if recipe.data.channels != 3 or recipe.data.buckets:
+        raise InputError(
+            "data.channels, data.buckets: for a whole model; leave them out (buckets is a field of its own)"
+        )
+    return recipe

@@ -61,14 +61,14 @@ class DataOptions(Strict):
 
     source: str
     size: int = 64
-    channels: Literal[3, 1] = 3
-    buckets: bool = False
     views: int = 8
     strict: bool = False
     workers: int = 0
     cache: str = ""
     validation: float | Literal["auto"] = "auto"
     augment: Augment = field(default_factory=Augment)
+    channels: Literal[3, 1] = 3
+    buckets: bool = False
 
     def __post_init__(self) -> None:
         check_whole("size", self.size, 8, 4096)

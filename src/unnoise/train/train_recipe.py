@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
+from torch import nn
 
 from unnoise import model_file
+from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.data.buckets import warn_of_square
 from unnoise.data.dataset import ImageDataset
@@ -23,20 +25,21 @@ from unnoise.nets.autoencoder import Autoencoder
 from unnoise.pipeline import Pipeline
 from unnoise.spaces.latent import Latent
 from unnoise.spaces.pixels import Pixels
-from unnoise.spaces.space import measure
+from unnoise.spaces.space import Space, measure
 from unnoise.text import tokenizer as bpe
-from unnoise.text.encode import cut
+from unnoise.text.encode import PromptEncoder, cut
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.fit_options import check_compiler
 from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
 from unnoise.train.loop import train
+from unnoise.train.other_models import load_frozen, load_init
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.task import Progress
-from unnoise.train.training_card import make_card, with_timing
+from unnoise.train.training_card import make_card, with_moments, with_timing
 from unnoise.train.weights import temporary_weights
 
 SHEET_PROMPTS = 16  # captions, where the recipe has no prompts
@@ -73,32 +76,38 @@ def train_recipe(
     """
     whole = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
     dataset, held_out = split_validation(whole, recipe.data.validation)
-    check_conditioning(recipe, dataset)
-    tokenizer = _tokenizer(recipe, dataset)
+    check_conditioning(recipe, whole)
+    init = load_init(recipe, whole.classes, device)
+    tokenizer = _tokenizer(recipe, dataset, init)
     prompts = sheet_prompts(recipe, dataset, tokenizer)
-    with claimed_folder(recipe, folder, resume, _check(recipe, dataset, tokenizer, prompts)):
+    card = make_card(recipe, whole, tokenizer, init, 0 if held_out is None else len(held_out))
+    with claimed_folder(recipe, folder, resume, _check(recipe, dataset, card, prompts)):
         report.opened(dataset)
-        autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report, held_out)
-        space = _measure_space(recipe, dataset, autoencoder)
+        autoencoder = load_frozen(recipe.autoencoder, init, device)
+        if autoencoder is None:
+            autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report, held_out)
+        space = _measure_space(recipe, dataset, autoencoder) if init is None else init.space
         key = _latents_key(recipe, autoencoder)
-        encode = _Encoding(recipe, space, tokenizer, dataset.classes, key, device, report)
+        encode = _Encoding(recipe, space, tokenizer, whole.classes, key, device, report)
         latents = encode(dataset, recipe.data.views, folder / "latents.safetensors")
         held = None if held_out is None else encode(held_out, 1, folder / "validation.safetensors")
         torch.manual_seed(recipe.seed)
-        components = model_file.build(make_card(recipe, dataset, space, tokenizer))
+        components = model_file.build(with_moments(card, space))
         networks = components.networks()
         if autoencoder is not None:
-            networks["autoencoder"].load_state_dict(autoencoder.state_dict())
+            networks["autoencoder"].load_state_dict(autoencoder.state_dict(), assign=True)
+        for role, net in init.networks().items() if init is not None else ():
+            networks[role].load_state_dict(net.state_dict())
         for net in networks.values():
             net.to(device)
         task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts, held)
         return _train_denoiser(task, components, folder, report)
 
 
-def _check(recipe: TrainingRecipe, dataset: ImageDataset, tokenizer: Tokenizer | None, prompts: list[str]) -> int:
+def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: list[str]) -> int:
     """Check what the run will need, and return the bytes that it will write. Raises InputError."""
     options, side = recipe.denoiser, recipe.data.size
-    components = model_file.build(make_card(recipe, dataset, None, tokenizer), device="meta")
+    components = model_file.build(card, device="meta")
     factor(options.weighting, options.kind, torch.ones(1))
     check_sheet(components, prompts, side)
     check_networks(components, side)
@@ -127,10 +136,15 @@ def sheet_prompts(recipe: TrainingRecipe, dataset: ImageDataset, tokenizer: Toke
     return [*recipe.prompts] or [text for text in captions if len(tokenizer.encode(text)) <= length] or [""]
 
 
-def _tokenizer(recipe: TrainingRecipe, dataset: ImageDataset) -> Tokenizer | None:
-    """Train the tokenizer on every name and every other word of a caption; None where no captions are read."""
+def _tokenizer(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | None) -> Tokenizer | None:
+    """Train the tokenizer on every name and every other word of a caption; None where no captions are read.
+
+    init: the model that the training starts from, whose tokenizer is used.
+    """
     if recipe.denoiser.text is None:
         return None
+    if init is not None and isinstance(init.text_encoder, PromptEncoder):
+        return cast(Tokenizer, init.text_encoder.tokenizer)
     names = [name for phrasings in dataset.captions for name in phrasings]
     others = [f"{phrase.format('')} on a {colour} background" for phrase in PHRASES for colour in BACKGROUNDS]
     return bpe.train(names + others, recipe.denoiser.text.vocab)
@@ -138,10 +152,10 @@ def _tokenizer(recipe: TrainingRecipe, dataset: ImageDataset) -> Tokenizer | Non
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How images are encoded, those of training and those held out. classes: of training; key: of the latents."""
+    """How images are encoded, those of training and those held out. classes: of all; key: of the latents."""
 
     recipe: TrainingRecipe
-    space: Pixels | Latent
+    space: Space
     tokenizer: Tokenizer | None
     classes: tuple[str, ...]
     key: str
@@ -180,7 +194,7 @@ def _train_autoencoder(
     return task.net.eval().requires_grad_(False)
 
 
-def _measure_space(recipe: TrainingRecipe, dataset: ImageDataset, autoencoder: Autoencoder | None) -> Pixels | Latent:
+def _measure_space(recipe: TrainingRecipe, dataset: ImageDataset, autoencoder: Any) -> Pixels | Latent:
     """Make the space whose x0 has zero mean and unit variance over the images without augmentation."""
     device = torch.device("cpu") if autoencoder is None else next(autoencoder.parameters()).device
     plain = (torch.stack([render_views(dataset, [View(i, "")])[0] for i in part]) for part in _batches(len(dataset)))
@@ -195,7 +209,7 @@ def _batches(count: int) -> Iterator[range]:
     return (range(i, min(i + BATCH, count)) for i in range(0, count, BATCH))
 
 
-def _latents_key(recipe: TrainingRecipe, autoencoder: Autoencoder | None) -> str:
+def _latents_key(recipe: TrainingRecipe, autoencoder: nn.Module | None) -> str:
     """Hash everything that decides the latents: data options, seed and the weights of the autoencoder."""
     digest = hashlib.sha256(dump(recipe.data).encode() + str(recipe.seed).encode())
     for tensor in [] if autoencoder is None else autoencoder.state_dict().values():

@@ -8,35 +8,40 @@ from typing import Any
 import torch
 
 from unnoise.card import Card, Part
+from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
-from unnoise.spaces.latent import Latent
-from unnoise.spaces.pixels import Pixels
+from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.loop import training_seconds
+from unnoise.train.other_models import autoencoder_part
 from unnoise.train.recipe import TrainingRecipe
 
 
 def make_card(
-    recipe: TrainingRecipe, dataset: ImageDataset, space: Pixels | Latent | None, tokenizer: Tokenizer | None
+    recipe: TrainingRecipe,
+    dataset: ImageDataset,
+    tokenizer: Tokenizer | None,
+    init: Components | None = None,
+    held_out: int = 0,
 ) -> Card:
-    """Make the card of a recipe; without shift and scale where the space is not measured yet."""
+    """Make the card of a recipe, without shift and scale of the space, which is not measured yet.
+
+    init: the model that the training starts from; held_out: images of the data that are not trained on.
+    """
     options, text = recipe.denoiser, recipe.denoiser.text
-    latent = recipe.autoencoder is not None
-    arguments: dict[str, Any] = {} if latent else {"channels": recipe.data.channels}
-    if space is not None:
-        arguments |= {"shift": list(space.affine.shift), "scale": list(space.affine.scale)}
+    autoencoder = autoencoder_part(recipe.autoencoder, init)
     side = recipe.data.size
     card = Card(
         name=recipe.name,
         net=options.net,
         process=options.process,
         kind=options.kind,
-        space=Part("Latent" if latent else "Pixels", arguments),
+        space=Part("Latent") if autoencoder else Part("Pixels", {"channels": recipe.data.channels}),
         advice=recipe.advice if recipe.advice.sizes else replace(recipe.advice, sizes=((side, side),)),
         licence=recipe.licence,
-        autoencoder=Part("Autoencoder", recipe.autoencoder.args) if recipe.autoencoder else None,
+        autoencoder=autoencoder,
         labels=dataset.classes,
-        training=_facts(recipe, dataset),
+        training=_facts(recipe, dataset, init, held_out),
     )
     if text is None or tokenizer is None:
         return card
@@ -45,14 +50,24 @@ def make_card(
     return replace(card, text=encoder, tokenizer=Part("Tokenizer", asdict(tokenizer)))
 
 
-def _facts(recipe: TrainingRecipe, dataset: ImageDataset) -> dict[str, Any]:
-    options = recipe.denoiser
+def with_moments(card: Card, space: Space) -> Card:
+    """Add the shift and the scale of a space to a card."""
+    affine: Affine = space.affine  # type: ignore[attr-defined]
+    moments = {"shift": list(affine.shift), "scale": list(affine.scale)}
+    return replace(card, space=Part(card.space.class_, card.space.args | moments))
+
+
+def _facts(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | None, held_out: int) -> dict[str, Any]:
+    options, source = recipe.denoiser, recipe.autoencoder.source if recipe.autoencoder else ""
     return {
         "data": dataset.name,
-        "pictures": len(dataset),
+        "pictures": len(dataset) - held_out,
+        **({"held_out": held_out} if held_out else {}),
         "concepts": len(dataset.members),
         **({"classes": len(dataset.classes)} if dataset.labels else {}),
         **({"caption_dropout": options.dropout} if options.text or options.classes else {}),
+        **({"init": f"{init.card.name} {init.card.fingerprint[:12]}"} if init else {}),
+        **({"autoencoder": Path(source).name} if source else {}),
         "steps": options.fit.steps,
         "batch": options.fit.batch,
         "ema": recipe.checkpoints.ema_length,

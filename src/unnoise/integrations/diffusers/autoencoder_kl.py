@@ -1,11 +1,13 @@
 """Image autoencoders of diffusers as codecs of this program."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
+from unnoise.integrations.diffusers.classes import empty
 from unnoise.integrations.diffusers.components import weights_dtype
 from unnoise.spaces.latent import Latent
 
@@ -60,6 +62,28 @@ class DeterministicVAE(nn.Module):
         """Return data (B, 3, H, W). latents: (B, latents, h, w)."""
         found: Tensor = self.vae.decode(latents.to(weights_dtype(self.vae)), return_dict=False)[0]
         return found.to(latents.dtype)
+
+
+CODECS: Final[Mapping[str, type[KL | DeterministicVAE]]] = {
+    "AutoencoderKL": KL,
+    "AutoencoderTiny": DeterministicVAE,
+    "AutoencoderDC": DeterministicVAE,
+}
+
+
+def kl(**config: Any) -> KL:
+    """Build an AutoencoderKL without weights, as the card of a trained model names it."""
+    return KL(empty("AutoencoderKL", config, "autoencoder"))
+
+
+def tiny(**config: Any) -> DeterministicVAE:
+    """Build an AutoencoderTiny without weights."""
+    return DeterministicVAE(empty("AutoencoderTiny", config, "autoencoder"))
+
+
+def dc(**config: Any) -> DeterministicVAE:
+    """Build an AutoencoderDC without weights."""
+    return DeterministicVAE(empty("AutoencoderDC", config, "autoencoder"))
 
 
 def latent_space(vae: Any) -> Latent:

@@ -9,16 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from unnoise.adapters.lora.inject import inject
 from unnoise.adapters.lora.read import read_and_warn
 from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.diffusion.process import VP, Flow, Table
 from unnoise.errors import InputError, quoted
+from unnoise.families.identity import Identity
 from unnoise.formats.atomic import replacing_folder
 from unnoise.formats.diffusers_folder import INDEX
 from unnoise.integrations.diffusers.components import ForeignComponents
 from unnoise.integrations.diffusers.load import load_components
+from unnoise.integrations.diffusers.table import DENOISERS
 
 # Why a class of ours has no counterpart in diffusers.
 REASONS: Mapping[str, str] = {
@@ -52,7 +56,7 @@ SCHEDULES = {"linear": "linear", "scaled-linear": "scaled_linear", "cosine": "sq
 def refuse(card: Card) -> None:
     """Raise InputError for a model of this program, with the networks that diffusers has no class for."""
     names = [part.class_ for part in (card.net, card.autoencoder, card.text) if part is not None]
-    reasons = "; ".join(f"{name} {REASONS[name]}" for name in names)
+    reasons = "; ".join(f"{name} {REASONS[name]}" for name in names if name in REASONS)
     raise InputError(f"{card.name!r} has no counterpart in diffusers: {reasons}")
 
 
@@ -79,12 +83,39 @@ def export(
         raise InputError(f"{out}: already exists; an export needs a new folder")
     foreign, loaded = load_components(source, components, prediction_type)
     inject(loaded, [(read_and_warn(path, loaded, network=network), scale) for path, scale, network in adapters])
-    import diffusers
+    _save(foreign, loaded, out)
 
-    kind = (foreign.identity.family, foreign.identity.variant)
+
+def rewrite(source: Path, out: Path, trained: Mapping[str, nn.Module]) -> None:
+    """Write a foreign model as a diffusers folder, with other weights of its denoiser, in their stored dtypes.
+
+    Args:
+        source: a folder or a single file.
+        out: the folder to write; what it holds is replaced.
+        trained: networks under diffusers' names, of which the denoiser is written.
+
+    Raises:
+        InputError: as for `export`.
+    """
+    foreign, loaded = load_components(source)
+    name = next(name for name in DENOISERS if name in foreign.nets)
+    foreign.nets[name].load_state_dict(trained[name].state_dict())
+    _save(foreign, loaded, out)
+
+
+def exportable(identity: Identity, where: str) -> str:
+    """Return the pipeline in diffusers of a foreign model. Raises InputError where there is none."""
+    kind = (identity.family, identity.variant)
     name = PIPELINES.get(kind) or PIPELINES.get((kind[0], ""))
     if name is None:
-        raise InputError(f"{source}: cannot be exported: {foreign.identity} has no pipeline in the table of exports")
+        raise InputError(f"{where}: cannot be exported: {identity} has no pipeline in the table of exports")
+    return name
+
+
+def _save(foreign: ForeignComponents, loaded: Components, out: Path) -> None:
+    import diffusers
+
+    name = exportable(foreign.identity, foreign.where)
     pipeline = getattr(diffusers, name)
     accepted = inspect.signature(pipeline.__init__).parameters
     args: dict[str, Any] = {one: net for one, net in foreign.nets.items() if one in accepted}
