@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.reference import RecipeField, part_classes, recipe_fields, summary, tables
 
@@ -18,6 +19,7 @@ PARTS = (  # what names a class and its arguments: heading, and the role of its 
     ("Processes: `denoiser.process`", "process"),
     ("The autoencoder: `autoencoder.args`", "autoencoder"),
 )
+TOP = {TrainingRecipe: "At the top of the file", AdapterRecipe: "Recipes of `unnoise lora train` and `control train`"}
 HEAD = ("| field | type | range | default | meaning |", "|---|---|---|---|---|")
 
 
@@ -27,14 +29,19 @@ def page() -> str:
     for place, kind in tables(TrainingRecipe):
         places.setdefault(kind, []).append(place)
     lines = [INTRODUCTION]
-    for kind, named in places.items():
-        title = ", ".join(f"`[{place}]`" for place in named if place) or "At the top of the file"
-        lines += _section(f"## {title}", summary(kind), recipe_fields(kind))
+    lines += _tables(places)
     for title, role in PARTS:
         lines += [f"## {title}", ""]
         for name, kind in part_classes(role).items():
             lines += _section(f"### {name}", summary(kind), recipe_fields(kind))
-    return "\n".join(lines).rstrip() + "\n"
+    adapter = {kind: [place] for place, kind in tables(AdapterRecipe) if kind not in places}
+    return "\n".join([*lines, *_tables(adapter)]).rstrip() + "\n"
+
+
+def _tables(places: dict[type, list[str]]) -> Iterator[str]:
+    for kind, named in places.items():
+        title = ", ".join(f"`[{place}]`" for place in named if place) or TOP[kind]
+        yield from _section(f"## {title}", summary(kind), recipe_fields(kind))
 
 
 def _section(title: str, text: str, fields: Iterable[RecipeField]) -> Iterator[str]:
@@ -44,7 +51,7 @@ def _section(title: str, text: str, fields: Iterable[RecipeField]) -> Iterator[s
 
 def _row(one: RecipeField) -> str:
     default = one.default if one.default in ("needed", "none") else f"`{one.default}`"
-    cells = (f"`{one.name}`", one.kind, one.range, "" if one.table else default, one.meaning)
+    cells = (f"`{one.name}`", one.kind, one.range, "" if default == "``" else default, one.meaning)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -47,8 +47,8 @@ class Augment(Strict):
         phrase: probability of a phrase such as "an icon of a ..." around the caption, 0 to 1.
         background: probability of a coloured background, named in the caption, 0 to 1; an opaque image keeps its own.
         move: probability of a shift and a change of size, 0 to 1.
-        shift: largest shift, as a share of the side.
-        scale: largest change of size, 1 +- scale.
+        shift: largest shift, as a share of the side, 0 to 0.5.
+        scale: largest change of size, 0 to 0.5: 1 +- scale.
         hue: probability of another colour, 0 to 1, where the caption has a colour word, which changes with it.
     """
 

@@ -135,6 +135,10 @@ class VE:
     """Variance exploding: a = 1, b = sigma, time = ln(sigma / 2).
 
     Levels uniform in time are the log-linear schedule, in smalldiffusion between 0.02 and 10.
+
+    Args:
+        sigma_min, sigma_max: the range of levels, above 0.
+
     Source: Song et al. 2021, section 3.4; Karras et al. 2022, table 1 (c_noise; sigma in [0.02, 100]).
     """
 

@@ -79,7 +79,11 @@ class PriorOptions(Strict):
 
 @dataclass(frozen=True, slots=True)
 class ControlNetOptions(Strict):
-    """A ControlNet for outlines. width: channels of its features at the finest level, 16 to 512."""
+    """A ControlNet for outlines.
+
+    Args:
+        width: channels of its features at the finest level, 16 to 512.
+    """
 
     width: int = 48
 
@@ -92,6 +96,9 @@ class AdapterRecipe(Strict):
     """Everything that decides the training of a LoRA or a ControlNet.
 
     Args:
+        name: of the adapter and its file.
+        data: the data set.
+        fit: the optimizer.
         base: name, file or folder of the model.
         lora, control: the adapter; exactly one of the two in a recipe. Without one, the whole network is trained.
         trigger: words that are put in front of every caption; without it, captions are used as they are written.
@@ -106,7 +113,10 @@ class AdapterRecipe(Strict):
             time of the base's process.
         caption_dropout: share of captions left out, 0 to 1.
         gradient_checkpointing: recompute activations in the backward pass: slower, with less memory.
+        checkpoints: what the run saves.
         prompts: of the contact sheets; captions of the data set if empty.
+        seed: of weights, noise, order and augmentation.
+        licence: of the weights, as the card states it.
     """
 
     name: str

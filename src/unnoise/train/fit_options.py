@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Literal
 
-from unnoise.errors import InputError, check_whole
+from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.strict_json import Strict
 
 COMPILERS = ("g++", "clang++", "cl")  # one of them is needed by torch.compile on a CPU
@@ -27,7 +27,8 @@ class FitOptions(Strict):
         precision: of the arithmetic; the weights are float32. "auto" measures which is faster, see `machine`.
         compile: use torch.compile; needs a C++ compiler on a CPU. "auto" measures whether it saves time.
         channels_last: memory layout of convolutions. "auto" measures which is faster.
-        micro_batch: images of one forward and backward pass, whose gradients are summed; 0 is chosen by memory.
+        micro_batch: images of one forward and backward pass, whose gradients are summed, at least 0, at most
+            `batch`; 0 is chosen by memory.
     """
 
     steps: int
@@ -55,6 +56,8 @@ class FitOptions(Strict):
             raise InputError(f"betas {list(self.betas)}: two numbers from 0, below 1")
         if not 0 <= self.decay <= 1:
             raise InputError(f"decay {self.decay}: a share of the steps, 0 to 1")
+        check_whole("warmup", self.warmup, 0, 10**9)
+        check_number("weight_decay", self.weight_decay, 0, 1e6)
         check_whole("micro_batch", self.micro_batch, 0, self.batch)
 
     def learning_rate_at(self, step: int) -> float:

@@ -106,6 +106,8 @@ class AutoencoderOptions(Strict):
             )
         if self.source and (self.args or self.augment != Augment() or (self.edges, self.kl) != (1.0, 1e-4)):
             raise InputError("autoencoder.args, augment, edges, kl: of an autoencoder that is trained; leave them out")
+        for name in ("edges", "kl"):
+            check_number(f"autoencoder.{name}", getattr(self, name), 0, 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,11 @@ class TextOptions(Strict):
     """The text encoder, which is trained with the denoiser.
 
     Args:
-        vocab: tokens that are learnt from the captions, at most; at least 258.
+        vocab: tokens that are learnt from the captions, 257 to 1048576 at most.
         width: features of a token, a multiple of `heads`; the context or vector of the net.
-        depth: layers, at least 0.
-        heads: of the attention, at least 1.
-        length: largest number of tokens of a prompt, at least 2.
+        depth: layers, 0 to 256.
+        heads: of the attention, 1 to 256.
+        length: largest number of tokens of a prompt, 2 to 4096.
         embedding_learning_rate_multiple: learning rate of the token embeddings, as a multiple of the common one, above
             0. A rare word is updated only where it occurs, and is hardly learnt in a short run at the common one.
     """
@@ -128,6 +130,14 @@ class TextOptions(Strict):
     heads: int = 4
     length: int = 32
     embedding_learning_rate_multiple: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("vocab", 257, 1 << 20), ("width", 1, 1 << 14), ("depth", 0, 256), ("heads", 1, 256)):
+            check_whole(f"denoiser.text.{name}", getattr(self, name), low, high)
+        check_whole("denoiser.text.length", self.length, 2, 4096)
+        check_number("denoiser.text.embedding_learning_rate_multiple", self.embedding_learning_rate_multiple, 1e-6, 1e6)
+        if self.width % self.heads:
+            raise InputError(f"denoiser.text.width {self.width}: a multiple of denoiser.text.heads, {self.heads}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +150,8 @@ class DenoiserOptions(Strict):
         process: the noise that is added, by class and arguments.
         kind: what the network predicts.
         weighting: of the errors at different noise levels; a name or a kind: errors of that kind weigh the same.
-        level_mean: mean of ln sigma, the noise levels of training; higher favours shape over texture.
-        level_std: standard deviation of ln sigma, above 0.
+        level_mean: mean of ln sigma, the noise levels of training, -10 to 10; higher favours shape over texture.
+        level_std: standard deviation of ln sigma, 0 to 10.
         caption_dropout: share of captions, or of labels, left out, 0 to 1; classifier-free guidance needs it. 0.1 where
             the network has one of them.
         text: the text encoder; without this table, no captions are read.

@@ -13,8 +13,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from unnoise.card import CLASSES, Part
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
-RANGE = re.compile(rf"\bfrom {NUMBER}, below {NUMBER}|\babove {NUMBER}, at most {NUMBER}|\b{NUMBER} to {NUMBER}"
-                   rf"|\b(?:above|at least|at most) {NUMBER}|\ba multiple of (?:`[\w.]+`|\d+)")  # fmt: skip
+RANGE = re.compile(
+    rf"(?<![\w.-])(?:from {NUMBER}, below {NUMBER}|above {NUMBER}, at most {NUMBER}|{NUMBER} to {NUMBER}"
+    rf"|(?:above|at least|at most) {NUMBER}|a multiple of (?:`[\w.]+`|\d+))"
+)
 NAMES: Mapping[Any, str] = {
     str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value", NoneType: "nothing",
 }  # fmt: skip
@@ -87,7 +89,7 @@ def type_name(hint: Any) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(type_name(part) for part in get_args(hint) if part is not NoneType)
     if get_origin(hint) is Literal:
-        return "text" if all(isinstance(value, str) for value in get_args(hint)) else "one of a few values"
+        return " or ".join(dict.fromkeys(NAMES[type(value)] for value in get_args(hint)))
     if get_origin(hint) in (tuple, list):
         inner = dict.fromkeys(type_name(part) for part in get_args(hint) if part is not ...)
         return f"list of {' and '.join(inner)}"
@@ -109,10 +111,11 @@ def written(value: Any) -> str:
 
 
 def _range(hint: Any, meaning: str) -> str:
-    literals = [value for part in (hint, *get_args(hint)) if get_origin(part) is Literal for value in get_args(part)]
-    if literals:
-        return ", ".join(map(written, literals))
-    return next(iter(RANGE.findall(meaning)), "") if "number" in type_name(hint) or "integer" in type_name(hint) else ""
+    parts = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+    if parts:
+        return ", ".join(written(value) for part in parts for value in get_args(part))
+    numeric = {"number", "integer"} & set(type_name(hint).split())
+    return next(iter(RANGE.findall(meaning)), "") if numeric else ""
 
 
 def _table(hint: Any) -> type | None:
@@ -135,7 +138,7 @@ def _default(value: Any) -> str:
         return NEEDED
     if value is None:
         return "none"
-    return "see its table" if is_dataclass(value) else written(value)
+    return "" if is_dataclass(value) else written(value)
 
 
 def part_classes(role: str) -> dict[str, type]:

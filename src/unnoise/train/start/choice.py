@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
+from typing import Literal
 
 from unnoise.card import Advice, Part
+from unnoise.data.columns import FOLDERS
 from unnoise.devices import size as bytes_text
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
@@ -17,7 +19,7 @@ from unnoise.train.recipe import (
     TextOptions,
     TrainingRecipe,
 )
-from unnoise.train.start.facts import LONGEST, VOCABULARY, SourceFacts
+from unnoise.train.start.facts import VOCABULARY, SourceFacts
 from unnoise.train.start.probe import Cost
 
 MULTIPLE = 4  # of the side of what the net computes on: it halves twice
@@ -29,6 +31,8 @@ USED = 0.92  # of the time, for steps; contact sheets, checkpoints and encoding 
 OPENING = 10.0  # seconds for what comes before
 FEWEST = 100  # steps that can be expected to draw anything
 BATCH = 16
+LONGEST = 64  # tokens of a prompt; longer captions are cut
+GUIDANCE = 1.5
 SHEETS = 4
 
 
@@ -121,32 +125,44 @@ def choose(facts: SourceFacts, name: str, minutes: float | None, cost: Callable[
 def _recipe(facts: SourceFacts, name: str, network: Network) -> TrainingRecipe:
     """Return the recipe of a network, whose steps are not chosen yet."""
     multiple = MULTIPLE * network.factor
+    channels: Literal[1, 3] = 1 if facts.grey else 3
     side = max(2 * MULTIPLE, min(network.side, facts.side) // multiple * multiple)
     fit = FitOptions(1, BATCH, learning_rate=1.5e-3, decay=0.6, optimizer="muon", compile=False)
-    coder = {"latents": network.latents, "factor": network.factor, "width": network.encoder}
-    args: dict[str, object] = {"channels": network.latents, "widths": [*network.widths]}
-    args |= {"depths": [*network.depths], "heads": [*network.heads]}
-    if facts.captions:
-        args |= {"context": network.text, "vector": network.text}
+    is_latent, prompted = network.factor > 1, bool(facts.captions or facts.classes)
     return TrainingRecipe(
         name=name,
-        data=DataOptions(facts.source, side, views=1),
+        data=DataOptions(facts.source, side, labels=facts.labels, channels=channels, views=1),
         denoiser=DenoiserOptions(
             fit,
-            Part("UNet", args),
+            Part("UNet", _arguments(facts, network, network.latents if is_latent else channels)),
             Part("Flow"),
             kind="v",
             weighting="v",
             level_mean=1.0,
             level_std=1.8,
-            text=TextOptions(VOCABULARY, network.text, 1, 4, _length(facts.tokens), 5.0),
+            text=TextOptions(VOCABULARY, network.text, 1, 4, _length(facts.tokens), 5.0) if facts.captions else None,
         ),
-        autoencoder=AutoencoderOptions(replace(fit, learning_rate=2e-3), coder, kl=1e-3)
-        if network.factor > 1
+        autoencoder=AutoencoderOptions(
+            replace(fit, learning_rate=2e-3),
+            args={"channels": channels, "latents": network.latents, "factor": network.factor, "width": network.encoder},
+            kl=1e-3,
+        )
+        if is_latent
         else None,
-        advice=Advice(guidance_scale=1.5, guidance_range=(1.0, 4.0)),
+        advice=Advice(guidance_scale=GUIDANCE, guidance_range=(1.0, 4.0)) if prompted else Advice(),
         checkpoints=CheckpointOptions(ema_every=1),
     )
+
+
+def _arguments(facts: SourceFacts, network: Network, channels: int) -> dict[str, object]:
+    """Return the arguments of the net."""
+    args: dict[str, object] = {"channels": channels}
+    args |= {name: [*getattr(network, name)] for name in ("widths", "depths", "heads")}
+    if facts.captions:
+        args |= {"context": network.text, "vector": network.text}
+    if facts.classes:
+        args["labels"] = facts.classes + 1
+    return args
 
 
 def _length(tokens: int) -> int:
@@ -158,7 +174,7 @@ def _timed(recipe: TrainingRecipe, cost: Cost, seconds: float) -> TrainingRecipe
     """Return a recipe with as many steps as fit into the time."""
     left = max(0.0, USED * seconds - OPENING)
     coder = recipe.autoencoder
-    if coder is not None:
+    if coder is not None and coder.fit is not None:
         steps = max(1, min(ENCODES, int(SHARE * left / cost.autoencoder)))
         left -= steps * cost.autoencoder
         coder = replace(coder, fit=_with_steps(coder.fit, steps))
@@ -184,7 +200,7 @@ def _reasons(
     drawn = fit.steps * fit.batch / facts.images
     yield _found(facts)
     works_on = "pixels"
-    if coder is not None:
+    if coder is not None and coder.fit is not None:
         grid = side // network.factor
         works_on = f"latents of {grid} x {grid}, by an autoencoder that trains for {coder.fit.steps} steps"
     yield f"size {side}: images are scaled and cropped to {side} x {side}; the denoiser works on {works_on}"
@@ -206,12 +222,15 @@ def _found(facts: SourceFacts) -> str:
         parts.append(f"{facts.skipped} left out")
     if facts.captions:
         parts.append(f"{facts.captions} captions of up to {facts.tokens} tokens, which a text encoder reads")
-    elif facts.labels:
-        parts.append(f"{len(facts.labels)} sub-folders, whose names are the labels")
+    elif facts.classes:
+        named = "by sub-folder" if facts.labels == FOLDERS else f"by the column {facts.labels!r}"
+        parts.append(f"{facts.classes} classes {named}, whose names are the prompts")
     else:
         parts.append("no captions and no labels: the model has no prompt")
     if facts.transparent:
-        parts.append(f"{facts.transparent:.0%} with transparent pixels, shown on white")
+        parts.append(f"{facts.transparent:.0%} of them transparent, shown on white")
+    if facts.grey:
+        parts.append("all grey: the model has one channel")
     return "; ".join(parts)
 
 

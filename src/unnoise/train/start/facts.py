@@ -1,19 +1,19 @@
 """What a source of images holds, as far as its recipe depends on it."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from unnoise.data.dataset import ImageDataset
-from unnoise.data.open import open_source
+from unnoise.data.columns import FOLDERS
+from unnoise.data.open import source_columns
 from unnoise.data.view import OPAQUE
 from unnoise.text import tokenizer as bpe
+from unnoise.train.recipe import DataOptions
 
 SAMPLE = 200  # images and captions that are looked at
 SIDE = 64  # pixels at which they are
 VOCABULARY = 2048  # tokens, at most
-LONGEST = 64  # tokens of a prompt; longer captions are cut
+LABELS = ("label", "class", FOLDERS)  # columns that are classes where every image has one, and none has a caption
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class SourceFacts:
         side: median of the shorter sides in pixels.
         sides: the smallest and the largest shorter side.
         captions: how many different captions there are; 0 for a source without captions.
-        prompts: captions of a few images, evenly spread.
         tokens: of the longest caption.
-        labels: images of each sub-folder, where all of them are in one and none has a caption.
+        labels: the column of the classes; empty without them.
+        classes: how many there are.
         transparent: share of the images with transparent pixels.
         grey: whether no image has colours.
     """
@@ -40,21 +40,24 @@ class SourceFacts:
     side: int
     sides: tuple[int, int]
     captions: int
-    prompts: tuple[str, ...]
     tokens: int
-    labels: dict[str, int]
+    labels: str
+    classes: int
     transparent: float
     grey: bool
 
 
 def look(source: str, strict: bool = False) -> SourceFacts:
     """Open a source and look at it. Raises InputError as `open_source` does."""
-    dataset = open_source(source, SIDE, strict)
+    options = DataOptions(source, SIDE, strict=strict)
+    dataset, classes = options.open(), 0
+    labels = "" if dataset.captioned else labels_of(source, len(dataset) + dataset.skipped)
+    if labels:
+        classes = len(replace(options, labels=labels).open().classes)
     spread = range(0, len(dataset), -(-len(dataset) // SAMPLE))
     pixels = [dataset.read(i) for i in spread]
     shorter = sorted(min(size) for size in dataset.sizes or [(SIDE, SIDE)])
     texts = {names[0] for names in dataset.captions} - {""}
-    shown = tuple(dataset.captions[i][0] for i in spread)
     return SourceFacts(
         source=source,
         images=len(dataset),
@@ -62,19 +65,18 @@ def look(source: str, strict: bool = False) -> SourceFacts:
         side=int(median(shorter)),
         sides=(shorter[0], shorter[-1]),
         captions=len(texts),
-        prompts=shown if texts else (),
-        tokens=_longest(shown) if texts else 0,
-        labels={} if texts else folders(dataset),
+        tokens=_longest([dataset.captions[i][0] for i in spread]) if texts else 0,
+        labels=labels if classes > 1 else "",
+        classes=classes if classes > 1 else 0,
         transparent=sum(bool(one[..., 3].min() < OPAQUE) for one in pixels) / len(pixels),
         grey=all(bool((one[..., :1] == one[..., 1:3]).all()) for one in pixels),
     )
 
 
-def folders(dataset: ImageDataset) -> dict[str, int]:
-    """Count the images of each first folder; nothing where some are in none, or all are in one."""
-    firsts = [name.partition("/") for name in dataset.concepts]
-    counts = Counter(folder for folder, slash, _ in firsts if slash)
-    return dict(sorted(counts.items())) if len(counts) > 1 and counts.total() == len(dataset) else {}
+def labels_of(source: str, images: int) -> str:
+    """Return the first column of LABELS that every image has; empty where there is none."""
+    columns = source_columns(source)
+    return next((name for name in LABELS if columns[name] >= images), "")
 
 
 def _longest(captions: Sequence[str]) -> int:

@@ -54,8 +54,8 @@ class Trial:
 def cost(recipe: TrainingRecipe, device: torch.device) -> Cost:
     """Take a few steps of each network of a recipe."""
     options, size = recipe.autoencoder, recipe.data.size
-    first, shape = 0.0, (3, size, size)
-    if options is not None:
+    first, shape = 0.0, (recipe.data.channels, size, size)
+    if options is not None and options.fit is not None:
         trial, shape = _autoencoder(options.args, shape, device)
         first = _seconds(trial, options.fit)
     return Cost(first, _seconds(_denoiser(recipe.denoiser, shape, device), recipe.denoiser.fit), _peak(device))
