@@ -115,11 +115,11 @@ class AutoencoderOptions(Strict):
     """
 
     fit: FitOptions | None = None
-    source: str = ""
     args: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
     edges: float = 1.0
     kl: float = 1e-4
+    source: str = ""
 
     def __post_init__(self) -> None:
         if (self.fit is None) != bool(self.source):
