@@ -124,9 +124,9 @@ CASES = [
         ALONE, 'UNet"\nnet.args = {{ channels = 3, widths = [32, 32], depths = [1, 1], heads = [0, 2]',
         'DiT"\nnet.args = {{ channels = 3, width = 96, depth = 1', r"DiT .*width 96: a multiple of 64, the features",
     ),
-    (ALONE, "heads = [0, 2]", "heads = [0, 2], rank = 3", r"do not fit each other or data\.size 16: "),
+    (ALONE, "heads = [0, 2]", "heads = [0, 2], rank = 3", r"net\.args\.rank 3: images have 2 dimensions; leave it out"),
     # processes and losses
-    (ALONE, '"Flow"', '"DDPM"', r"unknown process 'DDPM': known: Angle, EDM, Flow, Table, VE, VP"),
+    (ALONE, '"Flow"', '"DDPM"', r"unknown process 'DDPM': .*known: Angle, EDM, Flow, Table, VE, VP"),
     (ALONE, '"Flow" }}', '"Flow" }}\nkind = "eps"', r"denoiser\.kind 'eps': the process Flow ends in pure noise"),
     (ALONE, '"Flow" }}', '"VP", args = {{ zero_snr = true }} }}\nkind = "eps"', r"kind 'eps': the process VP ends in "),
     (ALONE, '"Flow" }}', '"VP", args = {{ schedule = "cosin" }} }}', r"process VP .*cosin"),
@@ -147,7 +147,7 @@ CASES = [
     (ALONE, "[data]", "seed = -1\n[data]", r"seed -1: a whole number from 0"),
     (ALONE, "batch = 4", "batch = 0", r"batch 0: at least 1"),
     (ALONE, "views = 1", "views = 0", r"views 0: a whole number from 1 to 1024"),
-    (ALONE, "[denoiser]", "[advice]\nsizes = [[17, 16]]\n[denoiser]", r"advice"),
+    (ALONE, "[denoiser]", "[advice]\nsizes = [[17, 16]]\n[denoiser]", r"advice\.sizes 17x16: multiples of 2, for 'dots'"),
 ]  # fmt: skip
 
 

@@ -20,6 +20,11 @@ def check_sheet(components: Components, prompts: Sequence[str], size: int) -> No
     """Raise InputError where the contact sheets of a training could not be drawn."""
     if size % components.factor:
         raise InputError(f"data.size {size}: a multiple of {components.factor}, for {components.card.name!r}")
+    for width, height in components.card.advice.sizes:
+        if width % components.factor or height % components.factor:
+            raise InputError(
+                f"advice.sizes {width}x{height}: multiples of {components.factor}, for {components.card.name!r}"
+            )
     try:
         if isinstance(components.text_encoder, LabelEncoder):
             components.text_encoder(prompts)
@@ -104,8 +109,10 @@ def check_coder_channels(components: Components, channels: int) -> None:
 
 
 def _check_channels(components: Components) -> None:
-    """Raise InputError where the channels of the network, of the autoencoder and of the data differ."""
+    """Raise InputError where the dimensions or channels of the network, the autoencoder and the data differ."""
     card, space = components.card, components.space
+    if card.net.args.get("rank", 2) != 2:
+        raise InputError(f"denoiser.net.args.rank {card.net.args['rank']}: images have 2 dimensions; leave it out")
     own, cells = card.net.args.get("channels"), space.shape(components.factor, components.factor)[0]
     if own != cells:
         what = f"autoencoder has {cells} latents" if card.autoencoder else f"data has {cells} channels"
