@@ -20,6 +20,7 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.embedded import find
 from unnoise.errors import InputError, NonFiniteError
+from unnoise.formats.arguments import check_arguments
 from unnoise.formats.header import Header, read_header
 from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
 from unnoise.text.encode import PromptEncoder, TextConditioner
@@ -116,6 +117,7 @@ def _part(role: str, part: Part, where: str, extra: Mapping[str, object] | None 
     module, name = CLASSES[role][part.class_].split(":")
     constructor = getattr(import_module(module), name)
     with _explained(where, f"{role} {part.class_}"):
+        check_arguments(constructor, part.args, extra or {})
         return constructor(**{name: _tuples(value) for name, value in part.args.items()}, **(extra or {}))
 
 

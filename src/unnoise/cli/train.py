@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from unnoise.data.dataset import ImageDataset
+    from unnoise.train.finetune_recipe import FineTuneRecipe
     from unnoise.train.recipe import TrainingRecipe
     from unnoise.train.task import Progress
 
@@ -87,7 +88,8 @@ class TrainOptions:
             raise TrainingStopped(stop.number, advice) from None
         except OutputError as error:
             raise OutputError(f"{error}; free some space and {advice}") from error
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", flush=True)
+        files = path.rglob("*") if path.is_dir() else [path]
+        print(f"{path}  {sum(one.stat().st_size for one in files) / 1e6:.1f} MB", flush=True)
         if report.next:
             print(report.next, file=sys.stderr)
 
@@ -154,12 +156,12 @@ def is_recipe(source: Path) -> bool:
     raise InputError(f"{str(source)!r}: is not there; give a recipe (a .toml file) or a folder of images")
 
 
-def _read(path: Path, strict: bool) -> "TrainingRecipe":
+def _read(path: Path, strict: bool) -> "TrainingRecipe | FineTuneRecipe":
     from unnoise.check.read.dispatch import read
     from unnoise.cli.preflight import preflight
-    from unnoise.train.recipe import read_recipe
+    from unnoise.train.finetune_recipe import read_any_recipe
 
-    parsed = read_recipe(path)
+    parsed = read_any_recipe(path)
     preflight([read(path)], strict, False, "UN5")
     return replace(parsed, data=replace(parsed.data, strict=True)) if strict else parsed
 
@@ -190,11 +192,21 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
 
 
 def _train(
-    recipe: "TrainingRecipe", folder: Path, device: "torch.device", resume: bool, report: "ConsoleReport"
+    recipe: "TrainingRecipe | FineTuneRecipe",
+    folder: Path,
+    device: "torch.device",
+    resume: bool,
+    report: "ConsoleReport",
 ) -> Path:
+    from unnoise.train.finetune import finetune, finetune_memory
+    from unnoise.train.finetune_recipe import FineTuneRecipe
     from unnoise.train.train_recipe import train_recipe
 
-    path = train_recipe(recipe, folder, device, resume, report)
+    if isinstance(recipe, FineTuneRecipe):
+        report.bar.console.print(f"memory {finetune_memory(recipe).line()}", highlight=False, soft_wrap=True)
+        path = finetune(recipe, folder, device, resume, report)
+    else:
+        path = train_recipe(recipe, folder, device, resume, report)
     report.next = f"generate with: {shlex.join(['unnoise', 'generate', report.prompt, '--model', str(path)])}"
     return path
 
@@ -223,7 +235,7 @@ class ConsoleReport:
         self.next = ""  # what to do when the training has ended
 
     def opened(self, dataset: "ImageDataset") -> None:
-        self.prompt = dataset.captions[0][0]
+        self.prompt = dataset.labels[0] if dataset.labels else dataset.captions[0][0]
         skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
         held_out = f", {dataset.held_out} more held out for validation" if dataset.held_out else ", no validation"

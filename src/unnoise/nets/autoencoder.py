@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.nets.blocks import ResBlock
+from unnoise.nets.checks import GROUPS, check_least, check_multiple
 
 
 class Autoencoder(nn.Module):
@@ -28,6 +29,9 @@ class Autoencoder(nn.Module):
         self, channels: int = 3, latents: int = 4, factor: int = 4, width: int = 96, encode: int = 2, decode: int = 3
     ) -> None:
         super().__init__()
+        check_multiple("width", width, GROUPS, "the groups of its norms")
+        check_least(1, channels=channels, latents=latents, factor=factor)
+        check_least(0, encode=encode, decode=decode)
         self.factor = factor
         self.latents = latents
         self.channels = channels

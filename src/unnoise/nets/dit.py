@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.nets.blocks import Attention, GlobalEmbedding, RMSNorm, zeroed
+from unnoise.nets.checks import check_least, check_multiple
 
 HEAD = 64  # features of one attention head
 
@@ -97,6 +98,8 @@ class DiT(nn.Module):
         rank: int = 2,
     ) -> None:
         super().__init__()
+        check_multiple("width", width, HEAD, "the features of an attention head")
+        check_least(1, channels=channels, depth=depth, patch=patch)
         self.factor = self.patch = patch
         self.rank = rank
         cell = channels * patch**rank

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.nets.blocks import Attention
+from unnoise.nets.checks import check_least, check_multiple
 
 
 class TextLayer(nn.Module):
@@ -40,6 +41,8 @@ class TextEncoder(nn.Module):
 
     def __init__(self, vocab: int, width: int, depth: int, heads: int, length: int) -> None:
         super().__init__()
+        check_least(1, vocab=vocab, heads=heads, length=length)
+        check_multiple("width", width, heads, "the heads of its attention")
         self.length = length
         self.embed = nn.Embedding(vocab, width)
         self.place = nn.Parameter(0.02 * torch.randn(length, width))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.nets.blocks import CONV, POOL, Attention, GlobalEmbedding, ResBlock, zeroed
+from unnoise.nets.checks import check_least, check_stages
 
 
 def coordinates(x: Tensor) -> Tensor:
@@ -92,6 +93,8 @@ class UNet(nn.Module):
         rank: int = 2,
     ) -> None:
         super().__init__()
+        check_stages(widths, depths, heads)
+        check_least(1, channels=channels)
         emb = 4 * widths[0]
         self.factor = 2 ** (len(widths) - 1)
         self.embed = GlobalEmbedding(widths[0], emb, vector, labels)

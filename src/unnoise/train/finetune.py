@@ -22,13 +22,12 @@ from unnoise.generation.prepare import JobConditioning, shape_of
 from unnoise.integrations.diffusers.export import exportable, rewrite
 from unnoise.loading import meta
 from unnoise.pipeline import Pipeline
-from unnoise.train.adapter import AdapterTask
+from unnoise.train.adapter import AdapterTask, adapter_fit
 from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets
 from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
 from unnoise.train.lora import check_adapter_sheets, load_base
-from unnoise.train.machine import adapter_fit
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.train_recipe import TrainingReport
 

@@ -95,7 +95,8 @@ def load_init(recipe: TrainingRecipe, labels: tuple[str, ...], device: torch.dev
 
 def _check_init(card: Card, recipe: TrainingRecipe, labels: tuple[str, ...]) -> None:
     options, where = recipe.denoiser, f"denoiser.init {recipe.denoiser.init!r}"
-    if recipe.autoencoder is not None:
+    coder = recipe.autoencoder
+    if coder is not None and not (card.autoencoder and coder.source and find(coder.source) == find(options.init)):
         raise InputError(f"autoencoder: {where} has its own, or works on pixels; leave this table out")
     text = options.text
     channels = card.space.args.get("channels", 3) if card.autoencoder is None else recipe.data.channels

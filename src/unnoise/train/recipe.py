@@ -12,7 +12,7 @@ from unnoise.data.open import open_unchecked
 from unnoise.data.readable import checked
 from unnoise.data.split import MOST_HELD_OUT
 from unnoise.data.view import Augment, colour_of
-from unnoise.errors import InputError, check_number, check_whole
+from unnoise.errors import InputError, check_number, check_whole, quoted
 from unnoise.formats.json_text import plain_toml
 from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import Strict, parse
@@ -21,6 +21,7 @@ from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 
 T = TypeVar("T")
+LONGEST_NAME: Final = 200  # letters
 # Fields of recipes that were written before 0.2, and their names today. A person renames them: a recipe is source.
 FORMER_NAMES: Final = FORMER_CARD_NAMES | {
     "fit.rate": "learning_rate",
@@ -115,11 +116,11 @@ class AutoencoderOptions(Strict):
     """
 
     fit: FitOptions | None = None
-    source: str = ""
     args: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
     edges: float = 1.0
     kl: float = 1e-4
+    source: str = ""
 
     def __post_init__(self) -> None:
         if (self.fit is None) != bool(self.source):
@@ -174,7 +175,7 @@ class DenoiserOptions(Strict):
         kind: what the network predicts.
         weighting: of the errors at different noise levels; a name or a kind: errors of that kind weigh the same.
         level_mean: mean of ln sigma, the noise levels of training, -10 to 10; higher favours shape over texture.
-        level_std: standard deviation of ln sigma, 0 to 10.
+        level_std: standard deviation of ln sigma, 0.01 to 10.
         caption_dropout: share of captions, or of labels, left out, 0 to 1; classifier-free guidance needs it. 0.1 where
             the network has one of them.
         text: the text encoder; without this table, no captions are read.
@@ -196,7 +197,7 @@ class DenoiserOptions(Strict):
         if self.caption_dropout is not None:
             check_number("caption_dropout", self.caption_dropout, 0, 1)
         check_number("level_mean", self.level_mean, -10, 10)
-        check_number("level_std", self.level_std, 0, 10)
+        check_number("level_std", self.level_std, 0.01, 10)
 
     @property
     def classes(self) -> int:
@@ -237,6 +238,8 @@ class TrainingRecipe(Strict):
     licence: str = "unknown"
 
     def __post_init__(self) -> None:
+        check_file_name(self.name)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         self.checkpoints.check(*(fit for _, fit in self.fits().values()))
 
     def fits(self) -> dict[str, tuple[str, FitOptions]]:
@@ -244,6 +247,12 @@ class TrainingRecipe(Strict):
         fit = self.autoencoder.fit if self.autoencoder else None
         first = {"autoencoder": ("autoencoder.fit", fit)} if fit else {}
         return {**first, "denoiser": ("denoiser.fit", self.denoiser.fit)}
+
+
+def check_file_name(name: str) -> None:
+    """Raise InputError unless the name of a recipe can be that of a file."""
+    if not 0 < len(name) <= LONGEST_NAME or name[0] == "." or not name.isprintable() or set(name) & set("/\\:"):
+        raise InputError(f"name {quoted(name)}: the name of a file without its ending: no '/', '\\', ':', no dot first")
 
 
 def read_recipe(path: Path) -> TrainingRecipe:

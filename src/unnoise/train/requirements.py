@@ -1,6 +1,7 @@
 """What a training will need, checked before its first step: the size, the prompts of its sheets, shapes of networks."""
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 
@@ -19,6 +20,11 @@ def check_sheet(components: Components, prompts: Sequence[str], size: int) -> No
     """Raise InputError where the contact sheets of a training could not be drawn."""
     if size % components.factor:
         raise InputError(f"data.size {size}: a multiple of {components.factor}, for {components.card.name!r}")
+    for width, height in components.card.advice.sizes:
+        if width % components.factor or height % components.factor:
+            raise InputError(
+                f"advice.sizes {width}x{height}: multiples of {components.factor}, for {components.card.name!r}"
+            )
     try:
         if isinstance(components.text_encoder, LabelEncoder):
             components.text_encoder(prompts)
@@ -95,10 +101,34 @@ def _check_unconditional(recipe: TrainingRecipe) -> None:
             raise InputError(f"{name} {quoted(value)}: the model reads neither captions nor labels; leave it out")
 
 
+def check_coder_channels(components: Components, channels: int) -> None:
+    """Raise InputError where an autoencoder has other channels than the data."""
+    own = getattr(components.space, "channels", channels)
+    if own != channels:
+        raise InputError(f"data.channels {channels}: the autoencoder has {own} channels; both must be the same")
+
+
+def _check_channels(components: Components) -> None:
+    """Raise InputError where the dimensions or channels of the network, the autoencoder and the data differ."""
+    card, space = components.card, components.space
+    if card.net.args.get("rank", 2) != 2:
+        raise InputError(f"denoiser.net.args.rank {card.net.args['rank']}: images have 2 dimensions; leave it out")
+    own, cells = card.net.args.get("channels"), space.shape(components.factor, components.factor)[0]
+    if own != cells:
+        what = f"autoencoder has {cells} latents" if card.autoencoder else f"data has {cells} channels"
+        raise InputError(f"denoiser.net.args.channels {own}: the {what}; set channels = {cells}")
+
+
 @torch.no_grad()
 def check_networks(components: Components, size: int) -> None:
     """Run networks on the meta device, and raise InputError where their shapes do not fit each other or the size."""
-    encoder, cond = components.text_encoder, Conditioning()
+    denoiser, encoder, cond = components.denoiser, components.text_encoder, Conditioning()
+    if denoiser.kind == "eps" and denoiser.process.sigma_max == inf:
+        raise InputError(
+            f"denoiser.kind 'eps': the process {components.card.process.class_} ends in pure noise, of which a "
+            f"prediction of the noise says nothing; use kind v or flow, or another process"
+        )
+    _check_channels(components)
     try:
         with torch.device("meta"):
             x0 = components.space.encode(torch.empty(1, 3, size, size))
@@ -108,7 +138,7 @@ def check_networks(components: Components, size: int) -> None:
                 cond = encoder.net(torch.zeros(1, encoder.length, dtype=torch.int64), mask)
             elif encoder is not None:
                 cond = encoder([""])[0]
-            components.denoiser.net(x0, torch.ones(1), cond)
+            denoiser.net(x0, torch.ones(1), cond)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise InputError(
             f"denoiser.net, denoiser.text, autoencoder: they do not fit each other or data.size {size}: "

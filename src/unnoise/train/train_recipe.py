@@ -35,7 +35,7 @@ from unnoise.train.latents import BATCH, Latents, all_views, encode_views, token
 from unnoise.train.loop import train
 from unnoise.train.other_models import load_frozen, load_init
 from unnoise.train.recipe import TrainingRecipe
-from unnoise.train.requirements import check_conditioning, check_networks, check_sheet
+from unnoise.train.requirements import check_coder_channels, check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.task import Progress
 from unnoise.train.training_card import make_card, with_moments, with_timing
@@ -107,6 +107,7 @@ def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: l
     """Check what the run will need, and return the bytes that it will write. Raises InputError."""
     options, side = recipe.denoiser, recipe.data.size
     components = model_file.build(card, device="meta")
+    check_coder_channels(components, recipe.data.channels)
     factor(options.weighting, options.kind, torch.ones(1))
     check_sheet(components, prompts, side)
     check_networks(components, side)

@@ -54,7 +54,7 @@ class Trial:
 def cost(recipe: TrainingRecipe, device: torch.device) -> Cost:
     """Take a few steps of each network of a recipe."""
     options, size = recipe.autoencoder, recipe.data.size
-    first, shape = 0.0, (recipe.data.channels, size, size)
+    first, shape = 0.0, (int(recipe.data.channels), size, size)
     if options is not None and options.fit is not None:
         trial, shape = _autoencoder(options.args, shape, device)
         first = _seconds(trial, options.fit)
