@@ -13,6 +13,7 @@ from unnoise.formats.json_text import json_object
 from unnoise.formats.open_file import read_text
 from unnoise.train.task import Progress
 
+LOG = "log.jsonl"  # in the folder of a task
 LOG_BYTES = 1 << 30  # of a log that is read
 
 
@@ -31,6 +32,11 @@ def step_log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
                     raise OSError(errno.ENOSPC, "no space left on the device")
 
         yield write
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of a log; a half line of a killed run is left out. Raises InputError for another file."""
+    return [json_object(line) for line in _lines(path)]
 
 
 def _lines(path: Path) -> list[str]:
