@@ -181,9 +181,7 @@ def losses_by_length(best: float) -> Callable[[dict[str, Tensor]], float]:
 @pytest.mark.parametrize(("best", "chosen"), [(0.0, 0.05), (0.07, 0.0707), (0.2, 0.1)])
 def test_the_length_with_the_lowest_validation_loss_is_chosen(best: float, chosen: float) -> None:
     options = CheckpointOptions(ema_length="auto")
-    choice, weights = choose_ema(
-        options, lambda length: {"length": torch.tensor(length)}, losses_by_length(best)
-    )
+    choice, weights = choose_ema(options, lambda length: {"length": torch.tensor(length)}, losses_by_length(best))
     assert choice.length == chosen == pytest.approx(weights["length"].item())
     assert [length for length, _ in choice.tried] == [0.05, 0.0595, 0.0707, 0.0841, 0.1] == [*candidates(options)]
     assert choice.validation == min(loss for _, loss in choice.tried)

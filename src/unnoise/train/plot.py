@@ -103,6 +103,8 @@ def draw(runs: Sequence[Curves]) -> "Figure":
     _draw_levels(axes["levels"], coloured)
     _draw_rate(axes["rate"], coloured)
     _draw_norm(axes["norm"], coloured)
+    for name in ("loss", "rate", "norm"):
+        axes[name].set_xlim(0, 1.01 * max(run.lines[-1]["step"] for run in runs))
     return figure
 
 
@@ -184,7 +186,6 @@ def _name(axis: "Axes", title: str, across: str, up: str) -> None:
     axis.set_xlabel(across, fontsize=9.5, color=INK)
     axis.set_ylabel(up, fontsize=9.5, color=INK)
     if across == "step":
-        axis.set_xlim(0, axis.dataLim.x1 * 1.01)
         most = 8 if title.startswith("loss") else 4
         axis.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

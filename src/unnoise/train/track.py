@@ -1,11 +1,12 @@
 """Callbacks that record a training with TensorBoard or Weights & Biases.
 
-    fit(net, data, callback=tensorboard("runs/mine"))
+fit(net, data, callback=tensorboard("runs/mine"))
 """
 
 import atexit
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -99,9 +100,9 @@ def scalars(progress: Progress) -> dict[str, float]:
 
 
 def level_names(edges: tuple[float, ...]) -> list[str]:
-    """Name the bins between edges, in order: `1 below 0.32`, `2 0.32 to 0.51`, ..., `8 above 3.2`."""
+    """Name the bins between edges: `1 sigma below 0.32`, `2 sigma 0.32 to 0.51`, ..., `8 sigma above 3.2`."""
     shown = [f"{edge:.3g}" for edge in edges]
-    between = [f"{low} to {high}" for low, high in zip(shown, shown[1:], strict=False)]
+    between = [f"{low} to {high}" for low, high in pairwise(shown)]
     spans = [f"below {shown[0]}", *between, f"above {shown[-1]}"] if shown else []
     return [f"{k} sigma {span}" for k, span in enumerate(spans, 1)]
 
