@@ -89,6 +89,7 @@ OUTSIDE = {
     "progress": STDLIB | {"rich"},
     "integrations": FLOOR_2 | {"diffusers", "transformers"},
     "generation.media.video": FLOOR_2 | {"av"},
+    "train.plot": FLOOR_2 | {"matplotlib"},
     3: FLOOR_2,
     4: FLOOR_2,
     5: FLOOR_2,

@@ -8,18 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unnoise.errors import InputError
 from unnoise.formats.atomic import refusing_writes, replacing
 from unnoise.formats.json_text import json_object
 from unnoise.formats.open_file import read_text
 from unnoise.train.task import Progress
 
+LOG = "log.jsonl"  # in the folder of a task
 LOG_BYTES = 1 << 30  # of a log that is read
 
 
 @contextmanager
 def step_log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
     """Open a log of one JSON object a step, and drop the lines of steps that will be repeated."""
-    lines = [line for line in _lines(path) if json_object(line)["step"] <= first]
+    lines = [line for line, parsed in _parsed(path) if parsed["step"] <= first]
     with replacing(path) as whole:
         whole.write("".join(lines).encode())
     with path.open("ab", buffering=0) as file:
@@ -31,6 +33,20 @@ def step_log(path: Path, first: int) -> Iterator[Callable[[Progress], None]]:
                     raise OSError(errno.ENOSPC, "no space left on the device")
 
         yield write
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of a log; a half line of a killed run is left out. Raises InputError for another file."""
+    return [parsed for _, parsed in _parsed(path)]
+
+
+def _parsed(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """List each complete line with what it holds."""
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            yield line, json_object(line)
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: is no line of a log ({error})") from None
 
 
 def _lines(path: Path) -> list[str]:

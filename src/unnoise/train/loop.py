@@ -17,15 +17,16 @@ from unnoise.train import checkpoint, ema
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.ema_choice import candidates, check_ema_length, choose_ema, write_choice
 from unnoise.train.fit_options import FitOptions
-from unnoise.train.log import step_log
+from unnoise.train.log import LOG, read_log, step_log
 from unnoise.train.loss_scale import LossScale
 from unnoise.train.machine import prepared, settled
+from unnoise.train.memorising import MemorisingWatch
 from unnoise.train.optimizers import Optimizers, make_optimizers, set_learning_rate
 from unnoise.train.snapshots import post_hoc_ema, write_snapshots
 from unnoise.train.stop import Stop, stop_signals
 from unnoise.train.task import Progress, Task, TrainCallback
 from unnoise.train.validation import NOTHING, Monitor
-from unnoise.train.weights import evaluating, plain_attention, temporary_weights
+from unnoise.train.weights import eager, evaluating, plain_attention, temporary_weights
 
 SLOW_NORM = "Mismatch dtype between input and weight"  # torch, of autocast around a float32 normalisation
 
@@ -56,11 +57,12 @@ def train(
     task = prepared(task, fit)
     run = _Run(task, fit, checkpoints, folder, LossScale(float16))
     device = next(task.networks.parameters()).device
-    log_file = nullcontext(_log_nothing) if folder is None else step_log(folder / "log.jsonl", run.done)
+    log_file = nullcontext(_log_nothing) if folder is None else step_log(folder / LOG, run.done)
     with stop_signals() as stop, log_file as log, plain_attention(device), warnings.catch_warnings():
         warnings.filterwarnings("ignore", SLOW_NORM)
         if folder is not None and run.sheet_due() and not sheet_path(folder, run.done).exists():
             run.write_sheet(folder)
+        watch = MemorisingWatch(task.name, [] if folder is None else read_log(folder / LOG))
         clock = _Clock(fit.batch, run.seconds)
         with stop.kept():
             while run.done < fit.steps:
@@ -69,6 +71,7 @@ def train(
                     progress = monitor.observe(progress, lambda: run.evaluating(run.averages[0]))
                     run.seconds = clock.skip()
                 log(progress)
+                watch(progress)
                 callback(progress)
                 run.save(stop)
     return run.finished(monitor)
@@ -164,7 +167,7 @@ class _Run:
     def write_sheet(self, folder: Path) -> None:
         """Draw a contact sheet with the averaged weights; where that fails, warn."""
         try:
-            with temporary_weights(self.task.networks, self.averages[0]), torch.compiler.set_stance("force_eager"):
+            with temporary_weights(self.task.networks, self.averages[0]), eager(self.task.networks):
                 sheet = self.task.sheet(self.done)
             with replacing(sheet_path(folder, self.done)) as file:
                 sheet.save(file, "PNG")

@@ -30,6 +30,7 @@ from unnoise.text.encode import PromptEncoder, cut
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.denoiser import DenoiserTask
+from unnoise.train.ema_choice import check_ema_length
 from unnoise.train.fit_options import check_compiler
 from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
 from unnoise.train.loop import train
@@ -75,6 +76,7 @@ def train_recipe(
     """
     whole = recipe.data.open()
     dataset, held_out = split_validation(whole, recipe.data.validation)
+    check_ema_length(recipe.checkpoints, held_out is not None)
     check_conditioning(recipe, whole)
     init = load_init(recipe, whole.classes, device)
     tokenizer = _tokenizer(recipe, dataset, init)

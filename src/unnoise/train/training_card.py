@@ -12,6 +12,7 @@ from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
+from unnoise.train.figures import read_figures
 from unnoise.train.loop import training_seconds
 from unnoise.train.other_models import autoencoder_part
 from unnoise.train.recipe import TrainingRecipe
@@ -77,9 +78,10 @@ def _facts(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | Non
 
 
 def with_timing(card: Card, folder: Path, device: torch.device) -> Card:
-    """Add the hardware and the seconds of each task to the card."""
+    """Add the losses, the hardware and the seconds of each task to the card."""
     seconds = {f"{task.name}_seconds": training_seconds(task) for task in sorted(folder.iterdir()) if task.is_dir()}
-    return replace(card, training=card.training | seconds | {"hardware": hardware(device)})
+    figures = read_figures(folder)[-1].facts()
+    return replace(card, training=card.training | figures | seconds | {"hardware": hardware(device)})
 
 
 def hardware(device: torch.device) -> str:

@@ -1,7 +1,7 @@
 """Other weights for a while: for contact sheets, for validation, and for the finished model."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ def evaluating(networks: nn.Module, weights: Mapping[str, Tensor], narrow: bool)
         temporary_weights(networks, weights),
         evaluation_mode(networks),
         plain_attention(device),
-        torch.compiler.set_stance("force_eager"),
+        eager(networks),
         autocast(device, narrow),
     ):
         yield
@@ -49,6 +49,12 @@ def evaluation_mode(networks: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def eager(networks: nn.Module) -> AbstractContextManager[None]:
+    """Compute without what torch.compile made within the context; its import alone takes a second."""
+    compiled = any(module._compiled_call_impl is not None for module in networks.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 @contextmanager
