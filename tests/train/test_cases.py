@@ -58,7 +58,7 @@ def small(recipe: TrainingRecipe, pictures: Path, model: Path) -> TrainingRecipe
     args = options.net.args | {name: value for name, value in SMALL.items() if name in options.net.args}
     net = Part(options.net.class_, args)
     if options.init:
-        net = tiny.CARD.net
+        net, options = tiny.CARD.net, replace(options, kind=tiny.CARD.kind)
     if coder is not None and coder.source:
         coder = replace(coder, source=str(model))
     elif coder is not None:
@@ -88,4 +88,4 @@ def test_a_case_trains(path: Path, pictures: Path, model: Path, tmp_path: Path) 
     image = pipeline.generate(prompt, steps=2, progress=False)[0].image
     assert image.size == (16, 16)
     assert (image.mode == "L") == (recipe.data.channels == 1)
-    assert (pipeline.card.autoencoder is None) == (recipe.autoencoder is None)
+    assert (pipeline.card.autoencoder is None) == (recipe.autoencoder is None and not recipe.denoiser.init)
