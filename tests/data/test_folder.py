@@ -87,15 +87,14 @@ def test_a_truncated_image_is_found_when_the_data_set_is_opened(tmp_path: Path, 
     assert len(colours_of(dataset)) == 3
 
 
-def test_a_missing_caption_is_refused_with_its_file(tmp_path: Path) -> None:
+def test_captions_of_some_images_are_refused_with_their_number_and_both_ways_out(tmp_path: Path) -> None:
     (text_files(tmp_path) / "blue.txt").unlink()
-    with pytest.raises(InputError, match=r"blue\.png.*blue\.txt"):
+    with pytest.raises(InputError, match=r"1 of 3 images have none, the first is 'blue\.png'; add it, or .*\"none\""):
         open_source(str(tmp_path), 16)
+    assert not open_source(str(tmp_path), 16, captions="none").captioned
 
 
-@pytest.mark.parametrize(
-    "row", ["nonsense", "[]", '{"text": "x"}', '{"file_name": "red.png"}', '{"file_name": "../x.png", "text": "x"}']
-)
+@pytest.mark.parametrize("row", ["nonsense", "[]", '{"text": "x"}', '{"file_name": "../x.png", "text": "x"}'])
 def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, row: str) -> None:
     (metadata_file(tmp_path) / "metadata.jsonl").write_text(row)
     with pytest.raises(InputError, match=r"metadata\.jsonl:1"):
@@ -108,13 +107,9 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, name: str) -> None:
         open_source(str(tmp_path / name), 16)
 
 
-def test_a_tar_without_captions_is_refused(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "x.tar", "w") as archive:
-        member = tarfile.TarInfo("a.png")
-        member.size = len(png("red"))
-        archive.addfile(member, io.BytesIO(png("red")))
-    with pytest.raises(InputError, match=r"a\.png.*caption"):
-        open_source(str(tmp_path / "x.tar"), 16)
+def test_a_tar_without_captions_is_unconditional(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", {"a.png": png("red"), "b.png": png("blue")})
+    assert open_source(str(path), 16).captions == (("",), ("",))
 
 
 def test_a_file_that_is_not_a_tar_is_refused(tmp_path: Path) -> None:
@@ -273,7 +268,7 @@ def test_a_byte_order_mark_is_no_letter_of_a_caption(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "row", [b'{"file_name": "a\\u0000.png", "text": "x"}', b"[" * 100_000, b'{"a":' * 50_000, b"1" * 5_000,
-            b'{"file_name": ["a"], "text": "x"}', b'{"file_name": "red.png", "text": ["x"]}']
+            b'{"file_name": ["a"], "text": "x"}', b'{"file_name": "red.png", "text": ["x", 5]}']
 )  # fmt: skip
 def test_a_hostile_line_is_one_line(tmp_path: Path, row: bytes) -> None:
     (metadata_file(tmp_path) / "metadata.jsonl").write_bytes(row)
@@ -345,9 +340,9 @@ def test_what_is_left_out_of_a_tar_is_said(tmp_path: Path) -> None:
         said(tmp_path / "t.tar", strict=True)
 
 
-@pytest.mark.parametrize("raw", [b"[" * 60_000, b'{"text": 5}', b"[]", b"{}"])
+@pytest.mark.parametrize("raw", [b"[" * 60_000, b'{"text": 5}', b"[]"])
 def test_json_of_a_tar_is_one_line(tmp_path: Path, raw: bytes) -> None:
-    with pytest.raises(InputError, match=r"t\.tar: 'a\.json': "):
+    with pytest.raises(InputError, match=r"t\.tar: 'a\.(json|png)': [^\n]{5,140}$"):
         said(tar_of(tmp_path / "t.tar", {"a.png": png("red"), "a.json": raw}))
 
 

@@ -12,7 +12,10 @@ from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TextOptions, TrainingRecipe
 
 DEFAULTS: dict[type, dict[str, Any]] = {
-    DataOptions: {"size": 64, "channels": 3, "buckets": False, "views": 8, "strict": False, "validation": "auto"},
+    DataOptions: {
+        "size": 64, "channels": 3, "buckets": False, "views": 8, "strict": False, "captions": "auto", "labels": "",
+        "background": "white", "workers": 0, "cache": "", "validation": "auto",
+    },
     FitOptions: {
         "batch": 32, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "optimizer": "adamw", "clip": 1.0,
         "weight_decay": 0.0, "betas": (0.9, 0.99), "precision": "auto", "compile": "auto",

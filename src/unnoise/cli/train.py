@@ -227,7 +227,8 @@ class ConsoleReport:
         skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
         held_out = f", {dataset.held_out} more held out for validation" if dataset.held_out else ", no validation"
-        self.bar.console.print(found + skipped + held_out, highlight=False, soft_wrap=True)
+        shapes = f"; {dataset.shapes}" if dataset.shapes else ""
+        self.bar.console.print(found + skipped + held_out + shapes, highlight=False, soft_wrap=True)
 
     def stage(self, name: str, total: int) -> None:
         self.name = name

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from math import log
+from math import log, prod
 
 import numpy as np
 
@@ -20,6 +20,7 @@ ASPECT = 3.0  # longer side over shorter, at most
 GRID = 16  # steps of a bucket's side, in which the side of the square is divided
 BLOCK = 1024  # batches whose buckets are drawn together
 CROPPED = 0.02  # of an image's area: less is not worth a line
+ENLARGED = 0.9  # of the side of the square: images of more pixels are not worth a line
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +76,19 @@ def _at_size(part: ImageDataset, size: Size) -> ImageDataset:
 def warn_of_square(dataset: ImageDataset) -> None:
     """Say in one line how many images lose more than a few pixels where all are cropped to a square."""
     _warn_of_cropping(dataset, [(1, 1)] * len(dataset.sizes), CROPPED)
+
+
+def warn_of_enlarged(dataset: ImageDataset, size: int) -> None:
+    """Say in one line how many images have fewer pixels than they are used at. size: side of the square."""
+    small = [one for one in dataset.sizes if prod(one) < (ENLARGED * size) ** 2]
+    if small:
+        width, height = min(small, key=prod)
+        warnings.warn(
+            f"{dataset.name}: {len(small)} of {len(dataset)} images are smaller than data.size {size} and are "
+            f"enlarged, the smallest from {width}x{height}",
+            InputWarning,
+            stacklevel=2,
+        )
 
 
 def _warn_of_cropping(dataset: ImageDataset, targets: Sequence[Size], least: float) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 from unnoise.errors import InputError
 from unnoise.formats import json_text
 
-FIELDS = ("text", "caption")  # of a JSON object; the first that is present is used
 LONGEST = 65_536  # bytes of the text of a caption
 
 
@@ -35,11 +34,3 @@ def json_object(text: str, where: str) -> dict[str, Any]:
         return json_text.json_object(text, strict=False)
     except ValueError as error:
         raise InputError(f"{where}: not JSON: {str(error)[:100]}") from None
-
-
-def caption_in(row: dict[str, Any], where: str) -> str:
-    """Return the caption of a JSON object. Raises InputError where it has none."""
-    caption = next((row[field] for field in FIELDS if row.get(field)), None)
-    if not isinstance(caption, str):
-        raise InputError(f"{where}: no caption: set {' or '.join(FIELDS)} to a text")
-    return caption

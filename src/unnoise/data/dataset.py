@@ -1,4 +1,4 @@
-"""A data set of images: captions, concepts, and a function that reads image i."""
+"""A data set of images: captions, labels, concepts, and a function that reads image i."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ import numpy as np
 
 PixelArray = np.ndarray[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]  # width, height
+WHITE = "white"
 
 
 class EncodedImage(Protocol):
@@ -25,11 +26,11 @@ class EncodedImage(Protocol):
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Images with captions.
+    """Images, with or without captions and labels.
 
     Args:
         name: `emoji`, or the path of the folder or tar.
-        captions: the phrasings of each image, the principal one first.
+        captions: the phrasings of each image, the principal one first; one empty text where it has none.
         concepts: the subject of each image. Training draws every concept equally often.
         read: i -> (H, W, 4) uint8, straight alpha.
         skipped: the number of images that were left out.
@@ -40,6 +41,7 @@ class ImageDataset:
         items: the bytes of each image; empty where `read` decodes nothing.
         digests: (N, 32) uint8, the SHA-256 of those bytes; None where there are none.
         target: width and height that `read` scales to; None where it does not.
+        background: colour behind transparent pixels, a name of `view.BACKGROUNDS` or #rrggbb.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ImageDataset:
     items: Sequence[EncodedImage] = ()
     digests: PixelArray | None = None
     target: Size | None = None
+    background: str = WHITE
 
     def subset(self, indices: Sequence[int]) -> "ImageDataset":
         """Return the data set of some of the images, which are numbered anew."""
@@ -80,8 +83,15 @@ class ImageDataset:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in alphabetical order."""
-        return tuple(sorted(set(self.labels)))
+        """The names of the classes: whole numbers by value, then the others in alphabetical order."""
+        return tuple(sorted(set(self.labels), key=_class_order))
+
+    @property
+    def shapes(self) -> str:
+        """The size of the images as they are in the source, or the smallest and the largest; empty if it is unknown."""
+        found = sorted(set(self.sizes), key=lambda size: (size[0] * size[1], size))
+        ends = [f"{width}x{height}" for width, height in found[:: max(1, len(found) - 1)]]
+        return f"{len(found)} sizes from {' to '.join(ends)}" if len(found) > 1 else "".join(ends)
 
     @cached_property
     def members(self) -> tuple[tuple[int, ...], ...]:
@@ -95,3 +105,8 @@ class ImageDataset:
     def names(self) -> frozenset[str]:
         """Every phrasing of every caption."""
         return frozenset(name for phrasings in self.captions for name in phrasings)
+
+
+def _class_order(name: str) -> tuple[bool, int, str]:
+    number = name.isascii() and name.isdigit()
+    return not number, int(name) if number else 0, name

@@ -10,12 +10,14 @@ from unnoise.data.dataset import PixelArray, Size
 from unnoise.errors import InputError, InputWarning
 from unnoise.formats import pictures
 
+OPAQUE = 255  # alpha
 TURNED = (5, 6, 7, 8)  # orientations of EXIF that exchange width and height
 LATE = (
     b"eXIf",
     b"Raw profile type",
     b"XML:com.adobe.xmp",
 )  # orientations behind the pixels of a PNG
+TRANSPARENT = "transparent; the colour behind is data.background, white unless it is set"
 SPARE = 2  # a JPEG is decoded at least this much larger than it is used
 
 
@@ -58,7 +60,10 @@ def try_decode(raw: bytes, size: Size, name: str) -> Decoded:
         except InputError as failure:
             pixels, error = None, str(failure).removeprefix(what)
     said = (str(one.message) for one in caught if issubclass(one.category, InputWarning))
-    return Decoded(pixels, error, tuple(line.removeprefix(what) for line in said))
+    remarks = [line.removeprefix(what) for line in said]
+    if pixels is not None and pixels[..., 3].min() < OPAQUE:
+        remarks.append(TRANSPARENT)
+    return Decoded(pixels, error, tuple(remarks))
 
 
 def upright_size(raw: bytes, name: str) -> Size:

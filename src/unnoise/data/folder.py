@@ -1,13 +1,13 @@
-"""A folder of images with captions: Hugging Face's `metadata.jsonl`, or a `.txt` file beside each image."""
+"""A folder of images: columns from Hugging Face's `metadata.jsonl`, or a caption in a `.txt` file beside an image."""
 
 import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from unnoise.data.captions import LONGEST, caption_in, decoded, json_object
-from unnoise.data.dataset import ImageDataset
-from unnoise.data.readable import UNREADABLE, Item, Skips, readable_dataset
+from unnoise.data.captions import LONGEST, decoded, json_object
+from unnoise.data.columns import TEXT_FILE, ImageRow, first_folder
+from unnoise.data.readable import UNREADABLE, Skips
 from unnoise.errors import InputError
 from unnoise.formats import pictures
 
@@ -15,26 +15,21 @@ CAPTION = ".txt"
 HIDDEN, LINK = "hidden", "linked from outside the folder"
 
 
-def open_folder(folder: Path, size: int, strict: bool = False) -> ImageDataset:
-    """Open a folder of images.
+def folder_rows(folder: Path, skips: Skips) -> list[ImageRow]:
+    """List the images of a folder and of the folders in it.
 
-    Captions are read from `metadata.jsonl` (lines with `file_name` and `text` or `caption`), or from NAME.txt beside
-    NAME.png. An image is a file with the ending of one, or with a caption beside it, in a format that is read; others
-    are left out and counted, as are hidden files and links out of the folder.
-
-    Args:
-        size: side in pixels; images are scaled to cover the square and centre-cropped.
-        strict: refuse what is left out.
+    Columns are those of `metadata.jsonl` (lines with `file_name`), the text of NAME.txt beside NAME.png, and the first
+    folder of an image. An image is a file with the ending of one, or with a .txt beside it, in a format that is read;
+    others are left out and counted, as are hidden files and links out of the folder.
 
     Raises:
-        InputError: a caption is missing or not UTF-8, there is no image, or (strict) an image is left out.
+        InputError: a text is not UTF-8, a line is broken, or (strict) an image is left out.
     """
-    metadata, skips = folder / "metadata.jsonl", Skips(strict)
-    items = list(_metadata_items(folder, metadata, skips) if metadata.exists() else _text_file_items(folder, skips))
-    return readable_dataset(str(folder), items, size, skips)
+    metadata = folder / "metadata.jsonl"
+    return list(_metadata_rows(folder, metadata, skips) if metadata.exists() else _text_file_rows(folder, skips))
 
 
-def _metadata_items(folder: Path, metadata: Path, skips: Skips) -> Iterator[Item]:
+def _metadata_rows(folder: Path, metadata: Path, skips: Skips) -> Iterator[ImageRow]:
     if _leaves(metadata, folder):
         raise InputError(f"{metadata}: a link out of the folder; put the file itself there")
     lines = decoded(pictures.contents(metadata, str(metadata)), str(metadata)).split("\n")
@@ -43,11 +38,10 @@ def _metadata_items(folder: Path, metadata: Path, skips: Skips) -> Iterator[Item
         if not line.strip():
             continue
         where = f"{metadata}:{number}"
-        row = json_object(line, where)
-        name = row.get("file_name")
+        columns = json_object(line, where)
+        name = columns.pop("file_name", None)
         if not isinstance(name, str) or not name or "\0" in name:
             raise InputError(f"{where}: file_name {str(name)[:60]!r}: the name of a file is needed")
-        caption = caption_in(row, where)
         path = Path(os.path.normpath(folder / name))
         if not path.is_relative_to(os.path.normpath(folder)):
             raise InputError(f"{where}: file_name {name[:60]!r} lies outside the folder")
@@ -55,13 +49,14 @@ def _metadata_items(folder: Path, metadata: Path, skips: Skips) -> Iterator[Item
         if _leaves(path, folder):
             skips.add(name, LINK)
         else:
-            yield Item(name, caption, partial(pictures.contents, path, f"image {name!r}"))
+            read = partial(pictures.contents, path, f"image {name!r}")
+            yield ImageRow(name, first_folder(name) | columns, read, where)
     for path in sorted(Path(os.path.normpath(folder)).rglob("*")):
         if path.suffix.lower() in pictures.ENDINGS and path not in listed:
             skips.add(str(path.relative_to(os.path.normpath(folder))), "not in metadata.jsonl")
 
 
-def _text_file_items(folder: Path, skips: Skips) -> Iterator[Item]:
+def _text_file_rows(folder: Path, skips: Skips) -> Iterator[ImageRow]:
     paths = sorted(folder.rglob("*"))
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in pictures.ENDINGS}
     captioned = {path.with_suffix("") for path in paths if path.suffix == CAPTION} - stems
@@ -76,11 +71,10 @@ def _text_file_items(folder: Path, skips: Skips) -> Iterator[Item]:
         if reason:
             skips.add(name, reason)
             continue
-        if not text.exists():
-            raise InputError(f"image {str(path)!r} has no caption: add {text.name} beside it, or a metadata.jsonl")
-        where = f"caption {str(text)!r}"
-        caption = decoded(pictures.contents(text, where, LONGEST), where).strip()
-        yield Item(name, caption, partial(pictures.contents, path, f"image {name!r}"))
+        columns, where = first_folder(name), f"caption {str(text)!r}"
+        if text.exists():
+            columns[TEXT_FILE] = decoded(pictures.contents(text, where, LONGEST), where)
+        yield ImageRow(name, columns, partial(pictures.contents, path, f"image {name!r}"), where)
 
 
 def _reason(path: Path, folder: Path) -> str:

@@ -22,10 +22,11 @@ DIGEST = 32  # bytes of SHA-256
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image: its name, its caption, and a function that reads its bytes."""
+    """An image: its name, its captions, its label, and a function that reads its bytes."""
 
     name: str
-    caption: str
+    captions: tuple[str, ...]
+    label: str
     read: Callable[[], bytes]
 
 
@@ -86,12 +87,13 @@ def readable_dataset(name: str, items: Sequence[Item], size: int, skips: Skips) 
 
     return ImageDataset(
         name=name,
-        captions=tuple((item.caption,) for item in good),
+        captions=tuple(item.captions for item in good),
         concepts=tuple(item.name for item in good),
         read=lambda i: read_at(i, (size, size)),
         skipped=len(skips),
         sizes=tuple(sizes),
         read_at=read_at,
+        labels=tuple(item.label for item in good) if any(item.label for item in good) else (),
         items=good,
         digests=np.frombuffer(bytes(digests), np.uint8).reshape(-1, DIGEST),
         target=(size, size),

@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unnoise.data.dataset import ImageDataset, PixelArray
+from unnoise.data.dataset import WHITE, ImageDataset, PixelArray
 from unnoise.diffusion.noise import numbers
-from unnoise.errors import InputError
+from unnoise.errors import InputError, nearest
 from unnoise.formats.strict_json import Strict
 
 VIEW = 3  # first coordinate of the random streams of this file
 OPAQUE = 255  # alpha
 STILL = (0.0, 0.0, 1.0)  # the place of an image that is not moved
-PLAIN = "white"  # background where the caption names none
+PLAIN = WHITE  # no pair of a name and this background is held out
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),
     "black": (0, 0, 0),
@@ -41,7 +41,7 @@ PHRASES = ("{}", "{}", "{}", "a {}", "an emoji of {}", "{} emoji", "a picture of
 
 @dataclass(frozen=True, slots=True)
 class Augment(Strict):
-    """The strength of data augmentation. By default there is none: the image, on white, and its caption as written.
+    """The strength of data augmentation. By default there is none: the image and its caption as they are.
 
     Args:
         phrase: probability of a phrase such as "an icon of a ..." around the caption, 0 to 1.
@@ -86,6 +86,21 @@ class View:
     hue_shift: float = 0.0  # as a share of the hue circle
 
 
+def colour_of(background: str) -> tuple[int, int, int]:
+    """Return a colour as red, green and blue, 0 to 255. Raises InputError unless it is a known name or #rrggbb."""
+    if background in BACKGROUNDS:
+        return BACKGROUNDS[background]
+    if not re.fullmatch("#[0-9a-fA-F]{6}", background):
+        raise InputError(f"background {background!r}: #rrggbb, or a name; {nearest(background, BACKGROUNDS)}")
+    red, green, blue = bytes.fromhex(background[1:])
+    return red, green, blue
+
+
+def plain_view(dataset: ImageDataset, i: int) -> View:
+    """Return the image as it is, with its principal caption."""
+    return View(i, dataset.captions[i][0], dataset.background)
+
+
 def held_out(name: str, background: str) -> bool:
     """Return whether training leaves out a pair of principal name and background: 5 % of them, by a fixed hash."""
     total = sum(ord(letter) * (i + 1) for i, letter in enumerate(f"{name} on {background}"))
@@ -97,7 +112,7 @@ def random_view(
 ) -> View:
     """Return view number `view` of image i. transparent: whether it has such pixels; None reads it where it matters."""
     if augment.none and len(dataset.captions[i]) == 1:
-        return View(i, dataset.captions[i][0])
+        return plain_view(dataset, i)
     stream = numbers(seed, VIEW, i, view)
     chance = stream.random(6)
     names = dataset.captions[i]
@@ -107,7 +122,7 @@ def random_view(
         name, hue_shift = _swap_colour(name, stream, dataset)
     phrase = PHRASES[int(stream.integers(len(PHRASES)))]
     caption = phrase.format(name) if chance[4] < augment.phrase else name
-    background = PLAIN
+    background = dataset.background
     if chance[2] < augment.background and (is_transparent(dataset.read(i)) if transparent is None else transparent):
         allowed = [colour for colour in BACKGROUNDS if not held_out(names[0], colour)]
         background = allowed[int(stream.integers(len(allowed)))]
@@ -162,7 +177,7 @@ def render(pixels: Sequence[PixelArray], views: Sequence[View], device: torch.de
     premultiplied = torch.cat([rgba[:, :3] * alpha, alpha], dim=1)
     if moved:
         premultiplied[moved] = _move(premultiplied[moved], [views[k].place for k in moved])
-    colours = torch.tensor([BACKGROUNDS[view.background] for view in views], device=device).float()
+    colours = torch.tensor([colour_of(view.background) for view in views], device=device).float()
     colours = colours[:, :, None, None] / 255
     return (premultiplied[:, :3] + (1 - premultiplied[:, 3:]) * colours) * 2 - 1
 

@@ -142,6 +142,8 @@ class AdapterRecipe(Strict):
 
     def __post_init__(self) -> None:
         check_number("caption_dropout", self.caption_dropout, 0, 1)
+        if self.data.labels:
+            raise InputError(f"data.labels {self.data.labels!r}: an adapter is trained on captions; leave it out")
         if self.distilled_guidance is not None:
             check_number("distilled_guidance", self.distilled_guidance, 0, GUIDANCE)
         self.checkpoints.check(self.fit)

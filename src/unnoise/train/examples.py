@@ -13,12 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unnoise.components import Components
-from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets
+from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.open import open_source
 from unnoise.data.outline import outlines
 from unnoise.data.view import View, render_views
-from unnoise.errors import InputWarning
+from unnoise.errors import InputError, InputWarning
 from unnoise.formats.strict_json import dump
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
@@ -55,7 +54,10 @@ class Examples:
 def open_buckets(recipe: AdapterRecipe, base: Components) -> tuple[ImageDataset, list[Bucket]]:
     """Open the data of a recipe, whole and in buckets of one size."""
     side = recipe.data.size
-    dataset = open_source(recipe.data.source, side, recipe.data.strict)
+    dataset = recipe.data.open()
+    if not dataset.captioned and not recipe.trigger:
+        warnings.warn(f"{dataset.name}: no captions and no trigger: prompts without text are trained", InputWarning, 2)
+    warn_of_enlarged(dataset, side)
     sizes = bucket_sizes(side, base.factor) if recipe.buckets else [(side, side)]
     return dataset, split_into_buckets(dataset, sizes)
 
@@ -142,7 +144,9 @@ def _own_prior(
     recipe: AdapterRecipe, prior: PriorOptions, buckets: Sequence[Bucket], base: Pipeline, folder: Path
 ) -> list[PriorImages | None]:
     """Encode the images of a folder, with their captions as prompts."""
-    dataset = open_source(prior.source, recipe.data.size, recipe.data.strict)
+    dataset = replace(recipe.data, source=prior.source, captions="auto").open()
+    if not dataset.captioned:
+        raise InputError(f"prior.source {prior.source!r}: its images have no captions; add a .txt beside each")
     parts = {part.size: part.dataset for part in split_into_buckets(dataset, [bucket.size for bucket in buckets])}
     found: list[PriorImages | None] = []
     for bucket in buckets:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from unnoise.card import FORMER_NAMES as FORMER_CARD_NAMES, Advice, Part
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.open import open_unchecked
+from unnoise.data.readable import checked
 from unnoise.data.split import MOST_HELD_OUT
-from unnoise.data.view import Augment
+from unnoise.data.view import Augment, colour_of
 from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.json_text import plain_toml
 from unnoise.formats.open_file import read_text
@@ -45,13 +48,19 @@ class DataOptions(Strict):
     """The data set and its augmentation.
 
     Args:
-        source: `emoji`, a folder, or .tar files; a relative path begins where the command runs.
+        source: `emoji`; a folder of images, of .tar files, of .parquet files or of a saved `datasets`; or a .tar or
+            .parquet file. `FOLDER:train` is one split of several. A relative path begins where the command runs.
         size: side in pixels, 8 to 4096.
         channels: 3 for colour, 1 for grey.
         buckets: scale each image to one of several sizes of the same area, by its shape; otherwise all are cropped to
             the square.
         views: variations of each image, 1 to 1024, encoded once before the denoiser trains.
         strict: refuse unreadable images, which are left out otherwise.
+        captions: "auto" reads `text`, `caption` or .txt files where there are any, and no labels; "none" reads none;
+            otherwise a column.
+        labels: classes, where there are any: "folders" for the first folder of each image below the source; otherwise
+            a column.
+        background: colour behind transparent pixels, a name such as black, or #rrggbb.
         workers: processes that decode images, 0 to 256; 0 chooses by the cores and the number of images.
         cache: folder of the encoded views, which runs of equal data share; in the folder of the run if empty.
         validation: share of the concepts held out from training, 0 to 0.5; "auto" is 5 %, at most 1,000 images, and 0
@@ -63,6 +72,9 @@ class DataOptions(Strict):
     size: int = 64
     views: int = 8
     strict: bool = False
+    captions: str = "auto"
+    labels: str = ""
+    background: str = "white"
     workers: int = 0
     cache: str = ""
     validation: float | Literal["auto"] = "auto"
@@ -76,6 +88,17 @@ class DataOptions(Strict):
         check_whole("workers", self.workers, 0, 256)
         if self.validation != "auto":
             check_number("validation", self.validation, 0, MOST_HELD_OUT)
+        colour_of(self.background)
+        if not self.captions:
+            raise InputError('captions "": "auto", "none" or a column')
+
+    def open(self) -> ImageDataset:
+        """Open the data set; each image is decoded once."""
+        return checked(self.open_unchecked(self.strict), self.strict, self.workers)
+
+    def open_unchecked(self, strict: bool = False) -> ImageDataset:
+        """Open the data set, of which only the headers of images are read."""
+        return open_unchecked(self.source, self.size, strict, self.captions, self.labels, self.background)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,11 @@ from torch import nn
 from unnoise import model_file
 from unnoise.card import Card
 from unnoise.components import Components
-from unnoise.data.buckets import warn_of_square
+from unnoise.data.buckets import warn_of_enlarged, warn_of_square
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.open import open_source
 from unnoise.data.shuffle import members_of
 from unnoise.data.split import split_validation
-from unnoise.data.view import BACKGROUNDS, PHRASES, View, render_views
+from unnoise.data.view import BACKGROUNDS, PHRASES, plain_view, render_views
 from unnoise.diffusion.loss import factor
 from unnoise.formats.strict_json import dump
 from unnoise.nets.autoencoder import Autoencoder
@@ -74,7 +73,7 @@ def train_recipe(
     Raises:
         InputError: the model cannot be built, or the folder holds a run that may not be continued.
     """
-    whole = open_source(recipe.data.source, recipe.data.size, recipe.data.strict)
+    whole = recipe.data.open()
     dataset, held_out = split_validation(whole, recipe.data.validation)
     check_conditioning(recipe, whole)
     init = load_init(recipe, whole.classes, device)
@@ -112,6 +111,7 @@ def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: l
     check_sheet(components, prompts, side)
     check_networks(components, side)
     warn_of_square(dataset)
+    warn_of_enlarged(dataset, side)
     total = 2 * prod(components.space.shape(side, side)) * len(dataset) * recipe.data.views
     networks = components.networks()
     for task, (_, fit) in recipe.fits().items():
@@ -197,7 +197,10 @@ def _train_autoencoder(
 def _measure_space(recipe: TrainingRecipe, dataset: ImageDataset, autoencoder: Any) -> Pixels | Latent:
     """Make the space whose x0 has zero mean and unit variance over the images without augmentation."""
     device = torch.device("cpu") if autoencoder is None else next(autoencoder.parameters()).device
-    plain = (torch.stack([render_views(dataset, [View(i, "")])[0] for i in part]) for part in _batches(len(dataset)))
+    plain = (
+        torch.stack([render_views(dataset, [plain_view(dataset, i)])[0] for i in part])
+        for part in _batches(len(dataset))
+    )
     batches = (batch.to(device, memory_format=torch.channels_last) for batch in plain)
     if autoencoder is None:
         channels = recipe.data.channels
