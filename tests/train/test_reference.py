@@ -25,7 +25,9 @@ def test_the_page_is_up_to_date() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "recipe_page.py"))
     page = script["PAGE"].read_text(encoding="utf-8")
     assert page == script["page"](), "run `make recipes`"
-    assert {"UNet", "DiT", "Flow", "VP", "VE", "EDM", "Autoencoder"} <= {*re.findall(r"^### (\w+)$", page, re.MULTILINE)}
+    assert {"UNet", "DiT", "Flow", "VP", "VE", "EDM", "Autoencoder"} <= {
+        *re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    }
 
 
 @pytest.mark.parametrize("kind", [*TABLES, *PARTS], ids=lambda kind: kind.__name__)
