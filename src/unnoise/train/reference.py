@@ -142,11 +142,13 @@ def _default(value: Any) -> str:
 
 
 def part_classes(role: str) -> dict[str, type]:
-    """Return the classes that a `Part` of a role can name: net, process, autoencoder or text."""
-    found = {}
+    """Return our classes that a `Part` of a role can name: net, process, autoencoder or text."""
+    found: dict[str, type] = {}
     for name, place in CLASSES[role].items():
         module, _, attribute = place.partition(":")
-        found[name] = getattr(import_module(module), attribute)
+        made = getattr(import_module(module), attribute)
+        if isinstance(made, type):  # others make the networks of other libraries
+            found[name] = made
     return found
 
 
