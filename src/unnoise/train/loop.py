@@ -129,6 +129,8 @@ class _Run:
         try:
             with temporary_weights(self.task.networks, self.averages[0]), torch.compiler.set_stance("force_eager"):
                 sheet = self.task.sheet(self.done)
+            if sheet is None:
+                return
             with replacing(sheet_path(folder, self.done)) as file:
                 sheet.save(file, "PNG")
         except Exception as error:
