@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from unnoise.errors import InputError, InputWarning, NonFiniteError
     from unnoise.generation.metadata import Metadata
     from unnoise.generation.sample import Sample
+    from unnoise.generation.sample_net import sample
     from unnoise.integrations.diffusers.scheduler import diffusers_scheduler
     from unnoise.loading import load
     from unnoise.pipeline import Pipeline
 
 __version__ = "0.3.0"
 __all__ = ["InputError", "InputWarning", "Metadata", "NonFiniteError", "Pipeline", "Sample", "__version__"]
-__all__ += ["adapters", "check", "diffusers_scheduler", "guidance", "load", "sampling", "train"]
+__all__ += ["adapters", "check", "diffusers_scheduler", "guidance", "load", "sample", "sampling", "train"]
 
 _HOME = {
     "InputError": "unnoise.errors",
@@ -35,6 +36,7 @@ _HOME = {
     "Sample": "unnoise.generation.sample",
     "diffusers_scheduler": "unnoise.integrations.diffusers.scheduler",
     "load": "unnoise.loading",
+    "sample": "unnoise.generation.sample_net",
 }
 _MODULES = {  # `check` is also a call, docs/decisions/0007-check-is-a-call.md
     "adapters": "unnoise.adapters",

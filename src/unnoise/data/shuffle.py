@@ -9,7 +9,8 @@ import numpy as np
 
 from unnoise.diffusion.noise import numbers
 
-ORDER, VARIANT, SAMPLE, DROPOUT = 1, 2, 4, 7  # first coordinates of random streams; the last two are of training
+# First coordinates of random streams; the last three are of training.
+ORDER, VARIANT, SAMPLE, DROPOUT, NOISE = 1, 2, 4, 7, 8
 
 
 class Ordered(Protocol):
@@ -52,6 +53,12 @@ def members_of(concepts: Sequence[str], kept: Sequence[int] | np.ndarray[Any, An
 @lru_cache(maxsize=2)
 def _epoch(seed: int, epoch: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return numbers(seed, ORDER, epoch).permutation(count)
+
+
+def nth_row(seed: int, n: int, count: int) -> int:
+    """Return the index of the n-th row that is trained on: each of `count` once an epoch, in a new order."""
+    epoch, place = divmod(n, count)
+    return int(_epoch(seed, epoch, count)[place])
 
 
 def nth_image(ordered: Ordered, seed: int, n: int) -> int:

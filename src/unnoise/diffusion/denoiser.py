@@ -1,12 +1,12 @@
 """The denoiser: a raw net with its native frame and time, wrapped into the unit frame."""
 
+from collections.abc import Sized
 from math import inf
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.prediction import expand, known_kind, to_x0
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError
@@ -27,7 +27,8 @@ class Denoiser(nn.Module):
     time is clamped, so that at sigma = 0 the result is x (kinds eps, v and flow).
 
     Args:
-        net: (x: (B, *d) in the native frame, time: (B,), cond: Conditioning) -> out: (B, *d).
+        net: (x: (B, *d) in the native frame, time: (B,), cond) -> out: (B, *d); cond is what the net takes, with B
+            rows or none: a Conditioning for the nets of this program.
         process: the forward process of the training.
         kind: of the prediction `out`.
     """
@@ -37,7 +38,7 @@ class Denoiser(nn.Module):
         known_kind(kind)
         self.net, self.process, self.kind = net, process, kind
 
-    def predict(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+    def predict(self, x: Tensor, sigma: Tensor, cond: Sized) -> Tensor:
         """Run the net. x: (B, *d) in the unit frame; sigma: (B,) in [0, inf] -> out: (B, *d) of its kind.
 
         Raises InputError when sigma or cond does not have B rows, or the net returns another shape.
@@ -54,7 +55,7 @@ class Denoiser(nn.Module):
             raise InputError(f"net: returned {tuple(out.shape)}; it must return the shape of x, {tuple(x.shape)}")
         return out
 
-    def forward(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, cond: Sized) -> Tensor:
         """Return the expected x0. x: (B, *d) in the unit frame; sigma: (B,) in [0, inf] -> x0: (B, *d).
 
         Raises InputError where `predict` does, and for kind eps at sigma = inf if the process includes it.
@@ -63,7 +64,7 @@ class Denoiser(nn.Module):
         out = self.predict(x, sigma, cond)
         return to_x0(self.kind, out, x, sigma, ends=self.process.sigma_max < inf)
 
-    def bind(self, cond: Conditioning) -> Denoise:
+    def bind(self, cond: Sized) -> Denoise:
         """Fix the conditioning."""
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:

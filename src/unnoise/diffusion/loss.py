@@ -4,14 +4,13 @@ In kind k the error of a prediction is ratio(own, k) times the error in the net'
 on the error of the net's own output, and no large weight is multiplied by a tiny error of x0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from math import sqrt
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import mix, ratio, target
 from unnoise.diffusion.process import Process
@@ -67,7 +66,7 @@ def factor(weighting: str, own: Kind, sigma: Tensor) -> Tensor:
     return WEIGHTS[weighting](own, sigma)
 
 
-def loss(denoiser: Denoiser, x0: Tensor, noise: Tensor, sigma: Tensor, cond: Conditioning, weighting: str) -> Tensor:
+def loss(denoiser: Denoiser, x0: Tensor, noise: Tensor, sigma: Tensor, cond: Sized, weighting: str) -> Tensor:
     """Return the weighted squared error of each sample.
 
     Args:

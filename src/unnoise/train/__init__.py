@@ -1,1 +1,41 @@
-"""Training: one loop (`loop`) runs the tasks of a recipe (`recipe`): `autoencoder`, then `denoiser`, or `adapter`."""
+"""Training: one loop (`loop`) runs the tasks of a recipe (`recipe`): `autoencoder`, then `denoiser`, or `adapter`.
+
+In Python, `fit` trains one's own network, and `train` one's own `Task`. Names are imported when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unnoise.generation.trained_net import TrainedNet, load_net
+    from unnoise.train.checkpoint_options import CheckpointOptions
+    from unnoise.train.fit_net import fit
+    from unnoise.train.fit_options import FitOptions
+    from unnoise.train.loop import train
+    from unnoise.train.task import Progress, Task
+
+__all__ = ["CheckpointOptions", "FitOptions", "Progress", "Task", "TrainedNet", "fit", "load_net", "train"]
+_HOME = {
+    "CheckpointOptions": "unnoise.train.checkpoint_options",
+    "FitOptions": "unnoise.train.fit_options",
+    "Progress": "unnoise.train.task",
+    "Task": "unnoise.train.task",
+    "TrainedNet": "unnoise.generation.trained_net",
+    "fit": "unnoise.train.fit_net",
+    "load_net": "unnoise.generation.trained_net",
+    "train": "unnoise.train.loop",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use."""
+    from importlib import import_module
+
+    if name not in _HOME:
+        raise AttributeError(f"module 'unnoise.train' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

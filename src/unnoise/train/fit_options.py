@@ -27,8 +27,8 @@ class FitOptions(Strict):
         precision: of the arithmetic; the weights are float32. "auto" measures which is faster, see `machine`.
         compile: use torch.compile; needs a C++ compiler on a CPU. "auto" measures whether it saves time.
         channels_last: memory layout of convolutions. "auto" measures which is faster.
-        micro_batch: images of one forward and backward pass, whose gradients are summed, at least 0, at most
-            `batch`; 0 is chosen by memory.
+        micro_batch: images of one forward and backward pass, whose gradients are summed, at least 0, at most `batch`; 0
+            computes the part of a process in one pass.
     """
 
     steps: int

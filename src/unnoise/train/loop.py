@@ -169,6 +169,8 @@ class _Run:
         try:
             with temporary_weights(self.task.networks, self.averages[0]), eager(self.task.networks):
                 sheet = self.task.sheet(self.done)
+            if sheet is None:
+                return
             with replacing(sheet_path(folder, self.done)) as file:
                 sheet.save(file, "PNG")
         except Exception as error:

@@ -4,9 +4,9 @@ The fields of `FitOptions` that are "auto" are settled here, so that the loop on
 """
 
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from unnoise.devices import autocast
@@ -19,7 +19,7 @@ UNMEASURED = {"precision": "float32", "compile": False, "channels_last": True}  
 def settled(fit: FitOptions) -> FitOptions:
     """Return the options with a value for every field that is "auto"."""
     open_ = {name: value for name, value in UNMEASURED.items() if getattr(fit, name) == "auto"}
-    return replace(fit, **open_, micro_batch=fit.micro_batch or fit.batch)  # type: ignore[arg-type]
+    return replace(fit, **open_)  # type: ignore[arg-type]
 
 
 def prepared(task: Task, fit: FitOptions) -> Task:
@@ -29,7 +29,7 @@ def prepared(task: Task, fit: FitOptions) -> Task:
     first = next(iter(task.networks.values()))
     if fit.compile and first._compiled_call_impl is None:
         first.compile()
-    return _Narrow(task) if fit.precision == "bfloat16" else task
+    return cast(Task, _Narrow(task)) if fit.precision == "bfloat16" else task
 
 
 def lay_out(net: nn.Module, channels_last: bool) -> None:
@@ -40,18 +40,16 @@ def lay_out(net: nn.Module, channels_last: bool) -> None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
-class _Narrow(Task):
-    """A task whose loss is computed in bfloat16, where the device has it."""
+class _Narrow:
+    """A task whose loss is computed in bfloat16, where the device has it; all else is that of the task."""
 
     def __init__(self, task: Task) -> None:
-        self.name, self.networks, self.learning_rate_multiples = task.name, task.networks, task.learning_rate_multiples
         self._task, self._device = task, next(task.networks.parameters()).device
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
         with autocast(self._device, True):
             return self._task.loss(step, rows)
-
-    def sheet(self, step: int) -> Image.Image:
-        """Draw the contact sheet of the task, in float32."""
-        return self._task.sheet(step)

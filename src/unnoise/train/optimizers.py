@@ -13,7 +13,13 @@ Optimizers = Sequence[torch.optim.Optimizer]
 
 
 def make_optimizers(task: Task, fit: FitOptions) -> Optimizers:
-    """Make AdamW for all parameters, or Muon for hidden weights and AdamW for the rest."""
+    """Make AdamW for all parameters, or Muon for hidden weights and AdamW for the rest, or the task's own optimizer.
+
+    A task has its own where it has a function `own_optimizer` from parameters to an optimizer.
+    """
+    own = getattr(task, "own_optimizer", None)
+    if own is not None:
+        return [own([parameter for parameter in task.networks.parameters() if parameter.requires_grad])]
     hidden = hidden_weights(task.networks) if fit.optimizer == "muon" else frozenset()
     groups: dict[float, list[nn.Parameter]] = {}
     matrices: list[nn.Parameter] = []

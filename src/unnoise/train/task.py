@@ -22,8 +22,8 @@ class Task(Protocol):
         can be split between processes and between passes.
         """
 
-    def sheet(self, step: int) -> Image.Image:
-        """Draw a contact sheet of samples after so many steps."""
+    def sheet(self, step: int) -> Image.Image | None:
+        """Draw a contact sheet of samples after so many steps; None where there is nothing to draw."""
 
 
 @dataclass(frozen=True, slots=True)
