@@ -5,7 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,7 +16,10 @@ from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import dump, parse, plain
 from unnoise.train.checkpoint import read_facts
 from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.exact import exact_threads
 from unnoise.train.fit_options import FitOptions
+from unnoise.train.gradients import check_split
+from unnoise.train.processes import started
 
 LOCK, RECIPE = "run.lock", "recipe.json"
 LITTER = (".*.part", "*/.*.part", "*/ema/.*.part")  # temporary files of writes that were interrupted
@@ -48,6 +51,8 @@ R = TypeVar("R", bound=Recipe)
 def claimed_folder(recipe: R, folder: Path, resume: bool, needed: int) -> Iterator[None]:
     """Hold the folder of a run for one training, with the recipe in it and without files of interrupted writes.
 
+    Of several processes, the first claims it; all compute with the threads of the recipe, if it is exact.
+
     Args:
         recipe: of the run.
         folder: of the run.
@@ -56,8 +61,24 @@ def claimed_folder(recipe: R, folder: Path, resume: bool, needed: int) -> Iterat
 
     Raises:
         InputError: the folder holds a run (unless to resume it), or one whose recipe differs in more than what touches
-            no trained step; another process trains in it; it cannot be written, or the disk has no room.
+            no trained step; another process trains in it; it cannot be written, or the disk has no room; a batch does
+            not divide among the processes; one of them does not see the folder.
     """
+    fits = [fit for _, fit in recipe.fits().values()]
+    with started() as world, ExitStack() as held:
+        for place, fit in recipe.fits().values():
+            check_split(place, fit, world.size)
+        with world.first():
+            if world.rank == 0:
+                held.enter_context(_claimed(recipe, folder, resume, needed))
+            else:
+                _check_shared(recipe, folder)
+        held.enter_context(exact_threads(fits))
+        yield
+
+
+@contextmanager
+def _claimed(recipe: R, folder: Path, resume: bool, needed: int) -> Iterator[None]:
     check_writable(folder / RECIPE)
     _check_disk(folder, needed)
     with _locked(folder):
@@ -66,6 +87,15 @@ def claimed_folder(recipe: R, folder: Path, resume: bool, needed: int) -> Iterat
                 path.unlink(missing_ok=True)
         _claim(recipe, folder, resume)
         yield
+
+
+def _check_shared(recipe: R, folder: Path) -> None:
+    """Raise InputError unless the first process has claimed the same folder for the same recipe."""
+    mark = folder / RECIPE
+    if not mark.exists() or read_text(mark) != dump(recipe):
+        raise InputError(
+            f"--out {str(folder)!r}: is not the folder that process 0 writes; use one that all machines share"
+        )
 
 
 def bytes_of_run(parameters: int, fit: FitOptions, checkpoints: CheckpointOptions) -> int:
