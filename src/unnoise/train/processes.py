@@ -3,6 +3,7 @@
 Small things go through the key-value store that the processes share, whose waits end as soon as one process fails.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,9 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from unnoise import __version__
+from unnoise.data.dataset import ImageDataset
+from unnoise.devices import environment
 from unnoise.errors import InputError, NonFiniteError, OutputError
 from unnoise.train.stop import PeerFailed
 
@@ -97,6 +101,12 @@ class World:
         """The rank, the number of processes, and the sum over them: what a split computation needs."""
         return self.rank, self.size, self.total
 
+    def once(self, work: Callable[[], object]) -> None:
+        """Do work in process 0, while the others wait."""
+        with self.first():
+            if self.rank == 0:
+                work()
+
     def said_first(self, value: str) -> str:
         """Return the text that process 0 calls with."""
         if self.store is None:
@@ -127,6 +137,16 @@ _world = World()
 def world() -> World:
     """Return the processes of this training: this one alone, unless it has joined others."""
     return _world
+
+
+def run_facts(dataset: ImageDataset, device: torch.device) -> dict[str, str]:
+    """Return what must be the same in all processes: versions, what decides the last bits, and the data."""
+    digest = hashlib.sha256(repr((dataset.captions, dataset.concepts, dataset.labels, dataset.sizes)).encode())
+    if dataset.digests is not None:
+        digest.update(dataset.digests.tobytes())
+    data = f"{len(dataset)} images, sha256 {digest.hexdigest()[:12]}"
+    versions = {"unnoise": __version__, "torch": torch.__version__}
+    return {**versions, **environment(device), f"data {dataset.name!r}": data}
 
 
 def restarted() -> bool:
@@ -163,12 +183,12 @@ def started() -> Iterator[World]:
         InputError: torchrun's environment is incomplete.
         PeerFailed: as `joined` does.
     """
-    if _world.size > 1 or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _world.size > 1 or os.environ.get("WORLD_SIZE", "1") == "1":
         yield _world
         return
-    missing = [name for name in VARIABLES if name not in os.environ]
+    missing = [name for name in VARIABLES if not os.environ.get(name)]
     if missing:
-        raise InputError(f"WORLD_SIZE is set and {', '.join(missing)} not: start processes with torchrun")
+        raise InputError(f"WORLD_SIZE is set, {', '.join(missing)} not: torchrun sets them all, see docs/training.md")
     store, rank, size = next(rendezvous("env://"))
     with joined(store, rank, size) as found:
         yield found
