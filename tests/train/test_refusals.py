@@ -147,7 +147,10 @@ CASES = [
     (ALONE, "[data]", "seed = -1\n[data]", r"seed -1: a whole number from 0"),
     (ALONE, "batch = 4", "batch = 0", r"batch 0: at least 1"),
     (ALONE, "views = 1", "views = 0", r"views 0: a whole number from 1 to 1024"),
-    (ALONE, "[denoiser]", "[advice]\nsizes = [[17, 16]]\n[denoiser]", r"advice\.sizes 17x16: multiples of 2, for 'dots'"),
+    (
+        ALONE, "[denoiser]", "[advice]\nsizes = [[17, 16]]\n[denoiser]",
+        r"advice\.sizes 17x16: multiples of 2, for 'dots'",
+    ),
 ]  # fmt: skip
 
 

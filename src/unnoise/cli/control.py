@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from unnoise.cli.processes import processes
 from unnoise.cli.train import DEFAULT, TrainOptions
 
 EPILOGUE = """Examples:
@@ -18,6 +19,7 @@ app = App(name="control", help=HELP, help_format="plaintext", help_epilogue=EPIL
 
 
 @app.command
+@processes()
 def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [control], such as recipes/outline.toml.")],
     /,

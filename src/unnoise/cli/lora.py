@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from unnoise.cli.busy import busy
 from unnoise.cli.model_options import ModelOptions, load_model, own_card
 from unnoise.cli.options import lora_file
+from unnoise.cli.processes import processes
 from unnoise.cli.torch_import import import_torch
 from unnoise.cli.train import DEFAULT, TrainOptions
 from unnoise.cli.whole import whole
@@ -35,6 +36,7 @@ EMOJI = ModelOptions()
 
 
 @app.command
+@processes()
 def train(
     recipe: Annotated[Path, Parameter(help="A TOML file with [lora], such as recipes/ink.toml.")],
     /,

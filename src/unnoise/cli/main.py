@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import unnoise
 from unnoise.errors import InputError, NonFiniteError, OutputError, one_line, shortened
-from unnoise.train.stop import TrainingStopped
+from unnoise.train.stop import PeerFailed, TrainingStopped
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), REFUSED)
     except (NonFiniteError, OutputError) as error:
         return _fail(str(error), FAILED)
+    except PeerFailed as error:
+        return _fail(str(error), FAILED) if str(error) else FAILED
     except TrainingStopped as stop:
         _say(one_line(str(stop)))  # whole: it holds a command
         return BY_SIGNAL + stop.number

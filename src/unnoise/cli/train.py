@@ -1,5 +1,6 @@
 """`unnoise train`: train the model of a recipe or of a folder, with progress; a stopped run can be resumed."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from unnoise.cli.processes import processes
 from unnoise.cli.whole import whole
 from unnoise.errors import InputError, OutputError, check_number, check_whole
 from unnoise.train.stop import TrainingStopped, stop_signals
@@ -102,23 +104,34 @@ class TrainOptions:
         import torch
 
         from unnoise.devices import known_device
+        from unnoise.train.processes import own_device
 
         if self.threads is not None:
             check_whole("threads", self.threads, 1, 1024)
             torch.set_num_threads(self.threads)
-        return known_device(self.device)
+        return known_device(own_device(self.device))
 
     def _again(self, command: Sequence[str], folder: Path) -> str:
         """Return the command that continues the run."""
         device = [] if self.device == DEVICE else ["--device", self.device]
         threads = [] if self.threads is None else ["--threads", str(self.threads)]
-        return shlex.join(["unnoise", *command, "--out", str(folder), *device, *threads, "--resume"])
+        return shlex.join([*launch(), *command, "--out", str(folder), *device, *threads, "--resume"])
+
+
+def launch() -> list[str]:
+    """Return the words that start this program, in as many processes."""
+    machines, each = os.environ.get("GROUP_WORLD_SIZE", "1"), os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if (machines, each) == ("1", "1"):
+        return ["unnoise"]
+    several = [] if machines == "1" else ["--nnodes", machines]
+    return ["torchrun", *several, "--nproc-per-node", each, "-m", "unnoise"]
 
 
 DEFAULT = TrainOptions()
 
 
 @app.default
+@processes()
 def train(
     source: Annotated[Path, Parameter(help="A recipe, such as recipes/emoji.toml, or a folder of images.")],
     /,
@@ -141,7 +154,7 @@ def train(
             raise InputError(f"{given}: for a folder of images; {str(source)!r} is a recipe, which says its steps")
         recipe = _read(source, strict)
     else:
-        recipe = _choose(source, options, minutes, init, strict)
+        recipe = _chosen_once(partial(_choose, source, options, minutes, init, strict))
         flags += [] if minutes is None else ["--minutes", f"{minutes:g}"]
     if not init:
         options.run(["train", str(source), *flags], recipe.name, partial(_train, recipe))
@@ -164,6 +177,18 @@ def _read(path: Path, strict: bool) -> "TrainingRecipe | FineTuneRecipe":
     parsed = read_any_recipe(path)
     preflight([read(path)], strict, False, "UN5")
     return replace(parsed, data=replace(parsed.data, strict=True)) if strict else parsed
+
+
+def _chosen_once(choose: "Callable[[], TrainingRecipe]") -> "TrainingRecipe":
+    """Choose a recipe in the first process, as it measures, and take it in all."""
+    from unnoise.formats.strict_json import dump, parse
+    from unnoise.train.processes import world
+    from unnoise.train.recipe import TrainingRecipe
+
+    if world().size == 1:
+        return choose()
+    chosen = dump(choose()) if world().rank == 0 else ""
+    return parse(TrainingRecipe, world().said_first(chosen), "the recipe of process 0")
 
 
 def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bool, strict: bool) -> "TrainingRecipe":

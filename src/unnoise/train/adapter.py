@@ -1,7 +1,7 @@
 """The task of training a LoRA or a ControlNet: text features, and the loss of a step."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from unnoise.adapters.lora.trainable import TrainableLora
 from unnoise.data.buckets import nth_batch
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import DROPOUT, SAMPLE, nth_image
@@ -67,7 +68,6 @@ class AdapterTask:
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
         recipe, batch = self.recipe, self.recipe.fit.batch
-        torch.manual_seed(int(numbers(recipe.seed, DROPOUT, step).integers(2**63)))
         k, number = nth_batch(self.counts, recipe.seed, step)
         examples = self.examples[k]
         noise = np.empty((len(rows), *examples.x0.shape[2:]), np.float32)
@@ -82,8 +82,22 @@ class AdapterTask:
             control_images.append(control_image)
         sigma = self._levels(u).to(self.device)
         clean, gaussian = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
-        denoiser, cond = self.pipeline.denoiser, self._conditioning(captions, control_images)
+        denoiser = self.pipeline.denoiser
+        keys = self._dropout_keys(step, rows)
+        cond = self._conditioning(captions, control_images, keys)
+        self._drop_by(keys)
         return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind)
+
+    def _encoded(self, captions: Sequence[str], keys: Tensor) -> Iterator[Conditioning]:
+        """Encode captions one by one, with the dropout of their rows."""
+        for row, caption in enumerate(captions):
+            self._drop_by(keys[row : row + 1])
+            yield _encode_caption(self.text_encoder, caption)
+
+    def _drop_by(self, keys: Tensor) -> None:
+        """Compute rows with these keys from here on, also where gradient checkpointing computes them again."""
+        if isinstance(self.adapter, TrainableLora):
+            self.adapter.row_keys = keys
 
     def _example(
         self, examples: Examples, n: int, row: int, stream: np.random.Generator
@@ -103,9 +117,17 @@ class AdapterTask:
             return sigma_uniform(u.double(), self.pipeline.denoiser.process).float()
         return sigma_lognormal(u, self.recipe.level_mean, self.recipe.level_std)
 
-    def _conditioning(self, captions: Sequence[str], control_images: Sequence[Tensor | None]) -> Conditioning:
+    def _dropout_keys(self, step: int, rows: range) -> Tensor:
+        """Return the keys of the dropout of rows: (len(rows),) int32."""
+        ns = (step * self.recipe.fit.batch + row for row in rows)
+        keys = [numbers(self.recipe.seed, DROPOUT, n).integers(1 << 31) for n in ns]
+        return torch.tensor(keys, dtype=torch.int32, device=self.device)
+
+    def _conditioning(
+        self, captions: Sequence[str], control_images: Sequence[Tensor | None], keys: Tensor
+    ) -> Conditioning:
         if self.trains_text:
-            cond = collate([_encode_caption(self.text_encoder, caption) for caption in captions])
+            cond = collate([*self._encoded(captions, keys)])
         else:
             cond = self.features.rows([self.rows[caption] for caption in captions]).to(self.device)
         if self.pipeline.card.advice.distilled_guidance is not None:

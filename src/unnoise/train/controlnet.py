@@ -1,5 +1,6 @@
 """Train a ControlNet on the outlines of images, with the weights of the base frozen."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from unnoise.train.examples import bytes_of_latents, encode_examples, open_bucke
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
 from unnoise.train.lora import check_adapter_sheets, load_base
+from unnoise.train.processes import run_facts, world
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.train_recipe import TrainingReport
 
@@ -38,17 +40,18 @@ def train_control(
     count = sum(parameter.numel() for parameter in control.parameters())
     needed = bytes_of_run(count, recipe.fit, recipe.checkpoints) + bytes_of_latents(recipe, base, dataset)
     path = folder / f"{recipe.name}.safetensors"
-    with claimed_folder(recipe, folder, resume, needed):
+    with claimed_folder(recipe, folder, resume, needed, partial(run_facts, dataset, device)):
         report.opened(dataset)
-        examples = encode_examples(recipe, buckets, base, folder, report)
-        pipeline = Pipeline.of(attach_control(base, control))
-        task = AdapterTask(recipe, pipeline, examples, control, folder, trains_text=False)
+        with world().first():  # what one process encodes, the others read
+            examples = encode_examples(recipe, buckets, base, folder, report)
+            pipeline = Pipeline.of(attach_control(base, control))
+            task = AdapterTask(recipe, pipeline, examples, control, folder, trains_text=False)
         report.stage("control", recipe.fit.steps)
         with gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
             fit, float16 = adapter_fit(recipe, base), base.dtype == "float16"
             averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16)
         task.networks.load_state_dict(averaged)
-        save_control(path, control, card)
+        world().once(lambda: save_control(path, control, card))
     return path
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
 from unnoise.train.lora import check_adapter_sheets, load_base
+from unnoise.train.processes import run_facts, world
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.train_recipe import TrainingReport
 
@@ -124,16 +126,19 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
     net = pipeline.denoiser.net
     count = sum(parameter.numel() for parameter in net.parameters())
     needed = bytes_of_run(count, adapter.fit, recipe.checkpoints) + bytes_of_latents(adapter, pipeline, dataset)
-    with claimed_folder(recipe, folder, resume, needed):
+    with claimed_folder(recipe, folder, resume, needed, partial(run_facts, dataset, device)):
         report.opened(dataset)
-        examples = encode_examples(adapter, buckets, pipeline, folder, report)
-        task = FineTuneTask(adapter, pipeline, examples, net.requires_grad_(True).train(), folder, trains_text=False)
+        trained = net.requires_grad_(True).train()
+        with world().first():  # what one process encodes, the others read
+            examples = encode_examples(adapter, buckets, pipeline, folder, report)
+            task = FineTuneTask(adapter, pipeline, examples, trained, folder, trains_text=False)
         report.stage("denoiser", adapter.fit.steps)
         with gradient_checkpointing(net, recipe.denoiser.gradient_checkpointing):
             fit = adapter_fit(adapter, pipeline)
             averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step)
         task.networks.load_state_dict(averaged)
-        return _write(folder / recipe.name, recipe, pipeline, dataset)
+        world().once(lambda: _write(folder / recipe.name, recipe, pipeline, dataset))
+        return folder / recipe.name
 
 
 def _check_captions(recipe: FineTuneRecipe, dataset: ImageDataset) -> None:
@@ -143,7 +148,7 @@ def _check_captions(recipe: FineTuneRecipe, dataset: ImageDataset) -> None:
         raise InputError("data: has no captions, and denoiser.init reads them; add some, or set trigger")
 
 
-def _write(folder: Path, recipe: FineTuneRecipe, pipeline: Components, dataset: ImageDataset) -> Path:
+def _write(folder: Path, recipe: FineTuneRecipe, pipeline: Components, dataset: ImageDataset) -> None:
     """Write the model: the trained network in the dtype of the base, beside the base's other parts."""
     shutil.rmtree(folder, ignore_errors=True)  # of a run that is extended
     rewrite(Path(recipe.denoiser.init), folder, pipeline.diffusers_networks)
@@ -162,4 +167,3 @@ def _write(folder: Path, recipe: FineTuneRecipe, pipeline: Components, dataset: 
     }
     with replacing(folder / FACTS) as file:
         file.write(json.dumps(facts, indent=2).encode())
-    return folder

@@ -29,6 +29,9 @@ class FitOptions(Strict):
         channels_last: memory layout of convolutions. "auto" measures which is faster.
         micro_batch: images of one forward and backward pass, whose gradients are summed, at least 0, at most `batch`; 0
             computes the part of a process in one pass.
+        exact: give the same bits for any number of processes that divides exact_shards.
+        exact_shards: parts of a batch with a pass each, a power of two that divides the batch.
+        exact_threads: CPU threads of a process of an exact training, 1 to 1024.
     """
 
     steps: int
@@ -44,6 +47,9 @@ class FitOptions(Strict):
     compile: Literal["auto"] | bool = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     micro_batch: int = 0
+    exact: bool = False
+    exact_shards: int = 4
+    exact_threads: int = 1
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
@@ -59,6 +65,20 @@ class FitOptions(Strict):
         check_whole("warmup", self.warmup, 0, 10**9)
         check_number("weight_decay", self.weight_decay, 0, 1e6)
         check_whole("micro_batch", self.micro_batch, 0, self.batch)
+        self._check_exact()
+
+    def _check_exact(self) -> None:
+        check_whole("exact_shards", self.exact_shards, 1, 1 << 20)
+        check_whole("exact_threads", self.exact_threads, 1, 1024)
+        if self.exact_shards & (self.exact_shards - 1):
+            raise InputError(f"exact_shards {self.exact_shards}: a power of two")
+        if self.exact and self.batch % self.exact_shards:
+            raise InputError(f"exact_shards {self.exact_shards}: must divide batch {self.batch}")
+        if self.exact and 0 < self.micro_batch < self.batch // self.exact_shards:
+            raise InputError(
+                f"micro_batch {self.micro_batch}: an exact pass has batch / exact_shards rows, "
+                f"{self.batch // self.exact_shards}; leave micro_batch out, or raise exact_shards"
+            )
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, 0-based."""

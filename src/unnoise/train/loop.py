@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 
@@ -16,19 +17,25 @@ from unnoise.formats.atomic import replacing
 from unnoise.train import checkpoint, ema
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.ema_choice import candidates, check_ema_length, choose_ema, write_choice
+from unnoise.train.exact import exact_threads
 from unnoise.train.fit_options import FitOptions
+from unnoise.train.gradients import make_gradient
 from unnoise.train.log import LOG, read_log, step_log
 from unnoise.train.loss_scale import LossScale
 from unnoise.train.machine import prepared, settled
 from unnoise.train.memorising import MemorisingWatch
-from unnoise.train.optimizers import Optimizers, make_optimizers, set_learning_rate
+from unnoise.train.optimizers import make_optimizers, set_learning_rate
+from unnoise.train.processes import World, started
 from unnoise.train.snapshots import post_hoc_ema, write_snapshots
 from unnoise.train.stop import Stop, stop_signals
 from unnoise.train.task import Progress, Task, TrainCallback
 from unnoise.train.validation import NOTHING, Monitor
 from unnoise.train.weights import eager, evaluating, plain_attention, temporary_weights
 
-SLOW_NORM = "Mismatch dtype between input and weight"  # torch, of autocast around a float32 normalisation
+QUIET = (
+    "Mismatch dtype between input and weight",  # torch, of autocast around a float32 normalisation
+    "`broadcast_buffers` is deprecated",  # torch 2.13, of DDP; older versions have no other name
+)
 
 
 def train(
@@ -43,8 +50,8 @@ def train(
     """Train a task to its last step, from the checkpoint of the folder if there is one; return the averaged weights.
 
     Writes checkpoint.safetensors, log.jsonl, sheet-*.png and ema/*.safetensors to the folder; nothing where it is None.
-    A sheet that cannot be drawn is a warning. float16: gradients pass through weights in float16, so that the loss is
-    scaled. monitor: what is measured beside the loss.
+    A sheet that cannot be drawn is a warning. Of several processes, the first writes, and calls the callback. float16:
+    gradients pass through weights in float16, so that the loss is scaled. monitor: what is measured beside the loss.
 
     Raises:
         NonFiniteError: the loss or a gradient is NaN or infinite.
@@ -55,35 +62,59 @@ def train(
     check_ema_length(checkpoints, monitor.validation is not None)
     fit = settled(fit)
     task = prepared(task, fit)
-    run = _Run(task, fit, checkpoints, folder, LossScale(float16))
     device = next(task.networks.parameters()).device
-    log_file = nullcontext(_log_nothing) if folder is None else step_log(folder / LOG, run.done)
-    with stop_signals() as stop, log_file as log, plain_attention(device), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", SLOW_NORM)
+    cards = [device] if device.type == "cuda" else []
+    with started() as world, exact_threads([fit]), torch.random.fork_rng(cards), warnings.catch_warnings():
+        for message in QUIET:
+            warnings.filterwarnings("ignore", message)
+        run = _Run(task, fit, checkpoints, folder, LossScale(float16), world)
+        if monitor.levels is not None:
+            monitor.levels.take()  # of what was computed before the first step
+        with plain_attention(device):
+            _train(run, monitor, callback if world.rank == 0 else _ignore)
+        return run.finished(monitor)
+
+
+def _train(run: "_Run", monitor: Monitor, callback: TrainCallback) -> None:
+    """Take the steps that are left."""
+    folder = run.folder
+    log_file = nullcontext(_ignore) if folder is None else step_log(folder / LOG, run.done)
+    earlier = [] if folder is None else read_log(folder / LOG)
+    watch = MemorisingWatch(run.task.name, earlier) if run.world.rank == 0 else _ignore
+    with stop_signals() as stop, log_file as log:
         if folder is not None and run.sheet_due() and not sheet_path(folder, run.done).exists():
             run.write_sheet(folder)
-        watch = MemorisingWatch(task.name, [] if folder is None else read_log(folder / LOG))
-        clock = _Clock(fit.batch, run.seconds)
+        clock = _Clock(run.fit.batch, run.seconds)
         with stop.kept():
-            while run.done < fit.steps:
+            while run.done < run.fit.steps:
                 progress = run.step(clock)
                 if run.validation_due():
-                    progress = monitor.observe(progress, lambda: run.evaluating(run.averages[0]))
+                    progress = monitor.observe(progress, lambda: run.evaluating(run.averages[0]), *run.world.split)
                     run.seconds = clock.skip()
                 log(progress)
                 watch(progress)
                 callback(progress)
                 run.save(stop)
-    return run.finished(monitor)
 
 
 class _Run:
-    """The state of a training between two steps: weights, optimizers and averages, and how they are saved."""
+    """The state of a training between two steps: weights, optimizers and averages, and how they are saved.
+
+    Of several processes, the first writes to the folder, and all read it. Each computes the averages, which are the
+    same, and measures its part of the held-out rows with them.
+    """
 
     def __init__(
-        self, task: Task, fit: FitOptions, checkpoints: CheckpointOptions, folder: Path | None, scale: LossScale
+        self,
+        task: Task,
+        fit: FitOptions,
+        checkpoints: CheckpointOptions,
+        folder: Path | None,
+        scale: LossScale,
+        world: World,
     ) -> None:
-        self.task, self.fit, self.checkpoints, self.folder, self.scale = task, fit, checkpoints, folder, scale
+        self.task, self.fit, self.checkpoints, self.scale, self.world = task, fit, checkpoints, scale, world
+        self.shared, self.folder = folder, folder if world.rank == 0 else None
         self.optimizers = make_optimizers(task, fit)
         weights = task.networks.state_dict().items()
         lengths = candidates(checkpoints) if folder is None else checkpoints.ema_lengths
@@ -95,12 +126,14 @@ class _Run:
             facts = checkpoint.read_facts(folder / checkpoint.FILE)
             self.done, self.seconds = int(facts["step"]), float(facts["seconds"])
             scale.restore(facts)
+        world.agree({f"the step that {task.name} goes on from": str(self.done)})
+        self.gradient = make_gradient(task, fit, world)
 
     def step(self, clock: "_Clock") -> Progress:
         """Take a step."""
         learning_rate = self.fit.learning_rate_at(self.done)
         set_learning_rate(self.optimizers, learning_rate)
-        loss, norm = _optimizer_step(self.task, self.optimizers, self.fit, self.done, self.scale)
+        loss, norm = self._optimizer_step()
         self.done += 1
         every = self.checkpoints.ema_every
         if self.done % every == 0:
@@ -120,41 +153,73 @@ class _Run:
 
     def finished(self, monitor: Monitor) -> dict[str, Tensor]:
         """Return the weights of the finished model: their average of the length of the recipe, or of the best one."""
+        self.world.barrier()  # the snapshots are written
         averages = dict(zip(candidates(self.checkpoints), self.averages, strict=False))
 
         def average(length: float) -> dict[str, Tensor]:
-            if self.folder is None:
+            if self.shared is None:
                 return averages[length]
-            return post_hoc_ema(self.folder, self.checkpoints, self.fit.steps, length)
+            return post_hoc_ema(self.shared, self.checkpoints, self.fit.steps, length)
 
         def evaluate(weights: Mapping[str, Tensor]) -> float:
             assert monitor.validation is not None
             with self.evaluating(weights):
-                return monitor.validation.losses().mean().item()
+                return monitor.validation.losses(*self.world.split).mean().item()
 
         choice, weights = choose_ema(self.checkpoints, average, evaluate if monitor.validation else None)
         if self.folder is not None:
             write_choice(self.folder, choice)
         return weights
 
+    def _optimizer_step(self) -> tuple[float, float]:
+        """Take one step of the optimizers; return the loss and the norm of its gradient.
+
+        A step whose gradient overflows under a scaled loss is computed again with a lower scale.
+        """
+        networks, scale = self.task.networks, self.scale
+        parameters = list(networks.parameters())
+        at = f"at step {self.done + 1}"
+        while True:
+            shares = self.gradient.backward(self.done, scale.value)
+            scale.unscale(parameters)
+            norm = nn.utils.clip_grad_norm_(parameters, self.fit.clip)
+            *own, size = torch.cat([shares, norm.float()[None]]).tolist()  # the only wait of a step
+            loss = sum(chain.from_iterable(self.world.gathered(own)))
+            if not isfinite(loss):
+                raise NonFiniteError(f"{self.task.name}: loss is {loss} {at}, {shares.dtype}")
+            if isfinite(size):
+                break
+            if not scale.lowered():
+                bad = _non_finite_gradient(networks)
+                raise NonFiniteError(f"{self.task.name}: gradient of {bad} is not finite {at}")
+            networks.zero_grad(set_to_none=True)
+        scale.passed()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss, size
+
     def save(self, stop: Stop) -> None:
         """Write what is due. Snapshots come before the checkpoint that counts on them, and sheets after it."""
-        if self.folder is None:
-            return stop.check()
-        last = self.done == self.fit.steps
-        stopping = stop.number is not None
-        sheet = self.sheet_due()
-        if last or self.done % self.checkpoints.snapshot_every == 0:
-            write_snapshots(self.folder, self.averages, self.gammas, self.done)
-        if last or sheet or stopping or self.done % self.checkpoints.every == 0:
-            facts = {"step": str(self.done), "seconds": f"{self.seconds:.1f}", **self.scale.facts()}
-            path = self.folder / checkpoint.FILE
-            checkpoint.save_checkpoint(path, self.task.networks, self.optimizers, self.averages, facts)
-        if stopping:
+        number = self.world.largest(stop.number or 0)  # a signal that came to any process counts in all
+        if self.folder is not None:
+            self._write_due(self.folder, number > 0)
+        if number:
+            stop.number = number
+            self.world.barrier()  # a process that ends earlier would end the one that writes
             stop.check()
-        if sheet:
-            with stop.kept(False):
+        if self.folder is not None and self.sheet_due():
+            with stop.kept(self.world.size > 1):  # the other processes are in the next step
                 self.write_sheet(self.folder)
+
+    def _write_due(self, folder: Path, stopping: bool) -> None:
+        last = self.done == self.fit.steps
+        if last or self.done % self.checkpoints.snapshot_every == 0:
+            write_snapshots(folder, self.averages, self.gammas, self.done)
+        if last or stopping or self.sheet_due() or self.done % self.checkpoints.every == 0:
+            facts = {"step": str(self.done), "seconds": f"{self.seconds:.1f}", **self.scale.facts()}
+            path = folder / checkpoint.FILE
+            checkpoint.save_checkpoint(path, self.task.networks, self.optimizers, self.averages, facts)
 
     def sheet_due(self) -> bool:
         """Return whether a sheet belongs to this step: every so many, and to the last."""
@@ -187,43 +252,13 @@ def sheet_path(folder: Path, step: int) -> Path:
     return folder / f"sheet-{step:06d}.png"
 
 
-def _log_nothing(progress: Progress) -> None:
+def _ignore(progress: Progress) -> None:
     pass
 
 
 def training_seconds(folder: Path) -> float:
     """Return how long a task has trained, stops not counted."""
     return float(checkpoint.read_facts(folder / checkpoint.FILE)["seconds"])
-
-
-def _optimizer_step(
-    task: Task, optimizers: Optimizers, fit: FitOptions, step: int, scale: LossScale
-) -> tuple[float, float]:
-    """Take one step of the optimizers; return the loss and the norm of its gradient.
-
-    A step whose gradient overflows under a scaled loss is computed again with a lower scale.
-    """
-    parameters = list(task.networks.parameters())
-    while True:
-        loss = task.loss(step, range(fit.batch)).mean()
-        (loss * scale.value if scale.enabled else loss).backward()
-        scale.unscale(parameters)
-        norm = nn.utils.clip_grad_norm_(parameters, fit.clip)
-        value, size = torch.stack([loss.detach().float(), norm.float()]).tolist()  # the only wait of a step
-        if not isfinite(value):
-            raise NonFiniteError(f"{task.name}: loss is {value} at step {step + 1}, {loss.dtype}")
-        if isfinite(size):
-            break
-        if not scale.lowered():
-            raise NonFiniteError(
-                f"{task.name}: gradient of {_non_finite_gradient(task.networks)} is not finite at step {step + 1}"
-            )
-        task.networks.zero_grad(set_to_none=True)
-    scale.passed()
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return value, size
 
 
 def _non_finite_gradient(networks: nn.Module) -> str:

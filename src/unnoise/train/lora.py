@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets, with_prior, with_trigger
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
+from unnoise.train.processes import run_facts, world
 from unnoise.train.requirements import check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.train_recipe import TrainingReport
@@ -50,20 +52,21 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
     if init is not None:
         card = replace(card, training=card.training | {"init": f"{init.name} {init.fingerprint[:12]}"})
     path = folder / f"{recipe.name}.safetensors"
-    with claimed_folder(recipe, folder, resume, needed):
+    with claimed_folder(recipe, folder, resume, needed, partial(run_facts, dataset, device)):
         report.opened(dataset)
-        examples = encode_examples(recipe, buckets, pipeline, folder, report)
-        prior = recipe.prior_options
-        if prior is not None:
-            examples = with_prior(recipe, prior, buckets, examples, pipeline, folder)
-        trains_text = any(name.startswith(TEXT) for name in names)
-        task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text)
+        with world().first():  # what one process encodes, the others read
+            examples = encode_examples(recipe, buckets, pipeline, folder, report)
+            prior = recipe.prior_options
+            if prior is not None:
+                examples = with_prior(recipe, prior, buckets, examples, pipeline, folder)
+            trains_text = any(name.startswith(TEXT) for name in names)
+            task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text)
         report.stage("adapter", recipe.fit.steps)
         with lora.on(), gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
             fit, float16 = adapter_fit(recipe, pipeline), pipeline.dtype == "float16"
             averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16)
         task.networks.load_state_dict(averaged)
-        write(path, Adapter(path.name, lora.deltas(), about=card))
+        world().once(lambda: write(path, Adapter(path.name, lora.deltas(), about=card)))
     return path
 
 

@@ -1,24 +1,26 @@
 """The folder of a run: one training at a time, on a disk with room, and only a recipe that keeps what is trained."""
 
-import fcntl
-import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from unnoise.devices import size
 from unnoise.errors import InputError, InputWarning
-from unnoise.formats.atomic import check_writable, refusing_writes, replacing
+from unnoise.formats.atomic import check_writable, replacing
 from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import dump, parse, plain
 from unnoise.train.checkpoint import read_facts
 from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.exact import exact_threads
 from unnoise.train.fit_options import FitOptions
+from unnoise.train.folder_lock import locked, resumes, sign
+from unnoise.train.gradients import check_split
+from unnoise.train.processes import started
 
-LOCK, RECIPE = "run.lock", "recipe.json"
+RECIPE = "recipe.json"
 LITTER = (".*.part", "*/.*.part", "*/ema/.*.part")  # temporary files of writes that were interrupted
 FLOAT = 4  # bytes of a number in a checkpoint
 COPIES = 5  # of the parameters in a checkpoint: weights, two moments, two averages
@@ -45,60 +47,66 @@ R = TypeVar("R", bound=Recipe)
 
 
 @contextmanager
-def claimed_folder(recipe: R, folder: Path, resume: bool, needed: int) -> Iterator[None]:
+def claimed_folder(
+    recipe: R, folder: Path, resume: bool, needed: int, facts: Callable[[], Mapping[str, str]] = dict
+) -> Iterator[None]:
     """Hold the folder of a run for one training, with the recipe in it and without files of interrupted writes.
+
+    Of several processes, the first claims it; all compute with the threads of the recipe, if it is exact.
 
     Args:
         recipe: of the run.
         folder: of the run.
         resume: continue the run that the folder holds.
         needed: bytes that the run will write.
+        facts: what must be the same in all processes, beside the recipe.
 
     Raises:
         InputError: the folder holds a run (unless to resume it), or one whose recipe differs in more than what touches
-            no trained step; another process trains in it; it cannot be written, or the disk has no room.
+            no trained step; another process trains in it; it cannot be written, or the disk has no room; a batch does
+            not divide among the processes; one of them has another recipe or fact, or does not see the folder.
     """
+    fits = [fit for _, fit in recipe.fits().values()]
+    with started() as world, ExitStack() as held:
+        if world.size > 1:
+            world.agree({f"recipe: {name}": repr(value) for name, value in _fields(plain(recipe))} | dict(facts()))
+        for place, fit in recipe.fits().values():
+            check_split(place, fit, world.size)
+        with world.first():
+            if world.rank == 0:
+                held.enter_context(_claimed(recipe, folder, resume, needed))
+            else:
+                _check_shared(recipe, folder)
+        held.enter_context(exact_threads(fits))
+        yield
+
+
+@contextmanager
+def _claimed(recipe: R, folder: Path, resume: bool, needed: int) -> Iterator[None]:
     check_writable(folder / RECIPE)
     _check_disk(folder, needed)
-    with _locked(folder):
+    with locked(folder) as lock:
         for pattern in LITTER:
             for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
-        _claim(recipe, folder, resume)
+        _claim(recipe, folder, resumes(folder, resume))
+        sign(lock)
         yield
+
+
+def _check_shared(recipe: R, folder: Path) -> None:
+    """Raise InputError unless the first process has claimed the same folder for the same recipe."""
+    mark = folder / RECIPE
+    if not mark.exists() or read_text(mark) != dump(recipe):
+        raise InputError(
+            f"--out {str(folder)!r}: is not the folder that process 0 writes; use one that all machines share"
+        )
 
 
 def bytes_of_run(parameters: int, fit: FitOptions, checkpoints: CheckpointOptions) -> int:
     """Return the bytes that a task writes: two checkpoints, as one replaces the other, snapshots, and the result."""
     snapshots = len(checkpoints.ema_lengths) * -(-fit.steps // checkpoints.snapshot_every)
     return FLOAT * parameters * (2 * COPIES + snapshots + 1)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process. Raises InputError with the process that holds it."""
-    path = folder / LOCK
-    with refusing_writes(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise InputError(
-                f"--out {str(folder)!r}: process {file.read().strip() or 'unknown'} is training there; wait until it "
-                f"ends, stop it, or use another folder"
-            ) from None
-        except OSError as error:
-            warnings.warn(
-                f"{path}: {error.strerror}: a second training here is not noticed", InputWarning, stacklevel=4
-            )
-        with refusing_writes(path):
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-        yield
 
 
 def _check_disk(folder: Path, needed: int) -> None:

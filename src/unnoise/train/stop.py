@@ -20,6 +20,10 @@ class TrainingStopped(KeyboardInterrupt):
         self.number = number
 
 
+class PeerFailed(RuntimeError):
+    """Another process of the training failed first. It says why, unless it is gone: then there is a message here."""
+
+
 class Stop:
     """The first signal, which is raised at once, or kept while steps run."""
 

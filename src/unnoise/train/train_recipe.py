@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -35,6 +36,7 @@ from unnoise.train.fit_options import check_compiler
 from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
 from unnoise.train.loop import train
 from unnoise.train.other_models import load_frozen, load_init
+from unnoise.train.processes import run_facts, world
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_coder_channels, check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
@@ -82,7 +84,8 @@ def train_recipe(
     tokenizer = _tokenizer(recipe, dataset, init)
     prompts = sheet_prompts(recipe, dataset, tokenizer)
     card = make_card(recipe, whole, tokenizer, init, 0 if held_out is None else len(held_out))
-    with claimed_folder(recipe, folder, resume, _check(recipe, dataset, card, prompts)):
+    needed = _check(recipe, dataset, card, prompts)
+    with claimed_folder(recipe, folder, resume, needed, partial(run_facts, dataset, device)):
         report.opened(dataset)
         autoencoder = load_frozen(recipe.autoencoder, init, device)
         if autoencoder is None:
@@ -170,7 +173,8 @@ class _Encoding:
         recipe, text, shape = self.recipe, self.recipe.denoiser.text, (len(dataset), count)
         views = all_views(dataset, replace(recipe.data, views=count), recipe.seed)
         self.report.stage("views", len(views))
-        x0 = encode_views(dataset, views, self.space, path, self.key, self.report.encoded, self.device)
+        with world().first():  # what one process encodes, the others read
+            x0 = encode_views(dataset, views, self.space, path, self.key, self.report.encoded, self.device)
         rows, members = x0.unflatten(0, shape), members_of(dataset.concepts, range(len(dataset)))
         if dataset.labels:
             return Latents(rows, members, labels=torch.tensor([self.classes.index(name) for name in dataset.labels]))
@@ -230,5 +234,9 @@ def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, re
     averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step, monitor=task.monitor)
     path = folder / f"{recipe.name}.safetensors"
     with temporary_weights(task.networks, averaged):
-        model_file.save(path, replace(components, card=with_timing(components.card, folder, task.device)))
+        world().once(lambda: model_file.save(path, _timed(components, folder, task.device)))
     return path
+
+
+def _timed(components: Components, folder: Path, device: torch.device) -> Components:
+    return replace(components, card=with_timing(components.card, folder, device))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.adapters.lora.delta import Delta, Dora, LowRank
+from unnoise.adapters.lora.dropout import mixed, row_dropout
 from unnoise.adapters.lora.hooks import apply_up, apply_weight
 from unnoise.adapters.uncompiled import uncompiled
 from unnoise.errors import InputError
@@ -27,8 +28,10 @@ class TrainableLora(nn.Module):
         layers: the layers "root.path" to adapt.
         rank: rows of A, at most the sides of the layer's weight.
         alpha: B·A is multiplied by alpha/rank.
-        dropout: the probability that A's input is dropped, 0 to 1.
+        dropout: the probability that a value of A's input is dropped, 0 to 1.
         dora: also learn the magnitude of each row of a weight.
+
+    row_keys: int32 numbers (R,) of the rows that are computed, which decide their dropout; set before each pass.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class TrainableLora(nn.Module):
         dora: bool = False,
     ) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout, self.row_keys = dropout, torch.zeros(1, dtype=torch.int32)
         self.modules_ = [(name, roots[name.partition(".")[0]].get_submodule(name.partition(".")[2])) for name in layers]
         self.down, self.up, self.magnitude = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
         self.scales: list[float] = []
@@ -109,7 +112,9 @@ class TrainableLora(nn.Module):
         """Make the hook of a layer. The branch is computed in float32 (autocast aside), whatever the layer's dtype."""
 
         def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x = F.dropout(inputs[0].to(self.down[k].dtype), self.dropout, self.training)
+            x = inputs[0].to(self.down[k].dtype)
+            if self.dropout and self.training:
+                x = row_dropout(x, self.dropout, mixed(self.row_keys + k))
             inner = apply_weight(module, x, self.down[k])
             up = self.scales[k] * self.up[k]
             more = F.linear(inner, up) if isinstance(module, nn.Linear) else apply_up(inner, up)
