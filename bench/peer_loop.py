@@ -7,7 +7,6 @@ spared what ours is spared too: images are encoded already.
 
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
 from unnoise.train.denoiser import DenoiserTask
-from unnoise.train.loop import plain_attention
 
 
 class FullDelta(nn.Module):
@@ -35,15 +33,15 @@ class FullDelta(nn.Module):
         return self.networks["net"](noisy, times / 1000, self.networks["text"](ids, mask))
 
 
-def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> Iterator[float]:
+def peer_steps(task: DenoiserTask, steps: int, precision: str, compiled: bool) -> Iterator[float]:
     """Return the seconds of a step of the loop, a mean over `steps`, for each `next`.
 
-    precision: "no" is float32, "bf16" autocast. tuned: with compiled net, channels last and plain attention, as ours.
+    precision: "float32", or "bfloat16" for autocast.
     """
     AcceleratorState._reset_state()  # one process holds loops of several precisions; the model keeps its own
-    accelerator = Accelerator(mixed_precision=precision, cpu=True)
-    whole = FullDelta(task).to(memory_format=torch.channels_last if tuned else torch.contiguous_format)
-    if tuned:
+    accelerator = Accelerator(mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision], cpu=True)
+    whole = FullDelta(task)
+    if compiled:
         task.denoiser.net.compile()
     fit, latents = task.options.fit, task.latents
     data = TensorDataset(latents.x0[:, 0].float(), latents.ids[:, 0], latents.lengths[:, 0])
@@ -56,7 +54,7 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, tuned: bool) -> I
     bar, count, began = tqdm(total=fit.steps, disable=True), 0, time.perf_counter()
     while True:
         for x0, ids, lengths in loader:
-            with accelerator.accumulate(whole), plain_attention(x0.device) if tuned else nullcontext():
+            with accelerator.accumulate(whole):
                 noise = torch.randn_like(x0)
                 times = torch.randint(0, noising.config.num_train_timesteps, (len(x0),))
                 mask = torch.arange(ids.shape[1]) < lengths[:, None]

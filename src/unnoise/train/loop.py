@@ -15,6 +15,7 @@ from unnoise.devices import peak_memory
 from unnoise.errors import InputWarning, NonFiniteError
 from unnoise.formats.atomic import replacing
 from unnoise.train import checkpoint, ema
+from unnoise.train.allocator import keep_freed_memory
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.ema_choice import candidates, check_ema_length, choose_ema, write_choice
 from unnoise.train.exact import exact_threads
@@ -63,6 +64,8 @@ def train(
     fit = settled(fit)
     task = prepared(task, fit)
     device = next(task.networks.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
     cards = [device] if device.type == "cuda" else []
     with started() as world, exact_threads([fit]), torch.random.fork_rng(cards), warnings.catch_warnings():
         for message in QUIET:
