@@ -23,9 +23,9 @@ CLASSES: dict[str, dict[str, str]] = {
     "autoencoder": {
         "Autoencoder": "unnoise.nets.autoencoder:Autoencoder",
         # of other models, frozen; they need diffusers
-        "AutoencoderKL": "unnoise.integrations.diffusers.autoencoder_kl:kl",
-        "AutoencoderTiny": "unnoise.integrations.diffusers.autoencoder_kl:tiny",
-        "AutoencoderDC": "unnoise.integrations.diffusers.autoencoder_kl:dc",
+        "AutoencoderKL": "unnoise.integrations.diffusers.autoencoder_kl:AutoencoderKL",
+        "AutoencoderTiny": "unnoise.integrations.diffusers.autoencoder_kl:AutoencoderTiny",
+        "AutoencoderDC": "unnoise.integrations.diffusers.autoencoder_kl:AutoencoderDC",
     },
     "text": {"TextEncoder": "unnoise.nets.text:TextEncoder"},
     "tokenizer": {"Tokenizer": "unnoise.text.tokenizer:Tokenizer"},

@@ -51,7 +51,7 @@ def recipe(tmp_path: Path) -> Path:
         ("context = 16", "context = 64", r"denoiser.net.args.context 64: denoiser.text.width is 16"),
         ("vector = 16", "vector = 12", r"denoiser.net.args.vector 12: denoiser.text.width is 16"),
         ("text = {{ vocab = 280, width = 16, depth = 1, heads = 2, length = 16 }}\n", "", r"no \[denoiser.text\] enc"),
-        ("channels = 4", "channels = 3", r"do not fit each other or data.size 16: "),
+        ("channels = 4", "channels = 3", r"channels 3: the autoencoder has 4 latents"),
         ("size = 16", "size = 20", r"data\.size 20: a multiple of 8, for 'dots'"),
         ('"a red dot"]', '"a red dot", "%s"]' % ("x" * 40), "tokens, at most 16 are allowed"),
         ("[denoiser]", "[advice]\nsteps = 0\n[denoiser]", r"contact sheets \(data.size, prompts, advice\): .*steps 0"),

@@ -71,19 +71,25 @@ CODECS: Final[Mapping[str, type[KL | DeterministicVAE]]] = {
 }
 
 
-def kl(**config: Any) -> KL:
-    """Build an AutoencoderKL without weights, as the card of a trained model names it."""
-    return KL(empty("AutoencoderKL", config, "autoencoder"))
+class AutoencoderKL(KL):
+    """An AutoencoderKL of a config, without weights, as the card of a trained model names it."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(empty("AutoencoderKL", config, "autoencoder"))
 
 
-def tiny(**config: Any) -> DeterministicVAE:
-    """Build an AutoencoderTiny without weights."""
-    return DeterministicVAE(empty("AutoencoderTiny", config, "autoencoder"))
+class AutoencoderTiny(DeterministicVAE):
+    """An AutoencoderTiny of a config, without weights."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(empty("AutoencoderTiny", config, "autoencoder"))
 
 
-def dc(**config: Any) -> DeterministicVAE:
-    """Build an AutoencoderDC without weights."""
-    return DeterministicVAE(empty("AutoencoderDC", config, "autoencoder"))
+class AutoencoderDC(DeterministicVAE):
+    """An AutoencoderDC of a config, without weights."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(empty("AutoencoderDC", config, "autoencoder"))
 
 
 def latent_space(vae: Any) -> Latent:
