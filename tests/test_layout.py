@@ -86,6 +86,7 @@ OUTSIDE = {
     "diffusion": STDLIB | {"torch", "numpy"},
     1: STDLIB | {"torch"},
     2: FLOOR_2,
+    "data.arrow_table": FLOOR_2 | {"pyarrow"},
     "progress": STDLIB | {"rich"},
     "integrations": FLOOR_2 | {"diffusers", "transformers"},
     "generation.media.video": FLOOR_2 | {"av"},

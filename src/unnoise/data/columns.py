@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from unnoise.data.captions import LONGEST
@@ -75,8 +75,14 @@ def _captions(source: str, rows: Sequence[ImageRow], captions: str, known: Count
 
 
 def _labels(source: str, rows: Sequence[ImageRow], labels: str, known: Counter[str]) -> list[str]:
+    rows = [replace(row, columns={labels: _present(row.columns.get(labels))}) for row in rows]
     values = _values(source, rows, (labels,), known, f"labels = {labels!r}", "or leave these images out")
     return [_label(row, value) for row, value in zip(rows, values, strict=True)]
+
+
+def _present(value: Any) -> Any:
+    """Return a label, and None for a blank text, as tables without a value for missing ones write it."""
+    return None if isinstance(value, str) and not value.strip() else value
 
 
 def _values(
