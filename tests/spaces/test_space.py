@@ -118,3 +118,20 @@ def test_refuses(shift: list[float], scale: list[float]) -> None:
 def test_measure_refuses(batches: list[Tensor]) -> None:
     with pytest.raises(InputError, match=r"no data|scale"):
         measure(lambda batch: batch, batches)
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_pixels_are_folded_and_unfolded(patch: int) -> None:
+    space = Pixels(3, (0.1, 0.0, -0.1), (0.4, 0.5, 0.6), patch)
+    image = data().clamp(-1, 1)[:, :, :8, :8]
+    x0 = space.encode(image)
+    assert x0.shape[1:] == space.shape(8, 8) == (3 * patch**2, 8 // patch, 8 // patch)
+    torch.testing.assert_close(space.decode(x0), image)
+    torch.testing.assert_close(
+        x0.square().mean(), Pixels(3, (0.1, 0.0, -0.1), (0.4, 0.5, 0.6)).encode(image).square().mean()
+    )
+
+
+def test_a_patch_is_a_whole_number() -> None:
+    with pytest.raises(InputError, match="patch 0: a whole number from 1 to 64"):
+        Pixels(3, patch=0)

@@ -27,7 +27,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     },
     DenoiserOptions: {
         "kind": "flow", "weighting": "flow", "level_mean": 0.0, "level_std": 1.0, "caption_dropout": None,
-        "text": None, "init": "",
+        "text": None, "init": "", "patch": 1,
     },
     CheckpointOptions: {
         "ema_lengths": (0.05, 0.1), "ema_length": 0.05, "ema_every": 4, "snapshot_every": 1000, "every": 500,

@@ -172,6 +172,8 @@ class DenoiserOptions(Strict):
         fit: the optimizer.
         net: the network, by class and arguments.
         process: the noise that is added, by class and arguments.
+        patch: side of the squares of pixels that are folded into channels, 1 to 64: the network takes
+            data.channels * patch^2 channels, on a coarser grid, which is faster. Not with an autoencoder.
         kind: what the network predicts.
         weighting: of the errors at different noise levels; a name or a kind: errors of that kind weigh the same.
         level_mean: mean of ln sigma, the noise levels of training, -10 to 10; higher favours shape over texture.
@@ -192,10 +194,12 @@ class DenoiserOptions(Strict):
     caption_dropout: float | None = None
     text: TextOptions | None = None
     init: str = ""
+    patch: int = 1
 
     def __post_init__(self) -> None:
         if self.caption_dropout is not None:
             check_number("caption_dropout", self.caption_dropout, 0, 1)
+        check_whole("denoiser.patch", self.patch, 1, 64)
         check_number("level_mean", self.level_mean, -10, 10)
         check_number("level_std", self.level_std, 0.01, 10)
 
@@ -240,6 +244,10 @@ class TrainingRecipe(Strict):
     def __post_init__(self) -> None:
         check_file_name(self.name)
         check_whole("seed", self.seed, 0, 2**63 - 1)
+        if self.autoencoder is not None and self.denoiser.patch != 1:
+            raise InputError(
+                f"denoiser.patch {self.denoiser.patch}: of pixels, and there is an autoencoder; leave it out"
+            )
         self.checkpoints.check(*(fit for _, fit in self.fits().values()))
 
     def fits(self) -> dict[str, tuple[str, FitOptions]]:

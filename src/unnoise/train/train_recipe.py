@@ -211,7 +211,7 @@ def _measure_space(recipe: TrainingRecipe, dataset: ImageDataset, autoencoder: A
     batches = (batch.to(device, memory_format=torch.channels_last) for batch in plain)
     if autoencoder is None:
         channels = recipe.data.channels
-        return Pixels(channels, *measure(Pixels(channels).encode, batches))
+        return Pixels(channels, *measure(Pixels(channels).encode, batches), recipe.denoiser.patch)
     return Latent(autoencoder, *measure(Latent(autoencoder).encode, batches))
 
 

@@ -37,7 +37,7 @@ def make_card(
         net=options.net,
         process=options.process,
         kind=options.kind,
-        space=Part("Latent") if autoencoder else Part("Pixels", {"channels": recipe.data.channels}),
+        space=Part("Latent") if autoencoder else _pixels(recipe),
         advice=recipe.advice if recipe.advice.sizes else replace(recipe.advice, sizes=((side, side),)),
         licence=recipe.licence,
         autoencoder=autoencoder,
@@ -49,6 +49,10 @@ def make_card(
     sizes = {"vocab": tokenizer.size, "width": text.width, "depth": text.depth}
     encoder = Part("TextEncoder", sizes | {"heads": text.heads, "length": text.length})
     return replace(card, text=encoder, tokenizer=Part("Tokenizer", asdict(tokenizer)))
+
+
+def _pixels(recipe: TrainingRecipe) -> Part:
+    return Part("Pixels", {"channels": recipe.data.channels, "patch": recipe.denoiser.patch})
 
 
 def with_moments(card: Card, space: Space) -> Card:

@@ -1,0 +1,117 @@
+"""Features of Fashion-MNIST: a small classifier that this script trains, and the Fréchet distance between its features.
+
+The pictures are those of Debian's package dataset-fashion-mnist (Xiao et al. 2017, MIT licence): 60,000 to train on and
+10,000 to test on, of 28 x 28, in ten classes.
+"""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from scipy.linalg import sqrtm
+from torch import Tensor, nn
+
+DATA = Path("/usr/share/datasets/fashion-mnist")
+CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+EPOCHS, BATCH, FEATURES = 4, 128, 128
+
+
+def pictures(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the pictures (N, 28, 28) and the labels (N,) of a part, `train` or `t10k`, as uint8."""
+    images, labels = (
+        np.frombuffer(gzip.decompress((DATA / f"{part}-{name}-ubyte.gz").read_bytes()), np.uint8)
+        for name in ("images-idx3", "labels-idx1")
+    )
+    return images[16:].reshape(-1, 28, 28), labels[8:]
+
+
+class Classifier(nn.Module):
+    """A convolutional network of 0.2 M parameters; its last hidden layer of 128 numbers is the feature of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (1, 24, 48, 96)
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(a, b, 3, padding=1),
+                    nn.BatchNorm2d(b),
+                    nn.ReLU(),
+                    nn.Conv2d(b, b, 3, padding=1),
+                    nn.BatchNorm2d(b),
+                    nn.ReLU(),
+                    nn.MaxPool2d(2),
+                )
+                for a, b in zip(widths, widths[1:], strict=False)
+            )
+        )
+        self.hidden = nn.Linear(96 * 9, FEATURES)
+        self.dropout = nn.Dropout(0.3)
+        self.leave = nn.Linear(FEATURES, len(CLASSES))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features of pictures: (B, 1, 28, 28) in [-1, 1] -> (B, 128)."""
+        return F.relu(self.hidden(self.blocks(x).flatten(1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of the classes: (B, 10)."""
+        return self.leave(self.dropout(self.features(x)))
+
+
+def scaled(images: np.ndarray) -> Tensor:
+    """Scale pictures of uint8 to [-1, 1]: (N, 28, 28) -> (N, 1, 28, 28)."""
+    return torch.from_numpy(images.astype(np.float32))[:, None] / 127.5 - 1
+
+
+def batches(x: Tensor, size: int = 1000) -> Iterator[Tensor]:
+    return iter(x.split(size))
+
+
+def trained_classifier(path: Path) -> Classifier:
+    """Read the classifier of a file, or train it and write the file."""
+    net = Classifier()
+    if path.exists():
+        net.load_state_dict(load_file(path))
+        return net.eval()
+    torch.manual_seed(0)
+    images, labels = pictures("train")
+    x, y = scaled(images), torch.from_numpy(labels.astype(np.int64))
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.05)
+    steps = EPOCHS * (len(x) // BATCH)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x))[: len(x) // BATCH * BATCH].split(BATCH):
+            mirrored = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, x[rows], x[rows].flip(3))
+            F.cross_entropy(net(mirrored), y[rows], label_smoothing=0.05).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            rate.step()
+    net.eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(net.state_dict(), path)
+    return net
+
+
+@torch.no_grad()
+def features(net: Classifier, x: Tensor) -> np.ndarray:
+    """Return the features of pictures in [-1, 1] as float64: (N, 128)."""
+    return torch.cat([net.features(part) for part in batches(x)]).double().numpy()
+
+
+@torch.no_grad()
+def accuracy(net: Classifier, x: Tensor, labels: Tensor) -> float:
+    """Return the share of pictures whose class the classifier names as the label does."""
+    found = torch.cat([net(part).argmax(1) for part in batches(x)])
+    return float((found == labels).double().mean())
+
+
+def frechet(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the Fréchet distance between Gaussians fitted to features. Source: Heusel et al. 2017, eq. 6."""
+    means, covariances = zip(*((f.mean(0), np.cov(f, rowvar=False)) for f in (a, b)), strict=True)
+    root = sqrtm(covariances[0] @ covariances[1])
+    square = float(np.square(means[0] - means[1]).sum())
+    return square + float(np.trace(covariances[0] + covariances[1] - 2 * root.real))
