@@ -66,8 +66,8 @@ def fit(net: nn.Module, data: Any, process: str | Process = "flow", **options: U
         InputError: an argument is unknown, out of range, or does not fit the others.
         NonFiniteError: the loss or a gradient is NaN or infinite.
     """
-    own, fit_options, optimizer = split_options(options)
     _check_net(net)
+    own, fit_options, optimizer = split_options(options, sum(one.numel() for one in net.parameters()))
     if own.device is not None:
         net.to(known_device(own.device))
     source, made = own_data(data, own.seed, fit_options.batch), known_process(process)
@@ -120,7 +120,7 @@ def _facts(first: Batch, whole: bool, process: Process, own: OwnOptions) -> NetF
     classes = {}
     for name, value in () if cond is None else cond.tensors.items():
         if not value.is_floating_point():
-            classes[name] = own.classes or (int(value.max()) + 1 if whole else 0)
+            classes[name] = own.classes or (max(0, int(value.max())) + 1 if whole else 0)
     if cond is None and (own.cond_dropout or own.classes):
         raise InputError("cond_dropout, classes: the data has no conditioning; leave them out, or give data (x, cond)")
     if own.cond_dropout and 0 in classes.values():

@@ -149,23 +149,29 @@ class _Batches:
         self.batches, self.description = batches, type(batches).__name__
         self.count: int | None = None
         self.stream = self._endless()
-        self.step, self.ahead = -1, next(self.stream)
-        self.current = self.ahead
+        first = next(self.stream)
+        assert first is not None
+        self.step, self.ahead, self.current = -1, first, first
 
     def first(self) -> Batch:
         while len(self.ahead[0]) < MEASURED and self.ahead[0].numel() < VALUES:
-            self.ahead = _joined(self.ahead, next(self.stream))
+            more = next(self.stream)
+            if more is None:
+                break
+            self.ahead = _joined(self.ahead, more)
         return self.ahead
 
     def rows(self, step: int, rows: range, batch: int) -> Batch:
         while self.step < step:
             while len(self.ahead[0]) < batch:
-                self.ahead = _joined(self.ahead, next(self.stream))
+                more = next(self.stream)
+                self.ahead = self.ahead if more is None else _joined(self.ahead, more)
             self.current, self.ahead = _cut(self.ahead, slice(batch)), _cut(self.ahead, slice(batch, None))
             self.step += 1
         return _cut(self.current, slice(rows.start, rows.stop))
 
-    def _endless(self) -> Iterator[Batch]:
+    def _endless(self) -> Iterator[Batch | None]:
+        """Yield the batches again and again, and None after the last of each pass."""
         while True:
             found = False
             for number, batch in enumerate(self.batches):
@@ -173,6 +179,7 @@ class _Batches:
                 yield checked(batch, f"data: batch {number}")
             if not found:
                 raise InputError("data: the iterable has no batches, or ended and cannot be read again; give a list")
+            yield None
 
 
 class _Drawn:

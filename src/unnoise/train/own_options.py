@@ -14,9 +14,12 @@ from unnoise.train.fit_options import FitOptions
 from unnoise.train.net_task import Levels, OwnLoss, OwnOptimizer
 from unnoise.train.task import TrainCallback
 
-STEPS, BATCH, WARMUP = 1000, 128, 200
+STEPS, WARMUP = 1000, 200
+SMALL = 200_000  # parameters; docs/gallery.md has what was measured on a smaller net
+SMALL_NET = {"batch": 512, "learning_rate": 1e-2}
+OTHER_NET = {"batch": 128, "learning_rate": 1e-3}
 # Fields of `FitOptions` that differ here: the same call gives the same bits, so nothing is measured unless asked for.
-PLAIN: dict[str, Any] = {"batch": BATCH, "precision": "float32", "compile": False, "channels_last": False}
+PLAIN: dict[str, Any] = {"precision": "float32", "compile": False, "channels_last": False}
 CHOICES: dict[str, tuple[Any, ...]] = {
     "precision": ("auto", "float32", "bfloat16"),
     "compile": ("auto", True, False),
@@ -110,11 +113,15 @@ class OwnOptions:
     @property
     def callbacks(self) -> tuple[TrainCallback, ...]:
         """Every callback."""
-        return (self.callback,) if callable(self.callback) else tuple(self.callback)
+        given: Any = self.callback
+        return tuple(given) if isinstance(given, list | tuple) else (given,)
 
 
-def split_options(options: Mapping[str, Any]) -> tuple[OwnOptions, FitOptions, OwnOptimizer | None]:
-    """Return the options of `fit` by what they are of. Raises InputError for an unknown name or a wrong value."""
+def split_options(options: Mapping[str, Any], parameters: int) -> tuple[OwnOptions, FitOptions, OwnOptimizer | None]:
+    """Return the options of `fit` by what they are of. parameters: the size of the net.
+
+    Raises InputError for an unknown name or a wrong value.
+    """
     own, common = ({one.name for one in fields(kind)} for kind in (OwnOptions, FitOptions))
     for name in options:
         if name not in own | common:
@@ -122,9 +129,10 @@ def split_options(options: Mapping[str, Any]) -> tuple[OwnOptions, FitOptions, O
             raise InputError(f"{name}: unknown; {instead}")
     steps = options.get("steps", STEPS)
     check_whole("steps", steps, 1, 10**9)
-    check_whole("batch", options.get("batch", BATCH), 1, 10**9)
     given = {"steps": steps, "warmup": min(WARMUP, steps // 10), **PLAIN}
+    given |= SMALL_NET if parameters < SMALL else OTHER_NET
     given |= {name: value for name, value in options.items() if name in common}
+    check_whole("batch", given["batch"], 1, 10**9)
     optimizer = given.get("optimizer", "adamw")
     if callable(optimizer):
         given["optimizer"] = "adamw"
