@@ -10,27 +10,29 @@ from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.reference import part_classes, stated, summary, written
 
 WIDTH = 118  # letters of a line
-CLASS = "the class; `args` are those of its constructor"
 
 
 def recipe_toml(recipe: TrainingRecipe, remarks: Sequence[str] = ()) -> str:
     """Return a recipe as TOML that is read as an equal recipe. remarks: paragraphs at its head, as comments."""
     head = [line for remark in remarks for line in textwrap.wrap(remark, WIDTH - 2, subsequent_indent="  ")]
-    return "\n".join([*(f"# {line}".rstrip() for line in head), *_table(recipe, "")]).lstrip() + "\n"
+    return "\n".join([*(f"# {line}".rstrip() for line in head), *_table(recipe, "", "")]).lstrip() + "\n"
 
 
-def _table(value: Any, place: str) -> Iterator[str]:
+def _table(value: Any, place: str, meaning: str) -> Iterator[str]:
     """Write the plain fields of a dataclass, then its tables."""
     meanings, changed = stated(type(value)), [one.name for one in fields(value) if _is_changed(value, one)]
     tables = [name for name in changed if is_dataclass(getattr(value, name))]
     if place:
-        yield from ("", f"[{place}]  # {_first(summary(type(value)))}")
+        yield from ("", f"[{place}]  # {meaning}")
     for name in changed:
         if name not in tables:
             yield from _line(name, getattr(value, name), meanings[name])
     for name in tables:
         inner, below = getattr(value, name), f"{place}.{name}".lstrip(".")
-        yield from _part(inner, name, below) if isinstance(inner, Part) else _table(inner, below)
+        if isinstance(inner, Part):
+            yield from _part(inner, name, below, meanings[name])
+        else:
+            yield from _table(inner, below, meanings[name])
 
 
 def _is_changed(value: Any, one: Any) -> bool:
@@ -38,12 +40,12 @@ def _is_changed(value: Any, one: Any) -> bool:
     return default is MISSING or getattr(value, one.name) != default
 
 
-def _part(part: Part, role: str, place: str) -> Iterator[str]:
+def _part(part: Part, role: str, place: str, meaning: str) -> Iterator[str]:
     kind = part_classes(role)[part.class_]
-    yield from ("", f"[{place}]", *_line("class", part.class_, _first(summary(kind))))
+    yield from ("", f"[{place}]  # {meaning}", *_line("class", part.class_, summary(kind).partition(". ")[0]))
     if part.args:
         meanings = stated(kind)
-        yield from ("", f"[{place}.args]  # {CLASS}")
+        yield from ("", f"[{place}.args]  # of that class")
         for name, value in part.args.items():
             yield from _line(name, value, meanings[name])
 
@@ -55,8 +57,3 @@ def _line(name: str, value: Any, meaning: str) -> Iterator[str]:
     else:
         yield from (f"# {part}" for part in textwrap.wrap(meaning, WIDTH - 2))
         yield line
-
-
-def _first(text: str) -> str:
-    """Return the first sentence of a text."""
-    return text.partition(". ")[0].removesuffix(".")

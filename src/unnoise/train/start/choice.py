@@ -23,9 +23,9 @@ from unnoise.train.start.facts import VOCABULARY, SourceFacts
 from unnoise.train.start.probe import Cost
 
 MULTIPLE = 4  # of the side of what the net computes on: it halves twice
-DRAWN = 3000.0  # images that a training needs, over the square root of their number
+DRAWN = 2000.0  # images that a training needs, over the square root of their number
 REPEATED = 100  # draws of an image from which on it is memorised
-SHARE = 0.2  # of the time, for the autoencoder
+SHARE = 0.25  # of the time, for the autoencoder
 ENCODES = 2500  # steps of an autoencoder that are enough
 USED = 0.92  # of the time, for steps; contact sheets, checkpoints and encoding need the rest
 OPENING = 10.0  # seconds for what comes before
@@ -138,7 +138,7 @@ def _recipe(facts: SourceFacts, name: str, network: Network) -> TrainingRecipe:
             Part("Flow"),
             kind="v",
             weighting="v",
-            level_mean=1.0,
+            level_mean=2.0,
             level_std=1.8,
             text=TextOptions(VOCABULARY, network.text, 1, 4, _length(facts.tokens), 5.0) if facts.captions else None,
         ),
@@ -228,7 +228,7 @@ def _found(facts: SourceFacts) -> str:
     else:
         parts.append("no captions and no labels: the model has no prompt")
     if facts.transparent:
-        parts.append(f"{facts.transparent:.0%} of them transparent, shown on white")
+        parts.append(f"{facts.transparent:.0%} of them transparent, placed on white")
     if facts.grey:
         parts.append("all grey: the model has one channel")
     return "; ".join(parts)

@@ -1,12 +1,14 @@
 """What a source of images holds, as far as its recipe depends on it."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 from unnoise.data.columns import FOLDERS
 from unnoise.data.open import source_columns
 from unnoise.data.view import OPAQUE
+from unnoise.errors import InputWarning
 from unnoise.text import tokenizer as bpe
 from unnoise.train.recipe import DataOptions
 
@@ -48,12 +50,11 @@ class SourceFacts:
 
 
 def look(source: str, strict: bool = False) -> SourceFacts:
-    """Open a source and look at it. Raises InputError as `open_source` does."""
-    options = DataOptions(source, SIDE, strict=strict)
-    dataset, classes = options.open(), 0
-    labels = "" if dataset.captioned else labels_of(source, len(dataset) + dataset.skipped)
-    if labels:
-        classes = len(replace(options, labels=labels).open().classes)
+    """Open a source and look at it; what it warns of is said when it is trained on. Raises InputError."""
+    with warnings.catch_warnings(action="ignore", category=InputWarning):
+        dataset = DataOptions(source, SIDE, strict=strict).open()
+        labels = "" if dataset.captioned else labels_of(source, len(dataset))
+        classes = len(DataOptions(source, SIDE, strict=strict, labels=labels).open().classes) if labels else 0
     spread = range(0, len(dataset), -(-len(dataset) // SAMPLE))
     pixels = [dataset.read(i) for i in spread]
     shorter = sorted(min(size) for size in dataset.sizes or [(SIDE, SIDE)])
