@@ -1,11 +1,11 @@
 """Features of Fashion-MNIST: a small classifier that this script trains, and the Fréchet distance between its features.
 
-The pictures are those of Debian's package dataset-fashion-mnist (Xiao et al. 2017, MIT licence): 60,000 to train on and
-10,000 to test on, of 28 x 28, in ten classes.
+The pictures are those of scripts/fashion_mnist.py: 60,000 to train on and 10,000 to test on, in ten classes.
 """
 
-import gzip
+import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +15,10 @@ from safetensors.torch import load_file, save_file
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-DATA = Path("/usr/share/datasets/fashion-mnist")
-CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from fashion_mnist import CLASSES, read
+
 EPOCHS, BATCH, FEATURES = 4, 128, 128
-
-
-def pictures(part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read the pictures (N, 28, 28) and the labels (N,) of a part, `train` or `t10k`, as uint8."""
-    images, labels = (
-        np.frombuffer(gzip.decompress((DATA / f"{part}-{name}-ubyte.gz").read_bytes()), np.uint8)
-        for name in ("images-idx3", "labels-idx1")
-    )
-    return images[16:].reshape(-1, 28, 28), labels[8:]
 
 
 class Classifier(nn.Module):
@@ -46,7 +38,7 @@ class Classifier(nn.Module):
                     nn.ReLU(),
                     nn.MaxPool2d(2),
                 )
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in pairwise(widths)
             )
         )
         self.hidden = nn.Linear(96 * 9, FEATURES)
@@ -78,7 +70,7 @@ def trained_classifier(path: Path) -> Classifier:
         net.load_state_dict(load_file(path))
         return net.eval()
     torch.manual_seed(0)
-    images, labels = pictures("train")
+    images, labels = read("train")
     x, y = scaled(images), torch.from_numpy(labels.astype(np.int64))
     optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.05)
     steps = EPOCHS * (len(x) // BATCH)

@@ -1,6 +1,6 @@
 """Write Fashion-MNIST as two tars of PNG files with labels: `python scripts/fashion_mnist.py FOLDER`.
 
-The pictures are read from Debian's package dataset-fashion-mnist (Xiao et al. 2017, MIT licence); nothing is downloaded.
+The pictures are read from Debian's package dataset-fashion-mnist (Xiao et al. 2017, MIT); nothing is downloaded.
 """
 
 import gzip

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unnoise.errors import check_whole
-from unnoise.spaces.space import Affine, finite
+from unnoise.spaces.space import Affine, finite, with_channels
 
 
 class Pixels:
@@ -32,8 +32,8 @@ class Pixels:
         self.affine = Affine(channels, shift, scale)
 
     def encode(self, data: Tensor) -> Tensor:
-        """Return x0 (B, C * patch^2, h, w). data: (B, C, H, W) in [-1, 1]."""
-        return F.pixel_unshuffle(self.affine.to_x0(data), self.factor)
+        """Return x0 (B, C * patch^2, h, w). data: (B, C, H, W) in [-1, 1]; colour becomes grey for one channel."""
+        return F.pixel_unshuffle(self.affine.to_x0(with_channels(data, self.channels)), self.factor)
 
     def decode(self, x0: Tensor) -> Tensor:
         """Return data, clamped to [-1, 1]. x0: (B, C * patch^2, h, w)."""
