@@ -33,7 +33,7 @@ def train(
     from unnoise.train.adapter_recipe import read_adapter_recipe
     from unnoise.train.controlnet import train_control
 
-    parsed = read_adapter_recipe(recipe)
+    parsed = options.applied(read_adapter_recipe(recipe))
     options.run(["control", "train", str(recipe)], parsed.name, partial(train_control, parsed))
 
 

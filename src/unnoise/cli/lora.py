@@ -48,7 +48,7 @@ def train(
     from unnoise.train.adapter_recipe import read_adapter_recipe
     from unnoise.train.lora import train_lora
 
-    parsed = read_adapter_recipe(recipe)
+    parsed = options.applied(read_adapter_recipe(recipe))
     options.run(["lora", "train", str(recipe)], parsed.name, partial(train_lora, parsed))
 
 

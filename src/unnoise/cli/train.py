@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from unnoise.data.dataset import ImageDataset
+    from unnoise.train.adapter_recipe import AdapterRecipe
     from unnoise.train.finetune_recipe import FineTuneRecipe
     from unnoise.train.recipe import TrainingRecipe
-    from unnoise.train.task import Progress
+    from unnoise.train.task import Progress, TrainCallback
 
+R = TypeVar("R", "TrainingRecipe", "TrainingRecipe | FineTuneRecipe", "AdapterRecipe")
 
 EPILOGUE = """Examples:
   unnoise train my-pictures --minutes 10
@@ -46,6 +48,8 @@ docs/recipes.md every field of a recipe."""
 
 DEVICE = "cpu"
 MINUTES = "Time of a training from a folder; 5 for up to 200 images, 20 for up to 2,000, 60 for more."
+EMA = "EMA length of the model, instead of checkpoints.ema_length; auto is the best on held-out images."
+TRACK = "Also record with TensorBoard or Weights & Biases (offline, or wandb-online), in the folder of the run."
 LIMITS = (0.1, 100_000)  # of minutes
 IMAGES = (".tar",)  # endings of files that hold images
 STRICT = "Refuse unreadable images and recipes with warnings of `unnoise check`."
@@ -63,6 +67,14 @@ class TrainOptions:
     resume: Annotated[bool, Parameter(negative="", help="Continue from the last checkpoint of the folder.")] = False
     device: Annotated[str, Parameter(help="auto is the best there is; cpu, cuda, cuda:1, mps, xpu.")] = DEVICE
     threads: Annotated[int | None, Parameter(converter=whole, help="CPU threads; all cores by default.")] = None
+    ema: Annotated[float | Literal["auto"] | None, Parameter(help=EMA)] = None
+    track: Annotated[Literal["tensorboard", "wandb", "wandb-online"] | None, Parameter(help=TRACK)] = None
+
+    def applied(self, recipe: R) -> R:
+        """Return a recipe with the EMA length that is asked for."""
+        if self.ema is None:
+            return recipe
+        return replace(recipe, checkpoints=replace(recipe.checkpoints, ema_length=self.ema))
 
     def run(
         self,
@@ -84,7 +96,7 @@ class TrainOptions:
         advice = f"continue with: {self._again(command, folder)}"
         try:
             with progress_bar() as bar, stop_signals():
-                report = ConsoleReport(bar)
+                report = ConsoleReport(bar, self._trackers(folder, name))
                 path = train(folder, device, self.resume, report)
         except TrainingStopped as stop:
             raise TrainingStopped(stop.number, advice) from None
@@ -92,12 +104,21 @@ class TrainOptions:
             raise OutputError(f"{error}; free some space and {advice}") from error
         files = path.rglob("*") if path.is_dir() else [path]
         print(f"{path}  {sum(one.stat().st_size for one in files) / 1e6:.1f} MB", flush=True)
-        if report.next:
-            print(report.next, file=sys.stderr)
+        _say_end(folder, report.next)
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run."""
         return self.out or Path("runs") / name
+
+    def _trackers(self, folder: Path, name: str) -> "Callable[[str], TrainCallback] | None":
+        """Return what makes the callback of a task. Raises InputError where its package is missing."""
+        if self.track is None:
+            return None
+        from unnoise.train.track import tracker
+
+        kind, place = self.track, folder / self.track.partition("-")[0]
+        tracker(kind, place, name)
+        return lambda task: tracker(kind, place / task, f"{name} {task}")
 
     def machine(self) -> "torch.device":
         """Set the number of threads, and return the device."""
@@ -115,7 +136,9 @@ class TrainOptions:
         """Return the command that continues the run."""
         device = [] if self.device == DEVICE else ["--device", self.device]
         threads = [] if self.threads is None else ["--threads", str(self.threads)]
-        return shlex.join([*launch(), *command, "--out", str(folder), *device, *threads, "--resume"])
+        ema = [] if self.ema is None else ["--ema", f"{self.ema}"]
+        track = [] if self.track is None else ["--track", self.track]
+        return shlex.join([*launch(), *command, "--out", str(folder), *device, *threads, *ema, *track, "--resume"])
 
 
 def launch() -> list[str]:
@@ -128,6 +151,16 @@ def launch() -> list[str]:
 
 
 DEFAULT = TrainOptions()
+
+
+def _say_end(folder: Path, command: str) -> None:
+    """Say the figures of a finished run and what to do next, on stderr."""
+    from unnoise.train.figures import read_figures
+
+    lines = [line for figures in read_figures(folder) for line in figures.lines()]
+    after = {"generate with": command, "plot with": shlex.join(["unnoise", "plot", str(folder)])}
+    lines += [f"{what}: {words}" for what, words in after.items() if words]
+    print("\n".join(lines), file=sys.stderr)
 
 
 @app.default
@@ -157,7 +190,7 @@ def train(
         recipe = _chosen_once(partial(_choose, source, options, minutes, init, strict))
         flags += [] if minutes is None else ["--minutes", f"{minutes:g}"]
     if not init:
-        options.run(["train", str(source), *flags], recipe.name, partial(_train, recipe))
+        options.run(["train", str(source), *flags], recipe.name, partial(_train, options.applied(recipe)))
 
 
 def is_recipe(source: Path) -> bool:
@@ -232,7 +265,7 @@ def _train(
         path = finetune(recipe, folder, device, resume, report)
     else:
         path = train_recipe(recipe, folder, device, resume, report)
-    report.next = f"generate with: {shlex.join(['unnoise', 'generate', report.prompt, '--model', str(path)])}"
+    report.next = shlex.join(["unnoise", "generate", report.prompt, "--model", str(path)])
     return path
 
 
@@ -242,8 +275,8 @@ def progress_bar() -> "Bar":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description:12}"),
-        BarColumn(),
+        TextColumn("{task.description:11}"),
+        BarColumn(bar_width=8),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
@@ -254,8 +287,8 @@ def progress_bar() -> "Bar":
 class ConsoleReport:
     """Show a progress bar for each stage of a run, or, without a terminal, a line every hundred steps."""
 
-    def __init__(self, bar: "Bar") -> None:
-        self.bar = bar
+    def __init__(self, bar: "Bar", trackers: "Callable[[str], TrainCallback] | None" = None) -> None:
+        self.bar, self.trackers = bar, trackers
         self.prompt = ""  # one that the model knows
         self.next = ""  # what to do when the training has ended
 
@@ -270,12 +303,22 @@ class ConsoleReport:
     def stage(self, name: str, total: int) -> None:
         self.name = name
         self.current = self.bar.add_task(name, total=total, note="")
+        self.validation = ""
+        self.track = None if self.trackers is None else self.trackers(name)
 
     def step(self, progress: "Progress") -> None:
-        note = f"loss {progress.loss:.4f}  {progress.images_per_second:.0f} images/s"
+        from unnoise.train.figures import duration
+
+        if progress.validation is not None:
+            self.validation = f"  val {progress.validation:.4f}"
+        if self.track is not None:
+            self.track(progress)
+        note = f"loss {progress.loss:.4f}{self.validation}  {progress.images_per_second:.3g} images/s"
         self.bar.update(self.current, completed=progress.step, note=note)
+        left = duration(progress.eta)
         if not self.bar.console.is_terminal and progress.step % 100 == 0:
-            self.bar.console.print(f"{self.name} {progress.step}/{progress.steps}  {note}", highlight=False)
+            line = f"{self.name} {progress.step}/{progress.steps}  {note}  {left} left"
+            self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def encoded(self, done: int, total: int) -> None:
         self.bar.update(self.current, completed=done, total=total)

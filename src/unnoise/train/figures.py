@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from unnoise.train.checkpoint import FILE, read_facts
+from unnoise.train.checkpoint import FILE
 from unnoise.train.ema_choice import EmaChoice, read_choice
 from unnoise.train.log import LOG, read_log
+from unnoise.train.loop import training_seconds
 
 LAST: Final = 0.1  # of the steps, over which the training loss is averaged
 
@@ -65,7 +66,7 @@ def _task_figures(folder: Path) -> Figures | None:
     if not lines:
         return None
     losses = [line["loss"] for line in lines[-max(1, round(LAST * len(lines))) :]]
-    seconds = float(read_facts(folder / FILE)["seconds"])
+    seconds = training_seconds(folder)
     speed = lines[-1]["images_per_second"]
     return Figures(folder.name, lines[-1]["step"], sum(losses) / len(losses), seconds, speed, read_choice(folder))
 

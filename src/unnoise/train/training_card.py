@@ -13,7 +13,6 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.figures import read_figures
-from unnoise.train.loop import training_seconds
 from unnoise.train.other_models import autoencoder_part
 from unnoise.train.recipe import TrainingRecipe
 
@@ -83,9 +82,9 @@ def _facts(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | Non
 
 def with_timing(card: Card, folder: Path, device: torch.device) -> Card:
     """Add the losses, the hardware and the seconds of each task to the card."""
-    seconds = {f"{task.name}_seconds": training_seconds(task) for task in sorted(folder.iterdir()) if task.is_dir()}
-    figures = read_figures(folder)[-1].facts()
-    return replace(card, training=card.training | figures | seconds | {"hardware": hardware(device)})
+    figures = read_figures(folder)
+    seconds = {f"{one.task}_seconds": one.seconds for one in figures}
+    return replace(card, training=card.training | figures[-1].facts() | seconds | {"hardware": hardware(device)})
 
 
 def hardware(device: torch.device) -> str:
