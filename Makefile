@@ -45,6 +45,7 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, the engine, edit
 	@$(BIN)/python bench/cost.py
 	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/training.py
+	@$(BIN)/python bench/cache.py
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/foreign.py
 	@$(BIN)/python bench/load.py

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.loss import loss, sigma_lognormal
@@ -38,13 +37,12 @@ class DenoiserTask:
     def __init__(
         self,
         recipe: TrainingRecipe,
-        dataset: ImageDataset,
         latents: Latents,
         pipeline: Pipeline,
         prompts: list[str],
         held_out: Latents | None = None,
     ) -> None:
-        self.recipe, self.options, self.dataset, self.latents = recipe, recipe.denoiser, dataset, latents
+        self.recipe, self.options, self.latents = recipe, recipe.denoiser, latents
         self.prompts, self.pipeline, self.denoiser = prompts, pipeline, pipeline.denoiser
         self.networks = nn.ModuleDict({"net": self.denoiser.net})
         self.learning_rate_multiples: dict[str, float] = {}
@@ -63,7 +61,7 @@ class DenoiserTask:
         first, batch = step * self.options.fit.batch, len(rows)
         ns = range(first + rows.start, first + rows.stop)
         images = [nth_image(self.latents, self.recipe.seed, n) for n in ns]
-        x0, noise = (np.empty((batch, *self.latents.x0.shape[2:]), np.float32) for _ in range(2))
+        noise = np.empty((batch, *self.latents.x0.shape[2:]), np.float32)
         u = torch.empty(batch)
         views, captioned = [], torch.ones(batch, dtype=torch.bool)
         for row, n in enumerate(ns):
@@ -72,9 +70,8 @@ class DenoiserTask:
             captioned[row] = bool(stream.random() >= self.options.dropout)
             u[row] = stream.random()
             stream.standard_normal(dtype=np.float32, out=noise[row])
-            x0[row] = self.latents.x0[images[row], views[row]]
         cond = self.conditioning(self.latents, images, views, captioned)
-        losses = self._losses(torch.from_numpy(x0), torch.from_numpy(noise), u, cond)
+        losses = self._losses(self.latents.x0[images, views].float(), torch.from_numpy(noise), u, cond)
         self.levels.add(u, losses)
         return losses
 
@@ -82,7 +79,8 @@ class DenoiserTask:
         """Return the loss of held-out rows with their captions, see `Validation`."""
         held_out = self.held_out
         assert held_out is not None
-        images, views = row_images(rows, len(held_out.x0)), [0] * len(rows)
+        readable = held_out.members.images
+        images, views = [int(readable[k]) for k in row_images(rows, len(readable))], [0] * len(rows)
         u = row_quantiles(self.monitor.rows)[rows.start : rows.stop]
         cond = self.conditioning(held_out, images, views, torch.ones(len(rows), dtype=torch.bool))
         x0 = held_out.x0[images, views].float()

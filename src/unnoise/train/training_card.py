@@ -12,6 +12,7 @@ from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
+from unnoise.train.encoded import EncodedViews
 from unnoise.train.figures import read_figures
 from unnoise.train.other_models import autoencoder_part
 from unnoise.train.recipe import TrainingRecipe
@@ -78,6 +79,11 @@ def _facts(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | Non
         "seed": recipe.seed,
         "torch": torch.__version__,
     }
+
+
+def without_unreadable(card: Card, encoded: EncodedViews) -> Card:
+    """Leave the images that could not be decoded out of the count on the card."""
+    return replace(card, training=card.training | {"pictures": card.training["pictures"] - len(encoded.unreadable)})
 
 
 def with_timing(card: Card, folder: Path, device: torch.device) -> Card:
