@@ -68,8 +68,8 @@ def test_without_labels_nothing_is_conditioned(folder: Path, tmp_path: Path) -> 
     pipeline = run(recipe_of(folder, False), tmp_path)
     assert (pipeline.text_encoder, pipeline.card.prompted, pipeline.card.advice.guidance_scale) == (None, False, 1.0)
     assert "caption_dropout" not in pipeline.card.training
-    sheet = Image.open(tmp_path / "denoiser/sheet-000004.png")
-    assert sheet.width * sheet.height > SAMPLES * 8 * 8
+    with Image.open(tmp_path / "denoiser/sheet-000004.png") as sheet:
+        assert sheet.width * sheet.height > SAMPLES * 8 * 8
 
 
 def test_a_label_that_is_dropped_is_that_of_no_class(folder: Path) -> None:
