@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -28,6 +28,7 @@ MOST = 16  # workers that are chosen by themselves
 AHEAD = 2  # batches that wait for each worker
 READY = b"ready\n"
 
+Decoding = Generator[list[Decoded], None, None]
 Named = tuple[str, bytes]  # an image: its name, and its bytes
 
 
@@ -80,7 +81,7 @@ class Worker:
         self.process.communicate()
 
 
-def decode_batches(batches: Iterable[Sequence[Named]], size: Size, workers: int) -> Iterator[list[Decoded]]:
+def decode_batches(batches: Iterable[Sequence[Named]], size: Size, workers: int) -> Decoding:
     """Decode batches of images in their order; a few batches are read ahead.
 
     Args:

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.loss import loss, sigma_lognormal
@@ -38,13 +37,12 @@ class DenoiserTask:
     def __init__(
         self,
         recipe: TrainingRecipe,
-        dataset: ImageDataset,
         latents: Latents,
         pipeline: Pipeline,
         prompts: list[str],
         held_out: Latents | None = None,
     ) -> None:
-        self.recipe, self.options, self.dataset, self.latents = recipe, recipe.denoiser, dataset, latents
+        self.recipe, self.options, self.latents = recipe, recipe.denoiser, latents
         self.prompts, self.pipeline, self.denoiser = prompts, pipeline, pipeline.denoiser
         self.networks = nn.ModuleDict({"net": self.denoiser.net})
         self.learning_rate_multiples: dict[str, float] = {}

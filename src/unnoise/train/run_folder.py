@@ -20,6 +20,7 @@ from unnoise.train.folder_lock import locked, resumes, sign
 from unnoise.train.gradients import check_split
 from unnoise.train.processes import started
 
+WRITTEN = (".safetensors", ".bin")  # endings of the large files of a run
 RECIPE = "recipe.json"
 LITTER = (".*.part", "*/.*.part", "*/ema/.*.part")  # temporary files of writes that were interrupted
 FLOAT = 4  # bytes of a number in a checkpoint
@@ -114,7 +115,8 @@ def _check_disk(folder: Path, needed: int) -> None:
     there = folder
     while not there.exists():
         there = there.parent
-    held = sum(path.stat().st_size for path in folder.glob("*/**/*.safetensors")) if there == folder else 0
+    written = folder.glob("*/**/*") if there == folder else ()
+    held = sum(path.stat().st_size for path in written if path.suffix in WRITTEN)
     free = shutil.disk_usage(there).free
     if needed - held > free:
         raise InputError(

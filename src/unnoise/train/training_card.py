@@ -12,6 +12,8 @@ from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
+from unnoise.train import checkpoint
+from unnoise.train.encoded import EncodedViews
 from unnoise.train.figures import read_figures
 from unnoise.train.loop import training_seconds
 from unnoise.train.other_models import autoencoder_part
@@ -77,9 +79,15 @@ def _facts(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | Non
     }
 
 
+def without_unreadable(card: Card, encoded: EncodedViews) -> Card:
+    """Leave the images that could not be decoded out of the count on the card."""
+    return replace(card, training=card.training | {"pictures": card.training["pictures"] - len(encoded.unreadable)})
+
+
 def with_timing(card: Card, folder: Path, device: torch.device) -> Card:
     """Add the losses, the hardware and the seconds of each task to the card."""
-    seconds = {f"{task.name}_seconds": training_seconds(task) for task in sorted(folder.iterdir()) if task.is_dir()}
+    tasks = (path.parent for path in sorted(folder.glob(f"*/{checkpoint.FILE}")))
+    seconds = {f"{task.name}_seconds": training_seconds(task) for task in tasks}
     figures = read_figures(folder)[-1].facts()
     return replace(card, training=card.training | figures | seconds | {"hardware": hardware(device)})
 
