@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
@@ -63,6 +63,7 @@ class Worker:
             return self._ask(images, size)
         except (OSError, EOFError):
             status = self.process.wait()
+            self.close()
             self._start()
         if len(images) == 1:
             return [Decoded(None, f"its decoder ended with status {status}")]
@@ -78,7 +79,10 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):  # what is left to write goes nowhere
+                _pipe(pipe).close()
 
 
 def decode_batches(batches: Iterable[Sequence[Named]], size: Size, workers: int) -> Decoding:
