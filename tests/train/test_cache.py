@@ -28,6 +28,7 @@ from unnoise.train.encoded import EncodedViews
 from unnoise.train.latents import views_of
 from unnoise.train.recipe import DataOptions, TrainingRecipe, parse_recipe
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*transparent; the colour behind")
 COUNT, SIDE, SEED = 11, 16, 5
 WILD = Augment(background=1.0, move=1.0)
 RECIPE = """
@@ -233,7 +234,7 @@ def test_unreadable_images_are_counted_once_and_number_no_other_anew(
     said = r"pictures: 2 images skipped: 2 unreadable \('02\.png', \.\.\.\)$"
     with pytest.warns(InputWarning, match=said) as caught:
         part = encoded(folder, tmp_path / "b", workers=workers)
-    assert len(caught) == 1
+    assert sum("skipped" in str(one.message) for one in caught) == 1
     assert part.unreadable == [2, 7]
     assert part.readable == [i for i in range(COUNT) if i not in (2, 7)]
     assert all(torch.equal(part[i, 0], whole[i, 0]) for i in part.readable)

@@ -113,7 +113,7 @@ def checked(dataset: ImageDataset, strict: bool = False, workers: int = 0) -> Im
     for part, images in zip(parts, decoded(dataset, parts, worker_count(workers, len(dataset))), strict=True):
         faults.note(part, images)
     faults.say()
-    return without(dataset, faults.bad)
+    return replace(without(dataset, faults.bad), checked=True)
 
 
 def without(dataset: ImageDataset, bad: Collection[int]) -> ImageDataset:
@@ -137,7 +137,7 @@ class Faults:
         for i, image in zip(indices, images, strict=True):
             if image.pixels is None:
                 self.lose(i, image.error)
-            for remark in image.remarks if image.pixels is not None else ():
+            for remark in () if image.pixels is None or self.dataset.checked else image.remarks:
                 self.remarks.setdefault(remark, []).append(self.dataset.items[i].name)
 
     def lose(self, i: int, error: str = "") -> None:

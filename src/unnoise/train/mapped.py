@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unnoise.formats.atomic import refusing_writes, replacing
+from unnoise.train.processes import world
 
 Array = np.ndarray[Any, Any]
 
@@ -16,13 +17,16 @@ Array = np.ndarray[Any, Any]
 def write_mapped(path: Path, parts: Iterable[Array], shape: tuple[int, ...], dtype: str) -> Tensor:
     """Write the rows of an array, part by part, and map the file. An interruption leaves the old file or the new one.
 
+    Of several processes that train together the first writes; the others map what it has written.
+
     Raises:
         OutputError: the disk is full.
     """
-    with replacing(path) as file:
-        for part in parts:
-            with refusing_writes(path):
-                file.write(np.ascontiguousarray(part, dtype).tobytes())
+    if not world().rank:
+        with replacing(path) as file:
+            for part in parts:
+                with refusing_writes(path):
+                    file.write(np.ascontiguousarray(part, dtype).tobytes())
     return map_file(path, shape, dtype)
 
 

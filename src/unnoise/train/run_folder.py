@@ -71,6 +71,7 @@ def claimed_folder(
     with started() as world, ExitStack() as held:
         if world.size > 1:
             world.agree({f"recipe: {name}": repr(value) for name, value in _fields(plain(recipe))} | dict(facts()))
+        del facts  # a data set, which a training does not keep
         for place, fit in recipe.fits().values():
             check_split(place, fit, world.size)
         with world.first():
