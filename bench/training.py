@@ -29,7 +29,7 @@ from unnoise.pipeline import Pipeline
 from unnoise.text import tokenizer as bpe
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.denoiser import DenoiserTask
-from unnoise.train.latents import Latents, all_views, tokenize_views
+from unnoise.train.latents import Latents, tokenize_views, views_of
 from unnoise.train.loop import plain_attention, train
 from unnoise.train.machine import prepared, settled
 from unnoise.train.optimizers import make_optimizers
@@ -88,14 +88,14 @@ def against(recipe: TrainingRecipe) -> None:
 def task_of(recipe: TrainingRecipe) -> DenoiserTask:
     """Make the denoiser task of the recipe, with random latents and the real captions."""
     dataset = open_source(recipe.data.source, recipe.data.size)
-    views = all_views(dataset, replace(recipe.data, views=1), recipe.seed)
+    views = views_of(dataset, replace(recipe.data, views=1), recipe.seed, range(len(dataset)))
     tokenizer = bpe.train((view.caption for view in views), recipe.denoiser.text.vocab)
     pipeline = Pipeline.of(model_file.build(make_card(recipe, dataset, tokenizer)))
     ids, lengths = tokenize_views(views, tokenizer, recipe.denoiser.text.length)
     size = recipe.data.size
     x0 = torch.randn(len(dataset), 1, *pipeline.space.shape(size, size)).half()
     latents = Latents(x0, members_of(dataset.concepts, range(len(dataset))), ids[:, None], lengths[:, None])
-    return DenoiserTask(recipe, dataset, latents, pipeline, sheet_prompts(recipe, dataset, tokenizer))
+    return DenoiserTask(recipe, [latents], pipeline, sheet_prompts(recipe, dataset, tokenizer))
 
 
 def bare_steps(task: DenoiserTask) -> Iterator[float]:

@@ -31,8 +31,9 @@ from unnoise.model_file import save
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import cached_features
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions, read_adapter_recipe
+from unnoise.train.cache import cache_key
 from unnoise.train.controlnet import train_control
-from unnoise.train.examples import latents_key
+from unnoise.train.examples import encoder_of
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.lora import train_lora
 from unnoise.train.task import Progress
@@ -243,17 +244,17 @@ def test_features_of_captions_are_cached(base: Pipeline, tmp_path: Path) -> None
 def test_the_key_of_latents_depends_on_images_size_and_base(
     recipe: AdapterRecipe, base: Pipeline, folder: Path, tmp_path: Path
 ) -> None:
-    dataset = open_source(str(folder / "data"), 16)
-    key = latents_key(recipe, dataset, base)
-    larger = replace(recipe, data=replace(recipe.data, size=32))
-    other = replace(base, card=replace(base.card, fingerprint="0" * 64))
-    assert latents_key(recipe, open_source(str(folder / "data"), 16), base) == key
-    assert latents_key(larger, open_source(str(folder / "data"), 32), base) != key
-    assert latents_key(recipe, dataset, other) != key
+    def key_of(source: Path, size: int = 16, base: Pipeline = base) -> str:
+        return cache_key(open_source(str(source), size), recipe.data, recipe.seed, encoder_of(base))
+
+    key = key_of(folder / "data")
+    assert key_of(folder / "data") == key
+    assert key_of(folder / "data", 32) != key
+    assert key_of(folder / "data", 16, replace(base, card=replace(base.card, fingerprint="0" * 64))) != key
     for path in (folder / "data").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     Image.new("RGB", (16, 16), "pink").save(tmp_path / "0.png")
-    assert latents_key(recipe, open_source(str(tmp_path), 16), base) != key
+    assert key_of(tmp_path) != key
 
 
 def test_a_controlnet_is_trained_and_replayed(folder: Path, base: Pipeline, tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from unnoise.loading import load
 from unnoise.model_file import build
 from unnoise.pipeline import Pipeline
 from unnoise.train.denoiser import SAMPLES, DenoiserTask
+from unnoise.train.encoding import pooled, repeated
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.latents import Latents
 from unnoise.train.recipe import DataOptions, DenoiserOptions, TrainingRecipe
 from unnoise.train.train_recipe import train_recipe
+from unnoise.train.training_card import make_card
 
 NET = {"channels": 1, "widths": [32, 32], "depths": [1, 1], "heads": [0, 0]}
 CLASSES = ("black", "white")
@@ -74,14 +76,12 @@ def test_without_labels_nothing_is_conditioned(folder: Path, tmp_path: Path) -> 
 
 def test_a_label_that_is_dropped_is_that_of_no_class(folder: Path) -> None:
     recipe = recipe_of(folder, True, caption_dropout=0.5)
-    from unnoise.train.training_card import make_card
-
     dataset = recipe.data.open()
     pipeline = Pipeline.of(build(make_card(recipe, dataset, None)))
     labels = torch.tensor([CLASSES.index(name) for name in dataset.labels])
     x0 = torch.zeros(len(dataset), 1, 1, 8, 8)
     latents = Latents(x0, members_of(dataset.concepts, range(len(dataset))), labels=labels)
-    task = DenoiserTask(recipe, latents, pipeline, [*CLASSES])
+    task = DenoiserTask(recipe, [latents], pipeline, [*CLASSES])
     kept = torch.tensor([True, False, True])
     label = task.conditioning(latents, [0, 1, 5], [0, 0, 0], kept).label
     assert label is not None
@@ -98,3 +98,55 @@ def test_a_training_starts_from_the_weights_of_a_model(folder: Path, tmp_path: P
         assert torch.equal(second.denoiser.net.state_dict()[name], value), name
     assert second.card.space == first.card.space
     assert second.card.training["init"] == f"tones {first.card.fingerprint[:12]}"
+
+
+def test_images_of_each_shape_are_trained_in_batches_of_their_own(tmp_path: Path) -> None:
+    random, sizes = np.random.default_rng(0), [(48, 24)] * 3 + [(24, 48)] * 2 + [(32, 32)]
+    (tmp_path / "data").mkdir()
+    for k, (width, height) in enumerate(sizes):
+        Image.fromarray(random.integers(0, 255, (height, width), np.uint8)).save(tmp_path / f"data/{k}.png")
+    recipe = recipe_of(tmp_path / "data", False, 6)
+    recipe = replace(recipe, data=replace(recipe.data, size=32, buckets=True))
+    pipeline = run(recipe, tmp_path / "run")
+    advised = pipeline.card.advice.sizes
+    assert advised[0] == (32, 32)
+    assert len(advised) == 3
+    assert {width > height for width, height in advised[1:]} == {True, False}
+    for size in advised:
+        assert pipeline.generate(size=size, steps=2, progress=False)[0].image.size == size
+        assert abs(size[0] * size[1] - 32 * 32) < 0.1 * 32 * 32
+    assert (tmp_path / "run/denoiser/sheet-000006.png").exists()
+
+
+def test_a_batch_is_of_one_bucket_and_a_row_does_not_depend_on_the_others(folder: Path) -> None:
+    recipe = recipe_of(folder, False)
+    pipeline = Pipeline.of(build(make_card(recipe, recipe.data.open(), None)))
+    buckets = [
+        Latents(torch.randn(count, 2, 1, *size), members_of([str(k) for k in range(count)], range(count)))
+        for count, size in ((5, (8, 8)), (3, (4, 16)))
+    ]
+    task = DenoiserTask(recipe, buckets, pipeline, [""])
+    torch.nn.init.normal_(task.denoiser.net.leave.weight, std=0.1)  # type: ignore[arg-type, union-attr]
+    shapes = set()
+    task.denoiser.net.register_forward_pre_hook(lambda net, inputs: shapes.add(inputs[0].shape))
+    for step in range(8):
+        whole = task.loss(step, range(8))
+        parts = torch.cat([task.loss(step, range(3)), task.loss(step, range(3, 8))])
+        assert torch.allclose(whole, parts, atol=1e-5)
+    assert {(8, 1, 8, 8), (8, 1, 4, 16)} <= shapes
+
+
+def test_moments_of_parts_and_of_folded_channels_are_those_of_the_whole() -> None:
+    one, two = torch.randn(4, 2, 6, 6).double(), 3 + 2 * torch.randn(9, 2, 2, 4).double()
+    parts = [
+        (part.numel(), part.mean((0, 2, 3)).tolist(), part.std((0, 2, 3), correction=0).tolist()) for part in (one, two)
+    ]
+    whole = torch.cat([part.transpose(0, 1).flatten(1) for part in (one, two)], dim=1)
+    mean, scale = pooled(parts)
+    assert mean == pytest.approx(whole.mean(1).tolist())
+    assert scale == pytest.approx(whole.std(1, correction=0).tolist())
+    folded = torch.nn.functional.pixel_unshuffle(one, 2)
+    mean, scale = pooled([(1, folded.mean((0, 2, 3)).tolist(), folded.std((0, 2, 3), correction=0).tolist())], 4)
+    assert mean == pytest.approx(one.mean((0, 2, 3)).tolist())
+    assert scale == pytest.approx(one.std((0, 2, 3), correction=0).tolist())
+    assert repeated([1.0, 2.0], 2, 3) == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]

@@ -40,6 +40,7 @@ class ImageDataset:
         read_at: (i, (width, height)) -> (height, width, 4) uint8, scaled to cover that size and centre-cropped.
         items: the bytes of each image; empty where `read` decodes nothing.
         digests: (N, 32) uint8, the SHA-256 of those bytes; None where there are none.
+        checked: whether every image has been decoded, and what is remarked of them said.
         target: width and height that `read` scales to; None where it does not.
         background: colour behind transparent pixels, a name of `view.BACKGROUNDS` or #rrggbb.
     """
@@ -56,6 +57,7 @@ class ImageDataset:
     items: Sequence[EncodedImage] = ()
     digests: PixelArray | None = None
     target: Size | None = None
+    checked: bool = False
     background: str = WHITE
 
     def subset(self, indices: Sequence[int]) -> "ImageDataset":

@@ -69,7 +69,7 @@ def try_decode(raw: bytes, size: Size, name: str) -> Decoded:
 def upright_size(raw: bytes, name: str) -> Size:
     """Return width and height of an image that is turned upright, from its header. Raises InputError for others."""
     with pictures.opened(raw, f"image {name!r}") as image:
-        if image.format == "PNG" and not any(mark in raw for mark in LATE):
-            return image.size
+        if image.format == "TIFF" or (image.format == "PNG" and not any(mark in raw for mark in LATE)):
+            return image.size  # that of a TIFF is upright as it is opened
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
         return (image.height, image.width) if turned else image.size

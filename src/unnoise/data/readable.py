@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from unnoise.data.dataset import ImageDataset, PixelArray, Size
 from unnoise.data.decode import Decoded, decode_image, upright_size
-from unnoise.data.workers import Named, decode_batches, worker_count
+from unnoise.data.workers import Decoding, Named, decode_batches, worker_count
 from unnoise.errors import InputError, InputWarning
 
 CACHED = 128 << 20  # bytes of decoded images in memory
@@ -111,8 +111,17 @@ def checked(dataset: ImageDataset, strict: bool = False, workers: int = 0) -> Im
     faults = Faults(dataset, strict)
     parts = batches(range(len(dataset)), TOGETHER)
     for part, images in zip(parts, decoded(dataset, parts, worker_count(workers, len(dataset))), strict=True):
-        faults.add(part, images)
-    return faults.without()
+        faults.note(part, images)
+    faults.say()
+    return replace(without(dataset, faults.bad), checked=True)
+
+
+def without(dataset: ImageDataset, bad: Collection[int]) -> ImageDataset:
+    """Return a data set without some images, which count as skipped."""
+    if not bad:
+        return dataset
+    kept = dataset.subset([i for i in range(len(dataset)) if i not in bad])
+    return replace(kept, skipped=dataset.skipped + len(bad))
 
 
 class Faults:
@@ -120,34 +129,32 @@ class Faults:
 
     def __init__(self, dataset: ImageDataset, strict: bool = False) -> None:
         self.dataset, self.skips = dataset, Skips(strict)
-        self.bad: list[int] = []
+        self.bad: set[int] = set()
         self.remarks: dict[str, list[str]] = {}
 
-    def add(self, indices: Sequence[int], images: Sequence[Decoded]) -> None:
+    def note(self, indices: Sequence[int], images: Sequence[Decoded]) -> None:
         """Count images that are decoded. Raises InputError under `strict`."""
         for i, image in zip(indices, images, strict=True):
-            name = self.dataset.items[i].name if self.dataset.items else ""
             if image.pixels is None:
-                self.skips.add(name, UNREADABLE, image.error)
-                self.bad.append(i)
-                continue
-            for remark in image.remarks:
-                self.remarks.setdefault(remark, []).append(name)
+                self.lose(i, image.error)
+            for remark in () if image.pixels is None or self.dataset.checked else image.remarks:
+                self.remarks.setdefault(remark, []).append(self.dataset.items[i].name)
 
-    def without(self) -> ImageDataset:
-        """Say what is left out, and return the data set without it. Raises InputError where no image is left."""
-        dataset, bad = self.dataset, set(self.bad)
-        self.skips.say(dataset.name, len(dataset) - len(bad))
+    def lose(self, i: int, error: str = "") -> None:
+        """Count an image that cannot be decoded, once. Raises InputError under `strict`."""
+        if i not in self.bad:
+            self.skips.add(self.dataset.items[i].name, UNREADABLE, error)
+            self.bad.add(i)
+
+    def say(self) -> None:
+        """Say what is left out, and what is remarked. Raises InputError where no image is left."""
+        name = self.dataset.name
+        self.skips.say(name, len(self.dataset) - len(self.bad))
         for remark, names in list(self.remarks.items())[:KINDS]:
-            line = f"{dataset.name}: {len(names)} images ({_short(names)}): {remark}"
-            warnings.warn(line, InputWarning, stacklevel=3)
-        if not bad:
-            return dataset
-        kept = dataset.subset([i for i in range(len(dataset)) if i not in bad])
-        return replace(kept, skipped=dataset.skipped + len(bad))
+            warnings.warn(f"{name}: {len(names)} images ({_short(names)}): {remark}", InputWarning, stacklevel=3)
 
 
-def decoded(dataset: ImageDataset, parts: Sequence[range], workers: int) -> Iterator[list[Decoded]]:
+def decoded(dataset: ImageDataset, parts: Sequence[range], workers: int) -> Decoding:
     """Decode parts of a data set in their order, each image once.
 
     Raises:

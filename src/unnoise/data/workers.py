@@ -11,9 +11,9 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
@@ -28,6 +28,7 @@ MOST = 16  # workers that are chosen by themselves
 AHEAD = 2  # batches that wait for each worker
 READY = b"ready\n"
 
+Decoding = Generator[list[Decoded], None, None]
 Named = tuple[str, bytes]  # an image: its name, and its bytes
 
 
@@ -62,6 +63,7 @@ class Worker:
             return self._ask(images, size)
         except (OSError, EOFError):
             status = self.process.wait()
+            self.close()
             self._start()
         if len(images) == 1:
             return [Decoded(None, f"its decoder ended with status {status}")]
@@ -77,10 +79,13 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):  # what is left to write goes nowhere
+                _pipe(pipe).close()
 
 
-def decode_batches(batches: Iterable[Sequence[Named]], size: Size, workers: int) -> Iterator[list[Decoded]]:
+def decode_batches(batches: Iterable[Sequence[Named]], size: Size, workers: int) -> Decoding:
     """Decode batches of images in their order; a few batches are read ahead.
 
     Args:

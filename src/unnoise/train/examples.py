@@ -16,14 +16,17 @@ from unnoise.components import Components
 from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.outline import outlines
-from unnoise.data.view import View, render_views
+from unnoise.data.view import Augment
 from unnoise.errors import InputError, InputWarning
-from unnoise.formats.strict_json import dump
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
+from unnoise.train.cache import EncodeCallback, Encoder, cache_folder, codes_each, encode_views
 from unnoise.train.checkpoint import read_facts, write_tensors
-from unnoise.train.latents import BATCH, all_views, encode_views
+from unnoise.train.encoded import EncodedViews
+from unnoise.train.latents import views_of
 from unnoise.train.train_recipe import TrainingReport
+
+OUTLINES = Encoder(lambda pixels: outlines(pixels) * 2 - 1, "outlines", dtype="uint8")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,13 +42,13 @@ class Examples:
     """The training data of an adapter, of images of one size.
 
     Args:
-        x0: (N, V, *d) float16, V views of each image.
+        x0: V views of each of N images.
         captions: of each view, grouped by image.
         control_images: (N, V, 1, H, W) uint8, for a ControlNet.
     """
 
     dataset: ImageDataset
-    x0: Tensor
+    x0: EncodedViews
     captions: Sequence[str]
     prior: PriorImages | None = None
     control_images: Tensor | None = None
@@ -65,31 +68,38 @@ def open_buckets(recipe: AdapterRecipe, base: Components) -> tuple[ImageDataset,
 def bytes_of_latents(recipe: AdapterRecipe, base: Components, dataset: ImageDataset) -> int:
     """Return the bytes of the latents of every view, in float16."""
     side = recipe.data.size
-    return 2 * prod(base.space.shape(side, side)) * len(dataset) * recipe.data.views
+    return 2 * prod(base.space.shape(side, side)) * len(dataset) * codes_each(recipe.data)
 
 
 def encode_examples(
     recipe: AdapterRecipe, buckets: Sequence[Bucket], base: Pipeline, folder: Path, report: TrainingReport
 ) -> list[Examples]:
     """Encode every view of every image, or read the latents that are in the folder."""
-    total = sum(len(bucket.dataset) for bucket in buckets) * recipe.data.views
+    total = sum(len(bucket.dataset) for bucket in buckets) * codes_each(recipe.data)
     report.stage("views", total)
     found, done = [], 0
     for bucket in buckets:
-        views = all_views(bucket.dataset, recipe.data, recipe.seed)
-        key = latents_key(recipe, bucket.dataset, base)
-        path = folder / _file("latents", bucket, buckets)
 
         def encoded(part: int, _: int, before: int = done) -> None:
             report.encoded(before + part, total)
 
-        x0 = encode_views(bucket.dataset, views, base.space, path, key, encoded, base.device)
-        done += len(views)
-        shape = (len(bucket.dataset), recipe.data.views)
-        captions = [with_trigger(recipe.trigger, view.caption) for view in views]
-        control_images = None if recipe.control is None else outline_images(bucket.dataset, views).unflatten(0, shape)
-        found.append(Examples(bucket.dataset, x0.unflatten(0, shape), captions, control_images=control_images))
+        found.append(_examples(recipe, bucket.dataset, base, folder, encoded))
+        done += len(bucket.dataset) * codes_each(recipe.data)
     return found
+
+
+def _examples(
+    recipe: AdapterRecipe, dataset: ImageDataset, base: Pipeline, folder: Path, callback: EncodeCallback
+) -> Examples:
+    data, cache = recipe.data, cache_folder(recipe.data, folder)
+    x0 = encode_views(dataset, data, recipe.seed, encoder_of(base), cache, callback)
+    every = views_of(dataset, data, recipe.seed, range(len(dataset)), x0.states)
+    captions = [with_trigger(recipe.trigger, view.caption) for view in every]
+    examples = Examples(dataset, x0, captions)
+    if recipe.control is None:
+        return examples
+    found = encode_views(dataset, data, recipe.seed, OUTLINES, cache, lambda *_: None)
+    return replace(examples, control_images=found.codes.expand(len(dataset), data.views, -1, -1, -1))
 
 
 def with_trigger(trigger: str, caption: str) -> str:
@@ -97,20 +107,9 @@ def with_trigger(trigger: str, caption: str) -> str:
     return f"{trigger} {caption}".strip() if trigger else caption
 
 
-def outline_images(dataset: ImageDataset, views: list[View]) -> Tensor:
-    """Compute the outlines of every view: (N*V, 1, H, W) uint8."""
-    parts = (views[at : at + BATCH] for at in range(0, len(views), BATCH))
-    return torch.cat([(outlines(render_views(dataset, part)) * 255).round().to(torch.uint8) for part in parts])
-
-
-def latents_key(recipe: AdapterRecipe, dataset: ImageDataset, base: Components) -> str:
-    """Hash everything that decides the latents: images, size, augmentation, and the weights of the base."""
-    data = replace(recipe.data, strict=False)
-    digest = hashlib.sha256(f"{dump(data)}\n{recipe.seed}\n{base.card.fingerprint}\n{base.dtype}\n".encode())
-    for i in range(len(dataset)):
-        pixels = dataset.read(i)
-        digest.update(f"{pixels.shape}".encode() + pixels.tobytes())
-    return digest.hexdigest()
+def encoder_of(base: Pipeline) -> Encoder:
+    """Return the encoder of a base."""
+    return Encoder(base.space.encode, f"{base.card.fingerprint} {base.dtype}", base.device)
 
 
 def with_prior(
@@ -154,12 +153,9 @@ def _own_prior(
         if part is None:
             found.append(None)
             continue
-        captions = tuple(names[0] for names in part.captions)
-        views = [View(i, caption) for i, caption in enumerate(captions)]
-        path = folder / _file("prior", bucket, buckets)
-        key = latents_key(recipe, part, base)
-        x0 = encode_views(part, views, base.space, path, key, lambda *_: None, base.device)
-        found.append(PriorImages(x0, captions))
+        data = replace(recipe.data, views=1, augment=Augment())
+        encoded = encode_views(part, data, recipe.seed, encoder_of(base), cache_folder(data, folder), lambda *_: None)
+        found.append(PriorImages(encoded.codes[:, 0], tuple(names[0] for names in part.captions)))
     return found
 
 

@@ -1,25 +1,25 @@
-"""The latents of every view of every image, encoded once before the denoiser trains and cached in a file."""
+"""The training data of a denoiser: encoded views, with captions as tokens, or labels, all mapped from files."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.shuffle import Members
-from unnoise.data.view import View, random_view, render_views
+from unnoise.data.readable import batches
+from unnoise.data.shuffle import Members, members_of
+from unnoise.data.view import View, random_view
 from unnoise.errors import InputWarning
-from unnoise.spaces.space import Space
 from unnoise.text.tokenizer import Tokenizer
-from unnoise.train.checkpoint import read_facts, write_tensors
+from unnoise.train.encoded import TRANSPARENT, EncodedViews
+from unnoise.train.mapped import Array, write_mapped
 from unnoise.train.recipe import DataOptions
 
-BATCH = 64  # images that are encoded together, at most
-AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
+TOGETHER = 1024  # images whose captions are in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,68 +34,102 @@ class Latents:
         labels: (N,) numbers of classes; None without classes.
     """
 
-    x0: Tensor
+    x0: Tensor | EncodedViews
     members: Members
     ids: Tensor | None = None
     lengths: Tensor | None = None
     labels: Tensor | None = None
 
 
-def all_views(dataset: ImageDataset, data: DataOptions, seed: int) -> list[View]:
-    """List every view of every image, grouped by image."""
-    return [random_view(dataset, i, v, seed, data.augment) for i in range(len(dataset)) for v in range(data.views)]
-
-
-def encode_views(
+def map_latents(
     dataset: ImageDataset,
-    views: list[View],
-    space: Space,
-    path: Path,
-    key: str,
-    callback: Callable[[int, int], None],
-    device: torch.device | None = None,
-) -> Tensor:
-    """Return x0 of every view (N*V, C, h, w) in float16, from `path` if it was written for the same `key`.
+    data: DataOptions,
+    seed: int,
+    encoded: EncodedViews,
+    classes: Sequence[str],
+    text: tuple[Tokenizer, int] | None,
+    folder: Path,
+) -> Latents:
+    """Put the views of each image together with their captions, or their labels, in files that are mapped.
 
     Args:
-        callback: called with (done, total) after each batch.
-        device: of the space; the CPU unless given.
+        dataset: that was encoded; nothing of it is kept.
+        seed: of the views.
+        classes: that labels are numbers of; another one has the number of no class.
+        text: the tokenizer, and the largest number of tokens; None without captions.
+        folder: of the files.
     """
-    if path.exists() and read_facts(path).get("key") == key:
-        return load_file(path)["x0"]
-    parts, done = [], 0
-    for x0 in _encode_batches(dataset, views, space, device):
-        parts.append(x0.half().cpu())
-        done += len(x0)
-        callback(done, len(views))
-    whole = torch.cat(parts)
-    write_tensors(path, {"x0": whole}, {"key": key})
-    return whole
+    members = members_of(dataset.concepts, encoded.readable)
+    order = Members(*(_mapped(folder / f"{name}.bin", getattr(members, name)).numpy() for name in ("images", "starts")))
+    if dataset.labels:
+        number = {name: k for k, name in enumerate(classes)}
+        labels = _mapped(folder / "labels.bin", np.array([number.get(name, len(classes)) for name in dataset.labels]))
+        return Latents(encoded, order, labels=labels)
+    if text is None:
+        return Latents(encoded, order)
+    return Latents(encoded, order, *map_captions(dataset, data, seed, encoded.states, text, folder))
 
 
-@torch.no_grad()
-def _encode_batches(
-    dataset: ImageDataset, views: list[View], space: Space, device: torch.device | None
-) -> Iterator[Tensor]:
-    together = max(1, min(BATCH, AREA // render_views(dataset, views[:1])[0, 0].numel()))
-    for i in range(0, len(views), together):
-        pixels = render_views(dataset, views[i : i + together]).contiguous(memory_format=torch.channels_last)
-        yield space.encode(pixels if device is None else pixels.to(device))
+def map_captions(
+    dataset: ImageDataset, data: DataOptions, seed: int, states: Tensor, text: tuple[Tokenizer, int], folder: Path
+) -> tuple[Tensor, Tensor]:
+    """Tokenize the caption of every view: ids (N, V, L), padded with zeros, and lengths (N, V), mapped from files."""
+    tokenizer, most = text
+    # without augmentation all views of an image have the same caption, unless it has several phrasings
+    views = 1 if data.augment.none and all(len(names) == 1 for names in dataset.captions) else data.views
+    whole = np.zeros((len(dataset), views), np.int64)
+
+    def rows() -> Iterator[Array]:
+        for part in batches(range(len(dataset)), TOGETHER):
+            varied = views_of(dataset, replace(data, views=views), seed, part, states)
+            ids, lengths = _tokens([view.caption for view in varied], tokenizer, most)
+            whole[part.start : part.stop] = lengths.reshape(-1, views)
+            yield ids
+
+    ids = write_mapped(folder / "ids.bin", rows(), (len(dataset), views, most), "int32")
+    lengths = _mapped(folder / "lengths.bin", _cut(whole, most))
+    shape = (len(dataset), data.views)
+    return ids[..., : int(lengths.max())].expand(*shape, -1), lengths.expand(*shape)
 
 
-def tokenize_views(views: list[View], tokenizer: Tokenizer, length: int) -> tuple[Tensor, Tensor]:
-    """Tokenize the captions of views: ids (N*V, L), padded with zeros, and lengths (N*V,). A longer one is cut."""
-    whole = [tokenizer.encode(view.caption) for view in views]
-    longer = sum(len(tokens) > length for tokens in whole)
+def views_of(
+    dataset: ImageDataset, data: DataOptions, seed: int, images: Sequence[int], states: Tensor | None = None
+) -> list[View]:
+    """List every view of some images, grouped by image. states: of `EncodedViews`, or the images are read."""
+    transparent = {} if states is None else {i: bool(states[i] == TRANSPARENT) for i in images}
+    return [
+        random_view(dataset, i, v, seed, data.augment, transparent.get(i)) for i in images for v in range(data.views)
+    ]
+
+
+def tokenize_views(views: Sequence[View], tokenizer: Tokenizer, length: int) -> tuple[Tensor, Tensor]:
+    """Tokenize the captions of views: ids (N, L), padded with zeros, and lengths (N,). A longer one is cut."""
+    ids, whole = _tokens([view.caption for view in views], tokenizer, length)
+    lengths = _cut(whole, length)
+    return torch.from_numpy(ids[:, : lengths.max()]), torch.from_numpy(lengths)
+
+
+def _tokens(captions: Sequence[str], tokenizer: Tokenizer, most: int) -> tuple[Array, Array]:
+    """Return tokens, (N, most) int32, and how many there are before a caption is cut: (N,) int64."""
+    tokens = [tokenizer.encode(caption) for caption in captions]
+    ids = np.zeros((len(tokens), most), np.int32)
+    for row, whole in zip(ids, tokens, strict=True):
+        row[: len(whole)] = whole[:most]
+    return ids, np.array([len(whole) for whole in tokens])
+
+
+def _cut(lengths: Array, most: int) -> Array:
+    """Return lengths of at most `most` tokens; say in one line how many captions are longer."""
+    longer = int((lengths > most).sum())
     if longer:
         warnings.warn(
-            f"{longer} of {len(views)} captions have more than denoiser.text.length {length} tokens, up to "
-            f"{max(map(len, whole))}, and are cut",
+            f"{longer} of {lengths.size} captions have more than denoiser.text.length {most} tokens, up to "
+            f"{lengths.max()}, and are cut",
             InputWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    captions = [tokens[:length] for tokens in whole]
-    ids = torch.zeros(len(captions), max(map(len, captions)), dtype=torch.int64)
-    for row, tokens in zip(ids, captions, strict=True):
-        row[: len(tokens)] = torch.tensor(tokens)
-    return ids, torch.tensor([len(tokens) for tokens in captions])
+    return np.minimum(lengths, most)
+
+
+def _mapped(path: Path, values: Array) -> Tensor:
+    return write_mapped(path, [values], values.shape, str(values.dtype))

@@ -20,6 +20,7 @@ from unnoise.train.folder_lock import locked, resumes, sign
 from unnoise.train.gradients import check_split
 from unnoise.train.processes import started
 
+WRITTEN = (".safetensors", ".bin")  # endings of the large files of a run
 RECIPE = "recipe.json"
 LITTER = (".*.part", "*/.*.part", "*/ema/.*.part")  # temporary files of writes that were interrupted
 FLOAT = 4  # bytes of a number in a checkpoint
@@ -70,6 +71,7 @@ def claimed_folder(
     with started() as world, ExitStack() as held:
         if world.size > 1:
             world.agree({f"recipe: {name}": repr(value) for name, value in _fields(plain(recipe))} | dict(facts()))
+        del facts  # a data set, which a training does not keep
         for place, fit in recipe.fits().values():
             check_split(place, fit, world.size)
         with world.first():
@@ -114,7 +116,8 @@ def _check_disk(folder: Path, needed: int) -> None:
     there = folder
     while not there.exists():
         there = there.parent
-    held = sum(path.stat().st_size for path in folder.glob("*/**/*.safetensors")) if there == folder else 0
+    written = folder.glob("*/**/*") if there == folder else ()
+    held = sum(path.stat().st_size for path in written if path.suffix in WRITTEN)
     free = shutil.disk_usage(there).free
     if needed - held > free:
         raise InputError(

@@ -1,39 +1,32 @@
 """Train the model of a recipe: open the data, train the autoencoder, encode every view, train the denoiser, save."""
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
-from torch import nn
 
 from unnoise import model_file
 from unnoise.card import Card
 from unnoise.components import Components
-from unnoise.data.buckets import warn_of_enlarged, warn_of_square
+from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged, warn_of_square
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.shuffle import members_of
 from unnoise.data.split import split_validation
-from unnoise.data.view import BACKGROUNDS, PHRASES, plain_view, render_views
+from unnoise.data.view import BACKGROUNDS, PHRASES
 from unnoise.diffusion.loss import factor
-from unnoise.formats.strict_json import dump
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.pipeline import Pipeline
-from unnoise.spaces.latent import Latent
-from unnoise.spaces.pixels import Pixels
-from unnoise.spaces.space import Space, measure
 from unnoise.text import tokenizer as bpe
 from unnoise.text.encode import PromptEncoder, cut
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.autoencoder import AutoencoderTask
+from unnoise.train.cache import codes_each
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.ema_choice import check_ema_length
+from unnoise.train.encoding import Encoding
 from unnoise.train.fit_options import check_compiler
-from unnoise.train.latents import BATCH, Latents, all_views, encode_views, tokenize_views
 from unnoise.train.loop import train
 from unnoise.train.other_models import load_frozen, load_init
 from unnoise.train.processes import run_facts, world
@@ -41,7 +34,7 @@ from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_coder_channels, check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.task import Progress
-from unnoise.train.training_card import make_card, with_moments, with_timing
+from unnoise.train.training_card import make_card, with_moments, with_sizes, with_timing, without_unreadable
 from unnoise.train.weights import temporary_weights
 
 SHEET_PROMPTS = 16  # captions, where the recipe has no prompts
@@ -76,7 +69,7 @@ def train_recipe(
     Raises:
         InputError: the model cannot be built, or the folder holds a run that may not be continued.
     """
-    whole = recipe.data.open()
+    whole = _open(recipe)
     dataset, held_out = split_validation(whole, recipe.data.validation)
     check_ema_length(recipe.checkpoints, held_out is not None)
     check_conditioning(recipe, whole)
@@ -84,19 +77,24 @@ def train_recipe(
     tokenizer = _tokenizer(recipe, dataset, init)
     prompts = sheet_prompts(recipe, dataset, tokenizer)
     card = make_card(recipe, whole, tokenizer, init, 0 if held_out is None else len(held_out))
+    buckets = _buckets(recipe, dataset, model_file.build(card, device="meta").factor)
+    card = with_sizes(card, [bucket.size for bucket in buckets])
     needed = _check(recipe, dataset, card, prompts)
     with claimed_folder(recipe, folder, resume, needed, partial(run_facts, dataset, device)):
         report.opened(dataset)
         autoencoder = load_frozen(recipe.autoencoder, init, device)
         if autoencoder is None:
             autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report, held_out)
-        space = _measure_space(recipe, dataset, autoencoder) if init is None else init.space
-        key = _latents_key(recipe, autoencoder)
-        encode = _Encoding(recipe, space, tokenizer, whole.classes, key, device, report)
-        latents = encode(dataset, recipe.data.views, folder / "latents.safetensors")
-        held = None if held_out is None else encode(held_out, 1, folder / "validation.safetensors")
+        encoding = Encoding(recipe, autoencoder, tokenizer, whole.classes, folder, device, report)
+        encoded = [encoding.encode(bucket.dataset, recipe.data.views) for bucket in buckets]
+        space = encoding.space(encoded) if init is None else init.space
+        latents = [encoding.bucket(*pair, space) for pair in zip(buckets, encoded, strict=True)]
+        held = None
+        if held_out is not None:
+            held = encoding.latents(held_out, encoding.encode(held_out, 1), space, "validation")
+        del whole, dataset, buckets, held_out, encoding  # a training keeps nothing of each image
         torch.manual_seed(recipe.seed)
-        components = model_file.build(with_moments(card, space))
+        components = model_file.build(with_moments(without_unreadable(card, encoded), space))
         networks = components.networks()
         if autoencoder is not None:
             networks["autoencoder"].load_state_dict(autoencoder.state_dict(), assign=True)
@@ -104,8 +102,24 @@ def train_recipe(
             networks[role].load_state_dict(net.state_dict())
         for net in networks.values():
             net.to(device)
-        task = DenoiserTask(recipe, dataset, latents, Pipeline.of(components), prompts, held)
+        task = DenoiserTask(recipe, latents, Pipeline.of(components), prompts, held)
         return _train_denoiser(task, components, folder, report)
+
+
+def _open(recipe: TrainingRecipe) -> ImageDataset:
+    """Open the data. Where encoding is not the first that decodes every image, each is decoded once to be counted."""
+    data = recipe.data
+    first = not (data.strict or data.buckets or "autoencoder" in recipe.fits())
+    return data.open_unchecked() if first else data.open()
+
+
+def _buckets(recipe: TrainingRecipe, dataset: ImageDataset, multiple: int) -> list[Bucket]:
+    """Split the data by the shape of its images, or leave it whole. multiple: of which sides are multiples."""
+    side = recipe.data.size
+    if recipe.data.buckets:
+        return split_into_buckets(dataset, bucket_sizes(side, multiple))
+    warn_of_square(dataset)
+    return [Bucket((side, side), dataset)]
 
 
 def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: list[str]) -> int:
@@ -116,9 +130,9 @@ def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: l
     factor(options.weighting, options.kind, torch.ones(1))
     check_sheet(components, prompts, side)
     check_networks(components, side)
-    warn_of_square(dataset)
     warn_of_enlarged(dataset, side)
-    total = 2 * prod(components.space.shape(side, side)) * len(dataset) * recipe.data.views
+    code = prod(components.space.shape(side, side)) * (1 if card.autoencoder is None else 2)  # 8 bits, or float16
+    total = 0 if recipe.data.cache else code * len(dataset) * codes_each(recipe.data)
     networks = components.networks()
     for task, (_, fit) in recipe.fits().items():
         check_compiler(fit)
@@ -156,34 +170,6 @@ def _tokenizer(recipe: TrainingRecipe, dataset: ImageDataset, init: Components |
     return bpe.train(names + others, recipe.denoiser.text.vocab)
 
 
-@dataclass(frozen=True)
-class _Encoding:
-    """How images are encoded, those of training and those held out. classes: of all; key: of the latents."""
-
-    recipe: TrainingRecipe
-    space: Space
-    tokenizer: Tokenizer | None
-    classes: tuple[str, ...]
-    key: str
-    device: torch.device
-    report: TrainingReport
-
-    def __call__(self, dataset: ImageDataset, count: int, path: Path) -> Latents:
-        """Encode `count` views of each image, or read them from `path`, with their captions or their labels."""
-        recipe, text, shape = self.recipe, self.recipe.denoiser.text, (len(dataset), count)
-        views = all_views(dataset, replace(recipe.data, views=count), recipe.seed)
-        self.report.stage("views", len(views))
-        with world().first():  # what one process encodes, the others read
-            x0 = encode_views(dataset, views, self.space, path, self.key, self.report.encoded, self.device)
-        rows, members = x0.unflatten(0, shape), members_of(dataset.concepts, range(len(dataset)))
-        if dataset.labels:
-            return Latents(rows, members, labels=torch.tensor([self.classes.index(name) for name in dataset.labels]))
-        if self.tokenizer is None or text is None:
-            return Latents(rows, members)
-        ids, lengths = tokenize_views(views, self.tokenizer, text.length)
-        return Latents(rows, members, ids.unflatten(0, shape), lengths.unflatten(0, shape))
-
-
 def _train_autoencoder(
     recipe: TrainingRecipe,
     dataset: ImageDataset,
@@ -199,32 +185,6 @@ def _train_autoencoder(
     averaged = train(task, task.fit, recipe.checkpoints, folder, report.step, monitor=task.monitor)
     task.networks.load_state_dict(averaged)
     return task.net.eval().requires_grad_(False)
-
-
-def _measure_space(recipe: TrainingRecipe, dataset: ImageDataset, autoencoder: Any) -> Pixels | Latent:
-    """Make the space whose x0 has zero mean and unit variance over the images without augmentation."""
-    device = torch.device("cpu") if autoencoder is None else next(autoencoder.parameters()).device
-    plain = (
-        torch.stack([render_views(dataset, [plain_view(dataset, i)])[0] for i in part])
-        for part in _batches(len(dataset))
-    )
-    batches = (batch.to(device, memory_format=torch.channels_last) for batch in plain)
-    if autoencoder is None:
-        channels = recipe.data.channels
-        return Pixels(channels, *measure(Pixels(channels).encode, batches), recipe.denoiser.patch)
-    return Latent(autoencoder, *measure(Latent(autoencoder).encode, batches))
-
-
-def _batches(count: int) -> Iterator[range]:
-    return (range(i, min(i + BATCH, count)) for i in range(0, count, BATCH))
-
-
-def _latents_key(recipe: TrainingRecipe, autoencoder: nn.Module | None) -> str:
-    """Hash everything that decides the latents: data options, seed and the weights of the autoencoder."""
-    digest = hashlib.sha256(dump(recipe.data).encode() + str(recipe.seed).encode())
-    for tensor in [] if autoencoder is None else autoencoder.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, report: TrainingReport) -> Path:

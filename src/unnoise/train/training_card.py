@@ -1,6 +1,7 @@
 """The card of a trained model: what it is built from, and the facts of its training."""
 
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
+from unnoise.train.encoded import EncodedViews
 from unnoise.train.figures import read_figures
 from unnoise.train.other_models import autoencoder_part
 from unnoise.train.recipe import TrainingRecipe
@@ -54,6 +56,12 @@ def _pixels(recipe: TrainingRecipe) -> Part:
     return Part("Pixels", {"channels": recipe.data.channels, "patch": recipe.denoiser.patch})
 
 
+def with_sizes(card: Card, sizes: Sequence[tuple[int, int]]) -> Card:
+    """Add the sizes that a model is trained on to its advice, after those that are there."""
+    advice = replace(card.advice, sizes=tuple(dict.fromkeys([*card.advice.sizes, *sizes])))
+    return replace(card, advice=advice) if len(sizes) > 1 else card
+
+
 def with_moments(card: Card, space: Space) -> Card:
     """Add the shift and the scale of a space to a card."""
     affine: Affine = space.affine  # type: ignore[attr-defined]
@@ -78,6 +86,12 @@ def _facts(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | Non
         "seed": recipe.seed,
         "torch": torch.__version__,
     }
+
+
+def without_unreadable(card: Card, encoded: Iterable[EncodedViews]) -> Card:
+    """Leave the images that could not be decoded out of the count on the card."""
+    left = card.training["pictures"] - sum(len(one.unreadable) for one in encoded)
+    return replace(card, training=card.training | {"pictures": left})
 
 
 def with_timing(card: Card, folder: Path, device: torch.device) -> Card:
