@@ -95,7 +95,7 @@ def task_of(recipe: TrainingRecipe) -> DenoiserTask:
     size = recipe.data.size
     x0 = torch.randn(len(dataset), 1, *pipeline.space.shape(size, size)).half()
     latents = Latents(x0, members_of(dataset.concepts, range(len(dataset))), ids[:, None], lengths[:, None])
-    return DenoiserTask(recipe, latents, pipeline, sheet_prompts(recipe, dataset, tokenizer))
+    return DenoiserTask(recipe, [latents], pipeline, sheet_prompts(recipe, dataset, tokenizer))
 
 
 def bare_steps(task: DenoiserTask) -> Iterator[float]:

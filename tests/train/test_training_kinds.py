@@ -17,9 +17,10 @@ from unnoise.train.fit_net import known_process
 
 POINTS = torch.tensor([[-1.0], [1.0]]).repeat(64, 1)
 LEVELS = (0.3, 0.6, 1.0, 3.0)
-BOUND = 0.2  # of the root mean square error; a constant of 0 has 0.95 at the lowest level, 0.3 at the highest
+BOUND = 0.25  # of the root mean square error; a constant of 0 has 0.95 at the lowest level, 0.31 at the highest
 PAIRS = [  # each process with two kinds, each kind with two processes
-    ("flow", "flow"), ("flow", "x0"), ("vp", "eps"), ("vp", "v"), ("ve", "eps"), ("ve", "x0"), ("edm", "v"), ("edm", "flow"),
+    ("flow", "flow"), ("flow", "x0"), ("vp", "eps"), ("vp", "v"),
+    ("ve", "eps"), ("ve", "x0"), ("edm", "v"), ("edm", "flow"),
 ]  # fmt: skip
 
 
@@ -44,8 +45,7 @@ def test_a_pair_trains_and_samples(process: str, kind: Kind) -> None:
     torch.manual_seed(0)
     options: dict[str, Any] = {"levels": (-0.3, 1.3), "steps": 250, "batch": 64, "learning_rate": 2e-2}
     made = known_process(process)
-    weighting: Kind = "eps" if kind == "eps" else "v"
-    model = unnoise.train.fit(Curve(made), POINTS, made, kind=kind, weighting=weighting, **options)
+    model = unnoise.train.fit(Curve(made), POINTS, made, kind=kind, weighting="v", **options)
     noise = torch.randn(256, 1)
     for level in LEVELS:
         sigma = torch.full((len(noise),), level)
@@ -56,5 +56,5 @@ def test_a_pair_trains_and_samples(process: str, kind: Kind) -> None:
         error = (found - torch.tanh(signal * x / spread**2)).square().mean().sqrt()
         assert error < BOUND, (level, float(error))
     drawn = unnoise.sample(model, 200, steps=20)
-    assert (drawn.abs() - 1).abs().median() < 0.08
+    assert (drawn.abs() - 1).abs().median() < 0.2  # 0.46 of noise
     assert abs(float((drawn > 0).float().mean()) - 0.5) < 0.15

@@ -97,8 +97,13 @@ def _table(table: Mapping[str, SamplerEntry] | Mapping[str, GridEntry]) -> str:
 
 def _prompts(prompt: str | None, file: str | None, model: ModelOptions) -> tuple[str, ...]:
     if (prompt is None) == (file is None):
-        if prompt is None and (card := own_card(model)) is not None and not card.prompted:
+        card = own_card(model) if prompt is None else None
+        if card is not None and not card.prompted:
             return ("",)
+        if card is not None and card.labels:
+            raise InputError(
+                f"prompt: give a class of {card.name!r}: {', '.join(card.labels)}; '' is the unconditional model"
+            )
         raise InputError('prompt: give one of PROMPT and --prompts FILE, such as unnoise generate "a red heart"')
     return (prompt,) if prompt is not None else read_prompts(str(file))
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from unnoise.card import KEY, from_json
 from unnoise.check.read.file_kinds import PICKLES
 from unnoise.check.read.tree import is_model_folder
 from unnoise.check.read.weights import read_weights
@@ -143,7 +144,10 @@ def _adapter(lora: Lora, values: Mapping[str, tuple[float, ...]]) -> dict[str, A
 
 
 def _card(header: Header) -> dict[str, Any]:
-    """Return the card of an adapter or a control of this program."""
+    """Return what the card of an adapter or a control of this program says, and the classes of a model."""
+    if KEY in header.metadata:
+        classes = from_json(header.metadata[KEY], "card").labels
+        return {"classes": list(classes)} if classes else {}
     base, card = base_card(header.metadata), own_card(header.metadata)
     strings = {key: card[key] for key in ("trigger", "licence", "reads") if isinstance(card.get(key), str)}
     return {"base": base} | {key: value[:CHARACTERS] for key, value in strings.items() if value} if base else {}
@@ -226,6 +230,8 @@ def _lines(described: Mapping[str, Any]) -> list[str]:
             ("base", f"{described['base'].get('name', '?')}, weights {described['base'].get('fingerprint', '?')[:12]}")
         )
         rows += [(key, described[key]) for key in ("trigger", "reads", "licence") if key in described]
+    if described.get("classes"):
+        rows.append(("classes", ", ".join(described["classes"])))
     rows.append(("parameters", f"{_count(described['parameters'])}, {_bytes(described['bytes'])}"))
     for dtype, one in described.get("dtypes", {}).items():
         rows.append(("", f"{dtype}: {one['tensors']} tensors, {_count(one['parameters'])}, {_bytes(one['bytes'])}"))

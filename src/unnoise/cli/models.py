@@ -65,6 +65,7 @@ def card_lines(card: Card) -> list[str]:
         "family": " ".join(filter(None, (card.family, card.variant))),
         "space": " of ".join(filter(None, (card.space.class_, card.autoencoder.class_ if card.autoencoder else ""))),
         "text": card.text.class_ if card.text else "none",
+        **({"classes": ", ".join(card.labels)} if card.labels else {}),
         "makes": f"{card.modality}, sizes {sizes}",
         "steps": f"{advice.steps}" + (f", fitted schedules for {_fitted(card)}" if advice.fitted else ""),
         "guidance": f"scale {advice.guidance_scale:g}, sound from {low:g} to {high:g}",

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from unnoise.data.buckets import nth_batch
 from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.loss import loss, sigma_lognormal
@@ -30,19 +31,23 @@ SAMPLES = 16  # of a model without prompts, on a sheet
 
 
 class DenoiserTask:
-    """Train a denoiser on latents, with its text encoder on captions, or on labels, or on neither."""
+    """Train a denoiser on latents, with its text encoder on captions, or on labels, or on neither.
+
+    latents: of each bucket of images of one size.
+    """
 
     name = "denoiser"
 
     def __init__(
         self,
         recipe: TrainingRecipe,
-        latents: Latents,
+        latents: Sequence[Latents],
         pipeline: Pipeline,
         prompts: list[str],
         held_out: Latents | None = None,
     ) -> None:
         self.recipe, self.options, self.latents = recipe, recipe.denoiser, latents
+        self.counts = tuple(len(bucket.members) for bucket in latents)
         self.prompts, self.pipeline, self.denoiser = prompts, pipeline, pipeline.denoiser
         self.networks = nn.ModuleDict({"net": self.denoiser.net})
         self.learning_rate_multiples: dict[str, float] = {}
@@ -58,20 +63,21 @@ class DenoiserTask:
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
-        first, batch = step * self.options.fit.batch, len(rows)
-        ns = range(first + rows.start, first + rows.stop)
-        images = [nth_image(self.latents, self.recipe.seed, n) for n in ns]
-        noise = np.empty((batch, *self.latents.x0.shape[2:]), np.float32)
-        u = torch.empty(batch)
-        views, captioned = [], torch.ones(batch, dtype=torch.bool)
-        for row, n in enumerate(ns):
-            stream = numbers(self.recipe.seed, SAMPLE, n)
-            views.append(int(stream.integers(self.latents.x0.shape[1])))
+        seed, batch = self.recipe.seed, self.options.fit.batch
+        k, number = nth_batch(self.counts, seed, step)
+        latents = self.latents[k]
+        images = [nth_image(latents, seed, number * batch + row) for row in rows]
+        noise = np.empty((len(rows), *latents.x0.shape[2:]), np.float32)
+        u = torch.empty(len(rows))
+        views, captioned = [], torch.ones(len(rows), dtype=torch.bool)
+        for row, place in enumerate(rows):
+            stream = numbers(seed, SAMPLE, step * batch + place)
+            views.append(int(stream.integers(latents.x0.shape[1])))
             captioned[row] = bool(stream.random() >= self.options.dropout)
             u[row] = stream.random()
             stream.standard_normal(dtype=np.float32, out=noise[row])
-        cond = self.conditioning(self.latents, images, views, captioned)
-        losses = self._losses(self.latents.x0[images, views].float(), torch.from_numpy(noise), u, cond)
+        cond = self.conditioning(latents, images, views, captioned)
+        losses = self._losses(latents.x0[images, views].float(), torch.from_numpy(noise), u, cond)
         self.levels.add(u, losses)
         return losses
 

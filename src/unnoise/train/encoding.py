@@ -1,5 +1,6 @@
 """The encoding of the images of a recipe, those of training and those held out: the one place where a run does it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from unnoise.data.buckets import Bucket
 from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.latent import Latent
 from unnoise.spaces.pixels import Pixels
@@ -17,6 +19,8 @@ from unnoise.train.encoded import EncodedViews
 from unnoise.train.latents import Latents, map_latents
 from unnoise.train.processes import world
 from unnoise.train.recipe import TrainingRecipe
+
+Moments = tuple[list[float], list[float]]  # the mean and the standard deviation of each channel
 
 
 class EncodingReport(Protocol):
@@ -67,13 +71,19 @@ class Encoding:
         with world().first():  # what one process encodes, the others map
             return encode_views(dataset, data, self.recipe.seed, self.encoder, cache, self.report.encoded)
 
-    def space(self, encoded: EncodedViews) -> Pixels | Latent:
-        """Make the space whose x0 has zero mean and unit variance over the encoded views."""
+    def space(self, encoded: Sequence[EncodedViews]) -> Pixels | Latent:
+        """Make the space whose x0 has zero mean and unit variance over all encoded views."""
         with world().first():
-            moments = encoded.moments()
+            moments = pooled([(one.codes[:, 0, 0].numel(), *one.moments()) for one in encoded])
         if self.autoencoder is None:
             return Pixels(self.recipe.data.channels, *moments, self.recipe.denoiser.patch)
         return Latent(self.autoencoder, *moments)
+
+    def bucket(self, part: Bucket, encoded: EncodedViews, space: Space) -> Latents:
+        """Put the encoded views of a bucket together, see `latents`; the square has the folder "training"."""
+        width, height = part.size
+        square = width == height == self.recipe.data.size
+        return self.latents(part.dataset, encoded, space, "training" if square else f"training-{width}x{height}")
 
     def latents(self, dataset: ImageDataset, encoded: EncodedViews, space: Space, name: str) -> Latents:
         """Put encoded views together with their captions or labels, in mapped files of the folder `name` of the run."""
@@ -85,3 +95,16 @@ class Encoding:
         data = replace(recipe.data, views=encoded.views)
         with world().first():
             return map_latents(dataset, data, recipe.seed, x0, self.classes, tokens, self.folder / name)
+
+
+def pooled(parts: Sequence[tuple[float, list[float], list[float]]]) -> Moments:
+    """Return the mean and the standard deviation of each channel over several parts.
+
+    parts: of each its weight, and the means and standard deviations of its channels.
+    """
+    weights = torch.tensor([weight for weight, _, _ in parts], dtype=torch.float64)
+    means, scales = (torch.tensor([part[k] for part in parts], dtype=torch.float64) for k in (1, 2))
+    shares = (weights / weights.sum())[:, None]
+    mean = (shares * means).sum(0)
+    square = (shares * (scales.square() + (means - mean).square())).sum(0)
+    return mean.tolist(), square.sqrt().tolist()

@@ -11,7 +11,7 @@ import torch
 from unnoise import model_file
 from unnoise.card import Card
 from unnoise.components import Components
-from unnoise.data.buckets import warn_of_enlarged, warn_of_square
+from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged, warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.split import split_validation
 from unnoise.data.view import BACKGROUNDS, PHRASES
@@ -35,7 +35,7 @@ from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_coder_channels, check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.task import Progress
-from unnoise.train.training_card import make_card, with_moments, with_timing, without_unreadable
+from unnoise.train.training_card import make_card, with_moments, with_sizes, with_timing, without_unreadable
 from unnoise.train.weights import temporary_weights
 
 SHEET_PROMPTS = 16  # captions, where the recipe has no prompts
@@ -78,6 +78,8 @@ def train_recipe(
     tokenizer = _tokenizer(recipe, dataset, init)
     prompts = sheet_prompts(recipe, dataset, tokenizer)
     card = make_card(recipe, whole, tokenizer, init, 0 if held_out is None else len(held_out))
+    buckets = _buckets(recipe, dataset, model_file.build(card, device="meta").factor)
+    card = with_sizes(card, [bucket.size for bucket in buckets])
     needed = _check(recipe, dataset, card, prompts)
     with claimed_folder(recipe, folder, resume, needed, partial(run_facts, dataset, device)):
         report.opened(dataset)
@@ -85,13 +87,13 @@ def train_recipe(
         if autoencoder is None:
             autoencoder = _train_autoencoder(recipe, dataset, folder / "autoencoder", device, report, held_out)
         encoding = Encoding(recipe, autoencoder, tokenizer, whole.classes, folder, device, report)
-        encoded = encoding.encode(dataset, recipe.data.views)
+        encoded = [encoding.encode(bucket.dataset, recipe.data.views) for bucket in buckets]
         space = encoding.space(encoded) if init is None else init.space
-        latents = encoding.latents(dataset, encoded, space, "training")
+        latents = [encoding.bucket(*pair, space) for pair in zip(buckets, encoded, strict=True)]
         held = None
         if held_out is not None:
             held = encoding.latents(held_out, encoding.encode(held_out, 1), space, "validation")
-        del whole, dataset, held_out, encoding  # a training keeps nothing of each image
+        del whole, dataset, buckets, held_out, encoding  # a training keeps nothing of each image
         torch.manual_seed(recipe.seed)
         components = model_file.build(with_moments(without_unreadable(card, encoded), space))
         networks = components.networks()
@@ -112,6 +114,15 @@ def _open(recipe: TrainingRecipe) -> ImageDataset:
     return data.open_unchecked() if first else data.open()
 
 
+def _buckets(recipe: TrainingRecipe, dataset: ImageDataset, multiple: int) -> list[Bucket]:
+    """Split the data by the shape of its images, or leave it whole. multiple: of which sides are multiples."""
+    side = recipe.data.size
+    if recipe.data.buckets:
+        return split_into_buckets(dataset, bucket_sizes(side, multiple))
+    warn_of_square(dataset)
+    return [Bucket((side, side), dataset)]
+
+
 def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: list[str]) -> int:
     """Check what the run will need, and return the bytes that it will write. Raises InputError."""
     options, side = recipe.denoiser, recipe.data.size
@@ -120,7 +131,6 @@ def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: l
     factor(options.weighting, options.kind, torch.ones(1))
     check_sheet(components, prompts, side)
     check_networks(components, side)
-    warn_of_square(dataset)
     warn_of_enlarged(dataset, side)
     code = prod(components.space.shape(side, side)) * (1 if card.autoencoder is None else 2)  # 8 bits, or float16
     total = 0 if recipe.data.cache else code * len(dataset) * codes_each(recipe.data)

@@ -1,6 +1,7 @@
 """The card of a trained model: what it is built from, and the facts of its training."""
 
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,12 @@ def _pixels(recipe: TrainingRecipe) -> Part:
     return Part("Pixels", {"channels": recipe.data.channels, "patch": recipe.denoiser.patch})
 
 
+def with_sizes(card: Card, sizes: Sequence[tuple[int, int]]) -> Card:
+    """Add the sizes that a model is trained on to its advice, after those that are there."""
+    advice = replace(card.advice, sizes=tuple(dict.fromkeys([*card.advice.sizes, *sizes])))
+    return replace(card, advice=advice) if len(sizes) > 1 else card
+
+
 def with_moments(card: Card, space: Space) -> Card:
     """Add the shift and the scale of a space to a card."""
     affine: Affine = space.affine  # type: ignore[attr-defined]
@@ -81,9 +88,10 @@ def _facts(recipe: TrainingRecipe, dataset: ImageDataset, init: Components | Non
     }
 
 
-def without_unreadable(card: Card, encoded: EncodedViews) -> Card:
+def without_unreadable(card: Card, encoded: Iterable[EncodedViews]) -> Card:
     """Leave the images that could not be decoded out of the count on the card."""
-    return replace(card, training=card.training | {"pictures": card.training["pictures"] - len(encoded.unreadable)})
+    left = card.training["pictures"] - sum(len(one.unreadable) for one in encoded)
+    return replace(card, training=card.training | {"pictures": left})
 
 
 def with_timing(card: Card, folder: Path, device: torch.device) -> Card:
