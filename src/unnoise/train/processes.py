@@ -190,6 +190,7 @@ def started() -> Iterator[World]:
     if missing:
         raise InputError(f"WORLD_SIZE is set, {', '.join(missing)} not: torchrun sets them all, see docs/training.md")
     store, rank, size = next(rendezvous("env://"))
+    store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     with joined(store, rank, size) as found:
         yield found
 
