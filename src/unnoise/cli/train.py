@@ -228,12 +228,12 @@ def _chosen_once(choose: "Callable[[], TrainingRecipe]") -> "TrainingRecipe":
 
     if world().size == 1:
         return choose()
-    chosen = dump(choose()) if world().rank == 0 else ""
-    return parse(TrainingRecipe, world().said_first(chosen), "the recipe of process 0")
+    return parse(TrainingRecipe, world().same(lambda: dump(choose())), "the recipe of process 0")
 
 
 def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bool, strict: bool) -> "TrainingRecipe":
     """Choose the recipe of a folder and print it: on stdout for `init`. One that is resumed is read from its run."""
+    from unnoise.train.folder_lock import resumes
     from unnoise.train.recipe import TrainingRecipe
     from unnoise.train.recipe_toml import recipe_toml
     from unnoise.train.run_folder import check_free, recipe_there
@@ -246,8 +246,9 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
     name = name_of(source)
     folder = options.folder(name)
     if not init:
-        check_free(folder, options.resume)
-        if options.resume and (before := recipe_there(TrainingRecipe, folder)) is not None:
+        resume = resumes(folder, options.resume)
+        check_free(folder, resume)
+        if resume and (before := recipe_there(TrainingRecipe, folder)) is not None:
             if before.data.source != str(source):
                 raise InputError(f"--out {str(folder)!r}: holds a run of {before.data.source!r}, not {str(source)!r}")
             return before
