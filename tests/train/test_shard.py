@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from unnoise.card import Part
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError, InputWarning
 from unnoise.nets.dit import DiT
@@ -22,8 +23,9 @@ from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.loop import train
 from unnoise.train.muon import Muon
+from unnoise.train.own_options import split_options
 from unnoise.train.processes import World
-from unnoise.train.recipe import AutoencoderOptions, DataOptions
+from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TrainingRecipe
 from unnoise.train.shard import SplitTask, whole_networks
 from unnoise.train.sharded_checkpoint import own_part, own_rows, whole
 from unnoise.train.task import Progress
@@ -190,4 +192,9 @@ def test_only_a_trained_denoiser_is_split() -> None:
     data = DataOptions("emoji")
     with pytest.raises(InputError, match=r"fit\.shard true: splits networks that are trained"):
         AdapterRecipe("a", data, FIT, lora=LoraOptions())
-    assert AutoencoderOptions(fit=FIT).fit == FIT
+    autoencoder = AutoencoderOptions(fit=FIT)
+    denoiser = DenoiserOptions(fit=FIT, net=Part("UNet"), process=Part("Flow"))
+    with pytest.raises(InputError, match=r"autoencoder\.fit\.shard true: only the denoiser"):
+        TrainingRecipe("a", data, denoiser, autoencoder)
+    with pytest.raises(InputError, match="shard True: the net would stay split"):
+        split_options({"shard": True}, 10)
