@@ -1,5 +1,6 @@
 """Networks that are split among two processes: the steps of one, the bits of the same run, the files of any number."""
 
+import errno
 import re
 import shutil
 import warnings
@@ -13,12 +14,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from unnoise.card import Part
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError, InputWarning
 from unnoise.nets.dit import DiT
+from unnoise.train import sharded_checkpoint
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
+from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.loop import train
@@ -127,6 +132,30 @@ def check_muon() -> None:
         for optimizer in optimizers:
             optimizer.step()
     assert all(torch.equal(one, whole(two)) for one, two in pairs)
+
+
+def half_written(path: Path, world: World) -> None:
+    """Write a file, and fail in process 1 while another is written over it."""
+    rows = distribute_tensor(torch.arange(7.0), init_device_mesh("cpu", (2,)), [Shard(0)])
+    write_tensors(path, {"rows": rows, "alone": torch.ones(3)}, {"of": f"process {world.rank}"})
+
+    def full(tensor: Tensor) -> memoryview:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if world.rank:
+        sharded_checkpoint.raw = full  # type: ignore[assignment]
+    write_tensors(path, {"rows": rows + 1}, {})
+
+
+def test_a_disk_that_fills_for_one_process_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "files/some.safetensors"
+    refused = f"OutputError: process 1 of 2: cannot write {str(path)!r}: No space left on device"
+    assert forked.run(2, tmp_path, lambda world: half_written(path, world)) == ["-", refused]
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert read_facts(path) == {"of": "process 0"}
+    stored = load_file(path)
+    assert stored["rows"].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert stored["alone"].tolist() == [1, 1, 1]
 
 
 def largest(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
