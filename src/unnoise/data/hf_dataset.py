@@ -71,6 +71,10 @@ def _stream_rows(path: Path, folder: Path, what: str) -> Iterator[ImageRow]:
     column, names = image_column(reader.schema, what), value_columns(reader.schema)
     features, number = features_of(reader.schema), 0
     for batch in reader:
+        if batch.nbytes > stamp[0]:
+            raise InputError(
+                f"{what}: {batch.nbytes} bytes in a file of {stamp[0]}: compressed; save it with `datasets`"
+            )
         batch.validate(full=True)
         for row, values in enumerate(values_of(batch, names, features, what)):
             name = f"{path.name}:{number}"

@@ -28,6 +28,7 @@ OPENED: Final = 8  # files that stay open
 THRIFT: Final = 16 << 20  # bytes of a text of the footer
 TEXTS: Final = 1 << 30  # bytes of the columns without images of a row group
 SHARD: Final = re.compile(r"(?P<split>.+?)-\d+-of-\d+.*\.parquet")  # as the hub of Hugging Face names files
+METADATA: Final = "metadata.parquet"  # of images that are files
 SPLITS: Final = ("train", "validation", "test")  # in the order in which one is chosen
 
 
@@ -35,6 +36,8 @@ def splits(folder: Path) -> dict[str, list[Path]]:
     """Group the parquet files of a folder, and of the folders in it, by split; "" where their names say none."""
     found: dict[str, list[Path]] = {}
     for path in sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")]):
+        if path.name == METADATA:
+            continue
         shard = SHARD.fullmatch(path.name)
         inner = path.parent.name if path.parent != folder and path.parent.name in SPLITS else ""
         own = path.stem if path.stem in SPLITS else ""
