@@ -25,7 +25,7 @@ from unnoise.formats.open_file import is_file
 
 WINDOW: Final = 64  # rows of images in memory
 OPENED: Final = 8  # files that stay open
-THRIFT: Final = 16 << 20  # bytes of a text of the footer
+FOOTER: Final = 16 << 20  # bytes of a text of the footer
 TEXTS: Final = 1 << 30  # bytes of the columns without images of a row group
 SHARD: Final = re.compile(r"(?P<split>.+?)-\d+-of-\d+.*\.parquet")  # as the hub of Hugging Face names files
 METADATA: Final = "metadata.parquet"  # of images that are files
@@ -92,7 +92,7 @@ def _opened(path: Path) -> Any:
     if not is_file(path):
         raise InputError(f"{path}: no file")
     parquet = pyarrow(str(path)).parquet
-    return parquet.ParquetFile(path, memory_map=True, pre_buffer=False, thrift_string_size_limit=THRIFT)
+    return parquet.ParquetFile(path, memory_map=True, pre_buffer=False, thrift_string_size_limit=FOOTER)
 
 
 def _values(file: Any, group: int, names: list[str], features: Any, what: str) -> Iterator[dict[str, Any]]:
