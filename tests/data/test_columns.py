@@ -252,6 +252,7 @@ def test_a_background_that_is_no_colour_is_refused(background: str) -> None:
 def test_the_embedded_set_has_no_columns() -> None:
     with pytest.raises(InputError, match="leave out captions and labels"):
         DataOptions("emoji", labels="folders").open()
+    assert not DataOptions("emoji", captions="none").open().captioned
     assert not source_columns("emoji")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unnoise.data.columns import AUTO, ImageRow, count_columns, items_of
+from unnoise.data.columns import AUTO, NO_CAPTION, NONE, ImageRow, count_columns, items_of
 from unnoise.data.dataset import WHITE, ImageDataset
 from unnoise.data.emoji import open_emoji
 from unnoise.data.folder import folder_rows
@@ -54,9 +54,11 @@ def open_unchecked(
 ) -> ImageDataset:
     """Open a data set as `open_source` does, of which only the headers of images are read: for who decodes all."""
     if name == EMOJI:
-        if labels or captions != AUTO:
+        if labels or captions not in (AUTO, NONE):
             raise InputError("data.source 'emoji': has captions and no other columns; leave out captions and labels")
-        return replace(open_emoji(size), background=background)
+        emoji = open_emoji(size)
+        texts = emoji.captions if captions == AUTO else (NO_CAPTION,) * len(emoji)
+        return replace(emoji, captions=texts, background=background)
     skips = Skips(strict)
     items = items_of(f"data.source {name!r}", _rows(name, skips), captions, labels)
     return replace(readable_dataset(name, items, size, skips), background=background)

@@ -66,7 +66,7 @@ def parquet_rows(path: Path, root: Path, what: str) -> Iterator[ImageRow]:
         number = 0
         for group in range(file.metadata.num_row_groups):
             for row, values in enumerate(_values(file, group, names, features, f"{what}: {path.name}")):
-                name = f"{path.relative_to(root)}:{number}"
+                name = f"{path.relative_to(root).as_posix()}:{number}"
                 read = partial(_read, path, root, stamp, column, group, row, name)
                 yield ImageRow(name, values, read, f"{path}: row {number}")
                 number += 1
