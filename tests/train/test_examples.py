@@ -123,7 +123,7 @@ def test_batches_are_of_one_bucket_and_a_stopped_run_ends_with_the_same_bits(
 
 
 def test_prior_images_of_a_folder_are_trained_on_with_their_captions(recipe: AdapterRecipe, tmp_path: Path) -> None:
-    own = pictures(tmp_path / "prior", ((32, 32), (30, 30), (40, 30)), "a dog")
+    own = pictures(tmp_path / "prior", ((32, 32), (30, 30), (44, 22)), "a dog")
     with_own = replace(recipe, prior=str(own))
     base = load(recipe.base)
     _, buckets = open_buckets(with_own, base)
