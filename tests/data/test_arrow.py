@@ -140,8 +140,26 @@ def test_splits_are_chosen_by_name(tmp_path: Path) -> None:
     assert (saved_splits(tmp_path / "saved"), is_saved(tmp_path / "saved/test")) == (["train", "test"], True)
 
 
-def test_splits_of_names() -> None:
-    assert splits(Path("nowhere")) == {}
+@pytest.mark.parametrize(
+    "names", ["5", "[]", "[5]", '[""]', '["../set"]', '[".."]', '["a/b"]', '["a\\u0000"]', '["."]']
+)
+def test_splits_that_are_no_folders_are_refused(tmp_path: Path, names: str) -> None:
+    (tmp_path / "dataset_dict.json").write_text(f'{{"splits": {names}}}')
+    with pytest.raises(InputError, match=r"dataset_dict.json: splits .*: a list of names of folders$"):
+        opened(tmp_path)
+
+
+def test_arrow_files_of_a_cache_and_other_files_are_refused(tmp_path: Path) -> None:
+    (saved(tmp_path / "set", table()) / "state.json").unlink()
+    with pytest.raises(
+        InputError, match=r"\.arrow files without state.json; save the data set with Dataset.save_to_disk"
+    ):
+        opened(tmp_path / "set")
+    (tmp_path / "set.tar.gz").touch()
+    with pytest.raises(
+        InputError, match=r"set.tar.gz': a file; a folder, or a .tar \(not compressed\) or .parquet file"
+    ):
+        opened(tmp_path / "set.tar.gz")
 
 
 @pytest.mark.parametrize("name", ["train.parquet", "train/0000.parquet", "train-00000-of-00002-a1b2.parquet"])
