@@ -12,7 +12,7 @@ from PIL import Image
 from unnoise.data.iterable import dataset_of
 from unnoise.data.samples import ImageSamples
 from unnoise.errors import InputError, InputWarning
-from unnoise.train import fit
+from unnoise.train.own_data import own_data
 
 GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 COLOUR = np.stack([GREY, GREY + 1, GREY + 2], axis=2)
@@ -127,17 +127,6 @@ def test_every_mode_of_an_image_in_memory_is_read(mode: str) -> None:
         assert dataset_of([image], 12).read(0).shape == (12, 12, 4)
 
 
-class Shifted(torch.nn.Module):
-    """A network of one number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shift = torch.nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        return x + self.shift
-
-
 def test_a_data_set_is_samples_of_ones_own_loop() -> None:
     samples = ImageSamples(dataset_of([(COLOUR, 7), (COLOUR, 3)]))
     x, number = samples[0]
@@ -145,8 +134,9 @@ def test_a_data_set_is_samples_of_ones_own_loop() -> None:
     torch.testing.assert_close(x, torch.from_numpy(COLOUR[:, 2:14]).permute(2, 0, 1) / 127.5 - 1)
     plain = ImageSamples(dataset_of([COLOUR, COLOUR + 1]))
     assert torch.equal(plain[0], x)
-    net = Shifted()
-    fit(net, plain.dataset, steps=4, batch=2, precision="float32", compile=False, channels_last=False)
-    assert float(net.shift.detach()) != 0
+    x0, cond = own_data(samples.dataset, 1, 2).first()
+    assert cond is not None
+    assert torch.equal(x0, torch.stack([x, x]))
+    assert cond.conditioning.label.tolist() == [1, 0]
     with pytest.raises(InputError, match=r"^list: captions have no numbers; set captions = \"none\""):
         ImageSamples(dataset_of([(COLOUR, "a")]))
