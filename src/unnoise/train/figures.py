@@ -1,14 +1,18 @@
 """The figures of a finished run, for the card of its model and for the end of `unnoise train`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from unnoise.adapters.controlnet import ControlCard
+from unnoise.adapters.lora.compatibility import LoraCard
+from unnoise.card import Card
 from unnoise.train.checkpoint import FILE
 from unnoise.train.ema_choice import EmaChoice, read_choice
 from unnoise.train.log import LOG, read_log
 from unnoise.train.loop import training_seconds
 
+C = TypeVar("C", Card, LoraCard, ControlCard)
 LAST: Final = 0.1  # of the steps, over which the training loss is averaged
 
 
@@ -59,6 +63,11 @@ def read_figures(folder: Path) -> list[Figures]:
     """Read the figures of the tasks of a run, in the order of training."""
     found = [_task_figures(path.parent) for path in folder.glob(f"*/{LOG}") if (path.parent / FILE).exists()]
     return sorted((one for one in found if one is not None), key=lambda one: one.task)
+
+
+def with_figures(card: C, folder: Path) -> C:
+    """Add the losses of a run to the training facts of a card."""
+    return replace(card, training=card.training | read_figures(folder)[-1].facts())
 
 
 def _task_figures(folder: Path) -> Figures | None:
