@@ -27,6 +27,7 @@ from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.examples import Examples, with_trigger
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.machine import lay_out
+from unnoise.train.task import sheet_title
 from unnoise.train.validation import LevelLosses, level_edges, make_monitor, row_images, row_noise, row_quantiles
 
 SHEET_SEED = 0
@@ -186,7 +187,8 @@ class AdapterTask:
                 images = self._generate(captions)
         finally:
             self.adapter.train()
-        return contact_sheet(images, captions, f"{recipe.name}: {self.name} after {step} steps", len(prompts))
+        title = sheet_title(recipe.name, self.name, step, recipe.checkpoints.ema_lengths[0])
+        return contact_sheet(images, captions, title, len(prompts))
 
     def _generate(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
         size = self.recipe.data.size
