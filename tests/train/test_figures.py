@@ -11,7 +11,7 @@ from unnoise.cli.inspect import _trained
 from unnoise.cli.models import _value
 from unnoise.train.checkpoint import write_tensors
 from unnoise.train.ema_choice import EmaChoice, write_choice
-from unnoise.train.figures import duration, read_figures, with_figures
+from unnoise.train.figures import duration, read_figures, speed, with_figures
 
 CHOICE = EmaChoice(0.07, ((0.05, 0.31), (0.07, 0.29), (0.1, 0.3)))
 
@@ -63,6 +63,12 @@ def test_without_validation_a_length_is_stated_and_no_loss(run: Path) -> None:
 )
 def test_durations_are_written_for_people(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_speeds_are_written_without_exponents() -> None:
+    assert [speed(value) for value in (0.1234, 90.51, 99.99, 1375.2, 123456.7)] == [
+        f"{words} images/s" for words in ("0.123", "90.5", "100", "1375", "123457")
+    ]
 
 
 def test_cards_show_the_figures() -> None:

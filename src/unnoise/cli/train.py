@@ -315,13 +315,13 @@ class ConsoleReport:
         self.track = None if self.trackers is None else self.trackers(name)
 
     def step(self, progress: "Progress") -> None:
-        from unnoise.train.figures import duration
+        from unnoise.train.figures import duration, speed
 
         if progress.validation is not None:
             self.validation = f"  val {progress.validation:.4f}"
         if self.track is not None:
             self.track(progress)
-        note = f"loss {progress.loss:.4f}{self.validation}  {progress.images_per_second:.3g} images/s"
+        note = f"loss {progress.loss:.4f}{self.validation}  {speed(progress.images_per_second)}"
         self.bar.update(self.current, completed=progress.step, note=note)
         left = duration(progress.eta)
         if not self.bar.console.is_terminal and progress.step % 100 == 0:

@@ -53,7 +53,7 @@ class Figures:
         rows = {"training loss": f"{self.loss:.4g}, mean of the last tenth of {self.steps} steps"}
         if self.ema is not None and self.ema.validation is not None:
             rows["validation loss"] = f"{self.ema.validation:.4g}, on held-out images at fixed noise"
-        rows["time"] = f"{duration(self.seconds)}, {self.images_per_second:.3g} images/s at the end"
+        rows["time"] = f"{duration(self.seconds)}, {speed(self.images_per_second)} at the end"
         if self.ema is not None:
             rows["EMA length"] = f"{self.ema.length:g}{_table(self.ema)}"
         return [self.task, *(f"  {name:16} {value}" for name, value in rows.items())]
@@ -78,6 +78,12 @@ def _task_figures(folder: Path) -> Figures | None:
     seconds = training_seconds(folder)
     speed = lines[-1]["images_per_second"]
     return Figures(folder.name, lines[-1]["step"], sum(losses) / len(losses), seconds, speed, read_choice(folder))
+
+
+def speed(images_per_second: float) -> str:
+    """Write a speed for people: 1375 images/s, 90.5 images/s."""
+    shown = f"{images_per_second:.0f}" if images_per_second >= 100 else f"{images_per_second:.3g}"
+    return f"{shown} images/s"
 
 
 def duration(seconds: float) -> str:
