@@ -71,7 +71,6 @@ def test_held_out_images_of_two_sizes_give_the_same_bits_after_any_step(recipe: 
     assert first.validation == second.validation
     assert first.validation_by_level == second.validation_by_level
     assert len(set(first.validation_by_level)) == 8
-    assert {file.stem for file in tmp_path.glob("validation*.safetensors")} == {"validation-32x32", "validation-48x24"}
     choice = read_choice(tmp_path / "adapter")
     assert choice is not None
     assert [loss for _, loss in choice.tried] == pytest.approx([first.validation] * 5)

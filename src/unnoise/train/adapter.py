@@ -57,7 +57,7 @@ class AdapterTask:
         self.text_encoder = pipeline.text_encoder
         self.trains_text = trains_text
         self.levels = LevelLosses(level_edges(self._levels))
-        self.held_out = [(examples, i) for examples in held_out for i in range(len(examples.dataset))]
+        self.held_out = [(examples, i) for examples in held_out for i in examples.x0.readable]
         self.monitor = make_monitor(
             self.validation_loss, len(self.held_out), recipe.fit, recipe.checkpoints, self.levels
         )
@@ -107,7 +107,7 @@ class AdapterTask:
             shown = [None if controls is None else controls[i, 0] for i in images]
             keys = torch.zeros(len(places), dtype=torch.int32, device=self.device)
             cond = self._conditioning([examples.captions[i] for i in images], shown, keys)
-            x0 = torch.stack([examples.x0[i, 0] for i in images])
+            x0 = examples.x0[images, [0] * len(images)]
             noise = torch.cat([row_noise(range(rows[k], rows[k] + 1), x0.shape[1:]) for k in places])
             losses[places] = self._losses(x0, noise, u[places], cond).to(losses.dtype)
         return losses
