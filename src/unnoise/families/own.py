@@ -6,7 +6,7 @@ from typing import Any
 from unnoise.families.identity import UNKNOWN, Identity
 from unnoise.formats.json_text import json_object
 
-LORA = "unnoise.lora"  # the key of a LoRA's card
+LORA = "unnoise.lora"  # the key of a LoRA's card in the header
 CONTROL = "unnoise.control"  # the key of a control's card
 LONGEST = 250  # characters of a value
 
