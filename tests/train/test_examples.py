@@ -127,7 +127,7 @@ def test_prior_images_of_a_folder_are_trained_on_with_their_captions(recipe: Ada
     own = pictures(tmp_path / "prior", ((32, 32), (30, 30), (44, 22)), "a dog")
     with_own = replace(recipe, prior=str(own))
     base = load(recipe.base)
-    _, buckets = open_buckets(with_own, base)
+    _, buckets, _ = open_buckets(with_own, base)
     examples = encode_examples(with_own, buckets, base, tmp_path, Quiet())
     options = with_own.prior_options
     assert options is not None

@@ -305,7 +305,7 @@ class ConsoleReport:
         self.prompt = dataset.labels[0] if dataset.labels else dataset.captions[0][0]
         skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
-        held_out = f", {dataset.held_out} more held out for validation" if dataset.held_out else ", no validation"
+        held_out = f", {dataset.held_out} more held out for validation" if dataset.held_out else ", none held out for validation (data.validation)"
         shapes = f"; {dataset.shapes}" if dataset.shapes else ""
         self.bar.console.print(found + skipped + held_out + shapes, highlight=False, soft_wrap=True)
 
@@ -316,13 +316,13 @@ class ConsoleReport:
         self.track = None if self.trackers is None else self.trackers(name)
 
     def step(self, progress: "Progress") -> None:
-        from unnoise.train.figures import duration
+        from unnoise.train.figures import duration, speed
 
         if progress.validation is not None:
             self.validation = f"  val {progress.validation:.4f}"
         if self.track is not None:
             self.track(progress)
-        note = f"loss {progress.loss:.4f}{self.validation}  {progress.images_per_second:.3g} images/s"
+        note = f"loss {progress.loss:.4f}{self.validation}  {speed(progress.images_per_second)}"
         self.bar.update(self.current, completed=progress.step, note=note)
         left = duration(progress.eta)
         if not self.bar.console.is_terminal and progress.step % 100 == 0:
