@@ -63,8 +63,6 @@ def train(
         TrainingStopped: SIGINT or SIGTERM came; a checkpoint of the last step is written.
     """
     check_ema_length(checkpoints, monitor.validation is not None)
-    fit = settled(fit)
-    task = prepared(task, fit)
     device = next(task.networks.parameters()).device
     if device.type == "cpu":
         keep_freed_memory()
@@ -72,6 +70,8 @@ def train(
     with started() as world, exact_threads([fit]), torch.random.fork_rng(cards), warnings.catch_warnings():
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
+        fit = settled(task, fit, folder, world)
+        task = prepared(task, fit)
         if fit.shard:
             task, monitor = split_task(task, monitor, world)
         run = _Run(task, fit, checkpoints, folder, LossScale(float16), world)
