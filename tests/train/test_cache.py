@@ -115,7 +115,7 @@ def test_a_changed_image_is_encoded_again_on_resume(
 
     def stopped(task: Any, *_: object, **__: object) -> None:
         assert report.dataset() is None  # nothing of each image is kept
-        found.append(task.latents.x0[4, 1].float())
+        found.append(task.latents[0].x0[4, 1].float())
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_recipe, "train", stopped)

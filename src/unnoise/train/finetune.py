@@ -81,11 +81,11 @@ def finetune_memory(recipe: FineTuneRecipe) -> TrainingMemory:
 def _activations(pipeline: Pipeline, recipe: FineTuneRecipe, rows: int) -> int:
     """Count the bytes that a step on the meta device keeps for its backward pass, without the weights."""
     settings, kept = pipeline.plan("", size=recipe.data.size, prompt_weighting="literal").settings, dict[int, int]()
-    weights = {id(one) for one in pipeline.denoiser.net.parameters()}
+    weights = {_storage(one) for one in pipeline.denoiser.net.parameters()}
 
     def count(tensor: Tensor) -> Tensor:
-        if (id(tensor) not in weights and tensor._base is None) or id(tensor._base) not in weights:
-            kept[id(tensor)] = tensor.numel() * tensor.element_size()
+        if _storage(tensor) not in weights:
+            kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.device("meta"):
@@ -98,6 +98,11 @@ def _activations(pipeline: Pipeline, recipe: FineTuneRecipe, rows: int) -> int:
             held = loss(pipeline.denoiser, x0, x0, torch.ones(rows), collate([row] * rows), pipeline.denoiser.kind)
         del held
     return sum(kept.values())
+
+
+def _storage(tensor: Tensor) -> int:
+    """Return what identifies the memory of a tensor, also of one without memory."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def check_memory(recipe: FineTuneRecipe, memory: TrainingMemory, device: torch.device) -> None:
@@ -121,7 +126,8 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
     pipeline = load_base(adapter, device)
     exportable(Identity(pipeline.card.family, pipeline.card.variant), f"denoiser.init {recipe.denoiser.init!r}")
     dataset, buckets = open_buckets(adapter, pipeline)
-    _check_captions(recipe, dataset)
+    if dataset.labels:
+        raise InputError("data.labels: denoiser.init reads captions, and no labels; leave it out")
     check_adapter_sheets(adapter, pipeline, [bucket.dataset for bucket in buckets])
     net = pipeline.denoiser.net
     count = sum(parameter.numel() for parameter in net.parameters())
@@ -139,13 +145,6 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
         task.networks.load_state_dict(averaged)
         world().once(lambda: _write(folder / recipe.name, recipe, pipeline, dataset))
         return folder / recipe.name
-
-
-def _check_captions(recipe: FineTuneRecipe, dataset: ImageDataset) -> None:
-    if dataset.labels:
-        raise InputError("data.labels: denoiser.init reads captions, and no labels; leave it out")
-    if not dataset.captioned and not recipe.trigger:
-        raise InputError("data: has no captions, and denoiser.init reads them; add some, or set trigger")
 
 
 def _write(folder: Path, recipe: FineTuneRecipe, pipeline: Components, dataset: ImageDataset) -> None:
