@@ -9,7 +9,7 @@ INSTALL := $(PIP) install $(if $(CI),--quiet) --no-build-isolation --constraint 
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python)
 
-.PHONY: help demo test format lint types suite evaluate bench fuzz rules emoji train clean
+.PHONY: help demo test format lint types suite evaluate bench fuzz rules recipes emoji train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -45,6 +45,7 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, the engine, edit
 	@$(BIN)/python bench/cost.py
 	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/training.py
+	@$(BIN)/python bench/cache.py
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/foreign.py
 	@$(BIN)/python bench/load.py
@@ -58,6 +59,9 @@ fuzz: $(VENV)/.dev  ## mutate files of every kind for an hour, and read them
 
 rules: $(VENV)/.run  ## write docs/rules/ from the rules of `unnoise check`
 	$(BIN)/python scripts/rule_pages.py
+
+recipes: $(VENV)/.run  ## write docs/recipes.md from the fields of a recipe
+	$(BIN)/python scripts/recipe_page.py
 
 emoji: $(VENV)/.emoji  ## render the embedded data set again; needs Debian's fonts-noto-color-emoji
 	$(BIN)/python scripts/render_emoji.py

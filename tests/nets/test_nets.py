@@ -2,10 +2,15 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.denoiser import Denoiser
+from unnoise.diffusion.process import EDM, VE, VP, Angle, Flow
+from unnoise.errors import InputError
 from unnoise.nets.autoencoder import Autoencoder
-from unnoise.nets.blocks import time_features
+from unnoise.nets.blocks import guidance_clock, time_features, unit_features
+from unnoise.nets.controlnet import ControlledUNet, ControlNet
 from unnoise.nets.dit import DiT
 from unnoise.nets.text import TextEncoder
 from unnoise.nets.unet import UNet
@@ -107,3 +112,52 @@ def test_time_features_differ_at_near_times_and_are_bounded() -> None:
     features = time_features(torch.linspace(0, 1, 1001), 64)
     assert features.abs().max() <= 1
     assert (features[1:] - features[:-1]).norm(dim=1).min() > 0.1
+
+
+def test_a_unit_clock_is_the_same_level_for_every_process() -> None:
+    """sigma/(1 + sigma), whatever the time of the process is; the derivative by it is bounded."""
+
+    class Clocked(nn.Module):
+        unit_clock = True
+
+        def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
+            self.time = time
+            return x
+
+    net, sigma = Clocked(), torch.tensor([0.1, 1.0, 9.0])
+    for process in (Flow(), Flow(3.0), VP(), EDM(0.5), VE(), Angle()):
+        Denoiser(net, process, "v").predict(torch.zeros(3, 2), sigma, Conditioning())
+        torch.testing.assert_close(net.time, sigma / (1 + sigma), atol=1e-4, rtol=1e-4)
+    assert torch.equal(guidance_clock(torch.tensor([0.0, 100.0])), torch.tensor([0.0, 1.0]))
+    assert unit_features(torch.ones(1), 8)[0, 4:].asin().isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [UNet, DiT])
+def test_new_inputs_start_without_effect_and_learn(kind: type[nn.Module]) -> None:
+    sizes = {"widths": [32, 64], "depths": [1, 1], "heads": [0, 2]} if kind is UNet else {"width": 64, "depth": 1}
+    torch.manual_seed(0)
+    plain = kind(4, **sizes, clock="unit")
+    more = kind(4, **sizes, clock="unit", guidance=True, end=True)
+    for net in (plain, more):
+        for name, parameter in net.named_parameters():
+            if "embed.guidance" not in name and "embed.end" not in name:
+                torch.manual_seed(len(name))
+                nn.init.normal_(parameter, std=0.1)
+    x, time = torch.randn(2, 4, 8, 8), torch.tensor([0.2, 0.9])
+    given = Conditioning(distilled_guidance=torch.tensor([1.5, 7.0]), end=torch.tensor([0.1, 0.3]))
+    out = more(x, time, given)
+    assert torch.equal(out, plain(x, time, Conditioning()))
+    out.square().mean().backward()
+    for part in (more.embed.guidance, more.embed.end):  # type: ignore[union-attr]
+        assert part.weight.grad.abs().max() > 0  # type: ignore[union-attr]
+        nn.init.normal_(part.weight)  # type: ignore[arg-type]
+    assert not torch.equal(more(x, time, given), out)
+    assert plain.unit_clock
+    assert not kind(4, **sizes).unit_clock
+    with pytest.raises(InputError, match="clock 'log': 'native' or 'unit'"):
+        kind(4, **sizes, clock="log")
+
+
+def test_a_control_net_takes_the_clock_of_its_unet() -> None:
+    net = UNet(4, [32, 64], [1, 1], [0, 0], clock="unit")
+    assert ControlledUNet(net, ControlNet([32, 64], 4, 16)).unit_clock

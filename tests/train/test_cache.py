@@ -5,10 +5,12 @@ import json
 import resource
 import shutil
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,15 @@ from torch import Tensor
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_unchecked
+from unnoise.data.shuffle import nth_image
 from unnoise.data.view import Augment, render_views
 from unnoise.errors import InputError, InputWarning, OutputError
 from unnoise.spaces.pixels import Pixels
+from unnoise.text import tokenizer as bpe
 from unnoise.train import cache, train_recipe
 from unnoise.train.cache import Encoder, cache_key, encode_views
 from unnoise.train.encoded import EncodedViews
-from unnoise.train.latents import views_of
+from unnoise.train.latents import map_latents, tokenize_views, views_of
 from unnoise.train.recipe import DataOptions, TrainingRecipe, parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*transparent; the colour behind")
@@ -280,3 +284,32 @@ def test_a_second_process_waits_for_the_first(folder: Path, tmp_path: Path) -> N
         with pytest.warns(InputWarning, match="another process encodes there; waiting for it"):
             encoded(folder, tmp_path)
         timer.join()
+
+
+def test_a_cache_without_room_is_refused_before_it_is_built(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"of encoded views, and .* are free; free some, or set data\.cache"):
+        encoded(folder, tmp_path)
+
+
+def test_captions_and_labels_are_mapped_as_they_are_written(folder: Path, tmp_path: Path) -> None:
+    tokenizer = bpe.train(["picture"], 300)
+    for options in ({}, {"augment": WILD}):
+        dataset, data = opened(folder), DataOptions(str(folder), SIDE, views=2, **options)
+        codes = encoded(folder, tmp_path, **options)
+        with pytest.warns(InputWarning, match=r"captions have more than denoiser\.text\.length 6 tokens, up to"):
+            found = map_latents(dataset, data, SEED, codes, (), (tokenizer, 6), tmp_path / "index")
+        views = views_of(dataset, data, SEED, range(COUNT))
+        with warnings.catch_warnings(action="ignore"):
+            ids, lengths = tokenize_views(views, tokenizer, 6)
+        assert found.ids is not None
+        assert found.lengths is not None
+        assert torch.equal(found.ids.flatten(0, 1), ids)
+        assert torch.equal(found.lengths.flatten(), lengths)
+        assert [nth_image(found, SEED, n) for n in range(40)] == [nth_image(dataset, SEED, n) for n in range(40)]
+    labelled = replace(opened(folder), labels=tuple("ab"[i % 2] for i in range(COUNT)))
+    labels = map_latents(labelled, data, SEED, codes, ("a", "b"), None, tmp_path / "index").labels
+    assert labels is not None
+    assert labels.tolist() == [i % 2 for i in range(COUNT)]

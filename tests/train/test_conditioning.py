@@ -14,7 +14,7 @@ from unnoise.loading import load
 from unnoise.model_file import build
 from unnoise.pipeline import Pipeline
 from unnoise.train.denoiser import SAMPLES, DenoiserTask
-from unnoise.train.encoding import pooled, repeated
+from unnoise.train.encoding import pooled
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.latents import Latents
 from unnoise.train.recipe import DataOptions, DenoiserOptions, TrainingRecipe
@@ -136,7 +136,7 @@ def test_a_batch_is_of_one_bucket_and_a_row_does_not_depend_on_the_others(folder
     assert {(8, 1, 8, 8), (8, 1, 4, 16)} <= shapes
 
 
-def test_moments_of_parts_and_of_folded_channels_are_those_of_the_whole() -> None:
+def test_moments_of_parts_are_those_of_the_whole() -> None:
     one, two = torch.randn(4, 2, 6, 6).double(), 3 + 2 * torch.randn(9, 2, 2, 4).double()
     parts = [
         (part.numel(), part.mean((0, 2, 3)).tolist(), part.std((0, 2, 3), correction=0).tolist()) for part in (one, two)
@@ -145,8 +145,3 @@ def test_moments_of_parts_and_of_folded_channels_are_those_of_the_whole() -> Non
     mean, scale = pooled(parts)
     assert mean == pytest.approx(whole.mean(1).tolist())
     assert scale == pytest.approx(whole.std(1, correction=0).tolist())
-    folded = torch.nn.functional.pixel_unshuffle(one, 2)
-    mean, scale = pooled([(1, folded.mean((0, 2, 3)).tolist(), folded.std((0, 2, 3), correction=0).tolist())], 4)
-    assert mean == pytest.approx(one.mean((0, 2, 3)).tolist())
-    assert scale == pytest.approx(one.std((0, 2, 3), correction=0).tolist())
-    assert repeated([1.0, 2.0], 2, 3) == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]

@@ -20,6 +20,7 @@ from unnoise.train.start.choice import Start, choose, default_minutes, name_of
 from unnoise.train.start.facts import SourceFacts, look
 from unnoise.train.start.probe import Cost
 
+WIDTHS = 64 + 128 + 192  # of the network whose step costs what `chosen` is given
 FACTS = SourceFacts("some pictures", 40, 0, 128, (128, 128), 40, 9, "", 0, 0.0, False)
 
 
@@ -33,8 +34,12 @@ def picture(path: Path, size: tuple[int, int] = (20, 30), mode: str = "RGB") -> 
 def chosen(
     facts: SourceFacts = FACTS, minutes: float | None = 5.0, autoencoder: float = 0.1, step: float = 0.15
 ) -> Start:
-    """Choose a recipe where a step costs the same for every network."""
-    return choose(facts, "pictures", minutes, lambda recipe: Cost(autoencoder, step, 10**9))
+    """Choose a recipe where a step costs more for a wider network."""
+
+    def cost(recipe: TrainingRecipe) -> Cost:
+        return Cost(autoencoder, step * (sum(recipe.denoiser.net.args["widths"]) / WIDTHS) ** 3, 10**9)
+
+    return choose(facts, "pictures", minutes, cost)
 
 
 def net(start: Start) -> dict[str, Any]:
@@ -91,11 +96,11 @@ def test_the_size_fits_the_images_and_the_network(side: int, size: int, latent: 
 
 def test_steps_fill_the_time() -> None:
     for minutes in (2, 5, 30):
-        start = chosen(minutes=minutes, step=0.5)
+        start = choose(FACTS, "pictures", minutes, lambda recipe: Cost(0.1, 0.5, 10**9))
         recipe = start.recipe
-        assert recipe.autoencoder is not None
-        assert recipe.autoencoder.fit is not None
-        spent = recipe.denoiser.fit.steps * 0.5 + recipe.autoencoder.fit.steps * 0.1
+        spent = sum(
+            fit.steps * {"denoiser.fit": 0.5, "autoencoder.fit": 0.1}[place] for place, fit in recipe.fits().values()
+        )
         assert 0.8 * 60 * minutes < spent + 10 < 60 * minutes
         assert f"about {minutes} minutes in all, as given" in " ".join(start.reasons)
         assert recipe.checkpoints.every == 120

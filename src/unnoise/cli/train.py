@@ -51,7 +51,7 @@ MINUTES = "Time of a training from a folder; 5 for up to 200 images, 20 for up t
 EMA = "EMA length of the model, instead of checkpoints.ema_length; auto is the best on held-out images."
 TRACK = "Also record with TensorBoard or Weights & Biases (offline, or wandb-online), in the folder of the run."
 LIMITS = (0.1, 100_000)  # of minutes
-IMAGES = (".tar",)  # endings of files that hold images
+SETS = (".tar", ".parquet")  # endings of files that hold images
 STRICT = "Refuse unreadable images and recipes with warnings of `unnoise check`."
 
 app = App(
@@ -194,10 +194,18 @@ def train(
 
 
 def is_recipe(source: Path) -> bool:
-    """Return whether a path is a recipe, not images. Raises InputError where there is nothing."""
+    """Return whether a path is a recipe, not images. Raises InputError where it is neither."""
+    from unnoise.formats.pictures import ENDINGS
+    from unnoise.train.run_folder import RECIPE
+
+    if source.suffix.lower() in ENDINGS and source.is_file():
+        raise InputError(f"{str(source)!r}: is an image; give the folder of the images")
+    if (source / RECIPE).exists():
+        raise InputError(f"{str(source)!r}: is the folder of a run; give what it was trained from, --out and --resume")
     if source.exists():
-        return source.is_file() and source.suffix.lower() not in IMAGES
-    if str(source) == "emoji":
+        return source.is_file() and source.suffix.lower() not in SETS
+    folder, colon, _ = str(source).rpartition(":")
+    if str(source) == "emoji" or (colon and Path(folder).is_dir()):  # the embedded images; a split of a folder
         return False
     raise InputError(f"{str(source)!r}: is not there; give a recipe (a .toml file) or a folder of images")
 

@@ -23,6 +23,7 @@ class Conditioning:
         sizes: (B, C), numbers that a network takes besides its text: sizes of the image in pixels, a score.
         label: (B,) int64, the number of a class.
         distilled_guidance: (B,), the guidance scale that a distilled network takes as an input.
+        end: (B,), sigma/(1 + sigma) of the level at which a jump ends, 0 to 1, of a network that takes a second time.
         image: (B, c, *d), extra input channels, on the cells of x.
         control_image: (B, c, *D), the image of a ControlNet, in pixels.
         control_scale: (B,), the weight of the ControlNet, 1 as trained.
@@ -37,6 +38,7 @@ class Conditioning:
     sizes: Tensor | None = None
     label: Tensor | None = None
     distilled_guidance: Tensor | None = None
+    end: Tensor | None = None
     image: Tensor | None = None
     control_image: Tensor | None = None
     control_scale: Tensor | None = None

@@ -29,6 +29,7 @@ class Denoiser(nn.Module):
     Args:
         net: (x: (B, *d) in the native frame, time: (B,), cond) -> out: (B, *d); cond is what the net takes, with B
             rows or none: a Conditioning for the nets of this program.
+            time is native, or sigma/(1 + sigma), 0 to 1, for a net whose `unit_clock` is true.
         process: the forward process of the training.
         kind: of the prediction `out`.
     """
@@ -49,6 +50,8 @@ class Denoiser(nn.Module):
             raise InputError(f"cond of {len(cond)} rows: must have as many as x, {len(x)}")
         time = self.process.time(sigma)
         a, b = self.process.scales(time)
+        if getattr(self.net, "unit_clock", False):
+            time = b / (a + b)
         time = time.to(torch.promote_types(x.dtype, torch.float32))
         out: Tensor = self.net(expand(torch.hypot(a, b), x) * x, time, cond)
         if out.shape != x.shape:

@@ -88,6 +88,7 @@ class OwnNet(nn.Module):
         self.net, self.conditioned = net, conditioned
         self.takes_conditioning = _third(net) is Conditioning
         self.factor = int(getattr(net, "factor", 1))
+        self.unit_clock = bool(getattr(net, "unit_clock", False))
 
     def forward(self, x: Tensor, time: Tensor, cond: NetInputs | Conditioning) -> Tensor:
         """Run the net. x: (B, *d); time: (B,); cond: B rows, or an empty Conditioning."""

@@ -63,21 +63,32 @@ def sample(
     if guided and (inputs is None or not model.facts.dropped):
         raise InputError(f"guidance_scale {guidance_scale:g}: the net was trained without cond_dropout; use 1")
     made, grid = _route(model, steps, sampler, schedule, guided)
-    device = next(model.net.parameters()).device
     rows = max(1, VALUES // max(1, torch.Size(model.facts.shape).numel()))
-    parts = []
-    was, _ = model.net.training, model.net.eval()
+    was, parts = model.net.training, []
+    model.net.eval()
     try:
         for first in range(0, n, rows):
+            part = None if inputs is None else inputs.rows(slice(first, first + rows))
             seeds = range(seed + first, seed + min(first + rows, n))
-            noise = draw(seeds, START, torch.empty(len(seeds), *model.facts.shape)).to(device)
-            part = None if inputs is None else inputs.rows(slice(first, first + rows)).to(device)
-            with torch.no_grad():
-                x0 = run(made, _denoise(model, part, guidance_scale), start(noise, grid), draw, seeds)
-            parts.append(model.facts.affine.to_code(x0.cpu()))
+            parts.append(_drawn(model, part, guidance_scale, (made, grid), seeds))
     finally:
         model.net.train(was)
     return torch.cat(parts)
+
+
+@torch.no_grad()
+def _drawn(
+    model: TrainedNet,
+    cond: NetInputs | None,
+    guidance_scale: float,
+    how: tuple[AnySampler, tuple[float, ...]],
+    seeds: Sequence[int],
+) -> Tensor:
+    """Draw the samples of seeds in one batch. how: sampler and levels."""
+    device = next(model.net.parameters()).device
+    noise = draw(seeds, START, torch.empty(len(seeds), *model.facts.shape)).to(device)
+    denoise = _denoise(model, None if cond is None else cond.to(device), guidance_scale)
+    return model.facts.affine.to_code(run(how[0], denoise, start(noise, how[1]), draw, seeds).cpu())
 
 
 def _denoise(model: TrainedNet, cond: NetInputs | None, guidance_scale: float) -> Denoise:

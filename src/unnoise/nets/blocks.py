@@ -1,14 +1,19 @@
 """Shared parts of networks: attention, residual blocks and time features, for 1, 2 or 3 dimensions."""
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
+from unnoise.errors import InputError
 
 CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+UNIT_SCALE = 16.0  # radians of the highest frequency of a unit clock; docs/decisions/0014-unit-clock.md
+GUIDANCE_TOP = 100.0  # guidance scale that is 1 on the scale of `guidance_clock`
 POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
@@ -31,25 +36,75 @@ def time_features(time: Tensor, width: int, scale: float = 1000.0) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-class GlobalEmbedding(nn.Module):
-    """Embed the conditioning of a whole sample: the sum over its time, an optional pooled vector and an optional label.
+def unit_features(unit: Tensor, width: int) -> Tensor:
+    """Return sines and cosines of a number in [0, 1] at geometric frequencies of 1/2 to UNIT_SCALE radians.
 
-    time: (B,); cond.vector: (B, vector); cond.label: (B,) below `labels`. Returns (B, width), after a SiLU.
+    unit: (B,). Returns (B, width). No frequency is high, so that the derivative by time is of the order of that by x.
+    """
+    half = width // 2
+    rates = 0.5 * (2 * UNIT_SCALE) ** (torch.arange(half, device=unit.device) / max(half - 1, 1))
+    angles = unit.float()[:, None] * rates
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class NetExtras:
+    """The arguments of a network that have defaults in most models.
+
+    Args:
+        rank: dimensions of the data, 1 to 3; 2 for images.
+        clock: what the network gets as its time: `native` is the time of the process, times 1000; `unit` is
+            sigma/(1 + sigma), 0 to 1, whose derivative is small, as few-step training needs it.
+        guidance: take the guidance scale of a distilled network as an input, which starts without effect.
+        end: take a second time as an input, which starts without effect: the unit clock at the end of a jump.
     """
 
-    def __init__(self, features: int, width: int, vector: int | None, labels: int | None) -> None:
+    rank: int = 2
+    clock: Literal["native", "unit"] = "native"
+    guidance: bool = False
+    end: bool = False
+
+    def __post_init__(self) -> None:
+        if self.clock not in ("native", "unit"):
+            raise InputError(f"clock {self.clock!r}: 'native' or 'unit'")
+
+
+PLAIN = NetExtras()
+
+
+def guidance_clock(scale: Tensor) -> Tensor:
+    """Map guidance scales of 0 to GUIDANCE_TOP to 0 to 1, evenly in log(1 + scale)."""
+    return torch.log1p(scale.float()) / math.log1p(GUIDANCE_TOP)
+
+
+class GlobalEmbedding(nn.Module):
+    """Embed the conditioning of a whole sample: the sum over its time, and what else the network takes.
+
+    time: (B,), native or of the unit clock; cond.vector: (B, vector); cond.label: (B,) below `labels`;
+    cond.distilled_guidance: (B,), 0 to GUIDANCE_TOP; cond.end: (B,), 0 to 1. Returns (B, width), after a SiLU.
+    """
+
+    def __init__(
+        self, features: int, width: int, vector: int | None, labels: int | None, extras: NetExtras = PLAIN
+    ) -> None:
         super().__init__()
-        self.features = features
+        self.features, self.unit = features, extras.clock == "unit"
         self.time = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
         self.vector = nn.Linear(vector, width) if vector else None
         self.label = nn.Embedding(labels, width) if labels else None
+        self.guidance = zeroed(nn.Linear(features, width)) if extras.guidance else None
+        self.end = zeroed(nn.Linear(features, width)) if extras.end else None
 
     def forward(self, time: Tensor, cond: Conditioning) -> Tensor:
-        emb = self.time(time_features(time, self.features))
+        emb = self.time((unit_features if self.unit else time_features)(time, self.features))
         if self.vector is not None and cond.vector is not None:
             emb = emb + self.vector(cond.vector)
         if self.label is not None and cond.label is not None:
             emb = emb + self.label(cond.label)
+        if self.guidance is not None and cond.distilled_guidance is not None:
+            emb = emb + self.guidance(unit_features(guidance_clock(cond.distilled_guidance), self.features))
+        if self.end is not None and cond.end is not None:
+            emb = emb + self.end(unit_features(cond.end, self.features))
         return F.silu(emb)
 
 

@@ -16,7 +16,7 @@ from unnoise.nets.unet import UNet
 
 
 class ControlNet(nn.Module):
-    """Compute features from a control image (B, 3, H, W) in [0, 1] at a native time (B,).
+    """Compute features from a control image (B, 3, H, W) in [0, 1] at the time (B,) of the U-Net.
 
     Args:
         widths: channels of the U-Net at each resolution, finest first.
@@ -56,7 +56,7 @@ class ControlledUNet(nn.Module):
     def __init__(self, net: UNet, control: ControlNet) -> None:
         super().__init__()
         self.net, self.control = net, control
-        self.factor = net.factor
+        self.factor, self.unit_clock = net.factor, net.unit_clock
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         """Run the net. x: (B, c, h, w); time: (B,). Raises InputError without control_image or control_scale."""

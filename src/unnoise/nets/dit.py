@@ -1,11 +1,13 @@
 """A diffusion transformer for data of one, two or three dimensions."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.nets.blocks import Attention, GlobalEmbedding, RMSNorm, zeroed
+from unnoise.nets.blocks import Attention, GlobalEmbedding, NetExtras, RMSNorm, zeroed
 from unnoise.nets.checks import check_least, check_multiple
 
 HEAD = 64  # features of one attention head
@@ -68,10 +70,10 @@ class Layer(nn.Module):
 
 
 class DiT(nn.Module):
-    """Predict in the kind of the denoiser from noisy data and its native time, as a sequence of patches.
+    """Predict in the kind of the denoiser from noisy data and its time, as a sequence of patches.
 
     x: (B, channels, *d), every size a multiple of `patch`; time: (B,); cond: tokens (B, L, context), mask (B, L),
-    vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
+    vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d). `extras` are the fields of NetExtras.
 
     Args:
         channels: of x: those of the latents, or 3 for pixels.
@@ -81,10 +83,11 @@ class DiT(nn.Module):
         context: features of a token for cross-attention: `denoiser.text.width`; none reads no tokens.
         vector: features of the pooled prompt: `denoiser.text.width`; none reads none.
         labels: number of labels; none reads none.
-        rank: dimensions of the data, 1 to 3; 2 for images.
 
     Source: Peebles & Xie 2023; RMS norms of queries and keys: Dehghani et al. 2023.
     """
+
+    extras = NetExtras
 
     def __init__(
         self,
@@ -95,16 +98,19 @@ class DiT(nn.Module):
         context: int | None = None,
         vector: int | None = None,
         labels: int | None = None,
-        rank: int = 2,
+        **extras: Any,
     ) -> None:
         super().__init__()
+        more = self.extras(**extras)
+        rank = more.rank
+        self.unit_clock = more.clock == "unit"
         check_multiple("width", width, HEAD, "the features of an attention head")
         check_least(1, channels=channels, depth=depth, patch=patch)
         self.factor = self.patch = patch
         self.rank = rank
         cell = channels * patch**rank
         self.enter = nn.Linear(cell, width)
-        self.embed = GlobalEmbedding(width, width, vector, labels)
+        self.embed = GlobalEmbedding(width, width, vector, labels, more)
         self.layers = nn.ModuleList(Layer(width, width // HEAD, context) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulate = zeroed(nn.Linear(width, 2 * width))

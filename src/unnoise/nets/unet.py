@@ -1,13 +1,14 @@
 """A U-Net for data of one, two or three dimensions, conditioned by cross-attention and by a pooled vector."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.nets.blocks import CONV, POOL, Attention, GlobalEmbedding, ResBlock, zeroed
+from unnoise.nets.blocks import CONV, POOL, Attention, GlobalEmbedding, NetExtras, ResBlock, zeroed
 from unnoise.nets.checks import check_least, check_stages
 
 
@@ -60,13 +61,13 @@ class UNetStage(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predict in the kind of the denoiser from noisy data and its native time.
+    """Predict in the kind of the denoiser from noisy data and its time.
 
     x: (B, channels, *d) with every size a multiple of 2**(levels - 1); time: (B,); cond: tokens (B, L, context), mask
     (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
 
     `widths`, `depths` and `heads` have one entry a resolution, finest first. The coarsest resolution is the middle: it
-    has one stage, the others one in the down path and one in the up path.
+    has one stage, the others one in the down path and one in the up path. `extras` are the fields of NetExtras.
 
     Args:
         channels: of x: those of the latents, or 3 for pixels.
@@ -76,10 +77,11 @@ class UNet(nn.Module):
         context: features of a token for cross-attention: `denoiser.text.width`; none reads no tokens.
         vector: features of the pooled prompt: `denoiser.text.width`; none reads none.
         labels: number of labels; none reads none.
-        rank: dimensions of the data, 1 to 3; 2 for images.
 
     Source: Ronneberger et al. 2015; Ho et al. 2020, appendix B; Rombach et al. 2022, section 3.3.
     """
+
+    extras = NetExtras
 
     def __init__(
         self,
@@ -90,14 +92,17 @@ class UNet(nn.Module):
         context: int | None = None,
         vector: int | None = None,
         labels: int | None = None,
-        rank: int = 2,
+        **extras: Any,
     ) -> None:
         super().__init__()
+        more = self.extras(**extras)
+        rank = more.rank
+        self.unit_clock = more.clock == "unit"
         check_stages(widths, depths, heads)
         check_least(1, channels=channels)
         emb = 4 * widths[0]
         self.factor = 2 ** (len(widths) - 1)
-        self.embed = GlobalEmbedding(widths[0], emb, vector, labels)
+        self.embed = GlobalEmbedding(widths[0], emb, vector, labels, more)
         self.enter = CONV[rank](channels + rank, widths[0], 3, padding=1)
         levels = list(zip(widths, depths, heads, strict=True))
         entries = [widths[0], *widths[:-2]]

@@ -3,15 +3,7 @@
 In Python, `fit` trains one's own network, and `train` one's own `Task`. Names are imported when they are first used.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from unnoise.generation.trained_net import TrainedNet, load_net
-    from unnoise.train.checkpoint_options import CheckpointOptions
-    from unnoise.train.fit_net import fit
-    from unnoise.train.fit_options import FitOptions
-    from unnoise.train.loop import train
-    from unnoise.train.task import Progress, Task
+from typing import Any
 
 __all__ = ["CheckpointOptions", "FitOptions", "Progress", "Task", "TrainedNet", "fit", "load_net", "train"]
 _HOME = {
@@ -26,7 +18,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     """Import a public name at its first use."""
     from importlib import import_module
 

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -25,7 +26,8 @@ from unnoise.data.decode import Decoded
 from unnoise.data.readable import Faults, batches, decoded
 from unnoise.data.view import View, is_transparent, plain_view, random_view, render
 from unnoise.data.workers import worker_count
-from unnoise.errors import InputWarning
+from unnoise.devices import size as format_size
+from unnoise.errors import InputError, InputWarning
 from unnoise.formats.atomic import refusing_writes, replacing
 from unnoise.formats.open_file import read_text
 from unnoise.formats.strict_json import Strict, dump, parse, plain
@@ -117,6 +119,7 @@ def encode_views(
     with _alone(place):
         manifest = _manifest(place, dataset, data, encoder)
         if manifest.done < manifest.images:
+            _check_room(place, manifest)
             build = _Build(dataset, data, seed, encoder, faults)
             manifest = build.run(place, manifest, callback)
     shape = (manifest.images, manifest.views, *manifest.shape)
@@ -249,6 +252,16 @@ class _Build:
         if self.encoder.dtype == "uint8":
             return ((code + 1) * LEVELS).round().clamp(0, 255).byte().cpu().numpy()
         return code.half().cpu().contiguous().numpy()
+
+
+def _check_room(place: Path, manifest: Manifest) -> None:
+    """Raise InputError if what is left to encode does not fit on the disk."""
+    needed, free = (manifest.images - manifest.done) * (manifest.row + 1), shutil.disk_usage(place).free
+    if needed > free:
+        raise InputError(
+            f"cannot write {str(place)!r}: {format_size(needed)} of encoded views, and {format_size(free)} are free; "
+            f"free some, or set data.cache to a folder on another disk"
+        )
 
 
 def _complete(place: Path, manifest: Manifest, files: Sequence[BinaryIO]) -> None:

@@ -67,7 +67,7 @@ class DenoiserTask:
         k, number = nth_batch(self.counts, seed, step)
         latents = self.latents[k]
         images = [nth_image(latents, seed, number * batch + row) for row in rows]
-        x0, noise = (np.empty((len(rows), *latents.x0.shape[2:]), np.float32) for _ in range(2))
+        noise = np.empty((len(rows), *latents.x0.shape[2:]), np.float32)
         u = torch.empty(len(rows))
         views, captioned = [], torch.ones(len(rows), dtype=torch.bool)
         for row, place in enumerate(rows):
@@ -76,9 +76,8 @@ class DenoiserTask:
             captioned[row] = bool(stream.random() >= self.options.dropout)
             u[row] = stream.random()
             stream.standard_normal(dtype=np.float32, out=noise[row])
-            x0[row] = latents.x0[images[row], views[row]]
         cond = self.conditioning(latents, images, views, captioned)
-        losses = self._losses(torch.from_numpy(x0), torch.from_numpy(noise), u, cond)
+        losses = self._losses(latents.x0[images, views].float(), torch.from_numpy(noise), u, cond)
         self.levels.add(u, losses)
         return losses
 
@@ -86,7 +85,8 @@ class DenoiserTask:
         """Return the loss of held-out rows with their captions, see `Validation`."""
         held_out = self.held_out
         assert held_out is not None
-        images, views = row_images(rows, len(held_out.x0)), [0] * len(rows)
+        readable = held_out.members.images
+        images, views = [int(readable[k]) for k in row_images(rows, len(readable))], [0] * len(rows)
         u = row_quantiles(self.monitor.rows)[rows.start : rows.stop]
         cond = self.conditioning(held_out, images, views, torch.ones(len(rows), dtype=torch.bool))
         x0 = held_out.x0[images, views].float()

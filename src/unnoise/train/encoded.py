@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from unnoise.data.readable import batches
@@ -29,6 +30,7 @@ class EncodedViews:
         states: (N,) OPAQUE, TRANSPARENT or UNREADABLE. The codes of an unreadable image are zero.
         folder: of the cache.
         shift, scale: (c, 1, ...), subtracted from a code, and what it is then divided by.
+        patch: side of the squares of pixels that are folded into channels as they are read.
     """
 
     codes: Tensor
@@ -37,18 +39,24 @@ class EncodedViews:
     folder: Path
     shift: Tensor | float = 0.0
     scale: Tensor | float = 1.0
+    patch: int = 1
 
     @property
     def shape(self) -> torch.Size:
         """(N, V, *d)."""
-        return torch.Size((len(self.codes), self.views, *self.codes.shape[2:]))
+        channels, *sides = self.codes.shape[2:]
+        return torch.Size(
+            (len(self.codes), self.views, channels * self.patch**2, *(side // self.patch for side in sides))
+        )
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def __getitem__(self, place: tuple[int | Sequence[int], int | Sequence[int]]) -> Tensor:
         images, views = place
-        return (self._values(self.codes[images, 0 if self.codes.shape[1] == 1 else views]) - self.shift) / self.scale
+        values = self._values(self.codes[images, 0 if self.codes.shape[1] == 1 else views])
+        x0 = (values - self.shift) / self.scale
+        return x0 if self.patch == 1 else F.pixel_unshuffle(x0, self.patch)
 
     def _values(self, codes: Tensor) -> Tensor:
         return codes.float() / LEVELS - 1 if codes.dtype == torch.uint8 else codes.float()
@@ -63,11 +71,11 @@ class EncodedViews:
         """The images that could not be decoded."""
         return _where(self.states == UNREADABLE)
 
-    def normalised(self, shift: Sequence[float], scale: Sequence[float]) -> "EncodedViews":
-        """Return codes of zero mean and unit variance, for a space of this shift and scale."""
+    def normalised(self, shift: Sequence[float], scale: Sequence[float], patch: int = 1) -> "EncodedViews":
+        """Return codes of zero mean and unit variance, for a space of this shift, scale and patch."""
         trailing = (1,) * (self.codes.ndim - 3)
         mean, deviation = (torch.tensor(values).reshape(-1, *trailing) for values in (shift, scale))
-        return replace(self, shift=mean, scale=deviation)
+        return replace(self, shift=mean, scale=deviation, patch=patch)
 
     def moments(self) -> tuple[list[float], list[float]]:
         """Return the mean and the standard deviation of each channel. Raises InputError for a constant channel."""

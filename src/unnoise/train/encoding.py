@@ -58,10 +58,9 @@ class Encoding:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes codes of pixels: the autoencoder, or nothing."""
-        channels, patch = self.recipe.data.channels, self.recipe.denoiser.patch
+        channels = self.recipe.data.channels
         if self.autoencoder is None:
-            folded = Pixels(channels, patch=patch).encode
-            return Encoder(folded, f"pixels of {channels} channels, patch {patch}", dtype="uint8")
+            return Encoder(Pixels(channels).encode, f"pixels of {channels} channels", dtype="uint8")
         return Encoder(Latent(self.autoencoder).encode, fingerprint_of(self.autoencoder), self.device)
 
     def encode(self, dataset: ImageDataset, views: int) -> EncodedViews:
@@ -75,12 +74,10 @@ class Encoding:
     def space(self, encoded: Sequence[EncodedViews]) -> Pixels | Latent:
         """Make the space whose x0 has zero mean and unit variance over all encoded views."""
         with world().first():
-            moments = [(one.codes[:, 0, 0].numel(), *one.moments()) for one in encoded]
+            moments = pooled([(one.codes[:, 0, 0].numel(), *one.moments()) for one in encoded])
         if self.autoencoder is None:
-            channels, patch = self.recipe.data.channels, self.recipe.denoiser.patch
-            shift, scale = pooled(moments, patch**2)
-            return Pixels(channels, shift, scale, patch)
-        return Latent(self.autoencoder, *pooled(moments))
+            return Pixels(self.recipe.data.channels, *moments, self.recipe.denoiser.patch)
+        return Latent(self.autoencoder, *moments)
 
     def bucket(self, part: Bucket, encoded: EncodedViews, space: Space) -> Latents:
         """Put the encoded views of a bucket together, see `latents`; the square has the folder "training"."""
@@ -92,32 +89,22 @@ class Encoding:
         """Put encoded views together with their captions or labels, in mapped files of the folder `name` of the run."""
         recipe, text = self.recipe, self.recipe.denoiser.text
         affine: Affine = space.affine  # type: ignore[attr-defined]
-        times = encoded.codes.shape[2] // affine.channels  # channels that each is folded into
-        x0 = encoded.normalised(*(repeated(values, affine.channels, times) for values in (affine.shift, affine.scale)))
+        patch = space.factor if isinstance(space, Pixels) else 1
+        x0 = encoded.normalised(affine.shift, affine.scale, patch)
         tokens = None if self.tokenizer is None or text is None else (self.tokenizer, text.length)
         data = replace(recipe.data, views=encoded.views)
         with world().first():
             return map_latents(dataset, data, recipe.seed, x0, self.classes, tokens, self.folder / name)
 
 
-def pooled(parts: Sequence[tuple[float, list[float], list[float]]], folds: int = 1) -> Moments:
+def pooled(parts: Sequence[tuple[float, list[float], list[float]]]) -> Moments:
     """Return the mean and the standard deviation of each channel over several parts.
 
-    Args:
-        parts: of each its weight, and the means and standard deviations of its channels.
-        folds: neighbouring channels that are one.
+    parts: of each its weight, and the means and standard deviations of its channels.
     """
     weights = torch.tensor([weight for weight, _, _ in parts], dtype=torch.float64)
-    means, scales = (
-        torch.tensor([part[k] for part in parts], dtype=torch.float64).unflatten(1, (-1, folds)) for k in (1, 2)
-    )
-    shares = (weights / weights.sum())[:, None, None] / folds
-    mean = (shares * means).sum((0, 2))
-    square = (shares * (scales.square() + (means - mean[:, None]).square())).sum((0, 2))
+    means, scales = (torch.tensor([part[k] for part in parts], dtype=torch.float64) for k in (1, 2))
+    shares = (weights / weights.sum())[:, None]
+    mean = (shares * means).sum(0)
+    square = (shares * (scales.square() + (means - mean).square())).sum(0)
     return mean.tolist(), square.sqrt().tolist()
-
-
-def repeated(values: Sequence[float], channels: int, times: int) -> list[float]:
-    """Return one number for each folded channel. values: one for all channels, or one each."""
-    each = values if len(values) == channels else [*values] * channels
-    return [value for value in each for _ in range(times)]

@@ -29,10 +29,14 @@ def hidden_weights(networks: nn.Module) -> frozenset[str]:
     return frozenset(f"{name}.weight" for name in found if name.rpartition(".")[2] not in ("enter", "leave"))
 
 
-def orthogonalize(matrix: Tensor) -> Tensor:
-    """Map the singular values of a matrix (rows, columns) to about 0.7 to 1.2, with the same singular vectors."""
+def orthogonalize(matrix: Tensor, narrow: bool = True) -> Tensor:
+    """Map the singular values of a matrix (rows, columns) to about 0.7 to 1.2, with the same singular vectors.
+
+    narrow: compute in bfloat16, where the device has it. Two matrices that differ in the last bits of float32 then
+    differ in those of bfloat16.
+    """
     a, b, c = COEFFICIENTS
-    x = matrix.to(narrow_dtype(matrix.device))
+    x = matrix.to(narrow_dtype(matrix.device)) if narrow else matrix.float()
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)
@@ -43,10 +47,18 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Update weights of two or more axes. momentum: decay of the running mean of the gradient, 0 to 1."""
+    """Update weights of two or more axes.
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, momentum: float = 0.95) -> None:
+    Args:
+        momentum: decay of the running mean of the gradient, 0 to 1.
+        narrow: orthogonalize in bfloat16, where the device has it.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float, momentum: float = 0.95, narrow: bool = True
+    ) -> None:
         super().__init__(parameters, {"lr": learning_rate, "momentum": momentum})
+        self.narrow = narrow
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -61,4 +73,7 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(weight)
         running = state["momentum"].lerp_(gradient, 1 - momentum)
         ahead = gradient.lerp(running, momentum).flatten(1)
-        weight.add_(orthogonalize(ahead).reshape(weight.shape), alpha=-learning_rate * SIZE * max(ahead.shape) ** 0.5)
+        weight.add_(
+            orthogonalize(ahead, self.narrow).reshape(weight.shape),
+            alpha=-learning_rate * SIZE * max(ahead.shape) ** 0.5,
+        )

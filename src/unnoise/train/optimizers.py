@@ -30,7 +30,8 @@ def make_optimizers(task: Task, fit: FitOptions) -> Optimizers:
             groups.setdefault(task.learning_rate_multiples.get(name, 1.0), []).append(parameter)
     members = [{"params": part, "multiple": multiple} for multiple, part in groups.items()]
     adam = torch.optim.AdamW(members, fit.learning_rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True)
-    return [adam, Muon(matrices, fit.learning_rate)] if matrices else [adam]
+    muon = [Muon(matrices, fit.learning_rate, narrow=fit.precision != "float32")] if matrices else []
+    return [adam, *muon]
 
 
 def set_learning_rate(optimizers: Optimizers, learning_rate: float) -> None:

@@ -49,7 +49,9 @@ class RecipeField:
 def recipe_fields(kind: type) -> tuple[RecipeField, ...]:
     """List the fields of a dataclass of a recipe, or the arguments of the constructor of a network."""
     meanings, owner = stated(kind), kind if is_dataclass(kind) else kind.__init__  # type: ignore[misc]
-    hints = get_type_hints(owner)
+    hints, extras = get_type_hints(owner), getattr(kind, "extras", None)
+    if extras is not None:
+        meanings, hints = meanings | stated(extras), hints | get_type_hints(extras)
     return tuple(
         RecipeField(
             name=name.rstrip("_"),
@@ -130,6 +132,9 @@ def _defaults(kind: type) -> Iterator[tuple[str, str]]:
             yield one.name, _default(NEEDED if value is MISSING else value)
         return
     for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD and hasattr(kind, "extras"):
+            yield from _defaults(kind.extras)
+            continue
         yield name, _default(NEEDED if parameter.default is parameter.empty else parameter.default)
 
 
@@ -146,9 +151,8 @@ def part_classes(role: str) -> dict[str, type]:
     found: dict[str, type] = {}
     for name, place in CLASSES[role].items():
         module, _, attribute = place.partition(":")
-        made = getattr(import_module(module), attribute)
-        if isinstance(made, type):  # others make the networks of other libraries
-            found[name] = made
+        if not module.startswith("unnoise.integrations"):
+            found[name] = getattr(import_module(module), attribute)
     return found
 
 

@@ -16,6 +16,7 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.data.split import split_validation
 from unnoise.data.view import BACKGROUNDS, PHRASES
 from unnoise.diffusion.loss import factor
+from unnoise.formats.atomic import check_writable
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.pipeline import Pipeline
 from unnoise.text import tokenizer as bpe
@@ -133,6 +134,8 @@ def _check(recipe: TrainingRecipe, dataset: ImageDataset, card: Card, prompts: l
     warn_of_enlarged(dataset, side)
     code = prod(components.space.shape(side, side)) * (1 if card.autoencoder is None else 2)  # 8 bits, or float16
     total = 0 if recipe.data.cache else code * len(dataset) * codes_each(recipe.data)
+    if recipe.data.cache:
+        check_writable(Path(recipe.data.cache) / "cache")
     networks = components.networks()
     for task, (_, fit) in recipe.fits().items():
         check_compiler(fit)
