@@ -82,6 +82,7 @@ def test_no_classes(tmp_path: Path) -> None:
         (31, 28, False),
         (40, 40, False),
         (41, 32, True),
+        (63, 48, True),
         (50, 48, True),
         (3000, 64, True),
     ],

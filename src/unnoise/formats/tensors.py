@@ -47,6 +47,16 @@ def dump_tensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mappin
     _write(file, _header(tensors, metadata), tensors)
 
 
+def dump_header(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+    """Write the header of tensors to an open file, and return the size of the whole file.
+
+    Raises InputError if a dtype is not supported.
+    """
+    header = _header(tensors, metadata)
+    file.write(len(header).to_bytes(8, "little") + header)
+    return 8 + len(header) + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
 def _write(file: BinaryIO, header: bytes, tensors: Mapping[str, Tensor]) -> None:
     file.write(len(header).to_bytes(8, "little") + header)
     for name in sorted(tensors):

@@ -155,6 +155,10 @@ class AdapterRecipe(Strict):
             raise InputError("level_mean and level_std: one of them is missing; set both or neither")
         if self.lora is not None and self.control is not None:
             raise InputError(ONE_ADAPTER)
+        if self.fit.shard and (self.lora is not None or self.control is not None):
+            raise InputError(
+                "fit.shard true: splits networks that are trained, not the base of an adapter; leave it out"
+            )
 
     @property
     def prior_options(self) -> PriorOptions | None:

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from unnoise.errors import InputError
 from unnoise.formats.atomic import replacing
 from unnoise.formats.header import read_header
+from unnoise.formats.tensors import dump_tensors
+from unnoise.train.processes import world
+from unnoise.train.sharded_checkpoint import is_split, read_like, write_split
 
 FILE = "checkpoint.safetensors"
 Tensors = Mapping[str, Tensor]
@@ -17,9 +21,14 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # the first three of Ad
 
 
 def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, str]) -> None:
-    """Write tensors and facts; an interruption leaves the old file or the new one."""
+    """Write tensors and facts; an interruption leaves the old file or the new one.
+
+    Where tensors are split among processes, all of them call it, and each writes its own.
+    """
+    if any(is_split(tensor) for tensor in tensors.values()):
+        return write_split(path, tensors, facts, world())
     with replacing(path) as file:
-        file.write(save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, dict(facts)))
+        dump_tensors(file, tensors, facts)
 
 
 def read_facts(path: Path) -> dict[str, str]:
@@ -53,28 +62,38 @@ def load_checkpoint(
     path: Path, networks: nn.Module, optimizers: Sequence[torch.optim.Optimizer], averages: Sequence[dict[str, Tensor]]
 ) -> None:
     """Load a file of `save_checkpoint` in place. Raises InputError where it is of another network."""
-    tensors = load_file(path)
+    names = {parameter: name for name, parameter in networks.named_parameters()}
     try:
-        networks.load_state_dict(
-            {n.removeprefix("weights."): t for n, t in tensors.items() if n.startswith("weights.")}
-        )
-        names = {parameter: name for name, parameter in networks.named_parameters()}
-        for optimizer in optimizers:
-            for parameter in (member for group in optimizer.param_groups for member in group["params"]):
-                optimizer.state[parameter] = _moments(tensors, names[parameter], parameter)
-        for i, average in enumerate(averages):
-            for name, tensor in average.items():
-                tensor.copy_(tensors[f"track{i}.{name}"])
-    except (KeyError, RuntimeError) as error:
+        with safe_open(path, "pt") as file:
+            own = networks.state_dict().items()
+            networks.load_state_dict({name: read_like(file, f"weights.{name}", tensor) for name, tensor in own})
+            stored = frozenset(file.keys())
+            for optimizer in optimizers:
+                for parameter in (member for group in optimizer.param_groups for member in group["params"]):
+                    optimizer.state[parameter] = _moments(file, stored, names[parameter], parameter)
+            for i, average in enumerate(averages):
+                for name, tensor in average.items():
+                    tensor.copy_(read_like(file, f"track{i}.{name}", tensor))
+            _check_complete(stored, networks)
+    except (KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"cannot resume from {str(path)!r}: it is of another network ({error})") from error
 
 
-def _moments(tensors: Tensors, name: str, parameter: Tensor) -> dict[str, Tensor]:
+def _check_complete(stored: frozenset[str], networks: nn.Module) -> None:
+    """Raise KeyError for weights that a network does not have."""
+    left = {name for name in stored if name.startswith("weights.")} - {f"weights.{n}" for n in networks.state_dict()}
+    if left:
+        raise KeyError(f"{min(left)} is not in it")
+
+
+def _moments(file: Any, stored: frozenset[str], name: str, parameter: Tensor) -> dict[str, Tensor]:
     """Return the moments of a parameter, in its memory layout. Raises KeyError where there are none."""
-    found = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
+    found = {moment: f"{moment}.{name}" for moment in MOMENTS if f"{moment}.{name}" in stored}
     if not found:
         raise KeyError(name)
-    return {
-        m: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t.to(parameter.device)
-        for m, t in found.items()
-    }
+    moments = {}
+    for moment, key in found.items():
+        same = tuple(file.get_slice(key).get_shape()) == tuple(parameter.shape)
+        read = read_like(file, key, parameter) if same else file.get_tensor(key).to(parameter.device)
+        moments[moment] = torch.empty_like(parameter).copy_(read) if same else read
+    return moments

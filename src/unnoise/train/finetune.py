@@ -31,6 +31,7 @@ from unnoise.train.loop import train
 from unnoise.train.lora import check_adapter_sheets, load_base
 from unnoise.train.processes import run_facts, world
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
+from unnoise.train.shard import whole_networks
 from unnoise.train.train_recipe import TrainingReport
 
 FLOAT = 4  # bytes of a number in training
@@ -143,7 +144,8 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
             fit = adapter_fit(adapter, pipeline)
             averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step)
         task.networks.load_state_dict(averaged)
-        world().once(lambda: _write(folder / recipe.name, recipe, pipeline, dataset))
+        with whole_networks(task.networks, world()):
+            world().once(lambda: _write(folder / recipe.name, recipe, pipeline, dataset))
         return folder / recipe.name
 
 

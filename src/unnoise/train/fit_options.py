@@ -29,6 +29,7 @@ class FitOptions(Strict):
         channels_last: memory layout of convolutions. "auto" measures which is faster.
         micro_batch: images of one forward and backward pass, whose gradients are summed, at least 0, at most `batch`; 0
             computes the part of a process in one pass.
+        shard: split the networks among processes (FSDP2), for more than about a billion parameters.
         exact: give the same bits for any number of processes that divides exact_shards.
         exact_shards: parts of a batch with a pass each, a power of two that divides the batch.
         exact_threads: CPU threads of a process of an exact training, 1 to 1024.
@@ -47,6 +48,7 @@ class FitOptions(Strict):
     compile: Literal["auto"] | bool = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     micro_batch: int = 0
+    shard: bool = False
     exact: bool = False
     exact_shards: int = 4
     exact_threads: int = 1
@@ -66,6 +68,13 @@ class FitOptions(Strict):
         check_number("weight_decay", self.weight_decay, 0, 1e6)
         check_whole("micro_batch", self.micro_batch, 0, self.batch)
         self._check_exact()
+        self._check_shard()
+
+    def _check_shard(self) -> None:
+        others = ("exact", "compile", "channels_last") if self.shard else ()
+        for name in others:
+            if getattr(self, name) is True:
+                raise InputError(f"shard true: does not go together with {name} = true; set one of them to false")
 
     def _check_exact(self) -> None:
         check_whole("exact_shards", self.exact_shards, 1, 1 << 20)

@@ -12,6 +12,7 @@ from unnoise.train.exact import ExactGradient
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.passes import TaskLoss
 from unnoise.train.processes import World
+from unnoise.train.shard import SplitTask
 from unnoise.train.task import Task
 
 
@@ -53,7 +54,8 @@ class PassGradient:
         self.batch, self.rows = fit.batch, rows
         self.passes = [part[k : k + (fit.micro_batch or rows)] for k in range(0, rows, fit.micro_batch or rows)]
         self.loss: TaskLoss | DistributedDataParallel = TaskLoss(task)
-        if world.size > 1:
+        self.split = task if isinstance(task, SplitTask) else None
+        if world.size > 1 and self.split is None:
             self.loss = _distributed(self.loss, part[:1], world)
 
     def backward(self, step: int, scale: float) -> Tensor:
@@ -70,6 +72,8 @@ class PassGradient:
         """Keep the gradients of the block in this process, where `alone`."""
         if alone and isinstance(self.loss, DistributedDataParallel):
             return self.loss.no_sync()
+        if alone and self.split is not None:
+            return self.split.no_sync()
         return nullcontext()
 
 

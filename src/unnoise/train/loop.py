@@ -27,6 +27,8 @@ from unnoise.train.machine import prepared, settled
 from unnoise.train.memorising import MemorisingWatch
 from unnoise.train.optimizers import make_optimizers, set_learning_rate
 from unnoise.train.processes import World, started
+from unnoise.train.shard import SplitTask, split_task
+from unnoise.train.sharded_checkpoint import whole
 from unnoise.train.snapshots import post_hoc_ema, write_snapshots
 from unnoise.train.stop import Stop, stop_signals
 from unnoise.train.task import Progress, Task, TrainCallback
@@ -70,6 +72,8 @@ def train(
     with started() as world, exact_threads([fit]), torch.random.fork_rng(cards), warnings.catch_warnings():
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
+        if fit.shard:
+            task, monitor = split_task(task, monitor, world)
         run = _Run(task, fit, checkpoints, folder, LossScale(float16), world)
         if monitor.levels is not None:
             monitor.levels.take()  # of what was computed before the first step
@@ -80,13 +84,12 @@ def train(
 
 def _train(run: "_Run", monitor: Monitor, callback: TrainCallback) -> None:
     """Take the steps that are left."""
-    folder = run.folder
-    log_file = nullcontext(_ignore) if folder is None else step_log(folder / LOG, run.done)
-    earlier = [] if folder is None else read_log(folder / LOG)
+    log_file = nullcontext(_ignore) if run.folder is None else step_log(run.folder / LOG, run.done)
+    earlier = [] if run.folder is None else read_log(run.folder / LOG)
     watch = MemorisingWatch(run.task.name, earlier) if run.world.rank == 0 else _ignore
     with stop_signals() as stop, log_file as log:
-        if folder is not None and run.sheet_due() and not sheet_path(folder, run.done).exists():
-            run.write_sheet(folder)
+        if run.writes is not None and run.sheet_due() and not sheet_path(run.writes, run.done).exists():
+            run.write_sheet(run.writes)
         clock = _Clock(run.fit.batch, run.seconds)
         with stop.kept():
             while run.done < run.fit.steps:
@@ -104,7 +107,7 @@ class _Run:
     """The state of a training between two steps: weights, optimizers and averages, and how they are saved.
 
     Of several processes, the first writes to the folder, and all read it. Each computes the averages, which are the
-    same, and measures its part of the held-out rows with them.
+    same, and measures its part of the held-out rows with them. Where networks are split among processes, all write.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class _Run:
     ) -> None:
         self.task, self.fit, self.checkpoints, self.scale, self.world = task, fit, checkpoints, scale, world
         self.shared, self.folder = folder, folder if world.rank == 0 else None
+        self.writes = folder if isinstance(task, SplitTask) else self.folder  # where this process takes part in writing
         self.optimizers = make_optimizers(task, fit)
         weights = task.networks.state_dict().items()
         lengths = candidates(checkpoints) if folder is None else checkpoints.ema_lengths
@@ -162,7 +166,8 @@ class _Run:
         def average(length: float) -> dict[str, Tensor]:
             if self.shared is None:
                 return averages[length]
-            return post_hoc_ema(self.shared, self.checkpoints, self.fit.steps, length)
+            own = self.task.networks.state_dict()
+            return post_hoc_ema(self.shared, self.checkpoints, self.fit.steps, length, own)
 
         def evaluate(weights: Mapping[str, Tensor]) -> float:
             assert monitor.validation is not None
@@ -185,7 +190,7 @@ class _Run:
         while True:
             shares = self.gradient.backward(self.done, scale.value)
             scale.unscale(parameters)
-            norm = nn.utils.clip_grad_norm_(parameters, self.fit.clip)
+            norm = whole(nn.utils.clip_grad_norm_(parameters, self.fit.clip))
             *own, size = torch.cat([shares, norm.float()[None]]).tolist()  # the only wait of a step
             loss = sum(chain.from_iterable(self.world.gathered(own)))
             if not isfinite(loss):
@@ -205,15 +210,15 @@ class _Run:
     def save(self, stop: Stop) -> None:
         """Write what is due. Snapshots come before the checkpoint that counts on them, and sheets after it."""
         number = self.world.largest(stop.number or 0)  # a signal that came to any process counts in all
-        if self.folder is not None:
-            self._write_due(self.folder, number > 0)
+        if self.writes is not None:
+            self._write_due(self.writes, number > 0)
         if number:
             stop.number = number
             self.world.barrier()  # a process that ends earlier would end the one that writes
             stop.check()
-        if self.folder is not None and self.sheet_due():
+        if self.writes is not None and self.sheet_due():
             with stop.kept(self.world.size > 1):  # the other processes are in the next step
-                self.write_sheet(self.folder)
+                self.write_sheet(self.writes)
 
     def _write_due(self, folder: Path, stopping: bool) -> None:
         last = self.done == self.fit.steps
@@ -227,7 +232,7 @@ class _Run:
     def sheet_due(self) -> bool:
         """Return whether a sheet belongs to this step: every so many, and to the last."""
         return (
-            self.folder is not None
+            self.shared is not None
             and self.done > 0
             and (self.done == self.fit.steps or self.done % self.checkpoints.sheet_every == 0)
         )
@@ -237,7 +242,7 @@ class _Run:
         try:
             with temporary_weights(self.task.networks, self.averages[0]), eager(self.task.networks):
                 sheet = self.task.sheet(self.done)
-            if sheet is None:
+            if sheet is None or self.world.rank:
                 return
             with replacing(sheet_path(folder, self.done)) as file:
                 sheet.save(file, "PNG")
@@ -265,7 +270,8 @@ def training_seconds(folder: Path) -> float:
 
 
 def _non_finite_gradient(networks: nn.Module) -> str:
-    bad = (name for name, p in networks.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
+    gradients = ((name, p.grad) for name, p in networks.named_parameters() if p.grad is not None)
+    bad = (name for name, gradient in gradients if not whole(gradient).isfinite().all())
     return next(bad, "all parameters together")
 
 

@@ -19,6 +19,7 @@ UNMEASURED = {"precision": "float32", "compile": False, "channels_last": True}  
 def settled(fit: FitOptions) -> FitOptions:
     """Return the options with a value for every field that is "auto"."""
     open_ = {name: value for name, value in UNMEASURED.items() if getattr(fit, name) == "auto"}
+    open_ |= {"channels_last": False} if fit.shard else {}
     return replace(fit, **open_)  # type: ignore[arg-type]
 
 

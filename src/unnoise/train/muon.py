@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.devices import narrow_dtype
+from unnoise.train.sharded_checkpoint import own_part, whole
 
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a quintic that maps singular values close to 1; Jordan et al. 2024
@@ -72,8 +73,6 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(weight)
         running = state["momentum"].lerp_(gradient, 1 - momentum)
-        ahead = gradient.lerp(running, momentum).flatten(1)
-        weight.add_(
-            orthogonalize(ahead, self.narrow).reshape(weight.shape),
-            alpha=-learning_rate * SIZE * max(ahead.shape) ** 0.5,
-        )
+        ahead = whole(gradient.lerp(running, momentum)).flatten(1)
+        update = own_part(orthogonalize(ahead, self.narrow).reshape(weight.shape), weight)
+        own_part(weight, weight).add_(update, alpha=-learning_rate * SIZE * max(ahead.shape) ** 0.5)

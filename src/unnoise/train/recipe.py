@@ -249,6 +249,8 @@ class TrainingRecipe(Strict):
                 f"denoiser.patch {self.denoiser.patch}: of pixels, and there is an autoencoder; leave it out"
             )
         self.checkpoints.check(*(fit for _, fit in self.fits().values()))
+        if self.autoencoder is not None and self.autoencoder.fit is not None and self.autoencoder.fit.shard:
+            raise InputError("autoencoder.fit.shard true: only the denoiser can be split; leave it out")
 
     def fits(self) -> dict[str, tuple[str, FitOptions]]:
         """Return the place and the optimizer of each task, in the order of training."""

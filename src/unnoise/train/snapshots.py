@@ -1,14 +1,15 @@
 """Snapshots of the averages of the weights, from which the average of another length is computed after the run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
 from unnoise.train import checkpoint, ema
 from unnoise.train.checkpoint_options import CheckpointOptions
+from unnoise.train.sharded_checkpoint import read_like
 
 
 def write_snapshots(folder: Path, averages: Sequence[dict[str, Tensor]], gammas: Sequence[float], step: int) -> None:
@@ -18,8 +19,12 @@ def write_snapshots(folder: Path, averages: Sequence[dict[str, Tensor]], gammas:
         checkpoint.write_tensors(path, average, {"gamma": repr(power), "step": str(step)})
 
 
-def post_hoc_ema(folder: Path, checkpoints: CheckpointOptions, steps: int, length: float) -> dict[str, Tensor]:
+def post_hoc_ema(
+    folder: Path, checkpoints: CheckpointOptions, steps: int, length: float, like: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Compute the EMA of a length from the snapshots of a run of so many steps; see `ema`.
+
+    It is split among processes as the weights `like` are.
 
     The snapshot of the last step of a run that was extended later is left out, as a longer run would not have it.
     """
@@ -32,6 +37,8 @@ def post_hoc_ema(folder: Path, checkpoints: CheckpointOptions, steps: int, lengt
     total: dict[str, Tensor] = {}
     weights = ema.coefficients([*snapshots.values()], length, steps)
     for path, weight in zip(snapshots, weights, strict=True):
-        for name, tensor in load_file(path).items():
-            total[name] = total.get(name, torch.zeros_like(tensor)) + weight * tensor
+        with safe_open(path, "pt") as file:
+            for name, split in like.items():
+                tensor = read_like(file, name, split)
+                total[name] = total.get(name, torch.zeros_like(tensor)) + weight * tensor
     return total

@@ -34,6 +34,7 @@ from unnoise.train.processes import run_facts, world
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_coder_channels, check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
+from unnoise.train.shard import whole_networks
 from unnoise.train.task import Progress
 from unnoise.train.training_card import make_card, with_moments, with_sizes, with_timing, without_unreadable
 from unnoise.train.weights import temporary_weights
@@ -196,7 +197,7 @@ def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, re
     fit = recipe.denoiser.fit
     averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step, monitor=task.monitor)
     path = folder / f"{recipe.name}.safetensors"
-    with temporary_weights(task.networks, averaged):
+    with temporary_weights(task.networks, averaged), whole_networks(task.networks, world()):
         world().once(lambda: model_file.save(path, _timed(components, folder, task.device)))
     return path
 

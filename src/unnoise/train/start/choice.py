@@ -60,7 +60,6 @@ class Network:
 
 
 NETWORKS = (  # each costs two to four times the one before
-    Network(32, 1, 3, 0, (32, 64, 128), (1, 1, 2), (0, 0, 2), 96),
     Network(64, 4, 4, 64, (64, 128, 192), (1, 1, 2), (0, 2, 3), 96),
     Network(64, 4, 4, 96, (96, 192, 256), (1, 2, 3), (0, 3, 4), 192),
     Network(128, 8, 8, 128, (128, 256, 320), (1, 2, 3), (0, 4, 5), 256),
@@ -127,7 +126,7 @@ def _recipe(facts: SourceFacts, name: str, network: Network) -> TrainingRecipe:
     multiple = MULTIPLE * network.factor
     channels: Literal[1, 3] = 1 if facts.grey else 3
     side = max(2 * MULTIPLE, min(network.side, facts.side) // multiple * multiple)
-    fit = FitOptions(1, BATCH, learning_rate=1.5e-3, decay=0.6, optimizer="muon", compile=False)
+    fit = FitOptions(1, BATCH, learning_rate=1.5e-3, decay=0.6, optimizer="muon")
     is_latent, prompted = network.factor > 1, bool(facts.captions or facts.classes)
     return TrainingRecipe(
         name=name,
@@ -202,26 +201,26 @@ def _reasons(
     works_on = "pixels"
     if coder is not None and coder.fit is not None:
         grid = side // network.factor
-        works_on = f"latents of {grid} x {grid}, by an autoencoder that trains for {coder.fit.steps} steps"
+        works_on = f"latents of {grid} x {grid}, by an autoencoder of {counted(coder.fit.steps, 'step')}"
     yield f"size {side}: images are scaled and cropped to {side} x {side}; the denoiser works on {works_on}"
     widths = ", ".join(map(str, network.widths))
-    yield f"a U-Net of widths {widths}; {fit.steps} steps of {fit.batch} images, {cost.denoiser:.2g} s each as measured"
+    yield f"a U-Net of widths {widths}; {counted(fit.steps, 'step')} of {fit.batch} images, {cost.denoiser:.2g} s each as measured"
     chosen = "by default" if is_default else "as given"
     yield f"about {_minutes(seconds)} in all, {chosen}: --minutes; {bytes_text(cost.memory)} of memory as measured"
     if drawn >= REPEATED:
         yield f"each image is drawn {drawn:.0f} times: the model learns so few by heart, and generates close copies"
     if fit.steps < FEWEST:
-        yield f"{fit.steps} steps are too few for a recognisable image: give more --minutes"
+        yield f"{counted(fit.steps, 'step')}: too few for a recognisable image: give more --minutes"
 
 
 def _found(facts: SourceFacts) -> str:
     low, high = facts.sides
     sides = f"{low}" if low == high else f"{low} to {high}"
-    parts = [f"{facts.images} images, shorter side {sides} pixels"]
+    parts = [f"{counted(facts.images, 'image')}, shorter side {sides} pixels"]
     if facts.skipped:
         parts.append(f"{facts.skipped} left out")
     if facts.captions:
-        parts.append(f"{facts.captions} captions of up to {facts.tokens} tokens, which a text encoder reads")
+        parts.append(f"{counted(facts.captions, 'caption')} of up to {facts.tokens} tokens, which a text encoder reads")
     elif facts.classes:
         named = "by sub-folder" if facts.labels == FOLDERS else f"by the column {facts.labels!r}"
         parts.append(f"{facts.classes} classes {named}, whose names are the prompts")
@@ -232,6 +231,11 @@ def _found(facts: SourceFacts) -> str:
     if facts.grey:
         parts.append("all grey: the model has one channel")
     return "; ".join(parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _minutes(seconds: float) -> str:
