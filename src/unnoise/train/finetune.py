@@ -70,8 +70,9 @@ def finetune_memory(recipe: FineTuneRecipe) -> TrainingMemory:
 
     Activations are those that the backward pass keeps in float32; with gradient checkpointing, they are not counted.
     """
-    pipeline = meta(recipe.denoiser.init)
-    fit = recipe.denoiser.fit
+    pipeline, fit, side = meta(recipe.denoiser.init), recipe.denoiser.fit, recipe.data.size
+    if side % pipeline.factor:
+        raise InputError(f"data.size {side}: a multiple of {pipeline.factor}, for {pipeline.card.name!r}")
     every = sum(one.numel() for net in pipeline.networks().values() for one in net.parameters())
     trained = FLOAT * sum(one.numel() for one in pipeline.denoiser.net.parameters())
     averages = len(recipe.checkpoints.ema_lengths) + 1
