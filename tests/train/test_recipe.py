@@ -19,7 +19,8 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     FitOptions: {
         "batch": 32, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "optimizer": "adamw", "clip": 1.0,
         "weight_decay": 0.0, "betas": (0.9, 0.99), "precision": "auto", "compile": "auto",
-        "channels_last": "auto", "micro_batch": 0, "shard": False, "exact": False, "exact_shards": 4, "exact_threads": 1,
+        "channels_last": "auto", "micro_batch": 0, "shard": False,
+        "exact": False, "exact_shards": 4, "exact_threads": 1,
     },
     AutoencoderOptions: {"fit": None, "source": "", "args": {}, "edges": 1.0, "kl": 1e-4},
     TextOptions: {
