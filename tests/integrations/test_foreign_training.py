@@ -119,7 +119,8 @@ def fine_tuning(data: Path, model: Path, recompute: str) -> str:
     text = CASE.read_text()
     for old, new in (
         ('"pictures"', f'"{data}"'), ('"stable-diffusion-v1-5"', f'"{model}"'), ("512", "32"),
-        ("steps = 1000", "steps = 3"), ("warmup = 50", "warmup = 1"), ("1e-5", "1e-2"), ("checkpointing = true", f"checkpointing = {recompute}"),
+        ("steps = 1000", "steps = 3"), ("warmup = 50", "warmup = 1"), ("1e-5", "1e-2"),
+        ("checkpointing = true", f"checkpointing = {recompute}"),
         ('name = "fine-tune"', f'name = "tuned"\nprompts = ["{peers.PROMPT}"]\ncheckpoints = {{ ema_every = 1 }}'),
     ):  # fmt: skip
         assert old in text
