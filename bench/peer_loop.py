@@ -43,7 +43,7 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, compiled: bool) -
     whole = FullDelta(task)
     if compiled:
         task.denoiser.net.compile()
-    fit, latents = task.options.fit, task.latents
+    fit, (latents,) = task.options.fit, task.latents
     data = TensorDataset(latents.x0[:, 0].float(), latents.ids[:, 0], latents.lengths[:, 0])
     loader = DataLoader(data, fit.batch, shuffle=True, drop_last=True)
     noising = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")

@@ -30,12 +30,13 @@ from unnoise.text import tokenizer as bpe
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.latents import Latents, tokenize_views, views_of
-from unnoise.train.loop import plain_attention, train
+from unnoise.train.loop import train
 from unnoise.train.machine import prepared, settled
 from unnoise.train.optimizers import make_optimizers
 from unnoise.train.recipe import TrainingRecipe, read_recipe
 from unnoise.train.train_recipe import sheet_prompts
 from unnoise.train.training_card import make_card
+from unnoise.train.weights import plain_attention
 
 ROOT = Path(__file__).parents[1]
 STEPS, PAIRS, PEER_PAIRS = 10, 7, 3
@@ -104,9 +105,10 @@ def bare_steps(task: DenoiserTask) -> Iterator[float]:
     fit = settled(options.fit)
     prepared(task, fit)
     optimizers = make_optimizers(task, fit)
-    x0 = task.latents.x0[:batch, 0].float()
+    (latents,) = task.latents
+    x0 = latents.x0[:batch, 0].float()
     noise, sigma = torch.randn_like(x0), torch.rand(batch)
-    ids, lengths = task.latents.ids[:batch, 0], task.latents.lengths[:batch, 0]
+    ids, lengths = latents.ids[:batch, 0], latents.lengths[:batch, 0]
     mask = torch.arange(ids.shape[1]) < lengths[:, None]
     while True:
         began = time.perf_counter()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unnoise.train.adapter_recipe import AdapterRecipe
+from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.reference import RecipeField, part_classes, recipe_fields, summary, tables
 
@@ -19,7 +20,11 @@ PARTS = (  # what names a class and its arguments: heading, and the role of its 
     ("Processes: `denoiser.process`", "process"),
     ("The autoencoder: `autoencoder.args`", "autoencoder"),
 )
-TOP = {TrainingRecipe: "At the top of the file", AdapterRecipe: "Recipes of `unnoise lora train` and `control train`"}
+TOP = {
+    TrainingRecipe: "At the top of the file",
+    FineTuneRecipe: "Fine-tuning another program's denoiser: `denoiser.init` names its model",
+    AdapterRecipe: "Recipes of `unnoise lora train` and `unnoise control train`",
+}
 HEAD = ("| field | type | range | default | meaning |", "|---|---|---|---|---|")
 
 
@@ -34,8 +39,10 @@ def page() -> str:
         lines += [f"## {title}", ""]
         for name, kind in part_classes(role).items():
             lines += _section(f"### {name}", summary(kind), recipe_fields(kind))
-    adapter = {kind: [place] for place, kind in tables(AdapterRecipe) if kind not in places}
-    return "\n".join([*lines, *_tables(adapter)]).rstrip() + "\n"
+    others: dict[type, list[str]] = {}
+    for recipe in (FineTuneRecipe, AdapterRecipe):
+        others |= {kind: [place] for place, kind in tables(recipe) if kind not in places}
+    return "\n".join([*lines, *_tables(others)]).rstrip() + "\n"
 
 
 def _tables(places: dict[type, list[str]]) -> Iterator[str]:

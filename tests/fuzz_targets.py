@@ -13,19 +13,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow
 import tiny
 import torch
 from adapters.test_lora_hooks import adapter
 from fuzz import Target
 from PIL import Image
+from pyarrow.parquet import write_table
 from safetensors.torch import save
 
 from unnoise import model_file
 from unnoise.adapters.lora.read import read as read_lora
 from unnoise.adapters.lora.write import write as write_lora
 from unnoise.check.engine import check
-from unnoise.data.folder import open_folder
-from unnoise.data.tars import open_tars
+from unnoise.data.open import open_source
 from unnoise.errors import InputError
 from unnoise.formats import pictures as door
 from unnoise.formats.gguf import TYPES
@@ -145,12 +146,17 @@ def data() -> list[Target]:
     described = {"a.png": png, "b.png": png, "metadata.jsonl": "\n".join(lines).encode()}
     captioned = {"a.png": png, "a.txt": b"a cat", "b.webp": picture("WEBP"), "b.txt": "ein H\u00e4schen".encode()}
 
+    listed = b'file_name,text,label\na.png,"a, cat",0\nb.png,a dog,1\n'
+
     def read(folder: Path, _: Path) -> None:
-        dataset = open_folder(folder, 16, strict=True)
-        dataset.read(0)
+        source = open_source(str(folder), 16, strict=True)
+        source.read(0)
 
     def read_tar(path: Path) -> None:
-        open_tars(path, 16, strict=True).read(0)
+        open_source(str(path), 16, strict=True).read(0)
+
+    def read_labels(folder: Path, _: Path) -> None:
+        open_source(str(folder), 16, labels="label").read(0)
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -161,8 +167,35 @@ def data() -> list[Target]:
     return [
         Target("described", described, read),
         Target("captioned", captioned, read),
+        Target("listed", {"a.png": png, "b.png": png, "metadata.csv": listed}, read_labels, ("metadata.csv",)),
+        *arrow(png, read_labels),
         file("data.tar", buffer.getvalue(), read_tar),
     ]
+
+
+def arrow(png: bytes, read: Callable[[Path, Path], Any]) -> list[Target]:
+    """A parquet file of images, metadata in one, and a data set that `datasets` saved."""
+    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}}}
+    cells = [{"bytes": png, "path": None}, {"bytes": None, "path": "b.png"}]
+    columns = {"image": cells, "label": [0, 1], "text": ["a cat", "a dog"]}
+    table = pyarrow.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
+    names = table.drop_columns("image").append_column("file_name", pyarrow.array(["a.png", "b.png"]))
+    saved = {
+        "state.json": json.dumps({"_data_files": [{"filename": "data.arrow"}]}).encode(),
+        "data.arrow": written(lambda path: _write_stream(path, table), "data.arrow"),
+    }
+    described = {"a.png": png, "metadata.parquet": written(lambda path: write_table(names, path), "a.parquet")}
+    return [
+        Target("saved", {**saved, "b.png": png}, read, tuple(saved)),
+        Target("parquet", {"a.parquet": written(lambda path: write_table(table, path), "a.parquet")}, read),
+        Target("listed in parquet", {**described, "b.png": png}, read, ("metadata.parquet",)),
+        Target("splits", {"dataset_dict.json": b'{"splits": ["train"]}', "train/state.json": b"{}"}, read),
+    ]
+
+
+def _write_stream(path: Path, table: Any) -> None:
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
 
 
 def recipes() -> list[Target]:

@@ -13,7 +13,7 @@ from unnoise.train.recipe import TrainingRecipe, read_recipe
 from unnoise.train.start import choice, probe
 
 pytestmark = pytest.mark.filterwarnings("default")  # as a command has it: warnings are lines on stderr
-COST = probe.Cost(4.0, 4.0, 10**9)  # so that a minute has few steps
+COST = probe.StepCost(4.0, 4.0, 10**9)  # so that a minute has few steps
 
 
 def picture(path: Path, size: tuple[int, int] = (20, 30)) -> None:

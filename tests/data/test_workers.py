@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from unnoise.data import readable, workers
-from unnoise.data.decode import decode_image, try_decode, upright_size
+from unnoise.data.decode import decode_image, try_decode, upright_size, with_alpha
 from unnoise.data.open import open_source, open_unchecked
 from unnoise.data.workers import MOST, Worker, decode_batches, serve, worker_count
 from unnoise.errors import InputWarning
@@ -42,7 +42,7 @@ def test_a_worker_decodes_as_this_process_does(worker: Worker) -> None:
         own = try_decode(raw, SIZE, name)
         assert (own.error, own.remarks) == (other.error, other.remarks)
         assert (own.pixels is None) == (other.pixels is None) == bool(own.error)
-        assert own.pixels is None or np.array_equal(own.pixels, decode_image(raw, SIZE, name))
+        assert own.pixels is None or np.array_equal(with_alpha(own.pixels), decode_image(raw, SIZE, name))
         assert own.pixels is None or np.array_equal(own.pixels, other.pixels)
 
 
@@ -64,7 +64,7 @@ def test_batches_keep_their_order_and_end_when_they_are_left(monkeypatch: pytest
         batch = next(found)
         for (name, raw), one in zip(images[at : at + 2], batch, strict=True):
             assert one.pixels is not None
-            assert np.array_equal(one.pixels, decode_image(raw, SIZE, name))
+            assert np.array_equal(with_alpha(one.pixels), decode_image(raw, SIZE, name))
     found.close()
     assert [one.process.poll() for one in started] == [-9]
 

@@ -111,7 +111,7 @@ def test_without_diffusers_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         frozen_autoencoder(str(tmp_path / "vae")).load(torch.device("cpu"))
 
 
-CASE = Path(__file__).resolve().parents[2] / "recipes/cases/fine-tune.toml"
+CASE = Path(__file__).resolve().parents[2] / "recipes/cases/finetune.toml"
 
 
 def fine_tuning(data: Path, model: Path, recompute: str) -> str:
@@ -119,9 +119,9 @@ def fine_tuning(data: Path, model: Path, recompute: str) -> str:
     text = CASE.read_text()
     for old, new in (
         ('"pictures"', f'"{data}"'), ('"stable-diffusion-v1-5"', f'"{model}"'), ("512", "32"),
-        ("steps = 1000", "steps = 3"), ("warmup = 50", "warmup = 1"), ("1e-5", "1e-2"),
+        ("steps = 1000", "steps = 3"), ("warmup = 100", "warmup = 1"), ("1e-5", "1e-2"),
         ("checkpointing = true", f"checkpointing = {recompute}"),
-        ('name = "fine-tune"', f'name = "tuned"\nprompts = ["{peers.PROMPT}"]\ncheckpoints = {{ ema_every = 1 }}'),
+        ('name = "finetune"', f'name = "tuned"\nprompts = ["{peers.PROMPT}"]\ncheckpoints = {{ ema_every = 1 }}'),
     ):  # fmt: skip
         assert old in text
         text = text.replace(old, new)

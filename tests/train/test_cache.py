@@ -228,6 +228,17 @@ def test_normalised_codes_have_zero_mean_and_unit_variance(folder: Path, tmp_pat
     assert found.moments() == encoded(folder, tmp_path).moments()
 
 
+def test_images_of_one_colour_do_not_vary_and_folded_pixels_keep_their_moments(folder: Path, tmp_path: Path) -> None:
+    found = encoded(folder, tmp_path, Encoder(Pixels(3).encode, "pixels", dtype="uint8"))
+    whole = found.normalised(*found.moments())
+    folded = found.normalised(*found.moments(), patch=2)
+    assert folded.shape == (COUNT, 2, 12, SIDE // 2, SIDE // 2)
+    assert torch.equal(Pixels(3, patch=2).encode(whole[[1, 2], [0, 1]]), folded[[1, 2], [0, 1]])
+    for path in folder.glob("*.png"):
+        Image.new("RGB", (SIDE, SIDE), "red").save(path)
+    assert encoded(folder, tmp_path).moments()[1] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_unreadable_images_are_counted_once_and_number_no_other_anew(
     folder: Path, tmp_path: Path, workers: int

@@ -12,12 +12,14 @@ from PIL import Image
 
 from unnoise.card import Part
 from unnoise.loading import load
+from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.fit_options import FitOptions
-from unnoise.train.recipe import TextOptions, TrainingRecipe, read_recipe
+from unnoise.train.recipe import TextOptions, TrainingRecipe, parse_recipe, read_recipe
 from unnoise.train.train_recipe import train_recipe
 
-EVERY = sorted((Path(__file__).resolve().parents[2] / "recipes" / "cases").glob("*.toml"))
-CASES = [path for path in EVERY if path.stem != "fine-tune"]  # tests/integrations/test_foreign_training.py
+HOME = Path(__file__).resolve().parents[2] / "recipes" / "cases"
+FINE_TUNING = HOME / "finetune.toml"
+CASES = sorted({*HOME.glob("*.toml")} - {FINE_TUNING})
 FIT = FitOptions(steps=4, batch=2, warmup=1)
 TEXT = TextOptions(vocab=258, width=16, depth=1, heads=2, length=16)
 SMALL = {  # of the arguments that a recipe has
@@ -90,3 +92,9 @@ def test_a_case_trains(path: Path, pictures: Path, model: Path, tmp_path: Path) 
     assert image.size == (16, 16)
     assert (image.mode == "L") == (recipe.data.channels == 1)
     assert (pipeline.card.autoencoder is None) == (recipe.autoencoder is None and not recipe.denoiser.init)
+
+
+def test_fine_tuning_is_read() -> None:
+    """tests/integrations/test_foreign_training.py trains such a recipe."""
+    recipe = parse_recipe(FineTuneRecipe, FINE_TUNING)
+    assert (recipe.name, recipe.denoiser.gradient_checkpointing) == ("finetune", True)

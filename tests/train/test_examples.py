@@ -18,6 +18,7 @@ from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
 from unnoise.data.view import random_view, render_views
+from unnoise.errors import InputError, InputWarning
 from unnoise.loading import load
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions, PriorOptions
@@ -123,10 +124,10 @@ def test_batches_are_of_one_bucket_and_a_stopped_run_ends_with_the_same_bits(
 
 
 def test_prior_images_of_a_folder_are_trained_on_with_their_captions(recipe: AdapterRecipe, tmp_path: Path) -> None:
-    own = pictures(tmp_path / "prior", ((32, 32), (30, 30), (40, 30)), "a dog")
+    own = pictures(tmp_path / "prior", ((32, 32), (30, 30), (44, 22)), "a dog")
     with_own = replace(recipe, prior=str(own))
     base = load(recipe.base)
-    _, buckets = open_buckets(with_own, base)
+    _, buckets, _ = open_buckets(with_own, base)
     examples = encode_examples(with_own, buckets, base, tmp_path, Quiet())
     options = with_own.prior_options
     assert options is not None
@@ -135,6 +136,29 @@ def test_prior_images_of_a_folder_are_trained_on_with_their_captions(recipe: Ada
     counts = {bucket.size: one.prior and len(one.prior.x0) for bucket, one in zip(buckets, found, strict=True)}
     assert counts == {(32, 32): 2, (48, 24): 1, (24, 48): None}
     assert {prompt for one in found if one.prior for prompt in one.prior.prompts} == {"a dog"}
+
+
+def test_images_without_captions_need_a_trigger_and_are_no_prior(recipe: AdapterRecipe, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "plain", ((32, 32), (20, 20)), "")
+    for path in folder.glob("*.txt"):
+        path.unlink()
+    base, plain = load(recipe.base), replace(recipe, data=replace(recipe.data, source=str(folder)))
+    with pytest.warns(InputWarning) as said:
+        open_buckets(plain, base)
+    assert [str(one.message).removeprefix(f"{folder}: ") for one in said] == [
+        "no captions and no trigger: prompts without text are trained",
+        "1 of 2 images are smaller than data.size 32 and are enlarged, the smallest from 20x20",
+    ]
+    with pytest.warns(InputWarning, match="are enlarged"):
+        _, buckets = open_buckets(replace(plain, trigger="sks dog"), base)
+    with_own = replace(recipe, prior=str(folder))
+    assert with_own.prior_options is not None
+    with pytest.raises(
+        InputError, match=r"^prior.source '.*plain': its images have no captions; add a .txt beside each"
+    ):
+        with_prior(with_own, with_own.prior_options, buckets, [], base, tmp_path)
+    with pytest.raises(InputError, match=r"^data.labels 'folders': an adapter is trained on captions; leave it out$"):
+        replace(recipe, data=replace(recipe.data, labels="folders"))
 
 
 def test_generated_prior_images_have_the_sizes_of_the_buckets(recipe: AdapterRecipe, tmp_path: Path) -> None:

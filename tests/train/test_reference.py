@@ -13,11 +13,12 @@ from unnoise.card import Advice
 from unnoise.errors import InputError
 from unnoise.formats.strict_json import Strict, parse
 from unnoise.train.adapter_recipe import AdapterRecipe
+from unnoise.train.finetune_recipe import FineTuneOptions, FineTuneRecipe
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.reference import part_classes, recipe_fields, stated, summary, tables, type_name, written
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = dict.fromkeys(kind for recipe in (TrainingRecipe, AdapterRecipe) for _, kind in tables(recipe))
+TABLES = dict.fromkeys(kind for recipe in (TrainingRecipe, FineTuneRecipe, AdapterRecipe) for _, kind in tables(recipe))
 PARTS = [kind for role in ("net", "process", "autoencoder", "text") for kind in part_classes(role).values()]
 
 
@@ -122,11 +123,17 @@ def test_a_stated_range_is_enforced(kind: Any, name: str, value: float) -> None:
     smallest: dict[str, dict[str, Any]] = {
         "FitOptions": {"steps": 9}, "DataOptions": {"source": "emoji"}, "AutoencoderOptions": {"fit": {"steps": 9}},
         "DenoiserOptions": {"fit": {"steps": 9}, "net": {"class": "UNet"}, "process": {"class": "Flow"}},
+        "FineTuneOptions": {"init": "sd", "fit": {"steps": 9}},
+        "FineTuneRecipe": {"name": "a", "data": {"source": "emoji"}, "denoiser": {"init": "sd", "fit": {"steps": 9}}},
         "PriorOptions": {"prompts": ["a"]},
         "AdapterRecipe": {"name": "a", "data": {"source": "emoji"}, "fit": {"steps": 9}, "lora": {}},
     }  # fmt: skip
     whole = {one.name: one.kind for one in recipe_fields(kind)}[name] == "integer"
     given = smallest.get(kind.__name__, {})
+    wrong = given | {name: int(value) if whole else value}
+    if kind is FineTuneOptions:  # which its recipe checks
+        kind, given = FineTuneRecipe, smallest["FineTuneRecipe"]
+        wrong = given | {"denoiser": wrong}
     parse(kind, json.dumps(given), "recipe")
     with pytest.raises(InputError, match=name):
-        parse(kind, json.dumps(given | {name: int(value) if whole else value}), "recipe")
+        parse(kind, json.dumps(wrong), "recipe")

@@ -1,5 +1,6 @@
 """Networks that are split among two processes: the steps of one, the bits of the same run, the files of any number."""
 
+import errno
 import re
 import shutil
 import warnings
@@ -13,17 +14,23 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
+from unnoise.card import Part
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError, InputWarning
 from unnoise.nets.dit import DiT
+from unnoise.train import sharded_checkpoint
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
+from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.loop import train
 from unnoise.train.muon import Muon
+from unnoise.train.own_options import split_options
 from unnoise.train.processes import World
-from unnoise.train.recipe import AutoencoderOptions, DataOptions
+from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TrainingRecipe
 from unnoise.train.shard import SplitTask, whole_networks
 from unnoise.train.sharded_checkpoint import own_part, own_rows, whole
 from unnoise.train.task import Progress
@@ -127,6 +134,30 @@ def check_muon() -> None:
     assert all(torch.equal(one, whole(two)) for one, two in pairs)
 
 
+def half_written(path: Path, world: World) -> None:
+    """Write a file, and fail in process 1 while another is written over it."""
+    rows = distribute_tensor(torch.arange(7.0), init_device_mesh("cpu", (2,)), [Shard(0)])
+    write_tensors(path, {"rows": rows, "alone": torch.ones(3)}, {"of": f"process {world.rank}"})
+
+    def full(tensor: Tensor) -> memoryview:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if world.rank:
+        sharded_checkpoint.raw = full  # type: ignore[assignment]
+    write_tensors(path, {"rows": rows + 1}, {})
+
+
+def test_a_disk_that_fills_for_one_process_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "files/some.safetensors"
+    refused = f"OutputError: process 1 of 2: cannot write {str(path)!r}: No space left on device"
+    assert forked.run(2, tmp_path, lambda world: half_written(path, world)) == ["-", refused]
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert read_facts(path) == {"of": "process 0"}
+    stored = load_file(path)
+    assert stored["rows"].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert stored["alone"].tolist() == [1, 1, 1]
+
+
 def largest(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
     assert one.keys() == two.keys()
     return max(float((one[name] - two[name]).abs().max()) for name in one)
@@ -190,4 +221,9 @@ def test_only_a_trained_denoiser_is_split() -> None:
     data = DataOptions("emoji")
     with pytest.raises(InputError, match=r"fit\.shard true: splits networks that are trained"):
         AdapterRecipe("a", data, FIT, lora=LoraOptions())
-    assert AutoencoderOptions(fit=FIT).fit == FIT
+    autoencoder = AutoencoderOptions(fit=FIT)
+    denoiser = DenoiserOptions(fit=FIT, net=Part("UNet"), process=Part("Flow"))
+    with pytest.raises(InputError, match=r"autoencoder\.fit\.shard true: only the denoiser"):
+        TrainingRecipe("a", data, denoiser, autoencoder)
+    with pytest.raises(InputError, match="shard True: the net would stay split"):
+        split_options({"shard": True}, 10)

@@ -18,7 +18,7 @@ from unnoise.train.recipe_toml import WIDTH, recipe_toml
 from unnoise.train.start import probe
 from unnoise.train.start.choice import Start, choose, default_minutes, name_of
 from unnoise.train.start.facts import SourceFacts, look
-from unnoise.train.start.probe import Cost
+from unnoise.train.start.probe import StepCost
 
 WIDTHS = 64 + 128 + 192  # of the network whose step costs what `chosen` is given
 FACTS = SourceFacts("some pictures", 40, 0, 128, (128, 128), 40, 9, "", 0, 0.0, False)
@@ -36,8 +36,8 @@ def chosen(
 ) -> Start:
     """Choose a recipe where a step costs more for a wider network."""
 
-    def cost(recipe: TrainingRecipe) -> Cost:
-        return Cost(autoencoder, step * (sum(recipe.denoiser.net.args["widths"]) / WIDTHS) ** 3, 10**9)
+    def cost(recipe: TrainingRecipe) -> StepCost:
+        return StepCost(autoencoder, step * (sum(recipe.denoiser.net.args["widths"]) / WIDTHS) ** 3, 10**9)
 
     return choose(facts, "pictures", minutes, cost)
 
@@ -97,7 +97,7 @@ def test_the_size_fits_the_images_and_the_network(side: int, size: int, latent: 
 
 def test_steps_fill_the_time() -> None:
     for minutes in (2, 5, 30):
-        start = choose(FACTS, "pictures", minutes, lambda recipe: Cost(0.1, 0.5, 10**9))
+        start = choose(FACTS, "pictures", minutes, lambda recipe: StepCost(0.1, 0.5, 10**9))
         recipe = start.recipe
         spent = sum(
             fit.steps * {"denoiser.fit": 0.5, "autoencoder.fit": 0.1}[place] for place, fit in recipe.fits().values()
@@ -112,7 +112,8 @@ def test_more_time_gives_a_larger_network_and_more_images_want_more_of_it() -> N
     sizes = [sum(net(chosen(minutes=minutes))["widths"]) for minutes in (1, 5, 60)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
-    assert sum(net(chosen(replace(FACTS, images=10_000)))["widths"]) < sum(net(chosen())["widths"])
+    many = chosen(replace(FACTS, images=10_000), minutes=60)
+    assert sum(net(many)["widths"]) < sizes[-1]
     assert [default_minutes(images) for images in (1, 200, 201, 2000, 2001)] == [5, 5, 20, 20, 60]
     assert "about 5 minutes in all, by default" in " ".join(chosen(minutes=None).reasons)
 

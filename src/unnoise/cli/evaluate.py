@@ -83,6 +83,8 @@ def evaluate(
     sizes = pipeline.card.advice.sizes
     dataset = open_source(options.data, sizes[0][0] if sizes else SIZE)
     generator = partial(figures.image_generator, pipeline, options.seed, **settings)
+    if not dataset.captioned:
+        raise InputError(f"data {options.data!r}: no captions, by which images are measured; add a .txt beside each")
     values, sheets = figures.evaluate(generator, dataset, options.n, options.seed, Bar)
     for name, sheet in sheets.items():
         with replacing(out / f"{name}.png") as file:

@@ -38,6 +38,13 @@ NOTED = (
     "general.",
     "prediction_type",
 )
+FIGURES = {
+    "steps": "{} steps",
+    "training_loss": "training loss {:.4g}",
+    "validation_loss": "validation loss {:.4g}",
+    "ema": "EMA length {:g}",
+}
+MOST = 1e15  # of a figure; a file may hold any number
 MARKERS = ("v_pred", "edm_vpred.sigma_max", "edm_mean", "ztsnr")  # tensors that state the prediction type
 
 
@@ -144,11 +151,24 @@ def _adapter(lora: Lora, values: Mapping[str, tuple[float, ...]]) -> dict[str, A
 
 
 def _card(header: Header) -> dict[str, Any]:
-    """Return what the card of an adapter or a control of this program says, and the classes of a model."""
+    """Return what the card of an adapter or a control of this program says, and the classes and figures of a model."""
     if KEY in header.metadata:
-        classes = from_json(header.metadata[KEY], "card").labels
-        return {"classes": list(classes)} if classes else {}
-    base, card = base_card(header.metadata), own_card(header.metadata)
+        model = from_json(header.metadata[KEY], "card")
+        facts = {"classes": list(model.labels), "trained": _trained(model.training)}
+    else:
+        card = own_card(header.metadata)
+        facts = {"trained": _trained(card.get("training"))} | _adapter_card(base_card(header.metadata), card)
+    return {name: value for name, value in facts.items() if value}
+
+
+def _trained(training: object) -> str:
+    """Return the figures of a training in words."""
+    facts = training if isinstance(training, dict) else {}
+    known = ((text, facts[name]) for name, text in FIGURES.items() if type(facts.get(name)) in (int, float))
+    return ", ".join(text.format(value) for text, value in known if abs(value) < MOST)
+
+
+def _adapter_card(base: dict[str, Any] | None, card: Mapping[str, Any]) -> dict[str, Any]:
     strings = {key: card[key] for key in ("trigger", "licence", "reads") if isinstance(card.get(key), str)}
     return {"base": base} | {key: value[:CHARACTERS] for key, value in strings.items() if value} if base else {}
 
@@ -232,6 +252,8 @@ def _lines(described: Mapping[str, Any]) -> list[str]:
         rows += [(key, described[key]) for key in ("trigger", "reads", "licence") if key in described]
     if described.get("classes"):
         rows.append(("classes", ", ".join(described["classes"])))
+    if "trained" in described:
+        rows.append(("trained", described["trained"]))
     rows.append(("parameters", f"{_count(described['parameters'])}, {_bytes(described['bytes'])}"))
     for dtype, one in described.get("dtypes", {}).items():
         rows.append(("", f"{dtype}: {one['tensors']} tensors, {_count(one['parameters'])}, {_bytes(one['bytes'])}"))

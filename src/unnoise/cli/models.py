@@ -89,7 +89,9 @@ def _fitted(card: Card) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)[:80]
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_value(item)}" for name, item in value.items())[:80]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:80]
 
 
 def _card(options: ModelOptions) -> Card:

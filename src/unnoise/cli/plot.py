@@ -9,6 +9,7 @@ from unnoise.errors import InputError
 from unnoise.formats.atomic import check_writable, replacing
 
 NAME = "plot.png"
+PIP = "pip install 'unnoise[plots]'"
 OUT = "PNG file; plot.png in the folder of the run by default, or in the current one for several runs."
 
 
@@ -26,10 +27,14 @@ def plot(
     path = out or (runs[0] / NAME if len(runs) == 1 else Path(NAME))
     if path.suffix.lower() != ".png":
         raise InputError(f"--out {str(path)!r}: the name of a PNG file is needed, NAME.png")
-    from unnoise.train.plot import draw, read_curves
+    from unnoise.train.curves import read_curves
 
     curves = read_curves(runs)
     check_writable(path)
+    try:
+        from unnoise.train.plot import draw
+    except ImportError as error:
+        raise InputError(f"plot: needs matplotlib ({error}): {PIP}") from None
     figure = draw(curves)
     with replacing(path) as file:
         figure.savefig(file, format="png", metadata={"Software": None})

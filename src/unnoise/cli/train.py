@@ -228,12 +228,12 @@ def _chosen_once(choose: "Callable[[], TrainingRecipe]") -> "TrainingRecipe":
 
     if world().size == 1:
         return choose()
-    chosen = dump(choose()) if world().rank == 0 else ""
-    return parse(TrainingRecipe, world().said_first(chosen), "the recipe of process 0")
+    return parse(TrainingRecipe, world().same(lambda: dump(choose())), "the recipe of process 0")
 
 
 def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bool, strict: bool) -> "TrainingRecipe":
     """Choose the recipe of a folder and print it: on stdout for `init`. One that is resumed is read from its run."""
+    from unnoise.train.folder_lock import resumes
     from unnoise.train.recipe import TrainingRecipe
     from unnoise.train.recipe_toml import recipe_toml
     from unnoise.train.run_folder import check_free, recipe_there
@@ -246,8 +246,9 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
     name = name_of(source)
     folder = options.folder(name)
     if not init:
-        check_free(folder, options.resume)
-        if options.resume and (before := recipe_there(TrainingRecipe, folder)) is not None:
+        resume = resumes(folder, options.resume)
+        check_free(folder, resume)
+        if resume and (before := recipe_there(TrainingRecipe, folder)) is not None:
             if before.data.source != str(source):
                 raise InputError(f"--out {str(folder)!r}: holds a run of {before.data.source!r}, not {str(source)!r}")
             return before
@@ -304,7 +305,7 @@ class ConsoleReport:
         self.prompt = dataset.labels[0] if dataset.labels else dataset.captions[0][0]
         skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
-        held_out = f", {dataset.held_out} more held out for validation" if dataset.held_out else ", no validation"
+        held_out = f", {dataset.held_out} more held out for validation" if dataset.held_out else ", none held out for validation (data.validation)"
         shapes = f"; {dataset.shapes}" if dataset.shapes else ""
         self.bar.console.print(found + skipped + held_out + shapes, highlight=False, soft_wrap=True)
 
@@ -315,13 +316,13 @@ class ConsoleReport:
         self.track = None if self.trackers is None else self.trackers(name)
 
     def step(self, progress: "Progress") -> None:
-        from unnoise.train.figures import duration
+        from unnoise.train.figures import duration, speed
 
         if progress.validation is not None:
             self.validation = f"  val {progress.validation:.4f}"
         if self.track is not None:
             self.track(progress)
-        note = f"loss {progress.loss:.4f}{self.validation}  {progress.images_per_second:.3g} images/s"
+        note = f"loss {progress.loss:.4f}{self.validation}  {speed(progress.images_per_second)}"
         self.bar.update(self.current, completed=progress.step, note=note)
         left = duration(progress.eta)
         if not self.bar.console.is_terminal and progress.step % 100 == 0:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from unnoise.data.readable import EMPTY, OUTSIDE
 from unnoise.errors import InputError, quoted
 from unnoise.formats import pictures
 from unnoise.formats.json_text import json_object
-from unnoise.formats.open_file import read_bytes
+from unnoise.formats.open_file import inside, read_bytes
 
 PIP: Final = "pip install 'unnoise[data]'"
 IMAGES: Final = ("image", "img", "picture", "photo", "png", "jpg", "jpeg")  # names of a column of several with bytes
@@ -90,8 +91,12 @@ def image_bytes(cell: Any, folder: Path, name: str) -> bytes:
             raise InputError(f"image {name!r}: {len(content)} bytes, at most {pictures.BYTES}")
         return content
     if not isinstance(path, str) or not path:
-        raise InputError(f"image {name!r}: the cell is empty")
-    return read_bytes(folder / path, pictures.BYTES, folder)
+        raise InputError(f"image {name!r}: {EMPTY}: its cell is empty")
+    try:
+        place = inside(folder / path, folder)
+    except InputError:
+        raise InputError(f"image {name!r}: {OUTSIDE}: path {quoted(path)}; copy the file into it") from None
+    return read_bytes(place, pictures.BYTES)
 
 
 def _named(values: list[Any], feature: Any, what: str) -> list[Any]:
@@ -108,7 +113,7 @@ def _named(values: list[Any], feature: Any, what: str) -> list[Any]:
 def _holds_images(kind: Any) -> bool:
     types = pyarrow("").types
     if types.is_struct(kind):
-        return any(_holds_images(field.type) for field in kind if field.name == "bytes")
+        return any(_holds_images(field.type) or types.is_null(field.type) for field in kind if field.name == "bytes")
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 

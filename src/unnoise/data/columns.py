@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from sys import intern
 from typing import Any, Final
 
 from unnoise.data.captions import LONGEST
@@ -124,4 +125,4 @@ def _label(row: ImageRow, value: Any) -> str:
     name = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not name or len(name) > LONGEST_LABEL:
         raise InputError(f"{row.where}: label {quoted(value)}: a text of 1 to {LONGEST_LABEL} letters, or a number")
-    return name
+    return intern(name)

@@ -26,7 +26,7 @@ class Decoded:
     """An image, or why there is none.
 
     Args:
-        pixels: (height, width, 4) uint8, straight alpha; None where it cannot be decoded.
+        pixels: (height, width, 3) uint8, or (height, width, 4) with straight alpha; None where it cannot be decoded.
         error: why not.
         remarks: what the decoder says of it.
     """
@@ -42,11 +42,16 @@ def decode_image(raw: bytes, size: Size, name: str) -> PixelArray:
     Raises:
         InputError: the image cannot be decoded.
     """
+    return with_alpha(_decoded(raw, size, name))
+
+
+def _decoded(raw: bytes, size: Size, name: str) -> PixelArray:
+    """Decode an image as (height, width, 3) where it is opaque, else as (height, width, 4)."""
     what = f"image {name!r}"
     with pictures.opened(raw, what) as image:
         side = SPARE * max(size)
         image.draft(None, (side, side))  # scales a JPEG by 1/2, 1/4 or 1/8 while it is decoded
-        found = pictures.normalised(image, what).convert("RGBA")
+        found = pictures.normalised(image, what)
     return np.asarray(found if found.size == size else ImageOps.fit(found, size, Image.Resampling.LANCZOS))
 
 
@@ -56,14 +61,24 @@ def try_decode(raw: bytes, size: Size, name: str) -> Decoded:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InputWarning)
         try:
-            pixels, error = decode_image(raw, size, name), ""
+            pixels, error = _decoded(raw, size, name), ""
         except InputError as failure:
             pixels, error = None, str(failure).removeprefix(what)
     said = (str(one.message) for one in caught if issubclass(one.category, InputWarning))
     remarks = [line.removeprefix(what) for line in said]
-    if pixels is not None and pixels[..., 3].min() < OPAQUE:
+    if pixels is not None and is_transparent(pixels):
         remarks.append(TRANSPARENT)
     return Decoded(pixels, error, tuple(remarks))
+
+
+def is_transparent(pixels: PixelArray) -> bool:
+    """Return whether a pixel of an image is not opaque. pixels: (H, W, 3) or (H, W, 4)."""
+    return pixels.shape[2] == 4 and bool(pixels[..., 3].min() < OPAQUE)
+
+
+def with_alpha(pixels: PixelArray) -> PixelArray:
+    """Return pixels (H, W, 4) of an image that is opaque (H, W, 3), or has alpha already."""
+    return pixels if pixels.shape[2] == 4 else np.pad(pixels, ((0, 0), (0, 0), (0, 1)), constant_values=OPAQUE)
 
 
 def upright_size(raw: bytes, name: str) -> Size:

@@ -42,7 +42,7 @@ def _metadata_rows(folder: Path, metadata: Sequence[Path], paths: Sequence[Path]
             path = Path(os.path.normpath(file.parent / given))
             if not path.is_relative_to(folder):
                 raise InputError(f"{where}: file_name {given[:60]!r} lies outside the folder")
-            name = str(path.relative_to(folder))
+            name = path.relative_to(folder).as_posix()
             listed.add(path)
             if _leaves(path, folder):
                 skips.add(name, LINK)
@@ -52,7 +52,7 @@ def _metadata_rows(folder: Path, metadata: Sequence[Path], paths: Sequence[Path]
             yield ImageRow(name, first_folder(name) | texts | columns, read, where)
     for path in paths:
         if path.suffix.lower() in pictures.ENDINGS and path not in listed:
-            skips.add(str(path.relative_to(folder)), f"not in {metadata[0].name}")
+            skips.add(path.relative_to(folder).as_posix(), f"not in {metadata[0].name}")
 
 
 def _text_file_rows(folder: Path, paths: Sequence[Path], skips: Skips) -> Iterator[ImageRow]:
@@ -64,7 +64,7 @@ def _text_file_rows(folder: Path, paths: Sequence[Path], skips: Skips) -> Iterat
         beside = path.with_suffix("") in captioned and ending != TEXT and not path.is_dir()
         if ending not in pictures.ENDINGS and ending not in pictures.OTHERS and not beside and not is_linked:
             continue
-        name = str(path.relative_to(folder))
+        name = path.relative_to(folder).as_posix()
         reason = _reason(path, folder) or (LINK if _leaves(path.with_suffix(TEXT), folder) else "")
         if reason:
             skips.add(name, reason)

@@ -36,9 +36,14 @@ def saved_splits(folder: Path) -> list[str]:
     if not is_file(folder / DICT):
         return []
     found = read_json(folder / DICT, folder, strict=False).get("splits")
-    if not isinstance(found, list) or not found or not all(isinstance(name, str) and name for name in found):
-        raise InputError(f"{folder / DICT}: splits {quoted(found)}: a list of names")
+    if not isinstance(found, list) or not found or not all(map(_is_name, found)):
+        raise InputError(f"{folder / DICT}: splits {quoted(found)}: a list of names of folders")
     return found
+
+
+def _is_name(value: object) -> bool:
+    """Return whether a value names a folder within another."""
+    return isinstance(value, str) and "\0" not in value and value not in ("", "..") and Path(value).name == value
 
 
 def saved_rows(folder: Path, what: str) -> Iterator[ImageRow]:
@@ -71,6 +76,10 @@ def _stream_rows(path: Path, folder: Path, what: str) -> Iterator[ImageRow]:
     column, names = image_column(reader.schema, what), value_columns(reader.schema)
     features, number = features_of(reader.schema), 0
     for batch in reader:
+        if batch.nbytes > stamp[0]:
+            raise InputError(
+                f"{what}: {batch.nbytes} bytes in a file of {stamp[0]}: compressed; save it with `datasets`"
+            )
         batch.validate(full=True)
         for row, values in enumerate(values_of(batch, names, features, what)):
             name = f"{path.name}:{number}"

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from unnoise.data.captions import decoded, json_object
-from unnoise.data.parquet import parquet_values
+from unnoise.data.parquet import METADATA, parquet_values
 from unnoise.errors import InputError, nearest, quoted
 from unnoise.formats import pictures
 
-FILES: Final = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+FILES: Final = ("metadata.jsonl", "metadata.csv", METADATA)
 FILE_NAME: Final = "file_name"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unnoise.data.columns import AUTO, ImageRow, count_columns, items_of
+from unnoise.data.columns import AUTO, NO_CAPTION, NONE, ImageRow, count_columns, items_of
 from unnoise.data.dataset import WHITE, ImageDataset
 from unnoise.data.emoji import open_emoji
 from unnoise.data.folder import folder_rows
-from unnoise.data.hf_dataset import is_saved, saved_rows, saved_splits
+from unnoise.data.hf_dataset import STATE, is_saved, saved_rows, saved_splits
 from unnoise.data.parquet import parquet_rows, splits
 from unnoise.data.readable import Skips, checked, readable_dataset
 from unnoise.data.tars import tar_rows
@@ -54,9 +54,11 @@ def open_unchecked(
 ) -> ImageDataset:
     """Open a data set as `open_source` does, of which only the headers of images are read: for who decodes all."""
     if name == EMOJI:
-        if labels or captions != AUTO:
+        if labels or captions not in (AUTO, NONE):
             raise InputError("data.source 'emoji': has captions and no other columns; leave out captions and labels")
-        return replace(open_emoji(size), background=background)
+        emoji = open_emoji(size)
+        texts = emoji.captions if captions == AUTO else (NO_CAPTION,) * len(emoji)
+        return replace(emoji, captions=texts, background=background)
     skips = Skips(strict)
     items = items_of(f"data.source {name!r}", _rows(name, skips), captions, labels)
     return replace(readable_dataset(name, items, size, skips), background=background)
@@ -83,6 +85,10 @@ def _rows(name: str, skips: Skips) -> Sequence[ImageRow]:
     if split and not (path / split).is_dir():
         raise InputError(f"{what}: {str(path)!r} has no folder {split!r}")
     place = path / split
+    if place.is_file() and place.suffix != TAR:
+        raise InputError(f"{what}: a file; a folder, or a {TAR} (not compressed) or {PARQUET} file, is read")
+    if any(place.glob("*.arrow")):
+        raise InputError(f"{what}: .arrow files without {STATE}; save the data set with Dataset.save_to_disk")
     return tar_rows(place, skips) if place.suffix == TAR or any(place.glob(f"*{TAR}")) else folder_rows(place, skips)
 
 

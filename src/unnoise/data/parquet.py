@@ -25,9 +25,10 @@ from unnoise.formats.open_file import is_file
 
 WINDOW: Final = 64  # rows of images in memory
 OPENED: Final = 8  # files that stay open
-THRIFT: Final = 16 << 20  # bytes of a text of the footer
+FOOTER: Final = 16 << 20  # bytes of a text of the footer
 TEXTS: Final = 1 << 30  # bytes of the columns without images of a row group
 SHARD: Final = re.compile(r"(?P<split>.+?)-\d+-of-\d+.*\.parquet")  # as the hub of Hugging Face names files
+METADATA: Final = "metadata.parquet"  # of images that are files
 SPLITS: Final = ("train", "validation", "test")  # in the order in which one is chosen
 
 
@@ -35,6 +36,8 @@ def splits(folder: Path) -> dict[str, list[Path]]:
     """Group the parquet files of a folder, and of the folders in it, by split; "" where their names say none."""
     found: dict[str, list[Path]] = {}
     for path in sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")]):
+        if path.name == METADATA:
+            continue
         shard = SHARD.fullmatch(path.name)
         inner = path.parent.name if path.parent != folder and path.parent.name in SPLITS else ""
         own = path.stem if path.stem in SPLITS else ""
@@ -63,7 +66,7 @@ def parquet_rows(path: Path, root: Path, what: str) -> Iterator[ImageRow]:
         number = 0
         for group in range(file.metadata.num_row_groups):
             for row, values in enumerate(_values(file, group, names, features, f"{what}: {path.name}")):
-                name = f"{path.relative_to(root)}:{number}"
+                name = f"{path.relative_to(root).as_posix()}:{number}"
                 read = partial(_read, path, root, stamp, column, group, row, name)
                 yield ImageRow(name, values, read, f"{path}: row {number}")
                 number += 1
@@ -89,7 +92,7 @@ def _opened(path: Path) -> Any:
     if not is_file(path):
         raise InputError(f"{path}: no file")
     parquet = pyarrow(str(path)).parquet
-    return parquet.ParquetFile(path, memory_map=True, pre_buffer=False, thrift_string_size_limit=THRIFT)
+    return parquet.ParquetFile(path, memory_map=True, pre_buffer=False, thrift_string_size_limit=FOOTER)
 
 
 def _values(file: Any, group: int, names: list[str], features: Any, what: str) -> Iterator[dict[str, Any]]:

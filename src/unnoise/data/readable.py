@@ -12,10 +12,13 @@ from unnoise.data.dataset import ImageDataset, PixelArray, Size
 from unnoise.data.decode import Decoded, decode_image, upright_size
 from unnoise.data.workers import Decoding, Named, decode_batches, worker_count
 from unnoise.errors import InputError, InputWarning
+from unnoise.formats.pictures import NOT_FINITE
 
 CACHED = 128 << 20  # bytes of decoded images in memory
 TOGETHER = 32  # images that a worker decodes at once
 UNREADABLE = "unreadable"
+EMPTY, OUTSIDE = "without an image", "outside the folder"
+REASONS = (NOT_FINITE, OUTSIDE, EMPTY)  # of errors that have a name of their own
 KINDS = 6  # of remarks that are said
 DIGEST = 32  # bytes of SHA-256
 
@@ -42,6 +45,10 @@ class Skips:
         if self.strict:
             raise InputError(f"image {name!r}: {detail or reason}; replace it, or leave out strict to skip it")
         self.found.setdefault(reason, []).append(name)
+
+    def add_unreadable(self, name: str, error: str) -> None:
+        """Leave an image out that cannot be read. Raises InputError under `strict`."""
+        self.add(name, next((reason for reason in REASONS if reason in error), UNREADABLE), error)
 
     def __len__(self) -> int:
         return sum(map(len, self.found.values()))
@@ -77,7 +84,7 @@ def readable_dataset(name: str, items: Sequence[Item], size: int, skips: Skips) 
             digests += hashlib.sha256(raw).digest()
             good.append(item)
         except InputError as error:
-            skips.add(item.name, UNREADABLE, _without_name(error, item.name))
+            skips.add_unreadable(item.name, _without_name(error, item.name))
     skips.say(name, len(good))
 
     @lru_cache(maxsize=max(1, CACHED // (4 * size * size)))
@@ -143,7 +150,7 @@ class Faults:
     def lose(self, i: int, error: str = "") -> None:
         """Count an image that cannot be decoded, once. Raises InputError under `strict`."""
         if i not in self.bad:
-            self.skips.add(self.dataset.items[i].name, UNREADABLE, error)
+            self.skips.add_unreadable(self.dataset.items[i].name, error)
             self.bad.add(i)
 
     def say(self) -> None:

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unnoise.data.dataset import WHITE, ImageDataset, PixelArray
+from unnoise.data.decode import is_transparent, with_alpha
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError, nearest
 from unnoise.formats.strict_json import Strict
 
 VIEW = 3  # first coordinate of the random streams of this file
-OPAQUE = 255  # alpha
 STILL = (0.0, 0.0, 1.0)  # the place of an image that is not moved
 PLAIN = WHITE  # no pair of a name and this background is held out
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
@@ -134,11 +134,6 @@ def random_view(
     return View(i, caption, background, place, hue_shift)
 
 
-def is_transparent(pixels: PixelArray) -> bool:
-    """Return whether a pixel of an image is not opaque. pixels: (H, W, 4)."""
-    return bool(pixels[..., 3].min() < OPAQUE)
-
-
 def _swap_colour(name: str, stream: np.random.Generator, dataset: ImageDataset) -> tuple[str, float]:
     """Replace the colour word of a name, unless another image has that name; return the name and the hue shift."""
     found = re.search(rf"\b({'|'.join(HUES)})\b", name)
@@ -167,13 +162,21 @@ def render_views(dataset: ImageDataset, views: Sequence[View]) -> Tensor:
 
 
 def render(pixels: Sequence[PixelArray], views: Sequence[View], device: torch.device | None = None) -> Tensor:
-    """Compute views of decoded images, (H, W, 4) uint8 each: (B, 3, H, W) in [-1, 1]. device: the CPU if None."""
+    """Compute views of decoded images: (B, 3, H, W) in [-1, 1].
+
+    Args:
+        pixels: (H, W, 3), opaque, or (H, W, 4) uint8 each.
+        views: of each.
+        device: where they are computed; the CPU if None.
+    """
     raw = [_shift_hue(p, view.hue_shift) if view.hue_shift else p for p, view in zip(pixels, views, strict=True)]
-    rgba = torch.from_numpy(np.stack(raw)).to(device).permute(0, 3, 1, 2).float() / 255
-    alpha = rgba[:, 3:]
     moved = [k for k, view in enumerate(views) if view.place != STILL]
-    if not moved and bool((alpha == 1).all()):
-        return rgba[:, :3] * 2 - 1
+    if moved or any(p.shape[2] == 4 for p in raw):
+        raw = [with_alpha(p) for p in raw]
+    rgba = torch.from_numpy(np.stack(raw)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    if rgba.shape[1] == 3:
+        return rgba.mul_(2).sub_(1)
+    alpha = rgba[:, 3:]
     premultiplied = torch.cat([rgba[:, :3] * alpha, alpha], dim=1)
     if moved:
         premultiplied[moved] = _move(premultiplied[moved], [views[k].place for k in moved])

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from unnoise.data.dataset import Size
+from unnoise.data.dataset import PixelArray, Size
 from unnoise.data.decode import Decoded, try_decode
 from unnoise.errors import InputError
 
@@ -74,7 +74,10 @@ class Worker:
         _send(_pipe(self.process.stdin), request, (raw for _, raw in images))
         replies = _pipe(self.process.stdout)
         found = json.loads(_line(replies))
-        return [Decoded(_pixels(replies, size) if not error else None, error, tuple(said)) for error, said in found]
+        return [
+            Decoded(_pixels(replies, size, channels) if channels else None, error, tuple(said))
+            for channels, error, said in found
+        ]
 
     def close(self) -> None:
         """End the process."""
@@ -157,9 +160,9 @@ def _bytes(stream: BinaryIO, count: int) -> bytes:
     return found
 
 
-def _pixels(stream: BinaryIO, size: Size) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+def _pixels(stream: BinaryIO, size: Size, channels: int) -> PixelArray:
     width, height = size
-    return np.frombuffer(_bytes(stream, width * height * 4), np.uint8).reshape(height, width, 4)
+    return np.frombuffer(_bytes(stream, width * height * channels), np.uint8).reshape(height, width, channels)
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
@@ -173,7 +176,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         found = [try_decode(raw, (width, height), name) for name, raw in images]
         _send(
             replies,
-            [[one.error, one.remarks] for one in found],
+            [[0 if one.pixels is None else one.pixels.shape[2], one.error, one.remarks] for one in found],
             (one.pixels.tobytes() for one in found if one.pixels is not None),
         )
 

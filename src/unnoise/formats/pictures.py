@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
+from math import isfinite
 from tempfile import TemporaryFile
 from typing import Any, Final
 
@@ -69,6 +70,7 @@ PYTHON_PIXELS = 1 << 20  # of an image that Pillow decodes in Python, at about 2
 WHITE = 65_535  # of 16 bits, 257 times that of 8
 EIGHT_BITS = [(value + 128) // 257 for value in range(WHITE + 1)]
 LIBTIFF = re.compile(r"\w{3,60}: ")
+NOT_FINITE: Final = "not finite"  # what is wrong with an image of NaN
 LONGEST = 100  # letters of what a library or a file says
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its complaints go to stderr
 SRGB = cache(lambda: ImageCms.createProfile("sRGB"))
@@ -251,10 +253,12 @@ def _of_floats(image: Image.Image, what: str) -> Image.Image:
     """Bring floats from 0 to 1, or whole numbers of 16 bits as floats, to 8 bits: L."""
     low, high = _ends(image)
     unequal = ImageMath.lambda_eval(lambda args: args["image"] != args["image"], image=image)
-    if unequal.getextrema()[1] or not 0 <= low <= high <= WHITE or 1 < high < 256:
+    if unequal.getextrema()[1] or not isfinite(low) or not isfinite(high):
+        raise InputError(f"{what}: {NOT_FINITE}: NaN or infinity in its floats; leave it out, or write it again")
+    if not 0 <= low <= high <= WHITE or 1 < high < 256:
         raise InputError(
-            f"{what}: floats{' with NaN' if unequal.getextrema()[1] else ''} from {low:g} to {high:g}; those from 0 to "
-            f"1 and those from 0 to {WHITE} are read; scale them"
+            f"{what}: floats from {low:g} to {high:g}; those from 0 to 1 and those from 0 to {WHITE} are read; "
+            "scale them"
         )
     _say(what, f"floats from 0 to {1 if high <= 1 else WHITE} are brought to 8 bits")
     scale = 255 if high <= 1 else 1 / 257

@@ -7,7 +7,7 @@ for all. Other programs multiply by their scale where this one divides.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Protocol
 
 import torch
@@ -35,6 +35,18 @@ class Space(Protocol):
 
 
 def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tuple[list[float], list[float]]:
+    """Measure the mean and standard deviation of each channel of a code, as `moments` does.
+
+    Raises:
+        InputError: there is no data, or a channel is constant or not finite.
+    """
+    mean, scale = moments(encode, batches)
+    if not all(0 < value < inf for value in scale):
+        raise InputError(f"scale {scale}: every channel must vary and be finite")
+    return mean, scale
+
+
+def moments(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tuple[list[float], list[float]]:
     """Measure the mean and standard deviation of each channel of a code, in float64.
 
     Variances are summed around the mean of each batch, so that a large mean does not cost precision.
@@ -44,7 +56,7 @@ def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tu
         batches: data, (B, C, *d) each.
 
     Raises:
-        InputError: there is no data, or a channel is constant or not finite.
+        InputError: there is no data.
 
     Source:
         Chan, Golub & LeVeque 1983, eq. 2.1.
@@ -59,10 +71,7 @@ def measure(encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> tu
         count += size
     if count == 0:
         raise InputError("no data to measure shift and scale on; give at least one batch")
-    scale = (square / count).sqrt()
-    if not (scale > 0).all() or not scale.isfinite().all():
-        raise InputError(f"scale {scale.tolist()}: every channel must vary and be finite")
-    return mean.tolist(), scale.tolist()
+    return mean.tolist(), (square / count).sqrt().tolist()
 
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue.   Source: ITU-R BT.601, section 2.5.1

@@ -27,6 +27,8 @@ from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.examples import Examples, with_trigger
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.machine import lay_out
+from unnoise.train.task import sheet_title
+from unnoise.train.validation import LevelLosses, level_edges, make_monitor, row_images, row_noise, row_quantiles
 
 SHEET_SEED = 0
 SHOWN = 8  # prompts of a sheet, where the recipe has none
@@ -46,6 +48,7 @@ class AdapterTask:
         adapter: nn.Module,
         folder: Path,
         trains_text: bool,
+        held_out: Sequence[Examples] = (),
     ) -> None:
         self.recipe, self.pipeline, self.examples, self.adapter = recipe, pipeline, examples, adapter
         self.networks = nn.ModuleDict({"adapter": adapter})
@@ -53,10 +56,15 @@ class AdapterTask:
         self.device = pipeline.device
         self.text_encoder = pipeline.text_encoder
         self.trains_text = trains_text
+        self.levels = LevelLosses(level_edges(self._levels))
+        self.held_out = [(examples, i) for examples in held_out for i in examples.x0.readable]
+        self.monitor = make_monitor(
+            self.validation_loss, len(self.held_out), recipe.fit, recipe.checkpoints, self.levels
+        )
         lay_out(pipeline.denoiser.net, recipe.fit.channels_last is True)
         self.counts = tuple(len(bucket.dataset.members) for bucket in examples)
         priors = [prompt for bucket in examples if bucket.prior for prompt in bucket.prior.prompts]
-        own = [caption for bucket in examples for caption in bucket.captions]
+        own = [caption for bucket in (*examples, *held_out) for caption in bucket.captions]
         captions = ["", *dict.fromkeys([*own, *priors])]
         if trains_text:
             check_texts(self.text_encoder, captions)
@@ -80,13 +88,35 @@ class AdapterTask:
             stream.standard_normal(dtype=np.float32, out=noise[place])
             x0.append(latent)
             control_images.append(control_image)
-        sigma = self._levels(u).to(self.device)
-        clean, gaussian = torch.stack(x0).float().to(self.device), torch.from_numpy(noise).to(self.device)
-        denoiser = self.pipeline.denoiser
         keys = self._dropout_keys(step, rows)
         cond = self._conditioning(captions, control_images, keys)
         self._drop_by(keys)
-        return loss(denoiser, clean, gaussian, sigma, cond, recipe.weighting or denoiser.kind)
+        losses = self._losses(torch.stack(x0), torch.from_numpy(noise), u, cond)
+        self.levels.add(u, losses)
+        return losses
+
+    def validation_loss(self, rows: range) -> Tensor:
+        """Return the loss of held-out rows with their captions, see `Validation`; each size is computed by itself."""
+        losses = torch.zeros(len(rows), device=self.device)
+        chosen = [self.held_out[i] for i in row_images(rows, len(self.held_out))]
+        u = row_quantiles(self.monitor.rows)[rows.start : rows.stop]
+        for examples in dict.fromkeys(examples for examples, _ in chosen):
+            places = [place for place, (own, _) in enumerate(chosen) if own is examples]
+            images = [chosen[place][1] for place in places]
+            controls = examples.control_images
+            shown = [None if controls is None else controls[i, 0] for i in images]
+            keys = torch.zeros(len(places), dtype=torch.int32, device=self.device)
+            cond = self._conditioning([examples.captions[i] for i in images], shown, keys)
+            x0 = examples.x0[images, [0] * len(images)]
+            noise = torch.cat([row_noise(range(rows[k], rows[k] + 1), x0.shape[1:]) for k in places])
+            losses[places] = self._losses(x0, noise, u[places], cond).to(losses.dtype)
+        return losses
+
+    def _losses(self, x0: Tensor, noise: Tensor, u: Tensor, cond: Conditioning) -> Tensor:
+        """Return the losses of rows, whose levels are quantiles u of the training distribution."""
+        denoiser, weighting = self.pipeline.denoiser, self.recipe.weighting
+        clean, gaussian, sigma = (part.to(self.device) for part in (x0.float(), noise, self._levels(u)))
+        return loss(denoiser, clean, gaussian, sigma, cond, weighting or denoiser.kind)
 
     def _encoded(self, captions: Sequence[str], keys: Tensor) -> Iterator[Conditioning]:
         """Encode captions one by one, with the dropout of their rows."""
@@ -157,7 +187,8 @@ class AdapterTask:
                 images = self._generate(captions)
         finally:
             self.adapter.train()
-        return contact_sheet(images, captions, f"{recipe.name}: {self.name} after {step} steps", len(prompts))
+        title = sheet_title(recipe.name, self.name, step, recipe.checkpoints.ema_lengths[0])
+        return contact_sheet(images, captions, title, len(prompts))
 
     def _generate(self, prompts: Sequence[str], control_image: Image.Image | None = None) -> list[Image.Image]:
         size = self.recipe.data.size

@@ -17,6 +17,7 @@ from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.spaces.space import with_channels
 from unnoise.train.recipe import AutoencoderOptions, TrainingRecipe
+from unnoise.train.task import sheet_title
 from unnoise.train.validation import make_monitor, row_images, row_noise
 
 SHOWN, COLUMNS = 32, 8  # images of a sheet, each beside its reconstruction
@@ -92,7 +93,7 @@ class AutoencoderTask:
         data = self.pixels(self.dataset, views)
         columns = [to_images(part.clamp(-1, 1)) for part in (data, self.net.decode(self.net.encode(data)[0]))]
         captions = chain.from_iterable((view.caption, "reconstruction") for view in views)
-        title = f"{self.recipe.name}: autoencoder after {step} steps"
+        title = sheet_title(self.recipe.name, self.name, step, self.recipe.checkpoints.ema_lengths[0])
         return contact_sheet([*chain.from_iterable(zip(*columns, strict=True))], [*captions], title, COLUMNS)
 
 

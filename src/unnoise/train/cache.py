@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.data.dataset import ImageDataset, Size
-from unnoise.data.decode import Decoded
+from unnoise.data.decode import Decoded, is_transparent
 from unnoise.data.readable import Faults, batches, decoded
-from unnoise.data.view import View, is_transparent, plain_view, random_view, render
+from unnoise.data.view import View, plain_view, random_view, render
 from unnoise.data.workers import worker_count
 from unnoise.devices import size as format_size
 from unnoise.errors import InputError, InputWarning

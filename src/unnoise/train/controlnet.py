@@ -13,7 +13,8 @@ from unnoise.errors import InputError
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import AdapterTask, adapter_fit
 from unnoise.train.adapter_recipe import AdapterRecipe
-from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets
+from unnoise.train.examples import bytes_of_latents, encode_examples, encode_held_out, open_buckets
+from unnoise.train.figures import with_figures
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
 from unnoise.train.lora import check_adapter_sheets, load_base
@@ -32,7 +33,7 @@ def train_control(
     if recipe.control is None:
         raise InputError(f"recipe {recipe.name!r}: has [lora] and no [control]; use unnoise lora train")
     base = load_base(recipe, device)
-    dataset, buckets = open_buckets(recipe, base)
+    dataset, buckets, held = open_buckets(recipe, base)
     card = _control_card(recipe, recipe.control.width, base, dataset)
     torch.manual_seed(recipe.seed)
     control = card.build().to(device)
@@ -44,14 +45,15 @@ def train_control(
         report.opened(dataset)
         with world().first():  # what one process encodes, the others read
             examples = encode_examples(recipe, buckets, base, folder, report)
+            held_out = encode_held_out(recipe, held, base, folder, report)
             pipeline = Pipeline.of(attach_control(base, control))
-            task = AdapterTask(recipe, pipeline, examples, control, folder, trains_text=False)
+            task = AdapterTask(recipe, pipeline, examples, control, folder, trains_text=False, held_out=held_out)
         report.stage("control", recipe.fit.steps)
         with gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
             fit, float16 = adapter_fit(recipe, base), base.dtype == "float16"
-            averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16)
+            averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16, task.monitor)
         task.networks.load_state_dict(averaged)
-        world().once(lambda: save_control(path, control, card))
+        world().once(lambda: save_control(path, control, with_figures(card, folder)))
     return path
 
 
@@ -65,6 +67,7 @@ def _control_card(recipe: AdapterRecipe, width: int, base: Components, dataset: 
         training={
             "data": dataset.name,
             "pictures": len(dataset),
+            **({"held_out": dataset.held_out} if dataset.held_out else {}),
             "steps": recipe.fit.steps,
             "batch": recipe.fit.batch,
             "seed": recipe.seed,

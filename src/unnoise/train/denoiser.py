@@ -17,6 +17,7 @@ from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
 from unnoise.train.latents import Latents
 from unnoise.train.recipe import TrainingRecipe
+from unnoise.train.task import sheet_title
 from unnoise.train.validation import (
     LevelLosses,
     level_edges,
@@ -118,7 +119,7 @@ class DenoiserTask:
         samples = self.pipeline.generate(
             self.prompts, seed=SHEET_SEED, n=n, size=self.recipe.data.size, prompt_weighting="literal", progress=False
         )
-        title = f"{self.recipe.name}: denoiser after {step} steps"
+        title = sheet_title(self.recipe.name, self.name, step, self.recipe.checkpoints.ema_lengths[0])
         captions = [prompt or f"seed {SHEET_SEED + k}" for prompt in self.prompts for k in range(n)]
         return contact_sheet([sample.image for sample in samples], captions, title, COLUMNS)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from unnoise.data.readable import batches
 from unnoise.formats.atomic import replacing
 from unnoise.formats.open_file import read_text
-from unnoise.spaces.space import measure
+from unnoise.spaces.space import moments
 
 OPAQUE, TRANSPARENT, UNREADABLE = 0, 1, 2  # states of an image
 LEVELS = 127.5  # half of the range of 8 bits
@@ -78,11 +78,11 @@ class EncodedViews:
         return replace(self, shift=mean, scale=deviation, patch=patch)
 
     def moments(self) -> tuple[list[float], list[float]]:
-        """Return the mean and the standard deviation of each channel. Raises InputError for a constant channel."""
+        """Return the mean and the standard deviation of each channel."""
         path = self.folder / MOMENTS
         if not path.exists():
             parts = batches(range(len(self)), max(1, MEASURED // self.codes[0].numel()))
-            found = measure(lambda data: data, (self._plain(part) for part in parts if self._kept(part).any()))
+            found = moments(lambda data: data, (self._plain(part) for part in parts if self._kept(part).any()))
             with replacing(path) as file:
                 file.write(json.dumps(found).encode())
         mean, deviation = json.loads(read_text(path))

@@ -16,12 +16,14 @@ from unnoise.components import Components
 from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.outline import outlines
+from unnoise.data.split import split_validation
 from unnoise.data.view import Augment
 from unnoise.errors import InputError, InputWarning
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
 from unnoise.train.cache import EncodeCallback, Encoder, cache_folder, codes_each, encode_views
 from unnoise.train.checkpoint import read_facts, write_tensors
+from unnoise.train.ema_choice import check_ema_length
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.latents import views_of
 from unnoise.train.train_recipe import TrainingReport
@@ -54,15 +56,17 @@ class Examples:
     control_images: Tensor | None = None
 
 
-def open_buckets(recipe: AdapterRecipe, base: Components) -> tuple[ImageDataset, list[Bucket]]:
-    """Open the data of a recipe, whole and in buckets of one size."""
+def open_buckets(recipe: AdapterRecipe, base: Components) -> tuple[ImageDataset, list[Bucket], list[Bucket]]:
+    """Open the data of a recipe: the images of training, these in buckets of one size, and buckets held out."""
     side = recipe.data.size
-    dataset = recipe.data.open()
+    dataset, held_out = split_validation(recipe.data.open(), recipe.data.validation)
+    check_ema_length(recipe.checkpoints, held_out is not None)
     if not dataset.captioned and not recipe.trigger:
         warnings.warn(f"{dataset.name}: no captions and no trigger: prompts without text are trained", InputWarning, 2)
     warn_of_enlarged(dataset, side)
     sizes = bucket_sizes(side, base.factor) if recipe.buckets else [(side, side)]
-    return dataset, split_into_buckets(dataset, sizes)
+    held = [] if held_out is None else split_into_buckets(held_out, sizes)
+    return dataset, split_into_buckets(dataset, sizes), held
 
 
 def bytes_of_latents(recipe: AdapterRecipe, base: Components, dataset: ImageDataset) -> int:
@@ -71,10 +75,22 @@ def bytes_of_latents(recipe: AdapterRecipe, base: Components, dataset: ImageData
     return 2 * prod(base.space.shape(side, side)) * len(dataset) * codes_each(recipe.data)
 
 
-def encode_examples(
+def encode_held_out(
     recipe: AdapterRecipe, buckets: Sequence[Bucket], base: Pipeline, folder: Path, report: TrainingReport
 ) -> list[Examples]:
-    """Encode every view of every image, or read the latents that are in the folder."""
+    """Encode a view of every held-out image, or read the latents that are cached."""
+    one = replace(recipe, data=replace(recipe.data, views=1))
+    return encode_examples(one, buckets, base, folder, report) if buckets else []
+
+
+def encode_examples(
+    recipe: AdapterRecipe,
+    buckets: Sequence[Bucket],
+    base: Pipeline,
+    folder: Path,
+    report: TrainingReport,
+) -> list[Examples]:
+    """Encode every view of every image, or read the latents that are cached."""
     total = sum(len(bucket.dataset) for bucket in buckets) * codes_each(recipe.data)
     report.stage("views", total)
     found, done = [], 0

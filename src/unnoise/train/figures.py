@@ -1,14 +1,18 @@
 """The figures of a finished run, for the card of its model and for the end of `unnoise train`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from unnoise.adapters.controlnet import ControlCard
+from unnoise.adapters.lora.compatibility import LoraCard
+from unnoise.card import Card
 from unnoise.train.checkpoint import FILE
 from unnoise.train.ema_choice import EmaChoice, read_choice
 from unnoise.train.log import LOG, read_log
 from unnoise.train.loop import training_seconds
 
+C = TypeVar("C", Card, LoraCard, ControlCard)
 LAST: Final = 0.1  # of the steps, over which the training loss is averaged
 
 
@@ -49,7 +53,7 @@ class Figures:
         rows = {"training loss": f"{self.loss:.4g}, mean of the last tenth of {self.steps} steps"}
         if self.ema is not None and self.ema.validation is not None:
             rows["validation loss"] = f"{self.ema.validation:.4g}, on held-out images at fixed noise"
-        rows["time"] = f"{duration(self.seconds)}, {self.images_per_second:.3g} images/s at the end"
+        rows["time"] = f"{duration(self.seconds)}, {speed(self.images_per_second)} at the end"
         if self.ema is not None:
             rows["EMA length"] = f"{self.ema.length:g}{_table(self.ema)}"
         return [self.task, *(f"  {name:16} {value}" for name, value in rows.items())]
@@ -61,6 +65,11 @@ def read_figures(folder: Path) -> list[Figures]:
     return sorted((one for one in found if one is not None), key=lambda one: one.task)
 
 
+def with_figures(card: C, folder: Path) -> C:
+    """Add the losses of a run to the training facts of a card."""
+    return replace(card, training=card.training | read_figures(folder)[-1].facts())
+
+
 def _task_figures(folder: Path) -> Figures | None:
     lines = read_log(folder / LOG)
     if not lines:
@@ -69,6 +78,12 @@ def _task_figures(folder: Path) -> Figures | None:
     seconds = training_seconds(folder)
     speed = lines[-1]["images_per_second"]
     return Figures(folder.name, lines[-1]["step"], sum(losses) / len(losses), seconds, speed, read_choice(folder))
+
+
+def speed(images_per_second: float) -> str:
+    """Write a speed for people: 1375 images/s, 90.5 images/s."""
+    shown = f"{images_per_second:.0f}" if images_per_second >= 100 else f"{images_per_second:.3g}"
+    return f"{shown} images/s"
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,8 @@ from unnoise.integrations.diffusers.export import exportable, rewrite
 from unnoise.loading import meta
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import AdapterTask, adapter_fit
-from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets
+from unnoise.train.examples import bytes_of_latents, encode_examples, encode_held_out, open_buckets
+from unnoise.train.figures import read_figures
 from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
@@ -127,7 +128,7 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
     adapter = recipe.adapter()
     pipeline = load_base(adapter, device)
     exportable(Identity(pipeline.card.family, pipeline.card.variant), f"denoiser.init {recipe.denoiser.init!r}")
-    dataset, buckets = open_buckets(adapter, pipeline)
+    dataset, buckets, held = open_buckets(adapter, pipeline)
     if dataset.labels:
         raise InputError("data.labels: denoiser.init reads captions, and no labels; leave it out")
     check_adapter_sheets(adapter, pipeline, [bucket.dataset for bucket in buckets])
@@ -139,11 +140,12 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
         trained = net.requires_grad_(True).train()
         with world().first():  # what one process encodes, the others read
             examples = encode_examples(adapter, buckets, pipeline, folder, report)
-            task = FineTuneTask(adapter, pipeline, examples, trained, folder, trains_text=False)
+            held_out = encode_held_out(adapter, held, pipeline, folder, report)
+            task = FineTuneTask(adapter, pipeline, examples, trained, folder, trains_text=False, held_out=held_out)
         report.stage("denoiser", adapter.fit.steps)
         with gradient_checkpointing(net, recipe.denoiser.gradient_checkpointing):
             fit = adapter_fit(adapter, pipeline)
-            averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step)
+            averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step, monitor=task.monitor)
         task.networks.load_state_dict(averaged)
         with whole_networks(task.networks, world()):
             world().once(lambda: _write(folder / recipe.name, recipe, pipeline, dataset))
@@ -162,7 +164,7 @@ def _write(folder: Path, recipe: FineTuneRecipe, pipeline: Components, dataset: 
         "caption_dropout": recipe.denoiser.caption_dropout,
         "steps": fit.steps,
         "batch": fit.batch,
-        "ema": recipe.checkpoints.ema_length,
+        **read_figures(folder.parent)[-1].facts(),
         "seed": recipe.seed,
         "licence": recipe.licence,
         "torch": torch.__version__,

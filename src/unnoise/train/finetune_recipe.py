@@ -24,6 +24,7 @@ class FineTuneOptions(Strict):
 
     Args:
         init: diffusers folder or single file of the model.
+        fit: the optimizer.
         weighting: of the errors at different noise levels; None uses the kind of the base.
         level_mean, level_std: noise levels are drawn from ln sigma ~ N(mean, std^2); None draws them uniformly in the
             time of the base's process.
@@ -48,8 +49,14 @@ class FineTuneRecipe(Strict):
     """Everything that decides the fine-tuning of another program's denoiser.
 
     Args:
+        name: of the model and its file.
+        data: the data set.
+        denoiser: the denoiser of the other program, and its training.
         trigger: words that are put in front of every caption.
+        checkpoints: what the run saves.
         prompts: of the contact sheets; captions of the data set if empty.
+        seed: of noise, order and augmentation.
+        licence: of the weights, as the card states it.
     """
 
     name: str

@@ -14,6 +14,7 @@ from unnoise.train.passes import TaskLoss
 from unnoise.train.processes import World
 from unnoise.train.shard import SplitTask
 from unnoise.train.task import Task
+from unnoise.train.weights import eager
 
 
 class Gradient(Protocol):
@@ -83,7 +84,7 @@ def _distributed(loss: TaskLoss, rows: range, world: World) -> DistributedDataPa
     made = DistributedDataParallel(
         loss, broadcast_buffers=False, find_unused_parameters=unused, gradient_as_bucket_view=True
     )
-    with torch.compiler.set_stance("force_eager"):
+    with eager(loss):
         made(0, rows).backward()
     made.zero_grad(set_to_none=True)
     return made
@@ -92,7 +93,7 @@ def _distributed(loss: TaskLoss, rows: range, world: World) -> DistributedDataPa
 def any_unused(loss: TaskLoss, rows: range) -> bool:
     """Return whether the loss of rows of the first step leaves a trained parameter out of its graph."""
     left = {id(parameter) for parameter in loss.parameters() if parameter.requires_grad}
-    with torch.compiler.set_stance("force_eager"):
+    with eager(loss):
         root = loss(0, rows).grad_fn
     nodes, seen = [root], {root}
     while nodes and left:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unnoise.devices import peak_memory
 from unnoise.errors import InputWarning, NonFiniteError
 from unnoise.formats.atomic import replacing
+from unnoise.formats.strict_json import dump, parse
 from unnoise.train import checkpoint, ema
 from unnoise.train.allocator import keep_freed_memory
 from unnoise.train.checkpoint_options import CheckpointOptions
@@ -63,8 +64,6 @@ def train(
         TrainingStopped: SIGINT or SIGTERM came; a checkpoint of the last step is written.
     """
     check_ema_length(checkpoints, monitor.validation is not None)
-    fit = settled(fit)
-    task = prepared(task, fit)
     device = next(task.networks.parameters()).device
     if device.type == "cpu":
         keep_freed_memory()
@@ -72,6 +71,8 @@ def train(
     with started() as world, exact_threads([fit]), torch.random.fork_rng(cards), warnings.catch_warnings():
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
+        fit = parse(FitOptions, world.same(lambda: dump(settled(fit))), "fit") if world.size > 1 else settled(fit)
+        task = prepared(task, fit)
         if fit.shard:
             task, monitor = split_task(task, monitor, world)
         run = _Run(task, fit, checkpoints, folder, LossScale(float16), world)

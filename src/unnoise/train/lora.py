@@ -22,7 +22,15 @@ from unnoise.loading import load
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter import AdapterTask, adapter_fit, check_texts, sheet_prompts
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
-from unnoise.train.examples import bytes_of_latents, encode_examples, open_buckets, with_prior, with_trigger
+from unnoise.train.examples import (
+    bytes_of_latents,
+    encode_examples,
+    encode_held_out,
+    open_buckets,
+    with_prior,
+    with_trigger,
+)
+from unnoise.train.figures import with_figures
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
 from unnoise.train.processes import run_facts, world
@@ -40,7 +48,7 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
     if options is None:
         raise InputError(f"recipe {recipe.name!r}: has [control] and no [lora]; use unnoise control train")
     pipeline = load_base(recipe, device)
-    dataset, buckets = open_buckets(recipe, pipeline)
+    dataset, buckets, held = open_buckets(recipe, pipeline)
     check_adapter_sheets(recipe, pipeline, [bucket.dataset for bucket in buckets])
     names = select_layers(pipeline.adaptable(), options.targets)
     torch.manual_seed(recipe.seed)
@@ -56,17 +64,18 @@ def train_lora(recipe: AdapterRecipe, folder: Path, device: torch.device, resume
         report.opened(dataset)
         with world().first():  # what one process encodes, the others read
             examples = encode_examples(recipe, buckets, pipeline, folder, report)
+            held_out = encode_held_out(recipe, held, pipeline, folder, report)
             prior = recipe.prior_options
             if prior is not None:
                 examples = with_prior(recipe, prior, buckets, examples, pipeline, folder)
             trains_text = any(name.startswith(TEXT) for name in names)
-            task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text)
+            task = AdapterTask(recipe, pipeline, examples, lora, folder, trains_text, held_out)
         report.stage("adapter", recipe.fit.steps)
         with lora.on(), gradient_checkpointing(pipeline.denoiser.net, recipe.gradient_checkpointing):
             fit, float16 = adapter_fit(recipe, pipeline), pipeline.dtype == "float16"
-            averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16)
+            averaged = train(task, fit, recipe.checkpoints, folder / "adapter", report.step, float16, task.monitor)
         task.networks.load_state_dict(averaged)
-        world().once(lambda: write(path, Adapter(path.name, lora.deltas(), about=card)))
+        world().once(lambda: write(path, Adapter(path.name, lora.deltas(), about=with_figures(card, folder))))
     return path
 
 
@@ -113,6 +122,7 @@ def _lora_card(
         training={
             "data": dataset.name,
             "pictures": len(dataset),
+            **({"held_out": dataset.held_out} if dataset.held_out else {}),
             "steps": recipe.fit.steps,
             "batch": recipe.fit.batch,
             "rank": options.rank,

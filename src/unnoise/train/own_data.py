@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
+from unnoise.data.dataset import ImageDataset
+from unnoise.data.samples import ImageSamples
 from unnoise.data.shuffle import SAMPLE, nth_row
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError, quoted
@@ -39,6 +41,8 @@ def own_data(data: Any, seed: int, batch: int) -> OwnData:
 
     Raises InputError for another kind, for a shape or values that cannot be trained on.
     """
+    if isinstance(data, ImageDataset):
+        data = ImageSamples(data)
     if hasattr(data, "__array__") or _is_pair(data):  # a tensor has it, too
         return _InMemory(checked(data), seed)
     if isinstance(data, IterableDataset):

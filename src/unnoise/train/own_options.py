@@ -141,5 +141,7 @@ def split_options(options: Mapping[str, Any], parameters: int) -> tuple[OwnOptio
     for name, allowed in CHOICES.items():
         if given[name] not in allowed:
             raise InputError(f"{name} {quoted(given[name])}: {' or '.join(map(repr, allowed))}")
+    if given.get("shard"):
+        raise InputError("shard True: the net would stay split among the processes; leave it out")
     made = OwnOptions(**{name: value for name, value in options.items() if name in own})
     return made, FitOptions(**given), optimizer if callable(optimizer) else None

@@ -1,23 +1,18 @@
 """Draw the curves of runs on one page: losses, losses by noise level, learning rate and gradient norm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from unnoise.errors import InputError
-from unnoise.train.log import LOG, read_log
+from unnoise.train.curves import Array, Curves, smoothed, thinned
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-PIP = "pip install 'unnoise[plots]'"
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
-SMOOTHED: Final = 0.02  # of the steps, over which a curve is averaged
-POINTS: Final = 2000  # of a curve, at most
 WIDE: Final = 5.0  # ratio of the largest to the smallest value of an axis, from which it is logarithmic
 INK, FAINT, GRID = "#333333", "#888888", "#e6e6e6"
 INCHES, DPI = (12.0, 8.0), 150
@@ -25,66 +20,10 @@ SOLID: Final[dict[str, Any]] = {"linewidth": 2}
 DASHED: Final[dict[str, Any]] = {
     "linestyle": "--", "linewidth": 1.4, "marker": "o", "markersize": 4.5, "markerfacecolor": "white"
 }  # fmt: skip
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-@dataclass(frozen=True)
-class Curves:
-    """The log of one task. name: of the run; lines: of its log, one a step."""
-
-    name: str
-    lines: Sequence[dict[str, Any]]
-
-    def of(self, field: str) -> tuple[Array, Array]:
-        """Return steps and values where the log has a field."""
-        found = [(line["step"], line[field]) for line in self.lines if line.get(field) is not None]
-        steps, values = np.array(found, np.float64).reshape(-1, 2).T
-        return steps, values
-
-    def last(self, field: str) -> list[float | None]:
-        """Return the last list of a field; empty where there is none."""
-        return next((line[field] for line in reversed(self.lines) if line.get(field)), [])
-
-
-def read_curves(runs: Sequence[Path]) -> list[Curves]:
-    """Read the logs of runs: the folder of a run stands for its last task, the folder of a task for itself.
-
-    Raises:
-        InputError: there are none or too many, or a folder has no log.
-    """
-    if not 1 <= len(runs) <= len(COLOURS):
-        raise InputError(f"{len(runs)} runs: 1 to {len(COLOURS)} are drawn on one page")
-    folders = [_task_folder(run) for run in runs]
-    short = [run.resolve().name for run in runs]
-    names = short if len(set(short)) == len(short) else [str(run) for run in runs]
-    return [Curves(name, _read(folder)) for name, folder in zip(names, folders, strict=True)]
-
-
-def _task_folder(run: Path) -> Path:
-    if (run / LOG).exists():
-        return run
-    logs = sorted(run.glob(f"*/{LOG}"), key=lambda path: path.parent.name)
-    if not logs:
-        raise InputError(f"{str(run)!r}: holds no run; give the folder of a run or of one of its tasks")
-    return logs[-1].parent
-
-
-def _read(folder: Path) -> list[dict[str, Any]]:
-    lines = read_log(folder / LOG)
-    if not lines:
-        raise InputError(f"{str(folder / LOG)!r}: no step is logged yet; wait for the first")
-    if not all(isinstance(line.get("step"), int) and isinstance(line.get("loss"), float | int) for line in lines):
-        raise InputError(f"{str(folder / LOG)!r}: no log of unnoise: a line has no step or no loss")
-    return lines
-
-
-def draw(runs: Sequence[Curves]) -> "Figure":
-    """Draw runs on one page. Raises InputError where matplotlib is missing."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(f"plot: needs matplotlib ({error}): {PIP}") from None
+def draw(runs: Sequence[Curves]) -> Figure:
+    """Draw runs on one page."""
     figure = Figure(INCHES, DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
@@ -95,8 +34,6 @@ def draw(runs: Sequence[Curves]) -> "Figure":
         _clean(axis)
     coloured = list(zip(runs, COLOURS, strict=False))
     if len(runs) > 1:
-        from matplotlib.lines import Line2D
-
         names = [Line2D([], [], color=colour, linewidth=4, label=_cut(run.name, 40)) for run, colour in coloured]
         figure.legend(handles=names, frameon=False, fontsize=10, loc="outside lower center", ncols=min(4, len(names)))
     _draw_losses(axes["loss"], coloured)
@@ -111,7 +48,7 @@ def draw(runs: Sequence[Curves]) -> "Figure":
 Coloured = Sequence[tuple[Curves, str]]
 
 
-def _clean(axis: "Axes") -> None:
+def _clean(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(FAINT)
     axis.tick_params(colors=INK, labelsize=9, which="both")
@@ -119,9 +56,7 @@ def _clean(axis: "Axes") -> None:
     axis.set_axisbelow(True)
 
 
-def _draw_losses(axis: "Axes", runs: Coloured) -> None:
-    from matplotlib.lines import Line2D
-
+def _draw_losses(axis: Axes, runs: Coloured) -> None:
     seen = []
     for run, colour in runs:
         at, validation = run.of("validation")
@@ -137,15 +72,15 @@ def _draw_losses(axis: "Axes", runs: Coloured) -> None:
     axis.legend(handles=kinds, frameon=False, fontsize=9, ncols=len(kinds), **place)
 
 
-def _draw_noisy(axis: "Axes", steps: Array, values: Array, colour: str) -> Array:
+def _draw_noisy(axis: Axes, steps: Array, values: Array, colour: str) -> Array:
     """Draw values faintly, and their smoothed curve, which is returned."""
     curve = smoothed(values)
-    axis.plot(*_thinned(steps, values), color=colour, alpha=0.18, linewidth=0.8)
-    axis.plot(*_thinned(steps, curve), color=colour, **SOLID)
+    axis.plot(*thinned(steps, values), color=colour, alpha=0.18, linewidth=0.8)
+    axis.plot(*thinned(steps, curve), color=colour, **SOLID)
     return curve
 
 
-def _draw_levels(axis: "Axes", runs: Coloured) -> None:
+def _draw_levels(axis: Axes, runs: Coloured) -> None:
     _name(axis, "loss by noise level, last", "noise level σ, in eighths of the training levels", "loss")
     edges: list[float] = []
     for run, colour in runs:
@@ -163,25 +98,21 @@ def _draw_levels(axis: "Axes", runs: Coloured) -> None:
         axis.text(0.5, 0.5, none, color=FAINT, ha="center", transform=axis.transAxes)
 
 
-def _draw_rate(axis: "Axes", runs: Coloured) -> None:
-    from matplotlib.ticker import StrMethodFormatter
-
+def _draw_rate(axis: Axes, runs: Coloured) -> None:
     for run, colour in runs:
-        axis.plot(*_thinned(*run.of("learning_rate")), color=colour, linewidth=2)
+        axis.plot(*thinned(*run.of("learning_rate")), color=colour, linewidth=2)
     axis.set_ylim(bottom=0)
     _name(axis, "learning rate", "step", "")
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
 
 
-def _draw_norm(axis: "Axes", runs: Coloured) -> None:
+def _draw_norm(axis: Axes, runs: Coloured) -> None:
     seen = [_draw_noisy(axis, *run.of("gradient_norm"), colour) for run, colour in runs]
     _scale(axis, np.concatenate(seen))
     _name(axis, "gradient norm, before clipping", "step", "")
 
 
-def _name(axis: "Axes", title: str, across: str, up: str) -> None:
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-
+def _name(axis: Axes, title: str, across: str, up: str) -> None:
     axis.set_title(title, fontsize=11, loc="left", color=INK)
     axis.set_xlabel(across, fontsize=9.5, color=INK)
     axis.set_ylabel(up, fontsize=9.5, color=INK)
@@ -191,10 +122,8 @@ def _name(axis: "Axes", title: str, across: str, up: str) -> None:
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def _scale(axis: "Axes", values: Array) -> None:
+def _scale(axis: Axes, values: Array) -> None:
     """Scale the y axis to smoothed values, which single steps may leave; logarithmic where they span much."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     shown = values[np.isfinite(values) & (values > 0)]
     if not len(shown):
         return
@@ -210,21 +139,5 @@ def _scale(axis: "Axes", values: Array) -> None:
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def smoothed(values: Array) -> Array:
-    """Average values over a window of 2 % of the steps, around each; at the ends over the half of it that is there."""
-    half = max(0, round(SMOOTHED * len(values) / 2))
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    at = np.arange(len(values))
-    first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
-    return (total[last] - total[first]) / (last - first)
-
-
 def _cut(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def _thinned(steps: Array, values: Array) -> tuple[Array, Array]:
-    """Keep at most POINTS points, the last among them."""
-    every = -(-len(steps) // POINTS) or 1
-    kept = np.arange(len(steps))[::-1][::every][::-1]
-    return steps[kept], values[kept]

@@ -32,11 +32,19 @@ SHORTEST, LONGEST = 0.001, 0.1  # seconds between two looks at the store
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a training. rank: of this one, from 0; size: how many; store: what they share, if many."""
+    """The processes of a training.
+
+    Args:
+        rank: of this one, from 0.
+        size: how many there are.
+        store: what they share; None for one process.
+        settled: `started` joins no others.
+    """
 
     rank: int = 0
     size: int = 1
     store: Store | None = None
+    settled: bool = False
     turns: Iterator[int] = field(default_factory=count, repr=False)
 
     @property
@@ -107,13 +115,15 @@ class World:
             if self.rank == 0:
                 work()
 
-    def said_first(self, value: str) -> str:
-        """Return the text that process 0 calls with."""
+    def same(self, make: Callable[[], str]) -> str:
+        """Return the text that process 0 makes, as if it were alone, in all processes."""
         if self.store is None:
-            return value
+            return make()
         turn = self._turn()
         if self.rank == 0:
-            self.store.set(f"{turn}/said", value)
+            with _alone():
+                text = make()
+            self.store.set(f"{turn}/said", text)
         self._wait(f"{turn}/said")
         return self.store.get(f"{turn}/said").decode()
 
@@ -183,13 +193,16 @@ def started() -> Iterator[World]:
         InputError: torchrun's environment is incomplete.
         PeerFailed: as `joined` does.
     """
-    if _world.size > 1 or os.environ.get("WORLD_SIZE", "1") == "1":
+    if _world.settled or os.environ.get("WORLD_SIZE", "1") == "1":
         yield _world
         return
+    if dist.is_initialized():
+        raise InputError("torch.distributed is initialised already: leave that to unnoise, which joins the processes")
     missing = [name for name in VARIABLES if not os.environ.get(name)]
     if missing:
         raise InputError(f"WORLD_SIZE is set, {', '.join(missing)} not: torchrun sets them all, see docs/training.md")
     store, rank, size = next(rendezvous("env://"))
+    store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     with joined(store, rank, size) as found:
         yield found
 
@@ -208,7 +221,7 @@ def joined(store: Store, rank: int, size: int) -> Iterator[World]:
         rank=rank,
         world_size=size,
     )
-    before, _world = _world, World(rank, size, PrefixStore("unnoise", store))
+    before, _world = _world, World(rank, size, PrefixStore("unnoise", store), True)
     try:
         yield _world
         _world.barrier()
@@ -218,6 +231,17 @@ def joined(store: Store, rank: int, size: int) -> Iterator[World]:
         _world = before
         with suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Compute in this process for the block, whatever it has joined."""
+    global _world
+    before, _world = _world, World(settled=True)
+    try:
+        yield
+    finally:
+        _world = before
 
 
 def _first_error(world: World, error: BaseException) -> BaseException:

@@ -25,6 +25,9 @@ from unnoise.train.sharded_checkpoint import is_split, whole
 from unnoise.train.task import Task
 from unnoise.train.validation import Monitor, Total, Validation, alone
 
+OWN = (*BLOCKS, text.TextLayer)
+# What torch says of outputs that could be changed in place. Those of our blocks are not.
+VIEWS = rf"FSDP2-wrapped module \((FSDP({'|'.join(one.__name__ for one in OWN)})(, )?)+\) returned a view"
 LARGE = 1_000_000_000  # parameters, from which on a split network is worth its messages
 
 
@@ -47,6 +50,7 @@ def split_task(task: Task, monitor: Monitor, world: World) -> tuple[Task, Monito
             InputWarning,
             stacklevel=3,
         )
+    warnings.filterwarnings("ignore", VIEWS)
     split = SplitTask(task)
     return cast(Task, split), split.monitored(monitor)
 
@@ -119,8 +123,7 @@ class _Root(nn.Module):
 def _blocks(networks: nn.Module) -> list[nn.Module]:
     """Return the repeated blocks of networks, ours, and those of diffusers, which lists the names of their classes."""
     names = {name for net in networks.modules() for name in getattr(net, "_no_split_modules", None) or ()}
-    every, own = [*networks.modules()], (*BLOCKS, text.TextLayer)
-    return [module for module in every if isinstance(module, own) or type(module).__name__ in names]
+    return [module for module in [*networks.modules()] if isinstance(module, OWN) or type(module).__name__ in names]
 
 
 @dataclass(frozen=True, slots=True)

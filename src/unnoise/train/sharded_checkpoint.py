@@ -48,7 +48,9 @@ def own_part(tensor: Any, like: Any) -> Tensor:
 def write_split(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str], world: World) -> None:
     """Write tensors and facts of process 0 by all processes; an interruption leaves the old file or the new one."""
     if world.rank:
-        _write_rows(Path(world.said_first("")), tensors, world)
+        part = world.said_first("")
+        with refusing_writes(path):
+            _write_rows(Path(part), tensors, world)
         world.barrier()
     else:
         with replacing(path) as file:
@@ -63,7 +65,7 @@ def write_split(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, s
 def _write_rows(part: Path, tensors: Mapping[str, Tensor], world: World) -> None:
     """Write the rows of this process to a file that has its header and its size, and what is not split by the first."""
     places = read_header(part).tensors
-    with refusing_writes(part), part.open("r+b") as file:
+    with part.open("r+b") as file:
         for name, tensor in tensors.items():
             own: Any = tensor
             if is_split(tensor):

@@ -60,4 +60,9 @@ class Progress:
     level_edges: tuple[float, ...] = ()
 
 
+def sheet_title(run: str, task: str, step: int, ema_length: float) -> str:
+    """Return the title of a contact sheet, which is drawn with averaged weights."""
+    return f"{run}: {task} after {step} steps, EMA length {ema_length:g}"
+
+
 TrainCallback = Callable[[Progress], None]

@@ -14,7 +14,7 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.encoded import EncodedViews
-from unnoise.train.figures import read_figures
+from unnoise.train.figures import read_figures, with_figures
 from unnoise.train.other_models import autoencoder_part
 from unnoise.train.recipe import TrainingRecipe
 
@@ -96,9 +96,9 @@ def without_unreadable(card: Card, encoded: Iterable[EncodedViews]) -> Card:
 
 def with_timing(card: Card, folder: Path, device: torch.device) -> Card:
     """Add the losses, the hardware and the seconds of each task to the card."""
-    figures = read_figures(folder)
-    seconds = {f"{one.task}_seconds": one.seconds for one in figures}
-    return replace(card, training=card.training | figures[-1].facts() | seconds | {"hardware": hardware(device)})
+    facts = {f"{one.task}_seconds": one.seconds for one in read_figures(folder)} | {"hardware": hardware(device)}
+    card = with_figures(card, folder)
+    return replace(card, training=card.training | facts)
 
 
 def hardware(device: torch.device) -> str:

@@ -20,7 +20,7 @@ from unnoise.train.recipe import (
     TrainingRecipe,
 )
 from unnoise.train.start.facts import VOCABULARY, SourceFacts
-from unnoise.train.start.probe import Cost
+from unnoise.train.start.probe import StepCost
 
 MULTIPLE = 4  # of the side of what the net computes on: it halves twice
 DRAWN = 2000.0  # images that a training needs, over the square root of their number
@@ -96,7 +96,7 @@ def default_minutes(images: int) -> float:
     return 5.0 if images <= 200 else 20.0 if images <= 2000 else 60.0
 
 
-def choose(facts: SourceFacts, name: str, minutes: float | None, cost: Callable[[TrainingRecipe], Cost]) -> Start:
+def choose(facts: SourceFacts, name: str, minutes: float | None, cost: Callable[[TrainingRecipe], StepCost]) -> Start:
     """Choose the largest network that sees enough images in the time; the smallest where none does.
 
     Args:
@@ -107,7 +107,7 @@ def choose(facts: SourceFacts, name: str, minutes: float | None, cost: Callable[
     """
     seconds = 60 * (default_minutes(facts.images) if minutes is None else minutes)
     ladder = PIXELS if facts.side <= LARGEST_PIXELS else [one for one in NETWORKS if one.side < 2 * facts.side]
-    found: tuple[Network, TrainingRecipe, Cost] | None = None
+    found: tuple[Network, TrainingRecipe, StepCost] | None = None
     for network in ladder:
         recipe = _recipe(facts, name, network)
         measured = cost(recipe)
@@ -169,7 +169,7 @@ def _length(tokens: int) -> int:
     return min(LONGEST, -(-(tokens + 4) // 8) * 8)
 
 
-def _timed(recipe: TrainingRecipe, cost: Cost, seconds: float) -> TrainingRecipe:
+def _timed(recipe: TrainingRecipe, cost: StepCost, seconds: float) -> TrainingRecipe:
     """Return a recipe with as many steps as fit into the time."""
     left = max(0.0, USED * seconds - OPENING)
     coder = recipe.autoencoder
@@ -192,7 +192,7 @@ def _with_steps(fit: FitOptions, steps: int) -> FitOptions:
 
 
 def _reasons(
-    facts: SourceFacts, seconds: float, is_default: bool, network: Network, recipe: TrainingRecipe, cost: Cost
+    facts: SourceFacts, seconds: float, is_default: bool, network: Network, recipe: TrainingRecipe, cost: StepCost
 ) -> Iterator[str]:
     """Say what was found, what was chosen and why, one line each."""
     fit, coder, side = recipe.denoiser.fit, recipe.autoencoder, recipe.data.size
@@ -204,7 +204,8 @@ def _reasons(
         works_on = f"latents of {grid} x {grid}, by an autoencoder of {counted(coder.fit.steps, 'step')}"
     yield f"size {side}: images are scaled and cropped to {side} x {side}; the denoiser works on {works_on}"
     widths = ", ".join(map(str, network.widths))
-    yield f"a U-Net of widths {widths}; {counted(fit.steps, 'step')} of {fit.batch} images, {cost.denoiser:.2g} s each as measured"
+    steps = f"{counted(fit.steps, 'step')} of {fit.batch} images"
+    yield f"a U-Net of widths {widths}; {steps}, {cost.denoiser:.2g} s each as measured"
     chosen = "by default" if is_default else "as given"
     yield f"about {_minutes(seconds)} in all, {chosen}: --minutes; {bytes_text(cost.memory)} of memory as measured"
     if drawn >= REPEATED:

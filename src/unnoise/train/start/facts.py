@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from unnoise.data.columns import FOLDERS
+from unnoise.data.decode import OPAQUE
 from unnoise.data.open import source_columns
-from unnoise.data.view import OPAQUE
 from unnoise.errors import InputWarning
 from unnoise.text import tokenizer as bpe
 from unnoise.train.recipe import DataOptions

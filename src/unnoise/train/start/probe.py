@@ -25,7 +25,7 @@ STEPS = 5  # the first allocates, and does not count
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class StepCost:
     """Seconds of a step of the autoencoder, 0 where there is none, and of the denoiser; memory: bytes at most."""
 
     autoencoder: float
@@ -34,7 +34,7 @@ class Cost:
 
 
 @dataclass
-class Trial:
+class ProbeTask:
     """A task on random numbers. rows: computes the loss of so many rows."""
 
     networks: nn.ModuleDict
@@ -51,17 +51,17 @@ class Trial:
         return Image.new("RGB", (1, 1))
 
 
-def cost(recipe: TrainingRecipe, device: torch.device) -> Cost:
+def cost(recipe: TrainingRecipe, device: torch.device) -> StepCost:
     """Take a few steps of each network of a recipe."""
     options, size = recipe.autoencoder, recipe.data.size
     first, shape = 0.0, (int(recipe.data.channels), size, size)
     if options is not None and options.fit is not None:
         trial, shape = _autoencoder(options.args, shape, device)
         first = _seconds(trial, options.fit)
-    return Cost(first, _seconds(_denoiser(recipe.denoiser, shape, device), recipe.denoiser.fit), _peak(device))
+    return StepCost(first, _seconds(_denoiser(recipe.denoiser, shape, device), recipe.denoiser.fit), _peak(device))
 
 
-def _seconds(task: Trial, fit: FitOptions) -> float:
+def _seconds(task: ProbeTask, fit: FitOptions) -> float:
     """Measure a step: the median of a few."""
     ends: list[float] = []
 
@@ -74,7 +74,7 @@ def _seconds(task: Trial, fit: FitOptions) -> float:
 
 def _autoencoder(
     args: dict[str, object], shape: tuple[int, int, int], device: torch.device
-) -> tuple[Trial, tuple[int, int, int]]:
+) -> tuple[ProbeTask, tuple[int, int, int]]:
     """Return the task of an autoencoder, and the shape of its latents."""
     net: nn.Module = part_classes("autoencoder")["Autoencoder"](**args).to(device)
     side = shape[1] // net.factor  # type: ignore[operator]
@@ -86,10 +86,10 @@ def _autoencoder(
         error = (decoded.float() - data).abs().flatten(1).mean(1)
         return error + (mean.float().square() + logvar.float().exp()).flatten(1).mean(1)
 
-    return Trial(nn.ModuleDict({"autoencoder": net}), rows), latent
+    return ProbeTask(nn.ModuleDict({"autoencoder": net}), rows), latent
 
 
-def _denoiser(options: DenoiserOptions, shape: tuple[int, int, int], device: torch.device) -> Trial:
+def _denoiser(options: DenoiserOptions, shape: tuple[int, int, int], device: torch.device) -> ProbeTask:
     process = part_classes("process")[options.process.class_](**options.process.args)
     net = part_classes("net")[options.net.class_](**options.net.args).to(device)
     denoiser, networks = Denoiser(net, process, options.kind), nn.ModuleDict({"net": net})
@@ -110,7 +110,7 @@ def _denoiser(options: DenoiserOptions, shape: tuple[int, int, int], device: tor
         labels = options.net.args.get("labels")
         return Conditioning(label=torch.zeros(count, dtype=torch.int64, device=device) if labels else None)
 
-    return Trial(networks, rows)
+    return ProbeTask(networks, rows)
 
 
 def _peak(device: torch.device) -> int:
