@@ -13,6 +13,7 @@ from unnoise.data.shuffle import members_of
 from unnoise.loading import load
 from unnoise.model_file import build
 from unnoise.pipeline import Pipeline
+from unnoise.train import gradient_checkpointing as checkpointing
 from unnoise.train.denoiser import SAMPLES, DenoiserTask
 from unnoise.train.encoding import pooled
 from unnoise.train.fit_options import FitOptions
@@ -145,3 +146,15 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
     mean, scale = pooled(parts)
     assert mean == pytest.approx(whole.mean(1).tolist())
     assert scale == pytest.approx(whole.std(1, correction=0).tolist())
+
+
+def test_gradient_checkpointing_changes_no_weight(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(recipe_of(folder, True), tmp_path / "plain")
+    stages = []
+    made = checkpointing._checkpoint
+    monkeypatch.setattr(checkpointing, "_checkpoint", lambda module: (stages.append(module), made(module))[1])
+    less = run(recipe_of(folder, True, gradient_checkpointing=True), tmp_path / "less")
+    assert plain.card.fingerprint == less.card.fingerprint
+    assert len(stages) == 3

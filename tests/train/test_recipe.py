@@ -19,7 +19,8 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     FitOptions: {
         "batch": 32, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "optimizer": "adamw", "clip": 1.0,
         "weight_decay": 0.0, "betas": (0.9, 0.99), "precision": "auto", "compile": "auto",
-        "channels_last": "auto", "micro_batch": 0,
+        "channels_last": "auto", "micro_batch": 0, "shard": False,
+        "exact": False, "exact_shards": 4, "exact_threads": 1,
     },
     AutoencoderOptions: {"fit": None, "source": "", "args": {}, "edges": 1.0, "kl": 1e-4},
     TextOptions: {
@@ -27,7 +28,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     },
     DenoiserOptions: {
         "kind": "flow", "weighting": "flow", "level_mean": 0.0, "level_std": 1.0, "caption_dropout": None,
-        "text": None, "init": "", "patch": 1,
+        "text": None, "init": "", "gradient_checkpointing": False, "patch": 1,
     },
     CheckpointOptions: {
         "ema_lengths": (0.05, 0.1), "ema_length": 0.05, "ema_every": 4, "snapshot_every": 1000, "every": 500,

@@ -71,8 +71,9 @@ def finetune_memory(recipe: FineTuneRecipe) -> TrainingMemory:
 
     Activations are those that the backward pass keeps in float32; with gradient checkpointing, they are not counted.
     """
-    pipeline = meta(recipe.denoiser.init)
-    fit = recipe.denoiser.fit
+    pipeline, fit, side = meta(recipe.denoiser.init), recipe.denoiser.fit, recipe.data.size
+    if side % pipeline.factor:
+        raise InputError(f"data.size {side}: a multiple of {pipeline.factor}, for {pipeline.card.name!r}")
     every = sum(one.numel() for net in pipeline.networks().values() for one in net.parameters())
     trained = FLOAT * sum(one.numel() for one in pipeline.denoiser.net.parameters())
     averages = len(recipe.checkpoints.ema_lengths) + 1
@@ -83,11 +84,11 @@ def finetune_memory(recipe: FineTuneRecipe) -> TrainingMemory:
 def _activations(pipeline: Pipeline, recipe: FineTuneRecipe, rows: int) -> int:
     """Count the bytes that a step on the meta device keeps for its backward pass, without the weights."""
     settings, kept = pipeline.plan("", size=recipe.data.size, prompt_weighting="literal").settings, dict[int, int]()
-    weights = {id(one) for one in pipeline.denoiser.net.parameters()}
+    weights = {_storage(one) for one in pipeline.denoiser.net.parameters()}
 
     def count(tensor: Tensor) -> Tensor:
-        if (id(tensor) not in weights and tensor._base is None) or id(tensor._base) not in weights:
-            kept[id(tensor)] = tensor.numel() * tensor.element_size()
+        if _storage(tensor) not in weights:
+            kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.device("meta"):
@@ -100,6 +101,11 @@ def _activations(pipeline: Pipeline, recipe: FineTuneRecipe, rows: int) -> int:
             held = loss(pipeline.denoiser, x0, x0, torch.ones(rows), collate([row] * rows), pipeline.denoiser.kind)
         del held
     return sum(kept.values())
+
+
+def _storage(tensor: Tensor) -> int:
+    """Return what identifies the memory of a tensor, also of one without memory."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def check_memory(recipe: FineTuneRecipe, memory: TrainingMemory, device: torch.device) -> None:
@@ -123,7 +129,8 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
     pipeline = load_base(adapter, device)
     exportable(Identity(pipeline.card.family, pipeline.card.variant), f"denoiser.init {recipe.denoiser.init!r}")
     dataset, buckets, held = open_buckets(adapter, pipeline)
-    _check_captions(recipe, dataset)
+    if dataset.labels:
+        raise InputError("data.labels: denoiser.init reads captions, and no labels; leave it out")
     check_adapter_sheets(adapter, pipeline, [bucket.dataset for bucket in buckets])
     net = pipeline.denoiser.net
     count = sum(parameter.numel() for parameter in net.parameters())
@@ -143,13 +150,6 @@ def finetune(recipe: FineTuneRecipe, folder: Path, device: torch.device, resume:
         with whole_networks(task.networks, world()):
             world().once(lambda: _write(folder / recipe.name, recipe, pipeline, dataset))
         return folder / recipe.name
-
-
-def _check_captions(recipe: FineTuneRecipe, dataset: ImageDataset) -> None:
-    if dataset.labels:
-        raise InputError("data.labels: denoiser.init reads captions, and no labels; leave it out")
-    if not dataset.captioned and not recipe.trigger:
-        raise InputError("data: has no captions, and denoiser.init reads them; add some, or set trigger")
 
 
 def _write(folder: Path, recipe: FineTuneRecipe, pipeline: Components, dataset: ImageDataset) -> None:

@@ -181,7 +181,9 @@ class DenoiserOptions(Strict):
         caption_dropout: share of captions, or of labels, left out, 0 to 1; classifier-free guidance needs it. 0.1 where
             the network has one of them.
         text: the text encoder; without this table, no captions are read.
-        init: a model file of `unnoise train` whose weights the training starts from.
+        init: a model file of `unnoise train` whose weights, autoencoder and tokenizer the training starts from. A model
+            of another program is fine-tuned whole, by a recipe of fewer fields: docs/training.md.
+        gradient_checkpointing: recompute activations in the backward pass: slower, with less memory.
     """
 
     fit: FitOptions
@@ -194,6 +196,7 @@ class DenoiserOptions(Strict):
     caption_dropout: float | None = None
     text: TextOptions | None = None
     init: str = ""
+    gradient_checkpointing: bool = False
     patch: int = 1
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.ema_choice import check_ema_length
 from unnoise.train.encoding import Encoding
 from unnoise.train.fit_options import check_compiler
+from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.loop import train
 from unnoise.train.other_models import load_frozen, load_init
 from unnoise.train.processes import run_facts, world
@@ -197,7 +198,8 @@ def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, re
     recipe = task.recipe
     report.stage("denoiser", recipe.denoiser.fit.steps)
     fit = recipe.denoiser.fit
-    averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step, monitor=task.monitor)
+    with gradient_checkpointing(task.denoiser.net, recipe.denoiser.gradient_checkpointing):
+        averaged = train(task, fit, recipe.checkpoints, folder / "denoiser", report.step, monitor=task.monitor)
     path = folder / f"{recipe.name}.safetensors"
     with temporary_weights(task.networks, averaged), whole_networks(task.networks, world()):
         world().once(lambda: model_file.save(path, _timed(components, folder, task.device)))
