@@ -238,7 +238,7 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
     from unnoise.train.recipe_toml import recipe_toml
     from unnoise.train.run_folder import check_free, recipe_there
     from unnoise.train.start.choice import choose, name_of
-    from unnoise.train.start.facts import look
+    from unnoise.train.start.facts import source_facts
     from unnoise.train.start.probe import cost
 
     if minutes is not None:
@@ -253,7 +253,7 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
                 raise InputError(f"--out {str(folder)!r}: holds a run of {before.data.source!r}, not {str(source)!r}")
             return before
     device = options.machine()
-    start = choose(look(str(source), strict), name, minutes, partial(cost, device=device))
+    start = choose(source_facts(str(source), strict), name, minutes, partial(cost, device=device))
     print(recipe_toml(start.recipe, start.reasons), end="", file=sys.stdout if init else sys.stderr, flush=True)
     return start.recipe
 
