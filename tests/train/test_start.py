@@ -1,6 +1,7 @@
 """`unnoise train FOLDER`: what is found in a folder, the recipe that is chosen for the time, and what a step costs."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,12 @@ def test_reasons() -> None:
     assert "50% of them transparent, placed on white" in few
     assert "learns so few by heart" in few
     assert "by heart" not in " ".join(chosen(replace(FACTS, images=100_000)).reasons)
-    assert "too few for a recognisable image: give more --minutes" in " ".join(chosen(step=30.0).reasons)
+    slow = chosen(step=0.8)
+    enough = [
+        int(found) for found in re.findall(r"too few for a recognisable image; --minutes (\d+)", slow.reasons[-1])
+    ]
+    assert 5 < enough[0] < 12
+    assert "too few" not in chosen(minutes=enough[0] + 1, step=0.8).reasons[-1]
 
 
 def test_a_recipe_is_written_as_it_is_read(tmp_path: Path) -> None:

@@ -49,17 +49,17 @@ class RecipeField:
 def recipe_fields(kind: type) -> tuple[RecipeField, ...]:
     """List the fields of a dataclass of a recipe, or the arguments of the constructor of a network."""
     meanings, owner = stated(kind), kind if is_dataclass(kind) else kind.__init__  # type: ignore[misc]
-    hints, extras = get_type_hints(owner), getattr(kind, "extras", None)
+    annotations, extras = get_type_hints(owner), getattr(kind, "extras", None)
     if extras is not None:
-        meanings, hints = meanings | stated(extras), hints | get_type_hints(extras)
+        meanings, annotations = meanings | stated(extras), annotations | get_type_hints(extras)
     return tuple(
         RecipeField(
             name=name.rstrip("_"),
-            kind=type_name(hints[name]),
-            range=_range(hints[name], meanings.get(name, "")),
+            kind=type_name(annotations[name]),
+            range=_range(annotations[name], meanings.get(name, "")),
             default=default,
             meaning=meanings.get(name, ""),
-            table=_table(hints[name]),
+            table=_table(annotations[name]),
         )
         for name, default in _defaults(kind)
     )
