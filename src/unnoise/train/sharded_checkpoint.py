@@ -48,13 +48,13 @@ def own_part(tensor: Any, like: Any) -> Tensor:
 def write_split(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str], world: World) -> None:
     """Write tensors and facts of process 0 by all processes; an interruption leaves the old file or the new one."""
     if world.rank:
-        _write_rows(Path(world.said_first("")), tensors, world)
+        _write_rows(Path(world.same(lambda: "")), tensors, world)
         world.barrier()
     else:
         with replacing(path) as file:
             file.truncate(dump_header(file, tensors, facts))
             file.flush()
-            world.said_first(file.name)
+            world.same(lambda: file.name)
             _write_rows(Path(file.name), tensors, world)
             world.barrier()
     world.barrier()  # the file has its name
