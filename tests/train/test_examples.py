@@ -150,7 +150,7 @@ def test_images_without_captions_need_a_trigger_and_are_no_prior(recipe: Adapter
         "1 of 2 images are smaller than data.size 32 and are enlarged, the smallest from 20x20",
     ]
     with pytest.warns(InputWarning, match="are enlarged"):
-        _, buckets = open_buckets(replace(plain, trigger="sks dog"), base)
+        _, buckets, _ = open_buckets(replace(plain, trigger="sks dog"), base)
     with_own = replace(recipe, prior=str(folder))
     assert with_own.prior_options is not None
     with pytest.raises(
