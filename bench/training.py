@@ -33,6 +33,7 @@ from unnoise.train.latents import Latents, tokenize_views, views_of
 from unnoise.train.loop import train
 from unnoise.train.machine import prepared, settled
 from unnoise.train.optimizers import make_optimizers
+from unnoise.train.processes import World
 from unnoise.train.recipe import TrainingRecipe, read_recipe
 from unnoise.train.train_recipe import sheet_prompts
 from unnoise.train.training_card import make_card
@@ -102,7 +103,7 @@ def task_of(recipe: TrainingRecipe) -> DenoiserTask:
 def bare_steps(task: DenoiserTask) -> Iterator[float]:
     """Yield the seconds of a bare step, a mean over STEPS."""
     options, batch = task.recipe.denoiser, task.recipe.denoiser.fit.batch
-    fit = settled(options.fit)
+    fit = settled(task, options.fit, None, World())
     prepared(task, fit)
     optimizers = make_optimizers(task, fit)
     (latents,) = task.latents

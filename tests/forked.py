@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401 - each fork would import it, for seconds
 from torch.distributed import FileStore
 
 from unnoise.train.processes import World, joined

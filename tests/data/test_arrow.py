@@ -272,3 +272,9 @@ def test_rows_that_take_no_bytes_are_refused_in_time(tmp_path: Path) -> None:
             opened(place)
         with pytest.raises(InputError, match=r"bytes in a file of \d+: compressed; save it with `datasets`"):
             opened(packed)
+    zeros = pyarrow.table({"image": pyarrow.array([bytes(1 << 26), b"x"], pyarrow.binary())})
+    parquet.write_table(
+        zeros, tmp_path / "zeros.parquet", compression="zstd", use_dictionary=False, write_statistics=False
+    )
+    with within(60), pytest.raises(InputError, match=r"bytes packed into \d+; more than 100 to 1 is not unpacked$"):
+        opened(tmp_path / "zeros.parquet")

@@ -31,7 +31,7 @@ from unnoise.train.muon import Muon
 from unnoise.train.own_options import split_options
 from unnoise.train.processes import World
 from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TrainingRecipe
-from unnoise.train.shard import SplitTask, whole_networks
+from unnoise.train.shard import SplitTask, _blocks, whole_networks
 from unnoise.train.sharded_checkpoint import own_part, own_rows, whole
 from unnoise.train.task import Progress
 from unnoise.train.validation import Monitor, Validation
@@ -227,3 +227,11 @@ def test_only_a_trained_denoiser_is_split() -> None:
         TrainingRecipe("a", data, denoiser, autoencoder)
     with pytest.raises(InputError, match="shard True: the net would stay split"):
         split_options({"shard": True}, 10)
+
+
+def test_a_block_within_another_comes_first() -> None:
+    class Outer(nn.Sequential):
+        _no_split_modules = ("Outer", "Linear")
+
+    net = Outer(nn.Linear(1, 1), nn.ReLU())
+    assert _blocks(nn.ModuleDict({"net": net})) == [net[0], net]

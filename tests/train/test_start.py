@@ -1,6 +1,7 @@
 """`unnoise train FOLDER`: what is found in a folder, the recipe that is chosen for the time, and what a step costs."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from unnoise.train.recipe import AutoencoderOptions, TextOptions, TrainingRecipe
 from unnoise.train.recipe_toml import WIDTH, recipe_toml
 from unnoise.train.start import probe
 from unnoise.train.start.choice import Start, choose, default_minutes, name_of
-from unnoise.train.start.facts import SourceFacts, look
+from unnoise.train.start.facts import SourceFacts, source_facts
 from unnoise.train.start.probe import StepCost
 
 WIDTHS = 64 + 128 + 192  # of the network whose step costs what `chosen` is given
@@ -52,7 +53,7 @@ def test_a_folder_of_captions(tmp_path: Path) -> None:
     lines = [{"file_name": f"{k}.png", "text": f"a picture of {'many ' * k}dogs"} for k in range(3)]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    found = look(str(tmp_path))
+    found = source_facts(str(tmp_path))
     assert replace(found, tokens=0) == SourceFacts(str(tmp_path), 3, 1, 21, (20, 22), 3, 0, "", 0, 1.0, False)
     assert 6 <= found.tokens <= 9
 
@@ -60,18 +61,18 @@ def test_a_folder_of_captions(tmp_path: Path) -> None:
 def test_a_folder_of_folders_has_classes(tmp_path: Path) -> None:
     for name in ("red", "blue/deep", "green"):
         picture(tmp_path / name / "a.png", mode="L")
-    found = look(str(tmp_path))
+    found = source_facts(str(tmp_path))
     assert (found.labels, found.classes, found.captions, found.grey, found.transparent) == ("folders", 3, 0, True, 0.0)
 
 
 def test_no_classes(tmp_path: Path) -> None:
     """One folder is no choice between classes, and neither are folders beside images."""
     picture(tmp_path / "red" / "a.png")
-    assert look(str(tmp_path)).labels == ""
+    assert source_facts(str(tmp_path)).labels == ""
     picture(tmp_path / "blue" / "a.png")
-    assert look(str(tmp_path)).labels == "folders"
+    assert source_facts(str(tmp_path)).labels == "folders"
     picture(tmp_path / "b.png")
-    assert (look(str(tmp_path)).labels, look(str(tmp_path)).classes) == ("", 0)
+    assert (source_facts(str(tmp_path)).labels, source_facts(str(tmp_path)).classes) == ("", 0)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,12 @@ def test_reasons() -> None:
     assert "50% of them transparent, placed on white" in few
     assert "learns so few by heart" in few
     assert "by heart" not in " ".join(chosen(replace(FACTS, images=100_000)).reasons)
-    assert "too few for a recognisable image: give more --minutes" in " ".join(chosen(step=30.0).reasons)
+    slow = chosen(step=0.8)
+    enough = [
+        int(found) for found in re.findall(r"too few for a recognisable image; --minutes (\d+)", slow.reasons[-1])
+    ]
+    assert 5 < enough[0] < 12
+    assert "too few" not in chosen(minutes=enough[0] + 1, step=0.8).reasons[-1]
 
 
 def test_a_recipe_is_written_as_it_is_read(tmp_path: Path) -> None:
@@ -193,4 +199,4 @@ def test_names(tmp_path: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="image"):
-        look(str(tmp_path))
+        source_facts(str(tmp_path))

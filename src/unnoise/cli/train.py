@@ -238,7 +238,7 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
     from unnoise.train.recipe_toml import recipe_toml
     from unnoise.train.run_folder import check_free, recipe_there
     from unnoise.train.start.choice import choose, name_of
-    from unnoise.train.start.facts import look
+    from unnoise.train.start.facts import source_facts
     from unnoise.train.start.probe import cost
 
     if minutes is not None:
@@ -253,7 +253,7 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
                 raise InputError(f"--out {str(folder)!r}: holds a run of {before.data.source!r}, not {str(source)!r}")
             return before
     device = options.machine()
-    start = choose(look(str(source), strict), name, minutes, partial(cost, device=device))
+    start = choose(source_facts(str(source), strict), name, minutes, partial(cost, device=device))
     print(recipe_toml(start.recipe, start.reasons), end="", file=sys.stdout if init else sys.stderr, flush=True)
     return start.recipe
 
@@ -305,11 +305,8 @@ class ConsoleReport:
         self.prompt = dataset.labels[0] if dataset.labels else dataset.captions[0][0]
         skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
-        held_out = (
-            f", {dataset.held_out} more held out for validation"
-            if dataset.held_out
-            else ", none held out for validation (data.validation)"
-        )
+        count = f"{dataset.held_out} more" if dataset.held_out else "none (data.validation)"
+        held_out = f", {count} held out for validation"
         shapes = f"; {dataset.shapes}" if dataset.shapes else ""
         self.bar.console.print(found + skipped + held_out + shapes, highlight=False, soft_wrap=True)
 

@@ -26,6 +26,8 @@ from unnoise.formats.open_file import is_file
 WINDOW: Final = 64  # rows of images in memory
 OPENED: Final = 8  # files that stay open
 FOOTER: Final = 16 << 20  # bytes of a text of the footer
+LARGE: Final = 64 << 20  # bytes of a column of a row group, from which its compression is looked at
+RATIO: Final = 100
 TEXTS: Final = 1 << 30  # bytes of the columns without images of a row group
 SHARD: Final = re.compile(r"(?P<split>.+?)-\d+-of-\d+.*\.parquet")  # as the hub of Hugging Face names files
 METADATA: Final = "metadata.parquet"  # of images that are files
@@ -62,7 +64,7 @@ def parquet_rows(path: Path, root: Path, what: str) -> Iterator[ImageRow]:
             value_columns(schema),
             features_of(schema),
         )
-        _check_rows(file, path, f"{what}: {path.name}")
+        _check_size(file, path, f"{what}: {path.name}")
         number = 0
         for group in range(file.metadata.num_row_groups):
             for row, values in enumerate(_values(file, group, names, features, f"{what}: {path.name}")):
@@ -77,15 +79,21 @@ def parquet_values(path: Path, what: str) -> Iterator[dict[str, Any]]:
     with pictures.one_line(what):
         file = _opened(path)
         names, features = value_columns(file.schema_arrow), features_of(file.schema_arrow)
-        _check_rows(file, path, what)
+        _check_size(file, path, what)
         for group in range(file.metadata.num_row_groups):
             yield from _values(file, group, names, features, what)
 
 
-def _check_rows(file: Any, path: Path, what: str) -> None:
-    rows, size = file.metadata.num_rows, path.stat().st_size
-    if rows > size:
-        raise InputError(f"{what}: {rows} rows in {size} bytes; the file is damaged")
+def _check_size(file: Any, path: Path, what: str) -> None:
+    """Raise InputError for a small file that states, or would fill, much memory."""
+    facts, size = file.metadata, path.stat().st_size
+    if facts.num_rows > size:
+        raise InputError(f"{what}: {facts.num_rows} rows in {size} bytes; the file is damaged")
+    for group in map(facts.row_group, range(facts.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            whole, packed = column.total_uncompressed_size, column.total_compressed_size
+            if whole > LARGE and whole > RATIO * packed:
+                raise InputError(f"{what}: {whole} bytes packed into {packed}; more than {RATIO} to 1 is not unpacked")
 
 
 def _opened(path: Path) -> Any:

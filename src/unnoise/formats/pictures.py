@@ -299,9 +299,11 @@ def _of_bytes(image: Image.Image, profile: bytes | None, what: str) -> Image.Ima
     if image.mode == "La":
         image = image.convert("LA")
     has_alpha = transparent is not None or image.mode in ("RGBA", "RGBa", "LA", "PA")
-    if image.mode not in ("L", "CMYK") or has_alpha:
-        image = image.convert("RGBA" if has_alpha else "RGB")
-    return (_in_srgb(image, profile, what) if profile else image).convert("RGBA" if has_alpha else "RGB")
+    mode = "RGBA" if has_alpha else "RGB"
+    if image.mode not in ("L", "CMYK", mode) or has_alpha:
+        image = image.convert(mode)
+    found = _in_srgb(image, profile, what) if profile else image
+    return found if found.mode == mode else found.convert(mode)
 
 
 def _in_srgb(image: Image.Image, profile: bytes, what: str) -> Image.Image:

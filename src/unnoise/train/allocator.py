@@ -1,6 +1,7 @@
 """Memory that a step frees is kept for the next step, instead of being returned to the system and cleared again."""
 
 import ctypes
+import gc
 import os
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc, malloc.h
@@ -19,3 +20,14 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
+def return_freed_memory() -> None:
+    """Return what is freed to the system now, as after data are prepared; where the C library is another, do nothing.
+
+    Source: malloc_trim(3).
+    """
+    gc.collect()
+    trim = getattr(ctypes.pythonapi, "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -70,7 +70,8 @@ def load_checkpoint(
             stored = frozenset(file.keys())
             for optimizer in optimizers:
                 for parameter in (member for group in optimizer.param_groups for member in group["params"]):
-                    optimizer.state[parameter] = _moments(file, stored, names[parameter], parameter)
+                    if moments := _moments(file, stored, names[parameter], parameter):
+                        optimizer.state[parameter] = moments
             for i, average in enumerate(averages):
                 for name, tensor in average.items():
                     tensor.copy_(read_like(file, f"track{i}.{name}", tensor))
@@ -87,10 +88,8 @@ def _check_complete(stored: frozenset[str], networks: nn.Module) -> None:
 
 
 def _moments(file: Any, stored: frozenset[str], name: str, parameter: Tensor) -> dict[str, Tensor]:
-    """Return the moments of a parameter, in its memory layout. Raises KeyError where there are none."""
+    """Return the moments of a parameter, in its memory layout; none for one that never had a gradient."""
     found = {moment: f"{moment}.{name}" for moment in MOMENTS if f"{moment}.{name}" in stored}
-    if not found:
-        raise KeyError(name)
     moments = {}
     for moment, key in found.items():
         same = tuple(file.get_slice(key).get_shape()) == tuple(parameter.shape)

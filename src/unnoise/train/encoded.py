@@ -17,7 +17,7 @@ from unnoise.spaces.space import moments
 OPAQUE, TRANSPARENT, UNREADABLE = 0, 1, 2  # states of an image
 LEVELS = 127.5  # half of the range of 8 bits
 MOMENTS = "moments.json"
-MEASURED = 1 << 22  # numbers of codes that are measured together
+MEASURED = 1 << 18  # numbers of codes that are measured together
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from unnoise.devices import peak_memory
 from unnoise.errors import InputWarning, NonFiniteError
 from unnoise.formats.atomic import replacing
-from unnoise.formats.strict_json import dump, parse
 from unnoise.train import checkpoint, ema
 from unnoise.train.allocator import keep_freed_memory
 from unnoise.train.checkpoint_options import CheckpointOptions
@@ -71,7 +70,7 @@ def train(
     with started() as world, exact_threads([fit]), torch.random.fork_rng(cards), warnings.catch_warnings():
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
-        fit = parse(FitOptions, world.same(lambda: dump(settled(fit))), "fit") if world.size > 1 else settled(fit)
+        fit = settled(task, fit, folder, world)
         task = prepared(task, fit)
         if fit.shard:
             task, monitor = split_task(task, monitor, world)

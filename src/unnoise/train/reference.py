@@ -49,17 +49,17 @@ class RecipeField:
 def recipe_fields(kind: type) -> tuple[RecipeField, ...]:
     """List the fields of a dataclass of a recipe, or the arguments of the constructor of a network."""
     meanings, owner = stated(kind), kind if is_dataclass(kind) else kind.__init__  # type: ignore[misc]
-    hints, extras = get_type_hints(owner), getattr(kind, "extras", None)
+    annotations, extras = get_type_hints(owner), getattr(kind, "extras", None)
     if extras is not None:
-        meanings, hints = meanings | stated(extras), hints | get_type_hints(extras)
+        meanings, annotations = meanings | stated(extras), annotations | get_type_hints(extras)
     return tuple(
         RecipeField(
             name=name.rstrip("_"),
-            kind=type_name(hints[name]),
-            range=_range(hints[name], meanings.get(name, "")),
+            kind=type_name(annotations[name]),
+            range=_range(annotations[name], meanings.get(name, "")),
             default=default,
             meaning=meanings.get(name, ""),
-            table=_table(hints[name]),
+            table=_table(annotations[name]),
         )
         for name, default in _defaults(kind)
     )
@@ -86,18 +86,18 @@ def summary(kind: type) -> str:
     return " ".join(re.split(r"^(?:Args|Source|Returns|Raises):", text, maxsplit=1, flags=re.MULTILINE)[0].split())
 
 
-def type_name(hint: Any) -> str:
+def type_name(annotation: Any) -> str:
     """Say in words what a recipe writes for a type."""
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(type_name(part) for part in get_args(hint) if part is not NoneType)
-    if get_origin(hint) is Literal:
-        return " or ".join(dict.fromkeys(NAMES[type(value)] for value in get_args(hint)))
-    if get_origin(hint) in (tuple, list):
-        inner = dict.fromkeys(type_name(part) for part in get_args(hint) if part is not ...)
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(type_name(part) for part in get_args(annotation) if part is not NoneType)
+    if get_origin(annotation) is Literal:
+        return " or ".join(dict.fromkeys(NAMES[type(value)] for value in get_args(annotation)))
+    if get_origin(annotation) in (tuple, list):
+        inner = dict.fromkeys(type_name(part) for part in get_args(annotation) if part is not ...)
         return f"list of {' and '.join(inner)}"
-    if is_dataclass(hint) or get_origin(hint) is dict or hint is dict:
+    if is_dataclass(annotation) or get_origin(annotation) is dict or annotation is dict:
         return "table"
-    return NAMES.get(hint, getattr(hint, "__name__", str(hint)))
+    return NAMES.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def written(value: Any) -> str:
@@ -112,16 +112,16 @@ def written(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value!r}"
 
 
-def _range(hint: Any, meaning: str) -> str:
-    parts = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+def _range(annotation: Any, meaning: str) -> str:
+    parts = [part for part in (annotation, *get_args(annotation)) if get_origin(part) is Literal]
     if parts:
         return ", ".join(written(value) for part in parts for value in get_args(part))
-    numeric = {"number", "integer"} & set(type_name(hint).split())
+    numeric = {"number", "integer"} & set(type_name(annotation).split())
     return next(iter(RANGE.findall(meaning)), "") if numeric else ""
 
 
-def _table(hint: Any) -> type | None:
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+def _table(annotation: Any) -> type | None:
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return next((part for part in parts if is_dataclass(part) and isinstance(part, type)), None)
 
 

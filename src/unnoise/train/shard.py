@@ -121,9 +121,13 @@ class _Root(nn.Module):
 
 
 def _blocks(networks: nn.Module) -> list[nn.Module]:
-    """Return the repeated blocks of networks, ours, and those of diffusers, which lists the names of their classes."""
+    """Return the repeated blocks of networks, ours, and those of diffusers, which lists the names of their classes.
+
+    A block within another comes first, as the outer one takes what is left.
+    """
     names = {name for net in networks.modules() for name in getattr(net, "_no_split_modules", None) or ()}
-    return [module for module in [*networks.modules()] if isinstance(module, OWN) or type(module).__name__ in names]
+    every = reversed([*networks.modules()])
+    return [module for module in every if isinstance(module, OWN) or type(module).__name__ in names]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def own_part(tensor: Any, like: Any) -> Tensor:
 def write_split(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str], world: World) -> None:
     """Write tensors and facts of process 0 by all processes; an interruption leaves the old file or the new one."""
     if world.rank:
-        part = world.said_first("")
+        part = world.same(str)
         with refusing_writes(path):
             _write_rows(Path(part), tensors, world)
         world.barrier()
@@ -56,7 +56,7 @@ def write_split(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, s
         with replacing(path) as file:
             file.truncate(dump_header(file, tensors, facts))
             file.flush()
-            world.said_first(file.name)
+            world.same(lambda: file.name)
             _write_rows(Path(file.name), tensors, world)
             world.barrier()
     world.barrier()  # the file has its name

@@ -22,6 +22,7 @@ from unnoise.pipeline import Pipeline
 from unnoise.text import tokenizer as bpe
 from unnoise.text.encode import PromptEncoder, cut
 from unnoise.text.tokenizer import Tokenizer
+from unnoise.train.allocator import return_freed_memory
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.cache import codes_each
 from unnoise.train.denoiser import DenoiserTask
@@ -96,6 +97,7 @@ def train_recipe(
         if held_out is not None:
             held = encoding.latents(held_out, encoding.encode(held_out, 1), space, "validation")
         del whole, dataset, buckets, held_out, encoding  # a training keeps nothing of each image
+        return_freed_memory()
         torch.manual_seed(recipe.seed)
         components = model_file.build(with_moments(without_unreadable(card, encoded), space))
         networks = components.networks()

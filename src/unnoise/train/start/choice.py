@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,7 @@ SHARE = 0.25  # of the time, for the autoencoder
 ENCODES = 2500  # steps of an autoencoder that are enough
 USED = 0.92  # of the time, for steps; contact sheets, checkpoints and encoding need the rest
 OPENING = 10.0  # seconds for what comes before
-FEWEST = 100  # steps that can be expected to draw anything
+LEAST = 0.5  # of the images that a training needs: fewer are said
 BATCH = 16
 LONGEST = 64  # tokens of a prompt; longer captions are cut
 GUIDANCE = 1.5
@@ -210,8 +210,10 @@ def _reasons(
     yield f"about {_minutes(seconds)} in all, {chosen}: --minutes; {bytes_text(cost.memory)} of memory as measured"
     if drawn >= REPEATED:
         yield f"each image is drawn {drawn:.0f} times: the model learns so few by heart, and generates close copies"
-    if fit.steps < FEWEST:
-        yield f"{counted(fit.steps, 'step')}: too few for a recognisable image: give more --minutes"
+    short = LEAST * DRAWN * sqrt(facts.images) / (fit.steps * fit.batch)
+    if short > 1:
+        enough = ceil(short * seconds / 60)
+        yield f"{counted(fit.steps, 'step')}: too few for a recognisable image; --minutes {enough} is about enough here"
 
 
 def _found(facts: SourceFacts) -> str:

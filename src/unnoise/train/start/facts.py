@@ -49,7 +49,7 @@ class SourceFacts:
     grey: bool
 
 
-def look(source: str, strict: bool = False) -> SourceFacts:
+def source_facts(source: str, strict: bool = False) -> SourceFacts:
     """Open a source and look at it; what it warns of is said when it is trained on. Raises InputError."""
     with warnings.catch_warnings(action="ignore", category=InputWarning):
         dataset = DataOptions(source, SIDE, strict=strict).open()
