@@ -19,7 +19,6 @@ WHOLE = {"channels": 3, "widths": [32, 32], "depths": [1, 1], "heads": [0, 0]}
         (UNet, WHOLE),
         (UNet, {**WHOLE, "context": None, "clock": "unit", "rank": 1}),
         (Autoencoder, {}),
-        (dict, {"a": 1}),
     ],
 )
 def test_right_arguments_pass(constructor: Any, args: dict[str, Any]) -> None:
