@@ -155,7 +155,7 @@ def _recipe(facts: SourceFacts, name: str, network: Network) -> TrainingRecipe:
 
 def _arguments(facts: SourceFacts, network: Network, channels: int) -> dict[str, object]:
     """Return the arguments of the net."""
-    args: dict[str, object] = {"channels": channels}
+    args: dict[str, object] = {"channels": channels, "clock": "unit"}
     args |= {name: [*getattr(network, name)] for name in ("widths", "depths", "heads")}
     if facts.captions:
         args |= {"context": network.text, "vector": network.text}
