@@ -274,7 +274,8 @@ def _train(
         path = finetune(recipe, folder, device, resume, report)
     else:
         path = train_recipe(recipe, folder, device, resume, report)
-    report.next = shlex.join(["unnoise", "generate", report.prompt, "--model", str(path)])
+    what = [report.prompt] if report.prompt else ["-n", "4"]
+    report.next = shlex.join(["unnoise", "generate", *what, "--model", str(path)])
     return path
 
 
