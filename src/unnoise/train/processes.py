@@ -215,22 +215,23 @@ def joined(store: Store, rank: int, size: int) -> Iterator[World]:
         PeerFailed: another process failed first.
     """
     global _world
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=PrefixStore("group", store),
-        rank=rank,
-        world_size=size,
-    )
     before, _world = _world, World(rank, size, PrefixStore("unnoise", store), True)
     try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            store=PrefixStore("group", store),
+            rank=rank,
+            world_size=size,
+        )
         yield _world
         _world.barrier()
     except BaseException as error:
         raise _first_error(_world, error) from error
     finally:
         _world = before
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
+        if dist.is_initialized():
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
 
 
 @contextmanager

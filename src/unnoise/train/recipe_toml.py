@@ -7,7 +7,7 @@ from typing import Any
 
 from unnoise.card import Part
 from unnoise.train.recipe import TrainingRecipe
-from unnoise.train.reference import part_classes, stated, summary, written
+from unnoise.train.reference import part_classes, recipe_fields, stated, summary, written
 
 WIDTH = 118  # letters of a line
 
@@ -44,7 +44,7 @@ def _part(part: Part, role: str, place: str, meaning: str) -> Iterator[str]:
     kind = part_classes(role)[part.class_]
     yield from ("", f"[{place}]  # {meaning}", *_line("class", part.class_, summary(kind).partition(". ")[0]))
     if part.args:
-        meanings = stated(kind)
+        meanings = {field.name: field.meaning for field in recipe_fields(kind)}
         yield from ("", f"[{place}.args]  # of that class")
         for name, value in part.args.items():
             yield from _line(name, value, meanings[name])
