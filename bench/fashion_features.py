@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -104,6 +103,8 @@ def accuracy(net: Classifier, x: Tensor, labels: Tensor) -> float:
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """Return the Fréchet distance between Gaussians fitted to features. Source: Heusel et al. 2017, eq. 6."""
     means, covariances = zip(*((f.mean(0), np.cov(f, rowvar=False)) for f in (a, b)), strict=True)
-    root = sqrtm(covariances[0] @ covariances[1])
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    shared = np.sqrt(np.linalg.eigvalsh(root @ covariances[1] @ root).clip(0)).sum()
     square = float(np.square(means[0] - means[1]).sum())
-    return square + float(np.trace(covariances[0] + covariances[1] - 2 * root.real))
+    return square + float(np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared)
