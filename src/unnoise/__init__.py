@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unnoise.loading import load
     from unnoise.pipeline import Pipeline
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = ["InputError", "InputWarning", "Metadata", "NonFiniteError", "Pipeline", "Sample", "__version__"]
 __all__ += ["adapters", "check", "diffusers_scheduler", "guidance", "load", "sample", "sampling", "train"]
 
