@@ -1,4 +1,4 @@
-"""Measure models of Fashion-MNIST: `python bench/fashion.py RUNS` prints the table of docs/fashion.md.
+"""Measure models of Fashion-MNIST: `python bench/fashion.py RUNS [SAMPLES]` prints the table of docs/fashion.md.
 
 RUNS holds `fashion/fashion.safetensors` and `fashion-unconditional/fashion-unconditional.safetensors`, the results of
 the two recipes, and `ddpm.safetensors` and `diffusers.safetensors` of bench/fashion_peers.py; what is missing is left
@@ -120,18 +120,18 @@ def report(name: str, images: Tensor, classifier: Classifier, real: np.ndarray, 
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else SAMPLES
     classifier = trained_classifier(folder / "classifier.safetensors")
     (train, _), (test, answers) = read("train"), read("test")
     right = accuracy(classifier, scaled(test), torch.from_numpy(answers.astype(np.int64)))
     real = features(classifier, scaled(test))
-    print(f"accuracy of the classifier {right:.1%}; {SAMPLES:,} samples, {CALLS} calls\n{'':32} Fréchet")
-    print(f"{'training pictures':32} {frechet(features(classifier, scaled(train[:SAMPLES])), real):8.2f}")
+    print(f"accuracy of the classifier {right:.1%}; {count:,} samples, {CALLS} calls\n{'':32} Fréchet")
+    print(f"{'training pictures':32} {frechet(features(classifier, scaled(train[:count])), real):8.2f}")
     for name in ("fashion", "fashion-unconditional"):
         path = folder / name / f"{name}.safetensors"
         if path.exists():
             model = load(path)
-            report(name, own_samples(model, SAMPLES), classifier, real, folder)
+            report(name, own_samples(model, count), classifier, real, folder)
             if model.card.labels:
                 order = [TRAINED.index(label) for label in model.card.labels]
                 wanted = torch.tensor(order)[labels(JUDGED)]
@@ -144,7 +144,7 @@ def main() -> None:
         if (folder / f"{name}.safetensors").exists():
             denoiser = peer(name, folder / f"{name}.safetensors")
             ends = (denoiser.process.sigma_min, denoiser.process.sigma_max)
-            images = drawn(lambda rows, made=denoiser: made.bind(Conditioning()), (1, 28, 28), ends, SAMPLES)
+            images = drawn(lambda rows, made=denoiser: made.bind(Conditioning()), (1, 28, 28), ends, count)
             report(name, images.clamp(-1, 1), classifier, real, folder)
 
 
