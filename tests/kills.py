@@ -221,7 +221,7 @@ def log_of(out: Path) -> list[tuple[str, int, float]]:
 
 
 def weights_difference(one: Path, other: Path) -> float:
-    """Return the largest difference of the weights of two runs and of their averages, in float32, after the last step."""
+    """Return the largest difference of the weights of two runs and of their averages, after the last step."""
     own, its = (load_file(out / "denoiser/checkpoint.safetensors") for out in (one, other))
     names = [name for name in own if name.startswith(("weights.", "track"))]
     return max((own[name] - its[name]).abs().max().item() for name in names)
