@@ -2,8 +2,9 @@
 
 The embedded model's denoiser at batch 64, in float32 and not compiled, trains in one process with two threads, and in
 two processes with one thread each (gloo), with and without `exact`. All are alive at once, and take their steps in
-turn; a ratio is the median of the rounds. At the end, the real command trains a tiny model with `exact = true` in 1, 2
-and 4 processes, and the sha256 of the finished weights is printed.
+turn; a ratio is the median of the rounds. That of CPU seconds depends less on what else runs. At the end, the real
+command trains a tiny model with `exact = true` in 1, 2 and 4 processes, and the sha256 of the finished weights is
+printed.
 """
 
 import argparse
@@ -87,10 +88,16 @@ class Turns:
                 os._exit(1)
         self.seconds()  # the first steps
 
-    def seconds(self) -> float:
-        """Return the seconds of a step, a mean over STEPS."""
+    def seconds(self) -> tuple[float, float]:
+        """Return the seconds of a step and its CPU seconds in all processes, means over STEPS."""
+        before = self._cpu()
         os.write(self.asks, b"1")
-        return float(os.read(self.answers, 100))
+        found = float(os.read(self.answers, 100))
+        return found, (self._cpu() - before) / STEPS
+
+    def _cpu(self) -> float:
+        used = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in self.children)
+        return sum(int(ticks) for one in used for ticks in one) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         for pid in self.children:
@@ -143,14 +150,15 @@ def throughput(optimizer: str, rounds: int) -> None:
     before = os.getloadavg()[0]
     with started(task_of(recipe), recipe) as turns:
         found = [{name: one.seconds() for name, one in turns.items()} for _ in range(rounds)]
-    speeds = ", ".join(f"{BATCH / statistics.median(seconds[name] for seconds in found):.1f} {name}" for name in RUNS)
+    speeds = ", ".join(f"{BATCH / statistics.median(one[name][0] for one in found):.1f} {name}" for name in RUNS)
     for label, over, under, asked in (
         ("two processes / one", "one", "two", ">= 0.90"), ("exact / not, seconds", "exact", "two", "<= 1.15")
     ):  # fmt: skip
-        ratios = sorted(seconds[over] / seconds[under] for seconds in found)
+        ratios = sorted(one[over][0] / one[under][0] for one in found)
+        cpu = statistics.median(one[over][1] / one[under][1] for one in found)
         print(
             f"{optimizer:6} {label:21} {statistics.median(ratios):6.2f}  asked {asked}  (rounds {ratios[0]:.2f} to "
-            f"{ratios[-1]:.2f}; images/s: {speeds}; load before {before:.1f})",
+            f"{ratios[-1]:.2f}; CPU seconds {cpu:.2f}; images/s: {speeds}; load before {before:.1f})",
             flush=True,
         )
 
