@@ -46,6 +46,7 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, the engine, edit
 	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/training.py
 	@$(BIN)/python bench/cache.py
+	@$(BIN)/python bench/processes.py
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/foreign.py
 	@$(BIN)/python bench/load.py

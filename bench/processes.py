@@ -73,8 +73,9 @@ RUNS = {"one": Run(1, 2, False), "two": Run(2, 1, False), "exact": Run(2, 1, Tru
 class Turns:
     """A run that takes some steps whenever it is asked to, in processes of its own."""
 
-    def __init__(self, run: Run, task: DenoiserTask, recipe: TrainingRecipe, folder: Path) -> None:
+    def __init__(self, run: Run, task: DenoiserTask, recipe: TrainingRecipe, folder: Path, steps: int) -> None:
         folder.mkdir()
+        self.steps = steps
         asked, self.asks = os.pipe()
         self.answers, answer = os.pipe()
         self.children = []
@@ -83,17 +84,17 @@ class Turns:
                 self.children.append(pid)
                 continue
             try:
-                _steps(run, rank, task, recipe, folder, (asked, answer))
+                _train(run, rank, task, recipe, folder, steps, (asked, answer))
             finally:
                 os._exit(1)
         self.seconds()  # the first steps
 
     def seconds(self) -> tuple[float, float]:
-        """Return the seconds of a step and its CPU seconds in all processes, means over STEPS."""
+        """Return the seconds of a step and its CPU seconds in all processes, means over some."""
         before = self._cpu()
         os.write(self.asks, b"1")
         found = float(os.read(self.answers, 100))
-        return found, (self._cpu() - before) / STEPS
+        return found, (self._cpu() - before) / self.steps
 
     def _cpu(self) -> float:
         used = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in self.children)
@@ -105,8 +106,8 @@ class Turns:
             os.waitpid(pid, 0)
 
 
-def _steps(
-    run: Run, rank: int, task: DenoiserTask, recipe: TrainingRecipe, folder: Path, pipes: tuple[int, int]
+def _train(
+    run: Run, rank: int, task: DenoiserTask, recipe: TrainingRecipe, folder: Path, steps: int, pipes: tuple[int, int]
 ) -> None:
     asked, answer = pipes
     torch.set_num_threads(run.threads)
@@ -114,9 +115,9 @@ def _steps(
 
     def callback(progress: Progress) -> None:
         nonlocal began
-        if progress.step > 1 and progress.step % STEPS == 1:
-            os.write(answer, f"{(time.perf_counter() - began) / STEPS:.6f}".encode())
-        if progress.step % STEPS == 1:
+        if progress.step > 1 and progress.step % steps == 1 % steps:
+            os.write(answer, f"{(time.perf_counter() - began) / steps:.6f}".encode())
+        if progress.step % steps == 1 % steps:
             os.read(asked, 1)
             began = time.perf_counter()
 
@@ -130,17 +131,17 @@ def _steps(
 
 
 @contextmanager
-def started(task: DenoiserTask, recipe: TrainingRecipe) -> Iterator[dict[str, Turns]]:
+def started(task: DenoiserTask, recipe: TrainingRecipe, steps: int) -> Iterator[dict[str, Turns]]:
     """Start all runs for the block."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
         turns = {}
         for name, run in RUNS.items():
-            turns[name] = Turns(run, task, recipe, Path(folder) / name)
+            turns[name] = Turns(run, task, recipe, Path(folder) / name, steps)
             ends.callback(turns[name].end)
         yield turns
 
 
-def throughput(optimizer: str, rounds: int) -> None:
+def throughput(optimizer: str, rounds: int, steps: int) -> None:
     """Print the speed of two processes against one, and of exact runs against others."""
     recipe = read_recipe(ROOT / "recipes/emoji.toml")
     fit = replace(
@@ -148,7 +149,7 @@ def throughput(optimizer: str, rounds: int) -> None:
     )
     recipe = replace(recipe, denoiser=replace(recipe.denoiser, fit=fit))
     before = os.getloadavg()[0]
-    with started(task_of(recipe), recipe) as turns:
+    with started(task_of(recipe), recipe, steps) as turns:
         found = [{name: one.seconds() for name, one in turns.items()} for _ in range(rounds)]
     speeds = ", ".join(f"{BATCH / statistics.median(one[name][0] for one in found):.1f} {name}" for name in RUNS)
     for label, over, under, asked in (
@@ -182,12 +183,14 @@ def exact_weights(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of each run in a round")
+    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS)
     parser.add_argument("--only", choices=("speed", "bits"), help="one half of the figures")
     given = parser.parse_args()
     torch.set_num_threads(1)  # before the forks
     if given.only != "bits":
-        for optimizer in OPTIMIZERS:
-            throughput(optimizer, given.rounds)
+        for optimizer in given.optimizers:
+            throughput(optimizer, given.rounds, given.steps)
     if given.only != "speed":
         with tempfile.TemporaryDirectory() as folder:
             exact_weights(Path(folder))

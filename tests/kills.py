@@ -296,7 +296,9 @@ def examine(kind: Kind, folder: Path, kills: int, chance: random.Random) -> Resu
         result.every += done.count(False)
         found = list(faults(kind, out, reference, result))
         result.differing += found
-        print(f"  {kind.name}, run {result.runs}: {len(done)} kills, {'; '.join(found) or 'as promised'}", flush=True)
+        largest = f"so far loss within {result.loss:.1e}, weights within {result.weight:.1e}"
+        said = "; ".join(found) or f"as promised; {largest}"
+        print(f"  {kind.name}, run {result.runs}: {len(done)} kills, {said}", flush=True)
         if not found:
             shutil.rmtree(out)
     return result
