@@ -9,7 +9,7 @@ INSTALL := $(PIP) install $(if $(CI),--quiet) --no-build-isolation --constraint 
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python)
 
-.PHONY: help demo test format lint types suite evaluate bench fuzz rules recipes emoji train clean
+.PHONY: help demo test format lint types suite evaluate bench fuzz kills rules recipes emoji train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -46,6 +46,7 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, the engine, edit
 	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/training.py
 	@$(BIN)/python bench/cache.py
+	@$(BIN)/python bench/processes.py
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/foreign.py
 	@$(BIN)/python bench/load.py
@@ -56,6 +57,9 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, the engine, edit
 
 fuzz: $(VENV)/.dev  ## mutate files of every kind for an hour, and read them
 	$(BIN)/python tests/fuzz.py --minutes 60
+
+kills: $(VENV)/.dev  ## kill trainings of one and of two processes 40 times, and compare their ends
+	$(BIN)/python tests/kills.py --kills 40
 
 rules: $(VENV)/.run  ## write docs/rules/ from the rules of `unnoise check`
 	$(BIN)/python scripts/rule_pages.py

@@ -1,6 +1,7 @@
 """The gradient of a step: in passes, in several processes, and exact: the same bits for any number of processes."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from math import fsum
@@ -171,6 +172,27 @@ def test_other_numbers_of_processes_differ_in_rounding_alone(tmp_path: Path) -> 
         trained(size, tmp_path / f"{size}", fit)
     for size in (2, 4):
         assert float((weights(tmp_path / f"{size}") - weights(tmp_path / "1")).abs().max()) < 1e-6
+
+
+class Pixels(Rows):
+    """The task of a convolution over single pixels, of a size at which its gradient has other strides than it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"net": nn.Conv2d(288, 96, 1)})
+
+    def loss(self, step: int, rows: range) -> Tensor:
+        x = torch.ones(len(rows), 288, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+        return self.networks["net"](x).square().mean((1, 2, 3))
+
+
+def test_processes_train_with_channels_last_without_a_warning(tmp_path: Path) -> None:
+    def work(world: World) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            train(Pixels(), replace(FIT, steps=2, batch=64, channels_last=True), EVERY, tmp_path / "run", ignore)
+
+    assert forked.run(2, tmp_path, work) == ["", ""]
 
 
 @pytest.mark.parametrize(("size", "unused"), [(3, False), (2, True)])

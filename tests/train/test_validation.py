@@ -103,7 +103,7 @@ def test_the_same_weights_give_the_same_bits_after_any_step(run: Callable[..., t
     assert len({one.validation_by_level for one in report.seen if one.validation is not None}) == 1
     assert len({one.by_level for one in report.seen if one.by_level}) == 3  # of other rows each time
     log = [json.loads(line) for line in (folder / "denoiser/log.jsonl").read_text().splitlines()]
-    assert [line.get("validation") for line in log] == [v if v is None else float(f"{v:.6g}") for v in found]
+    assert [line.get("validation") for line in log] == [v if v is None else float(f"{v:.9g}") for v in found]
     card = json.loads(read_header(folder / "tiny.safetensors").metadata["unnoise"])
     assert card["training"]["held_out"] == 3
     assert card["training"]["pictures"] == 9

@@ -37,6 +37,7 @@ from unnoise.train.weights import eager, evaluating, plain_attention, temporary_
 
 QUIET = (
     "Mismatch dtype between input and weight",  # torch, of autocast around a float32 normalisation
+    "Grad strides do not match bucket view strides",  # of DDP, around a convolution over single pixels: it copies them
     "`broadcast_buffers` is deprecated",  # torch 2.13, of DDP; older versions have no other name
 )
 
@@ -215,7 +216,8 @@ class _Run:
         if number:
             stop.number = number
             self.world.barrier()  # a process that ends earlier would end the one that writes
-            stop.check()
+            with self.world.first():  # which prints; the others end as it does
+                stop.check()
         if self.writes is not None and self.sheet_due():
             with stop.kept(self.world.size > 1):  # the other processes are in the next step
                 self.write_sheet(self.writes)
