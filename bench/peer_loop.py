@@ -5,8 +5,7 @@ error of eps, gradients clipped at 1, AdamW, a learning rate schedule, EMAModel 
 spared what ours is spared too: images are encoded already.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,8 @@ from tqdm.auto import tqdm
 
 from unnoise.train.denoiser import DenoiserTask
 
+Clock = Callable[[], float]
+
 
 class FullDelta(nn.Module):
     """The text encoder and the net as one, called as the example calls its net."""
@@ -33,10 +34,12 @@ class FullDelta(nn.Module):
         return self.networks["net"](noisy, times / 1000, self.networks["text"](ids, mask))
 
 
-def peer_steps(task: DenoiserTask, steps: int, precision: str, compiled: bool) -> Iterator[float]:
+def peer_steps(task: DenoiserTask, steps: int, precision: str, compiled: bool, clock: Clock) -> Iterator[float]:
     """Return the seconds of a step of the loop, a mean over `steps`, for each `next`.
 
-    precision: "float32", or "bfloat16" for autocast.
+    Args:
+        precision: "float32", or "bfloat16" for autocast.
+        clock: the seconds of now.
     """
     AcceleratorState._reset_state()  # one process holds loops of several precisions; the model keeps its own
     accelerator = Accelerator(mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision], cpu=True)
@@ -51,7 +54,7 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, compiled: bool) -
     schedule = get_scheduler("cosine", optimizer, num_warmup_steps=fit.warmup, num_training_steps=fit.steps)
     whole, optimizer, loader, schedule = accelerator.prepare(whole, optimizer, loader, schedule)
     averages = EMAModel(whole.parameters(), decay=0.9999)
-    bar, count, began = tqdm(total=fit.steps, disable=True), 0, time.perf_counter()
+    bar, count, began = tqdm(total=fit.steps, disable=True), 0, clock()
     while True:
         for x0, ids, lengths in loader:
             with accelerator.accumulate(whole):
@@ -72,5 +75,5 @@ def peer_steps(task: DenoiserTask, steps: int, precision: str, compiled: bool) -
             accelerator.log({"train_loss": error.item()}, step=count)
             count += 1
             if count % steps == 0:
-                yield (time.perf_counter() - began) / steps
-                began = time.perf_counter()
+                yield (clock() - began) / steps
+                began = clock()

@@ -68,15 +68,13 @@ class DenoiserTask:
         k, number = nth_batch(self.counts, seed, step)
         latents = self.latents[k]
         images = [nth_image(latents, seed, number * batch + row) for row in rows]
+        streams = [numbers(seed, SAMPLE, step * batch + row) for row in rows]
+        views = [int(stream.integers(latents.x0.shape[1])) for stream in streams]
+        captioned = torch.tensor([stream.random() >= self.options.dropout for stream in streams])
+        u = torch.tensor([stream.random() for stream in streams], dtype=torch.float32)
         noise = np.empty((len(rows), *latents.x0.shape[2:]), np.float32)
-        u = torch.empty(len(rows))
-        views, captioned = [], torch.ones(len(rows), dtype=torch.bool)
-        for row, place in enumerate(rows):
-            stream = numbers(seed, SAMPLE, step * batch + place)
-            views.append(int(stream.integers(latents.x0.shape[1])))
-            captioned[row] = bool(stream.random() >= self.options.dropout)
-            u[row] = stream.random()
-            stream.standard_normal(dtype=np.float32, out=noise[row])
+        for stream, part in zip(streams, noise, strict=True):
+            stream.standard_normal(dtype=np.float32, out=part)
         cond = self.conditioning(latents, images, views, captioned)
         losses = self._losses(latents.x0[images, views].float(), torch.from_numpy(noise), u, cond)
         self.levels.add(u, losses)

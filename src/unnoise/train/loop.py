@@ -124,6 +124,7 @@ class _Run:
         self.shared, self.folder = folder, folder if world.rank == 0 else None
         self.writes = folder if isinstance(task, SplitTask) else self.folder  # where this process takes part in writing
         self.optimizers = make_optimizers(task, fit)
+        self.parameters = list(task.networks.parameters())
         weights = task.networks.state_dict().items()
         lengths = candidates(checkpoints) if folder is None else checkpoints.ema_lengths
         self.averages = [{name: value.detach().clone() for name, value in weights} for _ in lengths]
@@ -185,14 +186,13 @@ class _Run:
 
         A step whose gradient overflows under a scaled loss is computed again with a lower scale.
         """
-        networks, scale = self.task.networks, self.scale
-        parameters = list(networks.parameters())
+        networks, parameters, scale = self.task.networks, self.parameters, self.scale
         at = f"at step {self.done + 1}"
         while True:
             shares = self.gradient.backward(self.done, scale.value)
             scale.unscale(parameters)
-            norm = whole(nn.utils.clip_grad_norm_(parameters, self.fit.clip))
-            *own, size = torch.cat([shares, norm.float()[None]]).tolist()  # the only wait of a step
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            *own, size = torch.cat([shares, whole(norm).float()[None]]).tolist()  # the only wait of a step
             loss = sum(chain.from_iterable(self.world.gathered(own)))
             if not isfinite(loss):
                 raise NonFiniteError(f"{self.task.name}: loss is {loss} {at}, {shares.dtype}")
@@ -203,6 +203,8 @@ class _Run:
                 raise NonFiniteError(f"{self.task.name}: gradient of {bad} is not finite {at}")
             networks.zero_grad(set_to_none=True)
         scale.passed()
+        if size > self.fit.clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.fit.clip, norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
