@@ -131,10 +131,11 @@ def peer_process(recipe: TrainingRecipe) -> Iterator[float]:
 def answer(asked: Connection, recipe: TrainingRecipe) -> None:
     """Measure the peer's steps each time the other end asks, until it closes."""
     fit = recipe.denoiser.fit
+    steps = peer_steps(task_of(recipe), STEPS // 2, fit.precision, fit.compile is True, clock)
     with suppress(EOFError):
-        for seconds in peer_steps(task_of(recipe), STEPS // 2, fit.precision, fit.compile is True, clock):
+        while True:
             asked.recv()
-            asked.send(seconds)
+            asked.send(next(steps))
 
 
 def task_of(recipe: TrainingRecipe) -> DenoiserTask:
