@@ -121,20 +121,25 @@ def trained() -> dict[str, Any]:
     """Take two steps of training, the second of which is counted."""
     from types import SimpleNamespace
 
-    from unnoise.train.loop import _optimizer_step
+    from unnoise.train.checkpoint_options import CheckpointOptions
+    from unnoise.train.fit_options import FitOptions
+    from unnoise.train.loop import _Clock, _Run
     from unnoise.train.loss_scale import LossScale
+    from unnoise.train.processes import World
 
     net = torch.nn.Sequential(*(torch.nn.Linear(4, 4, device=f"{NAME}:0") for _ in range(2)))
     task: Any = SimpleNamespace(
         name="a",
         networks=torch.nn.ModuleDict({"net": net}),
         learning_rate_multiples={},
-        loss=lambda step: net(torch.ones(2, 4, device=f"{NAME}:0")).square().mean(),
+        loss=lambda step, rows: net(torch.ones(len(rows), 4, device=f"{NAME}:0")).square().mean(1),
+        own_optimizer=lambda parameters: torch.optim.AdamW(parameters, foreach=False),
     )
-    optimizers = [torch.optim.AdamW(net.parameters(), foreach=False)]
     with torch.enable_grad():
-        count(lambda: _optimizer_step(task, optimizers, 1.0, 0, LossScale(False)))
-        return count(lambda: _optimizer_step(task, optimizers, 1.0, 1, LossScale(False)))
+        run = _Run(task, FitOptions(steps=9, batch=2), CheckpointOptions(), None, LossScale(False), World())
+        clock = _Clock(2, 0.0)
+        count(lambda: run.step(clock))
+        return count(lambda: run.step(clock))
 
 
 def picture(colour: tuple[int, int, int]) -> Image.Image:

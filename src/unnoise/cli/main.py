@@ -21,7 +21,7 @@ COMMANDS = {
     "replay": ("unnoise.cli.replay:replay", "Draw a sample again from the metadata in its file."),
     "plan": ("unnoise.cli.plan:plan", "Estimate memory and time of a request before any weight is read."),
     "models": ("unnoise.cli.models:models", "List models, adapters and controls, or show the card of one."),
-    "train": ("unnoise.cli.train:app", "Train a model from a recipe."),
+    "train": ("unnoise.cli.train:app", "Train a model of a recipe, or of a folder of images."),
     "plot": ("unnoise.cli.plot:plot", "Draw the losses of trainings."),
     "control": ("unnoise.cli.control:app", "Train a ControlNet, and draw outlines for it."),
     "lora": ("unnoise.cli.lora:app", "Train, merge, extract, resize and convert LoRA adapters."),
