@@ -122,7 +122,7 @@ def assert_parsed(block: Block) -> None:
     """Parse the commands of ours in a block that takes too long to run."""
     for command, _ in commands(block.text):
         if "unnoise" in command:
-            words = command[command.index("unnoise") + 1 :]
+            words = command[command.index("unnoise") + 1 : command.index(">") if ">" in command else None]
             app(words).parse_args(words, exit_on_error=False, print_error=False)
         elif command[0] == "python":
             assert (ROOT / command[1]).is_file(), f"{block}: no such script: {command}"
