@@ -98,9 +98,9 @@ def test_recipes_of_trainings(path: Path) -> None:
     content = tomllib.loads(text)
     assert identify_toml(content) == "unnoise"
     (training,) = read_training(content, str(path), text).trainings
-    keys = ("denoiser", "caption_dropout") if "denoiser" in content else ("caption_dropout",)
+    keys = ("denoiser", "fit", "learning_rate") if "denoiser" in content else ("fit", "learning_rate")
     located = training.settings[".".join(keys)]
-    assert (located.value, located.place.keys) == (content.get("denoiser", content)["caption_dropout"], keys)
+    assert (located.value, located.place.keys) == (content.get("denoiser", content)["fit"]["learning_rate"], keys)
 
 
 @pytest.mark.parametrize(
