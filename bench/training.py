@@ -70,7 +70,7 @@ def small_recipe(emoji: TrainingRecipe) -> TrainingRecipe:
     args = {**options.net.args, "widths": [32, 64, 96], "depths": [1, 1, 1], "heads": [0, 2, 2]}
     net = replace(options.net, args={**args, "context": 64, "vector": 64})
     text = replace(options.text, width=64, depth=1, heads=2)
-    fit = replace(options.fit, batch=32, optimizer="adamw", precision="float32", compile=False, channels_last=True)
+    fit = replace(options.fit, batch=32, optimizer="adamw", precision="float32", compile=False, channels_last=False)
     return replace(emoji, denoiser=replace(options, net=net, text=text, fit=fit))
 
 
