@@ -306,8 +306,7 @@ class ConsoleReport:
         self.prompt = dataset.labels[0] if dataset.labels else dataset.captions[0][0]
         skipped = f", {dataset.skipped} skipped" if dataset.skipped else ""
         found = f"{dataset.name}: {len(dataset)} images of {len(dataset.members)} concepts"
-        count = f"{dataset.held_out} more" if dataset.held_out else "none (data.validation)"
-        held_out = f", {count} held out for validation"
+        held_out = f", {f'{dataset.held_out} more' if dataset.held_out else 'none'} held out for validation"
         shapes = f"; {dataset.shapes}" if dataset.shapes else ""
         self.bar.console.print(found + skipped + held_out + shapes, highlight=False, soft_wrap=True)
 
