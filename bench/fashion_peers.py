@@ -3,7 +3,7 @@
 `ddpm` is denoising-diffusion-pytorch, whose package must be installed for it; `diffusers` is the network, noise
 schedule, loss and optimizer of diffusers' example `unconditional_image_generation`. Both train without classes, on one
 thread in float32, with 1.5 and 1.6 M parameters, batches of 64, and a learning rate of 5e-4 that rises over 100 steps
-and falls over the second half. The documented 1e-4 is lower; a short run learns less with it.
+and falls over the second half. The documented 1e-4 is raised for a short run.
 """
 
 import copy
