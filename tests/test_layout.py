@@ -80,6 +80,7 @@ OUTSIDE = {
     "formats.tensors": STDLIB | {"torch"},
     "formats.mmap": STDLIB | {"torch"},
     "formats.gguf_blocks": STDLIB | {"torch"},
+    "formats.eight_bit": STDLIB | {"torch"},
     "formats.quantised": STDLIB | {"torch"},
     "formats.unpickle": STDLIB | {"torch"},
     "families": STDLIB | {"PIL"},

@@ -20,13 +20,15 @@ from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.embedded import find
 from unnoise.errors import InputError, NonFiniteError
+from unnoise.formats import eight_bit
 from unnoise.formats.arguments import check_arguments
+from unnoise.formats.eight_bit import SCALE
 from unnoise.formats.header import Header, read_header
-from unnoise.formats.tensors import Fingerprint, read_tensors, write_tensors
+from unnoise.formats.tensors import DTYPES, Fingerprint, read_tensors, write_tensors
 from unnoise.text.encode import PromptEncoder, TextConditioner
 from unnoise.text.labels import LabelEncoder
 
-WEIGHTS = ("F16", "BF16", "F32", "F64")  # dtypes of stored weights
+WEIGHTS = ("F16", "BF16", "F32", "F64", "I8")  # dtypes of stored weights
 BUILD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError)
 
 
@@ -61,21 +63,36 @@ def meta(path: Path, header: Header | None = None) -> Components:
 def save(path: str | os.PathLike[str], components: Components, dtype: torch.dtype = torch.float16) -> Card:
     """Write a model file atomically and return its card with the fingerprint of the stored weights.
 
+    dtype: of the weights; int8 is 8 bits with a scale for each row, see `formats.eight_bit`.
+
     Raises InputError if a weight is not finite in `dtype`, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     for role, module in components.networks().items():
         for name, tensor in module.state_dict().items():
-            stored = tensor.detach().cpu().to(dtype) if tensor.is_floating_point() else tensor.detach().cpu()
-            if stored.is_floating_point() and not stored.isfinite().all():
-                raise InputError(f"tensor {role}.{name} is not finite in {dtype}")
-            tensors[f"{role}.{name}"] = stored
+            tensors |= _stored(f"{role}.{name}", tensor.detach().cpu(), dtype)
     fingerprint = Fingerprint()
     for name in sorted(tensors):
         fingerprint.add(name, tensors[name])
     card = replace(components.card, fingerprint=fingerprint.hex())
     write_tensors(path, tensors, {"format": "pt", KEY: to_json(card)})
     return card
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the tensors of a file for one of a network. Raises InputError if a weight is not finite in `dtype`."""
+    if not tensor.is_floating_point():
+        return {name: tensor}
+    finite = tensor if dtype == torch.int8 else tensor.to(dtype)
+    if not finite.isfinite().all():
+        raise InputError(f"tensor {name} is not finite in {dtype}")
+    return eight_bit.packed(name, tensor) if dtype == torch.int8 else {name: finite}
+
+
+def stored_dtype(path: str | os.PathLike[str]) -> torch.dtype:
+    """Return the dtype that a model file was saved in: of its largest tensor."""
+    entries = read_header(path).tensors.values()
+    return DTYPES[max(entries, key=lambda entry: entry.end - entry.start).dtype]
 
 
 def build(card: Card, device: str = "cpu") -> Components:
@@ -160,9 +177,10 @@ def _match(components: Components, header: Header, where: str) -> None:
         for role, net in components.networks().items()
         for name, value in net.state_dict().items()
     }
+    narrow = {name for name, entry in header.tensors.items() if entry.dtype == "I8"} & needed.keys()
     for fault, names in (
-        ("missing", needed.keys() - header.tensors),
-        ("unexpected", header.tensors.keys() - needed),
+        ("missing", (needed.keys() | {name + SCALE for name in narrow}) - header.tensors.keys()),
+        ("unexpected", header.tensors.keys() - needed.keys() - {name + SCALE for name in narrow}),
     ):
         if names:
             first = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
@@ -173,6 +191,13 @@ def _match(components: Components, header: Header, where: str) -> None:
             raise InputError(f"{where}: tensor {name!r} is {list(entry.shape)}, the network needs {list(value.shape)}")
         if value.is_floating_point() and entry.dtype not in WEIGHTS:
             raise InputError(f"{where}: tensor {name!r} is {entry.dtype}, weights must be one of {', '.join(WEIGHTS)}")
+        if name in narrow and value.is_floating_point():
+            scale = header.tensors[name + SCALE]
+            if len(entry.shape) < 2 or scale.shape != entry.shape[:1] or scale.dtype != "F32":
+                raise InputError(
+                    f"{where}: tensor {name + SCALE!r} is {scale.dtype} {list(scale.shape)}; one scale a row is needed: "
+                    f"F32 {list(entry.shape[:1])}"
+                )
 
 
 def _fill(components: Components, path: Path, header: Header, device: torch.device) -> None:
@@ -182,6 +207,10 @@ def _fill(components: Components, path: Path, header: Header, device: torch.devi
     for name, stored in read_tensors(path, header):
         fingerprint.add(name, stored)
         role, _, inner = name.partition(".")
+        whole = inner.removesuffix(SCALE)
+        if whole != inner and whole in states[role]:  # the scales of a tensor come right behind it
+            states[role][whole] = eight_bit.dequantise(states[role][whole], stored.to(device))
+            continue
         dtype = torch.float32 if stored.is_floating_point() else stored.dtype
         states[role][inner] = stored.to(device, dtype, copy=True)
     if fingerprint.hex() != components.card.fingerprint:

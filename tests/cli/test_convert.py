@@ -107,3 +107,8 @@ def test_no_table_of_tensors_is_refused() -> None:
     for content in ([torch.ones(1)], {1: torch.ones(1)}, {"a": 3}, {}):
         with pytest.raises(ValueError, match=r"not a dict of tensors|no tensor among"):
             flat(content)
+
+
+def test_weights_of_a_model_file_need_a_place_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "emoji.safetensors", "--weights", "int8"]) != 0
+    assert "give the file to write" in capsys.readouterr().err

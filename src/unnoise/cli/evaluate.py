@@ -94,4 +94,4 @@ def evaluate(
     print(json.dumps(rounded))
     if record:
         card = replace(pipeline.card, training=pipeline.card.training | {"figures": rounded})
-        model_file.save(find(model), replace(pipeline, card=card))
+        model_file.save(find(model), replace(pipeline, card=card), model_file.stored_dtype(find(model)))

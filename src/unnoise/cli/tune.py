@@ -98,7 +98,9 @@ def grid(
     if sheet is not None:
         _write_sheet(found, converged, prompts[options.seeds :], sheet)
     if record or out:
-        model_file.save(out or find(model), replace(pipeline, card=with_fits(pipeline.card, found)))
+        path = find(model)
+        tuned = replace(pipeline, card=with_fits(pipeline.card, found))
+        model_file.save(out or path, tuned, model_file.stored_dtype(path))
 
 
 def _check(options: TuneOptions, record: bool, out: Path | None, sheet: Path | None) -> None:
