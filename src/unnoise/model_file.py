@@ -195,8 +195,8 @@ def _match(components: Components, header: Header, where: str) -> None:
             scale = header.tensors[name + SCALE]
             if len(entry.shape) < 2 or scale.shape != entry.shape[:1] or scale.dtype != "F32":
                 raise InputError(
-                    f"{where}: tensor {name + SCALE!r} is {scale.dtype} {list(scale.shape)}; one scale a row is needed: "
-                    f"F32 {list(entry.shape[:1])}"
+                    f"{where}: tensor {name + SCALE!r} is {scale.dtype} {list(scale.shape)}; a scale for each row "
+                    f"is needed: F32 {list(entry.shape[:1])}"
                 )
 
 
