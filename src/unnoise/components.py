@@ -1,6 +1,6 @@
 """The components of a model: its card, denoiser, space and text encoder, and its networks by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,7 +73,7 @@ class Components:
     @property
     def layout(self) -> dict[str, str]:
         """How the networks run, which decides the last bits of their outputs: compiled, with packed weights."""
-        modules = [module for net in self.networks().values() for module in net.modules()]
+        modules = [module for net in self.networks().values() for module in _modules(net)]
         compiled = any(module._compiled_call_impl is not None for module in modules)
         packed = any(getattr(module, "packed", False) for module in modules)
         return {"compiled": "yes" if compiled else "no", "packed": "yes" if packed else "no"}
@@ -101,5 +101,16 @@ class Components:
 
 def _narrowest(net: nn.Module) -> Dtype:
     """Return the narrowest dtype of a network's weights."""
-    found = min({one.dtype for one in net.parameters() if one.is_floating_point()}, key=lambda dtype: dtype.itemsize)
-    return str(found).removeprefix("torch.")  # type: ignore[return-value]
+    found = {one.dtype for module in _modules(net) for one in module._parameters.values() if one is not None}
+    narrowest = min((dtype for dtype in found if dtype.is_floating_point), key=lambda dtype: dtype.itemsize)
+    return str(narrowest).removeprefix("torch.")  # type: ignore[return-value]
+
+
+def _modules(net: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules of a network, a shared one as often as it is used; every request walks through them."""
+    left: list[nn.Module | None] = [net]
+    while left:
+        module = left.pop()
+        if module is not None:
+            yield module
+            left.extend(module._modules.values())
