@@ -7,13 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unnoise.card import Card
+from unnoise.card import Card, Decoder
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.spaces.space import Space
+from unnoise.spaces.space import Space, finite
 from unnoise.text.encode import TextConditioner
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-CODERS = ("vae", "autoencoder")  # networks that adapters never change
+CODERS = ("vae", "autoencoder", "preview")  # networks that adapters never change
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Components:
         image_conditioner: of a network that needs an image.
         diffusers_networks: the networks of a foreign model under diffusers' names; empty for a model of our own.
         attached: fingerprints of the "control" and the "ip_adapter" that were added to the denoiser.
+        small_decoder: the small decoder, x0 to data; None for a model without one.
         size_inputs: the options whose numbers the network takes as `Conditioning.sizes`, in their order.
     """
 
@@ -53,6 +54,7 @@ class Components:
     diffusers_networks: Mapping[str, nn.Module] = field(default_factory=dict)
     attached: Mapping[str, str] = field(default_factory=dict)
     size_inputs: tuple[str, ...] = ()
+    small_decoder: nn.Module | None = None
 
     @property
     def device(self) -> torch.device:
@@ -89,9 +91,20 @@ class Components:
         autoencoder = getattr(self.space, "autoencoder", None)
         if isinstance(autoencoder, nn.Module):
             found["autoencoder"] = autoencoder
+        if self.small_decoder is not None:
+            found["preview"] = self.small_decoder
         if self.text_encoder is not None:
             found["text"] = self.text_encoder.net
         return found
+
+    def decode(self, x0: Tensor, decoder: Decoder = "full") -> Tensor:
+        """Return data in [-1, 1] by the decoder of the space, or by the small one where there is one. x0: (B, *d).
+
+        Raises NonFiniteError where NaN or infinity comes out.
+        """
+        if decoder == "full" or self.small_decoder is None:
+            return self.space.decode(x0)
+        return finite(self.small_decoder(x0), "decoding", self.small_decoder).clamp(-1, 1)
 
     def adaptable(self) -> dict[str, nn.Module]:
         """Return the networks that an adapter can change, under their names in adapter files."""
