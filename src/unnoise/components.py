@@ -77,7 +77,7 @@ class Components:
         """How the networks run, which decides the last bits of their outputs: compiled, with packed weights."""
         modules = [module for net in self.networks().values() for module in _modules(net)]
         compiled = any(module._compiled_call_impl is not None for module in modules)
-        packed = any(getattr(module, "packed", False) for module in modules)
+        packed = any(getattr(kind, "packed", False) for kind in set(map(type, modules)))
         return {"compiled": "yes" if compiled else "no", "packed": "yes" if packed else "no"}
 
     @property

@@ -18,9 +18,12 @@ from unnoise.cli.main import main
 from unnoise.errors import InputError
 from unnoise.nets.tiny_decoder import TinyDecoder
 from unnoise.train.finetune_recipe import read_any_recipe
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.recipe import DataOptions, DenoiserOptions, TextOptions, TrainingRecipe
 from unnoise.train.task import Progress
 from unnoise.train.tiny_decoder import TinyDecoderTask, part_of, train_tiny_decoder
 from unnoise.train.tiny_decoder_recipe import TinyDecoderOptions, TinyDecoderRecipe
+from unnoise.train.train_recipe import train_recipe
 
 WITH = replace(tiny.CARD, preview=Part("TinyDecoder", {"latents": 4, "width": 8, "blocks": 1}))
 RECIPE = """
@@ -151,6 +154,19 @@ def test_a_run_is_resumed_to_the_bit(folder: Path) -> None:
         train_tiny_decoder(recipe, folder / "parts", cpu, False, Report(6))
     parts = train_tiny_decoder(recipe, folder / "parts", cpu, True, Report())
     assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_training_that_starts_from_a_model_keeps_its_small_decoder(folder: Path) -> None:
+    model_file.save(folder / "tiny.safetensors", tiny.pipeline(WITH))
+    net, text = tiny.CARD.net, TextOptions(258, 16, 1, 2, 16)
+    fit = FitOptions(steps=4, batch=2, warmup=1, precision="float32", compile=False, channels_last=False)
+    options = DenoiserOptions(fit, net, tiny.CARD.process, text=text, init="tiny.safetensors")
+    recipe = TrainingRecipe("more", DataOptions("pictures", 16, views=1), options, advice=tiny.CARD.advice)
+    path = train_recipe(recipe, folder / "run", torch.device("cpu"), False, Report())
+    before, after = model_file.load(folder / "tiny.safetensors"), model_file.load(path)
+    assert after.card.preview == before.card.preview
+    for name, value in before.networks()["preview"].state_dict().items():
+        assert torch.equal(value, after.networks()["preview"].state_dict()[name])
 
 
 @pytest.fixture
