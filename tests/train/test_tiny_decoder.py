@@ -158,6 +158,8 @@ def test_a_run_is_resumed_to_the_bit(folder: Path) -> None:
 
 def test_a_training_that_starts_from_a_model_keeps_its_small_decoder(folder: Path) -> None:
     model_file.save(folder / "tiny.safetensors", tiny.pipeline(WITH))
+    for k in range(6):
+        (folder / f"pictures/{k}.txt").write_text("a colour")
     net, text = tiny.CARD.net, TextOptions(258, 16, 1, 2, 16)
     fit = FitOptions(steps=4, batch=2, warmup=1, precision="float32", compile=False, channels_last=False)
     options = DenoiserOptions(fit, net, tiny.CARD.process, text=text, init="tiny.safetensors")
