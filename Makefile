@@ -43,6 +43,7 @@ bench: $(VENV)/.bench  ## samplers and loops against diffusers, the engine, edit
 	@$(BIN)/python bench/samplers.py
 	@$(BIN)/python bench/advance.py
 	@$(BIN)/python bench/cost.py
+	@$(BIN)/python bench/latency.py
 	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/training.py
 	@$(BIN)/python bench/cache.py

@@ -7,6 +7,7 @@ from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.reference import RecipeField, part_classes, recipe_fields, summary, tables
+from unnoise.train.tiny_decoder_recipe import TinyDecoderRecipe
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes.md"
 INTRODUCTION = """# Fields of a recipe
@@ -23,6 +24,7 @@ PARTS = (  # what names a class and its arguments: heading, and the role of its 
 TOP = {
     TrainingRecipe: "At the top of the file",
     FineTuneRecipe: "Fine-tuning another program's denoiser: `denoiser.init` names its model",
+    TinyDecoderRecipe: "The small decoder of a model: `preview`",
     AdapterRecipe: "Recipes of `unnoise lora train` and `unnoise control train`",
 }
 HEAD = ("| field | type | range | default | meaning |", "|---|---|---|---|---|")
@@ -40,7 +42,7 @@ def page() -> str:
         for name, kind in part_classes(role).items():
             lines += _section(f"### {name}", summary(kind), recipe_fields(kind))
     others: dict[type, list[str]] = {}
-    for recipe in (FineTuneRecipe, AdapterRecipe):
+    for recipe in (FineTuneRecipe, TinyDecoderRecipe, AdapterRecipe):
         others |= {kind: [place] for place, kind in tables(recipe) if kind not in places}
     return "\n".join([*lines, *_tables(others)]).rstrip() + "\n"
 

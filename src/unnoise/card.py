@@ -14,6 +14,7 @@ from unnoise.formats.header import Header, read_header
 from unnoise.formats.strict_json import Strict, dump, parse
 from unnoise.sampling.kinds import Kind
 
+Decoder = Literal["full", "small"]  # the autoencoder's own, or the small one
 OWN = "unnoise"  # the family of models of this program
 KEY = "unnoise"  # the key of the card in the metadata of a file's header
 CLASSES: dict[str, dict[str, str]] = {
@@ -27,6 +28,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "AutoencoderTiny": "unnoise.integrations.diffusers.autoencoder_kl:AutoencoderTiny",
         "AutoencoderDC": "unnoise.integrations.diffusers.autoencoder_kl:AutoencoderDC",
     },
+    "preview": {"TinyDecoder": "unnoise.nets.tiny_decoder:TinyDecoder"},
     "text": {"TextEncoder": "unnoise.nets.text:TextEncoder"},
     "tokenizer": {"Tokenizer": "unnoise.text.tokenizer:Tokenizer"},
 }
@@ -89,6 +91,7 @@ class Advice(Strict):
         stride: frames are stride*k + 1.
         fps: frames a second.
         fitted: at most one for each number of steps; used if neither sampler nor schedule is given.
+        decoder: "small" draws with the small decoder of the model.
     """
 
     sampler: str | None = None
@@ -108,6 +111,7 @@ class Advice(Strict):
     fps: float = 16.0
     seconds: float | None = None
     fitted: tuple[Setting, ...] = ()
+    decoder: Decoder = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class Card(Strict):
     Args:
         name: of the model.
         net, process, kind, space, autoencoder, text, tokenizer: what the components are built from.
+        preview: the small decoder of a model with an autoencoder; None for a model without one.
         labels: the names of the classes of a model whose prompts they are; empty for other models.
         advice: default settings.
         licence: of the weights.
@@ -140,6 +145,7 @@ class Card(Strict):
     autoencoder: Part | None = None
     text: Part | None = None
     tokenizer: Part | None = None
+    preview: Part | None = None
     labels: tuple[str, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
@@ -167,6 +173,13 @@ class Card(Strict):
             raise InputError(
                 f"the card has the space {self.space.class_} with autoencoder {self.autoencoder}: only Latent has one"
             )
+        self._check_preview()
+
+    def _check_preview(self) -> None:
+        if self.preview is not None and self.autoencoder is None:
+            raise InputError("the card has a preview, the small decoder, and no autoencoder: only latents have one")
+        if self.preview is None and self.advice.decoder == "small":
+            raise InputError("the card's advice.decoder is 'small', and it has no preview, the small decoder")
 
     def _check_labels(self) -> None:
         _sane(self.labels, "labels")

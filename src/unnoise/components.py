@@ -1,19 +1,19 @@
 """The components of a model: its card, denoiser, space and text encoder, and its networks by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from unnoise.card import Card
+from unnoise.card import Card, Decoder
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.spaces.space import Space
+from unnoise.spaces.space import Space, finite
 from unnoise.text.encode import TextConditioner
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-CODERS = ("vae", "autoencoder")  # networks that adapters never change
+CODERS = ("vae", "autoencoder", "preview")  # networks that adapters never change
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Components:
         image_conditioner: of a network that needs an image.
         diffusers_networks: the networks of a foreign model under diffusers' names; empty for a model of our own.
         attached: fingerprints of the "control" and the "ip_adapter" that were added to the denoiser.
+        small_decoder: the small decoder, x0 to data; None for a model without one.
         size_inputs: the options whose numbers the network takes as `Conditioning.sizes`, in their order.
     """
 
@@ -53,6 +54,7 @@ class Components:
     diffusers_networks: Mapping[str, nn.Module] = field(default_factory=dict)
     attached: Mapping[str, str] = field(default_factory=dict)
     size_inputs: tuple[str, ...] = ()
+    small_decoder: nn.Module | None = None
 
     @property
     def device(self) -> torch.device:
@@ -73,9 +75,9 @@ class Components:
     @property
     def layout(self) -> dict[str, str]:
         """How the networks run, which decides the last bits of their outputs: compiled, with packed weights."""
-        modules = [module for net in self.networks().values() for module in net.modules()]
+        modules = [module for net in self.networks().values() for module in _modules(net)]
         compiled = any(module._compiled_call_impl is not None for module in modules)
-        packed = any(getattr(module, "packed", False) for module in modules)
+        packed = any(getattr(kind, "packed", False) for kind in set(map(type, modules)))
         return {"compiled": "yes" if compiled else "no", "packed": "yes" if packed else "no"}
 
     @property
@@ -89,9 +91,20 @@ class Components:
         autoencoder = getattr(self.space, "autoencoder", None)
         if isinstance(autoencoder, nn.Module):
             found["autoencoder"] = autoencoder
+        if self.small_decoder is not None:
+            found["preview"] = self.small_decoder
         if self.text_encoder is not None:
             found["text"] = self.text_encoder.net
         return found
+
+    def decode(self, x0: Tensor, decoder: Decoder = "full") -> Tensor:
+        """Return data in [-1, 1] by the decoder of the space, or by the small one where there is one. x0: (B, *d).
+
+        Raises NonFiniteError where NaN or infinity comes out.
+        """
+        if decoder == "full" or self.small_decoder is None:
+            return self.space.decode(x0)
+        return finite(self.small_decoder(x0), "decoding", self.small_decoder).clamp(-1, 1)
 
     def adaptable(self) -> dict[str, nn.Module]:
         """Return the networks that an adapter can change, under their names in adapter files."""
@@ -101,5 +114,16 @@ class Components:
 
 def _narrowest(net: nn.Module) -> Dtype:
     """Return the narrowest dtype of a network's weights."""
-    found = min({one.dtype for one in net.parameters() if one.is_floating_point()}, key=lambda dtype: dtype.itemsize)
-    return str(found).removeprefix("torch.")  # type: ignore[return-value]
+    found = {one.dtype for module in _modules(net) for one in module._parameters.values() if one is not None}
+    narrowest = min((dtype for dtype in found if dtype.is_floating_point), key=lambda dtype: dtype.itemsize)
+    return str(narrowest).removeprefix("torch.")  # type: ignore[return-value]
+
+
+def _modules(net: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules of a network, a shared one as often as it is used; every request walks through them."""
+    left: list[nn.Module | None] = [net]
+    while left:
+        module = left.pop()
+        if module is not None:
+            yield module
+            left.extend(module._modules.values())

@@ -109,7 +109,9 @@ def _make(card: Card, where: str, device: str) -> Components:
         text: TextConditioner | None = LabelEncoder(card.labels, net) if card.labels else None
         if card.text and tokenizer:
             text = PromptEncoder(tokenizer, _part("text", card.text, where))
-    return Components(card, Denoiser(net, process, card.kind), _part("space", card.space, where, extra), text)
+        small = _part("preview", card.preview, where) if card.preview else None
+    space = _part("space", card.space, where, extra)
+    return Components(card, Denoiser(net, process, card.kind), space, text, small_decoder=small)
 
 
 class _Blank(TorchFunctionMode):
@@ -236,8 +238,12 @@ def _try(components: Components, device: torch.device, where: str) -> None:
         elif components.text_encoder is not None:
             cond = components.text_encoder([""])[0]
         x0 = components.denoiser(x, torch.ones(1, device=device), cond)
-        data = components.space.decode(x)
+        data, small = components.decode(x), components.decode(x, "small")
     if x0.shape != x.shape or data.shape[2:] != (side, side) or data.shape[1] not in (1, 3):
         raise InputError(
             f"{where}: the card's components do not match: x of shape {list(x.shape)} is decoded to {list(data.shape)}"
+        )
+    if small.shape != data.shape:
+        raise InputError(
+            f"{where}: preview of the card: decodes to {list(small.shape)}, and the autoencoder to {list(data.shape)}"
         )

@@ -8,10 +8,13 @@ from inspect import Parameter, Signature
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from unnoise.components import Components
 from unnoise.errors import InputError, InputWarning, checked_path, quoted
 from unnoise.generation.axes import combinations
+from unnoise.generation.decode import preview_images
 from unnoise.generation.engine import Engine, Step, Ticket
 from unnoise.generation.images import RawImages
 from unnoise.generation.job import Job
@@ -77,6 +80,10 @@ class Pipeline(Components):
         if prompt is None and not self.card.prompted:
             prompt = ""
         return self.run(request_of(_listed(prompt), **options), watch=_counted(callback))
+
+    def preview(self, x0: Tensor) -> list[Image.Image]:
+        """Decode the x0 (B, *d) of a callback while images are drawn, by the small decoder where the model has one."""
+        return preview_images(self, x0)
 
     def edit(self, image: Any, prompt: str = "", *, callback: Callback | None = None, **options: Any) -> list[Sample]:
         """Change an image: as a whole, where a mask paints, or around it; `generate` with the image first."""

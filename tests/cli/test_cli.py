@@ -304,6 +304,29 @@ def test_interrupt_waits_until_torch_is_there() -> None:
     assert (done.stdout, done.stderr) == ("True True\n", "")
 
 
+COLLECTED = """
+import builtins, gc, sys
+real, during = builtins.__import__, []
+def watched(name, *rest):
+    if name != "torch":
+        return real(name, *rest)
+    during.append(gc.isenabled())
+    return sys.modules.setdefault("torch", sys)
+builtins.__import__ = watched
+from unnoise.cli.torch_import import import_torch
+before = gc.get_freeze_count()
+import_torch()
+kept = gc.get_freeze_count()
+import_torch()
+print(during, gc.isenabled(), before == 0 < kept == gc.get_freeze_count())
+"""
+
+
+def test_what_torch_leaves_is_not_searched_for_garbage() -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[False] True True\n", "")
+
+
 def test_errors_come_before_torch(tmp_path: Path) -> None:
     script = (
         "import sys; from unnoise.cli.main import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules)"

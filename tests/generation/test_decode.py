@@ -23,7 +23,7 @@ def decoded(data: Tensor, images: PreparedImages | None = None, **settings: Any)
     """Decode x0 of a space whose data it is, with cells of four pixels and eight samples of audio a second."""
     space = SimpleNamespace(decode=lambda x0: x0, factor=4, rate=8)
     card = SimpleNamespace(advice=SimpleNamespace(fps=12.5))
-    components: Any = SimpleNamespace(space=space, card=card)
+    components: Any = SimpleNamespace(space=space, card=card, decode=lambda x0, decoder: x0)
     return decode(components, replace(SETTINGS, **settings), data, images or PreparedImages())
 
 

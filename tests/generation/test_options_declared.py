@@ -47,6 +47,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "target_size": ("512", (512, 512)), "aesthetic_score": ("7.5", 7.5),
     "negative_original_size": ("256", (256, 256)), "negative_crop_top_left": ("0,4", (0, 4)),
     "negative_target_size": ("64x32", (64, 32)), "negative_aesthetic_score": ("2", 2.0),
+    "decoder": ("small", "small"),
 }  # fmt: skip
 NEEDS = {"variation": {"variation_seed": 1}, "variation_seed": {"variation": 0.5}, "blend_share": {"blend_prompt": "b"}}
 PYTHON_ONLY = {"noise", "progress"}
@@ -127,7 +128,7 @@ def test_every_choice_of_a_replay_is_checked_as_an_option() -> None:
     """What metadata has under the name of an option goes through the option's own check before a replay."""
     named = {"negative_prompt", "guidance_scale", "schedule", "sampler", "seed", "size", "guidance_interval",
              "guidance_rescale", "outpaint", "source_prompt", "feather", "mask_mode", "control_scale", "control_resize",
-             "ip_adapter_scale", "strength", "resample"}  # fmt: skip
+             "ip_adapter_scale", "strength", "resample", "decoder"}  # fmt: skip
     recorded = {one.name for one in fields(Metadata)} | set(ELSEWHERE)
     checked = set(SAME) | named | {"steps", "lora"} | set(INPUTS)
     assert {name for name in ids if name in recorded} == checked

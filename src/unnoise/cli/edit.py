@@ -7,10 +7,9 @@ from cyclopts import App, Parameter
 
 from unnoise.cli.generate import model_card, names
 from unnoise.cli.model_options import EMBEDDED, ModelOptions
-from unnoise.cli.options import HelpView, arguments, flatten, values
+from unnoise.cli.options import HelpView, every_argument, flatten, values
 from unnoise.cli.run_generation import DEFAULT_OUTPUT, OutputArguments, draw
 from unnoise.generation.limits import STRENGTH
-from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
 
 EXAMPLES = """Examples:
   unnoise edit cat.png "a tiger face"                    img2img: change all of it
@@ -29,8 +28,7 @@ def app(tokens: Sequence[str]) -> App:
     """Make the command. tokens: of the command line; `--help-all` shows every option."""
     everything = "--help-all" in tokens
     shown = HelpView(model_card(tokens), () if everything else HIDDEN, DEFAULTS)
-    sampling, edit = arguments(SamplingOptions, shown)(), arguments(EditOptions, shown, leave_out=("image",))()
-    control, adapters = arguments(ControlOptions, shown)(), arguments(AdapterOptions, shown)()
+    options = every_argument(shown, leave_out=("image",))()
     made = App(
         name="edit",
         help="Change an image.",
@@ -44,16 +42,13 @@ def app(tokens: Sequence[str]) -> App:
         prompt: Annotated[str, Parameter(help="What it shows afterwards.")] = "",
         /,
         *,
-        edit: Any = edit,
-        sampling: Any = sampling,
-        control: Any = control,
-        adapters: Any = adapters,
+        options: Any = options,
         model: Annotated[ModelOptions, Parameter(name="*")] = EMBEDDED,
         output: Annotated[OutputArguments, Parameter(name="*")] = DEFAULT_OUTPUT,
     ) -> None:
         """Change an image, and print where the new one is."""
-        draw((prompt,), {"image": image, **values(sampling, edit, control, adapters)}, model, output)
+        draw((prompt,), {"image": image, **values(options)}, model, output)
 
-    flatten(edit_image, sampling=sampling, edit=edit, control=control, adapters=adapters)
+    flatten(edit_image, options=options)
     made.default(edit_image)
     return made

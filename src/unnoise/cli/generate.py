@@ -8,11 +8,10 @@ from cyclopts import App, Parameter
 
 from unnoise.card import Card
 from unnoise.cli.model_options import EMBEDDED, ModelOptions, own_card
-from unnoise.cli.options import LONG, HelpView, arguments, flatten, values
+from unnoise.cli.options import LONG, HelpView, every_argument, flatten, values
 from unnoise.cli.run_generation import DEFAULT_OUTPUT, OutputArguments, draw
 from unnoise.errors import InputError
 from unnoise.formats.open_file import read_text
-from unnoise.generation.options import AdapterOptions, ControlOptions, EditOptions, SamplingOptions
 from unnoise.sampling.registry import GRIDS, SAMPLERS, GridEntry, SamplerEntry
 
 LONGEST = 10_000_000  # bytes of a file of prompts
@@ -35,8 +34,7 @@ def app(tokens: Sequence[str]) -> App:
     """Make the command. tokens: of the command line; `--help-all` shows every option, `--model` decides defaults."""
     everything = "--help-all" in tokens
     shown = HelpView(model_card(tokens), () if everything else LONG)
-    sampling, edit = arguments(SamplingOptions, shown)(), arguments(EditOptions, shown)()
-    control, adapters = arguments(ControlOptions, shown)(), arguments(AdapterOptions, shown)()
+    options = every_argument(shown)()
     made = App(
         name="generate",
         help="Draw images, videos or audio from words.",
@@ -53,18 +51,15 @@ def app(tokens: Sequence[str]) -> App:
         ] = None,
         /,
         *,
-        sampling: Any = sampling,
-        edit: Any = edit,
-        control: Any = control,
-        adapters: Any = adapters,
+        options: Any = options,
         prompts: Annotated[str | None, Parameter(help="File with one prompt a line, in place of PROMPT.")] = None,
         model: Annotated[ModelOptions, Parameter(name="*")] = EMBEDDED,
         output: Annotated[OutputArguments, Parameter(name="*")] = DEFAULT_OUTPUT,
     ) -> None:
         """Draw samples, and print where they are."""
-        draw(_prompts(prompt, prompts, model), values(sampling, edit, control, adapters), model, output)
+        draw(_prompts(prompt, prompts, model), values(options), model, output)
 
-    flatten(generate, sampling=sampling, edit=edit, control=control, adapters=adapters)
+    flatten(generate, options=options)
     made.default(generate)
     return made
 

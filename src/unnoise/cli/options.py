@@ -1,8 +1,8 @@
 """The options of `generate` and `edit` on the command line, made from their declarations in `generation.options`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,6 +13,7 @@ from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError, check_number
 from unnoise.generation.limits import LORA
 from unnoise.generation.option import SIDES, Option, described
+from unnoise.generation.options import OPTIONS
 from unnoise.generation.other_names import OTHER_NAMES
 from unnoise.generation.request import home_of_options, split_lora, split_network
 
@@ -45,11 +46,24 @@ def arguments(kind: Any, shown: HelpView, leave_out: Sequence[str] = ()) -> Any:
     """Make the command-line form of an option class: the same names, as text.
 
     Args:
-        kind: one of `generation.options.OPTIONS`.
+        kind: one of OPTIONS.
         shown: what `--help` shows.
         leave_out: fields that the command takes in another way.
     """
-    made: list[tuple[str, Any, Any]] = []
+    return _made(f"{kind.__name__}Arguments", _fields(kind, shown, leave_out))
+
+
+def every_argument(shown: HelpView, leave_out: Sequence[str] = ()) -> Any:
+    """Make the command-line form of all option classes as one; arguments as for `arguments`."""
+    return _made("Arguments", chain.from_iterable(_fields(kind, shown, leave_out) for kind in OPTIONS))
+
+
+def _made(name: str, made: Iterable[tuple[str, Any, Any]]) -> Any:
+    return make_dataclass(name, made, frozen=True, namespace={"__module__": __name__})
+
+
+def _fields(kind: Any, shown: HelpView, leave_out: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, annotation and default of each option of a class."""
     for name, option in described(kind).items():
         if option.python_only or name in leave_out:
             continue
@@ -64,8 +78,7 @@ def arguments(kind: Any, shown: HelpView, leave_out: Sequence[str] = ()) -> Any:
         )
         value_type: Any = bool if option.kind == "flag" else tuple[str, ...] if option.kind == "lora" else str | None
         default: Any = False if option.kind == "flag" else () if option.kind == "lora" else None
-        made.append((name, Annotated[value_type, parameter], default))
-    return make_dataclass(f"{kind.__name__}Arguments", made, frozen=True, namespace={"__module__": __name__})
+        yield name, Annotated[value_type, parameter], default
 
 
 def flatten(command: Any, **groups: Any) -> None:

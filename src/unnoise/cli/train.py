@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from unnoise.data.dataset import ImageDataset
     from unnoise.train.adapter_recipe import AdapterRecipe
-    from unnoise.train.finetune_recipe import FineTuneRecipe
+    from unnoise.train.finetune_recipe import AnyRecipe
     from unnoise.train.recipe import TrainingRecipe
     from unnoise.train.task import Progress, TrainCallback
 
-R = TypeVar("R", "TrainingRecipe", "TrainingRecipe | FineTuneRecipe", "AdapterRecipe")
+R = TypeVar("R", "TrainingRecipe", "AnyRecipe", "AdapterRecipe")
 
 EPILOGUE = """Examples:
   unnoise train my-pictures --minutes 10
@@ -210,7 +210,7 @@ def is_recipe(source: Path) -> bool:
     raise InputError(f"{str(source)!r}: is not there; give a recipe (a .toml file) or a folder of images")
 
 
-def _read(path: Path, strict: bool) -> "TrainingRecipe | FineTuneRecipe":
+def _read(path: Path, strict: bool) -> "AnyRecipe":
     from unnoise.check.read.dispatch import read
     from unnoise.cli.preflight import preflight
     from unnoise.train.finetune_recipe import read_any_recipe
@@ -259,7 +259,7 @@ def _choose(source: Path, options: TrainOptions, minutes: float | None, init: bo
 
 
 def _train(
-    recipe: "TrainingRecipe | FineTuneRecipe",
+    recipe: "AnyRecipe",
     folder: Path,
     device: "torch.device",
     resume: bool,
@@ -267,14 +267,19 @@ def _train(
 ) -> Path:
     from unnoise.train.finetune import finetune, finetune_memory
     from unnoise.train.finetune_recipe import FineTuneRecipe
+    from unnoise.train.tiny_decoder import train_tiny_decoder
+    from unnoise.train.tiny_decoder_recipe import TinyDecoderRecipe
     from unnoise.train.train_recipe import train_recipe
 
+    what = []
     if isinstance(recipe, FineTuneRecipe):
         report.bar.console.print(f"memory {finetune_memory(recipe).line()}", highlight=False, soft_wrap=True)
         path = finetune(recipe, folder, device, resume, report)
+    elif isinstance(recipe, TinyDecoderRecipe):
+        path, what = train_tiny_decoder(recipe, folder, device, resume, report), ["--decoder", "small"]
     else:
         path = train_recipe(recipe, folder, device, resume, report)
-    what = [report.prompt] if report.prompt else ["-n", "4"]
+    what += [report.prompt] if report.prompt else ["-n", "4"]
     report.next = shlex.join(["unnoise", "generate", *what, "--model", str(path)])
     return path
 

@@ -164,7 +164,7 @@ def _stages(pipeline: Pipeline, settings: Settings, batch: int, kernels: Kernels
         for net in pipeline.networks().values():
             release(net)
         yield "step", cost(step, replace(kernels, narrow=narrow))
-        yield "decoding", cost(lambda: pipeline.space.decode(torch.empty(batch, *shape)), kernels)
+        yield "decoding", cost(lambda: pipeline.decode(torch.empty(batch, *shape), settings.decoder), kernels)
 
 
 def _rows(settings: Settings) -> int:

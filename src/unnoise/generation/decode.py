@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from unnoise.components import Components
+from unnoise.errors import InputError
 from unnoise.generation.images import PreparedImages
 from unnoise.generation.media.types import Audio, Media, Video
 from unnoise.generation.metadata import Settings
@@ -27,7 +28,7 @@ def decode(components: Components, settings: Settings, x0: Tensor, images: Prepa
     Raises:
         NonFiniteError: the decoder returned NaN or infinity.
     """
-    data = finite(components.space.decode(x0), "decoding")
+    data = finite(components.decode(x0, settings.decoder), "decoding")
     feather = components.space.factor // 2 if settings.feather is None else settings.feather
     data = images.restored(data, feather)
     if settings.seconds is not None:
@@ -36,6 +37,19 @@ def decode(components: Components, settings: Settings, x0: Tensor, images: Prepa
     if settings.frames is not None:
         return [Video(to_images(row.transpose(0, 1)), components.card.advice.fps) for row in data]
     return to_images(data)
+
+
+@torch.no_grad()
+def preview_images(components: Components, x0: Tensor) -> list[Image.Image]:
+    """Decode x0 (B, *d) of images while they are drawn, by the small decoder where there is one.
+
+    Raises:
+        InputError: the model makes no images.
+        NonFiniteError: the decoder returned NaN or infinity.
+    """
+    if components.card.modality != "image":
+        raise InputError(f"preview: of images; {components.card.name!r} makes {components.card.modality}")
+    return to_images(finite(components.decode(x0, "small"), "decoding"))
 
 
 def to_images(data: Tensor) -> list[Image.Image]:

@@ -5,7 +5,7 @@ from math import inf
 from typing import Literal
 
 from unnoise import __version__
-from unnoise.card import Part
+from unnoise.card import Decoder, Part
 from unnoise.errors import InputError
 from unnoise.formats.json_text import json_value
 from unnoise.formats.strict_json import Strict, dump, parse
@@ -61,6 +61,7 @@ class Settings(Strict):
     control_scale: float | None = None
     control_resize: ControlResize = "crop"
     ip_adapter_scale: float | None = None
+    decoder: Decoder = "full"
 
     @property
     def grid(self) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ field carries its name, type and default; its `Option` carries range, group and 
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
+from unnoise.card import Decoder
 from unnoise.errors import InputError, check_whole
 from unnoise.generation import limits
 from unnoise.generation.option import Option, check_fields
@@ -16,6 +17,7 @@ from unnoise.text.prompt_weighting import PROMPT_WEIGHTINGS, PromptWeighting
 
 MaskMode = Literal["blend", "differential"]
 MASK_MODES: Final[tuple[MaskMode, ...]] = ("blend", "differential")
+DECODERS: Final[tuple[Decoder, ...]] = ("full", "small")
 ControlResize = Literal["crop", "pad", "stretch"]
 CONTROL_RESIZES: Final[tuple[ControlResize, ...]] = ("crop", "pad", "stretch")
 
@@ -219,11 +221,15 @@ class AdapterOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """How work is shown while it runs."""
+    """How x0 becomes what people see, and how work is shown while it runs."""
 
     progress: Annotated[bool, Option("flag", "output", "Show a bar for anything over a second.", python_only=True)] = (
         True
     )
+    decoder: Annotated[
+        Decoder | None,
+        Option("choice", "output", "Decoder: the small one is faster, not as sharp.", choices=DECODERS, card="decoder"),
+    ] = None
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -23,7 +23,7 @@ from unnoise.generation.images import RawImages, fitted, opened
 from unnoise.generation.job import Draw, Job, Replay
 from unnoise.generation.loras import Loras
 from unnoise.generation.metadata import INPUTS, AppliedAdapter, CallShape, Metadata, Settings
-from unnoise.generation.options import ControlOptions, EditOptions, SamplingOptions
+from unnoise.generation.options import ControlOptions, EditOptions, OutputOptions, SamplingOptions
 from unnoise.generation.prepare import Prepared
 from unnoise.generation.request import Request
 from unnoise.generation.resolve import settle
@@ -174,6 +174,7 @@ def _check(metadata: Metadata, components: Components) -> None:
             control_resize=metadata.control_resize,
             ip_adapter_scale=metadata.ip_adapter_scale,
         ),
+        output=OutputOptions(decoder=metadata.decoder),
     )
     EditOptions(strength=metadata.strength, resample=metadata.resample)
     settle(request, components, request.sampling.size, has_image=False)

@@ -5,7 +5,7 @@ import warnings
 from dataclasses import asdict
 from math import inf
 
-from unnoise.card import OWN, Advice, Card, Part
+from unnoise.card import OWN, Advice, Card, Decoder, Part
 from unnoise.components import Components, Dtype
 from unnoise.errors import InputError, InputWarning, check_number
 from unnoise.generation import limits, size_inputs
@@ -21,6 +21,8 @@ from unnoise.generation.size_inputs import drawn_at_once
 from unnoise.sampling.samplers.restart import RePaint
 from unnoise.sampling.state import calls
 
+EDITS = ("outpaint", "source_prompt", "feather", "mask_mode", "resample")  # options that are settings as they are
+CONTROLS = ("control_scale", "control_resize", "ip_adapter_scale")  # likewise
 BATCH = 8  # samples in one network call, where the caller does not say how many
 BATCH_AREA = 1 << 20  # pixels of all samples of a call, likewise
 
@@ -117,12 +119,9 @@ def settle(
         blend_share=_blend_share(request),
         tile=tile,
         strength=strength,
-        outpaint=request.edit.outpaint,
-        source_prompt=request.edit.source_prompt,
-        feather=request.edit.feather,
-        mask_mode=request.edit.mask_mode,
-        resample=request.edit.resample,
-        **{name: getattr(request.control, name) for name in ("control_scale", "control_resize", "ip_adapter_scale")},
+        decoder=_decoder(request.output.decoder, card),
+        **{name: getattr(request.edit, name) for name in EDITS},
+        **{name: getattr(request.control, name) for name in CONTROLS},
         **sizes,
     )
     return sampler, settings
@@ -214,6 +213,12 @@ def _vae_dtype(given: str | None, components: Components) -> Dtype | None:
         how = "" if own is None or components.card.family == OWN else f"; use load(..., vae_dtype={given!r})"
         raise InputError(f"vae_dtype {given!r}: {components.card.name!r}: {loaded}{how}")
     return own
+
+
+def _decoder(given: Decoder | None, card: Card) -> Decoder:
+    if given == "small" and card.preview is None:
+        raise InputError(f"decoder 'small': {card.name!r} has no small decoder; use full, or leave it out")
+    return given or card.advice.decoder
 
 
 def _frames(given: int | None, card: Card) -> int | None:

@@ -1,5 +1,6 @@
 """The first task: an autoencoder between images and latents."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
-from unnoise.data.view import View, random_view, render_views
+from unnoise.data.view import Augment, View, random_view, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
 from unnoise.generation.decode import to_images
@@ -49,12 +50,11 @@ class AutoencoderTask:
 
     def views(self, ns: range) -> list[View]:
         """Return the views of the n-th images."""
-        seed = self.recipe.seed
-        return [random_view(self.dataset, nth_image(self.dataset, seed, n), n, seed, self.options.augment) for n in ns]
+        return nth_views(self.dataset, self.recipe.seed, self.options.augment, ns)
 
     def pixels(self, dataset: ImageDataset, views: list[View]) -> Tensor:
         """Return the pixels of views: (B, C, H, W) in [-1, 1]."""
-        return with_channels(render_views(dataset, views), self.net.channels).to(self.device)
+        return view_pixels(dataset, views, self.net.channels).to(self.device)
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
@@ -95,6 +95,16 @@ class AutoencoderTask:
         captions = chain.from_iterable((view.caption, "reconstruction") for view in views)
         title = sheet_title(self.recipe.name, self.name, step, self.recipe.checkpoints.ema_lengths[0])
         return contact_sheet([*chain.from_iterable(zip(*columns, strict=True))], [*captions], title, COLUMNS)
+
+
+def nth_views(dataset: ImageDataset, seed: int, augment: Augment, ns: range) -> list[View]:
+    """Return the views of the n-th images of a training."""
+    return [random_view(dataset, nth_image(dataset, seed, n), n, seed, augment) for n in ns]
+
+
+def view_pixels(dataset: ImageDataset, views: Sequence[View], channels: int) -> Tensor:
+    """Return the pixels of views: (B, channels, H, W) in [-1, 1]."""
+    return with_channels(render_views(dataset, views), channels)
 
 
 def edge_error(error: Tensor) -> Tensor:

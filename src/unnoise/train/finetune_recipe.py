@@ -14,6 +14,7 @@ from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import DataOptions, TrainingRecipe, parse_recipe, read_recipe
+from unnoise.train.tiny_decoder_recipe import TinyDecoderRecipe
 
 OF_BASE: Final = ("net", "process", "kind", "text")  # fields of a denoiser that the base decides
 
@@ -99,8 +100,11 @@ class FineTuneRecipe(Strict):
         return {"denoiser": ("denoiser.fit", self.denoiser.fit)}
 
 
-def read_any_recipe(path: Path) -> TrainingRecipe | FineTuneRecipe:
-    """Read a recipe of `unnoise train`: of a model, or of the fine-tuning of another program's denoiser.
+AnyRecipe = TrainingRecipe | FineTuneRecipe | TinyDecoderRecipe  # of `unnoise train`
+
+
+def read_any_recipe(path: Path) -> AnyRecipe:
+    """Read a recipe of `unnoise train`: of a model, of its small decoder, or of another program's denoiser.
 
     Raises InputError as `read_recipe` does.
     """
@@ -108,6 +112,8 @@ def read_any_recipe(path: Path) -> TrainingRecipe | FineTuneRecipe:
         table: dict[str, Any] = plain_toml(read_text(path))
     except ValueError:
         return read_recipe(path)  # which says what is wrong
+    if "preview" in table:
+        return parse_recipe(TinyDecoderRecipe, path)
     denoiser = table.get("denoiser")
     init = denoiser.get("init") if isinstance(denoiser, dict) else None
     if not isinstance(init, str) or not init or has_card(find(init)):

@@ -42,6 +42,7 @@ def make_card(
         advice=recipe.advice if recipe.advice.sizes else replace(recipe.advice, sizes=((side, side),)),
         licence=recipe.licence,
         autoencoder=autoencoder,
+        preview=None if init is None else init.card.preview,  # x0 is that of the model, and so is its space
         labels=dataset.classes,
         training=_facts(recipe, dataset, init, held_out),
     )

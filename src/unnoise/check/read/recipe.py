@@ -26,8 +26,8 @@ PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "Flow": "flow",
 }
 MOST = 200  # recipes of one sheet
-# Tables that identify a TOML file as the recipe of a model, a LoRA or a control.
-SECTIONS = ({"data", "denoiser"}, {"data", "fit", "lora"}, {"data", "fit", "control"})
+# Tables that identify a TOML file as the recipe of a model, a LoRA, a control or a small decoder.
+SECTIONS = ({"data", "denoiser"}, *({"data", "fit", kind} for kind in ("lora", "control", "preview")))
 DEPTH = 6  # of nested tables
 KEYS = 2000
 
