@@ -36,6 +36,10 @@ class NonFiniteError(ArithmeticError):
     """NaN or infinity in a run, with the step, the level and the dtype where it appeared."""
 
 
+class CollapseError(ArithmeticError):
+    """Samples of a student that are no longer spread as its teacher's, with the step and the figure that shows it."""
+
+
 class InputWarning(UserWarning):
     """One line on a change made to an input; the command line prints it."""
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from unnoise.data.dataset import ImageDataset
+    from unnoise.distill.recipe import DistillRecipe
     from unnoise.train.adapter_recipe import AdapterRecipe
     from unnoise.train.finetune_recipe import FineTuneRecipe
     from unnoise.train.recipe import TrainingRecipe
     from unnoise.train.task import Progress, TrainCallback
 
-R = TypeVar("R", "TrainingRecipe", "TrainingRecipe | FineTuneRecipe", "AdapterRecipe")
+R = TypeVar("R", "TrainingRecipe", "TrainingRecipe | FineTuneRecipe", "AdapterRecipe", "DistillRecipe")
 
 EPILOGUE = """Examples:
   unnoise train my-pictures --minutes 10
@@ -321,6 +322,9 @@ class ConsoleReport:
 
         if progress.validation is not None:
             self.validation = f"  val {progress.validation:.4f}"
+        if progress.figures:
+            shares = [f"{share:.2f}" for name, share in progress.figures.items() if name.startswith("deviation")]
+            self.validation = f"  deviation {' '.join(shares)}"
         if self.track is not None:
             self.track(progress)
         note = f"loss {progress.loss:.4f}{self.validation}  {speed(progress.images_per_second)}"

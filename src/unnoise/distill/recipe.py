@@ -15,11 +15,16 @@ from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import DataOptions, check_file_name, parse_recipe
 
 STUDENT: Final = "student"  # the task of a distillation, and its folder
+PROMPT_FILE: Final = ".txt"  # ending of a data.source of one prompt a line, for methods without images
 LEAST_SCALE: Final = 0.1  # of the guidance scales, which are drawn evenly in their logarithm
 
 
 class MethodOptions(Protocol):
     """What the options of every method have."""
+
+    @property
+    def images(self) -> bool:
+        """Whether the method is trained on images, and not on prompts alone."""
 
     @property
     def most_steps(self) -> int:
@@ -50,7 +55,6 @@ class ConsistencyOptions(Strict):
         doublings: how many times `gap` doubles over the run, evenly, 0 to 30.
         loss: "square"; "huber", which is linear in large errors; or "adaptive", each error over its own size.
         huber: size of an error at which the last two change, above 0 to 10, as a root mean square.
-        weighting: divides by the distance of the points in "sigma", or in "angle", which weighs high levels more.
         continuous: the limit of points without a distance (sCM), by a forward derivative in float32: 2.4 times as slow.
         tangent_warmup: steps over which the derivative of the student enters the continuous form, at least 0.
     """
@@ -63,7 +67,6 @@ class ConsistencyOptions(Strict):
     doublings: int = 8
     loss: Literal["square", "huber", "adaptive"] = "huber"
     huber: float = 0.03
-    weighting: Literal["sigma", "angle"] = "sigma"
     continuous: bool = False
     tangent_warmup: int = 1000
 
@@ -77,6 +80,10 @@ class ConsistencyOptions(Strict):
         check_grid("consistency.grid", self.grid)
 
     @property
+    def images(self) -> bool:
+        return True
+
+    @property
     def most_steps(self) -> int:
         return len(self.grid) + 1
 
@@ -88,8 +95,8 @@ class ConsistencyOptions(Strict):
         return Part("Consistency"), (*spread_evenly(self.grid, steps - 1), 0.0)
 
     def check(self, recipe: "DistillRecipe") -> None:
-        if recipe.data is None:
-            raise InputError("consistency: needs images; add a [data] table, or use another method")
+        if recipe.data is None or recipe.data.source.endswith(PROMPT_FILE):
+            raise InputError("consistency: needs images; add a [data] table with a source of images")
         if not self.teacher and recipe.guidance != (1.0, 1.0):
             raise InputError(
                 f"guidance {list(recipe.guidance)}: is the teacher's, and consistency.teacher is false; leave it out"

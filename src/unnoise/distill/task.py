@@ -13,6 +13,7 @@ from unnoise.distill.teacher import Teacher
 from unnoise.generation.media.contact_sheet import table_sheet
 from unnoise.pipeline import Pipeline
 from unnoise.train.task import sheet_title
+from unnoise.train.validation import LevelLosses
 
 SHEET_SEED = 0
 
@@ -37,6 +38,12 @@ class DistillTask:
         self.denoiser = student.denoiser
         self.networks = nn.ModuleDict({"net": student.denoiser.net})
         self.learning_rate_multiples: dict[str, float] = {}
+        self.levels: LevelLosses | None = None
+
+    @property
+    def teacher_scale(self) -> float:
+        """The guidance scale of the teacher whose samples are compared with those of the student."""
+        return self.student.card.advice.distilled_guidance or self.recipe.guidance[0]
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
@@ -58,8 +65,7 @@ class DistillTask:
 
     @cached_property
     def _teacher_images(self) -> dict[int, list[Image.Image]]:
-        pipeline, advice = self.teacher.pipeline, self.student.card.advice
-        scale = advice.distilled_guidance or self.recipe.guidance[0]
+        pipeline, scale = self.teacher.pipeline, self.teacher_scale
         return {steps: draw_images(pipeline, self.prompts, steps, guidance_scale=scale) for steps in self.recipe.steps}
 
 
