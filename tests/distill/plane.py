@@ -110,7 +110,7 @@ def fit_task(task: DistillTask) -> Denoiser:
 
 
 def exact_ends(x: Tensor, level: float, label: Tensor | None = None, scale: float = 1.0) -> Tensor:
-    """Return the ends of the teacher's paths from x at a level, by 2 x 100 calls of Heun's method."""
+    """Return the ends of the teacher's paths from x at a level, by 80 calls of Heun's method."""
     teacher = plane_teacher(label is not None)
     cond = Conditioning() if label is None else Conditioning(label=label)
 
@@ -118,4 +118,4 @@ def exact_ends(x: Tensor, level: float, label: Tensor | None = None, scale: floa
         guidance = torch.full((len(x),), scale)
         return teacher.x0(x, torch.full((len(x),), level), cond, guidance)
 
-    return run(Heun(), ask, start(x, (level, *(one for one in registry.grid("default", 100) if one < level))))
+    return run(Heun(), ask, start(x, (level, *(one for one in registry.grid("default", 40) if one < level))))

@@ -54,6 +54,7 @@ appendix A; Song & Dhariwal 2023 (pseudo-Huber), section 3.3; Lu & Song 2024 (sC
 al. 2023 (LCM), section 4.2 (guidance).
 """
 
+import warnings
 from functools import partial
 
 import torch
@@ -147,9 +148,10 @@ class ConsistencyTask(DistillTask):
     def _tangent(self, step: int, at: tuple[Tensor, Tensor], velocity: Tensor, cond: Conditioning) -> Tensor:
         """Return g at a point x and its level, from one forward derivative along the path."""
         x, sigma = at
-        share = min(1.0, step / max(1, self.options.tangent_warmup))
+        share = min(1.0, (step + 1) / (self.options.tangent_warmup + 1))
         cos, both = expand(signal(sigma), x), expand(signal(sigma) * spread(sigma), x)
         with (
+            warnings.catch_warnings(action="ignore", category=DeprecationWarning),  # of torch's own derivatives
             torch.autocast(x.device.type, enabled=False),
             sdpa_kernel(SDPBackend.MATH),
             eager(self.networks),

@@ -37,6 +37,9 @@ def open_images(recipe: DistillRecipe, teacher: Teacher) -> ImageDataset | None:
     dataset, _ = split_validation(data.open() if recipe.options.images else data.open_unchecked(), data.validation)
     card = teacher.pipeline.card
     unknown = sorted(set(dataset.classes) - set(card.labels))
+    if dataset.labels and not card.labels:
+        takes = "prompts and no classes" if card.prompted else "no classes"
+        raise InputError(f"data.labels: {card.name!r} takes {takes}; leave it out")
     if card.labels and not dataset.labels:
         raise InputError(f"data.labels: {card.name!r} takes classes, and none are read; set labels")
     if unknown:

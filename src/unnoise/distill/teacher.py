@@ -53,7 +53,8 @@ class Teacher:
         if encoder is None:
             return Conditioning()
         if not isinstance(encoder, PromptEncoder):
-            return collate(encoder(prompts))
+            places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+            return collate(encoder([*places])).rows([places[prompt] for prompt in prompts])
         tokens = [encoder.tokenizer.encode(prompt)[: encoder.length] for prompt in prompts]
         ids = torch.tensor([row + [0] * (encoder.length - len(row)) for row in tokens], device=self.device)
         lengths = torch.tensor([len(row) for row in tokens], device=self.device)

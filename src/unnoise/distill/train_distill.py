@@ -1,5 +1,6 @@
 """Distil a student by a recipe: load the teacher, encode the data, train the student, save it as an ordinary model."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Final
 import torch
 
 from unnoise import model_file
-from unnoise.card import OWN
+from unnoise.card import OWN, Card
 from unnoise.data.dataset import ImageDataset
 from unnoise.distill.collapse import CollapseWatch
 from unnoise.distill.consistency import ConsistencyTask
@@ -41,7 +42,7 @@ from unnoise.train.validation import Monitor
 from unnoise.train.weights import temporary_weights
 
 TASKS: Final[dict[str, Callable[..., DistillTask]]] = {"consistency": ConsistencyTask}
-TEACHER: Final = "teacher.sha256"  # in the folder of a run: the fingerprint of the teacher's weights
+TEACHER: Final = "teacher.sha256"  # in the folder of a run: a hash of the teacher
 UNPROMPTED: Final = 8  # rows of the sheet of a model without prompts
 
 
@@ -61,7 +62,7 @@ def train_distill(
     facts = partial(machine_facts, device) if dataset is None else partial(run_facts, dataset, device)
     with claimed_folder(recipe, folder, resume, _bytes(recipe, student, dataset), facts):
         with world().first():
-            _claim_teacher(folder, teacher.pipeline.card.fingerprint)
+            _claim_teacher(folder, teacher.pipeline.card)
         if dataset is not None:
             report.opened(dataset)
         rows = RowSource(recipe, teacher, open_pools(recipe, teacher, dataset, folder, report))
@@ -138,13 +139,14 @@ def _bytes(recipe: DistillRecipe, student: Pipeline, dataset: ImageDataset | Non
     return total + code * len(dataset) * codes_each(data)
 
 
-def _claim_teacher(folder: Path, fingerprint: str) -> None:
-    """Write the fingerprint of the teacher. Raises InputError where the run of the folder has another teacher."""
-    path = folder / TEACHER
-    if path.exists() and read_text(path) != fingerprint:
+def _claim_teacher(folder: Path, card: Card) -> None:
+    """Write what the teacher is. Raises InputError where the run of the folder has another one."""
+    parts = (card.fingerprint, card.net, card.process, card.kind, card.space)
+    path, own = folder / TEACHER, hashlib.sha256(repr(parts).encode()).hexdigest()
+    if path.exists() and read_text(path) != own:
         raise InputError(
-            f"--out {str(folder)!r}: its student was begun from weights {read_text(path)[:12]}, and the teacher has "
-            f"{fingerprint[:12]} now; restore that file, or use another folder"
+            f"--out {str(folder)!r}: its student was begun from another teacher than {card.name!r} is now; restore "
+            f"that file, or use another folder"
         )
     with replacing(path) as file:
-        file.write(fingerprint.encode())
+        file.write(own.encode())
