@@ -1,8 +1,9 @@
-"""Write docs/recipes.md: every field of the recipe of `unnoise train`. `make recipes-page` runs it."""
+"""Write docs/recipes.md: every field of the recipes of trainings and distillations. `make recipes` runs it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.recipe import TrainingRecipe
@@ -24,6 +25,7 @@ TOP = {
     TrainingRecipe: "At the top of the file",
     FineTuneRecipe: "Fine-tuning another program's denoiser: `denoiser.init` names its model",
     AdapterRecipe: "Recipes of `unnoise lora train` and `unnoise control train`",
+    DistillRecipe: "Recipes of `unnoise distill`",
 }
 HEAD = ("| field | type | range | default | meaning |", "|---|---|---|---|---|")
 
@@ -40,7 +42,7 @@ def page() -> str:
         for name, kind in part_classes(role).items():
             lines += _section(f"### {name}", summary(kind), recipe_fields(kind))
     others: dict[type, list[str]] = {}
-    for recipe in (FineTuneRecipe, AdapterRecipe):
+    for recipe in (FineTuneRecipe, AdapterRecipe, DistillRecipe):
         others |= {kind: [place] for place, kind in tables(recipe) if kind not in places}
     return "\n".join([*lines, *_tables(others)]).rstrip() + "\n"
 

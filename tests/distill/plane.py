@@ -99,7 +99,7 @@ def plane_rows(recipe: DistillRecipe, teacher: Teacher) -> RowSource:
     points = {name: part.sample(2048, made) for name, part in zip(LABELS, parts(), strict=False)}
     x0 = torch.cat(list(points.values()))[:, None]
     prompts = [name for name in LABELS for _ in range(2048)] if teacher.guided else [""] * 4096
-    return RowSource(recipe, teacher, [Pool((2,), prompts, Members(np.arange(4096), np.arange(4097)), x0)])
+    return RowSource(recipe, teacher, [Pool((2,), prompts, Members(np.arange(4096), np.arange(4097)), x0=x0)])
 
 
 def fit_task(task: DistillTask) -> Denoiser:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from unnoise.components import Components
 from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged, warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import members_of
@@ -31,34 +32,36 @@ def open_images(recipe: DistillRecipe, teacher: Teacher) -> ImageDataset | None:
     Raises InputError unless what they have beside their pixels is what the teacher takes.
     """
     data = recipe.data
-    if data is None or data.source.endswith(PROMPT_FILE):
+    if data is None:
         return None
-    _check_shape(data, teacher)
+    pipeline = teacher.pipeline
+    if data.size % pipeline.factor:
+        raise InputError(f"data.size {data.size}: a multiple of {pipeline.factor}, for {pipeline.card.name!r}")
+    if data.source.endswith(PROMPT_FILE):
+        return None
+    own = getattr(pipeline.space, "channels", data.channels)
+    if own != data.channels:
+        raise InputError(f"data.channels {data.channels}: {pipeline.card.name!r} has {own}; both must be the same")
     dataset, _ = split_validation(data.open() if recipe.options.images else data.open_unchecked(), data.validation)
-    card = teacher.pipeline.card
-    unknown = sorted(set(dataset.classes) - set(card.labels))
+    _check_conditioning(dataset, pipeline)
+    return dataset
+
+
+def _check_conditioning(dataset: ImageDataset, teacher: Components) -> None:
+    """Raise InputError unless images have the classes or captions that a teacher takes."""
+    card = teacher.card
     if dataset.labels and not card.labels:
         takes = "prompts and no classes" if card.prompted else "no classes"
         raise InputError(f"data.labels: {card.name!r} takes {takes}; leave it out")
     if card.labels and not dataset.labels:
         raise InputError(f"data.labels: {card.name!r} takes classes, and none are read; set labels")
+    unknown = sorted(set(dataset.classes) - set(card.labels))
     if unknown:
         raise InputError(f"data.labels {unknown[0]!r}: no class of {card.name!r}, which has {', '.join(card.labels)}")
-    if dataset.captioned and not dataset.labels and teacher.pipeline.text_encoder is None:
+    if dataset.captioned and not dataset.labels and teacher.text_encoder is None:
         raise InputError(f'data.captions: {card.name!r} takes no prompts; set captions = "none"')
-    if teacher.pipeline.text_encoder is not None and not card.labels and not dataset.captioned:
+    if teacher.text_encoder is not None and not card.labels and not dataset.captioned:
         raise InputError(f"data: {dataset.name!r} has no captions, and {card.name!r} takes prompts; add some")
-    return dataset
-
-
-def _check_shape(data: DataOptions, teacher: Teacher) -> None:
-    """Raise InputError for images of other channels than the teacher's, or of a size that it cannot draw."""
-    pipeline = teacher.pipeline
-    own = getattr(pipeline.space, "channels", data.channels)
-    if own != data.channels:
-        raise InputError(f"data.channels {data.channels}: {pipeline.card.name!r} has {own}; both must be the same")
-    if data.size % pipeline.factor:
-        raise InputError(f"data.size {data.size}: a multiple of {pipeline.factor}, for {pipeline.card.name!r}")
 
 
 def open_pools(
@@ -79,7 +82,8 @@ def open_pools(
         states = torch.full((len(dataset),), TRANSPARENT, dtype=torch.uint8)
         prompts = _prompts_of(dataset, data, recipe.seed, states)
         _warn_of_long(teacher, prompts)
-        return [Pool(x0_shape(teacher, data.size), prompts, members_of(dataset.concepts, range(len(dataset))))]
+        members = members_of(dataset.concepts, range(len(dataset)))
+        return [Pool(x0_shape(teacher, data.size), prompts, members, data.views)]
     warn_of_enlarged(dataset, data.size)
     if data.buckets:
         buckets = split_into_buckets(dataset, bucket_sizes(data.size, teacher.pipeline.factor))
@@ -102,7 +106,7 @@ def _encoded(recipe: DistillRecipe, teacher: Teacher, bucket: Bucket, folder: Pa
     x0 = encoded.normalised(affine.shift, affine.scale, patch)
     prompts = _prompts_of(dataset, data, recipe.seed, encoded.states)
     _warn_of_long(teacher, prompts)
-    return Pool(tuple(x0.shape[2:]), prompts, members_of(dataset.concepts, encoded.readable), x0)
+    return Pool(tuple(x0.shape[2:]), prompts, members_of(dataset.concepts, encoded.readable), data.views, x0)
 
 
 def _prompts_of(dataset: ImageDataset, data: DataOptions, seed: int, states: torch.Tensor) -> list[str]:
@@ -122,6 +126,8 @@ def _prompts(recipe: DistillRecipe, teacher: Teacher) -> list[str]:
             raise InputError(f"data.source {recipe.data.source!r}: holds no prompts; write one on each line")
         if teacher.pipeline.text_encoder is None:
             raise InputError(f"data.source {recipe.data.source!r}: {card.name!r} takes no prompts; leave it out")
+        if card.labels:
+            teacher.encode(prompts)
         _warn_of_long(teacher, prompts)
         return prompts
     if teacher.pipeline.text_encoder is not None and not card.labels:

@@ -55,7 +55,7 @@ class ConsistencyOptions(Strict):
         doublings: how many times `gap` doubles over the run, evenly, 0 to 30.
         loss: "square"; "huber", which is linear in large errors; or "adaptive", each error over its own size.
         huber: size of an error at which the last two change, above 0 to 10, as a root mean square.
-        continuous: the limit of points without a distance (sCM), by a forward derivative in float32: 2.4 times as slow.
+        continuous: the limit of points without a distance (sCM), by a forward derivative in float32; slower.
         tangent_warmup: steps over which the derivative of the student enters the continuous form, at least 0.
     """
 

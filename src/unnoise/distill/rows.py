@@ -29,19 +29,16 @@ class Pool:
     Args:
         shape: of an x0.
         prompts: V captions or names of classes of each of N images, or of each concept; ("",) without prompts.
-        members: the images of each concept.
+        members: the images of each concept; an image that could not be decoded is in none.
+        views: V.
         x0: V views of N images, (N, V, *d); None for prompts alone.
     """
 
     shape: tuple[int, ...]
     prompts: Sequence[str]
     members: Members
+    views: int = 1
     x0: EncodedViews | Tensor | None = None
-
-    @property
-    def views(self) -> int:
-        """How many prompts each image has."""
-        return len(self.prompts) // len(self.members.images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
