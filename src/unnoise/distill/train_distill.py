@@ -74,7 +74,9 @@ def train_distill(
 def _train(task: DistillTask, folder: Path, report: TrainingReport) -> Path:
     recipe, place = task.recipe, folder / STUDENT
     report.stage(STUDENT, recipe.fit.steps)
-    monitor = Monitor(levels=task.levels, samples=CollapseWatch(task, read_log(place / LOG)))
+    done = _steps_kept(place)
+    earlier = [line for line in read_log(place / LOG) if line["step"] <= done]
+    monitor = Monitor(levels=task.levels, samples=CollapseWatch(task, earlier))
     with _naming_checkpoint(place):
         averaged = train(task, recipe.fit, recipe.checkpoints, place, report.step, monitor=monitor)
     path = folder / f"{recipe.name}.safetensors"
@@ -90,10 +92,15 @@ def _naming_checkpoint(place: Path) -> Iterator[None]:
     try:
         yield
     except (CollapseError, NonFiniteError) as error:
-        kept = place / checkpoint.FILE
-        step = checkpoint.read_facts(kept)["step"] if kept.exists() else None
-        what = "no checkpoint is written yet" if step is None else f"the checkpoint of step {step} is kept, {kept}"
+        step, kept = _steps_kept(place), place / checkpoint.FILE
+        what = f"the checkpoint of step {step} is kept, {kept}" if step else "no checkpoint is written yet"
         raise type(error)(f"{error}; {what}; train in another folder with a lower fit.learning_rate") from None
+
+
+def _steps_kept(place: Path) -> int:
+    """Return the step of the checkpoint in a folder; 0 without one."""
+    kept = place / checkpoint.FILE
+    return int(checkpoint.read_facts(kept)["step"]) if kept.exists() else 0
 
 
 def _student(recipe: DistillRecipe, teacher: Teacher) -> Pipeline:
