@@ -40,12 +40,13 @@ def test_a_recipe_has_the_defaults_of_its_method(tmp_path: Path) -> None:
         ("guidance = [1, 2]\nconsistency = { teacher = false }", "consistency.teacher is false"),
         ("consistency = { grid = [1.0, 2.0] }", "descending"),
         ("consistency = { gap = 1 }", "consistency.gap"),
+        ("[fit]\nsteps = 8\nshard = true\n[consistency]", "fit.shard true"),
         ("consistency = { rate = 1 }", "unknown field 'consistency.rate'"),
     ],
 )
 def test_a_wrong_recipe_is_refused(more: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        read(tmp_path, more + PLAIN)
+        read(tmp_path, more + PLAIN if "[fit]" not in more else PLAIN.replace("fit = { steps = 8 }", more))
 
 
 @pytest.mark.parametrize(("count", "found"), [(0, ()), (1, (3,)), (2, (2, 4)), (4, (1, 2, 4, 5)), (5, (1, 2, 3, 4, 5))])

@@ -8,7 +8,7 @@ import torch
 
 from unnoise.distill.recipe import ConsistencyOptions, DistillRecipe
 from unnoise.distill.rows import RowSource, prompt_pool
-from unnoise.distill.student import make_student, student_card
+from unnoise.distill.student import check_init, make_student, student_card
 from unnoise.distill.task import DistillTask
 from unnoise.distill.teacher import Teacher, check_teacher, ddim
 from unnoise.errors import InputError
@@ -25,6 +25,9 @@ RECIPE = DistillRecipe(
     data=DataOptions("emoji"),
     consistency=ConsistencyOptions(),
 )
+
+
+WITHOUT_PROMPTS = tiny.Part("UNet", {"channels": 4, "widths": [32, 32], "depths": [1, 1], "heads": [0, 0]})
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,7 @@ def test_a_sheet_has_student_and_teacher_at_equal_calls(teacher: Pipeline) -> No
     [
         ({"training": {"caption_dropout": 0.0}}, "trained with caption_dropout 0"),
         ({"advice": replace(tiny.CARD.advice, distilled_guidance=2.0)}, "is itself distilled"),
+        ({"text": None, "tokenizer": None, "net": WITHOUT_PROMPTS}, "takes no prompts, so it has none"),
         ({"process": tiny.Part("EDM", {"sigma_max": 4.0})}, "consistency.grid 5: teacher 'tiny' is defined from"),
     ],
 )
@@ -102,3 +106,24 @@ def test_a_teacher_that_does_not_fit_is_refused(changes: dict[str, object], mess
 def test_a_student_is_no_teacher(teacher: Pipeline) -> None:
     with pytest.raises(InputError, match="is itself distilled, from 'tiny'"):
         check_teacher(RECIPE, make_student(student_card(RECIPE, teacher.card), teacher))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "v"}, "init 'other': has the kind v, and the teacher flow"),
+        ({"space": replace(tiny.CARD.space, args={})}, "has the space"),
+        ({"process": tiny.Part("VP")}, "has the process"),
+        ({"distilled": None}, "is not distilled"),
+    ],
+)
+def test_a_student_to_begin_from_is_of_the_same_space_and_kind(
+    changes: dict[str, object], message: str, teacher: Pipeline
+) -> None:
+    card, recipe = student_card(RECIPE, teacher.card), replace(RECIPE, init="other")
+    check_init(recipe, tiny.pipeline(card), teacher)
+    with pytest.raises(InputError, match=message):
+        check_init(recipe, tiny.pipeline(replace(card, **changes)), teacher)  # type: ignore[arg-type]
+    other = replace(card, distilled=replace(card.distilled, teacher="b", teacher_fingerprint="c"))  # type: ignore[type-var]
+    with pytest.raises(InputError, match="was distilled from 'b'"):
+        check_init(recipe, tiny.pipeline(other), teacher)

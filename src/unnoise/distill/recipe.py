@@ -101,8 +101,6 @@ class ConsistencyOptions(Strict):
             raise InputError(
                 f"guidance {list(recipe.guidance)}: is the teacher's, and consistency.teacher is false; leave it out"
             )
-        if self.continuous and recipe.fit.shard:
-            raise InputError("consistency.continuous true: does not go together with fit.shard = true; set one false")
 
 
 METHODS: Final = ("consistency",)  # each a table of the recipe, and a field of DistillRecipe
@@ -155,6 +153,8 @@ class DistillRecipe(Strict):
         if len(given) != 1:
             tables = " or ".join(f"[{name}]" for name in METHODS)
             raise InputError(f"method {' and '.join(given) or 'missing'}: exactly one table {tables} is needed")
+        if self.fit.shard:
+            raise InputError("fit.shard true: a student is not split among processes; leave it out")
         self._check_steps()
         self.checkpoints.check(self.fit)
         self.options.check(self)

@@ -30,9 +30,10 @@ from unnoise.pipeline import Pipeline
 from unnoise.train import checkpoint
 from unnoise.train.cache import codes_each
 from unnoise.train.ema_choice import check_ema_length
-from unnoise.train.fit_options import check_compiler
+from unnoise.train.fit_options import FitOptions, check_compiler
 from unnoise.train.log import LOG, read_log
 from unnoise.train.loop import train
+from unnoise.train.machine import lay_out
 from unnoise.train.processes import machine_facts, run_facts, world
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.shard import whole_networks
@@ -77,6 +78,7 @@ def _train(task: DistillTask, folder: Path, report: TrainingReport) -> Path:
     done = _steps_kept(place)
     earlier = [line for line in read_log(place / LOG) if line["step"] <= done]
     monitor = Monitor(levels=task.levels, samples=CollapseWatch(task, earlier))
+    _compute_alike(task.teacher, recipe.fit)
     with _naming_checkpoint(place):
         averaged = train(task, recipe.fit, recipe.checkpoints, place, report.step, monitor=monitor)
     path = folder / f"{recipe.name}.safetensors"
@@ -84,6 +86,13 @@ def _train(task: DistillTask, folder: Path, report: TrainingReport) -> Path:
         card = with_timing(task.student.card, folder, task.teacher.device)
         world().once(lambda: model_file.save(path, replace(task.student, card=card)))
     return path
+
+
+def _compute_alike(teacher: Teacher, fit: FitOptions) -> None:
+    """Lay out and compile the teacher as the recipe says of the student; "auto" is what it is in a short run."""
+    lay_out(teacher.denoiser.net, fit.channels_last is not False)
+    if fit.compile is True:
+        teacher.denoiser.net.compile()
 
 
 @contextmanager
