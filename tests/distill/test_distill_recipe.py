@@ -1,9 +1,11 @@
 """The recipe of a distillation: what is refused, and the levels that a number of calls has."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from unnoise.cli.distill import EPILOGUE
 from unnoise.distill.recipe import DistillRecipe, read_distill_recipe, spread_evenly
 from unnoise.errors import InputError
 
@@ -52,3 +54,14 @@ def test_a_wrong_recipe_is_refused(more: str, message: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(("count", "found"), [(0, ()), (1, (3,)), (2, (2, 4)), (4, (1, 2, 4, 5)), (5, (1, 2, 3, 4, 5))])
 def test_levels_are_spread_evenly(count: int, found: tuple[float, ...]) -> None:
     assert spread_evenly((1, 2, 3, 4, 5), count) == found
+
+
+@pytest.mark.parametrize("where", ["the page", "the help"])
+def test_the_recipes_that_are_shown_are_recipes(where: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "distillation.md").read_text(encoding="utf-8")
+    found = {
+        "the page": page.partition("```toml\n")[2].partition("```")[0],
+        "the help": EPILOGUE.partition("A small recipe:\n")[2].partition("What happens:")[0],
+    }
+    recipe = read(tmp_path, textwrap.dedent(found[where]))
+    assert (recipe.teacher, recipe.guidance, recipe.steps) == ("emoji", (1.0, 5.0), (1, 2, 4))
