@@ -27,7 +27,7 @@ def test_a_recipe_has_the_defaults_of_its_method(tmp_path: Path) -> None:
     recipe = read(tmp_path, PLAIN + "[consistency]")
     assert recipe.method == "consistency"
     assert recipe.steps == (1, 2, 4)
-    assert [recipe.options.sampling(steps)[1] for steps in recipe.steps] == [(0.0,), (1.8, 0.0), (5.0, 1.8, 0.6, 0.0)]
+    assert [recipe.options.sampling(steps)[1] for steps in recipe.steps] == [(0.0,), (1.6, 0.0), (5.0, 1.6, 0.4, 0.0)]
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,9 @@ def test_the_card_of_a_student_knows_its_levels(teacher: Pipeline) -> None:
     assert student.card.distilled is not None
     assert student.card.distilled.teacher_fingerprint == teacher.card.fingerprint
     settings = student.plan("abc").settings
-    assert settings.grid == (torch.inf, 1.8, 0.0)
+    assert settings.grid == (torch.inf, 1.6, 0.0)
     assert (settings.guidance_scale, settings.distilled_guidance) == (1.0, 2.0)
-    assert student.plan("abc", steps=4).settings.grid == (torch.inf, 5.0, 1.8, 0.6, 0.0)
+    assert student.plan("abc", steps=4).settings.grid == (torch.inf, 5.0, 1.6, 0.4, 0.0)
 
 
 def test_the_teacher_is_guided_row_by_row(teacher: Pipeline) -> None:

@@ -163,6 +163,15 @@ def test_a_run_says_what_to_do_next(place: Path, whole: Path, capsys: pytest.Cap
     assert "an input, 2 by default, trained from 1 to 4" in shown
 
 
+def test_levels_can_change_after_the_training(whole: Path, recipe: DistillRecipe) -> None:
+    assert recipe.consistency is not None
+    lower = replace(recipe, consistency=replace(recipe.consistency, grid=(2.0, 0.8, 0.3)))
+    before = weights_sha256(whole)
+    path = distil(lower, whole.parent, resume=True)
+    assert (weights_sha256(path), load(path).plan("a", steps=2).settings.grid[1]) == (before, 0.8)
+    distil(recipe, whole.parent, resume=True)
+
+
 def test_a_student_begins_from_another_of_its_teacher(whole: Path, recipe: DistillRecipe, tmp_path: Path) -> None:
     later = replace(recipe, init=str(whole), fit=replace(recipe.fit, steps=2))
     assert weights_sha256(distil(later, tmp_path / "later")) != weights_sha256(whole)
