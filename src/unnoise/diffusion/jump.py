@@ -35,7 +35,7 @@ def place(sigma: Tensor) -> Tensor:
 def next_level(grid: Sequence[float], sigma: Tensor) -> Tensor:
     """Return the highest level of a grid below each of sigma, which is where its jump ends; 0 where there is none."""
     levels = torch.tensor([0.0, *sorted(grid)], dtype=sigma.dtype, device=sigma.device)
-    return levels[(torch.searchsorted(levels, sigma) - 1).clamp(min=0)]
+    return levels[(torch.searchsorted(levels, sigma.contiguous()) - 1).clamp(min=0)]
 
 
 def point_weights(count: int, here: Tensor, there: Tensor, part: Tensor | None = None) -> Tensor:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from unnoise.card import Part
+from unnoise.distill.grids import check_grid, spread_evenly
+from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.errors import InputError, check_number, check_whole, quoted
 from unnoise.formats.strict_json import Strict
 from unnoise.generation.limits import GUIDANCE
+from unnoise.train.adapter_recipe import LoraOptions
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import DataOptions, check_file_name, parse_recipe
@@ -104,7 +106,7 @@ class ConsistencyOptions(Strict):
             )
 
 
-METHODS: Final = ("consistency",)  # each a table of the recipe, and a field of DistillRecipe
+METHODS: Final = ("consistency", "imitate")  # each a table of the recipe, and a field of DistillRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ class DistillRecipe(Strict):
         steps: numbers of network calls that the student is trained for, 1 to 64 each, ascending.
         caption_dropout: share of captions or labels left out, 0 to 1, so that the student also draws without a prompt.
         data: the images and captions, or only the captions, that are trained on; without it the classes of the teacher.
-        consistency: the method.
+        consistency, imitate: the method.
+        lora: the student is a LoRA of the teacher, which is written as a LoRA file.
         checkpoints: what the run saves.
         prompts: of the contact sheets.
         seed: of noise, order and augmentation.
@@ -137,6 +140,8 @@ class DistillRecipe(Strict):
     caption_dropout: float = 0.05
     data: DataOptions | None = None
     consistency: ConsistencyOptions | None = None
+    imitate: ImitateOptions | None = None
+    lora: LoraOptions | None = None
     checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
     prompts: tuple[str, ...] = ()
     seed: int = 1
@@ -201,17 +206,3 @@ class DistillRecipe(Strict):
 def read_distill_recipe(path: Path) -> DistillRecipe:
     """Read a TOML recipe. Raises InputError that names the file, the field, its value and what is allowed."""
     return parse_recipe(DistillRecipe, path)
-
-
-def check_grid(name: str, levels: tuple[float, ...]) -> None:
-    """Raise InputError unless levels are above 0, finite and descending."""
-    for level in levels:
-        check_number(name, level, 1e-4, 1e6)
-    if any(here <= there for here, there in pairwise(levels)):
-        raise InputError(f"{name} {list(levels)}: levels sigma between the calls, descending, without the last, 0")
-
-
-def spread_evenly(levels: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """Return `count` of some levels, spread evenly: the middle one for one, all of them for all."""
-    places = (round(k * (len(levels) + 1) / (count + 1)) - 1 for k in range(1, count + 1))
-    return tuple(levels[place] for place in places)

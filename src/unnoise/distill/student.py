@@ -6,18 +6,22 @@ import torch
 from torch import nn
 
 from unnoise import model_file
-from unnoise.card import Card, Distilled, Part, Setting
+from unnoise.card import Card, Distilled, Setting
 from unnoise.components import Components
 from unnoise.diffusion.denoiser import Denoiser
+from unnoise.distill.plain_student import is_plain, make_plain_student
 from unnoise.distill.recipe import DistillRecipe
 from unnoise.errors import InputError
 from unnoise.pipeline import Pipeline
+
+LAST = "leave."  # the layer whose outputs are the prediction, or the points of one
 
 
 def student_card(recipe: DistillRecipe, teacher: Card) -> Card:
     """Return the card of the student of a recipe: the teacher's, with the network's inputs, levels and origin."""
     low, high = recipe.guidance
-    net = Part(teacher.net.class_, teacher.net.args | dict(recipe.options.extras) | _guidance_input(recipe))
+    more = {} if is_plain(recipe, teacher) else dict(recipe.options.extras) | _guidance_input(recipe)
+    net = replace(teacher.net, args=teacher.net.args | more)
     fitted = tuple(Setting(*recipe.options.sampling(steps), guidance_scale=1.0) for steps in recipe.steps)
     advice = replace(
         teacher.advice,
@@ -66,6 +70,14 @@ def _facts(recipe: DistillRecipe, teacher: Card) -> dict[str, object]:
     }
 
 
+def build_student(recipe: DistillRecipe, teacher: Components) -> Pipeline:
+    """Build the student of a recipe, of any form, with the weights of its teacher."""
+    card = student_card(recipe, teacher.card)
+    if is_plain(recipe, teacher.card):
+        return make_plain_student(recipe, card, teacher)
+    return make_student(card, teacher)
+
+
 def make_student(card: Card, teacher: Components) -> Pipeline:
     """Build a student with the weights of its teacher; text encoder and autoencoder are the teacher's own."""
     net = model_file.build(card).denoiser.net
@@ -75,11 +87,16 @@ def make_student(card: Card, teacher: Components) -> Pipeline:
 
 
 def begin_from(net: nn.Module, other: nn.Module) -> None:
-    """Load the weights of another network. What it does not have starts without effect, as `NetExtras` says.
+    """Load the weights of another network. What it does not have starts without effect, as `NetExtras` says: new inputs
+    at zero, and points as copies of its prediction.
 
     Raises InputError where it is not the same network apart from its inputs.
     """
-    own, given = net.state_dict(), other.state_dict()
+    own, given = net.state_dict(), dict(other.state_dict())
+    copies = getattr(net, "points", 1) // getattr(other, "points", 1)
+    for name in given:
+        if name.startswith(LAST) and copies > 1:
+            given[name] = given[name].repeat(copies, *[1] * (given[name].ndim - 1))
     differing = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
     if differing:
         raise InputError(f"init: its network is another one: {differing[0]!r} does not fit")

@@ -36,7 +36,8 @@ class DistillTask:
     ) -> None:
         self.recipe, self.teacher, self.student, self.rows, self.prompts = recipe, teacher, student, rows, prompts
         self.denoiser = student.denoiser
-        self.networks = nn.ModuleDict({"net": student.denoiser.net})
+        net: nn.Module = student.denoiser.net
+        self.networks = nn.ModuleDict({"net": getattr(net, "trained", net)})  # of a LoRA, the LoRA alone
         self.learning_rate_multiples: dict[str, float] = {}
         self.levels: LevelLosses | None = None
 

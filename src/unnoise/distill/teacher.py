@@ -31,6 +31,7 @@ class Teacher:
             net.requires_grad_(False).eval()
         low, high = pipeline.card.advice.guidance_interval
         self.interval = low, inf if high is None else high
+        self._known: dict[str, Conditioning] = {}
         self.null = self.encode([""]) if pipeline.text_encoder is not None else None
 
     @property
@@ -54,12 +55,20 @@ class Teacher:
             return Conditioning()
         if not isinstance(encoder, PromptEncoder):
             places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
-            return collate(encoder([*places])).rows([places[prompt] for prompt in prompts])
+            return collate([self._encoded(prompt) for prompt in places]).rows([places[prompt] for prompt in prompts])
         tokens = [encoder.tokenizer.encode(prompt)[: encoder.length] for prompt in prompts]
         ids = torch.tensor([row + [0] * (encoder.length - len(row)) for row in tokens], device=self.device)
         lengths = torch.tensor([len(row) for row in tokens], device=self.device)
         cond: Conditioning = encoder.net(ids, torch.arange(encoder.length, device=self.device) < lengths[:, None])
         return cond
+
+    def _encoded(self, prompt: str) -> Conditioning:
+        """Encode a class, or a prompt of another program's model, once; the empty one is the unconditional model."""
+        encoder = self.pipeline.text_encoder
+        assert encoder is not None
+        if prompt not in self._known:
+            self._known[prompt] = encoder([prompt])[0] if prompt else encoder.negative("")
+        return self._known[prompt]
 
     @torch.no_grad()
     def x0(self, x: Tensor, sigma: Tensor, cond: Conditioning, guidance: Tensor) -> Tensor:

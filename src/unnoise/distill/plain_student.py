@@ -1,0 +1,145 @@
+"""Students without new inputs: a LoRA of the teacher, or the whole network of another program, and their files.
+
+Such a student has one guidance scale folded in, and one number of calls, as it is told neither the scale nor the end of
+a jump. Its network is the teacher's, so that a step of it costs a step of the teacher without guidance.
+"""
+
+import json
+import shutil
+from copy import deepcopy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.adapters.lora.compatibility import LoraCard, base_from
+from unnoise.adapters.lora.read import Adapter, read
+from unnoise.adapters.lora.targets import TEXT, select_layers
+from unnoise.adapters.lora.trainable import TrainableLora
+from unnoise.adapters.lora.write import write
+from unnoise.card import OWN, Card
+from unnoise.components import CODERS, Components
+from unnoise.diffusion.conditioning import Conditioning, same_inputs
+from unnoise.diffusion.denoiser import Denoiser
+from unnoise.distill.recipe import DistillRecipe
+from unnoise.embedded import ADAPTERS, find
+from unnoise.errors import InputError
+from unnoise.families.identity import Identity
+from unnoise.formats.atomic import replacing
+from unnoise.integrations.diffusers.export import exportable, rewrite
+from unnoise.pipeline import Pipeline
+from unnoise.train.finetune import FACTS
+
+
+class LoraNet(nn.Module):
+    """A network with a LoRA in training, which is all that is trained of it."""
+
+    def __init__(self, net: nn.Module, lora: TrainableLora) -> None:
+        super().__init__()
+        self.net, self.trained = net, lora
+        self.factor = getattr(net, "factor", 1)
+        same_inputs(self, net)
+
+    def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
+        """Run the network with the LoRA. x: (B, *d) in the native frame; time: (B,)."""
+        with self.trained.on():
+            out: Tensor = self.net(x, time, cond)
+        return out
+
+
+def is_plain(recipe: DistillRecipe, teacher: Card) -> bool:
+    """Whether the student takes no new inputs."""
+    return recipe.lora is not None or teacher.family != OWN
+
+
+def check_plain(recipe: DistillRecipe, teacher: Components) -> None:
+    """Raise InputError where a student without new inputs cannot be what the recipe asks for."""
+    card = teacher.card
+    what = "a LoRA" if recipe.lora is not None else f"the network of {card.family}"
+    if teacher.image_conditioner is not None:
+        raise InputError(f"teacher {recipe.teacher!r}: takes an image as input, which a distillation does not draw")
+    if recipe.guidance_input:
+        raise InputError(
+            f"guidance {list(recipe.guidance)}: {what} takes no guidance scale as an input; fold one in, such as "
+            f"[{recipe.guidance[1]:g}, {recipe.guidance[1]:g}]"
+        )
+    if recipe.options.extras.get("end") and len(recipe.steps) > 1:
+        raise InputError(
+            f"steps {list(recipe.steps)}: {what} does not take the end of a jump, so it is trained for one number of "
+            f"calls, such as [{recipe.steps[-1]}]"
+        )
+    points = getattr(recipe.options, "points", None)
+    if points not in (None, 1):
+        raise InputError(f"{recipe.method}.points {points}: {what} has one prediction a call; leave it out")
+    if recipe.init:
+        raise InputError(f"init {recipe.init!r}: {what} begins at its teacher, or at lora.init; leave it out")
+    if recipe.lora is None:
+        exportable(Identity(card.family, card.variant), f"teacher {recipe.teacher!r}")
+    elif recipe.lora.dropout:
+        raise InputError(f"lora.dropout {recipe.lora.dropout:g}: a student follows its teacher without; leave it out")
+    elif TEXT in recipe.lora.targets:
+        raise InputError("lora.targets 'text': the text encoder is the teacher's and stays as it is; leave it out")
+
+
+def make_plain_student(recipe: DistillRecipe, card: Card, teacher: Components) -> Pipeline:
+    """Return a student that starts as its teacher; a LoRA shares the teacher's network."""
+    check_plain(recipe, teacher)
+    own, process = teacher.denoiser, teacher.denoiser.process
+    if recipe.lora is not None:
+        torch.manual_seed(recipe.seed)
+        lora = _make_lora(recipe, teacher)
+        return Pipeline.of(replace(teacher, card=card, denoiser=Denoiser(LoraNet(own.net, lora), process, own.kind)))
+    named = {name: net for name, net in teacher.diffusers_networks.items() if name not in CODERS}
+    named = {name: net for name, net in named.items() if not name.startswith(TEXT)}
+    net, named = deepcopy((own.net, named))
+    net.requires_grad_(True).train()
+    denoiser, networks = Denoiser(net, process, own.kind), {**teacher.diffusers_networks, **named}
+    return Pipeline.of(replace(teacher, card=card, denoiser=denoiser, diffusers_networks=networks))
+
+
+def _make_lora(recipe: DistillRecipe, teacher: Components) -> TrainableLora:
+    options = recipe.lora
+    assert options is not None
+    roots = {name: net for name, net in teacher.adaptable().items() if not name.startswith(TEXT)}
+    names = select_layers(roots, options.targets)
+    lora = TrainableLora(roots, names, options.rank, options.alpha, dora=options.dora)
+    if options.init:
+        lora.start_from(read(find(options.init, ADAPTERS), teacher).deltas, f"lora.init {options.init!r}")
+    return lora
+
+
+def save_plain_student(recipe: DistillRecipe, student: Components, teacher: Components, folder: Path) -> Path:
+    """Write a LoRA file, or the folder of a whole model in the layout of diffusers, and return its path.
+
+    teacher: the base that the LoRA names.
+    """
+    facts = _facts(student.card)
+    if recipe.lora is None:
+        path = folder / recipe.name
+        shutil.rmtree(path, ignore_errors=True)  # of a run that is extended
+        rewrite(find(recipe.teacher), path, student.diffusers_networks)
+        with replacing(path / FACTS) as file:
+            file.write(json.dumps(facts, indent=2).encode())
+        return path
+    lora: Any = student.denoiser.net.trained
+    path = folder / f"{recipe.name}.safetensors"
+    options = {"rank": recipe.lora.rank, "alpha": recipe.lora.alpha, "targets": list(recipe.lora.targets)}
+    card = LoraCard(base_from(teacher.card), licence=student.card.licence, training=facts | options)
+    write(path, Adapter(path.name, lora.deltas(), about=card))
+    return path
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    """Return what a file of a student says of its training, and how it is sampled."""
+    assert card.distilled is not None
+    sampling = card.advice.fitted[-1]
+    return {
+        **card.training,
+        "distilled": asdict(card.distilled),
+        "sampler": sampling.sampler.class_.lower(),
+        "levels": list(sampling.levels),
+        "guidance_scale": 1.0,
+        "licence": card.licence,
+    }
