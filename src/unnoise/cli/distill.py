@@ -74,10 +74,14 @@ def distill(
 def _distill(
     recipe: "DistillRecipe", folder: Path, device: "torch.device", resume: bool, report: "ConsoleReport"
 ) -> Path:
+    from unnoise.distill.plain_student import stated_options
     from unnoise.distill.train_distill import train_distill
 
     path = train_distill(recipe, folder, device, resume, report)
     prompt = next(iter(recipe.prompts), report.prompt)
     what = [prompt] if prompt else ["-n", "4"]
-    report.next = shlex.join(["unnoise", "generate", *what, "--model", str(path), "--steps", str(recipe.steps[0])])
+    how = ["--lora", str(path), "--model", recipe.teacher] if recipe.lora else ["--model", str(path)]
+    stated = stated_options(path)
+    more = [part for name, value in stated.items() for part in (f"--{name.replace('_', '-')}", value)]
+    report.next = shlex.join(["unnoise", "generate", *what, *how, *(more or ["--steps", str(recipe.steps[0])])])
     return path

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unnoise.adapters.lora.compatibility import LoraCard, base_from
+from unnoise.adapters.lora.compatibility import LoraCard, base_from, read_lora_card
 from unnoise.adapters.lora.read import Adapter, read
 from unnoise.adapters.lora.targets import TEXT, select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
@@ -28,9 +28,12 @@ from unnoise.embedded import ADAPTERS, find
 from unnoise.errors import InputError
 from unnoise.families.identity import Identity
 from unnoise.formats.atomic import replacing
+from unnoise.formats.header import read_header
+from unnoise.formats.open_file import read_text
 from unnoise.integrations.diffusers.export import exportable, rewrite
 from unnoise.pipeline import Pipeline
 from unnoise.train.finetune import FACTS
+from unnoise.train.fit_options import FitOptions
 
 
 class LoraNet(nn.Module):
@@ -54,12 +57,27 @@ def is_plain(recipe: DistillRecipe, teacher: Card) -> bool:
     return recipe.lora is not None or teacher.family != OWN
 
 
+def trained_part(net: nn.Module) -> nn.Module:
+    """Return what is trained of a student's network: the LoRA alone, where there is one."""
+    part: nn.Module = getattr(net, "trained", net)
+    return part
+
+
+def plain_fit(recipe: DistillRecipe) -> FitOptions:
+    """Return the options of the loop: a LoRA is applied by hooks, which are not compiled."""
+    if recipe.lora is None:
+        return recipe.fit
+    return replace(recipe.fit, compile=False, channels_last=recipe.fit.channels_last is True)
+
+
 def check_plain(recipe: DistillRecipe, teacher: Components) -> None:
     """Raise InputError where a student without new inputs cannot be what the recipe asks for."""
     card = teacher.card
     what = "a LoRA" if recipe.lora is not None else f"the network of {card.family}"
     if teacher.image_conditioner is not None:
         raise InputError(f"teacher {recipe.teacher!r}: takes an image as input, which a distillation does not draw")
+    if recipe.options.images and card.family != OWN:
+        raise InputError(f"[{recipe.method}]: is trained on encoded images of a model of unnoise; use [imitate]")
     if recipe.guidance_input:
         raise InputError(
             f"guidance {list(recipe.guidance)}: {what} takes no guidance scale as an input; fold one in, such as "
@@ -77,6 +95,8 @@ def check_plain(recipe: DistillRecipe, teacher: Components) -> None:
         raise InputError(f"init {recipe.init!r}: {what} begins at its teacher, or at lora.init; leave it out")
     if recipe.lora is None:
         exportable(Identity(card.family, card.variant), f"teacher {recipe.teacher!r}")
+    elif recipe.fit.shard or recipe.fit.compile is True:
+        raise InputError("fit.shard, fit.compile true: of whole networks, and the student is a LoRA; leave them out")
     elif recipe.lora.dropout:
         raise InputError(f"lora.dropout {recipe.lora.dropout:g}: a student follows its teacher without; leave it out")
     elif TEXT in recipe.lora.targets:
@@ -110,36 +130,46 @@ def _make_lora(recipe: DistillRecipe, teacher: Components) -> TrainableLora:
     return lora
 
 
-def save_plain_student(recipe: DistillRecipe, student: Components, teacher: Components, folder: Path) -> Path:
-    """Write a LoRA file, or the folder of a whole model in the layout of diffusers, and return its path.
+def save_plain_student(recipe: DistillRecipe, student: Components, teacher: Components, path: Path) -> None:
+    """Write a LoRA file, or the folder of a whole model in the layout of diffusers.
 
     teacher: the base that the LoRA names.
     """
-    facts = _facts(student.card)
+    facts = _facts(student)
     if recipe.lora is None:
-        path = folder / recipe.name
         shutil.rmtree(path, ignore_errors=True)  # of a run that is extended
         rewrite(find(recipe.teacher), path, student.diffusers_networks)
         with replacing(path / FACTS) as file:
             file.write(json.dumps(facts, indent=2).encode())
-        return path
-    lora: Any = student.denoiser.net.trained
-    path = folder / f"{recipe.name}.safetensors"
+        return
+    lora: Any = trained_part(student.denoiser.net)
     options = {"rank": recipe.lora.rank, "alpha": recipe.lora.alpha, "targets": list(recipe.lora.targets)}
     card = LoraCard(base_from(teacher.card), licence=student.card.licence, training=facts | options)
     write(path, Adapter(path.name, lora.deltas(), about=card))
-    return path
 
 
-def _facts(card: Card) -> dict[str, Any]:
-    """Return what a file of a student says of its training, and how it is sampled."""
+def stated_options(path: Path) -> dict[str, str]:
+    """Return the options of `generate` that the file of a student without new inputs states; none of other files."""
+    if path.is_dir():
+        facts = json.loads(read_text(path / FACTS))
+    else:
+        card = read_lora_card(read_header(path).metadata, str(path))
+        facts = {} if card is None else card.training
+    return {name: str(facts[name]) for name in ("sampler", "schedule", "guidance_scale") if name in facts}
+
+
+def run_options(student: Components) -> dict[str, str]:
+    """Return the options of `generate` with which a file of a student without new inputs is run."""
+    sampling, top = student.card.advice.fitted[-1], student.denoiser.process.sigma_max
+    schedule = ",".join(f"{level:g}" for level in (top, *sampling.levels))
+    return {"sampler": sampling.sampler.class_.lower(), "schedule": schedule, "guidance_scale": "1"}
+
+
+def _facts(student: Components) -> dict[str, Any]:
+    """Return what a file of a student says of its training, and how it is run; `times` are those of its process."""
+    card, process = student.card, student.denoiser.process
     assert card.distilled is not None
-    sampling = card.advice.fitted[-1]
-    return {
-        **card.training,
-        "distilled": asdict(card.distilled),
-        "sampler": sampling.sampler.class_.lower(),
-        "levels": list(sampling.levels),
-        "guidance_scale": 1.0,
-        "licence": card.licence,
-    }
+    levels = torch.tensor([process.sigma_max, *card.advice.fitted[-1].levels[:-1]], dtype=torch.float64)
+    times = [round(time, 3) for time in process.time(levels).tolist()]
+    about = {"distilled": asdict(card.distilled), "licence": card.licence, "times": times}
+    return {**card.training, **about, **run_options(student)}

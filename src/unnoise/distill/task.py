@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from unnoise.distill.plain_student import trained_part
 from unnoise.distill.recipe import STUDENT, DistillRecipe
 from unnoise.distill.rows import RowSource
 from unnoise.distill.teacher import Teacher
@@ -36,8 +37,7 @@ class DistillTask:
     ) -> None:
         self.recipe, self.teacher, self.student, self.rows, self.prompts = recipe, teacher, student, rows, prompts
         self.denoiser = student.denoiser
-        net: nn.Module = student.denoiser.net
-        self.networks = nn.ModuleDict({"net": getattr(net, "trained", net)})  # of a LoRA, the LoRA alone
+        self.networks = nn.ModuleDict({"net": trained_part(student.denoiser.net)})
         self.learning_rate_multiples: dict[str, float] = {}
         self.levels: LevelLosses | None = None
 

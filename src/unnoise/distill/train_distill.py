@@ -16,10 +16,12 @@ from unnoise.card import OWN, Card
 from unnoise.data.dataset import ImageDataset
 from unnoise.distill.collapse import CollapseWatch
 from unnoise.distill.consistency import ConsistencyTask
+from unnoise.distill.imitate import ImitateTask
+from unnoise.distill.plain_student import is_plain, plain_fit, save_plain_student, trained_part
 from unnoise.distill.pools import open_images, open_pools
 from unnoise.distill.recipe import STUDENT, DistillRecipe
 from unnoise.distill.rows import RowSource
-from unnoise.distill.student import begin_from, check_init, make_student, student_card
+from unnoise.distill.student import begin_from, build_student, check_init
 from unnoise.distill.task import DistillTask
 from unnoise.distill.teacher import Teacher, load_teacher
 from unnoise.errors import CollapseError, InputError, NonFiniteError
@@ -42,7 +44,7 @@ from unnoise.train.training_card import with_timing
 from unnoise.train.validation import Monitor
 from unnoise.train.weights import temporary_weights
 
-TASKS: Final[dict[str, Callable[..., DistillTask]]] = {"consistency": ConsistencyTask}
+TASKS: Final[dict[str, Callable[..., DistillTask]]] = {"consistency": ConsistencyTask, "imitate": ImitateTask}
 TEACHER: Final = "teacher.sha256"  # in the folder of a run: a hash of the teacher
 UNPROMPTED: Final = 8  # rows of the sheet of a model without prompts
 
@@ -80,12 +82,25 @@ def _train(task: DistillTask, folder: Path, report: TrainingReport) -> Path:
     monitor = Monitor(levels=task.levels, samples=CollapseWatch(task, earlier))
     _compute_alike(task.teacher, recipe.fit)
     with _naming_checkpoint(place):
-        averaged = train(task, recipe.fit, recipe.checkpoints, place, report.step, monitor=monitor)
-    path = folder / f"{recipe.name}.safetensors"
+        averaged = train(task, plain_fit(recipe), recipe.checkpoints, place, report.step, monitor=monitor)
     with temporary_weights(task.networks, averaged), whole_networks(task.networks, world()):
         card = with_timing(task.student.card, folder, task.teacher.device)
-        world().once(lambda: model_file.save(path, replace(task.student, card=card)))
-    return path
+        world().once(lambda: _save(task, replace(task.student, card=card), folder))
+    return student_path(task.recipe, task.teacher.pipeline.card, folder)
+
+
+def _save(task: DistillTask, student: Pipeline, folder: Path) -> None:
+    base = task.teacher.pipeline
+    path = student_path(task.recipe, base.card, folder)
+    if is_plain(task.recipe, base.card):
+        save_plain_student(task.recipe, student, base, path)
+    else:
+        model_file.save(path, student)
+
+
+def student_path(recipe: DistillRecipe, teacher: Card, folder: Path) -> Path:
+    """Return the file of a student, or the folder of a whole network of another program."""
+    return folder / (recipe.name if recipe.lora is None and teacher.family != OWN else f"{recipe.name}.safetensors")
 
 
 def _compute_alike(teacher: Teacher, fit: FitOptions) -> None:
@@ -114,13 +129,8 @@ def _steps_kept(place: Path) -> int:
 
 def _student(recipe: DistillRecipe, teacher: Teacher) -> Pipeline:
     """Make the student, with the weights of the recipe's `init` where there is one."""
-    card = teacher.pipeline.card
-    if card.family != OWN:
-        raise InputError(
-            f"teacher {recipe.teacher!r}: is a model of another program, {card.family}; use one of unnoise"
-        )
     torch.manual_seed(recipe.seed)
-    student = make_student(student_card(recipe, card), teacher.pipeline)
+    student = build_student(recipe, teacher.pipeline)
     if recipe.init:
         init = load(recipe.init)
         check_init(recipe, init, teacher.pipeline)
@@ -146,7 +156,7 @@ def sheet_prompts(recipe: DistillRecipe, teacher: Teacher, dataset: ImageDataset
 
 def _bytes(recipe: DistillRecipe, student: Pipeline, dataset: ImageDataset | None) -> int:
     """Return the bytes that a run writes: checkpoints, averages, and the codes of the images."""
-    count = sum(one.numel() for one in student.denoiser.net.parameters())
+    count = sum(one.numel() for one in trained_part(student.denoiser.net).parameters())
     total = bytes_of_run(count, recipe.fit, recipe.checkpoints)
     data = recipe.data
     if dataset is None or data is None or data.cache or not recipe.options.images:
