@@ -75,10 +75,13 @@ def _distill(
     recipe: "DistillRecipe", folder: Path, device: "torch.device", resume: bool, report: "ConsoleReport"
 ) -> Path:
     from unnoise.distill.plain_student import stated_options
+    from unnoise.distill.pools import prompt_lines
+    from unnoise.distill.recipe import PROMPT_FILE
     from unnoise.distill.train_distill import train_distill
 
     path = train_distill(recipe, folder, device, resume, report)
-    prompt = next(iter(recipe.prompts), report.prompt)
+    lines = prompt_lines(recipe.data) if recipe.data and recipe.data.source.endswith(PROMPT_FILE) else ()
+    prompt = next(iter((*recipe.prompts, *lines)), report.prompt)
     what = [prompt] if prompt else ["-n", "4"]
     how = ["--lora", str(path), "--model", recipe.teacher] if recipe.lora else ["--model", str(path)]
     stated = stated_options(path)

@@ -120,10 +120,7 @@ def _prompts(recipe: DistillRecipe, teacher: Teacher) -> list[str]:
     """List the lines of a file of prompts, or the classes of the teacher, or no prompt. Raises InputError for text."""
     card = teacher.pipeline.card
     if recipe.data is not None:
-        lines = [line.strip() for line in read_text(Path(recipe.data.source)).splitlines()]
-        prompts = [line for line in lines if line]
-        if not prompts:
-            raise InputError(f"data.source {recipe.data.source!r}: holds no prompts; write one on each line")
+        prompts = prompt_lines(recipe.data)
         if teacher.pipeline.text_encoder is None:
             raise InputError(f"data.source {recipe.data.source!r}: {card.name!r} takes no prompts; leave it out")
         if card.labels:
@@ -133,6 +130,14 @@ def _prompts(recipe: DistillRecipe, teacher: Teacher) -> list[str]:
     if teacher.pipeline.text_encoder is not None and not card.labels:
         raise InputError(f"data: {card.name!r} takes prompts, and none are given; add a [data] table with captions")
     return [*card.labels] or [""]
+
+
+def prompt_lines(data: DataOptions) -> list[str]:
+    """Return the lines of a file of prompts. Raises InputError where there are none."""
+    lines = [line.strip() for line in read_text(Path(data.source)).splitlines()]
+    if not any(lines):
+        raise InputError(f"data.source {data.source!r}: holds no prompts; write one on each line")
+    return [line for line in lines if line]
 
 
 def _warn_of_long(teacher: Teacher, prompts: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from unnoise.distill.collapse import CollapseWatch
 from unnoise.distill.consistency import ConsistencyTask
 from unnoise.distill.imitate import ImitateTask
 from unnoise.distill.plain_student import is_plain, plain_fit, save_plain_student, trained_part
-from unnoise.distill.pools import open_images, open_pools
+from unnoise.distill.pools import open_images, open_pools, prompt_lines
 from unnoise.distill.recipe import STUDENT, DistillRecipe
 from unnoise.distill.rows import RowSource
 from unnoise.distill.student import begin_from, build_student, check_init
@@ -150,6 +150,8 @@ def sheet_prompts(recipe: DistillRecipe, teacher: Teacher, dataset: ImageDataset
         return [""] * UNPROMPTED
     encoder(recipe.prompts)
     captions = [names[0] for names in dataset.captions] if dataset is not None else []
+    if recipe.data is not None and dataset is None:
+        captions = prompt_lines(recipe.data)
     found = [*recipe.prompts] or [*labels] or captions or [""]
     return found if recipe.prompts else found[:: -(-len(found) // SHEET_PROMPTS)]
 
