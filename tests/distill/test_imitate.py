@@ -200,3 +200,8 @@ def test_a_student_of_any_net_starts_as_its_teacher_and_its_card_says_how_it_is_
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(RECIPE, imitate=ImitateOptions(**options))
+
+
+def test_a_split_network_is_refused() -> None:
+    with pytest.raises(InputError, match=r"fit\.shard true: rows of \[imitate\] differ in their number of calls"):
+        replace(RECIPE, fit=replace(RECIPE.fit, shard=True))

@@ -10,7 +10,7 @@ import torch
 from adapters.test_lora_hooks import adapter
 from torch import Tensor
 
-from unnoise.card import Card
+from unnoise.card import Card, Distilled
 from unnoise.check.probe import probe
 from unnoise.errors import InputError
 from unnoise.estimate.memory import estimate_memory
@@ -18,9 +18,14 @@ from unnoise.generation.engine import Engine, Ticket
 from unnoise.generation.request import request_of
 from unnoise.generation.resolve import resolve
 from unnoise.generation.sample import Sample
-from unnoise.model_file import build
+from unnoise.loading import load
+from unnoise.model_file import build, save
 from unnoise.pipeline import Pipeline
 from unnoise.sampling import DDIM
+from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.lora import load_base
+from unnoise.train.recipe import DataOptions
 from unnoise.train.requirements import check_networks
 from unnoise.tune.model import guided_denoiser
 
@@ -111,6 +116,24 @@ def test_what_needs_other_jumps_is_refused(student: Pipeline) -> None:
         guided_denoiser(student, ["a"])
     with pytest.raises(InputError, match="points 3: predictions along a jump, which unnoise distill trains"):
         check_networks(student, 16)
+
+
+def test_an_adapter_is_not_trained_on_it(tmp_path: Path) -> None:
+    origin = Distilled("imitate", "emoji", "0" * 64, (1.0, 4.0), (1, 2))
+    tiny.saved(tmp_path / "fast.safetensors", net=with_net(end=True, points=2).net, distilled=origin)
+    fit, lora = FitOptions(4, warmup=1), LoraOptions()
+    recipe = AdapterRecipe("one", DataOptions("emoji"), fit, str(tmp_path / "fast.safetensors"), lora=lora)
+    message = r"is distilled, to jumps .* train the adapter on 'emoji', and apply it to both"
+    with pytest.raises(InputError, match=message):
+        load_base(recipe, torch.device("cpu"))
+
+
+def test_a_saved_student_is_loaded_and_draws_the_same(student: Pipeline, tmp_path: Path) -> None:
+    save(tmp_path / "fast.safetensors", student)
+    loaded = load(tmp_path / "fast.safetensors")
+    again, one = (each.generate("a", seed=1, progress=False)[0].x0 for each in (loaded, student))
+    torch.testing.assert_close(again, one, atol=2e-2, rtol=0)
+    assert (loaded.denoiser.points, loaded.denoiser.takes_end) == (3, True)
 
 
 def test_probes_and_estimates_run(student: Pipeline) -> None:

@@ -69,6 +69,8 @@ class ImitateOptions(Strict):
         return Part("DDIM"), (*spread_evenly(self.grid, steps - 1), 0.0)
 
     def check(self, recipe: "DistillRecipe") -> None:
-        """Raise InputError where the warm start is longer than the run."""
+        """Raise InputError where the warm start is longer than the run, or networks would be split."""
+        if recipe.fit.shard:
+            raise InputError("fit.shard true: rows of [imitate] differ in their number of calls; leave it out")
         if self.ends > recipe.fit.steps:
             raise InputError(f"imitate.ends {self.ends}: at most fit.steps, {recipe.fit.steps}")

@@ -97,6 +97,12 @@ def load_base(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
         raise InputError(f"base {recipe.base!r}: not a text-to-image model; adapters are trained on these")
     if recipe.distilled_guidance is not None and pipeline.card.advice.distilled_guidance is None:
         raise InputError(f"distilled_guidance {recipe.distilled_guidance:g}: {recipe.base!r} has no such input")
+    if pipeline.denoiser.takes_end:
+        origin = pipeline.card.distilled
+        raise InputError(
+            f"base {recipe.base!r}: is distilled, to jumps between levels of its own; train the adapter on "
+            f"{repr(origin.teacher) if origin else 'its teacher'}, and apply it to both"
+        )
     factor(recipe.weighting or pipeline.denoiser.kind, pipeline.denoiser.kind, torch.ones(1))
     if pipeline.dtype != "float32" and recipe.fit.precision not in ("auto", pipeline.dtype):
         raise InputError(
