@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from unnoise.distill.imitate import ImitateTask, between
 from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.student import build_student
+from unnoise.distill.train_distill import train_distill
 from unnoise.errors import InputError
+from unnoise.loading import load
 from unnoise.nets.blocks import guidance_clock, unit_features, zeroed
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.defaults import default
@@ -28,6 +31,7 @@ from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.state import run, start
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
+from unnoise.train.recipe import DataOptions
 
 RECIPE = DistillRecipe(
     "fast",
@@ -205,3 +209,33 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 def test_a_split_network_is_refused() -> None:
     with pytest.raises(InputError, match=r"fit\.shard true: rows of \[imitate\] differ in their number of calls"):
         replace(RECIPE, fit=replace(RECIPE.fit, shard=True))
+
+
+class Nothing:
+    """A report of nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: None
+
+
+def test_a_run_ends_with_a_model_that_draws_by_each_number_of_calls(tmp_path: Path) -> None:
+    tiny.saved(tmp_path / "tiny.safetensors")
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    recipe = replace(
+        RECIPE,
+        teacher=str(tmp_path / "tiny.safetensors"),
+        guidance=(1.0, 4.0),
+        data=DataOptions(str(tmp_path / "prompts.txt"), 16),
+        fit=replace(RECIPE.fit, steps=6, batch=2, warmup=1),
+        imitate=ImitateOptions(points=3, ends=2, ends_paths=4, ends_steps=4),
+    )
+    path = train_distill(recipe, tmp_path / "run", torch.device("cpu"), False, Nothing())
+    student = load(path)
+    assert student.card.distilled is not None
+    assert student.card.distilled.method == "imitate"
+    drawn = [student.generate("a cat", steps=steps, seed=1, progress=False)[0] for steps in recipe.steps]
+    for sample, steps in zip(drawn, recipe.steps, strict=True):
+        sample.save(tmp_path / f"{steps}.png")
+        assert torch.equal(student.replay(tmp_path / f"{steps}.png").x0, sample.x0)
+    weaker = student.generate("a cat", steps=4, seed=1, distilled_guidance=1.0, progress=False)[0]
+    assert not torch.equal(weaker.x0, drawn[-1].x0), "the scale is an input that was trained"
