@@ -2,18 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from unnoise.card import Part
 from unnoise.distill.grids import check_grid, spread_evenly
 from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.strict_json import Strict
 from unnoise.nets.blocks import MOST_POINTS
-
-if TYPE_CHECKING:
-    from unnoise.distill.recipe import DistillRecipe
+from unnoise.train.fit_options import FitOptions
 
 POINTS = 8  # of a student with a network of this program; a jump of one is straight
+
+
+class WithFit(Protocol):
+    """What these options are checked against: the recipe that has them."""
+
+    @property
+    def fit(self) -> FitOptions:
+        """The optimizer of the student."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class ImitateOptions(Strict):
     def sampling(self, steps: int) -> tuple[Part, tuple[float, ...]]:
         return Part("DDIM"), (*spread_evenly(self.grid, steps - 1), 0.0)
 
-    def check(self, recipe: "DistillRecipe") -> None:
+    def check(self, recipe: WithFit) -> None:
         """Raise InputError where the warm start is longer than the run, or networks would be split."""
         if recipe.fit.shard:
             raise InputError("fit.shard true: rows of [imitate] differ in their number of calls; leave it out")
