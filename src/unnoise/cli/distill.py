@@ -28,7 +28,7 @@ A small recipe:
   steps = [1, 2, 4]            # calls that the student is trained for
   data = { source = "emoji" }
   fit = { steps = 2000, batch = 64, learning_rate = 3e-4 }
-  [consistency]                # the method
+  [consistency]                # the method; [imitate] needs no images
 
 What happens:
   The student begins as a copy of its teacher. It learns to jump to the end of
