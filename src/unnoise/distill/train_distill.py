@@ -80,7 +80,7 @@ def _train(task: DistillTask, folder: Path, report: TrainingReport) -> Path:
     done = _steps_kept(place)
     earlier = [line for line in read_log(place / LOG) if line["step"] <= done]
     monitor = Monitor(levels=task.levels, samples=CollapseWatch(task, earlier))
-    _compute_alike(task.teacher, recipe.fit)
+    _compute_alike(task.teacher, plain_fit(recipe))
     with _naming_checkpoint(place):
         averaged = train(task, plain_fit(recipe), recipe.checkpoints, place, report.step, monitor=monitor)
     with temporary_weights(task.networks, averaged), whole_networks(task.networks, world()):
