@@ -18,7 +18,7 @@ from unnoise.diffusion.process import VP
 from unnoise.distill.imitate import ImitateTask
 from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.distill.plain_student import save_plain_student, stated_options
-from unnoise.distill.recipe import DistillRecipe, read_distill_recipe
+from unnoise.distill.recipe import ConsistencyOptions, DistillRecipe, read_distill_recipe
 from unnoise.distill.rows import RowSource, prompt_pool
 from unnoise.distill.student import build_student
 from unnoise.distill.task import DistillTask
@@ -31,6 +31,7 @@ from unnoise.pipeline import Pipeline
 from unnoise.train.adapter_recipe import LoraOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.loop import train
+from unnoise.train.recipe import DataOptions
 from unnoise.train.task import Progress
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes/distill"
@@ -134,6 +135,9 @@ def test_what_a_lora_cannot_be_is_refused(changes: dict[str, Any], message: str)
     with pytest.raises(InputError, match=message):
         build_student(recipe_of("tiny", **changes), tiny.pipeline())
     many = recipe_of("tiny")
+    other = {"imitate": None, "consistency": ConsistencyOptions(), "data": DataOptions("emoji")}
+    with pytest.raises(InputError, match=r"\[consistency\]: trains a whole network of unnoise, and not a LoRA"):
+        build_student(DistillRecipe(**fields(many) | other), tiny.pipeline())
     with pytest.raises(InputError, match=r"imitate\.points 8: a LoRA has one prediction a call; leave it out"):
         build_student(DistillRecipe(**{**fields(many), "imitate": ImitateOptions(points=8)}), tiny.pipeline())
 

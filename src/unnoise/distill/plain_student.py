@@ -76,8 +76,8 @@ def check_plain(recipe: DistillRecipe, teacher: Components) -> None:
     what = "a LoRA" if recipe.lora is not None else f"the network of {card.family}"
     if teacher.image_conditioner is not None:
         raise InputError(f"teacher {recipe.teacher!r}: takes an image as input, which a distillation does not draw")
-    if recipe.options.images and card.family != OWN:
-        raise InputError(f"[{recipe.method}]: is trained on encoded images of a model of unnoise; use [imitate]")
+    if recipe.imitate is None:
+        raise InputError(f"[{recipe.method}]: trains a whole network of unnoise, and not {what}; use [imitate]")
     if recipe.guidance_input:
         raise InputError(
             f"guidance {list(recipe.guidance)}: {what} takes no guidance scale as an input; fold one in, such as "
