@@ -16,6 +16,7 @@ from unnoise.card import OWN, Card
 from unnoise.data.dataset import ImageDataset
 from unnoise.distill.collapse import CollapseWatch
 from unnoise.distill.consistency import ConsistencyTask
+from unnoise.distill.match import MatchTask
 from unnoise.distill.pools import open_images, open_pools
 from unnoise.distill.recipe import STUDENT, DistillRecipe
 from unnoise.distill.rows import RowSource
@@ -42,7 +43,7 @@ from unnoise.train.training_card import with_timing
 from unnoise.train.validation import Monitor
 from unnoise.train.weights import temporary_weights
 
-TASKS: Final[dict[str, Callable[..., DistillTask]]] = {"consistency": ConsistencyTask}
+TASKS: Final[dict[str, Callable[..., DistillTask]]] = {"consistency": ConsistencyTask, "match": MatchTask}
 TEACHER: Final = "teacher.sha256"  # in the folder of a run: a hash of the teacher
 UNPROMPTED: Final = 8  # rows of the sheet of a model without prompts
 
@@ -146,7 +147,7 @@ def sheet_prompts(recipe: DistillRecipe, teacher: Teacher, dataset: ImageDataset
 
 def _bytes(recipe: DistillRecipe, student: Pipeline, dataset: ImageDataset | None) -> int:
     """Return the bytes that a run writes: checkpoints, averages, and the codes of the images."""
-    count = sum(one.numel() for one in student.denoiser.net.parameters())
+    count = sum(one.numel() for one in student.denoiser.net.parameters()) * (1 if recipe.match is None else 2)
     total = bytes_of_run(count, recipe.fit, recipe.checkpoints)
     data = recipe.data
     if dataset is None or data is None or data.cache or not recipe.options.images:
