@@ -1,9 +1,14 @@
-"""Helpers of the rules of adapters: families that share layers, and LoRA files for examples."""
+"""Helpers of the rules of adapters: families that share layers, cards of models, and LoRA files for examples."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from unnoise.check.subject import Subject
+from unnoise.check.subject import NamedModel, Subject
+from unnoise.errors import InputError
 from unnoise.families.identity import Identity
+
+if TYPE_CHECKING:
+    from unnoise.card import Card
 
 SAME = ({"flux1", "chroma"},)  # families with the same layers, so that the LoRA of one works on the other
 
@@ -13,6 +18,29 @@ def are_other_families(first: Identity, second: Identity) -> bool:
     if not first.known or not second.known or first.family == second.family:
         return False
     return not any({first.family, second.family} <= families for families in SAME)
+
+
+def own_card_of(model: NamedModel | None) -> "Card | None":
+    """Return the card in a model of unnoise; None where it has no valid one."""
+    from unnoise.card import KEY, from_json  # 6 ms to import, only for models of unnoise
+
+    text = model.weights.header.metadata.get(KEY) if model and model.weights else None
+    try:
+        return None if text is None else from_json(text, "card")
+    except InputError:
+        return None
+
+
+def other_side(base: Mapping[str, str], card: "Card") -> str:
+    """Return what the base of a LoRA is to a model: its "teacher", its "student", or "" for neither.
+
+    Args:
+        base: as the card of the LoRA names it.
+        card: of the model.
+    """
+    if card.distilled is not None and base.get("fingerprint") == card.distilled.teacher_fingerprint != "":
+        return "teacher"
+    return "student" if base.get("teacher") == card.fingerprint != "" else ""
 
 
 def kohya(
