@@ -70,9 +70,7 @@ def test_nothing_is_said_of_what_it_was_trained_for(student: Pipeline, options: 
         ),
     ],
 )  # fmt: skip
-def test_what_it_was_not_trained_for_is_said(
-    student: Pipeline, options: dict[str, object], line: str, rule: str
-) -> None:
+def test_what_goes_beyond_it_is_said(student: Pipeline, options: dict[str, object], line: str, rule: str) -> None:
     lines = said(student, **options)
     assert len(lines) == 1, lines
     assert lines[0].startswith(line)
