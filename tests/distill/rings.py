@@ -38,9 +38,9 @@ class PlaneTeacher(Teacher):
         return Conditioning(label=torch.tensor([int(prompt or self.count - 1) for prompt in prompts]))
 
     @torch.no_grad()
-    def drawn(self, noise: Tensor, prompt: str, guidance: float, steps: int = 60) -> Tensor:
-        """Return what many steps make of noise."""
-        levels = [torch.inf, *(t / (1 - t) for t in torch.linspace(0.98, 0, steps).tolist())]
+    def drawn(self, noise: Tensor, prompt: str, guidance: float, steps: int = 60, to: float = 0.0) -> Tensor:
+        """Return what many steps make of noise, down to a level."""
+        levels = [torch.inf, *(t / (1 - t) for t in torch.linspace(0.98, place(to), steps).tolist())]
         cond, scale, x = self.encode([prompt] * len(noise)), torch.full((len(noise),), guidance), noise
         for here, there in pairwise(levels):
             x = self.step(x, torch.full_like(scale, here), torch.full_like(scale, there), cond, scale)

@@ -9,6 +9,7 @@ import tiny
 import torch
 from diffusion.mixture import Mixture
 from distill.rings import Plane, PlaneTeacher, energy_distance, few_calls, plane, ring, spread_of
+from safetensors.torch import load_file
 from torch import Tensor
 
 from unnoise.card import Card, Part
@@ -19,7 +20,9 @@ from unnoise.distill.recipe import DistillRecipe, MatchOptions
 from unnoise.distill.rows import DrawnRows, RowSource, prompt_pool
 from unnoise.distill.student import make_student, student_card
 from unnoise.distill.teacher import Teacher
+from unnoise.distill.train_distill import train_distill
 from unnoise.errors import InputError
+from unnoise.loading import load
 from unnoise.sampling.level import move, place
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
@@ -168,7 +171,11 @@ def trained(recipe: DistillRecipe, teacher: PlaneTeacher) -> Plane:
 
 
 def test_two_calls_draw_the_distribution_of_the_teacher_with_its_diversity() -> None:
-    """Much nearer than the teacher in two calls; without the anchor the samples of a prompt are less diverse."""
+    """Much nearer than the teacher in two calls; without the anchor the samples of a prompt are less diverse.
+
+    They are chosen by the first call: with that of the teacher, the diversity comes back.
+    Source: Gandikota & Bau 2025, arXiv 2503.10637, section 4.
+    """
     teacher = PlaneTeacher((ring(3, 1.2, 0.15),) * 2)
     noise, other = torch.randn(2, 600, 2, generator=torch.Generator().manual_seed(5))
     real, cond, grid = teacher.drawn(other, "0", 1.0), teacher.encode(["0"] * 600), (torch.inf, *GRID, 0.0)
@@ -177,13 +184,16 @@ def test_two_calls_draw_the_distribution_of_the_teacher_with_its_diversity() -> 
         return few_calls(made.student.denoiser, noise, cond, grid)
 
     anchored = drawn(trained(RECIPE, teacher))
-    free = drawn(trained(options(anchor=0.0), teacher))
+    free = trained(options(anchor=0.0), teacher)
     control = drawn(plane(RECIPE, teacher))  # an untrained student is the teacher
-    distances = [energy_distance(one, real) for one in (anchored, free, control)]
-    ratios = [spread_of(one) / spread_of(real) for one in (anchored, free, control)]
+    ends = (anchored, drawn(free), control)
+    distances = [energy_distance(one, real) for one in ends]
+    ratios = [spread_of(one) / spread_of(real) for one in ends]
     assert distances[0] < 0.5 * distances[2], (distances, ratios)
     assert ratios[0] > 0.8, (distances, ratios)
     assert ratios[1] < 0.9 * ratios[0], (distances, ratios)
+    led = few_calls(free.student.denoiser, teacher.drawn(noise, "0", 1.0, to=GRID[0]), cond, grid[1:])
+    assert spread_of(led) / spread_of(real) > 1.5 * ratios[1], (distances, ratios)
 
 
 def stop_after(step: int) -> object:
@@ -251,6 +261,55 @@ def test_models_of_every_kind_are_trained(card: Card, prompts: list[str], guidan
 
 def _values(task: MatchTask) -> list[list[Tensor]]:
     return [list(net.state_dict().values()) for net in task.networks.values()]
+
+
+class Silent:
+    """Report nothing, or stop after so many steps, as a kill does."""
+
+    def __init__(self, stop: int = 0) -> None:
+        self.stop = stop
+
+    def stage(self, name: str, total: int) -> None:
+        pass
+
+    def step(self, progress: Progress) -> None:
+        if progress.step == self.stop:
+            raise KeyboardInterrupt
+
+
+def test_a_run_without_data_ends_in_a_student_that_resumes(tmp_path: Path) -> None:
+    """The classes of the teacher are its prompts; the file has the student alone, which knows its calls."""
+    tiny.saved(tmp_path / "tiny.safetensors", **{name: getattr(LABELLED, name) for name in _CHANGED})
+    recipe = DistillRecipe(
+        "fast",
+        str(tmp_path / "tiny.safetensors"),
+        FitOptions(6, batch=2, warmup=1),
+        guidance=(1.0, 4.0),
+        steps=(1, 2),
+        match=MatchOptions(anchor_steps=2),
+        checkpoints=replace(EVERY, validate_every=6),
+    )
+
+    def run(folder: str, stop: int = 0, resume: bool = False) -> Path:
+        return train_distill(recipe, tmp_path / folder, torch.device("cpu"), resume, Silent(stop))  # type: ignore[arg-type]
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", stop=5)
+    assert load_file(run("stopped", resume=True)).keys() == load_file(whole).keys()
+    assert all(
+        torch.equal(load_file(tmp_path / "stopped/fast.safetensors")[name], value)
+        for name, value in load_file(whole).items()
+    )
+    assert not any("fake" in name for name in load_file(whole))
+    student = load(whole)
+    assert student.card.distilled is not None
+    assert (student.card.distilled.method, student.card.distilled.steps) == ("match", (1, 2))
+    assert student.plan("cat").settings.grid == (torch.inf, 1.8, 0.0)
+    assert student.generate("dog", seed=1, steps=1, progress=False)[0].image.size == (16, 16)
+
+
+_CHANGED = ("net", "text", "tokenizer", "labels")
 
 
 @pytest.mark.parametrize(
