@@ -6,7 +6,7 @@ for 1, 2, 4 and 8 steps, and its card asks for the one of the number that is use
 Shown: the steps, and the numbers that the card of the student names.
 Instead: one of these numbers; the teacher for more steps.
 Fix: none; more steps are faster or better in another model.
-Source: Lin et al. 2024, arXiv:2402.13929, section 3 and its model card; docs/training.md.
+Source: Lin et al. 2024, arXiv:2402.13929, section 3 and its model card; docs/distillation.md.
 """
 
 from collections.abc import Iterator

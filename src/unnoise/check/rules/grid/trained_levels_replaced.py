@@ -6,7 +6,7 @@ Shown: the sampler or the levels of the request, and those of the card.
 Instead: no sampler and no schedule; the card of the student sets both.
 Fix: none; leave the option out.
 Source: Song et al. 2023, arXiv:2303.01469, algorithm 1; Luo et al. 2023, arXiv:2310.04378, algorithm 3;
-docs/training.md.
+docs/distillation.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
