@@ -16,6 +16,7 @@ from unnoise.check.examples import request_on_student
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.subject import GenerationRun, Location, Subject
 from unnoise.errors import InputError
+from unnoise.families.fact import TrainedSteps
 from unnoise.sampling.registry import SAMPLERS, resolve_name
 
 RULE = Rule(id="UN126", name="trained-levels-replaced", severity=WARN, checks="run", tools=("unnoise",))
@@ -23,18 +24,17 @@ EQUAL = 1e-3  # relative difference of equal levels
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    trained = {steps: rest for steps, *rest in run.facts.trained} if run.facts else {}
+    trained = {one[0]: one for one in run.facts.trained} if run.facts else {}
     if run.steps is None or run.steps.value not in trained or "strength" in run.others:
         return
-    for place, measured, expected in _others(run, *trained[run.steps.value]):
+    for place, measured, expected in _others(run, trained[run.steps.value]):
         message = f"{run.facts.title if run.facts else ''} was trained with another sampler or at other levels"
         yield Finding(RULE, place, message, measured, expected, "leave sampler and schedule out")
 
 
-def _others(
-    run: GenerationRun, class_: str, args: Mapping[str, Any], levels: Sequence[float]
-) -> Iterator[tuple[Location, str, str]]:
+def _others(run: GenerationRun, trained: TrainedSteps) -> Iterator[tuple[Location, str, str]]:
     """List the places of settings that differ from those of the card, with both values."""
+    _, class_, args, levels = trained
     stated = run.others.get("sampler_args")
     if run.sampler is not None and _made(run.sampler.value, stated.value if stated else {}) != _made(class_, args):
         yield run.sampler.place, f"sampler {run.sampler.value}", f"sampler {class_}"
