@@ -29,11 +29,17 @@ from unnoise.train.fit_options import FitOptions
 from unnoise.train.loop import train
 from unnoise.train.task import Progress
 
-FIT = FitOptions(300, batch=64, learning_rate=1e-2, warmup=20, precision="float32", compile=False, channels_last=False)
+FIT = FitOptions(300, batch=64, learning_rate=4e-3, warmup=20, precision="float32", compile=False, channels_last=False)
 EVERY = CheckpointOptions(ema_lengths=(0.05, 0.1), every=4, sheet_every=10**6)
 GRID = (1.0,)
 RECIPE = DistillRecipe(
-    "fast", "plane", FIT, steps=(2,), caption_dropout=0.0, match=MatchOptions(GRID, anchor=2.0), checkpoints=EVERY
+    "fast",
+    "plane",
+    FIT,
+    steps=(2,),
+    caption_dropout=0.0,
+    match=MatchOptions(GRID, anchor=2.0, fake_learning_rate=3.0),
+    checkpoints=EVERY,
 )
 
 
@@ -189,9 +195,9 @@ def test_two_calls_draw_the_distribution_of_the_teacher_with_its_diversity() -> 
     ends = (anchored, drawn(free), control)
     distances = [energy_distance(one, real) for one in ends]
     ratios = [spread_of(one) / spread_of(real) for one in ends]
-    assert distances[0] < 0.5 * distances[2], (distances, ratios)
-    assert ratios[0] > 0.8, (distances, ratios)
-    assert ratios[1] < 0.9 * ratios[0], (distances, ratios)
+    assert distances[0] < 0.55 * distances[2], (distances, ratios)
+    assert ratios[0] > 0.75, (distances, ratios)
+    assert ratios[1] < 0.6 * ratios[0], (distances, ratios)
     led = few_calls(free.student.denoiser, teacher.drawn(noise, "0", 1.0, to=GRID[0]), cond, grid[1:])
     assert spread_of(led) / spread_of(real) > 1.5 * ratios[1], (distances, ratios)
 
