@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unnoise.check.sample_headers import SAMPLE_HEADERS, Tensors
 from unnoise.check.subject import Location, Mask, Measured, Subject
 from unnoise.formats.header import Entry, Header
-
-if TYPE_CHECKING:
-    from unnoise.card import Card
 
 BASE = "base"  # the name of the model of the examples of students
 SAMPLING = {"seed": 1, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
@@ -158,7 +155,7 @@ def model(path: str, steps: tuple[int, ...] = ()) -> Subject:
     return weights({"net.enter.weight": ("F32", (32, 5, 3, 3))}, {KEY: to_json(card)}, path=path)
 
 
-def base_card() -> "Card":
+def base_card() -> Any:
     """Return the card of a small model of pixels with the classes of a data set."""
     from unnoise.card import Advice, Card, Part
 
@@ -170,7 +167,7 @@ def base_card() -> "Card":
     )  # fmt: skip
 
 
-def student_card(name: str, steps: tuple[int, ...]) -> "Card":
+def student_card(name: str, steps: tuple[int, ...]) -> Any:
     """Return the card of a student of that model, with its guidance scale as an input."""
     from unnoise.card import Advice, Distilled, Part, Setting
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import lora, model, together
 from unnoise.check.items import loaded
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.rules.adapter._shared import other_side, own_card_of
+from unnoise.check.rules.adapter._shared import own_model
 from unnoise.check.subject import Subject
 from unnoise.families.own import base_card
 
@@ -23,14 +23,14 @@ RULE = Rule(id="UN617", name="lora-across-distillation", severity=WARN)
 
 def check(subject: Subject) -> Iterator[Finding]:
     for use in (one.use for one in loaded(subject, "lora")):
-        file, card = use.adapter.weights, own_card_of(use.base)
+        file, used = use.adapter.weights, own_model(use.base)
         base = base_card(file.header.metadata) if file and file.lora else {}
-        side = other_side(base, card) if card else ""
-        if card and side:
+        side = used.side_of(base) if used else ""
+        if used and side:
             of = base.get("name", "")[:100]
-            message = f"the LoRA {use.adapter.name} was trained on {of}, the {side} of {card.name}"
+            message = f"the LoRA {use.adapter.name} was trained on {of}, the {side} of {used.name}"
             suggestion = "use it there; for few steps merge it into the teacher and distil that"
-            measured, expected = f"model {card.fingerprint[:12]}", f"model {base['fingerprint'][:12]}"
+            measured, expected = f"model {used.fingerprint[:12]}", f"model {base['fingerprint'][:12]}"
             yield Finding(RULE, use.place, message, measured, expected, suggestion)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext, together
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya, other_side, own_card_of
+from unnoise.check.rules.adapter._shared import kohya, own_model
 from unnoise.check.subject import GenerationRun, Subject, Use
 from unnoise.families.own import base_card
 
@@ -42,10 +42,10 @@ def _ours(subject: Subject) -> Iterator[Finding]:
     for use, run in _uses(subject):
         file = use.adapter.weights
         base = base_card(file.header.metadata) if file and file.lora else {}
-        card = own_card_of(use.base)
-        if card is not None and other_side(base, card):
+        model = own_model(use.base)
+        if model is not None and model.side_of(base):
             continue  # UN617 checks it
-        used = _fingerprint(run) if run else card.fingerprint if card else ""
+        used = _fingerprint(run) if run else model.fingerprint if model else ""
         trained = base.get("fingerprint", "")
         if trained and used and trained != used:
             message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
