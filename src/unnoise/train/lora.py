@@ -107,7 +107,7 @@ def load_base(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
         )
     if (distilled := pipeline.card.distilled) is not None:
         warnings.warn(
-            f"base {recipe.base!r}: distilled to at most {max(distilled.steps)} steps, which training on images takes back; "
+            f"base {recipe.base!r}: distilled to at most {max(distilled.steps)} steps, which a training takes back; "
             f"train on {distilled.teacher!r}, and distil afterwards",
             InputWarning,
             stacklevel=2,
