@@ -47,6 +47,10 @@ class InputWarning(UserWarning):
         super().__init__(shortened(message))
 
 
+class CheckedWarning(InputWarning):
+    """A warning that a rule of `unnoise check` gives too; where the command line checks a request, it prints that."""
+
+
 def shortened(message: str) -> str:
     """Return a message as one line without control characters and with at most LETTERS letters of what was given.
 

@@ -212,12 +212,12 @@ def is_recipe(source: Path) -> bool:
 
 
 def _read(path: Path, strict: bool) -> "TrainingRecipe | FineTuneRecipe":
-    from unnoise.check.read.dispatch import read
+    from unnoise.check.references import load_subjects
     from unnoise.cli.preflight import preflight
     from unnoise.train.finetune_recipe import read_any_recipe
 
     parsed = read_any_recipe(path)
-    preflight([read(path)], strict, False, "UN5")
+    preflight([*load_subjects([path])], strict, False, "UN5")
     return replace(parsed, data=replace(parsed.data, strict=True)) if strict else parsed
 
 

@@ -17,6 +17,7 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.distill.collapse import CollapseWatch
 from unnoise.distill.consistency import ConsistencyTask
 from unnoise.distill.imitate import ImitateTask
+from unnoise.distill.match import MatchTask
 from unnoise.distill.plain_student import is_plain, plain_fit, save_plain_student, trained_part
 from unnoise.distill.pools import open_images, open_pools, prompt_lines
 from unnoise.distill.recipe import STUDENT, DistillRecipe
@@ -44,7 +45,11 @@ from unnoise.train.training_card import with_timing
 from unnoise.train.validation import Monitor
 from unnoise.train.weights import temporary_weights
 
-TASKS: Final[dict[str, Callable[..., DistillTask]]] = {"consistency": ConsistencyTask, "imitate": ImitateTask}
+TASKS: Final[dict[str, Callable[..., DistillTask]]] = {
+    "consistency": ConsistencyTask,
+    "imitate": ImitateTask,
+    "match": MatchTask,
+}
 TEACHER: Final = "teacher.sha256"  # in the folder of a run: a hash of the teacher
 UNPROMPTED: Final = 8  # rows of the sheet of a model without prompts
 
@@ -158,7 +163,8 @@ def sheet_prompts(recipe: DistillRecipe, teacher: Teacher, dataset: ImageDataset
 
 def _bytes(recipe: DistillRecipe, student: Pipeline, dataset: ImageDataset | None) -> int:
     """Return the bytes that a run writes: checkpoints, averages, and the codes of the images."""
-    count = sum(one.numel() for one in trained_part(student.denoiser.net).parameters())
+    networks = 1 if recipe.match is None else 2
+    count = sum(one.numel() for one in trained_part(student.denoiser.net).parameters()) * networks
     total = bytes_of_run(count, recipe.fit, recipe.checkpoints)
     data = recipe.data
     if dataset is None or data is None or data.cache or not recipe.options.images:
