@@ -1,8 +1,9 @@
-"""Write docs/recipes.md: every field of the recipe of `unnoise train`. `make recipes-page` runs it."""
+"""Write docs/recipes.md: every field of the recipes of trainings and distillations. `make recipes` runs it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.train.adapter_recipe import AdapterRecipe
 from unnoise.train.finetune_recipe import FineTuneRecipe
 from unnoise.train.recipe import TrainingRecipe
@@ -26,6 +27,7 @@ TOP = {
     FineTuneRecipe: "Fine-tuning another program's denoiser: `denoiser.init` names its model",
     TinyDecoderRecipe: "The small decoder of a model: `preview`",
     AdapterRecipe: "Recipes of `unnoise lora train` and `unnoise control train`",
+    DistillRecipe: "Recipes of `unnoise distill`",
 }
 HEAD = ("| field | type | range | default | meaning |", "|---|---|---|---|---|")
 
@@ -42,7 +44,7 @@ def page() -> str:
         for name, kind in part_classes(role).items():
             lines += _section(f"### {name}", summary(kind), recipe_fields(kind))
     others: dict[type, list[str]] = {}
-    for recipe in (FineTuneRecipe, TinyDecoderRecipe, AdapterRecipe):
+    for recipe in (FineTuneRecipe, TinyDecoderRecipe, AdapterRecipe, DistillRecipe):
         others |= {kind: [place] for place, kind in tables(recipe) if kind not in places}
     return "\n".join([*lines, *_tables(others)]).rstrip() + "\n"
 

@@ -66,6 +66,7 @@ ARROWS = {
     ("adapters", "components"),
     ("loading", "pipeline"),
     ("estimate", "pipeline"),
+    ("distill", "train"),  # a distillation is a training: its loop, checkpoints, encoding and folder
     ("cli", ""),  # the names that users have
 }
 # Packages from outside that a floor may import; a unit's own line comes first.
@@ -366,7 +367,7 @@ def test_source_keeps_the_rule(rule: Callable[[Module], Iterator[str]]) -> None:
 
 def test_every_floor_and_arrow_is_used() -> None:
     every = list(modules())
-    planned = {"distill", "serve"}
+    planned = {"serve"}
     assert {module.unit for module in every} == set(FLOORS) - planned
     used = {(one.unit, prefix) for one in every for _, target in imports(one) for prefix in named(target)}
     assert not ARROWS - used

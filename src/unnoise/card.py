@@ -62,13 +62,13 @@ class Setting(Strict):
         sampler: its class and fields.
         levels: every level after the noisiest of the model; the last is 0.
         guidance_scale: of the measurement.
-        distances: in x0 to converged samples, of the default settings and of these.
+        distances: in x0 to converged samples, of the default settings and of these; None where they are not measured.
     """
 
     sampler: Part
     levels: tuple[float, ...]
     guidance_scale: float
-    distances: tuple[float, float]
+    distances: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,24 @@ class Advice(Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class Distilled(Strict):
+    """Describe what a model was distilled from, and for what it was trained.
+
+    Args:
+        method: of `unnoise distill`.
+        teacher, teacher_fingerprint: the name of the teacher, and that of its weights.
+        guidance_range: the teacher's guidance scales that it was trained on; two equal ones are folded in as one.
+        steps: the numbers of network calls that it was trained for.
+    """
+
+    method: Literal["imitate", "consistency", "match"]
+    teacher: str
+    teacher_fingerprint: str
+    guidance_range: tuple[float, float]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Card(Strict):
     """Describe a model completely, so that its file alone is enough to use it.
 
@@ -129,6 +147,7 @@ class Card(Strict):
         advice: default settings.
         licence: of the weights.
         training: facts of its training, in plain JSON types.
+        distilled: of a model that was distilled from another; None for others.
         fingerprint: sha256 of the stored weights, in hexadecimal; empty before they are written.
         family, variant: keys of `families.table`.
         modality: of its samples.
@@ -148,6 +167,7 @@ class Card(Strict):
     preview: Part | None = None
     labels: tuple[str, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
+    distilled: Distilled | None = None
     fingerprint: str = ""
     family: str = OWN
     variant: str = ""

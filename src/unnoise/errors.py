@@ -36,11 +36,19 @@ class NonFiniteError(ArithmeticError):
     """NaN or infinity in a run, with the step, the level and the dtype where it appeared."""
 
 
+class CollapseError(ArithmeticError):
+    """Samples of a student that are no longer spread as its teacher's, with the step and the figure that shows it."""
+
+
 class InputWarning(UserWarning):
     """One line on a change made to an input; the command line prints it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(shortened(message))
+
+
+class CheckedWarning(InputWarning):
+    """A warning that a rule of `unnoise check` gives too; where the command line checks a request, it prints that."""
 
 
 def shortened(message: str) -> str:

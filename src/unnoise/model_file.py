@@ -237,6 +237,8 @@ def _try(components: Components, device: torch.device, where: str) -> None:
             components.text_encoder.net(last, last >= 0)
         elif components.text_encoder is not None:
             cond = components.text_encoder([""])[0]
+        if components.denoiser.takes_end:
+            cond = replace(cond, end=torch.zeros(1, device=device))
         x0 = components.denoiser(x, torch.ones(1, device=device), cond)
         data, small = components.decode(x), components.decode(x, "small")
     if x0.shape != x.shape or data.shape[2:] != (side, side) or data.shape[1] not in (1, 3):

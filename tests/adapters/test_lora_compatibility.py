@@ -16,7 +16,7 @@ import unnoise
 from unnoise.adapters.lora.compatibility import Base, LoraCard, base_from
 from unnoise.adapters.lora.read import read
 from unnoise.adapters.lora.write import write
-from unnoise.card import Part
+from unnoise.card import Distilled, Part
 from unnoise.errors import InputError
 from unnoise.families.own import LORA
 from unnoise.pipeline import Pipeline
@@ -86,6 +86,28 @@ def test_another_base_of_the_family_is_warned_of(base: Pipeline, file: Path, tmp
     (note,) = read(file, load(tmp_path / "other.safetensors")).notes
     assert f"trained on 'tiny' with weights {base.card.fingerprint[:12]}" in note
     assert "used on 'other' with weights" in note
+
+
+def test_a_student_and_its_teacher_are_named(base: Pipeline, file: Path, tmp_path: Path) -> None:
+    """A LoRA of the teacher on the student, and the reverse, with what works instead."""
+    from unnoise.loading import load
+    from unnoise.model_file import save
+
+    distilled = Distilled("match", "tiny", base.card.fingerprint, (1.0, 1.0), (1, 2))
+    save(tmp_path / "fast.safetensors", tiny.pipeline(replace(tiny.CARD, name="fast", distilled=distilled), seed=1))
+    student = load(tmp_path / "fast.safetensors")
+    (note,) = read(file, student).notes
+    assert (
+        f"trained on 'tiny' with weights {base.card.fingerprint[:12]}, and used on 'fast', which is distilled" in note
+    )
+    assert "use it on 'tiny', or merge it into that and distil the result" in note
+    about = LoraCard(base_from(student.card))
+    assert about.base.teacher == base.card.fingerprint
+    write(tmp_path / "of-fast.safetensors", replace(adapter(base), about=about), dtype=torch.float32)
+    (note,) = read(tmp_path / "of-fast.safetensors", base).notes
+    assert "used on 'tiny', from which that is distilled" in note
+    assert "use it on 'fast', or train it again on 'tiny'" in note
+    assert not read(tmp_path / "of-fast.safetensors", student).notes
 
 
 def test_another_variant_is_warned_of(base: Pipeline, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_the_embedded_model_peaks_where_it_is_said_to(rows: int, weight: float, 
     batch, shape = Batch(real, [Row(plan, PromptRows((conds,)))] * rows), (rows, *shape_of(real, plan))
     calls: dict[str, Callable[[], object]] = {
         "text": lambda: encoder([""]),
-        "step": lambda: batch(torch.zeros(shape), [1.0] * rows, [0] * rows),
+        "step": lambda: batch(torch.zeros(shape), [1.0] * rows, [0] * rows, [0.0] * rows),
         "decoding": lambda: real.space.decode(torch.zeros(shape)),
     }
     found = estimate_memory(blank, plan, rows, rows)

@@ -71,7 +71,7 @@ def test_a_fresh_net_predicts_zero(name: str) -> None:
 def test_whole_inverts_patches() -> None:
     for rank in (1, 2, 3):
         net, x = DiT(4, 64, 1, rank=rank), torch.randn(2, 4, *[8, 4, 6][:rank])
-        assert torch.equal(net.whole(net.patches(x), x.shape), x)
+        assert torch.equal(net.whole(net.patches(x), x.shape[2:]), x)
 
 
 def test_a_dit_depends_on_the_positions_of_patches() -> None:
@@ -161,3 +161,28 @@ def test_new_inputs_start_without_effect_and_learn(kind: type[nn.Module]) -> Non
 def test_a_control_net_takes_the_clock_of_its_unet() -> None:
     net = UNet(4, [32, 64], [1, 1], [0, 0], clock="unit")
     assert ControlledUNet(net, ControlNet([32, 64], 4, 16)).unit_clock
+
+
+@pytest.mark.parametrize("kind", [UNet, DiT])
+def test_equal_points_are_the_network_without_them(kind: type[nn.Module]) -> None:
+    sizes = {"widths": [32, 64], "depths": [1, 1], "heads": [0, 2]} if kind is UNet else {"width": 64, "depth": 1}
+    plain, more = randomized(kind(4, **sizes, end=True)), kind(4, **sizes, end=True, points=3)
+    state = plain.state_dict()
+    state |= {name: value.repeat(3, *[1] * (value.ndim - 1)) for name, value in state.items() if "leave." in name}
+    more.load_state_dict(state)
+    x, sigma, cond = torch.randn(2, 4, 8, 8), torch.tensor([0.5, 3.0]), Conditioning(end=torch.tensor([0.0, 0.4]))
+    one, three = (Denoiser(net, Flow(), "v") for net in (plain, more))
+    assert more(x, sigma, cond).shape == (2, 12, 8, 8)
+    torch.testing.assert_close(three(x, sigma, cond), one(x, sigma, cond))
+    jump = three.jump(x, sigma, cond)
+    torch.testing.assert_close(jump.points, jump.points[:, :1].expand(-1, 3, -1, -1, -1))
+
+
+def test_points_are_checked() -> None:
+    for points in (0, 65, 2.0, True):
+        with pytest.raises(InputError, match=f"points {points}: a whole number from 1 to 64"):
+            DiT(4, 64, 1, end=True, points=points)
+    with pytest.raises(InputError, match="points 4: of a network that takes the end of its jump; set end = true"):
+        DiT(4, 64, 1, points=4)
+    net = ControlledUNet(UNet(4, [32, 64], [1, 1], [0, 0], end=True, points=2), ControlNet([32, 64], 4, 16))
+    assert (net.takes_end, net.points) == (True, 2)

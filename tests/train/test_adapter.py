@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from unnoise.adapters.lora.hooks import ActiveAdapters
 from unnoise.adapters.lora.read import read
 from unnoise.adapters.lora.targets import select_layers
 from unnoise.adapters.lora.trainable import TrainableLora
-from unnoise.card import Part
+from unnoise.card import Distilled, Part
 from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
 from unnoise.diffusion.conditioning import collate
-from unnoise.errors import InputError
+from unnoise.errors import InputError, InputWarning
 from unnoise.formats.header import read_header
 from unnoise.loading import load
 from unnoise.model_file import save
@@ -35,7 +36,7 @@ from unnoise.train.cache import cache_key
 from unnoise.train.controlnet import train_control
 from unnoise.train.examples import encoder_of
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
-from unnoise.train.lora import train_lora
+from unnoise.train.lora import load_base, train_lora
 from unnoise.train.task import Progress
 
 RECIPE = """
@@ -163,6 +164,17 @@ def test_every_kind_of_lora_is_trained_and_the_base_does_not_change(
         weights = (net.get_submodule(name.partition(".")[2]).weight for name in own)
         changed = [bool(delta.change(weight).any()) for delta, weight in zip(own.values(), weights, strict=True)]
         assert sum(changed) >= 0.8 * len(changed), root
+
+
+def test_a_base_of_few_steps_is_warned_of(recipe: AdapterRecipe, tmp_path: Path) -> None:
+    distilled = Distilled("match", "slow", "51" * 32, (1.0, 1.0), (1, 2))
+    tiny.saved(tmp_path / "fast.safetensors", distilled=distilled)
+    said = "distilled to at most 2 steps, .* train on 'slow', and distil afterwards"
+    with pytest.warns(InputWarning, match=said):
+        load_base(replace(recipe, base=str(tmp_path / "fast.safetensors")), torch.device("cpu"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_base(recipe, torch.device("cpu"))
 
 
 def test_the_loss_of_a_lora_falls(recipe: AdapterRecipe, tmp_path: Path) -> None:

@@ -143,15 +143,51 @@ def test_exact_passes_cover_the_batch_once(shards: int) -> None:
     assert {len(rows) for rows in passes} == {16 // shards}
 
 
-def test_a_parameter_without_a_gradient_has_zero_in_an_exact_sum() -> None:
-    task = Rows(unused=True)
-    assert any_unused(TaskLoss(task), range(1))
+def test_unused_parameters_are_found() -> None:
+    assert any_unused(TaskLoss(Rows(unused=True)), range(1))
     assert not any_unused(TaskLoss(Rows()), range(1))
-    for _ in range(2):
-        make_gradient(task, replace(FIT, exact=True), World()).backward(0, 1.0)
-        other = task.networks["other"].weight.grad
-        assert other is not None
-        assert not other.any()
+
+
+class InTurn(Rows):
+    """Two networks, of which a step trains one: the first in even steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.networks["other"] = nn.Sequential(nn.Linear(12, 16), nn.Linear(16, 12))
+
+    def loss(self, step: int, rows: range) -> Tensor:
+        if step % 2 == 0:
+            return super().loss(step, rows)
+        draws = [np.random.default_rng([step, row]).standard_normal(12, np.float32) for row in rows]
+        return (self.networks["other"](torch.from_numpy(np.stack(draws))) - 1).square().mean(1)
+
+
+@pytest.mark.parametrize(
+    ("size", "exact", "optimizer"), [(1, False, "muon"), (1, True, "muon"), (2, False, "adamw"), (2, True, "adamw")]
+)
+def test_a_network_that_a_step_does_not_train_stays(tmp_path: Path, size: int, exact: bool, optimizer: str) -> None:
+    """Neither momentum nor weight decay moves it, however its gradients are summed."""
+    fit = replace(FIT, exact=exact, optimizer=optimizer, weight_decay=0.1)  # type: ignore[arg-type]
+    moved: list[tuple[bool, bool]] = []
+
+    def work(world: World) -> None:
+        task = InTurn()
+
+        def vector() -> list[Tensor]:
+            return [torch.cat([p.detach().flatten() for p in net.parameters()]) for net in task.networks.values()]
+
+        before = [vector()]
+
+        def callback(progress: Progress) -> None:
+            now = vector()
+            moved.append(tuple(not torch.equal(one, old) for one, old in zip(now, before[-1], strict=True)))  # type: ignore[arg-type]
+            before.append(now)
+
+        train(task, fit, EVERY, tmp_path / "run", callback)
+        if world.rank == 0:
+            assert moved == [(step % 2 == 0, step % 2 == 1) for step in range(10)]
+
+    assert forked.run(size, tmp_path / "processes", work) == [""] * size
 
 
 def test_exact_processes_give_the_same_bits(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Muon: against its definition by singular values, and against torch's own on matrices; its choice of weights."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from unnoise.nets.autoencoder import Autoencoder
+from unnoise.train.fit_options import FitOptions
 from unnoise.train.muon import Muon, hidden_weights, orthogonalize
+from unnoise.train.optimizers import make_optimizers, set_learning_rate
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 40), (40, 16), (64, 576)])
@@ -48,3 +52,20 @@ def test_hidden_weights_exclude_the_first_and_last_layer() -> None:
     names = hidden_weights(nn.ModuleDict({"autoencoder": Autoencoder(width=32)}))
     assert "autoencoder.encoder.0.conv1.weight" in names
     assert not any(part in name for name in names for part in ("enter", "leave", "norm", "bias"))
+
+
+def test_its_weights_have_the_multiples_of_the_task() -> None:
+    """Of the learning rate, as those of AdamW have."""
+    networks = nn.ModuleDict({"net": nn.Linear(3, 4), "fake": nn.Linear(3, 4)})
+    task = SimpleNamespace(networks=networks, learning_rate_multiples={"fake.weight": 3.0, "fake.bias": 3.0})
+    optimizers = make_optimizers(task, FitOptions(1, optimizer="muon"))  # type: ignore[arg-type]
+    set_learning_rate(optimizers, 0.1)
+    names = {parameter: name for name, parameter in networks.named_parameters()}
+    rates = {
+        names[parameter]: group["lr"]
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert [type(optimizer).__name__ for optimizer in optimizers] == ["AdamW", "Muon"]
+    assert rates == pytest.approx({"net.weight": 0.1, "net.bias": 0.1, "fake.weight": 0.3, "fake.bias": 0.3})

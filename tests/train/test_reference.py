@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from unnoise.card import Advice
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.errors import InputError
 from unnoise.formats.strict_json import Strict, parse
 from unnoise.train.adapter_recipe import AdapterRecipe
@@ -18,7 +19,8 @@ from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.reference import part_classes, recipe_fields, stated, summary, tables, type_name, written
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = dict.fromkeys(kind for recipe in (TrainingRecipe, FineTuneRecipe, AdapterRecipe) for _, kind in tables(recipe))
+RECIPES = (TrainingRecipe, FineTuneRecipe, AdapterRecipe, DistillRecipe)
+TABLES = dict.fromkeys(kind for recipe in RECIPES for _, kind in tables(recipe))
 PARTS = [kind for role in ("net", "process", "autoencoder", "text") for kind in part_classes(role).values()]
 
 
@@ -127,6 +129,9 @@ def test_a_stated_range_is_enforced(kind: Any, name: str, value: float) -> None:
         "FineTuneRecipe": {"name": "a", "data": {"source": "emoji"}, "denoiser": {"init": "sd", "fit": {"steps": 9}}},
         "PriorOptions": {"prompts": ["a"]},
         "AdapterRecipe": {"name": "a", "data": {"source": "emoji"}, "fit": {"steps": 9}, "lora": {}},
+        "DistillRecipe": {
+            "name": "a", "teacher": "emoji", "data": {"source": "emoji"}, "fit": {"steps": 9}, "consistency": {},
+        },
     }  # fmt: skip
     whole = {one.name: one.kind for one in recipe_fields(kind)}[name] == "integer"
     given = smallest.get(kind.__name__, {})

@@ -12,6 +12,7 @@ from unnoise.check.sample_headers import SAMPLE_HEADERS, Tensors
 from unnoise.check.subject import Location, Mask, Measured, Subject
 from unnoise.formats.header import Entry, Header
 
+BASE = "base"  # the name of the model of the examples of students
 SAMPLING = {"seed": 1, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 LATENT = {"width": 1024, "height": 1024, "batch_size": 1}
 
@@ -144,6 +145,57 @@ def mask(**facts: Any) -> Mask:
         "lost": 0,
     }
     return Mask(place=Location("mask.png"), **plain | facts)
+
+
+def model(path: str, steps: tuple[int, ...] = ()) -> Subject:
+    """Read a model of this program from its card. steps: of a student of BASE, which are those it was trained for."""
+    from unnoise.card import KEY, to_json
+
+    card = student_card(path, steps) if steps else base_card()
+    return weights({"net.enter.weight": ("F32", (32, 5, 3, 3))}, {KEY: to_json(card)}, path=path)
+
+
+def base_card() -> Any:
+    """Return the card of a small model of pixels with the classes of a data set."""
+    from unnoise.card import Advice, Card, Part
+
+    args = {"channels": 3, "widths": [32, 32], "depths": [1, 1], "heads": [0, 0], "labels": 3}
+    advice = Advice(guidance_scale=3.0, guidance_range=(1.0, 5.0), sizes=((64, 64),))
+    return Card(
+        BASE, Part("UNet", args), Part("Flow"), "v", Part("Pixels"), advice, "MIT",
+        labels=("cat", "dog"), fingerprint="ba5e" * 16,
+    )  # fmt: skip
+
+
+def student_card(name: str, steps: tuple[int, ...]) -> Any:
+    """Return the card of a student of that model, with its guidance scale as an input."""
+    from unnoise.card import Advice, Distilled, Part, Setting
+
+    base = base_card()
+    fitted = tuple(Setting(Part("DDIM"), tuple((n - k) / k for k in range(1, n + 1)), 1.0) for n in steps)
+    advice = Advice(steps=steps[0], sizes=base.advice.sizes, distilled_guidance=3.0, fitted=fitted)
+    distilled = Distilled("match", base.name, base.fingerprint, base.advice.guidance_range, steps)
+    return replace(base, name=name, advice=advice, distilled=distilled, fingerprint="fa57" * 16)
+
+
+def request_on_student(**options: Any) -> Subject:
+    """Read a request to a student of 1, 2 and 4 steps. options: of `generate`."""
+    from unnoise.check.read.recipe import read_request
+    from unnoise.generation.request import request_of
+
+    return _alone(read_request(request_of(("cat",), **options), student_card("fast", (1, 2, 4)), "fast"))
+
+
+def lora(path: str, base: str) -> Subject:
+    """Read a LoRA of this program that was trained on that model, or, by another name, on its student."""
+    from unnoise.families.own import LORA
+
+    card = base_card() if base.startswith(BASE) else student_card(base, (1, 2, 4))
+    teacher = card.distilled.teacher_fingerprint if card.distilled else ""
+    about = {"name": card.name, "family": "unnoise", "fingerprint": card.fingerprint, "teacher": teacher}
+    layer = "net.middle.blocks.0.film"
+    halves: Tensors = {f"{layer}.lora_A.weight": ("F32", (4, 128)), f"{layer}.lora_B.weight": ("F32", (64, 4))}
+    return weights(halves, {LORA: json.dumps({"base": about})}, path=path)
 
 
 def measured(path: str = "pipeline", **numbers: float) -> Subject:

@@ -37,10 +37,10 @@ class Trial:
     noise: Tensor
     seeds: list[int]
 
-    def draw(self, denoise: Denoise, model: Denoiser, steps: int) -> Tensor:
-        """Draw x0 (B, *d) from the noise."""
+    def draw(self, model: Denoiser, steps: int, guided: Denoise | None = None) -> Tensor:
+        """Draw x0 (B, *d) from the noise. guided: the denoiser with guidance."""
         sampler, grid = default(steps, highest(model), model.process.sigma_min)
-        return run(sampler, denoise, start(self.noise, grid), draw, self.seeds)
+        return run(sampler, guided or model.bind(self.cond, grid), start(self.noise, grid), draw, self.seeds)
 
 
 @torch.no_grad()
@@ -71,32 +71,45 @@ def _trial(pipeline: Pipeline, seed: int) -> Trial:
     noise = torch.empty(len(seeds), *pipeline.space.shape(height, width), device=pipeline.device)
     text = pipeline.text_encoder
     cond, empty = (collate(text(words)) if text else Conditioning() for words in (PROMPTS, [""] * len(PROMPTS)))
-    return Trial(cond, empty, draw(seeds, START, noise), seeds)
+    return Trial(_complete(cond, pipeline), _complete(empty, pipeline), draw(seeds, START, noise), seeds)
+
+
+def _complete(cond: Conditioning, pipeline: Pipeline) -> Conditioning:
+    """Add the inputs of a distilled network: the guidance scale of its card, and jumps that end at clean data."""
+    ones, guidance = torch.ones(len(PROMPTS), device=pipeline.device), pipeline.card.advice.distilled_guidance
+    if guidance is not None:
+        cond = replace(cond, distilled_guidance=guidance * ones)
+    return replace(cond, end=0 * ones) if pipeline.denoiser.takes_end else cond
+
+
+def _steps(pipeline: Pipeline) -> int:
+    """Return the steps of drawn images: those of the card of a network that takes the ends of its jumps."""
+    return pipeline.card.advice.steps if pipeline.denoiser.takes_end else STEPS
 
 
 def _pictures(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
     """Measure images without guidance, and with it where the card advises it."""
     model, space, advice = pipeline.denoiser, pipeline.space, pipeline.card.advice
-    plain = trial.draw(model.bind(trial.cond), model, STEPS)
+    plain = trial.draw(model, _steps(pipeline))
     try:
         pixels = space.decode(plain)
     except NonFiniteError:
         return [{"picture_finite": 0.0}]
     found = [measure.picture(pixels), measure.round_trip(plain, space.encode(pixels))]
-    if len(trial.empty) and advice.guidance_scale != 1:
+    if pipeline.text_encoder is not None and advice.guidance_scale != 1:
         between = (
             advice.guidance_interval[0],
             inf if advice.guidance_interval[1] is None else advice.guidance_interval[1],
         )
         guided = cfg(model, trial.cond, trial.empty, advice.guidance_scale, between, advice.guidance_rescale)
-        x0 = trial.draw(guided, model, STEPS)
+        x0 = trial.draw(model, _steps(pipeline), guided)
         found += [measure.guided(x0, plain), measure.clipped(space.decode(x0), pixels)]
     return found
 
 
 def _guidance(pipeline: Pipeline, trial: Trial) -> list[Numbers]:
     """Measure the effect of prompts, where the model has them."""
-    if not len(trial.empty):
+    if pipeline.text_encoder is None:
         return []
     sigma = _levels(trial, highest(pipeline.denoiser))
     answers = [pipeline.denoiser(trial.noise, sigma, cond) for cond in (trial.cond, trial.empty)]
@@ -128,7 +141,7 @@ def _kind(model: Denoiser, trial: Trial) -> Numbers:
 
 
 def _fit(model: Denoiser, trial: Trial) -> Numbers:
-    x0 = trial.draw(model.bind(trial.cond), model, FEW)
+    x0 = trial.draw(model, FEW)
 
     def ask(x: Tensor, sigma: float) -> Tensor:
         return model.predict(x.to(trial.noise.dtype), _levels(trial, sigma), trial.cond)

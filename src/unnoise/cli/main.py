@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import unnoise
-from unnoise.errors import InputError, NonFiniteError, OutputError, one_line, shortened
+from unnoise.errors import CollapseError, InputError, NonFiniteError, OutputError, one_line, shortened
 from unnoise.train.stop import PeerFailed, TrainingStopped
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ COMMANDS = {
     "models": ("unnoise.cli.models:models", "List models, adapters and controls, or show the card of one."),
     "train": ("unnoise.cli.train:app", "Train a model of a recipe, or of a folder of images."),
     "plot": ("unnoise.cli.plot:plot", "Draw the losses of trainings."),
+    "distill": ("unnoise.cli.distill:app", "Train a student of a model that needs one to four calls."),
     "control": ("unnoise.cli.control:app", "Train a ControlNet, and draw outlines for it."),
     "lora": ("unnoise.cli.lora:app", "Train, merge, extract, resize and convert LoRA adapters."),
     "tune": ("unnoise.cli.tune:app", "Fit few-step sampling to a model."),
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except InputError as error:
         return _fail(str(error), REFUSED)
-    except (NonFiniteError, OutputError) as error:
+    except (CollapseError, NonFiniteError, OutputError) as error:
         return _fail(str(error), FAILED)
     except PeerFailed as error:
         return _fail(str(error), FAILED) if str(error) else FAILED

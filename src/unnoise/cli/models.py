@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from unnoise.card import Card, read_card
+from unnoise.card import Advice, Card, Distilled, read_card
 from unnoise.cli.busy import busy
 from unnoise.cli.model_options import ModelOptions, own_card
 from unnoise.cli.torch_import import import_torch
@@ -69,6 +69,7 @@ def card_lines(card: Card) -> list[str]:
         "makes": f"{card.modality}, sizes {sizes}",
         "steps": f"{advice.steps}" + (f", fitted schedules for {_fitted(card)}" if advice.fitted else ""),
         "guidance": f"scale {advice.guidance_scale:g}, sound from {low:g} to {high:g}",
+        **(_distilled(card.distilled, advice) if card.distilled else {}),
         "sampler": advice.sampler or "chosen for the number of steps",
         "schedule": str(advice.schedule or "chosen for the number of steps"),
         "licence": card.licence,
@@ -86,6 +87,15 @@ def card_lines(card: Card) -> list[str]:
 
 def _fitted(card: Card) -> str:
     return ", ".join(str(len(setting.levels)) for setting in card.advice.fitted)
+
+
+def _distilled(distilled: Distilled, advice: Advice) -> dict[str, str]:
+    """Write what a model was distilled from, and the guidance that it takes."""
+    low, high = distilled.guidance_range
+    own = advice.distilled_guidance
+    scale = f"folded in, {low:g}" if own is None else f"an input, {own:g} by default, trained from {low:g} to {high:g}"
+    calls = ", ".join(map(str, distilled.steps))
+    return {"distilled": f"by {distilled.method} from {distilled.teacher}, for {calls} calls", "guidance": scale}
 
 
 def _value(value: Any) -> str:

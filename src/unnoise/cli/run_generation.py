@@ -18,7 +18,7 @@ from unnoise.cli.model_options import ModelOptions, load_model, own_card
 from unnoise.cli.options import HELP_GROUPS
 from unnoise.cli.output import Names, places
 from unnoise.cli.preflight import findings
-from unnoise.errors import InputWarning
+from unnoise.errors import CheckedWarning, InputWarning
 from unnoise.formats.strict_json import plain
 from unnoise.generation.axes import Axis, combinations, places as places_of
 from unnoise.generation.request import Request, request_of
@@ -104,6 +104,7 @@ def draw(prompts: Sequence[str], values: Mapping[str, Any], model: ModelOptions,
     if card is None:
         notes = _notes(work, pipeline.card, model, output)
     with catch_warnings():
+        simplefilter("ignore", CheckedWarning)  # whose rules gave the notes
         if output.quiet:
             simplefilter("ignore", InputWarning)
         jobs = _resolved(pipeline, work.requests, notes, output)

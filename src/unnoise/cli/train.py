@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from unnoise.data.dataset import ImageDataset
+    from unnoise.distill.recipe import DistillRecipe
     from unnoise.train.adapter_recipe import AdapterRecipe
     from unnoise.train.finetune_recipe import AnyRecipe
     from unnoise.train.recipe import TrainingRecipe
     from unnoise.train.task import Progress, TrainCallback
 
-R = TypeVar("R", "TrainingRecipe", "AnyRecipe", "AdapterRecipe")
+R = TypeVar("R", "TrainingRecipe", "AnyRecipe", "AdapterRecipe", "DistillRecipe")
 
 EPILOGUE = """Examples:
   unnoise train my-pictures --minutes 10
@@ -211,12 +212,12 @@ def is_recipe(source: Path) -> bool:
 
 
 def _read(path: Path, strict: bool) -> "AnyRecipe":
-    from unnoise.check.read.dispatch import read
+    from unnoise.check.references import load_subjects
     from unnoise.cli.preflight import preflight
     from unnoise.train.finetune_recipe import read_any_recipe
 
     parsed = read_any_recipe(path)
-    preflight([read(path)], strict, False, "UN5")
+    preflight([*load_subjects([path])], strict, False, "UN5")
     return replace(parsed, data=replace(parsed.data, strict=True)) if strict else parsed
 
 
@@ -326,6 +327,9 @@ class ConsoleReport:
 
         if progress.validation is not None:
             self.validation = f"  val {progress.validation:.4f}"
+        if progress.figures:
+            shares = [f"{share:.2f}" for name, share in progress.figures.items() if name.startswith("deviation")]
+            self.validation = f"  deviation {' '.join(shares)}"
         if self.track is not None:
             self.track(progress)
         note = f"loss {progress.loss:.4f}{self.validation}  {speed(progress.images_per_second)}"

@@ -77,6 +77,15 @@ class Conditioning:
         )
 
 
+NET_INPUTS = {"unit_clock": False, "takes_end": False, "points": 1}  # attributes of a network, and their defaults
+
+
+def same_inputs(wrapper: nn.Module, net: nn.Module) -> None:
+    """State of a network around another that it gets the same inputs, and returns the same outputs."""
+    for name, default in NET_INPUTS.items():
+        setattr(wrapper, name, getattr(net, name, default))
+
+
 def collate(conds: Sequence[Conditioning]) -> Conditioning:
     """Concatenate the rows of several conditionings. Tokens are padded with zeros to the longest, and masked.
 

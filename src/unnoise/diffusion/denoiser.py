@@ -1,12 +1,15 @@
 """The denoiser: a raw net with its native frame and time, wrapped into the unit frame."""
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
+from dataclasses import replace
 from math import inf
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.jump import Jump, combine, next_level, place, point_weights
 from unnoise.diffusion.prediction import expand, known_kind, to_x0
 from unnoise.diffusion.process import Process
 from unnoise.errors import InputError
@@ -29,7 +32,8 @@ class Denoiser(nn.Module):
     Args:
         net: (x: (B, *d) in the native frame, time: (B,), cond) -> out: (B, *d); cond is what the net takes, with B
             rows or none: a Conditioning for the nets of this program.
-            time is native, or sigma/(1 + sigma), 0 to 1, for a net whose `unit_clock` is true.
+            time is native, or sigma/(1 + sigma), 0 to 1, for a net whose `unit_clock` is true. A net whose `points` is
+            n above 1 returns n predictions along the jump to cond.end, (B, n * channels, *d), see jump.py.
         process: the forward process of the training.
         kind: of the prediction `out`.
     """
@@ -42,8 +46,34 @@ class Denoiser(nn.Module):
     def predict(self, x: Tensor, sigma: Tensor, cond: Sized) -> Tensor:
         """Run the net. x: (B, *d) in the unit frame; sigma: (B,) in [0, inf] -> out: (B, *d) of its kind.
 
-        Raises InputError when sigma or cond does not have B rows, or the net returns another shape.
+        Of a net with points, it is the one prediction of the jump, with which DDIM's step ends where the policy does.
+
+        Raises InputError when sigma or cond does not have B rows, the net returns another shape, or the end of the jump
+        is missing.
         """
+        out = self._run(x, sigma, cond)
+        if self.points == 1:
+            return out[:, 0]
+        return combine(out, point_weights(self.points, place(sigma), _end(cond)))
+
+    def jump(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Jump:
+        """Return the policy of a call, from x to cond.end. Arguments and errors are those of `predict`."""
+        sigma = sigma.clamp(max=self.process.sigma_max)
+        out = self._run(x, sigma, cond)
+        return Jump(x, place(sigma), _end(cond), to_x0(self.kind, out, x[:, None], sigma))
+
+    @property
+    def points(self) -> int:
+        """The number of predictions along a jump that the net returns."""
+        return int(getattr(self.net, "points", 1))
+
+    @property
+    def takes_end(self) -> bool:
+        """Whether the net takes the end of a jump, cond.end."""
+        return bool(getattr(self.net, "takes_end", False))
+
+    def _run(self, x: Tensor, sigma: Tensor, cond: Sized) -> Tensor:
+        """Run the net, and return its predictions: (B, n, *d)."""
         if sigma.shape != x.shape[:1]:
             raise InputError(f"sigma {tuple(sigma.shape)}: one level for each of the {len(x)} rows of x")
         if len(cond) not in (0, len(x)):
@@ -54,9 +84,11 @@ class Denoiser(nn.Module):
             time = b / (a + b)
         time = time.to(torch.promote_types(x.dtype, torch.float32))
         out: Tensor = self.net(expand(torch.hypot(a, b), x) * x, time, cond)
-        if out.shape != x.shape:
-            raise InputError(f"net: returned {tuple(out.shape)}; it must return the shape of x, {tuple(x.shape)}")
-        return out
+        expected = x.shape if self.points == 1 else (len(x), self.points * x.shape[1], *x.shape[2:])
+        if out.shape != expected:
+            what = "the shape of x" if self.points == 1 else f"{self.points} times the channels of x"
+            raise InputError(f"net: returned {tuple(out.shape)}; it must return {what}, {tuple(expected)}")
+        return out.reshape(len(x), self.points, *x.shape[1:])
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Sized) -> Tensor:
         """Return the expected x0. x: (B, *d) in the unit frame; sigma: (B,) in [0, inf] -> x0: (B, *d).
@@ -67,10 +99,22 @@ class Denoiser(nn.Module):
         out = self.predict(x, sigma, cond)
         return to_x0(self.kind, out, x, sigma, ends=self.process.sigma_max < inf)
 
-    def bind(self, cond: Sized) -> Denoise:
-        """Fix the conditioning."""
+    def bind(self, cond: Sized, grid: Sequence[float] = ()) -> Denoise:
+        """Fix the conditioning.
+
+        grid: of the run, for a net that takes the end of a jump, which is then the next lower level of the grid.
+        """
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            if grid and self.takes_end and isinstance(cond, Conditioning):
+                return self(x, sigma, replace(cond, end=place(next_level(grid, sigma))))
             return self(x, sigma, cond)
 
         return denoise
+
+
+def _end(cond: Sized) -> Tensor:
+    end = getattr(cond, "end", None)
+    if not isinstance(end, Tensor):
+        raise InputError("cond.end: missing; a net with points needs the unit clock at the end of its jump")
+    return end

@@ -159,7 +159,10 @@ def _stages(pipeline: Pipeline, settings: Settings, batch: int, kernels: Kernels
         narrow = None if settings.dtype == pipeline.dtype else getattr(torch, settings.dtype)
 
         def step() -> Tensor:
-            return pipeline.denoiser(torch.empty(rows, *shape), torch.ones(rows), collate([row] * rows))
+            cond = collate([row] * rows)
+            if pipeline.denoiser.takes_end:
+                cond = replace(cond, end=torch.zeros(rows))
+            return pipeline.denoiser(torch.empty(rows, *shape), torch.ones(rows), cond)
 
         for net in pipeline.networks().values():
             release(net)

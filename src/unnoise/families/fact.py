@@ -1,7 +1,10 @@
 """The facts of a family: the numbers that files are checked against, with their source."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+TrainedSteps = tuple[int, str, Mapping[str, Any], tuple[float, ...]]  # steps, class and arguments of a sampler, levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +18,8 @@ class Facts:
         guidance: lowest and highest guidance scale in published examples; 1 is off.
         embedded: the same for a guidance scale that is an input of the network, without an adapter.
         steps: fewest and most steps.
+        trained: the numbers of steps that a student of `unnoise distill` was trained for, each with its sampler and
+            its levels after the noisiest.
         betas: schedule, first and last beta.
         channels, scale, shift: of x0 = (latent - shift)*scale.
         per_channel: latents are normalised by a mean and a standard deviation for each channel.
@@ -35,6 +40,7 @@ class Facts:
     guidance: tuple[float, float] | None = None
     embedded: tuple[float, float] | None = None
     steps: tuple[int, int] | None = None
+    trained: tuple[TrainedSteps, ...] = ()
     betas: tuple[str, float, float] | None = None
     channels: int | None = None
     scale: float | None = None

@@ -15,6 +15,7 @@ from unnoise.components import Components
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.guidance import extrapolate, rescaled
+from unnoise.diffusion.jump import place
 from unnoise.diffusion.prediction import expand
 from unnoise.diffusion.tiling import tiled
 from unnoise.generation.loras import Loras, key_of
@@ -148,13 +149,16 @@ class Batch:
         self._bound: dict[tuple[tuple[int, ...], ...], Bound] = {}
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, sigma: Sequence[float], steps: Sequence[int]) -> tuple[Tensor, list[CallShape]]:
+    def __call__(
+        self, x: Tensor, sigma: Sequence[float], steps: Sequence[int], ends: Sequence[float]
+    ) -> tuple[Tensor, list[CallShape]]:
         """Run the network once.
 
         Args:
             x: (B, *d), a row for each sample.
             sigma: the level of each sample.
             steps: the step of each sample, from 0.
+            ends: the level at which the step of each sample ends, for a network that takes it.
 
         Returns:
             x0 (B, *d), guided, and the shape of the call as the metadata of each sample records it.
@@ -166,7 +170,10 @@ class Batch:
             [sigma[sample] for sample, _ in bound.plan.rows],
             dtype=torch.promote_types(x.dtype, torch.float32), device=x.device,
         )  # fmt: skip
-        answers = self._run(x.index_select(0, bound.rows), levels, bound.cond)
+        cond = bound.cond
+        if self.components.denoiser.takes_end:
+            cond = replace(cond, end=place(levels.new_tensor([ends[sample] for sample, _ in bound.plan.rows])))
+        answers = self._run(x.index_select(0, bound.rows), levels, cond)
         x0 = answers.index_select(0, bound.best)
         if guided:
             chosen, here = [self.rows[k] for k in guided], [sigma[k] for k in guided]

@@ -215,7 +215,8 @@ class Engine:
         states = [live.state for live in started if live.state is not None]
         batch = self._batch_of(started)
         steps = [_step_of(live.job.settings.grid, state) for live, state in zip(started, states, strict=True)]
-        answers, shapes = batch(torch.cat([state.x for state in states]), [state.level for state in states], steps)
+        levels, ends = [state.level for state in states], [state.step[1] for state in states]
+        answers, shapes = batch(torch.cat([state.x for state in states]), levels, steps, ends)
         step = Step(tuple(live.ticket for live in started), answers)
         self._unread.append(FiniteRows.of(answers, started))
         ended: list[Ticket] = []

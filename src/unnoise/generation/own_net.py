@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.conditioning import Conditioning, same_inputs
 from unnoise.errors import InputError, nearest, quoted
 
 ALONE = ""  # the name of a conditioning that is one tensor
@@ -88,7 +88,7 @@ class OwnNet(nn.Module):
         self.net, self.conditioned = net, conditioned
         self.takes_conditioning = _third(net) is Conditioning
         self.factor = int(getattr(net, "factor", 1))
-        self.unit_clock = bool(getattr(net, "unit_clock", False))
+        same_inputs(self, net)
 
     def forward(self, x: Tensor, time: Tensor, cond: NetInputs | Conditioning) -> Tensor:
         """Run the net. x: (B, *d); time: (B,); cond: B rows, or an empty Conditioning."""

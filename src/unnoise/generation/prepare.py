@@ -280,5 +280,9 @@ def _check_edit(components: Components, job: Job) -> None:
             raise InputError(f"{option}: acts along a mask, and none is given")
     if images.invert_mask and images.mask is None:
         raise InputError("invert_mask: acts on a mask, and none is given")
+    if settings.source_prompt is not None and components.denoiser.takes_end:
+        raise InputError(
+            f"source_prompt: inversion rises to the noise, and {name!r} is distilled to jumps that descend"
+        )
     if settings.source_prompt is not None and (conditioner is not None or job.sampler.stochastic):
         raise InputError("source_prompt: inversion needs a deterministic sampler and a model without image channels")

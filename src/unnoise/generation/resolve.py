@@ -18,6 +18,7 @@ from unnoise.generation.options import SamplingOptions
 from unnoise.generation.prompt_notes import check_prompts
 from unnoise.generation.request import Request
 from unnoise.generation.size_inputs import drawn_at_once
+from unnoise.generation.student_notes import check_student
 from unnoise.sampling.samplers.restart import RePaint
 from unnoise.sampling.state import calls
 
@@ -50,6 +51,7 @@ def resolve(request: Request, components: Components) -> Job:
         warnings.warn("compile: a request with a LoRA or an IP-Adapter runs uncompiled", InputWarning, stacklevel=2)
     sampler, settings = settle(request, components, size, images.image is not None)
     check_prompts(request, components)
+    check_student(request, settings, components.card)
     if request.sampling.noise is not None and request.sampling.seed is not None and not sampler.stochastic:
         raise InputError(f"seed {request.sampling.seed}: noise is given, and this sampler draws none; leave seed out")
     return Job(

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.errors import InputError
+from unnoise.errors import InputError, check_whole
 
 CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 UNIT_SCALE = 16.0  # radians of the highest frequency of a unit clock; docs/decisions/0014-unit-clock.md
+MOST_POINTS = 64
 GUIDANCE_TOP = 100.0  # guidance scale that is 1 on the scale of `guidance_clock`
 POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
@@ -57,16 +58,25 @@ class NetExtras:
             sigma/(1 + sigma), 0 to 1, whose derivative is small, as few-step training needs it.
         guidance: take the guidance scale of a distilled network as an input, which starts without effect.
         end: take a second time as an input, which starts without effect: the unit clock at the end of a jump.
+        points: 1 to 64 predictions of x0 along a jump, see diffusion/jump.py; more than one needs `end`.
     """
 
     rank: int = 2
     clock: Literal["native", "unit"] = "native"
     guidance: bool = False
     end: bool = False
+    points: int = 1
 
     def __post_init__(self) -> None:
+        check_whole("points", self.points, 1, MOST_POINTS)
+        if self.points > 1 and not self.end:
+            raise InputError(f"points {self.points}: of a network that takes the end of its jump; set end = true")
         if self.clock not in ("native", "unit"):
             raise InputError(f"clock {self.clock!r}: 'native' or 'unit'")
+
+    def state(self, net: nn.Module) -> None:
+        """Set the attributes of a network that say what it gets and returns."""
+        net.unit_clock, net.takes_end, net.points = self.clock == "unit", self.end, self.points  # type: ignore[assignment]
 
 
 PLAIN = NetExtras()

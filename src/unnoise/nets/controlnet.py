@@ -9,7 +9,7 @@ control image alone in place of a copy of the U-Net's encoder.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.conditioning import Conditioning, same_inputs
 from unnoise.errors import InputError
 from unnoise.nets.blocks import GlobalEmbedding, ResBlock, zeroed
 from unnoise.nets.unet import UNet
@@ -56,7 +56,8 @@ class ControlledUNet(nn.Module):
     def __init__(self, net: UNet, control: ControlNet) -> None:
         super().__init__()
         self.net, self.control = net, control
-        self.factor, self.unit_clock = net.factor, net.unit_clock
+        self.factor = net.factor
+        same_inputs(self, net)
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         """Run the net. x: (B, c, h, w); time: (B,). Raises InputError without control_image or control_scale."""

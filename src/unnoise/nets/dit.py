@@ -73,7 +73,8 @@ class DiT(nn.Module):
     """Predict in the kind of the denoiser from noisy data and its time, as a sequence of patches.
 
     x: (B, channels, *d), every size a multiple of `patch`; time: (B,); cond: tokens (B, L, context), mask (B, L),
-    vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d). `extras` are the fields of NetExtras.
+    vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d), or (B, points * channels, *d). `extras`
+    are the fields of NetExtras.
 
     Args:
         channels: of x: those of the latents, or 3 for pixels.
@@ -103,7 +104,7 @@ class DiT(nn.Module):
         super().__init__()
         more = self.extras(**extras)
         rank = more.rank
-        self.unit_clock = more.clock == "unit"
+        more.state(self)
         check_multiple("width", width, HEAD, "the features of an attention head")
         check_least(1, channels=channels, depth=depth, patch=patch)
         self.factor = self.patch = patch
@@ -114,7 +115,7 @@ class DiT(nn.Module):
         self.layers = nn.ModuleList(Layer(width, width // HEAD, context) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulate = zeroed(nn.Linear(width, 2 * width))
-        self.leave = zeroed(nn.Linear(width, cell))
+        self.leave = zeroed(nn.Linear(width, cell * more.points))
 
     def patches(self, x: Tensor) -> Tensor:
         """Cut data into patches: (B, C, *d) -> (B, N, C * patch**rank)."""
@@ -123,12 +124,12 @@ class DiT(nn.Module):
         places, inside = range(2, x.ndim, 2), range(3, x.ndim, 2)
         return x.permute(0, *places, 1, *inside).flatten(1 + self.rank).flatten(1, self.rank)
 
-    def whole(self, patches: Tensor, shape: torch.Size) -> Tensor:
-        """Join patches: the inverse of `patches` for data of this shape."""
-        grid = [n // self.patch for n in shape[2:]]
-        x = patches.reshape(shape[0], *grid, shape[1], *[self.patch] * self.rank)
+    def whole(self, patches: Tensor, sides: torch.Size) -> Tensor:
+        """Join patches: the inverse of `patches` for data of these sides."""
+        grid = [n // self.patch for n in sides]
+        x = patches.reshape(len(patches), *grid, -1, *[self.patch] * self.rank)
         pairs = [axis for i in range(self.rank) for axis in (1 + i, 2 + self.rank + i)]
-        return x.permute(0, 1 + self.rank, *pairs).reshape(shape)
+        return x.permute(0, 1 + self.rank, *pairs).reshape(len(patches), -1, *sides)
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         emb = self.embed(time, cond)
@@ -137,4 +138,4 @@ class DiT(nn.Module):
         for layer in self.layers:
             h = layer(h, emb, angles, cond)
         scale, shift = self.modulate(emb)[:, None].chunk(2, dim=2)
-        return self.whole(self.leave(self.norm(h) * (1 + scale) + shift), x.shape)
+        return self.whole(self.leave(self.norm(h) * (1 + scale) + shift), x.shape[2:])

@@ -64,7 +64,7 @@ class UNet(nn.Module):
     """Predict in the kind of the denoiser from noisy data and its time.
 
     x: (B, channels, *d) with every size a multiple of 2**(levels - 1); time: (B,); cond: tokens (B, L, context), mask
-    (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d).
+    (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d), or (B, points * channels, *d).
 
     `widths`, `depths` and `heads` have one entry a resolution, finest first. The coarsest resolution is the middle: it
     has one stage, the others one in the down path and one in the up path. `extras` are the fields of NetExtras.
@@ -97,7 +97,7 @@ class UNet(nn.Module):
         super().__init__()
         more = self.extras(**extras)
         rank = more.rank
-        self.unit_clock = more.clock == "unit"
+        more.state(self)
         check_stages(widths, depths, heads)
         check_least(1, channels=channels)
         emb = 4 * widths[0]
@@ -117,7 +117,7 @@ class UNet(nn.Module):
             for coarser, (width, depth, head) in zip(widths[:0:-1], levels[-2::-1], strict=True)
         )
         self.norm = nn.GroupNorm(32, widths[0])
-        self.leave = zeroed(CONV[rank](widths[0], channels, 3, padding=1))
+        self.leave = zeroed(CONV[rank](widths[0], channels * more.points, 3, padding=1))
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning, added: Sequence[Tensor] = ()) -> Tensor:
         """Run the net. added: features of a ControlNet, added after every stage of the down path and the middle."""

@@ -58,10 +58,7 @@ class Encoding:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes codes of pixels: the autoencoder, or nothing."""
-        channels = self.recipe.data.channels
-        if self.autoencoder is None:
-            return Encoder(Pixels(channels).encode, f"pixels of {channels} channels", dtype="uint8")
-        return Encoder(Latent(self.autoencoder).encode, fingerprint_of(self.autoencoder), self.device)
+        return make_encoder(self.autoencoder, self.recipe.data.channels, self.device)
 
     def encode(self, dataset: ImageDataset, views: int) -> EncodedViews:
         """Encode so many views of each image, or map what was encoded before."""
@@ -95,6 +92,13 @@ class Encoding:
         data = replace(recipe.data, views=encoded.views)
         with world().first():
             return map_latents(dataset, data, recipe.seed, x0, self.classes, tokens, self.folder / name)
+
+
+def make_encoder(autoencoder: Any, channels: int, device: torch.device) -> Encoder:
+    """Return what makes codes of pixels of so many channels: an autoencoder, or nothing where it is None."""
+    if autoencoder is None:
+        return Encoder(Pixels(channels).encode, f"pixels of {channels} channels", dtype="uint8")
+    return Encoder(Latent(autoencoder).encode, fingerprint_of(autoencoder), device)
 
 
 def pooled(parts: Sequence[tuple[float, list[float], list[float]]]) -> Moments:

@@ -31,6 +31,7 @@ class ExactGradient:
         self.passes = [range(k * rows, (k + 1) * rows) for k in range(first, first + own)]
         self.parameters = [parameter for parameter in task.networks.parameters() if parameter.requires_grad]
         self.buffers = [_Flat(self.parameters, world.size) for _ in range(own.bit_length())]
+        self.used = torch.zeros(len(self.parameters), dtype=torch.int32, device=self.parameters[0].device)
         if world.size > 1:
             for tensor in task.networks.state_dict().values():
                 dist.broadcast(tensor, 0)
@@ -38,17 +39,19 @@ class ExactGradient:
     def backward(self, step: int, scale: float) -> Tensor:
         """Compute gradients, see `Gradient`."""
         shares, height = [], 0
+        self.used.zero_()
         for k, rows in enumerate(self.passes):
             loss = self.loss(step, rows)
             (loss * (scale / self.shards)).backward()
             shares.append(loss.detach().float() / self.shards)
+            self.used += self.used.new_tensor([parameter.grad is not None for parameter in self.parameters])
             self.buffers[height].take(self.parameters)
             height += 1
             for _ in range(_full_subtrees(k)):
                 height -= 1
                 self.buffers[height - 1].whole += self.buffers[height].whole
         self._sum_processes(self.buffers[0].whole)
-        self.buffers[0].give(self.parameters)
+        self.buffers[0].give(self.parameters, self.used.tolist())
         return torch.stack(shares)
 
     def _sum_processes(self, whole: Tensor) -> None:
@@ -57,6 +60,7 @@ class ExactGradient:
             parts = torch.empty_like(whole)
             dist.all_to_all_single(parts, whole)
             dist.all_gather(list(whole.chunk(self.world.size)), tree_sum(parts.chunk(self.world.size)))
+            dist.all_reduce(self.used)
 
 
 class _Flat:
@@ -80,10 +84,10 @@ class _Flat:
         for parameter in parameters:
             parameter.grad = None
 
-    def give(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Set the gradients of parameters to the values here."""
-        for view, parameter in zip(self.views, parameters, strict=True):
-            parameter.grad = view.to(parameter.dtype)
+    def give(self, parameters: Sequence[nn.Parameter], used: Sequence[int]) -> None:
+        """Set the gradients of parameters to the values here; one that no pass used has none, so that it stays."""
+        for view, parameter, passes in zip(self.views, parameters, used, strict=True):
+            parameter.grad = view.to(parameter.dtype) if passes else None
 
 
 def _strides(parameter: Tensor) -> tuple[int, ...]:

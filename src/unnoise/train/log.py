@@ -58,10 +58,12 @@ def _lines(path: Path) -> list[str]:
 
 def _rounded(progress: Progress) -> dict[str, Any]:
     """Return what is known, numbers to nine digits, which tell those of float32 apart."""
-    return {name: _short(value) for name, value in asdict(progress).items() if value is not None and value != ()}
+    return {name: _short(value) for name, value in asdict(progress).items() if value not in (None, (), {})}
 
 
 def _short(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_short(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
     return float(f"{value:.9g}") if isinstance(value, float) else value

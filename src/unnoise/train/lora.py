@@ -91,16 +91,32 @@ def _start(lora: TrainableLora, options: LoraOptions, pipeline: Pipeline) -> Ada
 
 
 def load_base(recipe: AdapterRecipe, device: torch.device) -> Pipeline:
-    """Load the base of a recipe. Raises InputError for another model than text to image, or what it cannot take."""
+    """Load the base of a recipe, and warn of one that is distilled to few steps.
+
+    Raises InputError for another model than text to image, or what it cannot take.
+    """
     pipeline = load(recipe.base, device, dtype=recipe.dtype)
     if pipeline.text_encoder is None or pipeline.image_conditioner is not None or pipeline.card.modality != "image":
         raise InputError(f"base {recipe.base!r}: not a text-to-image model; adapters are trained on these")
     if recipe.distilled_guidance is not None and pipeline.card.advice.distilled_guidance is None:
         raise InputError(f"distilled_guidance {recipe.distilled_guidance:g}: {recipe.base!r} has no such input")
+    if pipeline.denoiser.takes_end:
+        origin = pipeline.card.distilled
+        raise InputError(
+            f"base {recipe.base!r}: is distilled, to jumps between levels of its own; train the adapter on "
+            f"{repr(origin.teacher) if origin else 'its teacher'}, and apply it to both"
+        )
     factor(recipe.weighting or pipeline.denoiser.kind, pipeline.denoiser.kind, torch.ones(1))
     if pipeline.dtype != "float32" and recipe.fit.precision not in ("auto", pipeline.dtype):
         raise InputError(
             f"fit.precision {recipe.fit.precision!r}: the base computes in its dtype, {pipeline.dtype}; leave it out"
+        )
+    if (distilled := pipeline.card.distilled) is not None:
+        warnings.warn(
+            f"base {recipe.base!r}: distilled to at most {max(distilled.steps)} steps, which a training takes back; "
+            f"train on {distilled.teacher!r}, and distil afterwards",
+            InputWarning,
+            stacklevel=2,
         )
     return pipeline
 

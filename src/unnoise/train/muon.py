@@ -56,7 +56,11 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], learning_rate: float, momentum: float = 0.95, narrow: bool = True
+        self,
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        learning_rate: float,
+        momentum: float = 0.95,
+        narrow: bool = True,
     ) -> None:
         super().__init__(parameters, {"lr": learning_rate, "momentum": momentum})
         self.narrow = narrow

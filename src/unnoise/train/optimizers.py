@@ -21,15 +21,14 @@ def make_optimizers(task: Task, fit: FitOptions) -> Optimizers:
     if own is not None:
         return [own([parameter for parameter in task.networks.parameters() if parameter.requires_grad])]
     hidden = hidden_weights(task.networks) if fit.optimizer == "muon" else frozenset()
-    groups: dict[float, list[nn.Parameter]] = {}
-    matrices: list[nn.Parameter] = []
+    groups: dict[bool, dict[float, list[nn.Parameter]]] = {False: {}, True: {}}
     for name, parameter in task.networks.named_parameters():
-        if name in hidden:
-            matrices.append(parameter)
-        else:
-            groups.setdefault(task.learning_rate_multiples.get(name, 1.0), []).append(parameter)
-    members = [{"params": part, "multiple": multiple} for multiple, part in groups.items()]
-    adam = torch.optim.AdamW(members, fit.learning_rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True)
+        multiple = task.learning_rate_multiples.get(name, 1.0)
+        groups[name in hidden].setdefault(multiple, []).append(parameter)
+    others, matrices = (
+        [{"params": part, "multiple": multiple} for multiple, part in found.items()] for found in groups.values()
+    )
+    adam = torch.optim.AdamW(others, fit.learning_rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=True)
     muon = [Muon(matrices, fit.learning_rate, narrow=fit.precision != "float32")] if matrices else []
     return [adam, *muon]
 

@@ -21,7 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 from unnoise import __version__
 from unnoise.data.dataset import ImageDataset
 from unnoise.devices import environment
-from unnoise.errors import InputError, NonFiniteError, OutputError
+from unnoise.errors import CollapseError, InputError, NonFiniteError, OutputError
 from unnoise.train.stop import PeerFailed
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # of torchrun
@@ -151,12 +151,20 @@ def world() -> World:
 
 def run_facts(dataset: ImageDataset, device: torch.device) -> dict[str, str]:
     """Return what must be the same in all processes: versions, what decides the last bits, and the data."""
+    return {**machine_facts(device), **_data_facts(dataset)}
+
+
+def machine_facts(device: torch.device) -> dict[str, str]:
+    """Return what must be the same in all processes of a training without images."""
+    return {"unnoise": __version__, "torch": torch.__version__, **environment(device)}
+
+
+def _data_facts(dataset: ImageDataset) -> dict[str, str]:
     digest = hashlib.sha256(repr((dataset.captions, dataset.concepts, dataset.labels, dataset.sizes)).encode())
     if dataset.digests is not None:
         digest.update(dataset.digests.tobytes())
     data = f"{len(dataset)} images, sha256 {digest.hexdigest()[:12]}"
-    versions = {"unnoise": __version__, "torch": torch.__version__}
-    return {**versions, **environment(device), f"data {dataset.name!r}": data}
+    return {f"data {dataset.name!r}": data}
 
 
 def restarted() -> bool:
@@ -251,7 +259,7 @@ def _first_error(world: World, error: BaseException) -> BaseException:
     with suppress(RuntimeError):  # where the process that holds the store is gone
         if world.store.add(FAILED, 1) > 1:
             return PeerFailed()
-    if isinstance(error, InputError | OutputError | NonFiniteError):
+    if isinstance(error, InputError | OutputError | NonFiniteError | CollapseError):
         return type(error)(f"{world.name}: {error}")
     if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and GLOO in str(error)):
         return PeerFailed(f"{world.name}: another process has ended; continue the run with --resume")

@@ -50,7 +50,7 @@ def recipe_fields(kind: type) -> tuple[RecipeField, ...]:
     """List the fields of a dataclass of a recipe, or the arguments of the constructor of a network."""
     meanings, owner = stated(kind), kind if is_dataclass(kind) else kind.__init__  # type: ignore[misc]
     annotations, extras = get_type_hints(owner), getattr(kind, "extras", None)
-    if extras is not None:
+    if isinstance(extras, type):  # of a network
         meanings, annotations = meanings | stated(extras), annotations | get_type_hints(extras)
     return tuple(
         RecipeField(

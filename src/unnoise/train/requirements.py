@@ -128,6 +128,11 @@ def check_networks(components: Components, size: int) -> None:
             f"denoiser.kind 'eps': the process {components.card.process.class_} ends in pure noise, of which a "
             f"prediction of the noise says nothing; use kind v or flow, or another process"
         )
+    if denoiser.points > 1:
+        raise InputError(
+            f"denoiser.net.args.points {denoiser.points}: predictions along a jump, which unnoise distill trains; "
+            f"leave it out"
+        )
     _check_channels(components)
     try:
         with torch.device("meta"):

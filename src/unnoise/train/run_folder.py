@@ -28,7 +28,7 @@ COPIES = 5  # of the parameters in a checkpoint: weights, two moments, two avera
 # Fields that decide nothing that is trained already; `steps` is the other.
 FREE = frozenset(
     {"name", "licence", "prompts", "checkpoints.every", "checkpoints.sheet_every", "checkpoints.ema_length"}
-    | {"data.strict", "data.workers", "data.cache"}
+    | {"data.strict", "data.workers", "data.cache", "consistency.grid"}
 )
 FREE_TABLES = ("advice.",)
 SHOWN = 2  # differences that a message lists

@@ -1,7 +1,7 @@
 """What the training loop trains, and the progress that it reports."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image
@@ -43,6 +43,7 @@ class Progress:
         validation: the loss on held-out images at fixed noise; None in steps without validation.
         validation_by_level: the same by noise level.
         level_edges: the sigmas between the bins, where there are bins.
+        figures: of samples, by name, in steps in which a monitor draws some.
     """
 
     step: int
@@ -58,6 +59,7 @@ class Progress:
     validation: float | None = None
     validation_by_level: tuple[float, ...] = ()
     level_edges: tuple[float, ...] = ()
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 def sheet_title(run: str, task: str, step: int, ema_length: float) -> str:

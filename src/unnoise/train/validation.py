@@ -85,10 +85,12 @@ class Monitor:
     Args:
         validation: held-out rows, if any.
         levels: where the task records the losses of trained rows; None for a task without noise levels.
+        samples: step -> figures of samples that it draws with the weights of now; None draws none.
     """
 
     validation: Validation | None = None
     levels: LevelLosses | None = None
+    samples: Callable[[int], dict[str, float]] | None = None
 
     @property
     def rows(self) -> int:
@@ -103,9 +105,12 @@ class Monitor:
         ranks: int = 1,
         total: Total = alone,
     ) -> Progress:
-        """Add the losses by noise level, and the loss on held-out rows within the context `evaluating`."""
+        """Add the losses by noise level; the loss on held-out rows and figures of samples within `evaluating`."""
         if self.levels is not None:
             progress = replace(progress, by_level=self.levels.take(total), level_edges=self.levels.edges)
+        if self.samples is not None:
+            with evaluating():
+                progress = replace(progress, figures=self.samples(progress.step))
         if self.validation is None:
             return progress
         with evaluating():

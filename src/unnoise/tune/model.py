@@ -13,6 +13,7 @@ from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoise
 from unnoise.diffusion.guidance import cfg
 from unnoise.diffusion.noise import START, draw
+from unnoise.errors import InputError
 from unnoise.generation.prepare import shape_of
 from unnoise.generation.resolve import BATCH_AREA
 from unnoise.pipeline import Pipeline
@@ -52,6 +53,8 @@ class Tuned:
 
 def guided_denoiser(pipeline: Pipeline, prompts: Sequence[str]) -> Denoise:
     """Return the denoiser of a batch, one prompt a row, with the guidance of the card."""
+    if pipeline.denoiser.takes_end:
+        raise InputError(f"model {pipeline.card.name!r}: is distilled to the levels of its training; tune its teacher")
     settings, encoder, denoiser = pipeline.plan(prompts).settings, pipeline.text_encoder, pipeline.denoiser
     batch = max(1, min(BATCH, BATCH_AREA // (settings.size[0] * settings.size[1])))
     with torch.no_grad():

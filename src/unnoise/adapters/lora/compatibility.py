@@ -15,12 +15,17 @@ SAME = ({"flux1", "chroma"},)  # families with the same layers, so that a LoRA o
 
 @dataclass(frozen=True, slots=True)
 class Base(Strict):
-    """Name the model that an adapter was trained on, as its card does."""
+    """Name the model that an adapter was trained on, as its card does.
+
+    Args:
+        teacher: fingerprint of the weights that the model was distilled from, "" where it was not.
+    """
 
     name: str
     family: str
     variant: str = ""
     fingerprint: str = ""
+    teacher: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ def read_lora_card(metadata: dict[str, str], where: str) -> LoraCard | None:
 
 def base_from(card: Card) -> Base:
     """Name a model as the base of an adapter."""
-    return Base(card.name, card.family, card.variant, card.fingerprint)
+    teacher = card.distilled.teacher_fingerprint if card.distilled is not None else ""
+    return Base(card.name, card.family, card.variant, card.fingerprint, teacher)
 
 
 def check_compatibility(name: str, lora: Lora, metadata: dict[str, str], card: Card) -> list[str]:
@@ -71,13 +77,28 @@ def check_compatibility(name: str, lora: Lora, metadata: dict[str, str], card: C
         found.append(
             f"{name}: made for {_described(own_card, base)}, and {card.name!r} is {card.family} {card.variant}"
         )
-    trained = own_card.base.fingerprint if own_card is not None else ""
-    if own_card is not None and trained and card.fingerprint and trained != card.fingerprint:
-        found.append(
-            f"{name}: trained on {own_card.base.name!r} with weights {trained[:12]}, and used on {card.name!r} with "
-            f"weights {card.fingerprint[:12]}: its effect there was not measured"
-        )
+    if own_card is not None and (note := _other_weights(name, own_card.base, card)):
+        found.append(note)
     return found
+
+
+def _other_weights(name: str, base: Base, card: Card) -> str:
+    """Return the warning of an adapter of other weights than those of a model; "" where there is nothing to say."""
+    trained, used = base.fingerprint, card.fingerprint
+    if not trained or not used or trained == used:
+        return ""
+    named = f"{name}: trained on {base.name!r} with weights {trained[:12]}, and used on {card.name!r}"
+    if card.distilled is not None and card.distilled.teacher_fingerprint == trained:
+        return (
+            f"{named}, which is distilled from it: its effect there was not measured; use it on {base.name!r}, or "
+            f"merge it into that and distil the result"
+        )
+    if base.teacher == used:
+        return (
+            f"{named}, from which that is distilled: its effect there was not measured; use it on {base.name!r}, or "
+            f"train it again on {card.name!r}"
+        )
+    return f"{named} with weights {used[:12]}: its effect there was not measured"
 
 
 def _described(own_card: LoraCard | None, base: Identity) -> str:

@@ -25,7 +25,7 @@ from unnoise.adapters.lora.read import Adapter, layers_of
 from unnoise.adapters.lora.targets import CONVS, is_norm
 from unnoise.adapters.uncompiled import uncompiled
 from unnoise.components import Components
-from unnoise.diffusion.conditioning import Conditioning
+from unnoise.diffusion.conditioning import Conditioning, same_inputs
 from unnoise.errors import InputError
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -130,6 +130,7 @@ class PerSampleLora(nn.Module):
     def __init__(self, net: nn.Module, active: ActiveAdapters) -> None:
         super().__init__()
         self.net, self.active = net, active
+        same_inputs(self, net)
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
         """Run the network. x: (B, *d) in the native frame; time: (B,)."""

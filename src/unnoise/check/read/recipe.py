@@ -14,6 +14,7 @@ from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 from unnoise.formats.header import Header
 from unnoise.formats.json_text import json_value
+from unnoise.generation.limits import STRENGTH
 from unnoise.generation.metadata import AppliedAdapter, Metadata, from_json
 from unnoise.generation.request import Request
 
@@ -26,8 +27,12 @@ PROCESSES: Mapping[str, Literal["ddpm", "flow", "edm"]] = {
     "Flow": "flow",
 }
 MOST = 200  # recipes of one sheet
-# Tables that identify a TOML file as the recipe of a model, a LoRA, a control or a small decoder.
-SECTIONS = ({"data", "denoiser"}, *({"data", "fit", kind} for kind in ("lora", "control", "preview")))
+# Tables that identify a TOML file as the recipe of a model, a LoRA, a control, a small decoder or a student.
+SECTIONS = (
+    {"data", "denoiser"}, *({"data", "fit", kind} for kind in ("lora", "control", "preview")),
+    *({"fit", method} for method in ("imitate", "consistency", "match")),
+)  # fmt: skip
+BASES = ("base", "denoiser.init")  # settings that name the model of which a training begins
 DEPTH = 6  # of nested tables
 KEYS = 2000
 
@@ -62,17 +67,33 @@ def _facts(card: Card) -> Facts:
     process = PROCESSES.get(card.process.class_, "flow")
     size, area = _sizes(card.advice)
     low, high = card.advice.guidance_range
-    guided = card.prompted and 0 <= low < high
+    guided = card.prompted and (0 <= low < high or card.distilled is not None)
     return Facts(
         title=f"unnoise {card.name}",
         process=process,
         prediction=card.kind,
         guidance=(low, high) if guided else None,
+        **_of_student(card),
         size=size,
         area=area,
         multiple=1,  # the network's own, which is checked when the request runs
         source="the card of the model",
     )
+
+
+def _of_student(card: Card) -> dict[str, Any]:
+    """Return the facts that only a student of `unnoise distill` has."""
+    if card.distilled is None:
+        return {}
+    fitted = sorted(card.advice.fitted, key=lambda one: len(one.levels))
+    trained = tuple((len(one.levels), one.sampler.class_, one.sampler.args, one.levels) for one in fitted)
+    own_input = card.advice.distilled_guidance is not None
+    return {
+        "distilled": "steps",
+        "steps": (min(card.distilled.steps), max(card.distilled.steps)) if card.distilled.steps else None,
+        "trained": tuple(one for one in trained if one[0] in card.distilled.steps),
+        "embedded": card.distilled.guidance_range if own_input else None,
+    }
 
 
 def _sizes(advice: Advice) -> tuple[tuple[int, int] | None, tuple[float, float]]:
@@ -110,7 +131,9 @@ def _run(recipe: Metadata, path: str) -> GenerationRun:
         "rescale": at(recipe.guidance_rescale, "guidance_rescale"),
         "versions": at(recipe.versions, "versions"),
     }
+    others["sampler_args"] = at(recipe.sampler.args, "sampler")
     others["fingerprint"] = at(recipe.fingerprint, "fingerprint")
+    others |= {} if recipe.strength is None else {"strength": at(recipe.strength, "strength")}
     model = NamedModel(recipe.model, Location(path, ("model",)), identity, known=_shipped(recipe))
     return GenerationRun(
         place=Location(path),
@@ -120,6 +143,7 @@ def _run(recipe: Metadata, path: str) -> GenerationRun:
         sampler=at(recipe.sampler.class_, "sampler"),
         steps=at(recipe.steps, "levels"),
         guidance=at(recipe.guidance_scale, "guidance_scale"),
+        embedded=None if recipe.distilled_guidance is None else at(recipe.distilled_guidance, "distilled_guidance"),
         prompt=at(recipe.prompt, "prompt"),
         negative=at(recipe.negative_prompt, "negative_prompt"),
         width=at(recipe.size[0], "size"),
@@ -157,6 +181,8 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
     named = options.sampler if options.sampler is not None else advice.sampler
     explicit = isinstance(schedule, tuple) and options.steps is None
     steps = len(schedule) - 1 if explicit and schedule is not None else options.steps or advice.steps
+    strength = request.edit.strength if request.edit.image is None else request.edit.strength or STRENGTH
+    others = {"grid": at(schedule, "schedule") if explicit else None, "strength": at(strength, "strength")}
     run = GenerationRun(
         place=Location(path),
         tool="unnoise",
@@ -165,6 +191,7 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
         grid=at(schedule, "schedule") if isinstance(schedule, str) else None,
         steps=at(steps, "steps"),
         guidance=at(guidance if card.prompted else 1.0, "guidance_scale"),
+        embedded=at(options.distilled_guidance, "distilled_guidance"),
         prompt=at(request.prompts[0], "prompt"),
         negative=at(options.negative_prompt, "negative_prompt"),
         width=at(size[0] if size else None, "size"),
@@ -173,6 +200,7 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
         seed=at(options.seed, "seed"),
         seed_device=at("cpu", "seed"),
         dtype=at(options.dtype, "dtype"),
+        others={name: value for name, value in others.items() if value is not None},
     )
     return Subject(path=path, tool="unnoise", runs=(run,))
 
@@ -181,8 +209,15 @@ def read_training(content: Mapping[str, Any], path: str, text: str) -> Subject:
     """Read the recipe of a training; settings are under their dotted keys, such as "denoiser.dropout"."""
     settings: dict[str, Located[Any]] = {}
     _collect(content, (), path, settings)
-    training = Training(Location(path), "unnoise", settings)
+    named = next((settings[key] for key in BASES if key in settings and isinstance(settings[key].value, str)), None)
+    base = None if named is None else _base(named.value, named.place)
+    training = Training(Location(path), "unnoise", settings, base)
     return Subject(path=path, tool="unnoise", trainings=(training,), texts={path: text})
+
+
+def _base(name: str, place: Location) -> NamedModel:
+    """Describe the model that a recipe names: an embedded one by its card, another as its file says if it is found."""
+    return replace(model_of(card_of(find(name)), name), place=place) if name in ZOO else NamedModel(name, place)
 
 
 def _collect(table: Mapping[str, Any], keys: tuple[str, ...], path: str, settings: dict[str, Located[Any]]) -> None:

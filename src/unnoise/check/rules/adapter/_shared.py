@@ -1,8 +1,10 @@
-"""Helpers of the rules of adapters: families that share layers, and LoRA files for examples."""
+"""Helpers of the rules of adapters: families that share layers, cards of models, and LoRA files for examples."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from unnoise.check.subject import Subject
+from unnoise.check.subject import NamedModel, Subject
+from unnoise.errors import InputError
 from unnoise.families.identity import Identity
 
 SAME = ({"flux1", "chroma"},)  # families with the same layers, so that the LoRA of one works on the other
@@ -13,6 +15,34 @@ def are_other_families(first: Identity, second: Identity) -> bool:
     if not first.known or not second.known or first.family == second.family:
         return False
     return not any({first.family, second.family} <= families for families in SAME)
+
+
+class OwnModel(NamedTuple):
+    """A model of unnoise by its card: the fingerprints of its weights and of those that it was distilled from."""
+
+    name: str
+    fingerprint: str
+    teacher: str
+
+    def side_of(self, base: Mapping[str, str]) -> str:
+        """Return what the base that a LoRA names is to this model: its "teacher", its "student", or "" for neither."""
+        if self.teacher and base.get("fingerprint") == self.teacher:
+            return "teacher"
+        return "student" if self.fingerprint and base.get("teacher") == self.fingerprint else ""
+
+
+def own_model(model: NamedModel | None) -> OwnModel | None:
+    """Describe a model of unnoise; None where it has no valid card."""
+    from unnoise.card import KEY, from_json  # 6 ms to import, only for models of unnoise
+
+    text = model.weights.header.metadata.get(KEY) if model and model.weights else None
+    try:
+        card = None if text is None else from_json(text, "card")
+    except InputError:
+        return None
+    if card is None:
+        return None
+    return OwnModel(card.name, card.fingerprint, card.distilled.teacher_fingerprint if card.distilled else "")
 
 
 def kohya(

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext, together
 from unnoise.check.rule import NOTE, Finding, Rule
-from unnoise.check.rules.adapter._shared import kohya
-from unnoise.check.subject import GenerationRun, Subject, Weights
-from unnoise.errors import InputError
+from unnoise.check.rules.adapter._shared import kohya, own_model
+from unnoise.check.subject import GenerationRun, Subject, Use
 from unnoise.families.own import base_card
 
 RULE = Rule(id="UN613", name="lora-of-another-base", severity=NOTE)
@@ -40,11 +39,13 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _ours(subject: Subject) -> Iterator[Finding]:
-    drawn = [(use, _fingerprint(run)) for run in subject.runs for use in run.adapters]
-    named = [(use, _card(use.base.weights)) for use in subject.uses if use.base and use.base.weights]
-    for use, used in (*drawn, *named):
+    for use, run in _uses(subject):
         file = use.adapter.weights
         base = base_card(file.header.metadata) if file and file.lora else {}
+        model = own_model(use.base)
+        if model is not None and model.side_of(base):
+            continue  # UN617 checks it
+        used = _fingerprint(run) if run else model.fingerprint if model else ""
         trained = base.get("fingerprint", "")
         if trained and used and trained != used:
             message = f"the LoRA {use.adapter.name} was trained on other weights than those it is used with"
@@ -54,19 +55,14 @@ def _ours(subject: Subject) -> Iterator[Finding]:
             yield Finding(RULE, use.place, message, measured, expected, suggestion)
 
 
+def _uses(subject: Subject) -> Iterator[tuple[Use, GenerationRun | None]]:
+    yield from ((use, run) for run in subject.runs for use in run.adapters)
+    yield from ((use, None) for use in subject.uses)
+
+
 def _fingerprint(run: GenerationRun) -> str:
     recorded = run.others.get("fingerprint")
     return recorded.value if recorded and isinstance(recorded.value, str) else ""
-
-
-def _card(weights: Weights) -> str:
-    """Return the fingerprint in a model of unnoise; "" where it has no valid one."""
-    from unnoise.card import KEY, from_json  # 6 ms to import, only for models of unnoise
-
-    try:
-        return from_json(weights.header.metadata.get(KEY, ""), "card").fingerprint
-    except InputError:
-        return ""
 
 
 def _model_hash(run: GenerationRun) -> str:

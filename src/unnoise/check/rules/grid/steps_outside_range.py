@@ -44,8 +44,8 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
 def _bounds(run: GenerationRun, subject: Subject) -> tuple[str, int, int] | None:
     """Return the name of the model or adapter that sets the range of steps, and the range; None if unknown."""
     known = run.facts
-    if known is None or known.steps is None or {"timesteps", "sigmas"} & set(run.others):
-        return None
+    if known is None or known.steps is None or known.trained or {"timesteps", "sigmas"} & set(run.others):
+        return None  # UN125 checks the students of unnoise
     if known.distilled == "steps":
         return known.title, *known.steps
     adapted = [

@@ -36,7 +36,7 @@ def pipeline(run: GenerationRun) -> str:
 def word(run: GenerationRun) -> str:
     """Return the tool's name of the guidance scale."""
     words = {"comfyui": "cfg", "a1111": "CFG scale", "forge": "CFG scale", "sdcpp": "CFG scale"}
-    words |= {"invokeai": "cfg_scale", "unnoise": "weight", "mflux": "guidance"}
+    words |= {"invokeai": "cfg_scale", "mflux": "guidance"}
     return words.get(run.tool, "guidance_scale")
 
 

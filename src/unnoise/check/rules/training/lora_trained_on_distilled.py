@@ -1,0 +1,63 @@
+"""A LoRA is trained directly on a model that is distilled to few steps.
+
+Why: training on images teaches a denoiser, whose prediction is a mean; a student of few steps predicts the end of its
+path. Within some hundred updates the LoRA takes the distillation back: images of 1 to 8 steps become blurred, and more
+steps do not help. An adapter that undoes the distillation while training, and is left out afterwards, prevents it.
+Shown: the base, and the steps that it was distilled to.
+Instead: train on the teacher, and distil afterwards; or train with a de-distil adapter.
+Fix: none; the teacher is another file.
+Source: modelscope/DiffSynth-Studio#1486; ostris/zimage_turbo_training_adapter, model card.
+"""
+
+from collections.abc import Iterator
+
+from unnoise.check.examples import model, together, toml
+from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.subject import Location, NamedModel, Subject
+from unnoise.families.own import base_card
+
+RULE = Rule(id="UN516", name="lora-trained-on-distilled", severity=WARN)
+ADAPTERS = ("assistant_lora_path", "base_weights", "training_adapter")  # settings that name a de-distil adapter
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    for training in subject.trainings:
+        base = training.base
+        if base is not None and not any(training.get(name) for name in ADAPTERS):
+            yield from _on(base, base.place)
+    for weights in subject.weights:
+        base_of_lora = base_card(weights.header.metadata) if weights.lora else {}
+        if base_of_lora.get("teacher"):
+            yield _finding(weights.place, base_of_lora.get("name", "")[:100], "a base distilled to few steps")
+
+
+def _on(base: NamedModel, place: Location) -> Iterator[Finding]:
+    facts = base.facts
+    if facts is not None and facts.distilled == "steps" and facts.steps is not None:
+        yield _finding(place, base.name[:100], f"a base of {facts.steps[0]} to {facts.steps[1]} steps")
+
+
+def _finding(place: Location, name: str, measured: str) -> Finding:
+    message = f"{name} is distilled to few steps, and training on it takes the distillation back"
+    expected, suggestion = "a base of 20 steps or more", "train on its teacher, distil afterwards"
+    return Finding(RULE, place, message, measured, expected, suggestion)
+
+
+RECIPE = """
+    name = "ink"
+    base = "{base}"
+    [data]
+    source = "drawings"
+    [lora]
+    rank = 8
+    [fit]
+    steps = 500
+    """
+
+
+def bad() -> Subject:
+    return together(model("fast.safetensors", steps=(1, 2, 4)), toml(RECIPE.format(base="fast.safetensors")))
+
+
+def good() -> Subject:
+    return together(model("base.safetensors"), toml(RECIPE.format(base="base.safetensors")))

@@ -1,0 +1,82 @@
+"""The options of `imitate`, a table of the recipe of `unnoise distill`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from unnoise.card import Part
+from unnoise.distill.grids import check_grid, spread_evenly
+from unnoise.errors import InputError, check_number, check_whole
+from unnoise.formats.strict_json import Strict
+from unnoise.nets.blocks import MOST_POINTS
+from unnoise.train.fit_options import FitOptions
+
+POINTS = 8  # of a student with a network of this program; a jump of one is straight
+
+
+class WithFit(Protocol):
+    """What these options are checked against: the recipe that has them."""
+
+    @property
+    def fit(self) -> FitOptions:
+        """The optimizer of the student."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImitateOptions(Strict):
+    """Imitate: the student follows a path of its own in one call, with the teacher's velocity along it.
+
+    Args:
+        grid: the levels sigma between the calls, of the largest number of calls; fewer calls use some of them.
+        points: of x0 along a jump, 1 to 64, between which it is linear; 8 by default. A LoRA, or the network of another
+            program, has 1.
+        inner: times that the teacher is run along each jump of a step, 1 to 64.
+        jumps: which are trained: "calls", each number of calls equally often, and then each of its jumps; or "all",
+            each jump equally often.
+        floor: place sigma/(1 + sigma) below which errors of x0 weigh no more, 0.001 to 1; above, they weigh
+            1/place^2, as errors of the velocity do.
+        ends: first steps of the run, which regress the ends of jumps on the teacher's own paths; 0 for none.
+        ends_paths: of the teacher, which these steps use again and again, 1 to 1000000; whole batches are computed.
+        ends_steps: of the teacher on each of them, 1 to 1000.
+    """
+
+    grid: tuple[float, ...] = (3.0, 1.0, 0.3333)
+    points: int | None = None
+    inner: int = 2
+    jumps: Literal["calls", "all"] = "calls"
+    floor: float = 0.05
+    ends: int = 0
+    ends_paths: int = 512
+    ends_steps: int = 24
+
+    def __post_init__(self) -> None:
+        check_grid("imitate.grid", self.grid)
+        if self.points is not None:
+            check_whole("imitate.points", self.points, 1, MOST_POINTS)
+        check_whole("imitate.inner", self.inner, 1, 64)
+        check_number("imitate.floor", self.floor, 0.001, 1)
+        check_whole("imitate.ends", self.ends, 0, 10**9)
+        check_whole("imitate.ends_paths", self.ends_paths, 1, 10**6)
+        check_whole("imitate.ends_steps", self.ends_steps, 1, 1000)
+
+    @property
+    def images(self) -> bool:
+        return False
+
+    @property
+    def most_steps(self) -> int:
+        return len(self.grid) + 1
+
+    @property
+    def extras(self) -> Mapping[str, object]:
+        return {"end": True, "points": POINTS if self.points is None else self.points}
+
+    def sampling(self, steps: int) -> tuple[Part, tuple[float, ...]]:
+        return Part("DDIM"), (*spread_evenly(self.grid, steps - 1), 0.0)
+
+    def check(self, recipe: WithFit) -> None:
+        """Raise InputError where the warm start is longer than the run, or networks would be split."""
+        if recipe.fit.shard:
+            raise InputError("fit.shard true: rows of [imitate] differ in their number of calls; leave it out")
+        if self.ends > recipe.fit.steps:
+            raise InputError(f"imitate.ends {self.ends}: at most fit.steps, {recipe.fit.steps}")
