@@ -16,14 +16,16 @@ from unnoise.card import Card, Part
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import signal, spread
 from unnoise.distill.match import MatchTask, between, jump, matching_loss
+from unnoise.distill.plain_student import plain_fit
 from unnoise.distill.recipe import DistillRecipe, MatchOptions
 from unnoise.distill.rows import DrawnRows, RowSource, prompt_pool
-from unnoise.distill.student import make_student, student_card
+from unnoise.distill.student import build_student, make_student, student_card
 from unnoise.distill.teacher import Teacher
 from unnoise.distill.train_distill import train_distill
 from unnoise.errors import InputError
 from unnoise.loading import load
 from unnoise.sampling.level import move, place
+from unnoise.train.adapter_recipe import LoraOptions
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.loop import train
@@ -263,6 +265,32 @@ def test_models_of_every_kind_are_trained(card: Card, prompts: list[str], guidan
     assert any("embed.end" in name for name in fed)
     assert any("embed.guidance" in name for name in fed) == (guidance == (1.0, 4.0))
     assert all(parameter.grad is None for parameter in pipeline.denoiser.parameters())
+
+
+def test_a_lora_has_a_lora_beside_it() -> None:
+    """The networks of the teacher, the student and the denoiser of its samples are one."""
+    pipeline = tiny.pipeline()
+    recipe = DistillRecipe(
+        "fast",
+        "tiny",
+        FitOptions(4, batch=2),
+        guidance=(3.0, 3.0),
+        steps=(2,),
+        lora=LoraOptions(rank=4),
+        match=MatchOptions(),
+    )
+    teacher = Teacher(pipeline, recipe.guided)
+    before = {name: value.clone() for name, value in pipeline.denoiser.state_dict().items()}
+    student = build_student(recipe, pipeline)
+    task = MatchTask(recipe, teacher, student, RowSource(recipe, teacher, [prompt_pool(["abc"], (4, 8, 8))]), [""])
+    train(task, plain_fit(recipe), EVERY, None, lambda _: None)
+    assert all(torch.equal(value, pipeline.denoiser.state_dict()[name]) for name, value in before.items())
+    for net in task.networks.values():
+        assert any(parameter.any() for name, parameter in net.named_parameters() if name.startswith("up")), net
+    drawn = task.rows(0, range(2))
+    sigma = torch.ones(2)
+    three = [one(drawn.noise, sigma, drawn.cond) for one in (teacher.denoiser, student.denoiser, task.fake)]
+    assert not any(torch.equal(one, other) for one, other in pairwise([*three, three[0]]))
 
 
 def _values(task: MatchTask) -> list[list[Tensor]]:

@@ -52,9 +52,10 @@ from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.loss import loss as denoising_loss
 from unnoise.diffusion.noise import numbers
 from unnoise.diffusion.prediction import expand, mix
+from unnoise.distill.plain_student import trained_part
 from unnoise.distill.recipe import DistillRecipe, MatchOptions
 from unnoise.distill.rows import DrawnRows, RowSource
-from unnoise.distill.student import make_student
+from unnoise.distill.student import build_student
 from unnoise.distill.task import DistillTask
 from unnoise.distill.teacher import Teacher
 from unnoise.pipeline import Pipeline
@@ -82,9 +83,9 @@ class MatchTask(DistillTask):
         super().__init__(recipe, teacher, student, rows, prompts)
         assert recipe.match is not None
         self.options: MatchOptions = recipe.match
-        self.fake = make_student(student.card, teacher.pipeline).denoiser if fake is None else fake
-        self.networks["fake"] = self.fake.net
-        names = (f"fake.{name}" for name, _ in self.fake.net.named_parameters())
+        self.fake = build_student(recipe, teacher.pipeline).denoiser if fake is None else fake
+        self.networks["fake"] = trained_part(self.fake.net)
+        names = (f"fake.{name}" for name, _ in self.networks["fake"].named_parameters())
         self.learning_rate_multiples = dict.fromkeys(names, self.options.fake_learning_rate)
 
     def loss(self, step: int, rows: range) -> Tensor:
@@ -118,7 +119,7 @@ class MatchTask(DistillTask):
         return predictions[0], predictions[-1]
 
     def _call(self, x: Tensor, drawn: DrawnRows, here: float, there: float) -> Tensor:
-        end = full(place(there), x) if self.options.end else None
+        end = full(place(there), x) if self.denoiser.takes_end else None
         found: Tensor = self.denoiser(x, full(here, x), drawn.student(end))
         return found
 

@@ -76,8 +76,8 @@ def check_plain(recipe: DistillRecipe, teacher: Components) -> None:
     what = "a LoRA" if recipe.lora is not None else f"the network of {card.family}"
     if teacher.image_conditioner is not None:
         raise InputError(f"teacher {recipe.teacher!r}: takes an image as input, which a distillation does not draw")
-    if recipe.imitate is None:
-        raise InputError(f"[{recipe.method}]: trains a whole network of unnoise, and not {what}; use [imitate]")
+    if recipe.consistency is not None:
+        raise InputError(f"[consistency]: trains a whole network of unnoise, and not {what}; use [imitate] or [match]")
     if recipe.guidance_input:
         raise InputError(
             f"guidance {list(recipe.guidance)}: {what} takes no guidance scale as an input; fold one in, such as "
