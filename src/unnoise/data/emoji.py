@@ -4,9 +4,8 @@ It is a part of the repository and not of the installed package: `data/emoji`.
 """
 
 import json
-import re
-from collections.abc import Sequence
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,13 +28,6 @@ def _records() -> tuple[dict[str, Any], ...]:
 
 
 @cache
-def caption_words() -> frozenset[str]:
-    """Return every word of the captions, in lower case."""
-    texts = (text for record in _records() for text in (record["name"], *record["keywords"]))
-    return frozenset(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
-
-
-@cache
 def _pixels() -> PixelArray:
     """Cut the atlas into images: (N, 64, 64, 4)."""
     with (HOME / "images.webp").open("rb") as file:
@@ -48,8 +40,9 @@ def open_emoji(size: int = SIZE) -> ImageDataset:
     """Open the data set. Raises InputError for any size but 64, and where the repository is not at hand."""
     if size != SIZE:
         raise InputError(f"data.size {size}: the emoji are {SIZE} x {SIZE}")
-    every = sorted(((at, style, record) for record in _records() for style, at in record["styles"].items()), key=lambda entry: entry[0])
-    records: Sequence[dict[str, Any]] = [record for _, _, record in every]
+    places = ((at, style, record) for record in _records() for style, at in record["styles"].items())
+    every = sorted(places, key=itemgetter(0))
+    records = [record for _, _, record in every]
     return ImageDataset(
         name="emoji",
         captions=tuple((str(record["name"]),) for record in records),

@@ -14,7 +14,13 @@ PHRASES: Final = (  # {} is the bare noun, {a} the noun with its article
     "a drawing of {a}", "an image of {a}", "draw {a}", "i want {a}", "a cute {}", "a nice {}", "this is {a}", "{a} icon",
     "a sticker of {a}",
 )  # fmt: skip
-HELD_OUT_PHRASES: Final = ("show me {a}", "a simple picture of {a}", "one {}", "an illustration of {a}", "please draw {a}")
+HELD_OUT_PHRASES: Final = (
+    "show me {a}",
+    "a simple picture of {a}",
+    "one {}",
+    "an illustration of {a}",
+    "please draw {a}",
+)
 ON_BACKGROUND: Final = ("{} on {a} background", "{} on {a} background", "{} with {a} background", "{} on {}")
 HELD_OUT_ON_BACKGROUND: Final = ("{} in front of {a} background",)
 IN_STYLE: Final = ("{}, {} style", "{}, {} style", "{} in {} style")
@@ -22,7 +28,9 @@ HELD_OUT_IN_STYLE: Final = ("{} in the {} style",)
 SMALL: Final = ("small", "little", "tiny")
 LARGE: Final = ("big", "large", "huge")
 COLOUR_WORDS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black", "white")
-COLOUR_WORD: Final = re.compile(r"\b(red|orange|yellow|green|blue|purple|pink|brown|gr[ae]y|black|white|light|dark)\b ?")
+COLOUR_WORD: Final = re.compile(
+    r"\b(red|orange|yellow|green|blue|purple|pink|brown|gr[ae]y|black|white|light|dark)\b ?"
+)
 VOWEL: Final = re.compile(r"(?:[aeio]|u(?!n[it]|s|ro|r[ai]n)|hour|x-ray)")
 PLURAL: Final = re.compile(r"(?<![suio])s$|\b(?:people|men|women|mice|geese|dice|children)$")
 
@@ -87,4 +95,3 @@ def vocabulary() -> list[str]:
     """Return every text around a noun, for the training of a tokenizer."""
     around = [*PHRASES, *ON_BACKGROUND, *IN_STYLE, "two {}", "three {}", "an {}"]
     return [re.sub(r"\{a?\}", " ", text) for text in around] + [*SMALL, *LARGE, *COLOUR_WORDS, *BACKGROUNDS]
-

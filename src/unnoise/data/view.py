@@ -120,9 +120,7 @@ def _single(
     return noun, (thing,)
 
 
-def _swap_colour(
-    dataset: ImageDataset, noun: str, thing: Thing, stream: np.random.Generator
-) -> tuple[str, Thing]:
+def _swap_colour(dataset: ImageDataset, noun: str, thing: Thing, stream: np.random.Generator) -> tuple[str, Thing]:
     """Replace the colour word of a name, unless another image has that name or the image no dominant hue."""
     found = re.search(rf"\b({'|'.join(HUES)})\b", noun)
     if not found:
@@ -171,9 +169,7 @@ def _scene(
     return scenes.together([first, second, third]), things
 
 
-def _coloured(
-    dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment
-) -> tuple[str, Thing]:
+def _coloured(dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment) -> tuple[str, Thing]:
     noun, thing = _noun(dataset, i, stream, augment), Thing(i)
     return _painted(dataset, noun, thing, stream) if stream.random() < augment.recolour else (noun, thing)
 

@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from unnoise.components import Components
-from unnoise.data.dataset import ImageDataset
 from unnoise.data.augment import BACKGROUNDS
+from unnoise.data.dataset import ImageDataset
 from unnoise.data.view import View, held_out, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
