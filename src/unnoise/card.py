@@ -41,9 +41,7 @@ FORMER_NAMES = {
     "advice.fitted.guidance": "guidance_scale",
 }
 LARGEST = 1 << 20  # of any number in the arguments of a part
-LONGEST = (
-    100_000  # of a list or text in them; a table of noise levels has about 1,000 entries, a tokenizer 100,000 merges
-)
+LONGEST = 100_000  # of a list or text in them; a table of levels has about 1,000 entries, a tokenizer 100,000 merges
 
 
 @dataclass(frozen=True, slots=True)
