@@ -10,9 +10,9 @@ from typing import Final
 from unnoise.data.augment import BACKGROUNDS
 
 PHRASES: Final = (  # {} is the bare noun, {a} the noun with its article
-    "{}", "{}", "{}", "{a}", "{a}", "the {}", "my {}", "{} emoji", "an emoji of {a}", "a picture of {a}", "an icon of {a}",
-    "a drawing of {a}", "an image of {a}", "draw {a}", "i want {a}", "a cute {}", "a nice {}", "this is {a}", "{a} icon",
-    "a sticker of {a}",
+    "{}", "{}", "{}", "{a}", "{a}", "the {}", "my {}", "{} emoji", "an emoji of {a}", "a picture of {a}",
+    "an icon of {a}", "a drawing of {a}", "an image of {a}", "draw {a}", "i want {a}", "a cute {}", "a nice {}",
+    "this is {a}", "{a} icon", "a sticker of {a}",
 )  # fmt: skip
 HELD_OUT_PHRASES: Final = (
     "show me {a}",
