@@ -28,9 +28,7 @@ HELD_OUT_IN_STYLE: Final = ("{} in the {} style",)
 SMALL: Final = ("small", "little", "tiny")
 LARGE: Final = ("big", "large", "huge")
 COLOUR_WORDS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black", "white")
-COLOUR_WORD: Final = re.compile(
-    r"\b(red|orange|yellow|green|blue|purple|pink|brown|gr[ae]y|black|white|light|dark)\b ?"
-)
+COLOUR_WORD: Final = re.compile(rf"\b({'|'.join(COLOUR_WORDS)}|grey|light|dark)\b ?")
 VOWEL: Final = re.compile(r"(?:[aeio]|u(?!n[it]|s|ro|r[ai]n)|hour|x-ray)")
 PLURAL: Final = re.compile(r"(?<![suio])s$|\b(?:people|men|women|mice|geese|dice|children)$")
 
