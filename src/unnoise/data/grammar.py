@@ -28,9 +28,11 @@ HELD_OUT_IN_STYLE: Final = ("{} in the {} style",)
 SMALL: Final = ("small", "little", "tiny")
 LARGE: Final = ("big", "large", "huge")
 COLOUR_WORDS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black", "white")
-COLOUR_WORD: Final = re.compile(rf"\b({'|'.join(COLOUR_WORDS)}|grey|light|dark)\b ?")
-VOWEL: Final = re.compile(r"(?:[aeio]|u(?!n[it]|s|ro|r[ai]n)|hour|x-ray)")
-PLURAL: Final = re.compile(r"(?<![suio])s$|\b(?:people|men|women|mice|geese|dice|children)$")
+COLOUR_WORD: Final = re.compile(
+    r"\b(red|orange|yellow|green|blue|purple|pink|brown|gr[ae]y|black|white|light|dark)\b ?"
+)
+VOWEL: Final = re.compile(r"(?:[aeio]|u(?!n[it]|s|ro|r[ai]n|fo)|hour|x-ray)")
+PLURAL: Final = re.compile(r"(?<![suio])s$|^(?:people|men|women)\b|(?:people|men|mice|geese|dice|children)$")
 
 
 def with_article(noun: str) -> str:
@@ -44,9 +46,10 @@ def plural(noun: str) -> str:
     """Return the plural of a noun, whose last word is the one that changes."""
     if PLURAL.search(noun):
         return noun
-    irregular = re.sub(r"\b(wo)?man$", lambda found: (found[1] or "") + "men", noun)
-    if irregular != noun:
-        return irregular
+    if re.search(r"(?<!hu)man$", noun):
+        return noun[:-2] + "en"
+    if re.search(r"\bmouse$", noun):
+        return noun[:-4] + "ice"
     if re.search(r"[^aeiou]y$", noun):
         return noun[:-1] + "ies"
     return noun + ("es" if re.search(r"(?:s|x|z|ch|sh)$", noun) else "s")
