@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from unnoise.data.dataset import ImageDataset, Size
 from unnoise.data.decode import Decoded, is_transparent
 from unnoise.data.readable import Faults, batches, decoded
-from unnoise.data.view import View, plain_view, random_view, render
+from unnoise.data.view import MADE, View, plain_view, random_view, render
 from unnoise.data.workers import worker_count
 from unnoise.devices import size as format_size
 from unnoise.errors import InputError, InputWarning
@@ -143,9 +143,9 @@ def cache_key(dataset: ImageDataset, data: DataOptions, seed: int, encoder: Enco
     }
     augment = data.augment
     if not augment.same_pixels:
-        facts |= {"views": data.views, "seed": seed, "augment": plain(augment)}
-    if augment.hue or augment.background:  # these follow the words of a caption
-        facts["captions"] = dataset.captions
+        facts |= {"views": data.views, "seed": seed, "augment": plain(augment), "made": MADE}
+        words = dataset.captions, dataset.keywords, dataset.styles  # what is drawn follows the words of a caption
+        facts["words"] = words if augment.words else None
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if dataset.digests is not None:
         digest.update(dataset.digests.tobytes())
