@@ -247,7 +247,7 @@ class _Build:
         return [random_view(self.dataset, i, v, self.seed, augment, transparent) for v in range(count)]
 
     def _codes(self, pixels: Sequence[Any], views: Sequence[View]) -> "np.ndarray[Any, Any]":
-        data = render(pixels, views, self.encoder.device).contiguous(memory_format=torch.channels_last)
+        data = render(pixels, views, self.dataset.read, self.encoder.device).contiguous(memory_format=torch.channels_last)
         code = self.encoder.encode(data).float()
         if self.encoder.dtype == "uint8":
             return ((code + 1) * LEVELS).round().clamp(0, 255).byte().cpu().numpy()

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.view import BACKGROUNDS, View, held_out, render_views
+from unnoise.data.augment import BACKGROUNDS
+from unnoise.data.view import View, held_out, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet

@@ -17,7 +17,7 @@ from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.outline import outlines
 from unnoise.data.split import split_validation
-from unnoise.data.view import Augment
+from unnoise.data.augment import Augment
 from unnoise.errors import InputError, InputWarning
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions
