@@ -41,7 +41,7 @@ MARGIN = 4  # transparent pixels on each side of the longer side of the content
 COLUMNS = 96
 COLOURS, ALPHAS = 40, 16  # levels a channel: the file is then under 14 MB, and no value is wrong by more than 3 %
 LEAST_STYLES = 3
-LEXICON = frozenset("animals-nature food-drink travel-places activities objects".split())
+LEXICON = frozenset(["animals-nature", "food-drink", "travel-places", "activities", "objects"])
 GENDERS = re.compile(r"\b(?:person|man|woman|men|women|people|boy|girl|merman|mermaid|merperson)\b[:,]?")
 
 

@@ -19,10 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from unnoise.data.augment import Augment
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_unchecked
 from unnoise.data.shuffle import nth_image
-from unnoise.data.view import Augment, render_views
+from unnoise.data.view import render_views
 from unnoise.errors import InputError, InputWarning, OutputError
 from unnoise.spaces.pixels import Pixels
 from unnoise.text import tokenizer as bpe
@@ -214,7 +215,7 @@ def test_codes_are_those_of_the_views(folder: Path, tmp_path: Path, augment: Aug
     for i in range(COUNT):
         for v in range(3):
             assert torch.allclose(latents[i, v], halved(expected[i, v][None])[0], atol=2e-3)
-            assert (pixels[i, v] - expected[i, v]).abs().max() <= (1e-6 if augment.none and i != 3 else 1 / 255)
+            assert (pixels[i, v] - expected[i, v]).abs().max() <= (1e-6 if augment.none and i != 3 else 1.001 / 255)
     rows = ([4, 2, 4], [0, 2, 1])
     assert torch.equal(latents[rows], torch.stack([latents[i, v] for i, v in zip(*rows, strict=True)]))
 

@@ -126,7 +126,8 @@ class ImageDataset:
 
         A word that few names share, such as "puppy", says more of an image than one of many, such as "animal".
         """
-        uses = Counter(word for _, words in {(n[0], w) for n, w in zip(self.captions, self.keywords)} for word in words)
+        each = {(names[0], words) for names, words in zip(self.captions, self.keywords, strict=True)}
+        uses = Counter(word for _, words in each for word in words)
         weights = [np.array([uses[word] ** -0.5 for word in words]) for words in self.keywords]
         return tuple(row / row.sum() if len(row) else row for row in weights)
 

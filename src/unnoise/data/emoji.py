@@ -4,9 +4,8 @@ It is a part of the repository and not of the installed package: `data/emoji`.
 """
 
 import json
-import re
-from collections.abc import Sequence
 from functools import cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,16 +28,13 @@ def _records() -> tuple[dict[str, Any], ...]:
 
 
 @cache
-def caption_words() -> frozenset[str]:
-    """Return every word of the captions, in lower case."""
-    texts = (text for record in _records() for text in (record["name"], *record["keywords"]))
-    return frozenset(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
-
-
-@cache
 def _pixels() -> PixelArray:
-    """Cut the atlas into images: (N, 64, 64, 4)."""
-    with (HOME / "images.webp").open("rb") as file:
+    return read_atlas(HOME / "images.webp")
+
+
+def read_atlas(path: Traversable) -> PixelArray:
+    """Cut an atlas of images into them, row by row: (N, 64, 64, 4)."""
+    with path.open("rb") as file:
         atlas = np.asarray(Image.open(file, formats=["WEBP"]).convert("RGBA"))
     rows, columns = atlas.shape[0] // SIZE, atlas.shape[1] // SIZE
     return atlas.reshape(rows, SIZE, columns, SIZE, 4).swapaxes(1, 2).reshape(-1, SIZE, SIZE, 4)
@@ -48,8 +44,9 @@ def open_emoji(size: int = SIZE) -> ImageDataset:
     """Open the data set. Raises InputError for any size but 64, and where the repository is not at hand."""
     if size != SIZE:
         raise InputError(f"data.size {size}: the emoji are {SIZE} x {SIZE}")
-    every = sorted(((at, style, record) for record in _records() for style, at in record["styles"].items()), key=lambda entry: entry[0])
-    records: Sequence[dict[str, Any]] = [record for _, _, record in every]
+    every = [(at, style, record) for record in _records() for style, at in record["styles"].items()]
+    every.sort(key=lambda entry: entry[0])
+    records = [record for _, _, record in every]
     return ImageDataset(
         name="emoji",
         captions=tuple((str(record["name"]),) for record in records),

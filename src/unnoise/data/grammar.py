@@ -10,11 +10,17 @@ from typing import Final
 from unnoise.data.augment import BACKGROUNDS
 
 PHRASES: Final = (  # {} is the bare noun, {a} the noun with its article
-    "{}", "{}", "{}", "{a}", "{a}", "the {}", "my {}", "{} emoji", "an emoji of {a}", "a picture of {a}", "an icon of {a}",
-    "a drawing of {a}", "an image of {a}", "draw {a}", "i want {a}", "a cute {}", "a nice {}", "this is {a}", "{a} icon",
-    "a sticker of {a}",
+    "{}", "{}", "{}", "{a}", "{a}", "the {}", "my {}", "{} emoji", "an emoji of {a}", "a picture of {a}",
+    "an icon of {a}", "a drawing of {a}", "an image of {a}", "draw {a}", "i want {a}", "a cute {}", "a nice {}",
+    "this is {a}", "{a} icon", "a sticker of {a}",
 )  # fmt: skip
-HELD_OUT_PHRASES: Final = ("show me {a}", "a simple picture of {a}", "one {}", "an illustration of {a}", "please draw {a}")
+HELD_OUT_PHRASES: Final = (
+    "show me {a}",
+    "a simple picture of {a}",
+    "one {}",
+    "an illustration of {a}",
+    "please draw {a}",
+)
 ON_BACKGROUND: Final = ("{} on {a} background", "{} on {a} background", "{} with {a} background", "{} on {}")
 HELD_OUT_ON_BACKGROUND: Final = ("{} in front of {a} background",)
 IN_STYLE: Final = ("{}, {} style", "{}, {} style", "{} in {} style")
@@ -22,9 +28,11 @@ HELD_OUT_IN_STYLE: Final = ("{} in the {} style",)
 SMALL: Final = ("small", "little", "tiny")
 LARGE: Final = ("big", "large", "huge")
 COLOUR_WORDS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black", "white")
-COLOUR_WORD: Final = re.compile(r"\b(red|orange|yellow|green|blue|purple|pink|brown|gr[ae]y|black|white|light|dark)\b ?")
-VOWEL: Final = re.compile(r"(?:[aeio]|u(?!n[it]|s|ro|r[ai]n)|hour|x-ray)")
-PLURAL: Final = re.compile(r"(?<![suio])s$|\b(?:people|men|women|mice|geese|dice|children)$")
+COLOUR_WORD: Final = re.compile(
+    r"\b(red|orange|yellow|green|blue|purple|pink|brown|gr[ae]y|black|white|light|dark)\b ?"
+)
+VOWEL: Final = re.compile(r"(?:[aeio]|u(?!n[it]|s|ro|r[ai]n|fo)|hour|x-ray)")
+PLURAL: Final = re.compile(r"(?<![suio])s$|^(?:people|men|women)\b|(?:people|men|mice|geese|dice|children)$")
 
 
 def with_article(noun: str) -> str:
@@ -38,9 +46,10 @@ def plural(noun: str) -> str:
     """Return the plural of a noun, whose last word is the one that changes."""
     if PLURAL.search(noun):
         return noun
-    irregular = re.sub(r"\b(wo)?man$", lambda found: (found[1] or "") + "men", noun)
-    if irregular != noun:
-        return irregular
+    if re.search(r"(?<!hu)man$", noun):
+        return noun[:-2] + "en"
+    if re.search(r"\bmouse$", noun):
+        return noun[:-4] + "ice"
     if re.search(r"[^aeiou]y$", noun):
         return noun[:-1] + "ies"
     return noun + ("es" if re.search(r"(?:s|x|z|ch|sh)$", noun) else "s")
@@ -87,4 +96,3 @@ def vocabulary() -> list[str]:
     """Return every text around a noun, for the training of a tokenizer."""
     around = [*PHRASES, *ON_BACKGROUND, *IN_STYLE, "two {}", "three {}", "an {}"]
     return [re.sub(r"\{a?\}", " ", text) for text in around] + [*SMALL, *LARGE, *COLOUR_WORDS, *BACKGROUNDS]
-

@@ -56,7 +56,8 @@ def recoloured(pixels: PixelArray, colour: str) -> PixelArray:
     if target is None:  # a saturated colour is darker than its value
         lightness = lightness * (1 - 0.35 * saturation / 255)
     new_value = 255 * (low + (high - low) * lightness)
-    new = [np.where(changed, a, b) for a, b in zip((new_hue, share * saturation, new_value), (hue, saturation, value))]
+    pairs = ((new_hue, hue), (share * saturation, saturation), (new_value, value))
+    new = [np.where(changed, after, before) for after, before in pairs]
     bands = [Image.fromarray(np.clip(np.rint(band), 0, 255).astype(np.uint8)) for band in new]
     rgb = np.asarray(Image.merge("HSV", bands).convert("RGB"))
     return np.concatenate([np.where(changed[..., None], rgb, pixels[..., :3]), pixels[..., 3:]], axis=2)

@@ -23,12 +23,12 @@ VIEW = 3  # first coordinate of the random streams of this file
 STILL: scenes.Place = (0.0, 0.0, 1.0)  # the place of an image that is not moved
 PLAIN = WHITE  # no pair of a name and this background is held out
 NAME = 0.7  # share of the principal name among the phrasings of a caption
-TINY, SMALL, LARGE = (0.4, 0.5), (0.5, 0.65), (1.1, 1.14)  # ranges of scale
+SMALL, LARGE = (0.5, 0.65), (1.1, 1.14)  # ranges of scale
 HUES = {name: hue for name, (hue, _, _) in COLOURS.items() if hue is not None and name not in ("pink", "brown")}
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class PlacedImage:
     """An image in a view: its place, and a colour of `recolour.COLOURS` that its dominant hue changes to."""
 
     index: int
@@ -43,12 +43,12 @@ class View:
     index: int
     caption: str
     background: str = PLAIN
-    things: tuple[Thing, ...] = ()
+    things: tuple[PlacedImage, ...] = ()
 
     @property
-    def shown(self) -> tuple[Thing, ...]:
+    def shown(self) -> tuple[PlacedImage, ...]:
         """The things; the image itself, as it is, where none are listed."""
-        return self.things or (Thing(self.index),)
+        return self.things or (PlacedImage(self.index),)
 
 
 def plain_view(dataset: ImageDataset, i: int) -> View:
@@ -84,7 +84,7 @@ def random_view(
         names = {dataset.captions[thing.index][0] for thing in things}
         background = _one(stream, [c for c in BACKGROUNDS if not any(held_out(name, c) for name in names)])
         caption = grammar.on_background(_one(stream, grammar.ON_BACKGROUND), caption, background)
-    return View(i, caption, background, () if things == (Thing(i),) else things)
+    return View(i, caption, background, () if things == (PlacedImage(i),) else things)
 
 
 def _one(stream: np.random.Generator, choices: Sequence[str]) -> str:
@@ -102,9 +102,9 @@ def _noun(dataset: ImageDataset, i: int, stream: np.random.Generator, augment: A
 
 def _single(
     dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment
-) -> tuple[str, tuple[Thing, ...]]:
+) -> tuple[str, tuple[PlacedImage, ...]]:
     """Draw the view of one image: its word with the adjectives that are true of it."""
-    noun, thing = _noun(dataset, i, stream, augment), Thing(i)
+    noun, thing = _noun(dataset, i, stream, augment), PlacedImage(i)
     if stream.random() < augment.hue:
         noun, thing = _swap_colour(dataset, noun, thing, stream)
     if stream.random() < augment.recolour:
@@ -121,8 +121,8 @@ def _single(
 
 
 def _swap_colour(
-    dataset: ImageDataset, noun: str, thing: Thing, stream: np.random.Generator
-) -> tuple[str, Thing]:
+    dataset: ImageDataset, noun: str, thing: PlacedImage, stream: np.random.Generator
+) -> tuple[str, PlacedImage]:
     """Replace the colour word of a name, unless another image has that name or the image no dominant hue."""
     found = re.search(rf"\b({'|'.join(HUES)})\b", noun)
     if not found:
@@ -134,7 +134,9 @@ def _swap_colour(
     return other, replace(thing, colour=new)
 
 
-def _painted(dataset: ImageDataset, noun: str, thing: Thing, stream: np.random.Generator) -> tuple[str, Thing]:
+def _painted(
+    dataset: ImageDataset, noun: str, thing: PlacedImage, stream: np.random.Generator
+) -> tuple[str, PlacedImage]:
     """Give an image with a dominant hue another colour, named in its caption."""
     name = dataset.captions[thing.index][0]
     colour = _one(stream, [c for c in COLOURS if not held_out(name, c)])
@@ -148,7 +150,7 @@ def _painted(dataset: ImageDataset, noun: str, thing: Thing, stream: np.random.G
 
 def _scene(
     dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment
-) -> tuple[str, tuple[Thing, ...]]:
+) -> tuple[str, tuple[PlacedImage, ...]]:
     """Draw two or three things of one style."""
     kind = stream.random()
     first, one = _coloured(dataset, i, stream, augment)
@@ -171,10 +173,8 @@ def _scene(
     return scenes.together([first, second, third]), things
 
 
-def _coloured(
-    dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment
-) -> tuple[str, Thing]:
-    noun, thing = _noun(dataset, i, stream, augment), Thing(i)
+def _coloured(dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment) -> tuple[str, PlacedImage]:
+    noun, thing = _noun(dataset, i, stream, augment), PlacedImage(i)
     return _painted(dataset, noun, thing, stream) if stream.random() < augment.recolour else (noun, thing)
 
 
@@ -227,10 +227,10 @@ def render(
     return images.mul_(2).sub_(1)
 
 
-def _put(image: Tensor, pixels: PixelArray, thing: Thing) -> None:
+def _put(image: Tensor, pixels: PixelArray, thing: PlacedImage) -> None:
     """Put a thing over an image. image: (3, H, W) in [0, 1], changed."""
     raw = with_alpha(pixels)
-    rgba = torch.from_numpy(np.ascontiguousarray(recoloured(raw, thing.colour) if thing.colour else raw))
+    rgba = torch.from_numpy(np.array(recoloured(raw, thing.colour) if thing.colour else raw))
     rgba = rgba.to(image.device).permute(2, 0, 1).float().div_(255)
     layer = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])
     if thing.place == STILL:
@@ -243,8 +243,12 @@ def _put(image: Tensor, pixels: PixelArray, thing: Thing) -> None:
         layer = F.interpolate(layer[None], size=size, mode="bilinear", antialias=True)[0]
     top, left = round((height - size[0]) / 2 + down * height), round((width - size[1]) / 2 + right * width)
     rows, columns = (
-        slice(max(0, first), min(side, first + length))
-        for first, length, side in ((top, size[0], height), (left, size[1], width))
+        _within(first, length, side) for first, length, side in ((top, size[0], height), (left, size[1], width))
     )
     layer = layer[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     image[:, rows, columns] = image[:, rows, columns] * (1 - layer[3:]) + layer[:3]
+
+
+def _within(first: int, length: int, side: int) -> slice:
+    """Return the part of `length` pixels from `first` on that is within 0 to side."""
+    return slice(min(max(first, 0), side), min(max(first + length, 0), side))

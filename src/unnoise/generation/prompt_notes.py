@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from unnoise.components import Components
-from unnoise.data.emoji import caption_words
+from unnoise.data.noto import caption_words
 from unnoise.errors import InputError, InputWarning
 from unnoise.generation.request import Request
 from unnoise.text.encode import PromptEncoder

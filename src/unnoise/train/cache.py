@@ -247,8 +247,8 @@ class _Build:
         return [random_view(self.dataset, i, v, self.seed, augment, transparent) for v in range(count)]
 
     def _codes(self, pixels: Sequence[Any], views: Sequence[View]) -> "np.ndarray[Any, Any]":
-        data = render(pixels, views, self.dataset.read, self.encoder.device).contiguous(memory_format=torch.channels_last)
-        code = self.encoder.encode(data).float()
+        data = render(pixels, views, self.dataset.read, self.encoder.device)
+        code = self.encoder.encode(data.contiguous(memory_format=torch.channels_last)).float()
         if self.encoder.dtype == "uint8":
             return ((code + 1) * LEVELS).round().clamp(0, 255).byte().cpu().numpy()
         return code.half().cpu().contiguous().numpy()

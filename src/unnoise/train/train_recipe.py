@@ -11,10 +11,10 @@ import torch
 from unnoise import model_file
 from unnoise.card import Card
 from unnoise.components import Components
+from unnoise.data import grammar
 from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged, warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.split import split_validation
-from unnoise.data import grammar
 from unnoise.diffusion.loss import factor
 from unnoise.formats.atomic import check_writable
 from unnoise.nets.autoencoder import Autoencoder
