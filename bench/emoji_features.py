@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +28,14 @@ from unnoise.data.recolour import COLOURS, dominant_hue
 from unnoise.data.view import PLAIN, STILL, PlacedImage, View, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.estimate.bfloat16 import bfloat16
+from unnoise.train.muon import Muon
 
 JUDGE: Final = 11  # first coordinate of the random streams of this file
 TRAIN, TEST = 0, 1  # second coordinate
-BATCH, STEPS, RATE, FEATURES = 64, 2000, 4e-3, 128
+BATCH, STEPS, FEATURES = 128, 1600, 128
+RATES: Final = (0.02, 4e-3)  # of Muon for the hidden weights, and of AdamW for the rest
 FOLDER: Final = Path("runs/bench")
+HEADS: Final = ("name", "style", "colour")
 WHOLE: Final = (0.0, 0.0, 1.0)
 MARGIN: Final = 1.08  # of what is cut out around a thing
 IGNORED: Final = -100  # of a label that is not known, as cross_entropy has it
@@ -57,18 +60,22 @@ class Labels:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """Every name, in alphabetical order."""
         return tuple(sorted({names[0] for names in self.dataset.captions}))
 
     @cached_property
     def styles(self) -> tuple[str, ...]:
+        """Every style, in alphabetical order."""
         return tuple(sorted(set(self.dataset.styles)))
 
     @cached_property
     def number_of(self) -> dict[str, int]:
+        """The number of each name."""
         return {name: k for k, name in enumerate(self.names)}
 
     @cached_property
     def has_hue(self) -> tuple[bool, ...]:
+        """Whether each image has a dominant hue."""
         return tuple(dominant_hue(self.dataset.read(i)) is not None for i in range(len(self.dataset)))
 
     def sample(self, n: int, part: int) -> Sample:
@@ -158,31 +165,37 @@ def rendered(labels: Labels, samples: Sequence[Sample]) -> Tensor:
     return cut(render_views(labels.dataset, [one.view for one in samples]), [one.place for one in samples])
 
 
-def train_judge(labels: Labels, steps: int = STEPS, batch: int = BATCH, rate: float = RATE) -> Judge:
+def _optimizers(net: Judge, steps: int) -> list[tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]]:
+    hidden = [weight for part in (net.trunk, net.hidden) for weight in part.parameters() if weight.ndim > 1]
+    rest = [weight for weight in net.parameters() if all(weight is not one for one in hidden)]
+    pair = (Muon(hidden, RATES[0]), torch.optim.AdamW(rest, RATES[1], weight_decay=0.02))
+    cycle = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps=steps, pct_start=0.1, cycle_momentum=False)
+    return [(one, cycle(one, rate)) for one, rate in zip(pair, RATES, strict=True)]
+
+
+def train_judge(labels: Labels, steps: int = STEPS, batch: int = BATCH) -> Judge:
     """Train a judge from scratch."""
     torch.manual_seed(0)
     net = Judge(len(labels.names), len(labels.styles)).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.02)
+    optimizers = _optimizers(net, steps)
     fast = not bfloat16().sums  # in hardware
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
     for step in range(steps):
         samples = [labels.sample(n, TRAIN) for n in range(step * batch, (step + 1) * batch)]
+        images = rendered(labels, samples)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            found = net(rendered(labels, samples))
+            found = net(images)
         name, style, colour = (torch.tensor([getattr(one, head) for one in samples]) for head in HEADS)
         loss = F.nll_loss(found.names, name) + 0.3 * F.nll_loss(found.styles, style)
         if (colour != IGNORED).any():
             loss = loss + 0.3 * F.nll_loss(found.colours, colour, ignore_index=IGNORED)
         loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
+        for optimizer, schedule in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
         if step % 100 == 99:
             print(f"judge: step {step + 1} of {steps}, loss {loss.item():.3f}", file=sys.stderr, flush=True)
     return net.eval()
-
-
-HEADS: Final = ("name", "style", "colour")
 
 
 @torch.no_grad()

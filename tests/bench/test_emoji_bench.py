@@ -198,7 +198,7 @@ def test_natural_prompts_cover_every_group() -> None:
 
 def test_a_judge_learns_names_styles_and_colours_of_a_few() -> None:
     few = Labels(FEW.subset(FIVE_NAMES))
-    figures = accuracy(train_judge(few, steps=40, batch=24), few, 256)
+    figures = accuracy(train_judge(few, steps=20, batch=24), few, 128)
     assert figures.keys() == {f"{head}, {where}" for head in HEADS for where in ("whole", "cut out")}
     assert figures["name, whole"] > 0.5  # by chance 0.2
     assert figures["name, cut out"] > 0.4
