@@ -75,7 +75,7 @@ def drawn(pipeline: Pipeline, cases: Sequence[Case], seeds: int, steps: int | No
 
 @dataclass(frozen=True)
 class Comparison:
-    """What rows are compared by."""
+    """What rows are compared by. real: views of other prompts of the same sets."""
 
     cases: Sequence[Case]
     real: Tensor
@@ -151,7 +151,8 @@ def main() -> None:
     sets = Prompts(dataset).sets
     cases = [case for name in SETS for case in sets[name](given.prompts)]
     base = drawn(teacher, cases, given.seeds, None, "teacher")
-    comparison = Comparison(cases, real_views(cases, dataset), base, judge, labels)
+    others = [case for name in SETS for case in Prompts(dataset, 1).sets[name](given.prompts * given.seeds)]
+    comparison = Comparison(cases, real_views(others, dataset), base, judge, labels)
     default = f"teacher, {teacher.card.advice.steps}"
     every = {default: base}
     for calls in given.calls:

@@ -218,7 +218,7 @@ def trained_judge(labels: Labels, folder: Path = FOLDER) -> Judge:
     path = folder / "judge.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(train_judge(labels).state_dict(), path)
+        save_file({name: weight.contiguous() for name, weight in train_judge(labels).state_dict().items()}, path)
     net = Judge(len(labels.names), len(labels.styles))
     net.load_state_dict(load_file(path))
     return net.eval()

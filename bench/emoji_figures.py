@@ -5,7 +5,7 @@ right        the judge of emoji_features.py names what was asked for; for the re
 nearest      the nearest real picture, both blurred by one pixel at 64 x 64, has the name (and the style) asked for
 ratio        median of (distance to the nearest real picture) / (to the next); near 0 for a copy
 sharpness    energy of the Laplacian, over that of real views of the same prompts
-Fréchet      distance between Gaussians fitted to the judge's features, to real views of the same prompts
+Fréchet      distance between Gaussians fitted to the judge's features, to real views of other prompts of the set
 diversity    mean distance between images of one prompt from several seeds, blurred by one pixel
 coverage     share of a teacher's images with an image of the student nearer, by features, than the teacher's k-th
              Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", eq. 4
