@@ -117,9 +117,9 @@ def targets(rows: dict[str, dict[str, float]], calls: Sequence[int]) -> list[str
                 f"{'' if reached else ': NOT REACHED'}"
             )
     if {2, 4} <= {*calls}:
-        ratio = rows["student, 2"]["ends"] / rows["teacher, 4"]["ends"]
-        found.append(f"ends at 2 calls, of the teacher's at 4: {ratio:.2f}, at most {ENDS}"
-                     f"{'' if ratio <= ENDS else ': NOT REACHED'}")  # fmt: skip
+        ends, control = rows["student, 2"]["ends"], rows["teacher, 4"]["ends"]
+        reached = "" if ends <= ENDS * control else ": NOT REACHED"
+        found.append(f"2 calls, ends: {ends:.4f}, at most {ENDS} of the teacher's {control:.4f} at 4{reached}")
     return found
 
 

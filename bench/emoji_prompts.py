@@ -23,6 +23,7 @@ from unnoise.diffusion.noise import numbers
 
 T = TypeVar("T")
 PROMPTS: Final = 12  # first coordinate of the random streams of this file
+TRIES: Final = 100  # draws for each pair that is held out, one of twenty of them
 EITHER_SIDE: Final = ("next to", "beside", " and ", " with ")  # phrases that do not say which thing is left
 
 
@@ -122,9 +123,12 @@ class Prompts:
         """Two things whose pair training leaves out, and their arrangement."""
         stream, found = numbers(PROMPTS, self.seed, 5), dict[tuple[str, str], Case]()
         names = [*self.of_name]
-        while len(found) < count:
+        for _ in range(TRIES * count):
+            if len(found) == count:
+                break
             first, second = (names[int(k)] for k in stream.integers(len(names), size=2))
-            if first != second and scenes.pair_held_out(first, second):
+            new = first != second and (first, second) not in found
+            if new and scenes.pair_held_out(first, second):
                 found[first, second] = self._pair(first, second, stream)
         return [*found.values()]
 

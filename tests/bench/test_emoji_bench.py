@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from unnoise.data.open import open_source
 from unnoise.data.recolour import COLOURS
 from unnoise.data.split import split_validation
 from unnoise.data.view import View, held_out, render_views
+from unnoise.generation.decode import to_images
 
 WHOLE_SET = open_source("emoji", 64)
 NAMES = {names[0] for names in WHOLE_SET.captions}
@@ -210,6 +212,52 @@ def test_samples_of_training_and_of_the_test_differ_and_are_seeded() -> None:
     assert 0.25 < sum(one.place != WHOLE for one in samples) / 300 < 0.45
     assert 0.15 < sum(one.colour != IGNORED for one in samples) / 300 < 0.45
     assert rendered(LABELS, samples[:3]).shape == (3, 3, 64, 64)
+
+
+class Perfect:
+    """Generate the real view of each prompt, a little darker for later seeds."""
+
+    def __init__(self, count: int) -> None:
+        self.views = {case.prompt: case.view for draw in PROMPTS.sets.values() for case in draw(count)}
+        self.card = SimpleNamespace(advice=SimpleNamespace(steps=20))
+
+    def generate(self, prompts: list[str], seed: int, **_: object) -> list[SimpleNamespace]:
+        x = render_views(FEW, [self.views[prompt] for prompt in prompts]) - 1e-3 * seed
+        return [SimpleNamespace(x0=one, image=image) for one, image in zip(x, to_images(x.clamp(-1, 1)), strict=True)]
+
+
+@pytest.mark.parametrize("script", [emoji, distill])
+def test_a_perfect_model_is_right(
+    script: ModuleType,
+    oracle: Oracle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(script, "open_source", lambda *_: FEW)
+    monkeypatch.setattr(script, "trained_judge", lambda *_: SimpleNamespace(judge=oracle))
+    monkeypatch.setattr(script.unnoise, "load", lambda _: Perfect(16))
+    given = "a --count 16 --sets styles pairs" if script is emoji else "a b --prompts 4 --seeds 2"
+    monkeypatch.setattr(sys, "argv", ["x", *given.split(), "--folder", str(tmp_path)])
+    if script is emoji:
+        monkeypatch.setattr(emoji, "accuracy", lambda *_: {"name": 0.5})
+    script.main()
+    out = capsys.readouterr().out
+    assert "| " in out
+    found = json.loads((tmp_path / f"{script.__name__}.json").read_text())
+    if script is emoji:
+        assert found["figures"]["styles"]["styled"] == 1
+        assert found["figures"]["pairs"]["named"] >= 0.8
+        real = {name.removesuffix(", real"): row for name, row in found["real"].items()}
+        assert {name: row["right"] for name, row in found["figures"].items()} == {
+            name: row["right"] for name, row in real.items()
+        }
+        assert "judge, name: 50.0%" in out
+    else:
+        row = found["rows"]["student, 2"]
+        assert (row["ends"], row["points"], row["coverage"]) == (0, 0, 1)
+        assert row["sharpness"] == row["Fréchet"] == row["diversity"] == pytest.approx(1)
+        assert (tmp_path / "distill.png").exists()
 
 
 def test_numbers_that_are_not_reached_are_said() -> None:
