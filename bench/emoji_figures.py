@@ -24,7 +24,7 @@ from torch import Tensor
 from unnoise.data import scenes
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.recolour import COLOURS
-from unnoise.data.view import PLAIN, View
+from unnoise.data.view import PLAIN, PlacedImage, View
 from unnoise.train.evaluate import border_names, compared, nearest
 
 NEAREST: Final = 5  # k of the coverage
@@ -123,17 +123,25 @@ class Neighbours:
 
 
 def neighbours(images: Tensor, cases: Sequence[Case], dataset: ImageDataset) -> Neighbours:
-    """Find the nearest pictures of an image of each case, of the two halves of a scene each."""
-    parts, wanted = [], list[tuple[frozenset[str], str]]()
+    """Find the nearest pictures of an image of each case, of the two halves of a scene each.
+
+    The share is that of the nearest picture in the colour and on the background of the case, the ratio that of the
+    pictures as they are.
+    """
+    parts, wanted = [], list[tuple[Case, frozenset[str]]]()
     for image, case in zip(images, cases, strict=True):
         places = (case.relation.first, case.relation.second) if case.relation else ()
         parts.append(cut(image.expand(len(places), -1, -1, -1), places) if places else image[None])
-        wanted += [(names, case.style) for names in case.names]
-    views = [View(i, "") for i in range(len(dataset))]
-    far, found = nearest(torch.cat(parts), dataset, views)
+        wanted += [(case, names) for names in case.names]
+    every, looks = torch.cat(parts), [(case.colour, case.background) for case, _ in wanted]
+    far, found = nearest(every, dataset, [View(i, "") for i in range(len(dataset))])
+    for colour, background in sorted({*looks} - {("", PLAIN)}):
+        rows = [k for k, look in enumerate(looks) if look == (colour, background)]
+        views = [View(i, "", background, (PlacedImage(i, colour=colour),)) for i in range(len(dataset))]
+        found[rows, 0] = nearest(every[rows], dataset, views, 1)[1][:, 0]
     right = [
-        dataset.captions[i][0] in names and (not style or dataset.styles[i] == style)
-        for i, (names, style) in zip(found[:, 0].tolist(), wanted, strict=True)
+        dataset.captions[i][0] in names and (not case.style or dataset.styles[i] == case.style)
+        for i, (case, names) in zip(found[:, 0].tolist(), wanted, strict=True)
     ]
     return Neighbours(sum(right) / len(right), float((far[:, 0] / far[:, 1].clamp_min(1e-9)).median()))
 

@@ -69,6 +69,16 @@ def share(cases: Sequence[Case], images: Tensor, judge: Oracle) -> float:
     return sum(one.right for one in found) / len(found)
 
 
+@pytest.mark.parametrize("name", ["colours", "backgrounds"])
+def test_the_nearest_is_looked_for_in_the_colour_that_was_asked_for(name: str) -> None:
+    cases = PROMPTS.sets[name](5)
+    real = emoji.real_views(cases, FEW)
+    found, shuffled = (neighbours(x, cases, FEW) for x in (real, real.roll(1, 0)))
+    assert found.share == 1
+    assert found.ratio > 0.2, "no picture of the data set is the same"
+    assert shuffled.share <= 0.2
+
+
 @pytest.mark.parametrize("name", ["names", "styles", "pictures", "pairs"])
 def test_real_views_are_right_and_shuffled_ones_are_not(name: str, oracle: Oracle) -> None:
     cases = PROMPTS.sets[name](24)
