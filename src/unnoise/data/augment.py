@@ -63,11 +63,6 @@ class Augment(Strict):
         """Whether every view has the same pixels."""
         return not any((self.background, self.move, self.hue, self.recolour, self.resize, self.scene))
 
-    @property
-    def words(self) -> bool:
-        """Whether the pixels of a view depend on the words of the data set."""
-        return any((self.background, self.hue, self.recolour, self.scene, self.keywords))
-
     def __post_init__(self) -> None:
         for field in fields(self):
             value, most = getattr(self, field.name), 0.5 if field.name in HALF else 1

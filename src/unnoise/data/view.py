@@ -19,7 +19,6 @@ from unnoise.data.decode import is_transparent, with_alpha
 from unnoise.data.recolour import COLOURS, dominant_hue, recoloured
 from unnoise.diffusion.noise import numbers
 
-MADE = 2  # raised where views of the same seed change, so that codes that were cached before are not used
 VIEW = 3  # first coordinate of the random streams of this file
 STILL: scenes.Place = (0.0, 0.0, 1.0)  # the place of an image that is not moved
 PLAIN = WHITE  # no pair of a name and this background is held out

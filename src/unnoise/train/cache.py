@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from unnoise.data.dataset import ImageDataset, Size
 from unnoise.data.decode import Decoded, is_transparent
 from unnoise.data.readable import Faults, batches, decoded
-from unnoise.data.view import MADE, View, plain_view, random_view, render
+from unnoise.data.view import View, plain_view, random_view, render
 from unnoise.data.workers import worker_count
 from unnoise.devices import size as format_size
 from unnoise.errors import InputError, InputWarning
@@ -35,7 +35,7 @@ from unnoise.train.encoded import LEVELS, OPAQUE, TRANSPARENT, UNREADABLE, Encod
 from unnoise.train.mapped import map_file
 from unnoise.train.recipe import DataOptions
 
-FORMAT = 1  # of the files, and of how views are rendered; a cache of another one is not used
+FORMAT = 2  # of the files, and of how views are rendered; a cache of another one is not used
 BATCH = 64  # views that are encoded together, at most
 AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
 BLOCK = 16  # batches of a block
@@ -143,9 +143,10 @@ def cache_key(dataset: ImageDataset, data: DataOptions, seed: int, encoder: Enco
     }
     augment = data.augment
     if not augment.same_pixels:
-        facts |= {"views": data.views, "seed": seed, "augment": plain(augment), "made": MADE}
-        words = dataset.captions, dataset.keywords, dataset.styles  # what is drawn follows the words of a caption
-        facts["words"] = words if augment.words else None
+        facts |= {"views": data.views, "seed": seed, "augment": plain(augment)}
+    if any((augment.background, augment.hue, augment.recolour, augment.resize, augment.scene)):
+        # These follow the words of a caption, and which words are drawn decides what is drawn after them.
+        facts |= {"captions": dataset.captions, "keywords": dataset.keywords, "styles": dataset.styles}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if dataset.digests is not None:
         digest.update(dataset.digests.tobytes())
