@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 import unnoise
-from unnoise.data.open import open_source
+from unnoise.data.noto import open_noto
 from unnoise.data.outline import outlines
-from unnoise.data.view import View, render_views
+from unnoise.data.view import PlacedImage, View, render_views
 from unnoise.generation.decode import to_images
 from unnoise.generation.images import image_tensor
 from unnoise.generation.media.contact_sheet import contact_sheet
@@ -46,10 +46,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT, help=f"names, at most {COUNT}")
     parser.add_argument("--sheet")
     arguments = parser.parse_args()
-    dataset = open_source("emoji", SIDE)
+    dataset = open_noto()
     firsts = [members[0] for members in dataset.members]
     chosen = firsts[:: len(firsts) // COUNT][: arguments.count]
-    shapes = render_views(dataset, [View(i, "", place=PLACE) for i in chosen])
+    shapes = render_views(dataset, [View(i, "", things=(PlacedImage(i, PLACE),)) for i in chosen])
     names = [dataset.captions[i][0] for i in chosen]
     lines = outlines(shapes)
     rows = {

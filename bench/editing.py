@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 
 import unnoise
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.open import open_source
+from unnoise.data.noto import open_noto
 from unnoise.data.view import View, render_views
 from unnoise.diffusion.conditioning import collate
 from unnoise.diffusion.denoiser import Denoise
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT, help=f"images, at most {COUNT}")
     parser.add_argument("--sheet")
     asked = parser.parse_args()
-    pipeline, source = unnoise.load("emoji"), open_source("emoji", SIDE)
+    pipeline, source = unnoise.load("emoji"), open_noto()
     columns, rows, labels = [], [], []
     for captioned in (True, False):
         errors: dict[str, list[float]] = {name: [] for name in METHODS}

@@ -19,12 +19,12 @@ from fashion_features import (
     Classifier,
     accuracy,
     features,
-    frechet,
     read,
     scaled,
     trained_classifier,
 )
 from fashion_peers import PEERS
+from frechet import frechet
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Features of Fashion-MNIST: a small classifier that this script trains, and the Fréchet distance between its features.
+"""Features of Fashion-MNIST: a small classifier that this script trains.
 
 The pictures are those of scripts/fashion_mnist.py: 60,000 to train on and 10,000 to test on, in ten classes.
 """
@@ -98,13 +98,3 @@ def accuracy(net: Classifier, x: Tensor, labels: Tensor) -> float:
     """Return the share of pictures whose class the classifier names as the label does."""
     found = torch.cat([net(part).argmax(1) for part in batches(x)])
     return float((found == labels).double().mean())
-
-
-def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the Fréchet distance between Gaussians fitted to features. Source: Heusel et al. 2017, eq. 6."""
-    means, covariances = zip(*((f.mean(0), np.cov(f, rowvar=False)) for f in (a, b)), strict=True)
-    values, vectors = np.linalg.eigh(covariances[0])
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    shared = np.sqrt(np.linalg.eigvalsh(root @ covariances[1] @ root).clip(0)).sum()
-    square = float(np.square(means[0] - means[1]).sum())
-    return square + float(np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared)

@@ -21,16 +21,16 @@ from torch.nn.functional import unfold
 
 import unnoise
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.open import open_source
+from unnoise.data.noto import open_noto
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
-from unnoise.train.evaluate import choose_images, distances, originals
+from unnoise.train.evaluate import choose_images, compared, originals
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples/style"))
 from make import COUNT, inked  # noqa: E402
 
-SIDE, SEED = 64, 7
+SEED = 7
 PROMPTS, BATCH, SHOWN = 256, 16, 12
 PATCH, DIRECTIONS = 4, 64
 POINTS = 200_000  # patches in a comparison
@@ -60,7 +60,9 @@ def style_distance(images: Tensor, others: Tensor) -> float:
 
 def named(images: Tensor, references: Tensor, indices: list[int]) -> float:
     """Return the share of images whose nearest reference is the named one."""
-    return float((distances(images, references).argmin(1) == torch.tensor(indices)).float().mean())
+    return float(
+        (torch.cdist(compared(images), compared(references)).argmin(1) == torch.tensor(indices)).float().mean()
+    )
 
 
 def main() -> None:
@@ -70,10 +72,10 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=PROMPTS)
     parser.add_argument("--sheet")
     arguments = parser.parse_args()
-    pipeline, dataset = unnoise.load("emoji"), open_source("emoji", SIDE)
+    pipeline, dataset = unnoise.load("emoji"), open_noto()
     indices = held_out(dataset, arguments.prompts)
     prompts = [dataset.captions[i][0] for i in indices]
-    plain = originals(dataset)
+    plain = torch.cat([*originals(dataset)])
     drawings = inked(plain)
 
     def generate(**more: object) -> Tensor:

@@ -1,117 +1,257 @@
-"""Render the embedded data set: every colour emoji of the Noto font as a captioned 64 x 64 image with alpha.
+"""Render the emoji data set: six styles of the same things as 64 x 64 images with alpha, and the words for them.
 
-    apt install fonts-noto-color-emoji; pip install emoji; python scripts/render_emoji.py
+    npm install --ignore-scripts @iconify-json/noto@1.2.9 @iconify-json/noto-v1@1.2.5 @iconify-json/twemoji@1.2.5 \
+        @iconify-json/fluent-emoji-flat@1.2.6 @iconify-json/emojione@1.2.3 @lobehub/fluent-emoji-3d@1.1.0 \
+        emojibase-data@17.0.0
+    apt install wordnet-base; pip install resvg-py
+    python scripts/render_emoji.py --packages node_modules
 
-Writes `pictures.webp` (one lossless atlas, 64 images a row, premultiplied resampling) and `pictures.json` (characters,
-name, aliases and concept of each image) into the package. Images with equal pixels share one entry, whose `also` holds
-the names of the others, so that no two entries look the same.
+Writes `images.webp` (one lossless atlas) and `records.json` (the name, keywords, subject and group of each thing, and
+the place of its image in each style) to `data/emoji`. Skin tones, flags of places, clock faces, keycaps and letters are
+left out: they are variants of one image, or names that no image explains.
 """
 
 import argparse
+import io
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import emoji
-from PIL import Image, ImageDraw, ImageFont, features
+import resvg_py
+from PIL import Image
 
-HOME = Path(__file__).parents[1] / "src/unnoise/zoo/emoji"
-FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
-STRIKE = 109  # the only size, in pixels, of the bitmaps of the font
-CANVAS = 156  # font pixels of an image: a glyph is 136 wide, so that its border is about 4 of 64 pixels
+HOME = Path(__file__).parents[1] / "data/emoji"
+WORDNET = Path("/usr/share/wordnet")
+STYLES = {
+    "noto": "@iconify-json/noto",
+    "blob": "@iconify-json/noto-v1",
+    "twemoji": "@iconify-json/twemoji",
+    "emojione": "@iconify-json/emojione",
+    "flat": "@iconify-json/fluent-emoji-flat",
+    "3d": "@lobehub/fluent-emoji-3d",
+}
+GROUPS_LEFT_OUT = {None, "component", "flags"}
+SUBGROUPS_LEFT_OUT = {"keycap", "alphanum", "hair-style", "skin-tone", "family"}
+LABELS_LEFT_OUT = re.compile(r"(o’clock|-thirty|facing right)$")
+WORDS = re.compile(r"[a-z][a-z0-9' .&-]+")
 SIZE = 64
-COLUMNS = 64
-SKIN = re.compile(r"\b(?:(?:medium-)?(?:light|dark)|medium) skin tone\b")
-
-
-def is_flag(characters: str) -> bool:
-    """Return whether an emoji is the flag of a place: two regional indicators, or the black flag with tags."""
-    return "\U0001f1e6" <= characters[0] <= "\U0001f1ff" or "\U000e007f" in characters
+MARGIN = 4  # transparent pixels on each side of the longer side of the content
+COLUMNS = 96
+COLOURS, ALPHAS = 40, 16  # levels a channel: the file is then under 14 MB, and no value is wrong by more than 3 %
+LEAST_STYLES = 3
+LEXICON = frozenset(["animals-nature", "food-drink", "travel-places", "activities", "objects"])
+GENDERS = re.compile(r"\b(?:person|man|woman|men|women|people|boy|girl|merman|mermaid|merperson)\b[:,]?")
 
 
 def words_of(label: str) -> str:
-    """Turn `:flag_for_Norway:` into words."""
-    return re.sub(r"[\s_:()“”]+", " ", label.replace("_", " ")).strip().lower()
+    """Return a label in lower case, with spaces between its words."""
+    text = label.lower().replace("’", "'").replace("“", "").replace("”", "")
+    return re.sub(r"[\s_:,()]+", " ", text).strip()
 
 
-def names(characters: str, entry: dict) -> list[str]:
-    """Return the names of an emoji, the principal one first; flags become `flag of ...`."""
-    if is_flag(characters):
-        return [f"flag of {words_of(entry['en'])}"]
-    return list(dict.fromkeys(words_of(label) for label in [entry["en"], *entry.get("alias", [])]))
+def slug(label: str) -> str:
+    """Return the name of an icon as Iconify writes it."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("’", "").replace("ñ", "n").replace("é", "e")).strip("-")
 
 
-def concept(name: str) -> str:
-    """Return a name without skin tones."""
-    return " ".join(SKIN.sub(" ", name).split())
+def subject(name: str) -> str:
+    """Return what variants by gender share: training draws each subject equally often."""
+    return " ".join(GENDERS.sub(" ", name).split()) or name
 
 
-def render(characters: str, font: ImageFont.FreeTypeFont) -> Image.Image | None:
-    """Draw an emoji in the centre of a transparent square; return None where the font lacks it."""
-    canvas = Image.new("RGBA", (CANVAS, CANVAS))
-    middle = (CANVAS / 2, CANVAS / 2)
-    ImageDraw.Draw(canvas).text(middle, characters, font=font, embedded_color=True, anchor="mm")
-    if canvas.getbbox() is None:
-        return None
-    return canvas.convert("RGBa").resize((SIZE, SIZE), Image.Resampling.LANCZOS).convert("RGBA")
+class Lexicon:
+    """The nouns of WordNet 3.0: the other words for a name, and the next more general word."""
+
+    def __init__(self, folder: Path) -> None:
+        self.index = {parts[0]: parts for parts in self._lines(folder / "index.noun")}
+        self.data = {parts[0]: parts for parts in self._lines(folder / "data.noun")}
+
+    @staticmethod
+    def _lines(path: Path) -> Iterator[list[str]]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("  "):
+                yield line.split(" | ")[0].split()
+
+    def related(self, name: str) -> list[str]:
+        """Return the synonyms of the most common sense of a name, and the words of its hypernym."""
+        entry = self.index.get(name.replace(" ", "_"))
+        if entry is None:
+            return []
+        pointers = int(entry[3])
+        synset = self.data[entry[6 + pointers]]
+        found = self._members(synset)
+        count = int(synset[3], 16)
+        at = 4 + 2 * count + 1
+        links = [synset[at + 4 * i : at + 4 * i + 4] for i in range(int(synset[4 + 2 * count]))]
+        above = [target for kind, target, _, _ in links if kind == "@"]
+        more = [member for target in above[:1] for member in self._members(self.data[target])[:2]]
+        return [word for word in dict.fromkeys(found + more) if word != name]
+
+    @staticmethod
+    def _members(synset: list[str]) -> list[str]:
+        members = synset[4 : 4 + 2 * int(synset[3], 16) : 2]
+        return [words_of(member) for member in members if member[:1].islower()]
 
 
-def collect(font: ImageFont.FreeTypeFont) -> dict[bytes, dict]:
-    """Render every emoji that is one glyph of the font, keyed by its pixels."""
-    one_glyph = font.getlength("\u2764\ufe0f")
-    absent = render("\U0001ffff", font)
-    missing = {absent.tobytes()} if absent else set()
-    found: dict[bytes, dict] = {}
-    for characters, entry in emoji.EMOJI_DATA.items():
-        if entry["status"] > emoji.STATUS["fully_qualified"] or font.getlength(characters) != one_glyph:
+def chosen(packages: Path) -> list[dict]:
+    """Return the things of the data set: label, tags, hexcode and group of each."""
+    folder = packages / "emojibase-data/en"
+    messages = json.loads((folder / "messages.json").read_text(encoding="utf-8"))
+    groups = {entry["order"]: entry["key"] for entry in messages["groups"]}
+    subgroups = {entry["order"]: entry["key"] for entry in messages["subgroups"]}
+    found = []
+    for entry in json.loads((folder / "data.json").read_text(encoding="utf-8")):
+        group, subgroup = groups.get(entry.get("group")), subgroups.get(entry.get("subgroup"))
+        if group in GROUPS_LEFT_OUT or subgroup in SUBGROUPS_LEFT_OUT or LABELS_LEFT_OUT.search(entry["label"]):
             continue
-        picture = render(characters, font)
-        if picture is None or picture.tobytes() in missing:
-            continue
-        name, *also = names(characters, entry)
-        known = found.setdefault(
-            picture.tobytes(),
-            {"characters": characters, "name": name, "also": [], "concept": concept(name), "picture": picture},
-        )
-        known["also"] += [other for other in [name, *also] if other not in [known["name"], *known["also"]]]
+        found.append({**entry, "group": group, "subgroup": subgroup})
     return found
 
 
-def drop_shared(found: list[dict]) -> None:
-    """Drop aliases that also name another image ("cat" is the cat, not the cat's face)."""
-    uses = Counter(name for record in found for name in [record["name"], *record["also"]])
-    for record in found:
-        record["also"] = [name for name in record["also"] if uses[name] == 1]
+class Icons:
+    """The images of one style, found by hexcode or by the name of the icon."""
+
+    def __init__(self, package: Path) -> None:
+        self.package = package
+        path = package / "icons.json"
+        self.vectors = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if self.vectors is None:
+            self.by_code = {plain(path.stem): path.name for path in (package / "assets").glob("*.webp")}
+        else:
+            chars = json.loads((package / "chars.json").read_text(encoding="utf-8"))
+            self.by_code = {plain(code): name for code, name in chars.items()}
+
+    def find(self, code: str, label: str) -> str | None:
+        """Return the name of an icon, or None where the style lacks it."""
+        name = self.by_code.get(plain(code))
+        if name is None and self.vectors is not None:
+            names = self.vectors["icons"].keys() | self.vectors.get("aliases", {}).keys()
+            name = slug(label) if slug(label) in names else None
+        return name
+
+    def render(self, name: str) -> Image.Image:
+        """Draw an icon in the centre of a transparent square."""
+        if self.vectors is None:
+            large = Image.open(self.package / "assets" / name).convert("RGBA")
+        else:
+            large = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=self._svg(name)))))
+            large = large.convert("RGBA")
+        return centred(large)
+
+    def _svg(self, name: str) -> str:
+        icons, parent = self.vectors["icons"], self.vectors.get("aliases", {}).get(name, {}).get("parent", name)
+        icon = icons[parent]
+        width = icon.get("width", self.vectors.get("width", 16))
+        height = icon.get("height", self.vectors.get("height", 16))
+        side = 'width="192" height="192"'
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {side} '
+            f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">{icon["body"]}</svg>'
+        )
 
 
-def write(found: list[dict], home: Path) -> None:
-    """Write the atlas and its records, sorted by concept so that similar images are adjacent and compress well."""
-    rows = -(-len(found) // COLUMNS)
+def plain(code: str) -> str:
+    """Return a hexcode without its variation selectors."""
+    return re.sub("-?fe0f", "", code.lower()).strip("-")
+
+
+def centred(image: Image.Image) -> Image.Image:
+    """Scale the content to the square less its margin, in the centre."""
+    box = image.getchannel("A").point(lambda value: 255 * (value > 8)).getbbox()
+    if box is None:
+        raise ValueError("an image without content")
+    content = image.crop(box).convert("RGBa")
+    scale = (SIZE - 2 * MARGIN) / max(content.size)
+    size = tuple(max(1, round(side * scale)) for side in content.size)
+    canvas = Image.new("RGBa", (SIZE, SIZE))
+    small = content.resize(size, Image.Resampling.LANCZOS)
+    canvas.paste(small, ((SIZE - size[0]) // 2, (SIZE - size[1]) // 2))
+    bands = canvas.convert("RGBA").split()
+    return Image.merge("RGBA", [coarse(band, n) for band, n in zip(bands, (*[COLOURS] * 3, ALPHAS), strict=True)])
+
+
+def coarse(band: Image.Image, levels: int) -> Image.Image:
+    """Round a channel to some levels, black and white among them."""
+    return band.point(lambda value: round(round(value / 255 * (levels - 1)) * 255 / (levels - 1)))
+
+
+def collect(packages: Path, lexicon: Lexicon) -> list[dict]:
+    """Return a record of each thing that at least three styles have, with its images."""
+    styles = {style: Icons(packages / package) for style, package in STYLES.items()}
+    records = []
+    for entry in chosen(packages):
+        found = {style: icons.find(entry["hexcode"], entry["label"]) for style, icons in styles.items()}
+        images = {style: styles[style].render(name) for style, name in found.items() if name is not None}
+        if len(images) < LEAST_STYLES:
+            continue
+        name = words_of(entry["label"])
+        related = lexicon.related(name) if entry["group"] in LEXICON else []
+        tags = [words_of(tag) for tag in entry.get("tags", [])]
+        keywords = [word for word in dict.fromkeys([*tags, *related]) if word and word != name]
+        record = {"name": name, "subject": subject(name), "group": entry["group"], "keywords": keywords}
+        records.append({**record, "images": images})
+    return merged(without_neutral(records))
+
+
+def without_neutral(records: list[dict]) -> list[dict]:
+    """Drop the person of whom there are a man and a woman, who take the name as a keyword."""
+    shared = {}
+    for record in records:
+        shared.setdefault(record["subject"], []).append(record)
+    kept = []
+    for subject_, group in shared.items():
+        gendered = [record for record in group if re.match(r"(wo)?m[ae]n\b", record["name"])]
+        if len(gendered) < 2:
+            kept += group
+            continue
+        for record in gendered:
+            neutral = [other["name"] for other in group if other not in gendered]
+            tags = [tag for other in group if other not in gendered for tag in other["keywords"]]
+            record["keywords"] = list(dict.fromkeys([subject_, *neutral, *record["keywords"], *tags]))
+        kept += gendered
+    return kept
+
+
+def merged(records: list[dict]) -> list[dict]:
+    """Drop keywords that are the name of another thing: "cat" is the cat, not the cat's face."""
+    names = Counter(record["name"] for record in records)
+    for record in records:
+        record["keywords"] = [word for word in record["keywords"] if word not in names and WORDS.fullmatch(word)]
+    return records
+
+
+def write(records: list[dict], home: Path) -> int:
+    """Write the atlas, styles of a thing side by side, and the records. Return the number of images."""
+    images = []
+    for record in records:
+        found = record.pop("images")
+        record["styles"] = {style: len(images) + i for i, style in enumerate(found)}
+        images += found.values()
+    rows = -(-len(images) // COLUMNS)
     atlas = Image.new("RGBA", (COLUMNS * SIZE, rows * SIZE))
-    for i, record in enumerate(found):
-        atlas.paste(record.pop("picture"), (i % COLUMNS * SIZE, i // COLUMNS * SIZE))
+    for i, image in enumerate(images):
+        atlas.paste(image, (i % COLUMNS * SIZE, i // COLUMNS * SIZE))
     home.mkdir(parents=True, exist_ok=True)
-    atlas.save(home / "pictures.webp", lossless=True, quality=100, method=6)
-    lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in found)
-    (home / "pictures.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    atlas.save(home / "images.webp", lossless=True, quality=100, method=6)
+    lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    (home / "records.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    return len(images)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render the embedded emoji data set.")
-    parser.add_argument("--font", type=Path, default=FONT, help="a colour bitmap font (CBDT), such as Noto Color Emoji")
-    parser.add_argument("--out", type=Path, default=HOME, help="folder for pictures.webp and pictures.json")
+    parser = argparse.ArgumentParser(description="Render the emoji data set.")
+    parser.add_argument("--packages", type=Path, required=True, help="the folder node_modules with the packages")
+    parser.add_argument("--wordnet", type=Path, default=WORDNET, help="the folder of WordNet 3.0")
+    parser.add_argument("--out", type=Path, default=HOME, help="folder for images.webp and records.json")
     arguments = parser.parse_args()
-    if not features.check("raqm"):
-        raise SystemExit("render_emoji: Pillow lacks raqm, which joins characters; install a Pillow with raqm")
-    if not arguments.font.exists():
-        raise SystemExit(f"render_emoji: no font at {arguments.font}: install fonts-noto-color-emoji or pass --font")
-    rendered = collect(ImageFont.truetype(arguments.font, STRIKE)).values()
-    found = sorted(rendered, key=lambda record: (record["concept"], record["name"]))
-    drop_shared(found)
-    write(found, arguments.out)
-    concepts = {record["concept"] for record in found}
-    print(f"{len(found)} images of {len(concepts)} concepts in {arguments.out / 'pictures.webp'}")
+    for folder in (arguments.packages, arguments.wordnet):
+        if not folder.is_dir():
+            raise SystemExit(f"render_emoji: no folder {folder}: see the first lines of this script")
+    records = collect(arguments.packages, Lexicon(arguments.wordnet))
+    count = write(records, arguments.out)
+    print(f"{count} images of {len(records)} things in {arguments.out / 'images.webp'}")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ def rounded(name: str, digits: int) -> Callable[[], str]:
     return lambda: f"{fact(name, measured=True):.{digits}f}"
 
 
-def recipe_steps() -> str:
-    return f"{tomllib.loads((ROOT / 'recipes/emoji.toml').read_text())['denoiser']['fit']['steps']:,}"
+def training_steps() -> str:
+    return f"{fact('steps'):,}"
 
 
 def training_minutes() -> str:
@@ -69,7 +69,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("README.md", r"took (\d+) minutes", training_minutes),
     ("docs/models/emoji.md", r"float16, ([\d.]+) MB", megabytes),
     ("docs/models/emoji.md", r"of ([\d,]+) concepts", lambda: f"{fact('concepts'):,}"),
-    ("docs/models/emoji.md", r"([\d,]+) steps of 96", recipe_steps),
+    ("docs/models/emoji.md", r"([\d,]+) steps of 96", training_steps),
     ("docs/models/emoji.md", r"steps of (\d+) \(345", lambda: str(fact("batch"))),
     ("docs/models/emoji.md", r"345,600 images\), ([\d,]+) s", lambda: f"{fact('denoiser_seconds'):,.0f}"),
     ("docs/models/emoji.md", r"51,200 images\), ([\d,]+) s", lambda: f"{fact('autoencoder_seconds'):,.0f}"),

@@ -9,7 +9,7 @@ from PIL import Image
 
 import unnoise
 from unnoise.cli.main import main
-from unnoise.data.open import open_source
+from unnoise.data.noto import open_noto
 from unnoise.data.outline import outlines
 from unnoise.embedded import ADAPTERS, find
 from unnoise.generation.images import image_tensor
@@ -55,7 +55,7 @@ def test_the_default_under_guidance_is_closer_than_that_without(emoji: Pipeline)
 
 @pytest.mark.slow
 def test_names_give_their_pictures(emoji: Pipeline) -> None:
-    source = open_source("emoji", 64)
+    source = open_noto()
     picked = figures.choose_images(source, 24, seed=0, by="concept")
     named = figures.evaluate_names(figures.image_generator(emoji, 0, lambda share: None), source, picked)
     assert named.share >= 0.8  # blind: 1 of 3,780
@@ -63,7 +63,7 @@ def test_names_give_their_pictures(emoji: Pipeline) -> None:
 
 def test_held_out_backgrounds_have_their_colour(emoji: Pipeline) -> None:
     generate = figures.image_generator(emoji, 1, lambda share: None)
-    assert figures.evaluate_backgrounds(generate, open_source("emoji", 64), 16, 1).share >= 0.85
+    assert figures.evaluate_backgrounds(generate, open_noto(), 16, 1).share >= 0.85
 
 
 def test_words_matter(emoji: Pipeline) -> None:

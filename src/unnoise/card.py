@@ -43,7 +43,7 @@ FORMER_NAMES = {
     "advice.fitted.guidance": "guidance_scale",
 }
 LARGEST = 1 << 20  # of any number in the arguments of a part
-LONGEST = 100_000  # of any list in them; a table of noise levels has about 1,000 entries, a tokenizer 100,000 merges
+LONGEST = 100_000  # of a list or text in them; a table of levels has about 1,000 entries, a tokenizer 100,000 merges
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,7 @@ class Card(Strict):
         name: of the model.
         net, process, kind, space, autoencoder, text, tokenizer: what the components are built from.
         preview: the small decoder of a model with an autoencoder; None for a model without one.
+        words: every word of the captions of the training, separated by spaces; empty where they are too many.
         labels: the names of the classes of a model whose prompts they are; empty for other models.
         advice: default settings.
         licence: of the weights.
@@ -165,6 +166,7 @@ class Card(Strict):
     text: Part | None = None
     tokenizer: Part | None = None
     preview: Part | None = None
+    words: str = ""
     labels: tuple[str, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     distilled: Distilled | None = None
@@ -189,6 +191,7 @@ class Card(Strict):
             raise InputError("the card has a text encoder or a tokenizer, but not both")
         if self.labels:
             self._check_labels()
+        _sane(self.words, "words")
         if (self.space.class_ == "Latent") != (self.autoencoder is not None):
             raise InputError(
                 f"the card has the space {self.space.class_} with autoencoder {self.autoencoder}: only Latent has one"

@@ -15,7 +15,7 @@ from unnoise.check import measure
 from unnoise.check.engine import judge
 from unnoise.check.probe import probe
 from unnoise.check.subject import Subject
-from unnoise.data.emoji import open_emoji
+from unnoise.data.noto import open_noto
 from unnoise.diffusion.conditioning import Conditioning, collate
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.guidance import cfg
@@ -53,7 +53,7 @@ def without_gradients() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pictures() -> Tensor:
-    read = open_emoji().read
+    read = open_noto().read
     pixels = torch.from_numpy(np.stack([read(i) for i in range(0, 800, 100)])).float() / 255
     opaque = pixels[..., :3] * pixels[..., 3:] + 1 - pixels[..., 3:]
     return opaque.permute(0, 3, 1, 2) * 2 - 1

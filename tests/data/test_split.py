@@ -62,3 +62,38 @@ def test_an_image_of_each_class_is_left_for_training() -> None:
         assert all(labels[int(name[:-4])] == training.labels[k] for k, name in enumerate(training.concepts))
     alone = replace(images(names), labels=tuple(names))
     assert split_validation(alone, 0.5)[1] is None
+
+
+def styled(names: int, styles: Sequence[str]) -> ImageDataset:
+    """Images of every name in every style."""
+    pairs = [(f"thing {k}", style) for k in range(names) for style in styles]
+    whole = images([name for name, _ in pairs])
+    return replace(whole, captions=tuple((name,) for name, _ in pairs), styles=tuple(style for _, style in pairs))
+
+
+@pytest.mark.parametrize(("share", "held"), [("auto", 15), (0.05, 15), (0.2, 60), (0.0, 0)])
+def test_of_a_set_with_styles_pairs_are_held_out(share: float, held: int) -> None:
+    whole = styled(100, ("flat", "3d", "blob"))
+    training, validation = split_validation(whole, share)
+    assert len(training) == 300 - held
+    assert (len(validation) if validation else 0) == training.held_out == held
+    assert len({names[0] for names in training.captions}) == 100, "every name stays, in another style"
+    if validation:
+        pairs = [{*zip(part.captions, part.styles, strict=True)} for part in (training, validation)]
+        assert not pairs[0] & pairs[1]
+        assert {*validation.styles} == {*whole.styles}
+
+
+def test_the_pairs_held_out_do_not_depend_on_the_order() -> None:
+    whole = styled(100, ("flat", "3d"))
+    held = [split_validation(one, 0.1)[1] for one in (whole, whole.subset(range(199, -1, -1)))]
+    first, turned = ({*zip(part.captions, part.styles, strict=True)} for part in held if part)
+    assert first == turned
+
+
+def test_the_last_style_of_a_name_is_never_held_out() -> None:
+    whole = styled(40, ("flat",))
+    assert split_validation(whole, 0.5) == (whole, None)
+    training, validation = split_validation(styled(40, ("flat", "3d")), 0.5)
+    assert len(training) == 40 == len(set(training.captions))
+    assert validation is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unnoise.data.emoji import caption_words, open_emoji
+from unnoise.data.noto import caption_words, open_noto
 from unnoise.embedded import find
 from unnoise.model_file import load
 from unnoise.text.known_words import unknown_words
@@ -44,7 +44,7 @@ def test_no_false_alarm(tokenizer: Tokenizer) -> None:
     prompts = (ROOT / "examples/prompts.txt").read_text().splitlines()
     prompts += re.findall(r'(?:generate|edit \S+|generate\() ?"([^"]+)"', (ROOT / "README.md").read_text())
     assert len(prompts) > 14
-    prompts += [caption for captions in open_emoji().captions[::10] for caption in captions]
+    prompts += [caption for captions in open_noto().captions[::10] for caption in captions]
     assert [prompt for prompt in prompts if unknown_words(prompt, tokenizer, caption_words())] == []
 
 
@@ -52,5 +52,5 @@ def test_a_model_whose_captions_are_not_at_hand(tokenizer: Tokenizer) -> None:
     assert unknown_words("zxqv", tokenizer, None) == ["zxqv"]
     assert unknown_words("a red heart", tokenizer, None) == []
     assert unknown_words("zxqv", train(["a cat"] * 9, 300), None) == [], "a tokenizer of a few words judges nothing"
-    names = [captions[0] for captions in open_emoji().captions[::10]]
+    names = [captions[0] for captions in open_noto().captions[::10]]
     assert [name for name in names if unknown_words(name, tokenizer, None)] == []

@@ -1,5 +1,6 @@
 """The figures of a perfect model, and of one that generates noise."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,19 +8,20 @@ import pytest
 import torch
 from PIL import Image
 
+from unnoise.data.augment import BACKGROUNDS
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
-from unnoise.data.view import BACKGROUNDS, View, render_views
+from unnoise.data.view import View, render_views
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.train import evaluate as figures
 
 SOURCE = open_source("emoji", 64)
-WHOLE = {names[0]: i for i, names in enumerate(SOURCE.captions)}
+WHOLE = {(names[0], style): i for i, (names, style) in enumerate(zip(SOURCE.captions, SOURCE.styles, strict=True))}
 
 
 def small(count: int) -> ImageDataset:
     """The first images of the data set."""
-    return ImageDataset("few", SOURCE.captions[:count], SOURCE.concepts[:count], SOURCE.read)
+    return SOURCE.subset(range(count))
 
 
 def sample(pixels: torch.Tensor) -> SimpleNamespace:
@@ -28,14 +30,26 @@ def sample(pixels: torch.Tensor) -> SimpleNamespace:
 
 
 class Perfect:
-    """Generate exactly the named image, on the named background."""
+    """Generate exactly the named image, of the named style, on the named background."""
 
     def generate(self, prompts: list[str], **_: object) -> list[SimpleNamespace]:
         views = []
         for prompt in prompts:
-            name, _, background = prompt.partition(" on a ")
-            views.append(View(WHOLE[name], "", background.removesuffix(" background") or "white"))
+            text, _, background = prompt.partition(" on a ")
+            name, _, style = text.partition(", ")
+            image = WHOLE[name, style.removesuffix(" style") or "noto"]
+            views.append(View(image, "", background.removesuffix(" background") or "white"))
         return [sample(one) for one in render_views(SOURCE, views)]
+
+
+class Blurred(Perfect):
+    """Generate the named image as a blur of 4 x 4 colours."""
+
+    def generate(self, prompts: list[str], **options: object) -> list[SimpleNamespace]:
+        exact = super().generate(prompts, **options)
+        return [
+            SimpleNamespace(image=one.image.reduce(16).resize((64, 64), Image.Resampling.BILINEAR)) for one in exact
+        ]
 
 
 class Noise:
@@ -50,23 +64,60 @@ def generator(model: object) -> figures.ImageGenerator:
     return figures.image_generator(model, 0, lambda share: None)
 
 
+@pytest.mark.parametrize("by", ["picture", "concept"])
 @pytest.mark.parametrize(("model", "share"), [(Perfect(), 1.0), (Noise(), 0.0)])
-def test_names(model: object, share: float) -> None:
+def test_names(model: object, share: float, by: figures.Choice) -> None:
     dataset = small(120)
     progress: list[float] = []
     generate = figures.image_generator(model, 0, progress.append)
-    found = figures.evaluate_names(generate, dataset, figures.choose_images(dataset, 20, 0, "picture"))
+    found = figures.evaluate_names(generate, dataset, figures.choose_images(dataset, 20, 0, by), by)
     assert found.share == pytest.approx(share, abs=0.1)
     assert progress[-1] == 1
+    assert (found.styled is None) == (by == "concept")
     blank = [Image.new("RGB", (64, 64))] * 60
     assert found.sheet.size == contact_sheet(blank, [""] * 60, "", figures.COLUMNS).size
+
+
+def test_a_prompt_with_a_style_is_right_only_in_that_style() -> None:
+    dataset = small(120)
+    one_style = SimpleNamespace(
+        generate=lambda prompts, **_: Perfect().generate([p.partition(",")[0] for p in prompts])
+    )
+    indices = [i for i in range(120) if dataset.styles[i] != "noto"][:20]
+    assert figures.evaluate_names(generator(one_style), dataset, indices, "concept").share == 1
+    named = figures.evaluate_names(generator(one_style), dataset, indices, "picture")
+    assert named.share == named.styled == 0
+
+
+def test_a_data_set_without_styles_is_asked_for_by_name() -> None:
+    dataset = replace(small(120), styles=())
+    asked: list[str] = []
+    model = SimpleNamespace(generate=lambda prompts, **_: asked.extend(prompts) or Perfect().generate(prompts))
+    found = figures.evaluate_names(generator(model), dataset, [0, 6], "picture")
+    assert asked == ["grinning face", dataset.captions[6][0]]
+    assert (found.share, found.styled) == (1, None)
+
+
+def test_the_nearest_are_the_nearest_and_in_order() -> None:
+    dataset = small(40)
+    views = [View(i, "") for i in range(40)]
+    x = render_views(dataset, views[7:10])
+    far, found = figures.nearest(x, dataset, views, 3)
+    every = torch.cdist(figures.compared(x), figures.compared(render_views(dataset, views)))
+    assert found[:, 0].tolist() == [7, 8, 9]
+    torch.testing.assert_close(far, every.topk(3, largest=False).values)
+    assert figures.compared(torch.zeros(1, 3, 256, 128)).shape == (1, 3 * 64 * 64)
+    assert figures.compared(torch.zeros(1, 3, 8, 8)).shape == (1, 3 * 64)
 
 
 def test_a_copy_has_ratio_zero_and_noise_has_ratio_one() -> None:
     dataset = small(120)
     indices = figures.choose_images(dataset, 20, 0, "picture")
-    assert figures.evaluate_names(generator(Perfect()), dataset, indices).ratio < 0.1
-    assert figures.evaluate_names(generator(Noise()), dataset, indices).ratio > 0.9
+    perfect, blurred, noise = (
+        figures.evaluate_names(generator(model), dataset, indices).ratio for model in (Perfect(), Blurred(), Noise())
+    )
+    assert perfect < 0.1 < 0.5 < blurred
+    assert noise > 0.9
 
 
 @pytest.mark.parametrize(("model", "low", "high"), [(Perfect(), 1.0, 1.0), (Noise(), 0.0, 0.3)])
@@ -76,10 +127,7 @@ def test_backgrounds(model: object, low: float, high: float) -> None:
 
 def test_every_background_is_its_own_nearest() -> None:
     views = [View(0, "", colour) for colour in BACKGROUNDS]
-    table = torch.tensor(list(BACKGROUNDS.values())).float() / 127.5 - 1
-    assert torch.cdist(figures.border_colour(render_views(SOURCE, views)), table).argmin(1).tolist() == list(
-        range(len(views))
-    )
+    assert figures.border_names(render_views(SOURCE, views)) == [*BACKGROUNDS]
 
 
 def test_images_are_chosen_without_repetition_and_by_concept_evenly() -> None:

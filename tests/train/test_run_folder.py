@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from unnoise.data.view import Augment
+from unnoise.data.augment import Augment
 from unnoise.errors import InputError
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.checkpoint import write_tensors

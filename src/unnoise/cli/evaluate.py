@@ -33,14 +33,18 @@ class EvaluateOptions:
 DEFAULT = EvaluateOptions()
 
 EPILOGUE = """Figures:
-  named_by_picture  share of names of images for which the named image is the
-                    nearest of the data set; names drawn from all images
-  named_by_concept  the same, names drawn by concept, then among its variants
+  named_by_picture  share of prompts, names of images, whose nearest image has
+                    that name; drawn from all images. Of a data set with styles
+                    a prompt names the style too, and both must be right
+  named_by_concept  the same, drawn by concept, then among its images; the
+                    style is free
+  styled            share of the prompts with a style whose nearest image has it
   background        share of correct borders, for pairs of name and colour that
                     training left out
   ratio_..          distance to the nearest image / to the next: near 0 for a
                     copy, near 1 for a new image
   psnr              of the autoencoder, in dB
+Distances are those of pixels, at most 64 x 64, blurred by one.
 Contact sheets show the generated, the named and the nearest image side by side.
 
 Examples:

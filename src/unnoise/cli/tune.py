@@ -131,10 +131,10 @@ def _prompts(options: TuneOptions, card: Card) -> list[str]:
     if options.prompts is not None:
         texts = read_prompts(options.prompts)
     elif card.training.get("data") == "emoji":
-        from unnoise.data.emoji import open_emoji
+        from unnoise.data.noto import open_noto
         from unnoise.diffusion.noise import numbers
 
-        captions = open_emoji().captions
+        captions = open_noto().captions
         texts = tuple(captions[i][0] for i in numbers(options.seed, TUNE, 0).permutation(len(captions))[:count])
     else:
         raise InputError(f"prompts: {card.name!r} was not trained on emoji; give a file with one prompt a line")

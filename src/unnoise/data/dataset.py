@@ -1,5 +1,6 @@
 """A data set of images: captions, labels, concepts, and a function that reads image i."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -42,6 +43,8 @@ class ImageDataset:
         digests: (N, 32) uint8, the SHA-256 of those bytes; None where there are none.
         checked: whether every image has been decoded, and what is remarked of them said.
         target: width and height that `read` scales to; None where it does not.
+        keywords: other words for the subject of each image, such as "puppy" for a dog; empty where there are none.
+        styles: the style of each image, such as "flat"; empty for a data set of one style.
         background: colour behind transparent pixels, a name of `view.BACKGROUNDS` or #rrggbb.
     """
 
@@ -59,6 +62,8 @@ class ImageDataset:
     target: Size | None = None
     checked: bool = False
     background: str = WHITE
+    keywords: tuple[tuple[str, ...], ...] = ()
+    styles: tuple[str, ...] = ()
 
     def subset(self, indices: Sequence[int]) -> "ImageDataset":
         """Return the data set of some of the images, which are numbered anew."""
@@ -69,6 +74,8 @@ class ImageDataset:
             concepts=tuple(self.concepts[i] for i in indices),
             sizes=tuple(self.sizes[i] for i in indices) if self.sizes else (),
             labels=tuple(self.labels[i] for i in indices) if self.labels else (),
+            keywords=tuple(self.keywords[i] for i in indices) if self.keywords else (),
+            styles=tuple(self.styles[i] for i in indices) if self.styles else (),
             read=lambda k: read(indices[k]),
             read_at=None if read_at is None else lambda k, size: read_at(indices[k], size),
             items=tuple(self.items[i] for i in indices) if self.items else (),
@@ -102,6 +109,27 @@ class ImageDataset:
         for i, concept in enumerate(self.concepts):
             found.setdefault(concept, []).append(i)
         return tuple(tuple(found[concept]) for concept in sorted(found))
+
+    @cached_property
+    def of_style(self) -> dict[str, tuple[int, ...]]:
+        """The images of each style; all of them under the empty name where there is one style."""
+        if not self.styles:
+            return {"": tuple(range(len(self)))}
+        found: dict[str, list[int]] = {}
+        for i, style in enumerate(self.styles):
+            found.setdefault(style, []).append(i)
+        return {style: tuple(images) for style, images in found.items()}
+
+    @cached_property
+    def keyword_shares(self) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...]:
+        """The share of each keyword of an image: 1 / sqrt(names that it is a keyword of), normalised.
+
+        A word that few names share, such as "puppy", says more of an image than one of many, such as "animal".
+        """
+        each = {(names[0], words) for names, words in zip(self.captions, self.keywords, strict=True)}
+        uses = Counter(word for _, words in each for word in words)
+        weights = [np.array([uses[word] ** -0.5 for word in words]) for words in self.keywords]
+        return tuple(row / row.sum() if len(row) else row for row in weights)
 
     @cached_property
     def names(self) -> frozenset[str]:

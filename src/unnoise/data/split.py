@@ -17,11 +17,13 @@ def split_validation(dataset: ImageDataset, share: float | Literal["auto"]) -> t
 
     Held out are the concepts whose names have the smallest hashes, so all images of a concept are on one side, and the
     choice does not depend on the seed, the folder or the order. At least one concept is held out of any share above 0,
-    and one at least is trained on, of every class.
+    and one at least is trained on, of every class. Of a data set with styles, pairs of a name and a style are held out.
 
     Args:
         share: of the concepts, 0 to 0.5; "auto" is 5 %, at most 1,000, of data sets of at least 100 images.
     """
+    if dataset.styles and share:
+        return _split_styles(dataset, AUTO_SHARE if share == "auto" else share)
     concepts = sorted(set(dataset.concepts), key=_hash)
     if share == "auto":
         count = 0 if len(dataset) < AUTO_LEAST else min(AUTO_MOST, round(AUTO_SHARE * len(concepts)))
@@ -33,6 +35,23 @@ def split_validation(dataset: ImageDataset, share: float | Literal["auto"]) -> t
     sides = ([i for i, concept in enumerate(dataset.concepts) if (concept in held) == out] for out in (False, True))
     training, validation = (dataset.subset(side) for side in sides)
     return replace(training, held_out=len(validation)), validation
+
+
+def _split_styles(dataset: ImageDataset, share: float) -> tuple[ImageDataset, ImageDataset | None]:
+    """Hold out pairs of a name and a style: every name stays in training, in another style."""
+    names = [names[0] for names in dataset.captions]
+    order = sorted(range(len(dataset)), key=lambda i: _hash(f"{names[i]} in {dataset.styles[i]} style"))
+    left, held = Counter(names), set[int]()
+    for i in order:
+        if len(held) >= round(share * len(dataset)):
+            break
+        if left[names[i]] > 1:
+            left[names[i]] -= 1
+            held.add(i)
+    if not held:
+        return dataset, None
+    training = dataset.subset([i for i in range(len(dataset)) if i not in held])
+    return replace(training, held_out=len(held)), dataset.subset(sorted(held))
 
 
 def _held_out(dataset: ImageDataset, concepts: Sequence[str], count: int) -> set[str]:

@@ -1,99 +1,54 @@
-"""Data augmentation: variations of an image in background, position, size and hue, with a matching caption.
+"""Views: variations of an image in colour, size, position, background and company, with a matching caption.
 
 Each view has a random stream of its own, so view v of image i is always the same.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unnoise.data import grammar, scenes
+from unnoise.data.augment import BACKGROUNDS, Augment, colour_of
 from unnoise.data.dataset import WHITE, ImageDataset, PixelArray
 from unnoise.data.decode import is_transparent, with_alpha
+from unnoise.data.recolour import COLOURS, dominant_hue, recoloured
 from unnoise.diffusion.noise import numbers
-from unnoise.errors import InputError, nearest
-from unnoise.formats.strict_json import Strict
 
 VIEW = 3  # first coordinate of the random streams of this file
-STILL = (0.0, 0.0, 1.0)  # the place of an image that is not moved
+STILL: scenes.Place = (0.0, 0.0, 1.0)  # the place of an image that is not moved
 PLAIN = WHITE  # no pair of a name and this background is held out
-BACKGROUNDS: dict[str, tuple[int, int, int]] = {
-    "white": (255, 255, 255),
-    "black": (0, 0, 0),
-    "gray": (128, 128, 128),
-    "red": (220, 40, 40),
-    "orange": (255, 150, 40),
-    "yellow": (255, 225, 80),
-    "green": (50, 160, 70),
-    "blue": (50, 90, 220),
-    "cyan": (90, 210, 230),
-    "purple": (130, 60, 180),
-    "pink": (255, 160, 200),
-    "brown": (125, 80, 45),
-}
-HUES = {"red": 0.0, "orange": 30 / 360, "yellow": 52 / 360, "green": 130 / 360, "blue": 215 / 360, "purple": 280 / 360}
-PHRASES = ("{}", "{}", "{}", "a {}", "an emoji of {}", "{} emoji", "a picture of {}", "an icon of a {}")
+NAME = 0.7  # share of the principal name among the phrasings of a caption
+SMALL, LARGE = (0.5, 0.65), (1.1, 1.14)  # ranges of scale
+HUES = {name: hue for name, (hue, _, _) in COLOURS.items() if hue is not None and name not in ("pink", "brown")}
 
 
 @dataclass(frozen=True, slots=True)
-class Augment(Strict):
-    """The strength of data augmentation. By default there is none: the image and its caption as they are.
+class PlacedImage:
+    """An image in a view: its place, and a colour of `recolour.COLOURS` that its dominant hue changes to."""
 
-    Args:
-        phrase: probability of a phrase such as "an icon of a ..." around the caption, 0 to 1.
-        background: probability of a coloured background, named in the caption, 0 to 1; an opaque image keeps its own.
-        move: probability of a shift and a change of size, 0 to 1.
-        shift: largest shift, as a share of the side, 0 to 0.5.
-        scale: largest change of size, 0 to 0.5: 1 +- scale.
-        hue: probability of another colour, 0 to 1, where the caption has a colour word, which changes with it.
-    """
-
-    phrase: float = 0.0
-    background: float = 0.0
-    move: float = 0.0
-    shift: float = 0.06
-    scale: float = 0.12
-    hue: float = 0.0
-
-    @property
-    def none(self) -> bool:
-        """Whether every view is the image itself, with its caption as written."""
-        return not any((self.phrase, self.background, self.move, self.hue))
-
-    @property
-    def same_pixels(self) -> bool:
-        """Whether every view has the same pixels."""
-        return not any((self.background, self.move, self.hue))
-
-    def __post_init__(self) -> None:
-        for name, most in (("phrase", 1), ("background", 1), ("move", 1), ("shift", 0.5), ("scale", 0.5), ("hue", 1)):
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"augment.{name} {getattr(self, name):g}: from 0 to {most}")
+    index: int
+    place: scenes.Place = STILL
+    colour: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A variation of image `index`: its caption, and the changes to its pixels."""
+    """A variation of image `index`: its caption, the background, and the things on it, the last one on top."""
 
     index: int
     caption: str
     background: str = PLAIN
-    place: tuple[float, float, float] = STILL  # right and down as shares of the side, and scale
-    hue_shift: float = 0.0  # as a share of the hue circle
+    things: tuple[PlacedImage, ...] = ()
 
-
-def colour_of(background: str) -> tuple[int, int, int]:
-    """Return a colour as red, green and blue, 0 to 255. Raises InputError unless it is a known name or #rrggbb."""
-    if background in BACKGROUNDS:
-        return BACKGROUNDS[background]
-    if not re.fullmatch("#[0-9a-fA-F]{6}", background):
-        raise InputError(f"background {background!r}: #rrggbb, or a name; {nearest(background, BACKGROUNDS)}")
-    red, green, blue = bytes.fromhex(background[1:])
-    return red, green, blue
+    @property
+    def shown(self) -> tuple[PlacedImage, ...]:
+        """The things; the image itself, as it is, where none are listed."""
+        return self.things or (PlacedImage(self.index),)
 
 
 def plain_view(dataset: ImageDataset, i: int) -> View:
@@ -101,10 +56,10 @@ def plain_view(dataset: ImageDataset, i: int) -> View:
     return View(i, dataset.captions[i][0], dataset.background)
 
 
-def held_out(name: str, background: str) -> bool:
-    """Return whether training leaves out a pair of principal name and background: 5 % of them, by a fixed hash."""
-    total = sum(ord(letter) * (i + 1) for i, letter in enumerate(f"{name} on {background}"))
-    return background != PLAIN and total % 20 == 0
+def held_out(name: str, word: str) -> bool:
+    """Return whether training leaves out a name with a background or a colour: 5 % of the pairs, by a fixed hash."""
+    total = sum(ord(letter) * (i + 1) for i, letter in enumerate(f"{name} on {word}"))
+    return word != PLAIN and total % 20 == 0
 
 
 def random_view(
@@ -114,80 +69,186 @@ def random_view(
     if augment.none and len(dataset.captions[i]) == 1:
         return plain_view(dataset, i)
     stream = numbers(seed, VIEW, i, view)
-    chance = stream.random(6)
-    names = dataset.captions[i]
-    name = names[0] if chance[0] < 0.7 else names[int(stream.integers(len(names)))]
-    hue_shift = 0.0
-    if chance[1] < augment.hue:
-        name, hue_shift = _swap_colour(name, stream, dataset)
-    phrase = PHRASES[int(stream.integers(len(PHRASES)))]
-    caption = phrase.format(name) if chance[4] < augment.phrase else name
+    if transparent is None and (augment.scene or augment.background):
+        transparent = is_transparent(dataset.read(i))
+    if transparent and stream.random() < augment.scene:
+        caption, things = _scene(dataset, i, stream, augment)
+    else:
+        caption, things = _single(dataset, i, stream, augment)
+    if stream.random() < augment.phrase:
+        caption = grammar.phrase(_one(stream, grammar.phrases_for(caption)), caption)
+    if dataset.styles and stream.random() < augment.style:
+        caption = _one(stream, grammar.IN_STYLE).format(caption, dataset.styles[i])
     background = dataset.background
-    if chance[2] < augment.background and (is_transparent(dataset.read(i)) if transparent is None else transparent):
-        allowed = [colour for colour in BACKGROUNDS if not held_out(names[0], colour)]
-        background = allowed[int(stream.integers(len(allowed)))]
-        caption = f"{caption} on a {background} background"
-    place = STILL
-    if chance[3] < augment.move:
+    if transparent and stream.random() < augment.background:
+        names = {dataset.captions[thing.index][0] for thing in things}
+        background = _one(stream, [c for c in BACKGROUNDS if not any(held_out(name, c) for name in names)])
+        caption = grammar.on_background(_one(stream, grammar.ON_BACKGROUND), caption, background)
+    return View(i, caption, background, () if things == (PlacedImage(i),) else things)
+
+
+def _one(stream: np.random.Generator, choices: Sequence[str]) -> str:
+    return choices[int(stream.integers(len(choices)))]
+
+
+def _noun(dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment) -> str:
+    """Return a word for an image: its name, another phrasing, or a keyword."""
+    if dataset.keywords and dataset.keywords[i] and stream.random() < augment.keywords:
+        words = dataset.keywords[i]
+        return words[int(stream.choice(len(words), p=dataset.keyword_shares[i]))]
+    names = dataset.captions[i]
+    return names[0] if stream.random() < NAME else _one(stream, names)
+
+
+def _single(
+    dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment
+) -> tuple[str, tuple[PlacedImage, ...]]:
+    """Draw the view of one image: its word with the adjectives that are true of it."""
+    noun, thing = _noun(dataset, i, stream, augment), PlacedImage(i)
+    if stream.random() < augment.hue:
+        noun, thing = _swap_colour(dataset, noun, thing, stream)
+    if stream.random() < augment.recolour:
+        noun, thing = _painted(dataset, noun, thing, stream)
+    if stream.random() < augment.resize:
+        small = stream.random() < 0.6
+        low, high = SMALL if small else LARGE
+        noun = grammar.described(noun, size=_one(stream, grammar.SMALL if small else grammar.LARGE))
+        thing = replace(thing, place=(0.0, 0.0, float(stream.uniform(low, high))))
+    elif stream.random() < augment.move:
         right, down, scale = stream.uniform(-1, 1, 3) * (augment.shift, augment.shift, augment.scale)
-        place = (float(right), float(down), 1 + float(scale))
-    return View(i, caption, background, place, hue_shift)
+        thing = replace(thing, place=(float(right), float(down), 1 + float(scale)))
+    return noun, (thing,)
 
 
-def _swap_colour(name: str, stream: np.random.Generator, dataset: ImageDataset) -> tuple[str, float]:
-    """Replace the colour word of a name, unless another image has that name; return the name and the hue shift."""
-    found = re.search(rf"\b({'|'.join(HUES)})\b", name)
+def _swap_colour(
+    dataset: ImageDataset, noun: str, thing: PlacedImage, stream: np.random.Generator
+) -> tuple[str, PlacedImage]:
+    """Replace the colour word of a name, unless another image has that name or the image no dominant hue."""
+    found = re.search(rf"\b({'|'.join(HUES)})\b", noun)
     if not found:
-        return name, 0.0
-    old, new = found[1], list(HUES)[int(stream.integers(len(HUES)))]
-    other = name.replace(old, new, 1)
-    if other in dataset.names:
-        return name, 0.0
-    return other, HUES[new] - HUES[old]
+        return noun, thing
+    new = _one(stream, [*HUES])
+    other = noun.replace(found[1], new, 1)
+    if new == found[1] or other in dataset.names or dominant_hue(with_alpha(dataset.read(thing.index))) is None:
+        return noun, thing
+    return other, replace(thing, colour=new)
 
 
-def _shift_hue(pixels: PixelArray, hue_shift: float) -> PixelArray:
-    """Shift the hue of every pixel by a share of the hue circle. pixels: (H, W, 4)."""
-    from PIL import Image
+def _painted(
+    dataset: ImageDataset, noun: str, thing: PlacedImage, stream: np.random.Generator
+) -> tuple[str, PlacedImage]:
+    """Give an image with a dominant hue another colour, named in its caption."""
+    name = dataset.captions[thing.index][0]
+    colour = _one(stream, [c for c in COLOURS if not held_out(name, c)])
+    if dominant_hue(with_alpha(dataset.read(thing.index))) is None:
+        return noun, thing
+    described = grammar.described(noun, colour)
+    if described != noun and described in dataset.names:
+        return noun, thing
+    return described, replace(thing, colour=colour)
 
-    hue, saturation, value = Image.fromarray(pixels[..., :3]).convert("HSV").split()
-    shifted = Image.fromarray((np.asarray(hue).astype(np.int16) + round(hue_shift * 256)).astype(np.uint8))
-    rgb = Image.merge("HSV", (shifted, saturation, value)).convert("RGB")
-    return np.concatenate([np.asarray(rgb), pixels[..., 3:]], axis=2)
+
+def _scene(
+    dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment
+) -> tuple[str, tuple[PlacedImage, ...]]:
+    """Draw two or three things of one style."""
+    kind = stream.random()
+    first, one = _coloured(dataset, i, stream, augment)
+    if kind < scenes.COUNT and grammar.counted(first):
+        count = 2 if stream.random() < 0.5 else 3
+        places = scenes.COUNTS[count][1]
+        return scenes.several(first, count), tuple(replace(one, place=_near(place, stream)) for place in places)
+    other = _companion(dataset, i, stream)
+    second, two = _coloured(dataset, other, stream, augment)
+    if kind < scenes.COUNT + scenes.PAIR:
+        relation, words = scenes.draw_relation(stream)
+        places = (relation.first, relation.second)
+        things = tuple(replace(t, place=_near(place, stream)) for t, place in zip((one, two), places, strict=True))
+        return scenes.arranged(relation, words, first, second), things
+    last = _companion(dataset, i, stream)
+    third, three = _coloured(dataset, last, stream, augment)
+    things = tuple(
+        replace(t, place=_near(place, stream)) for t, place in zip((one, two, three), scenes.THREE, strict=True)
+    )
+    return scenes.together([first, second, third]), things
+
+
+def _coloured(dataset: ImageDataset, i: int, stream: np.random.Generator, augment: Augment) -> tuple[str, PlacedImage]:
+    noun, thing = _noun(dataset, i, stream, augment), PlacedImage(i)
+    return _painted(dataset, noun, thing, stream) if stream.random() < augment.recolour else (noun, thing)
+
+
+def _companion(dataset: ImageDataset, i: int, stream: np.random.Generator) -> int:
+    """Draw another image of the style whose pair of names is not held out."""
+    choices = dataset.of_style[dataset.styles[i] if dataset.styles else ""]
+    name = dataset.captions[i][0]
+    while True:
+        other = int(choices[int(stream.integers(len(choices)))])
+        if len(choices) < 3 or not (
+            dataset.captions[other][0] == name or scenes.pair_held_out(name, dataset.captions[other][0])
+        ):
+            return other
+
+
+def _near(place: scenes.Place, stream: np.random.Generator) -> scenes.Place:
+    """Return a place that is moved a little: 2 % of the side, 4 % of the scale."""
+    right, down, scale = stream.uniform(-1, 1, 3) * (0.02, 0.02, 0.04)
+    return place[0] + float(right), place[1] + float(down), place[2] * (1 + float(scale))
 
 
 def render_views(dataset: ImageDataset, views: Sequence[View]) -> Tensor:
     """Compute the pixels of views: (B, 3, H, W) in [-1, 1]."""
-    return render([dataset.read(view.index) for view in views], views)
+    return render([dataset.read(view.index) for view in views], views, dataset.read)
 
 
-def render(pixels: Sequence[PixelArray], views: Sequence[View], device: torch.device | None = None) -> Tensor:
+def render(
+    pixels: Sequence[PixelArray],
+    views: Sequence[View],
+    read: Callable[[int], PixelArray],
+    device: torch.device | None = None,
+) -> Tensor:
     """Compute views of decoded images: (B, 3, H, W) in [-1, 1].
 
     Args:
-        pixels: (H, W, 3), opaque, or (H, W, 4) uint8 each.
+        pixels: of the image `index` of each view: (H, W, 3), opaque, or (H, W, 4) uint8.
         views: of each.
+        read: returns another image of a scene.
         device: where they are computed; the CPU if None.
     """
-    raw = [_shift_hue(p, view.hue_shift) if view.hue_shift else p for p, view in zip(pixels, views, strict=True)]
-    moved = [k for k, view in enumerate(views) if view.place != STILL]
-    if moved or any(p.shape[2] == 4 for p in raw):
-        raw = [with_alpha(p) for p in raw]
-    rgba = torch.from_numpy(np.stack(raw)).to(device).permute(0, 3, 1, 2).float().div_(255)
-    if rgba.shape[1] == 3:
-        return rgba.mul_(2).sub_(1)
-    alpha = rgba[:, 3:]
-    premultiplied = torch.cat([rgba[:, :3] * alpha, alpha], dim=1)
-    if moved:
-        premultiplied[moved] = _move(premultiplied[moved], [views[k].place for k in moved])
+    if all(not view.things for view in views) and all(p.shape[2] == 3 for p in pixels):
+        plain = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2).float()
+        return plain.div_(127.5).sub_(1)
     colours = torch.tensor([colour_of(view.background) for view in views], device=device).float()
-    colours = colours[:, :, None, None] / 255
-    return (premultiplied[:, :3] + (1 - premultiplied[:, 3:]) * colours) * 2 - 1
+    height, width = pixels[0].shape[:2]
+    images = (colours / 255)[:, :, None, None].expand(-1, -1, height, width).clone()
+    for image, own, view in zip(images, pixels, views, strict=True):
+        for thing in view.shown:
+            _put(image, own if thing.index == view.index else read(thing.index), thing)
+    return images.mul_(2).sub_(1)
 
 
-def _move(x: Tensor, places: Sequence[tuple[float, float, float]]) -> Tensor:
-    """Shift and scale each image; uncovered pixels become transparent. x: (B, 4, H, W) premultiplied."""
-    rows = [[[1 / s, 0, -2 * right / s], [0, 1 / s, -2 * down / s]] for right, down, s in places]
-    maps = torch.tensor(rows, dtype=x.dtype, device=x.device)
-    grid = F.affine_grid(maps, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def _put(image: Tensor, pixels: PixelArray, thing: PlacedImage) -> None:
+    """Put a thing over an image. image: (3, H, W) in [0, 1], changed."""
+    raw = with_alpha(pixels)
+    rgba = torch.from_numpy(np.array(recoloured(raw, thing.colour) if thing.colour else raw))
+    rgba = rgba.to(image.device).permute(2, 0, 1).float().div_(255)
+    layer = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])
+    if thing.place == STILL:
+        image.mul_(1 - layer[3:]).add_(layer[:3])
+        return
+    right, down, scale = thing.place
+    height, width = image.shape[1:]
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    if size != (height, width):
+        layer = F.interpolate(layer[None], size=size, mode="bilinear", antialias=True)[0]
+    top, left = round((height - size[0]) / 2 + down * height), round((width - size[1]) / 2 + right * width)
+    rows, columns = (
+        _within(first, length, side) for first, length, side in ((top, size[0], height), (left, size[1], width))
+    )
+    layer = layer[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    image[:, rows, columns] = image[:, rows, columns] * (1 - layer[3:]) + layer[:3]
+
+
+def _within(first: int, length: int, side: int) -> slice:
+    """Return the part of `length` pixels from `first` on that is within 0 to side."""
+    return slice(min(max(first, 0), side), min(max(first + length, 0), side))

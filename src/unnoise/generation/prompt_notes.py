@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from unnoise.components import Components
-from unnoise.data.emoji import caption_words
+from unnoise.data.noto import caption_words
 from unnoise.errors import InputError, InputWarning
 from unnoise.generation.request import Request
 from unnoise.text.encode import PromptEncoder
@@ -50,7 +50,8 @@ def _check_words(prompts: dict[str, None], components: Components) -> None:
     tokenizer = encoder.tokenizer if isinstance(encoder, PromptEncoder) else None
     if not isinstance(tokenizer, Tokenizer):
         return
-    captions = caption_words() if card.training.get("data") == "emoji" else None
+    former = caption_words() if card.training.get("data") == "emoji" else frozenset()
+    captions = frozenset(card.words.split()) or former or None
     texts = map(without_networks, prompts)
     unknown = _distinct(lambda text: unknown_words(text, tokenizer, captions), texts)
     if unknown:

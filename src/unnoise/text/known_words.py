@@ -1,10 +1,11 @@
 """Which words of a prompt a model that was trained here has never met."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from unnoise.text.tokenizer import Tokenizer, words
 
+LONGEST = 90_000  # letters of the words of a card
 LEAST_MERGES = 256  # of a tokenizer that can be judged by
 STEM = 3  # letters of a piece that is a known word, as in the plural "dogs"
 FRAME = (  # words around the subject
@@ -12,6 +13,13 @@ FRAME = (  # words around the subject
     "black grey gray red orange yellow green blue cyan purple pink brown"
 )
 WORD = re.compile(r"[^\W\d_]+")
+
+
+def caption_words(texts: Iterable[str]) -> str:
+    """Return every word of some captions, separated by spaces; nothing where they are too many for a card."""
+    found = {word.decode("utf-8", "replace") for text in set(texts) for word in words(text)}
+    line = " ".join(sorted(found))
+    return line if len(line) <= LONGEST else ""
 
 
 def unknown_words(prompt: str, tokenizer: Tokenizer, captions: Collection[str] | None) -> list[str]:

@@ -35,7 +35,7 @@ from unnoise.train.encoded import LEVELS, OPAQUE, TRANSPARENT, UNREADABLE, Encod
 from unnoise.train.mapped import map_file
 from unnoise.train.recipe import DataOptions
 
-FORMAT = 1  # of the files, and of how views are rendered; a cache of another one is not used
+FORMAT = 2  # of the files, and of how views are rendered; a cache of another one is not used
 BATCH = 64  # views that are encoded together, at most
 AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
 BLOCK = 16  # batches of a block
@@ -144,8 +144,9 @@ def cache_key(dataset: ImageDataset, data: DataOptions, seed: int, encoder: Enco
     augment = data.augment
     if not augment.same_pixels:
         facts |= {"views": data.views, "seed": seed, "augment": plain(augment)}
-    if augment.hue or augment.background:  # these follow the words of a caption
-        facts["captions"] = dataset.captions
+    if any((augment.background, augment.hue, augment.recolour, augment.resize, augment.scene)):
+        # These follow the words of a caption, and which words are drawn decides what is drawn after them.
+        facts |= {"captions": dataset.captions, "keywords": dataset.keywords, "styles": dataset.styles}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     if dataset.digests is not None:
         digest.update(dataset.digests.tobytes())
@@ -247,8 +248,8 @@ class _Build:
         return [random_view(self.dataset, i, v, self.seed, augment, transparent) for v in range(count)]
 
     def _codes(self, pixels: Sequence[Any], views: Sequence[View]) -> "np.ndarray[Any, Any]":
-        data = render(pixels, views, self.encoder.device).contiguous(memory_format=torch.channels_last)
-        code = self.encoder.encode(data).float()
+        data = render(pixels, views, self.dataset.read, self.encoder.device)
+        code = self.encoder.encode(data.contiguous(memory_format=torch.channels_last)).float()
         if self.encoder.dtype == "uint8":
             return ((code + 1) * LEVELS).round().clamp(0, 255).byte().cpu().numpy()
         return code.half().cpu().contiguous().numpy()

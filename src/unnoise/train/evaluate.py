@@ -1,16 +1,17 @@
 """Measure a model against a data set: figures, and contact sheets of the generated images.
 
-    named        share of prompts, names of images, for which the named image is the nearest of all images on white
+    named        share of prompts, names of images, whose nearest image of all on white has that name
+    styled       the same for prompts that name a style too, of a data set with styles: the share of that style
     background   share of prompts "NAME on a COLOUR background", pairs that training left out, with a border of that
                  colour
     ratio        median of (distance to the nearest image) / (distance to the next): near 0 for a copy, near 1 for a
                  new image
                  Source: Yoon et al. 2023, "Diffusion probabilistic models generalize when they fail to memorize"
 
-Distance is the Euclidean distance between images reduced to 16 x 16 means of RGB.
+Distance is the Euclidean distance between images of at most 64 x 64 pixels, blurred by one pixel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +25,9 @@ from PIL import Image
 from torch import Tensor
 
 from unnoise.components import Components
+from unnoise.data.augment import BACKGROUNDS
 from unnoise.data.dataset import ImageDataset
-from unnoise.data.view import BACKGROUNDS, View, held_out, render_views
+from unnoise.data.view import View, held_out, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
@@ -33,9 +35,11 @@ from unnoise.pipeline import Pipeline
 from unnoise.spaces.latent import Latent
 
 CHOOSE = 5  # first coordinate of the random stream that chooses prompts
-CELLS = 16  # of a reduced image, along each side
+SIDE = 64  # of a compared image, at most
+BLUR = (0.25, 0.5, 0.25)  # a binomial kernel along each axis
 BORDER = 2  # pixels
 BATCH = 32
+VIEWS = 512  # that are compared at once
 COLUMNS = 12  # of a sheet
 
 Choice = Literal["picture", "concept"]
@@ -45,11 +49,12 @@ ImageGenerator = Callable[[Sequence[str]], Tensor]  # prompts -> one image each:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The share of correct prompts, the median ratio, and a contact sheet."""
+    """The share of correct prompts, the median ratio, a contact sheet, and the share of the style that was named."""
 
     share: float
     ratio: float
     sheet: Image.Image
+    styled: float | None = None
 
 
 def image_generator(
@@ -97,8 +102,10 @@ def evaluate(
     for by in get_args(Choice):
         indices = choose_images(dataset, n, seed, by)
         with bar(f"names by {by}") as callback:
-            named = evaluate_names(generator(callback), dataset, indices)
+            named = evaluate_names(generator(callback), dataset, indices, by)
         values |= {f"named_by_{by}": named.share, f"ratio_by_{by}": named.ratio}
+        if named.styled is not None:
+            values["styled"] = named.styled
         sheets[f"names-by-{by}"] = named.sheet
     if dataset.name == "emoji":
         with bar("backgrounds") as callback:
@@ -108,16 +115,31 @@ def evaluate(
     return values, sheets
 
 
-def originals(dataset: ImageDataset) -> Tensor:
-    """Return every image on white: (N, 3, H, W) in [-1, 1]."""
-    every = [View(i, "") for i in range(len(dataset))]
-    return torch.cat([render_views(dataset, every[i : i + BATCH]) for i in range(0, len(every), BATCH)])
+def originals(dataset: ImageDataset) -> Iterator[Tensor]:
+    """Return every image on white, in batches: (B, 3, H, W) in [-1, 1]."""
+    for start in range(0, len(dataset), BATCH):
+        yield render_views(dataset, [View(i, "") for i in range(start, min(start + BATCH, len(dataset)))])
 
 
-def distances(images: Tensor, others: Tensor) -> Tensor:
-    """Return the distance of each image (B, 3, H, W) to each of `others` (N, 3, H, W): (B, N)."""
-    few, many = (F.adaptive_avg_pool2d(x, CELLS).flatten(1) for x in (images, others))
-    return torch.cdist(few, many)
+def compared(images: Tensor) -> Tensor:
+    """Reduce images to at most 64 x 64 pixels and blur them by one pixel: (B, 3, H, W) -> (B, N)."""
+    height, width = images.shape[2:]
+    small = F.adaptive_avg_pool2d(images, (min(SIDE, height), min(SIDE, width)))
+    kernel = torch.tensor(BLUR).outer(torch.tensor(BLUR)).expand(3, 1, 3, 3)
+    return F.conv2d(F.pad(small, (1, 1, 1, 1), mode="replicate"), kernel, groups=3).flatten(1)
+
+
+def nearest(images: Tensor, dataset: ImageDataset, views: Sequence[View], count: int = 2) -> tuple[Tensor, Tensor]:
+    """Find the nearest views of each image (B, 3, H, W): distances and numbers of views, (B, count), nearest first."""
+    own = compared(images)
+    far, numbers_of = torch.empty(len(images), 0), torch.empty(len(images), 0, dtype=torch.long)
+    for at in range(0, len(views), VIEWS):
+        part = compared(render_views(dataset, views[at : at + VIEWS]))
+        far = torch.cat([far, torch.cdist(own, part)], dim=1)
+        numbers_of = torch.cat([numbers_of, torch.arange(at, at + len(part)).expand(len(images), -1)], dim=1)
+        far, order = far.topk(min(count, far.shape[1]), largest=False)
+        numbers_of = numbers_of.gather(1, order)
+    return far, numbers_of
 
 
 def choose_images(dataset: ImageDataset, count: int, seed: int, by: Choice) -> list[int]:
@@ -129,36 +151,53 @@ def choose_images(dataset: ImageDataset, count: int, seed: int, by: Choice) -> l
     return [int(stream.choice(dataset.members[concept])) for concept in concepts]
 
 
-def evaluate_names(generate: ImageGenerator, dataset: ImageDataset, indices: Sequence[int]) -> Figure:
-    """Generate images by name, and count those whose nearest image is the named one. The sheet shows all three."""
+def evaluate_names(
+    generate: ImageGenerator, dataset: ImageDataset, indices: Sequence[int], by: Choice = "concept"
+) -> Figure:
+    """Generate images by name, and count those whose nearest image has the name. The sheet shows all three.
+
+    By "picture" a prompt names the style too, where the data set has styles, and the nearest image must have both.
+    """
     names = [phrasings[0] for phrasings in dataset.captions]
-    prompts = [names[i] for i in indices]
-    generated, whole = generate(prompts), originals(dataset)
-    near = distances(generated, whole).topk(2, largest=False)
-    nearest = near.indices[:, 0].tolist()
-    correct = [i == k for i, k in zip(indices, nearest, strict=True)]
-    columns = [to_images(part.clamp(-1, 1)) for part in (generated, whole[list(indices)], whole[nearest])]
-    captions = [(prompt, "data set", f"nearest: {names[k]}") for prompt, k in zip(prompts, nearest, strict=True)]
+    styles = dataset.styles if by == "picture" else ()
+    wanted = [f"{names[i]}, {styles[i]} style" if styles else names[i] for i in indices]
+    generated = generate(wanted)
+    far, found = nearest(generated, dataset, [View(i, "") for i in range(len(dataset))])
+    closest = found[:, 0].tolist()
+    styled = [styles[i] == styles[k] for i, k in zip(indices, closest, strict=True)] if styles else []
+    correct = [names[i] == names[k] for i, k in zip(indices, closest, strict=True)]
+    if styles:
+        correct = [name and style for name, style in zip(correct, styled, strict=True)]
+    shown = (render_views(dataset, [View(i, "") for i in rows]) for rows in (indices, closest))
+    columns = [to_images(part.clamp(-1, 1)) for part in (generated, *shown)]
+    captions = [(prompt, "data set", f"nearest: {names[k]}") for prompt, k in zip(wanted, closest, strict=True)]
     images = [*chain.from_iterable(zip(*columns, strict=True))]
-    share = sum(correct) / len(correct)
-    title = f"{dataset.name}: {share:.1%} of {len(prompts)} generated images are nearest to the named one"
-    return Figure(share, _ratio(near.values), contact_sheet(images, [*chain.from_iterable(captions)], title, COLUMNS))
+    share = _share(correct)
+    title = f"{dataset.name}: {share:.1%} of {len(wanted)} generated images are nearest to the named one"
+    sheet = contact_sheet(images, [*chain.from_iterable(captions)], title, COLUMNS)
+    return Figure(share, _ratio(far), sheet, _share(styled) if styled else None)
 
 
 def evaluate_backgrounds(generate: ImageGenerator, dataset: ImageDataset, count: int, seed: int) -> Figure:
     """Generate pairs of name and background that training left out, and compare the border with the background."""
-    names = [phrasings[0] for phrasings in dataset.captions]
+    names = dict.fromkeys(phrasings[0] for phrasings in dataset.captions)
     pairs = [(name, colour) for name in names for colour in BACKGROUNDS if held_out(name, colour)]
     chosen = [pairs[k] for k in numbers(seed, CHOOSE, 1).permutation(len(pairs))[:count]]
     prompts = [f"{name} on a {colour} background" for name, colour in chosen]
     generated = generate(prompts)
-    table = torch.tensor(list(BACKGROUNDS.values())).float() / 127.5 - 1
-    found = torch.cdist(border_colour(generated), table).argmin(dim=1)
-    share = float((found == torch.tensor([list(BACKGROUNDS).index(colour) for _, colour in chosen])).float().mean())
-    views = [View(i, "", colour) for i in range(len(dataset)) for colour in sorted({colour for _, colour in chosen})]
+    share = _share([found == colour for found, (_, colour) in zip(border_names(generated), chosen, strict=True)])
+    far = []
+    for wanted in sorted({colour for _, colour in chosen}):
+        rows = [k for k, (_, colour) in enumerate(chosen) if colour == wanted]
+        far.append(nearest(generated[rows], dataset, [View(i, "", wanted) for i in range(len(dataset))])[0])
     title = f"{dataset.name}: {share:.1%} of {len(prompts)} borders have the colour of the prompt"
-    sheet = contact_sheet(to_images(generated), prompts, title, COLUMNS)
-    return Figure(share, _ratio(_nearest_two(generated, dataset, views)), sheet)
+    return Figure(share, _ratio(torch.cat(far)), contact_sheet(to_images(generated), prompts, title, COLUMNS))
+
+
+def border_names(images: Tensor) -> list[str]:
+    """Return the background of each image (B, 3, H, W) that is nearest to the colour of its border."""
+    table = torch.tensor(list(BACKGROUNDS.values())).float() / 127.5 - 1
+    return [list(BACKGROUNDS)[k] for k in torch.cdist(border_colour(images), table).argmin(dim=1).tolist()]
 
 
 def border_colour(images: Tensor) -> Tensor:
@@ -174,18 +213,14 @@ def reconstruction_psnr(components: Components, dataset: ImageDataset) -> float 
     if not isinstance(components.space, Latent):
         return None
     space, found = components.space, []
-    for data in originals(dataset).split(BATCH):
+    for data in originals(dataset):
         error = ((space.decode(space.encode(data.to(components.device))).cpu() - data) / 2).square().flatten(1).mean(1)
         found.append(-10 * error.log10())
     return float(torch.cat(found).mean())
 
 
-def _nearest_two(images: Tensor, dataset: ImageDataset, views: list[View]) -> Tensor:
-    best = torch.full((len(images), 2), torch.inf)
-    for at in range(0, len(views), 1024):
-        far = distances(images, render_views(dataset, views[at : at + 1024]))
-        best = torch.cat([best, far], dim=1).topk(2, largest=False).values
-    return best
+def _share(correct: Sequence[bool]) -> float:
+    return sum(correct) / len(correct)
 
 
 def _ratio(near: Tensor) -> float:

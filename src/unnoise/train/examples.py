@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unnoise.components import Components
+from unnoise.data.augment import Augment
 from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.outline import outlines
 from unnoise.data.split import split_validation
-from unnoise.data.view import Augment
 from unnoise.errors import InputError, InputWarning
 from unnoise.pipeline import Pipeline
 from unnoise.train.adapter_recipe import AdapterRecipe, PriorOptions

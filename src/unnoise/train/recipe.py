@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from unnoise.card import FORMER_NAMES as FORMER_CARD_NAMES, Advice, Part
+from unnoise.data.augment import Augment, colour_of
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_unchecked
 from unnoise.data.readable import checked
 from unnoise.data.split import MOST_HELD_OUT
-from unnoise.data.view import Augment, colour_of
 from unnoise.errors import InputError, check_number, check_whole, quoted
 from unnoise.formats.json_text import plain_toml
 from unnoise.formats.open_file import read_text

@@ -11,10 +11,10 @@ import torch
 from unnoise import model_file
 from unnoise.card import Card
 from unnoise.components import Components
+from unnoise.data import grammar
 from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged, warn_of_square
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.split import split_validation
-from unnoise.data.view import BACKGROUNDS, PHRASES
 from unnoise.diffusion.loss import factor
 from unnoise.formats.atomic import check_writable
 from unnoise.nets.autoencoder import Autoencoder
@@ -173,8 +173,8 @@ def _tokenizer(recipe: TrainingRecipe, dataset: ImageDataset, init: Components |
     if init is not None and isinstance(init.text_encoder, PromptEncoder):
         return cast(Tokenizer, init.text_encoder.tokenizer)
     names = [name for phrasings in dataset.captions for name in phrasings]
-    others = [f"{phrase.format('')} on a {colour} background" for phrase in PHRASES for colour in BACKGROUNDS]
-    return bpe.train(names + others, recipe.denoiser.text.vocab)
+    keywords = [word for words in dataset.keywords for word in words]
+    return bpe.train([*names, *keywords, *grammar.vocabulary()], recipe.denoiser.text.vocab)
 
 
 def _train_autoencoder(

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 
 from unnoise.card import Card, Part
 from unnoise.components import Components
+from unnoise.data import grammar
 from unnoise.data.dataset import ImageDataset
 from unnoise.spaces.space import Affine, Space
+from unnoise.text.known_words import caption_words
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.figures import read_figures, with_figures
@@ -50,7 +53,8 @@ def make_card(
         return card
     sizes = {"vocab": tokenizer.size, "width": text.width, "depth": text.depth}
     encoder = Part("TextEncoder", sizes | {"heads": text.heads, "length": text.length})
-    return replace(card, text=encoder, tokenizer=Part("Tokenizer", asdict(tokenizer)))
+    words = caption_words(chain(chain(*dataset.captions), chain(*dataset.keywords), grammar.vocabulary()))
+    return replace(card, text=encoder, tokenizer=Part("Tokenizer", asdict(tokenizer)), words=words)
 
 
 def _pixels(recipe: TrainingRecipe) -> Part:
