@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from unnoise.data.augment import Augment
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import SAMPLE, nth_image
-from unnoise.data.view import Augment, View, random_view, render_views
+from unnoise.data.view import View, random_view, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
 from unnoise.generation.decode import to_images

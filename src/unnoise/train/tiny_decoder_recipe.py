@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from unnoise.data.view import Augment
+from unnoise.data.augment import Augment
 from unnoise.errors import check_number, check_whole
 from unnoise.formats.strict_json import Strict
 from unnoise.train.checkpoint_options import CheckpointOptions
