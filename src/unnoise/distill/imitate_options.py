@@ -76,7 +76,5 @@ class ImitateOptions(Strict):
 
     def check(self, recipe: WithFit) -> None:
         """Raise InputError where the warm start is longer than the run, or networks would be split."""
-        if recipe.fit.shard:
-            raise InputError("fit.shard true: rows of [imitate] differ in their number of calls; leave it out")
         if self.ends > recipe.fit.steps:
             raise InputError(f"imitate.ends {self.ends}: at most fit.steps, {recipe.fit.steps}")
