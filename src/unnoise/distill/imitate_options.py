@@ -75,6 +75,6 @@ class ImitateOptions(Strict):
         return Part("DDIM"), (*spread_evenly(self.grid, steps - 1), 0.0)
 
     def check(self, recipe: WithFit) -> None:
-        """Raise InputError where the warm start is longer than the run, or networks would be split."""
+        """Raise InputError where the warm start is longer than the run."""
         if self.ends > recipe.fit.steps:
             raise InputError(f"imitate.ends {self.ends}: at most fit.steps, {recipe.fit.steps}")
