@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusion.mixture import Mixture, MixtureNet
-from distill.plane import exact_ends, fit_task, plane_rows, plane_student, plane_teacher
+from plane import exact_ends, fit_task, plane_rows, plane_student, plane_teacher
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning

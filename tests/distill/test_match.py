@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 from diffusion.mixture import Mixture
-from distill.rings import Plane, PlaneTeacher, energy_distance, few_calls, plane, ring, spread_of
+from rings import Plane, PlaneTeacher, energy_distance, few_calls, plane, ring, spread_of
 from safetensors.torch import load_file
 from torch import Tensor
 
