@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,17 +161,16 @@ guidance = [2.0, 2.0]
 steps = [2]
 data = {{ source = "{tmp_path}/prompts.txt", size = 16 }}
 imitate = {{ ends = 2, ends_paths = 2, ends_steps = 4 }}
-lora = {{ rank = 2 }}
 fit = {{ steps = 6, batch = 2, warmup = 1, learning_rate = 0.01, precision = "float32" }}
 checkpoints = {{ every = 3, snapshot_every = 3, ema_every = 1, sheet_every = 6, validate_every = 6 }}
 '''
     )
-    assert main(["distill", str(recipe), "--out", str(tmp_path / "whole")]) == 0
+    assert main(["distill", str(recipe), "--lora", "2", "--out", str(tmp_path / "whole")]) == 0
     line = next(one for one in capsys.readouterr().err.splitlines() if "unnoise generate" in one)
     command = shlex.split(line[line.index("unnoise generate") :])[1:]
     assert command[command.index("--schedule") + 1] == "inf,1,0"
     assert main([*command, "--seed", "1", "-o", str(tmp_path / "a.png")]) == 0
-    parsed, parts = read_distill_recipe(recipe), tmp_path / "parts"
+    parsed, parts = replace(read_distill_recipe(recipe), lora=LoraOptions(2, 2.0)), tmp_path / "parts"
 
     class Stopped(Nothing):
         def step(self, progress: Progress) -> None:

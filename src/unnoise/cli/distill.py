@@ -1,6 +1,7 @@
 """`unnoise distill`: train a student of a model that needs one to four network calls; a stopped run can be resumed."""
 
 import shlex
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 EPILOGUE = """Examples:
   unnoise distill recipe.toml --out runs/fast
   unnoise distill recipe.toml --out runs/fast --resume
+  unnoise distill sd15-lora.toml --lora 64 --out runs/fast-lora
   unnoise generate "a red heart" --model runs/fast/fast.safetensors --steps 1
 
 A small recipe:
@@ -59,6 +61,10 @@ def distill(
     recipe: Annotated[Path, Parameter(help="A TOML file, as below.")],
     /,
     *,
+    lora: Annotated[
+        int | None,
+        Parameter(help="Rank of a LoRA of the teacher, which is trained and written instead of a whole model."),
+    ] = None,
     options: Annotated[TrainOptions, Parameter(name="*")] = DEFAULT,
 ) -> None:
     """Distil the student of a recipe, and print the path of its file."""
@@ -67,8 +73,12 @@ def distill(
     import_torch()
     from unnoise.distill.recipe import read_distill_recipe
 
-    parsed = options.applied(read_distill_recipe(recipe))
-    options.run(["distill", str(recipe)], parsed.name, partial(_distill, parsed))
+    parsed, flags = options.applied(read_distill_recipe(recipe)), []
+    if lora is not None:
+        from unnoise.train.adapter_recipe import LoraOptions
+
+        parsed, flags = replace(parsed, lora=LoraOptions(lora, alpha=float(lora))), ["--lora", str(lora)]
+    options.run(["distill", str(recipe), *flags], parsed.name, partial(_distill, parsed))
 
 
 def _distill(
