@@ -228,7 +228,7 @@ class OutputOptions:
     )
     decoder: Annotated[
         Decoder | None,
-        Option("choice", "output", "Decoder: the small one is faster, not as sharp.", choices=DECODERS, card="decoder"),
+        Option("choice", "advanced", "Decoder: the small one is faster, less sharp.", choices=DECODERS, card="decoder"),
     ] = None
 
     def __post_init__(self) -> None:
