@@ -37,8 +37,8 @@ What happens:
   the path that the teacher takes in many steps, guidance included, so that
   one call from noise is a picture. Its file is an ordinary model, with the
   text encoder, the autoencoder and the process of the teacher, and its levels
-  for each number of calls are on its card: generate, serve and replay need
-  nothing new. The guidance scale is --distilled-guidance.
+  for each number of calls are on its card: generate and replay need nothing
+  new. The guidance scale is --distilled-guidance.
 
 What to look at:
   Contact sheets in DIR/student show the student beside its teacher at equal
