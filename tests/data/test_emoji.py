@@ -3,6 +3,7 @@
 import tomllib
 from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from unnoise.data.noto import open_noto
 from unnoise.data.open import open_source
 from unnoise.data.recolour import COLOURS, dominant_hue, recoloured
 from unnoise.data.shuffle import nth_image
-from unnoise.data.view import PLAIN, PlacedImage, View, held_out, random_view, render_views
+from unnoise.data.view import HUES, PLAIN, PlacedImage, View, held_out, random_view, render_views
 from unnoise.errors import InputError
 
 SOURCE = open_source("emoji", 64)
@@ -133,13 +134,27 @@ def test_keywords_and_styles_are_named() -> None:
     assert words == set(SOURCE.keywords[dog])
 
 
+def test_scenes_of_images_of_one_name_are_drawn() -> None:
+    alike = SOURCE.subset([image("dog", style) for style in ("noto", "flat")])
+    alike = replace(alike, styles=())
+    assert all(random_view(alike, 0, v, 1, Augment(scene=1.0), True).things for v in range(20))
+
+
+def test_another_colour_of_a_name_is_not_one_that_is_held_out() -> None:
+    for i in (i for i, name in enumerate(NAMES) if any(colour in name.split() for colour in HUES)):
+        for v in range(30):
+            view = random_view(SOURCE, i, v, 1, Augment(hue=1.0))
+            assert not any(thing.colour and held_out(NAMES[i], thing.colour) for thing in view.things)
+
+
 def test_scenes_are_of_one_style_and_say_what_they_show() -> None:
     views = [random_view(SOURCE, i, v, 1, SCENES, True) for i in range(0, 7000, 50) for v in range(2)]
     assert Counter(len(view.things) for view in views).keys() == {2, 3}
     for view in views:
         shown = [NAMES[thing.index] for thing in view.things]
         assert {SOURCE.styles[thing.index] for thing in view.things} == {SOURCE.styles[view.index]}
-        assert len(set(shown)) == 1 or not scenes.pair_held_out(*shown[:2])
+        assert len(set(shown)) in (1, len(shown))
+        assert len(set(shown)) == 1 or not any(scenes.pair_held_out(*pair) for pair in combinations(shown, 2))
         if len(set(shown)) == 1:
             assert view.caption.startswith({2: "two ", 3: "three "}[len(shown)])
 

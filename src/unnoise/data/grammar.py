@@ -1,6 +1,6 @@
 """Captions by grammar: articles, phrases, adjectives, styles, backgrounds, plurals and the words of a scene.
 
-A fifth of the phrases is held out from training, to be measured with: `phrases(held_out=True)`.
+A fifth of the phrases is held out from training, to be measured with: HELD_OUT_PHRASES.
 """
 
 import re

@@ -22,6 +22,7 @@ from unnoise.diffusion.noise import numbers
 VIEW = 3  # first coordinate of the random streams of this file
 STILL: scenes.Place = (0.0, 0.0, 1.0)  # the place of an image that is not moved
 PLAIN = WHITE  # no pair of a name and this background is held out
+TRIES = 100  # draws of another image for a scene, after which the last one is taken: all may have one name
 NAME = 0.7  # share of the principal name among the phrasings of a caption
 SMALL, LARGE = (0.5, 0.65), (1.1, 1.14)  # ranges of scale
 HUES = {name: hue for name, (hue, _, _) in COLOURS.items() if hue is not None and name not in ("pink", "brown")}
@@ -127,7 +128,8 @@ def _swap_colour(
     found = re.search(rf"\b({'|'.join(HUES)})\b", noun)
     if not found:
         return noun, thing
-    new = _one(stream, [*HUES])
+    name = dataset.captions[thing.index][0]
+    new = _one(stream, [colour for colour in HUES if not held_out(name, colour)])
     other = noun.replace(found[1], new, 1)
     if new == found[1] or other in dataset.names or dominant_hue(with_alpha(dataset.read(thing.index))) is None:
         return noun, thing
@@ -158,14 +160,14 @@ def _scene(
         count = 2 if stream.random() < 0.5 else 3
         places = scenes.COUNTS[count][1]
         return scenes.several(first, count), tuple(replace(one, place=_near(place, stream)) for place in places)
-    other = _companion(dataset, i, stream)
+    other = _companion(dataset, [i], stream)
     second, two = _coloured(dataset, other, stream, augment)
     if kind < scenes.COUNT + scenes.PAIR:
         relation, words = scenes.draw_relation(stream)
         places = (relation.first, relation.second)
         things = tuple(replace(t, place=_near(place, stream)) for t, place in zip((one, two), places, strict=True))
         return scenes.arranged(relation, words, first, second), things
-    last = _companion(dataset, i, stream)
+    last = _companion(dataset, [i, other], stream)
     third, three = _coloured(dataset, last, stream, augment)
     things = tuple(
         replace(t, place=_near(place, stream)) for t, place in zip((one, two, three), scenes.THREE, strict=True)
@@ -178,16 +180,17 @@ def _coloured(dataset: ImageDataset, i: int, stream: np.random.Generator, augmen
     return _painted(dataset, noun, thing, stream) if stream.random() < augment.recolour else (noun, thing)
 
 
-def _companion(dataset: ImageDataset, i: int, stream: np.random.Generator) -> int:
-    """Draw another image of the style whose pair of names is not held out."""
-    choices = dataset.of_style[dataset.styles[i] if dataset.styles else ""]
-    name = dataset.captions[i][0]
-    while True:
+def _companion(dataset: ImageDataset, images: Sequence[int], stream: np.random.Generator) -> int:
+    """Draw another image of the style, none of whose pairs of names with those of a scene is held out."""
+    choices = dataset.of_style[dataset.styles[images[0]] if dataset.styles else ""]
+    names = [dataset.captions[i][0] for i in images]
+    other = images[0]
+    for _ in range(TRIES):
         other = int(choices[int(stream.integers(len(choices)))])
-        if len(choices) < 3 or not (
-            dataset.captions[other][0] == name or scenes.pair_held_out(name, dataset.captions[other][0])
-        ):
-            return other
+        own = dataset.captions[other][0]
+        if not any(name == own or scenes.pair_held_out(name, own) for name in names):
+            break
+    return other
 
 
 def _near(place: scenes.Place, stream: np.random.Generator) -> scenes.Place:

@@ -50,8 +50,9 @@ def _check_words(prompts: dict[str, None], components: Components) -> None:
     tokenizer = encoder.tokenizer if isinstance(encoder, PromptEncoder) else None
     if not isinstance(tokenizer, Tokenizer):
         return
-    former = caption_words() if card.training.get("data") == "emoji" else frozenset()
-    captions = frozenset(card.words.split()) or former or None
+    captions = frozenset(card.words.split()) or None
+    if captions is None and card.training.get("data") == "emoji":  # a card of before 0.5
+        captions = caption_words()
     texts = map(without_networks, prompts)
     unknown = _distinct(lambda text: unknown_words(text, tokenizer, captions), texts)
     if unknown:

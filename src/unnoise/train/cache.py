@@ -35,7 +35,7 @@ from unnoise.train.encoded import LEVELS, OPAQUE, TRANSPARENT, UNREADABLE, Encod
 from unnoise.train.mapped import map_file
 from unnoise.train.recipe import DataOptions
 
-FORMAT = 2  # of the files, and of how views are rendered; a cache of another one is not used
+FORMAT = 3  # of the files, and of how views are rendered; a cache of another one is not used
 BATCH = 64  # views that are encoded together, at most
 AREA = 1 << 21  # pixels of all of them: two images of 1024 x 1024
 BLOCK = 16  # batches of a block
