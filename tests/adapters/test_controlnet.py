@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import unnoise
-from unnoise.adapters.controlnet import ControlCard, save_control, unet_widths
+from unnoise.adapters.controlnet import ControlCard, attach_control, cell_factor, save_control, unet_widths
 from unnoise.adapters.lora.compatibility import base_from
 from unnoise.card import Part
 from unnoise.errors import InputError, InputWarning
@@ -61,6 +61,19 @@ def test_a_control_acts_and_the_base_does_not_change(base: tuple[Pipeline, Path]
     assert not torch.allclose(followed.x0, before.x0, atol=1e-2)
     assert torch.allclose(without.x0, before.x0, atol=1e-6)
     assert pipeline.generate("a dog", seed=1)[0].image.tobytes() == before.image.tobytes()
+
+
+def test_a_control_of_a_folded_net_has_its_resolution() -> None:
+    net = Part("UNet", tiny.CARD.net.args | {"patch": 2})
+    pipeline = tiny.pipeline(replace(tiny.CARD, net=net))
+    assert cell_factor(pipeline) == 2 * pipeline.space.factor
+    about = ControlCard(base_from(pipeline.card), unet_widths(pipeline), cell_factor(pipeline), 16)
+    with_control = Pipeline.of(attach_control(pipeline, about.build()))
+    drawn, plain = (
+        one.generate("a dog", seed=1, size=16, **image)[0].x0
+        for one, image in ((with_control, {"control_image": CONTROL_IMAGE}), (pipeline, {}))
+    )
+    torch.testing.assert_close(drawn, plain)  # as the control begins at zero
 
 
 def test_a_control_image_needs_a_control_and_a_control_an_image(base: tuple[Pipeline, Path], file: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
@@ -9,7 +10,7 @@ from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.process import EDM, VE, VP, Angle, Flow
 from unnoise.errors import InputError
 from unnoise.nets.autoencoder import Autoencoder
-from unnoise.nets.blocks import guidance_clock, time_features, unit_features
+from unnoise.nets.blocks import fold, guidance_clock, time_features, unfold, unit_features
 from unnoise.nets.controlnet import ControlledUNet, ControlNet
 from unnoise.nets.dit import DiT
 from unnoise.nets.text import TextEncoder
@@ -17,6 +18,7 @@ from unnoise.nets.unet import UNet
 
 NETS = {
     "unet": lambda rank: UNet(4, [32, 64], [1, 2], [0, 2], context=16, vector=8, labels=3, rank=rank),
+    "folded": lambda rank: UNet(4, [32, 64], [1, 2], [0, 2], context=16, vector=8, labels=3, patch=2, rank=rank),
     "dit": lambda rank: DiT(4, 64, 2, context=16, vector=8, labels=3, rank=rank),
 }
 
@@ -39,7 +41,7 @@ def full_cond(batch: int = 2) -> Conditioning:
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_a_net_keeps_the_shape_of_any_rank(name: str, rank: int) -> None:
     net = randomized(NETS[name](rank))
-    x = torch.randn(2, 4, *[8, 4, 6][:rank])
+    x = torch.randn(2, 4, *[8, 4, 12][:rank])
     assert net(x, torch.rand(2), full_cond()).shape == x.shape
 
 
@@ -72,6 +74,17 @@ def test_whole_inverts_patches() -> None:
     for rank in (1, 2, 3):
         net, x = DiT(4, 64, 1, rank=rank), torch.randn(2, 4, *[8, 4, 6][:rank])
         assert torch.equal(net.whole(net.patches(x), x.shape[2:]), x)
+
+
+def test_unfold_inverts_fold() -> None:
+    for rank in (1, 2, 3):
+        x = torch.randn(2, 5, *[8, 4, 6][:rank])
+        folded = fold(x, 2)
+        assert folded.shape == (2, 5 * 2**rank, *[4, 2, 3][:rank])
+        assert torch.equal(unfold(folded, 2), x)
+    x = torch.randn(2, 5, 6, 9)
+    assert torch.equal(fold(x, 3), F.pixel_unshuffle(x, 3))
+    assert fold(x, 1) is unfold(x, 1) is x
 
 
 def test_a_dit_depends_on_the_positions_of_patches() -> None:

@@ -27,7 +27,7 @@ class ControlCard(Strict):
 
     Args:
         base: the model that it was trained for.
-        widths, factor, width: the arguments of `ControlNet`.
+        widths, factor, width: the arguments of `ControlNet`, whose finest resolution is that of the U-Net.
         reads: what its control images show.
         licence: of the weights.
         training: facts of its training, in plain JSON types.
@@ -67,7 +67,7 @@ def with_control(components: Components, path: Path) -> Components:
         raise InputError(f"{path}: not a control of this program; its header has no {CONTROL}")
     card = parse(ControlCard, header.metadata[CONTROL], f"{path}: {CONTROL}")
     widths = unet_widths(components)
-    if widths != card.widths or components.space.factor != card.factor:
+    if widths != card.widths or cell_factor(components) != card.factor:
         raise InputError(
             f"{path}: a control for {card.base.name!r}, of widths {list(card.widths)}; "
             f"{components.card.name!r} is {components.card.family} of widths {list(widths)}"
@@ -99,6 +99,11 @@ def unet_widths(components: Components) -> tuple[int, ...]:
     net = _unet(components)
     stages: Any = (*net.down, net.middle)
     return tuple(stage.blocks[-1].conv2.out_channels for stage in stages)
+
+
+def cell_factor(components: Components) -> int:
+    """Return the pixels of a side of a position of a U-Net's finest resolution. Raises InputError likewise."""
+    return components.space.factor * _unet(components).patch
 
 
 def attach_control(components: Components, control: ControlNet) -> Components:

@@ -25,6 +25,28 @@ def zeroed(module: nn.Module) -> nn.Module:
     return module
 
 
+def fold(x: Tensor, patch: int) -> Tensor:
+    """Move squares of `patch` positions a side into channels: (B, C, *d) -> (B, C * patch**rank, *d/patch)."""
+    if patch == 1:
+        return x
+    rank = x.ndim - 2
+    for axis in range(rank):
+        x = x.unflatten(2 + 2 * axis, (-1, patch))
+    return x.permute(0, 1, *range(3, x.ndim, 2), *range(2, x.ndim, 2)).flatten(1, 1 + rank)
+
+
+def unfold(x: Tensor, patch: int) -> Tensor:
+    """Move channels back to positions, the inverse of `fold`: (B, C * patch**rank, *d) -> (B, C, *d * patch)."""
+    if patch == 1:
+        return x
+    rank = x.ndim - 2
+    x = x.unflatten(1, (-1, *[patch] * rank))
+    x = x.permute(0, 1, *(axis for i in range(rank) for axis in (2 + rank + i, 2 + i)))
+    for axis in range(rank):
+        x = x.flatten(2 + axis, 3 + axis)
+    return x
+
+
 def time_features(time: Tensor, width: int, scale: float = 1000.0) -> Tensor:
     """Return sines and cosines of a time at geometric wavelengths.
 

@@ -20,7 +20,7 @@ class ControlNet(nn.Module):
 
     Args:
         widths: channels of the U-Net at each resolution, finest first.
-        factor: pixels of a cell's side, so that h = H/factor.
+        factor: pixels of a side of a position of the U-Net's finest resolution, so that h = H/factor.
         width: channels of its own at the finest resolution, doubled at each coarser one, up to 4 times.
     """
 

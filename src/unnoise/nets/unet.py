@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
-from unnoise.nets.blocks import CONV, POOL, Attention, GlobalEmbedding, NetExtras, ResBlock, zeroed
+from unnoise.nets.blocks import CONV, POOL, Attention, GlobalEmbedding, NetExtras, ResBlock, fold, unfold, zeroed
 from unnoise.nets.checks import check_least, check_stages
 
 
@@ -63,8 +63,9 @@ class UNetStage(nn.Module):
 class UNet(nn.Module):
     """Predict in the kind of the denoiser from noisy data and its time.
 
-    x: (B, channels, *d) with every size a multiple of 2**(levels - 1); time: (B,); cond: tokens (B, L, context), mask
-    (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d), or (B, points * channels, *d).
+    x: (B, channels, *d) with every size a multiple of patch * 2**(levels - 1); time: (B,); cond: tokens
+    (B, L, context), mask (B, L), vector (B, vector) or label (B,) below `labels`. Returns (B, channels, *d), or
+    (B, points * channels, *d).
 
     `widths`, `depths` and `heads` have one entry a resolution, finest first. The coarsest resolution is the middle: it
     has one stage, the others one in the down path and one in the up path. `extras` are the fields of NetExtras.
@@ -77,6 +78,7 @@ class UNet(nn.Module):
         context: features of a token for cross-attention: `denoiser.text.width`; none reads no tokens.
         vector: features of the pooled prompt: `denoiser.text.width`; none reads none.
         labels: number of labels; none reads none.
+        patch: side of the squares of positions that are one position of the finest resolution, at least 1.
 
     Source: Ronneberger et al. 2015; Ho et al. 2020, appendix B; Rombach et al. 2022, section 3.3.
     """
@@ -92,6 +94,7 @@ class UNet(nn.Module):
         context: int | None = None,
         vector: int | None = None,
         labels: int | None = None,
+        patch: int = 1,
         **extras: Any,
     ) -> None:
         super().__init__()
@@ -99,11 +102,12 @@ class UNet(nn.Module):
         rank = more.rank
         more.state(self)
         check_stages(widths, depths, heads)
-        check_least(1, channels=channels)
+        check_least(1, channels=channels, patch=patch)
         emb = 4 * widths[0]
-        self.factor = 2 ** (len(widths) - 1)
+        self.patch, self.factor = patch, patch * 2 ** (len(widths) - 1)
+        cell = channels * patch**rank
         self.embed = GlobalEmbedding(widths[0], emb, vector, labels, more)
-        self.enter = CONV[rank](channels + rank, widths[0], 3, padding=1)
+        self.enter = CONV[rank](cell + rank, widths[0], 3, padding=1)
         levels = list(zip(widths, depths, heads, strict=True))
         entries = [widths[0], *widths[:-2]]
         self.down = nn.ModuleList(
@@ -117,11 +121,12 @@ class UNet(nn.Module):
             for coarser, (width, depth, head) in zip(widths[:0:-1], levels[-2::-1], strict=True)
         )
         self.norm = nn.GroupNorm(32, widths[0])
-        self.leave = zeroed(CONV[rank](widths[0], channels * more.points, 3, padding=1))
+        self.leave = zeroed(CONV[rank](widths[0], cell * more.points, 3, padding=1))
 
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning, added: Sequence[Tensor] = ()) -> Tensor:
         """Run the net. added: features of a ControlNet, added after every stage of the down path and the middle."""
         emb = self.embed(time, cond)
+        x = fold(x, self.patch)
         h = self.enter(torch.cat([x, coordinates(x)], dim=1))
         skips = []
         for level, stage in enumerate(self.down):
@@ -134,4 +139,4 @@ class UNet(nn.Module):
         for stage in self.up:
             h = torch.cat([F.interpolate(h, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1)
             h = stage(h, emb, cond)
-        return self.leave(F.silu(self.norm(h)))
+        return unfold(self.leave(F.silu(self.norm(h))), self.patch)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from unnoise.adapters.controlnet import ControlCard, attach_control, save_control, unet_widths
+from unnoise.adapters.controlnet import ControlCard, attach_control, cell_factor, save_control, unet_widths
 from unnoise.adapters.lora.compatibility import base_from
 from unnoise.components import Components
 from unnoise.data.dataset import ImageDataset
@@ -61,7 +61,7 @@ def _control_card(recipe: AdapterRecipe, width: int, base: Components, dataset: 
     return ControlCard(
         base=base_from(base.card),
         widths=unet_widths(base),
-        factor=base.space.factor,
+        factor=cell_factor(base),
         width=width,
         licence=recipe.licence,
         training={
