@@ -17,7 +17,8 @@ from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
 from unnoise.distill.collapse import CollapseWatch
 from unnoise.distill.consistency import ConsistencyTask
-from unnoise.distill.recipe import DistillRecipe, read_distill_recipe
+from unnoise.distill.imitate_options import ImitateOptions
+from unnoise.distill.recipe import DistillRecipe, MatchOptions, read_distill_recipe
 from unnoise.distill.train_distill import train_distill
 from unnoise.errors import CollapseError, InputError, NonFiniteError
 from unnoise.formats.header import read_header
@@ -177,6 +178,20 @@ def test_a_student_begins_from_another_of_its_teacher(whole: Path, recipe: Disti
     assert weights_sha256(distil(later, tmp_path / "later")) != weights_sha256(whole)
     with pytest.raises(InputError, match=r"init .*: is not distilled"):
         distil(replace(later, init=recipe.teacher), tmp_path / "none")
+
+
+def test_matching_keeps_the_points_of_the_student_that_it_begins_from(recipe: DistillRecipe, tmp_path: Path) -> None:
+    """A step without a learning rate changes nothing, so that both draw the same."""
+    grid, fit = (3.0, 1.0, 0.3), replace(recipe.fit, steps=2, learning_rate=1e-30)
+    still = replace(recipe, fit=fit, consistency=None, imitate=ImitateOptions(grid, points=3))
+    first = distil(still, tmp_path / "first")
+    then = distil(replace(still, init=str(first), imitate=None, match=MatchOptions(grid)), tmp_path / "then")
+    one, other = load(first), load(then)
+    assert one.card.net.args["points"] == other.card.net.args["points"] == 3
+    drawn = [pipeline.generate("red", seed=1, steps=2)[0].x0 for pipeline in (one, other)]
+    assert torch.equal(*drawn)
+    with pytest.raises(InputError, match="init: its network is another one"):
+        distil(replace(recipe, init=str(first)), tmp_path / "none")
 
 
 @pytest.mark.parametrize(

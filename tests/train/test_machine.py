@@ -160,7 +160,7 @@ def test_the_loss_is_computed_in_the_precision_of_the_options(precision: str, dt
     assert (task.name, task.learning_rate_multiples, task.sheet(2).size) == ("seen", {"net.0.bias": 0.5}, (2, 1))
 
 
-def test_the_first_network_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_network_and_frozen_ones_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = list[nn.Module]()
 
     def compile_(net: nn.Module) -> None:
@@ -175,6 +175,14 @@ def test_the_first_network_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         prepared(task, options(compile=True))
     assert compiled == [task.networks["net"]]
+    taught = Seen()
+    taught.frozen = (nn.Conv2d(2, 2, 1),)  # type: ignore[attr-defined]
+    prepared(taught, options(compile=True, channels_last=False))
+    assert compiled[1:] == [taught.networks["net"], *taught.frozen]  # type: ignore[attr-defined]
+    with machine_module._unchanged(taught):
+        pass
+    prepared(taught, options(compile=True))
+    assert len(compiled) == 5, "what was compiled for a trial is forgotten"
     monkeypatch.setattr(fit_options.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match=r"compile true: needs one of g\+\+, clang\+\+, cl"):
         prepared(Seen(), options(compile=True))

@@ -17,10 +17,13 @@ from unnoise.pipeline import Pipeline
 LAST = "leave."  # the layer whose outputs are the prediction, or the points of one
 
 
-def student_card(recipe: DistillRecipe, teacher: Card) -> Card:
-    """Return the card of the student of a recipe: the teacher's, with the network's inputs, levels and origin."""
+def student_card(recipe: DistillRecipe, teacher: Card, init: Card | None = None) -> Card:
+    """Return the card of the student of a recipe: the teacher's, with the network's inputs, levels and origin.
+
+    init: of the student to begin from, whose points are kept.
+    """
     low, high = recipe.guidance
-    more = {} if is_plain(recipe, teacher) else dict(recipe.options.extras) | _guidance_input(recipe)
+    more = {} if is_plain(recipe, teacher) else _extras(recipe, init)
     net = replace(teacher.net, args=teacher.net.args | more)
     fitted = tuple(Setting(*recipe.options.sampling(steps), guidance_scale=1.0) for steps in recipe.steps)
     advice = replace(
@@ -53,8 +56,12 @@ def student_card(recipe: DistillRecipe, teacher: Card) -> Card:
     )
 
 
-def _guidance_input(recipe: DistillRecipe) -> dict[str, object]:
-    return {"guidance": True} if recipe.guidance_input else {}
+def _extras(recipe: DistillRecipe, init: Card | None) -> dict[str, object]:
+    """Return the arguments that the student's network has besides the teacher's, see `NetExtras`."""
+    found = dict(recipe.options.extras) | ({"guidance": True} if recipe.guidance_input else {})
+    if init is not None and "points" in init.net.args and found.get("end"):  # only a jump with an end has points
+        return {"points": init.net.args["points"]} | found
+    return found
 
 
 def _facts(recipe: DistillRecipe, teacher: Card) -> dict[str, object]:
@@ -70,9 +77,9 @@ def _facts(recipe: DistillRecipe, teacher: Card) -> dict[str, object]:
     }
 
 
-def build_student(recipe: DistillRecipe, teacher: Components) -> Pipeline:
-    """Build the student of a recipe, of any form, with the weights of its teacher."""
-    card = student_card(recipe, teacher.card)
+def build_student(recipe: DistillRecipe, teacher: Components, init: Card | None = None) -> Pipeline:
+    """Build the student of a recipe, of any form, with the weights of its teacher. init: as for `student_card`."""
+    card = student_card(recipe, teacher.card, init)
     if is_plain(recipe, teacher.card):
         return make_plain_student(recipe, card, teacher)
     return make_student(card, teacher)

@@ -38,6 +38,7 @@ class DistillTask:
         self.recipe, self.teacher, self.student, self.rows, self.prompts = recipe, teacher, student, rows, prompts
         self.denoiser = student.denoiser
         self.networks = nn.ModuleDict({"net": trained_part(student.denoiser.net)})
+        self.frozen = (teacher.denoiser.net,)  # which is laid out and compiled as the student is
         self.learning_rate_multiples: dict[str, float] = {}
         self.levels: LevelLosses | None = None
 

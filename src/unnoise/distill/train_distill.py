@@ -33,10 +33,9 @@ from unnoise.pipeline import Pipeline
 from unnoise.train import checkpoint
 from unnoise.train.cache import codes_each
 from unnoise.train.ema_choice import check_ema_length
-from unnoise.train.fit_options import FitOptions, check_compiler
+from unnoise.train.fit_options import check_compiler
 from unnoise.train.log import LOG, read_log
 from unnoise.train.loop import train
-from unnoise.train.machine import lay_out
 from unnoise.train.processes import machine_facts, run_facts, world
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.shard import whole_networks
@@ -85,7 +84,6 @@ def _train(task: DistillTask, folder: Path, report: TrainingReport) -> Path:
     done = _steps_kept(place)
     earlier = [line for line in read_log(place / LOG) if line["step"] <= done]
     monitor = Monitor(levels=task.levels, samples=CollapseWatch(task, earlier))
-    _compute_alike(task.teacher, plain_fit(recipe))
     with _naming_checkpoint(place):
         averaged = train(task, plain_fit(recipe), recipe.checkpoints, place, report.step, monitor=monitor)
     with temporary_weights(task.networks, averaged), whole_networks(task.networks, world()):
@@ -108,13 +106,6 @@ def student_path(recipe: DistillRecipe, teacher: Card, folder: Path) -> Path:
     return folder / (recipe.name if recipe.lora is None and teacher.family != OWN else f"{recipe.name}.safetensors")
 
 
-def _compute_alike(teacher: Teacher, fit: FitOptions) -> None:
-    """Lay out and compile the teacher as the recipe says of the student; "auto" is what it is in a short run."""
-    lay_out(teacher.denoiser.net, fit.channels_last is not False)
-    if fit.compile is True:
-        teacher.denoiser.net.compile()
-
-
 @contextmanager
 def _naming_checkpoint(place: Path) -> Iterator[None]:
     """Add the checkpoint that is kept to the message of a training that fails."""
@@ -135,11 +126,12 @@ def _steps_kept(place: Path) -> int:
 def _student(recipe: DistillRecipe, teacher: Teacher) -> Pipeline:
     """Make the student, with the weights of the recipe's `init` where there is one."""
     torch.manual_seed(recipe.seed)
-    student = build_student(recipe, teacher.pipeline)
-    if recipe.init:
-        init = load(recipe.init)
-        check_init(recipe, init, teacher.pipeline)
-        begin_from(student.denoiser.net, init.denoiser.net)
+    if not recipe.init:
+        return build_student(recipe, teacher.pipeline)
+    init = load(recipe.init)
+    check_init(recipe, init, teacher.pipeline)
+    student = build_student(recipe, teacher.pipeline, init.card)
+    begin_from(student.denoiser.net, init.denoiser.net)
     return student
 
 

@@ -186,16 +186,17 @@ def _unchanged(task: Task) -> Iterator[None]:
             yield
         finally:
             task.networks.load_state_dict(state)
-            first = _first(task)
-            first._compiled_call_impl = None
+            for net in _compilable(task):
+                net._compiled_call_impl = None
 
 
-def _first(task: Task) -> nn.Module:
-    return next(iter(task.networks.values()))
+def _compilable(task: Task) -> list[nn.Module]:
+    """Return what is compiled: the first network, and those that a task runs without training them."""
+    return [next(iter(task.networks.values())), *getattr(task, "frozen", ())]
 
 
 def _compiled(task: Task) -> bool:
-    return _first(task)._compiled_call_impl is not None
+    return _compilable(task)[0]._compiled_call_impl is not None
 
 
 def _has_layouts(task: Task) -> bool:
@@ -205,9 +206,11 @@ def _has_layouts(task: Task) -> bool:
 def prepared(task: Task, fit: FitOptions) -> Task:
     """Return a task that computes as settled options say. Raises InputError where compilation needs a compiler."""
     check_compiler(fit)
-    lay_out(task.networks, fit.channels_last is True)
+    for net in (task.networks, *_compilable(task)):
+        lay_out(net, fit.channels_last is True)
     if fit.compile and not _compiled(task):
-        _first(task).compile()
+        for net in _compilable(task):
+            net.compile()
     return cast(Task, _Narrow(task)) if fit.precision == "bfloat16" else task
 
 

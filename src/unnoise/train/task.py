@@ -12,7 +12,7 @@ class Task(Protocol):
     """What the loop trains: networks, the loss of a step, and a contact sheet of samples."""
 
     name: str
-    networks: nn.ModuleDict  # the first is the one that is compiled
+    networks: nn.ModuleDict  # the first is the one that is compiled, with those of `frozen`, where a task has that
     learning_rate_multiples: dict[str, float]  # by name of parameter; 1 for the others
 
     def loss(self, step: int, rows: range) -> Tensor:
