@@ -13,7 +13,8 @@ from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import expand, from_x0, mix, signal, spread
 from unnoise.diffusion.process import EDM, VP, Flow, Process
 from unnoise.distill.consistency import ConsistencyTask, distance
-from unnoise.distill.recipe import ConsistencyOptions, DistillRecipe
+from unnoise.distill.consistency_options import ConsistencyOptions
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.teacher import Teacher
 from unnoise.errors import InputError
 from unnoise.pipeline import Pipeline

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from unnoise.cli.distill import EPILOGUE
-from unnoise.distill.recipe import DistillRecipe, read_distill_recipe, spread_evenly
+from unnoise.distill.method_options import spread_evenly
+from unnoise.distill.recipe import DistillRecipe, read_distill_recipe
 from unnoise.errors import InputError
 
 PLAIN = """

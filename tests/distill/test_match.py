@@ -16,8 +16,9 @@ from unnoise.card import Card, Part
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import signal, spread
 from unnoise.distill.match import MatchTask, between, jump, matching_loss
+from unnoise.distill.match_options import MatchOptions
 from unnoise.distill.plain_student import plain_fit
-from unnoise.distill.recipe import DistillRecipe, MatchOptions
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.rows import DrawnRows, RowSource, prompt_pool
 from unnoise.distill.student import build_student, make_student, student_card
 from unnoise.distill.teacher import Teacher

@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from unnoise.adapters.lora.read import read
 from unnoise.cli.main import main
 from unnoise.diffusion.process import VP
+from unnoise.distill.consistency_options import ConsistencyOptions
 from unnoise.distill.imitate import ImitateTask
 from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.distill.plain_student import save_plain_student, stated_options
-from unnoise.distill.recipe import ConsistencyOptions, DistillRecipe, read_distill_recipe
+from unnoise.distill.recipe import DistillRecipe, read_distill_recipe
 from unnoise.distill.rows import RowSource, prompt_pool
 from unnoise.distill.student import build_student
 from unnoise.distill.task import DistillTask

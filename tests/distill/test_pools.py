@@ -8,8 +8,9 @@ import tiny
 from PIL import Image
 
 from unnoise.card import Part
+from unnoise.distill.consistency_options import ConsistencyOptions
 from unnoise.distill.pools import open_images, open_pools
-from unnoise.distill.recipe import ConsistencyOptions, DistillRecipe
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.rows import Pool
 from unnoise.distill.teacher import Teacher
 from unnoise.errors import InputError, InputWarning

@@ -6,7 +6,9 @@ import pytest
 import tiny
 import torch
 
-from unnoise.distill.recipe import ConsistencyOptions, DistillRecipe
+from unnoise.distill.consistency_options import ConsistencyOptions
+from unnoise.distill.imitate_options import ImitateOptions
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.rows import RowSource, prompt_pool
 from unnoise.distill.student import check_init, make_student, student_card
 from unnoise.distill.task import DistillTask
@@ -35,12 +37,16 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return tiny.saved(tmp_path_factory.mktemp("teacher") / "tiny.safetensors")
 
 
-def test_the_untrained_student_is_its_teacher(teacher: Pipeline) -> None:
-    student = make_student(student_card(RECIPE, teacher.card), teacher)
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, consistency=None, imitate=ImitateOptions(points=3))])
+def test_the_untrained_student_is_its_teacher(recipe: DistillRecipe, patch: int) -> None:
+    net = tiny.Part("UNet", tiny.CARD.net.args | {"patch": patch})
+    teacher = tiny.pipeline(replace(tiny.CARD, net=net))
+    student = make_student(student_card(recipe, teacher.card), teacher)
     x, sigma = torch.randn(2, 4, 8, 8), torch.tensor([0.5, torch.inf])
     cond = Teacher(teacher, True).encode(["abc", ""])
-    own = student.denoiser(x, sigma, replace(cond, distilled_guidance=torch.tensor([1.0, 3.0])))
-    assert torch.equal(own, teacher.denoiser(x, sigma, cond))
+    given = replace(cond, distilled_guidance=torch.tensor([1.0, 3.0]), end=torch.tensor([0.2, 0.6]))
+    torch.testing.assert_close(student.denoiser(x, sigma, given), teacher.denoiser(x, sigma, cond))
 
 
 def test_the_card_of_a_student_knows_its_levels(teacher: Pipeline) -> None:

@@ -18,7 +18,8 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.distill.collapse import CollapseWatch
 from unnoise.distill.consistency import ConsistencyTask
 from unnoise.distill.imitate_options import ImitateOptions
-from unnoise.distill.recipe import DistillRecipe, MatchOptions, read_distill_recipe
+from unnoise.distill.match_options import MatchOptions
+from unnoise.distill.recipe import DistillRecipe, read_distill_recipe
 from unnoise.distill.train_distill import train_distill
 from unnoise.errors import CollapseError, InputError, NonFiniteError
 from unnoise.formats.header import read_header

@@ -84,9 +84,9 @@ def distill(
 def _distill(
     recipe: "DistillRecipe", folder: Path, device: "torch.device", resume: bool, report: "ConsoleReport"
 ) -> Path:
+    from unnoise.distill.method_options import PROMPT_FILE
     from unnoise.distill.plain_student import stated_options
     from unnoise.distill.pools import prompt_lines
-    from unnoise.distill.recipe import PROMPT_FILE
     from unnoise.distill.train_distill import train_distill
 
     path = train_distill(recipe, folder, device, resume, report)

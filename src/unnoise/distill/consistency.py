@@ -64,7 +64,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.loss import sigma_lognormal
 from unnoise.diffusion.prediction import expand, from_x0, mix, signal, spread, target
-from unnoise.distill.recipe import ConsistencyOptions, DistillRecipe
+from unnoise.distill.consistency_options import ConsistencyOptions
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.rows import DrawnRows, RowSource
 from unnoise.distill.task import DistillTask
 from unnoise.distill.teacher import Teacher

@@ -2,28 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
-from unnoise.card import Part
-from unnoise.distill.grids import check_grid, spread_evenly
+from unnoise.distill.method_options import MethodOptions, RestOfRecipe
 from unnoise.errors import InputError, check_number, check_whole
-from unnoise.formats.strict_json import Strict
 from unnoise.nets.blocks import MOST_POINTS
-from unnoise.train.fit_options import FitOptions
 
 POINTS = 8  # of a student with a network of this program; a jump of one is straight
 
 
-class WithFit(Protocol):
-    """What these options are checked against: the recipe that has them."""
-
-    @property
-    def fit(self) -> FitOptions:
-        """The optimizer of the student."""
-
-
 @dataclass(frozen=True, slots=True)
-class ImitateOptions(Strict):
+class ImitateOptions(MethodOptions):
     """Imitate: the student follows a path of its own in one call, with the teacher's velocity along it.
 
     Args:
@@ -50,7 +39,7 @@ class ImitateOptions(Strict):
     ends_steps: int = 24
 
     def __post_init__(self) -> None:
-        check_grid("imitate.grid", self.grid)
+        MethodOptions.__post_init__(self)
         if self.points is not None:
             check_whole("imitate.points", self.points, 1, MOST_POINTS)
         check_whole("imitate.inner", self.inner, 1, 64)
@@ -60,21 +49,10 @@ class ImitateOptions(Strict):
         check_whole("imitate.ends_steps", self.ends_steps, 1, 1000)
 
     @property
-    def images(self) -> bool:
-        return False
-
-    @property
-    def most_steps(self) -> int:
-        return len(self.grid) + 1
-
-    @property
     def extras(self) -> Mapping[str, object]:
         return {"end": True, "points": POINTS if self.points is None else self.points}
 
-    def sampling(self, steps: int) -> tuple[Part, tuple[float, ...]]:
-        return Part("DDIM"), (*spread_evenly(self.grid, steps - 1), 0.0)
-
-    def check(self, recipe: WithFit) -> None:
+    def check(self, recipe: RestOfRecipe) -> None:
         """Raise InputError where the warm start is longer than the run."""
         if self.ends > recipe.fit.steps:
             raise InputError(f"imitate.ends {self.ends}: at most fit.steps, {recipe.fit.steps}")

@@ -52,8 +52,9 @@ from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.loss import loss as denoising_loss
 from unnoise.diffusion.noise import numbers
 from unnoise.diffusion.prediction import expand, mix
+from unnoise.distill.match_options import MatchOptions
 from unnoise.distill.plain_student import trained_part
-from unnoise.distill.recipe import DistillRecipe, MatchOptions
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.rows import DrawnRows, RowSource
 from unnoise.distill.student import build_student
 from unnoise.distill.task import DistillTask

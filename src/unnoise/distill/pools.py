@@ -11,7 +11,8 @@ from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.shuffle import members_of
 from unnoise.data.split import split_validation
-from unnoise.distill.recipe import PROMPT_FILE, DistillRecipe
+from unnoise.distill.method_options import PROMPT_FILE
+from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.rows import Pool, prompt_pool
 from unnoise.distill.teacher import Teacher
 from unnoise.errors import InputError, InputWarning

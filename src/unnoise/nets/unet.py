@@ -1,6 +1,7 @@
 """A U-Net for data of one, two or three dimensions, conditioned by cross-attention and by a pooled vector."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -60,6 +61,21 @@ class UNetStage(nn.Module):
         return x
 
 
+@dataclass(frozen=True, slots=True)
+class UNetExtras(NetExtras):
+    """The arguments of a U-Net that have defaults in most models.
+
+    Args:
+        patch: side of the squares of positions that are one position of the finest resolution, at least 1.
+    """
+
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        NetExtras.__post_init__(self)
+        check_least(1, patch=self.patch)
+
+
 class UNet(nn.Module):
     """Predict in the kind of the denoiser from noisy data and its time.
 
@@ -68,7 +84,7 @@ class UNet(nn.Module):
     (B, points * channels, *d).
 
     `widths`, `depths` and `heads` have one entry a resolution, finest first. The coarsest resolution is the middle: it
-    has one stage, the others one in the down path and one in the up path. `extras` are the fields of NetExtras.
+    has one stage, the others one in the down path and one in the up path. `extras` are the fields of UNetExtras.
 
     Args:
         channels: of x: those of the latents, or 3 for pixels.
@@ -78,12 +94,11 @@ class UNet(nn.Module):
         context: features of a token for cross-attention: `denoiser.text.width`; none reads no tokens.
         vector: features of the pooled prompt: `denoiser.text.width`; none reads none.
         labels: number of labels; none reads none.
-        patch: side of the squares of positions that are one position of the finest resolution, at least 1.
 
     Source: Ronneberger et al. 2015; Ho et al. 2020, appendix B; Rombach et al. 2022, section 3.3.
     """
 
-    extras = NetExtras
+    extras = UNetExtras
 
     def __init__(
         self,
@@ -94,7 +109,6 @@ class UNet(nn.Module):
         context: int | None = None,
         vector: int | None = None,
         labels: int | None = None,
-        patch: int = 1,
         **extras: Any,
     ) -> None:
         super().__init__()
@@ -102,10 +116,10 @@ class UNet(nn.Module):
         rank = more.rank
         more.state(self)
         check_stages(widths, depths, heads)
-        check_least(1, channels=channels, patch=patch)
+        check_least(1, channels=channels)
         emb = 4 * widths[0]
-        self.patch, self.factor = patch, patch * 2 ** (len(widths) - 1)
-        cell = channels * patch**rank
+        self.patch, self.factor = more.patch, more.patch * 2 ** (len(widths) - 1)
+        cell = channels * more.patch**rank
         self.embed = GlobalEmbedding(widths[0], emb, vector, labels, more)
         self.enter = CONV[rank](cell + rank, widths[0], 3, padding=1)
         levels = list(zip(widths, depths, heads, strict=True))

@@ -66,9 +66,9 @@ def recipe_fields(kind: type) -> tuple[RecipeField, ...]:
 
 
 def stated(kind: type) -> dict[str, str]:
-    """Return what the Args of a docstring say of each name; one line may name several."""
+    """Return what the Args of a docstring, and of the dataclass that it extends, say of each name."""
     found = ARGS.search(f"{inspect.getdoc(kind) or ''}\n")
-    meanings: dict[str, str] = {}
+    meanings = stated(kind.__base__) if is_dataclass(kind.__base__) else {}
     last: list[str] = []
     for line in inspect.cleandoc(found[1]).splitlines() if found else ():
         names, colon, text = line.partition(": ")
