@@ -20,6 +20,7 @@ from unnoise.train.sharded_checkpoint import own_part, whole
 
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a quintic that maps singular values close to 1; Jordan et al. 2024
+WIDE = 3  # sides of a matrix whose steps are taken of its square, as a ratio
 SIZE = 0.2  # root mean square of a step of Adam at learning rate 1; Liu et al. 2025, section 2.2
 
 
@@ -33,18 +34,46 @@ def hidden_weights(networks: nn.Module) -> frozenset[str]:
 def orthogonalize(matrix: Tensor, narrow: bool = True) -> Tensor:
     """Map the singular values of a matrix (rows, columns) to about 0.7 to 1.2, with the same singular vectors.
 
-    narrow: compute in bfloat16, where the device has it. Two matrices that differ in the last bits of float32 then
-    differ in those of bfloat16.
+    A step maps x to p(s)·x with s = x·x^T and p(s) = a + b·s + c·s^2, and so s to p(s)·s·p(s). Steps of s cost less
+    where it is much smaller than x, as for a convolution. They need float32, which takes less time for them than
+    bfloat16 does for steps of x.
+
+    narrow: compute steps of x in bfloat16, where the device has it. Two matrices that differ in the last bits of
+        float32 then differ in those of bfloat16.
     """
-    a, b, c = COEFFICIENTS
-    x = matrix.to(narrow_dtype(matrix.device)) if narrow else matrix.float()
+    short, long = sorted(matrix.shape)
+    squares = long >= WIDE * short
+    x = matrix.to(narrow_dtype(matrix.device)) if narrow and not squares else matrix.float()
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)
+    x = _steps_of_the_square(x) if squares else _steps(x)
+    return (x.T if tall else x).to(matrix.dtype)
+
+
+def _steps(x: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
     for _ in range(STEPS):
         square = x @ x.T
         x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return (x.T if tall else x).to(matrix.dtype)
+    return x
+
+
+def _steps_of_the_square(x: Tensor) -> Tensor:
+    square = x @ x.T
+    product = factor = _polynomial(square)
+    for _ in range(STEPS - 1):
+        square = factor @ square @ factor
+        factor = _polynomial(square)
+        product = factor @ product
+    return product @ x
+
+
+def _polynomial(square: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
+    found = torch.addmm(square, square, square, beta=b, alpha=c)
+    found.diagonal().add_(a)
+    return found
 
 
 class Muon(torch.optim.Optimizer):
@@ -52,7 +81,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         momentum: decay of the running mean of the gradient, 0 to 1.
-        narrow: orthogonalize in bfloat16, where the device has it.
+        narrow: see `orthogonalize`.
     """
 
     def __init__(
