@@ -63,6 +63,11 @@ class Augment(Strict):
         """Whether every view has the same pixels."""
         return not any((self.background, self.move, self.hue, self.recolour, self.resize, self.scene))
 
+    @property
+    def of_captions(self) -> "Augment":
+        """The same variations of the captions, and none of the pixels."""
+        return Augment(phrase=self.phrase, keywords=self.keywords, style=self.style)
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value, most = getattr(self, field.name), 0.5 if field.name in HALF else 1

@@ -16,7 +16,7 @@ from unnoise.diffusion.noise import numbers
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
 from unnoise.train.latents import Latents
-from unnoise.train.recipe import TrainingRecipe
+from unnoise.train.recipe import TextOptions, TrainingRecipe
 from unnoise.train.task import sheet_title
 from unnoise.train.validation import (
     LevelLosses,
@@ -54,7 +54,7 @@ class DenoiserTask:
         self.learning_rate_multiples: dict[str, float] = {}
         if self.options.text is not None and pipeline.text_encoder is not None:
             self.networks["text"] = pipeline.text_encoder.net
-            self.learning_rate_multiples["text.embed.weight"] = self.options.text.embedding_learning_rate_multiple
+            self.learning_rate_multiples |= text_multiples(self.networks["text"], self.options.text)
         self.device = pipeline.device
         self.sigma = partial(sigma_lognormal, mean=self.options.level_mean, std=self.options.level_std)
         self.held_out, levels = held_out, LevelLosses(level_edges(self.sigma))
@@ -120,6 +120,13 @@ class DenoiserTask:
         title = sheet_title(self.recipe.name, self.name, step, self.recipe.checkpoints.ema_lengths[0])
         captions = [prompt or f"seed {SHEET_SEED + k}" for prompt in self.prompts for k in range(n)]
         return contact_sheet([sample.image for sample in samples], captions, title, COLUMNS)
+
+
+def text_multiples(net: nn.Module, options: TextOptions) -> dict[str, float]:
+    """Return the learning rate of each weight of a text encoder beside a denoiser, as multiples."""
+    found = {f"text.{name}": options.learning_rate_multiple for name, _ in net.named_parameters()}
+    found["text.embed.weight"] *= options.embedding_learning_rate_multiple
+    return {name: multiple for name, multiple in found.items() if multiple != 1}
 
 
 def samples_each(prompts: Sequence[str]) -> int:

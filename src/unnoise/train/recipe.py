@@ -144,8 +144,12 @@ class TextOptions(Strict):
         depth: layers, 0 to 256.
         heads: of the attention, 1 to 256.
         length: largest number of tokens of a prompt, 2 to 4096.
-        embedding_learning_rate_multiple: learning rate of the token embeddings, as a multiple of the common one, above
-            0. A rare word is updated only where it occurs, and is hardly learnt in a short run at the common one.
+        embedding_learning_rate_multiple: learning rate of the token embeddings, as a multiple of that of the text
+            encoder, above 0. A rare word is updated only where it occurs, and is hardly learnt in a short run at 1.
+        learning_rate_multiple: learning rate of the text encoder beside the denoiser, as a multiple of the common one,
+            above 0.
+        fit: the optimizer of a training before that of the denoiser, in which the text encoder alone learns to predict
+            images from their captions; without it there is none.
     """
 
     vocab: int = 2048
@@ -154,12 +158,15 @@ class TextOptions(Strict):
     heads: int = 4
     length: int = 32
     embedding_learning_rate_multiple: float = 1.0
+    learning_rate_multiple: float = 1.0
+    fit: FitOptions | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (("vocab", 257, 1 << 20), ("width", 1, 1 << 14), ("depth", 0, 256), ("heads", 1, 256)):
             check_whole(f"denoiser.text.{name}", getattr(self, name), low, high)
         check_whole("denoiser.text.length", self.length, 2, 4096)
-        check_number("denoiser.text.embedding_learning_rate_multiple", self.embedding_learning_rate_multiple, 1e-6, 1e6)
+        for name in ("embedding_learning_rate_multiple", "learning_rate_multiple"):
+            check_number(f"denoiser.text.{name}", getattr(self, name), 1e-6, 1e6)
         if self.width % self.heads:
             raise InputError(f"denoiser.text.width {self.width}: a multiple of denoiser.text.heads, {self.heads}")
 
@@ -257,9 +264,13 @@ class TrainingRecipe(Strict):
 
     def fits(self) -> dict[str, tuple[str, FitOptions]]:
         """Return the place and the optimizer of each task, in the order of training."""
-        fit = self.autoencoder.fit if self.autoencoder else None
-        first = {"autoencoder": ("autoencoder.fit", fit)} if fit else {}
-        return {**first, "denoiser": ("denoiser.fit", self.denoiser.fit)}
+        coder, text = self.autoencoder, self.denoiser.text
+        first = {
+            "autoencoder": ("autoencoder.fit", coder.fit if coder else None),
+            "captions": ("denoiser.text.fit", text.fit if text else None),
+        }
+        given = {task: (place, fit) for task, (place, fit) in first.items() if fit}
+        return {**given, "denoiser": ("denoiser.fit", self.denoiser.fit)}
 
 
 def check_file_name(name: str) -> None:

@@ -19,17 +19,20 @@ from unnoise.diffusion.loss import factor
 from unnoise.formats.atomic import check_writable
 from unnoise.nets.autoencoder import Autoencoder
 from unnoise.pipeline import Pipeline
+from unnoise.spaces.space import Space
 from unnoise.text import tokenizer as bpe
 from unnoise.text.encode import PromptEncoder, cut
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.allocator import return_freed_memory
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.cache import codes_each
+from unnoise.train.captions import CaptionTask
 from unnoise.train.denoiser import DenoiserTask
 from unnoise.train.ema_choice import check_ema_length
 from unnoise.train.encoding import Encoding
 from unnoise.train.fit_options import check_compiler
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
+from unnoise.train.latents import Latents
 from unnoise.train.loop import train
 from unnoise.train.other_models import load_frozen, load_init
 from unnoise.train.processes import run_facts, world
@@ -93,6 +96,7 @@ def train_recipe(
         encoded = [encoding.encode(bucket.dataset, recipe.data.views) for bucket in buckets]
         space = encoding.space(encoded) if init is None else init.space
         latents = [encoding.bucket(*pair, space) for pair in zip(buckets, encoded, strict=True)]
+        captions = _captions(encoding, space, buckets)
         held = None
         if held_out is not None:
             held = encoding.latents(held_out, encoding.encode(held_out, 1), space, "validation")
@@ -107,6 +111,8 @@ def train_recipe(
             networks[role].load_state_dict(net.state_dict())
         for net in networks.values():
             net.to(device)
+        if captions is not None:
+            _train_captions(recipe, captions, Pipeline.of(components), prompts, folder, report)
         task = DenoiserTask(recipe, latents, Pipeline.of(components), prompts, held)
         return _train_denoiser(task, components, folder, report)
 
@@ -192,6 +198,33 @@ def _train_autoencoder(
     averaged = train(task, task.fit, recipe.checkpoints, folder, report.step, monitor=task.monitor)
     task.networks.load_state_dict(averaged)
     return task.net.eval().requires_grad_(False)
+
+
+def _captions(encoding: Encoding, space: Space, buckets: list[Bucket]) -> Latents | None:
+    """Encode every image as it is, with its captions; None where the text encoder is not trained alone."""
+    recipe = encoding.recipe
+    if "captions" not in recipe.fits():
+        return None
+    as_they_are = replace(recipe, data=replace(recipe.data, augment=recipe.data.augment.of_captions))
+    plain = replace(encoding, recipe=as_they_are)
+    dataset = buckets[0].dataset
+    return plain.latents(dataset, plain.encode(dataset, recipe.data.views), space, "captions-data")
+
+
+def _train_captions(
+    recipe: TrainingRecipe,
+    latents: Latents,
+    pipeline: Pipeline,
+    prompts: list[str],
+    folder: Path,
+    report: TrainingReport,
+) -> None:
+    """Train the text encoder of a pipeline alone."""
+    _, fit = recipe.fits()["captions"]
+    task = CaptionTask(recipe, fit, latents, pipeline, prompts)
+    report.stage(task.name, fit.steps)
+    averaged = train(task, fit, recipe.checkpoints, folder / task.name, report.step)
+    task.networks.load_state_dict(averaged)
 
 
 def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, report: TrainingReport) -> Path:

@@ -1,0 +1,85 @@
+"""The text encoder alone: it learns what captions mean, its run resumes to the bit, and the denoiser begins from it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train import Quiet, fit, recipe, recipe_file, weights_sha256  # noqa: F401
+
+from unnoise.data.augment import Augment
+from unnoise.errors import InputError
+from unnoise.loading import load
+from unnoise.train.captions import CaptionTask
+from unnoise.train.encoded import EncodedViews
+from unnoise.train.fit_options import FitOptions
+from unnoise.train.latents import Latents
+from unnoise.train.log import read_log
+from unnoise.train.recipe import TextOptions, TrainingRecipe
+from unnoise.train.train_recipe import train_recipe
+
+
+@pytest.fixture(scope="module")
+def learning(recipe: TrainingRecipe) -> TrainingRecipe:  # noqa: F811
+    """A recipe whose text encoder is trained first."""
+    assert recipe.denoiser.text is not None
+    alone = FitOptions(60, batch=8, learning_rate=3e-3, warmup=5)
+    text = replace(recipe.denoiser.text, fit=alone, learning_rate_multiple=0.5)
+    data = replace(recipe.data, augment=Augment(phrase=0.5, background=1.0, move=1.0))
+    return replace(recipe, data=data, denoiser=replace(recipe.denoiser, text=text))
+
+
+def test_it_learns_what_captions_mean(learning: TrainingRecipe, tmp_path: Path) -> None:
+    fit(learning, tmp_path)
+    losses = [line["loss"] for line in read_log(tmp_path / "captions/log.jsonl")]
+    assert len(losses) == 60
+    assert sum(losses[-8:]) < 0.4 * sum(losses[:8])
+    assert list((tmp_path / "captions").glob("sheet-*.png"))
+
+
+def test_the_denoiser_begins_from_it(learning: TrainingRecipe, tmp_path: Path) -> None:
+    """With a learning rate of nothing the finished model has the text encoder of the first task."""
+    assert learning.denoiser.text is not None
+    text = replace(learning.denoiser.text, learning_rate_multiple=1e-6)
+    still = replace(learning.denoiser.fit, learning_rate=1e-9, optimizer="adamw")
+    path = fit(replace(learning, denoiser=replace(learning.denoiser, text=text, fit=still)), tmp_path)
+    own, prefix = load(path).networks()["text"].state_dict(), "track0.text."
+    kept = load_file(tmp_path / "captions/checkpoint.safetensors")
+    first = {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
+    assert first.keys() == own.keys()
+    assert all(torch.allclose(own[name], value, atol=2e-3) for name, value in first.items())
+
+
+def test_a_stopped_run_ends_with_the_same_bits(learning: TrainingRecipe, tmp_path: Path) -> None:
+    whole = fit(learning, tmp_path / "whole")
+
+    class Stopped(Quiet):
+        def step(self, progress: object) -> None:
+            if self.name == "captions" and progress.step == 31:  # type: ignore[attr-defined]
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_recipe(learning, tmp_path / "stopped", torch.device("cpu"), False, Stopped())
+    assert weights_sha256(fit(learning, tmp_path / "stopped", resume=True)) == weights_sha256(whole)
+
+
+def test_images_are_as_they_are(learning: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One code stands for all views of an image, though the recipe moves images and puts them on backgrounds."""
+    seen: list[Latents] = []
+
+    def noted(task: CaptionTask, step: int, rows: range) -> torch.Tensor:
+        seen.append(task.latents)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CaptionTask, "loss", noted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(learning, tmp_path)
+    assert isinstance(seen[0].x0, EncodedViews)
+    assert (seen[0].x0.views, seen[0].x0.codes.shape[1]) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["learning_rate_multiple", "embedding_learning_rate_multiple"])
+def test_multiples_are_above_0(name: str) -> None:
+    with pytest.raises(InputError, match=f"denoiser.text.{name} 0"):
+        TextOptions(**{name: 0.0})  # type: ignore[arg-type]
