@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import torch
+from torch import nn
 
 from unnoise import model_file
 from unnoise.card import Card
@@ -103,14 +104,7 @@ def train_recipe(
         del whole, dataset, buckets, held_out, encoding  # a training keeps nothing of each image
         return_freed_memory()
         torch.manual_seed(recipe.seed)
-        components = model_file.build(with_moments(without_unreadable(card, encoded), space))
-        networks = components.networks()
-        if autoencoder is not None:
-            networks["autoencoder"].load_state_dict(autoencoder.state_dict(), assign=True)
-        for role, net in init.networks().items() if init is not None else ():
-            networks[role].load_state_dict(net.state_dict())
-        for net in networks.values():
-            net.to(device)
+        components = _components(with_moments(without_unreadable(card, encoded), space), autoencoder, init, device)
         if captions is not None:
             _train_captions(recipe, captions, Pipeline.of(components), prompts, folder, report)
         task = DenoiserTask(recipe, latents, Pipeline.of(components), prompts, held)
@@ -198,6 +192,19 @@ def _train_autoencoder(
     averaged = train(task, task.fit, recipe.checkpoints, folder, report.step, monitor=task.monitor)
     task.networks.load_state_dict(averaged)
     return task.net.eval().requires_grad_(False)
+
+
+def _components(card: Card, autoencoder: nn.Module | None, init: Components | None, device: torch.device) -> Components:
+    """Build the model of a card, with the autoencoder and the weights that the training starts from."""
+    components = model_file.build(card)
+    networks = components.networks()
+    if autoencoder is not None:
+        networks["autoencoder"].load_state_dict(autoencoder.state_dict(), assign=True)
+    for role, net in init.networks().items() if init is not None else ():
+        networks[role].load_state_dict(net.state_dict())
+    for net in networks.values():
+        net.to(device)
+    return components
 
 
 def _captions(encoding: Encoding, space: Space, buckets: list[Bucket]) -> Latents | None:
