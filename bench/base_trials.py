@@ -83,7 +83,9 @@ def varied(base: TrainingRecipe, one: Trial, model: Path, folder: Path, precisio
         denoiser=replace(
             options,
             net=replace(options.net, args=options.net.args | one.net),
-            text=replace(options.text, **one.text) if options.text else None,
+            text=replace(options.text, **{"fit": None} | one.text)
+            if options.text
+            else None,  # in the time of the trial
             fit=fit,
             **one.denoiser,
         ),

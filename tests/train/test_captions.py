@@ -79,6 +79,11 @@ def test_images_are_as_they_are(learning: TrainingRecipe, tmp_path: Path, monkey
     assert (seen[0].x0.views, seen[0].x0.codes.shape[1]) == (2, 1)
 
 
+def test_images_of_several_shapes_are_refused(learning: TrainingRecipe) -> None:
+    with pytest.raises(InputError, match=r"denoiser.text.fit: takes images of one size, and data.buckets is true"):
+        replace(learning, data=replace(learning.data, buckets=True))
+
+
 @pytest.mark.parametrize("name", ["learning_rate_multiple", "embedding_learning_rate_multiple"])
 def test_multiples_are_above_0(name: str) -> None:
     with pytest.raises(InputError, match=f"denoiser.text.{name} 0"):

@@ -258,6 +258,10 @@ class TrainingRecipe(Strict):
             raise InputError(
                 f"denoiser.patch {self.denoiser.patch}: of pixels, and there is an autoencoder; leave it out"
             )
+        if self.data.buckets and "captions" in self.fits():
+            raise InputError(
+                "denoiser.text.fit: takes images of one size, and data.buckets is true; leave one of them out"
+            )
         self.checkpoints.check(*(fit for _, fit in self.fits().values()))
         if self.autoencoder is not None and self.autoencoder.fit is not None and self.autoencoder.fit.shard:
             raise InputError("autoencoder.fit.shard true: only the denoiser can be split; leave it out")
