@@ -25,7 +25,7 @@ def test_what_changes_pixels_and_what_changes_captions() -> None:
     changed = {name for name in NAMES if not replace(Augment(), **{name: 0.3}).same_pixels}
     assert changed == {"background", "move", "hue", "recolour", "resize", "scene"}
     assert {name for name in NAMES if not replace(Augment(), **{name: 0.3}).none} == changed | {
-        "phrase", "keywords", "style",
+        "phrase", "keywords", "style", "unknown",
     }  # fmt: skip
 
 

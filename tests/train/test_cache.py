@@ -220,6 +220,12 @@ def test_the_key_follows_the_words_where_pixels_follow_them(folder: Path, name: 
     assert len({cache_key(one, plain, SEED, HALF) for one in (dataset, *others)}) == 1
 
 
+def test_made_up_words_leave_the_key(folder: Path) -> None:
+    dataset, data = opened(folder), DataOptions(str(folder), SIDE, views=2, augment=WILD)
+    said = replace(data, augment=replace(WILD, unknown=0.5))
+    assert cache_key(dataset, data, SEED, HALF) == cache_key(dataset, said, SEED, HALF)
+
+
 @pytest.mark.parametrize("augment", [Augment(), WILD])
 def test_codes_are_those_of_the_views(folder: Path, tmp_path: Path, augment: Augment) -> None:
     dataset, data = opened(folder), DataOptions(str(folder), SIDE, views=3, augment=augment)

@@ -39,6 +39,7 @@ class Augment(Strict):
         recolour: probability of another colour of an image with one dominant colour, named in the caption, 0 to 1.
         resize: probability of a small or large subject, named so in the caption, 0 to 1.
         scene: probability of a scene of two or three transparent images, such as "a cat next to a dog", 0 to 1.
+        unknown: probability of one or two made-up words in the caption, which a model learns to read past, 0 to 1.
     """
 
     phrase: float = 0.0
@@ -52,11 +53,12 @@ class Augment(Strict):
     recolour: float = 0.0
     resize: float = 0.0
     scene: float = 0.0
+    unknown: float = 0.0
 
     @property
     def none(self) -> bool:
         """Whether every view is the image itself, with its caption as written."""
-        return self.same_pixels and not any((self.phrase, self.keywords, self.style))
+        return self.same_pixels and not any((self.phrase, self.keywords, self.style, self.unknown))
 
     @property
     def same_pixels(self) -> bool:
@@ -66,7 +68,7 @@ class Augment(Strict):
     @property
     def of_captions(self) -> "Augment":
         """The same variations of the captions, and none of the pixels."""
-        return Augment(phrase=self.phrase, keywords=self.keywords, style=self.style)
+        return Augment(phrase=self.phrase, keywords=self.keywords, style=self.style, unknown=self.unknown)
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -16,6 +16,7 @@ from unnoise.data import grammar, scenes
 from unnoise.data.augment import BACKGROUNDS, Augment, colour_of
 from unnoise.data.dataset import WHITE, ImageDataset, PixelArray
 from unnoise.data.decode import is_transparent, with_alpha
+from unnoise.data.made_up import with_made_up_words
 from unnoise.data.recolour import COLOURS, dominant_hue, recoloured
 from unnoise.diffusion.noise import numbers
 
@@ -85,6 +86,8 @@ def random_view(
         names = {dataset.captions[thing.index][0] for thing in things}
         background = _one(stream, [c for c in BACKGROUNDS if not any(held_out(name, c) for name in names)])
         caption = grammar.on_background(_one(stream, grammar.ON_BACKGROUND), caption, background)
+    if stream.random() < augment.unknown:  # last: what a view shows does not depend on it
+        caption = with_made_up_words(caption, dataset.captions, stream)
     return View(i, caption, background, () if things == (PlacedImage(i),) else things)
 
 

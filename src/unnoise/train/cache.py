@@ -143,7 +143,8 @@ def cache_key(dataset: ImageDataset, data: DataOptions, seed: int, encoder: Enco
     }
     augment = data.augment
     if not augment.same_pixels:
-        facts |= {"views": data.views, "seed": seed, "augment": plain(augment)}
+        pixels = {name: value for name, value in plain(augment).items() if name != "unknown"}
+        facts |= {"views": data.views, "seed": seed, "augment": pixels}
     if any((augment.background, augment.hue, augment.recolour, augment.resize, augment.scene)):
         # These follow the words of a caption, and which words are drawn decides what is drawn after them.
         facts |= {"captions": dataset.captions, "keywords": dataset.keywords, "styles": dataset.styles}
