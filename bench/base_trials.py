@@ -53,6 +53,7 @@ TRIALS: Final[dict[str, Trial]] = {
     "the recipe": Trial(),
     "8 x 8 positions": Trial(net={"patch": 2, "widths": [160, 384], "depths": [1, 3], "heads": [0, 6]}),
     "attention at 8 x 8": Trial(net={"heads": [0, 3, 6]}),
+    "without the mean of x0": Trial(net={"mean": []}),
     "half as wide": Trial(net={"widths": [32, 96, 192], "heads": [0, 0, 3]}),
     "native clock": Trial(net={"clock": "native"}),
     "wider text encoder": Trial(text={"width": 384, "heads": 6}, net={"context": 384, "vector": 384}),
@@ -76,6 +77,7 @@ def varied(base: TrainingRecipe, one: Trial, model: Path, folder: Path, precisio
     options = base.denoiser
     machine = {"precision": precision, "compile": False, "channels_last": False}
     fit = replace(options.fit, decay=1.0, **machine | one.fit)
+    text = options.text and replace(options.text, **{"fit": None} | one.text)  # all is trained in the time of the trial
     return replace(
         base,
         autoencoder=AutoencoderOptions(source=str(model)),
@@ -83,9 +85,7 @@ def varied(base: TrainingRecipe, one: Trial, model: Path, folder: Path, precisio
         denoiser=replace(
             options,
             net=replace(options.net, args=options.net.args | one.net),
-            text=replace(options.text, **{"fit": None} | one.text)
-            if options.text
-            else None,  # in the time of the trial
+            text=text,
             fit=fit,
             **one.denoiser,
         ),

@@ -19,6 +19,7 @@ from unnoise.nets.unet import UNet
 NETS = {
     "unet": lambda rank: UNet(4, [32, 64], [1, 2], [0, 2], context=16, vector=8, labels=3, rank=rank),
     "folded": lambda rank: UNet(4, [32, 64], [1, 2], [0, 2], context=16, vector=8, labels=3, patch=2, rank=rank),
+    "mean": lambda rank: UNet(4, [32, 64], [1, 2], [0, 2], 16, 8, labels=3, mean=[8, 4, 12][:rank], patch=2, rank=rank),
     "dit": lambda rank: DiT(4, 64, 2, context=16, vector=8, labels=3, rank=rank),
 }
 
@@ -68,6 +69,32 @@ def test_masked_tokens_have_no_effect(name: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_a_fresh_net_predicts_zero(name: str) -> None:
     assert not NETS[name](2)(torch.randn(2, 4, 8, 8), torch.rand(2), full_cond()).any()
+
+
+def test_a_unet_reads_the_mean_beside_x() -> None:
+    """Also of other sizes than its own, and only by the vector of the prompt."""
+    net = UNet(4, [32, 64], [1, 1], [0, 0], vector=8, mean=[8, 8])
+    x, time, cond = torch.randn(2, 4, 8, 8), torch.rand(2), Conditioning(vector=torch.randn(2, 8))
+    randomized(net)
+    assert net.mean is not None
+    assert torch.equal(net.mean.beside(x, cond.vector), torch.cat([x, net.mean(cond.vector)], dim=1))
+    before = net(x, time, cond)
+    torch.nn.init.normal_(net.mean.leave.bias)
+    assert not torch.allclose(net(x, time, cond), before)
+    wide = torch.randn(2, 4, 16, 8)
+    resized = F.interpolate(net.mean(cond.vector), (16, 8), mode="bilinear")
+    assert torch.equal(net.mean.beside(wide, cond.vector)[:, 4:], resized)
+    with pytest.raises(InputError, match="cond without vector"):
+        net(x, time, Conditioning())
+
+
+def test_wrong_means_are_refused() -> None:
+    with pytest.raises(InputError, match=r"mean \[8, 8\]: predicted from the vector of the prompt; set vector"):
+        UNet(4, [32, 64], [1, 1], [0, 0], context=8, mean=[8, 8])
+    with pytest.raises(InputError, match=r"mean \[8\]: 2 sizes, one a dimension of x0"):
+        UNet(4, [32, 64], [1, 1], [0, 0], vector=8, mean=[8])
+    with pytest.raises(InputError, match=r"mean\[1\] 0: at least 1"):
+        UNet(4, [32, 64], [1, 1], [0, 0], vector=8, mean=[8, 0])
 
 
 def test_whole_inverts_patches() -> None:

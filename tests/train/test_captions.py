@@ -7,11 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_train import Quiet, fit, recipe, recipe_file, weights_sha256  # noqa: F401
+from torch import nn
 
 from unnoise.data.augment import Augment
 from unnoise.errors import InputError
 from unnoise.loading import load
+from unnoise.nets.text import TextEncoder
+from unnoise.nets.unet import UNet
 from unnoise.train.captions import CaptionTask
+from unnoise.train.denoiser import text_multiples
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.latents import Latents
@@ -49,6 +53,40 @@ def test_the_denoiser_begins_from_it(learning: TrainingRecipe, tmp_path: Path) -
     first = {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
     assert first.keys() == own.keys()
     assert all(torch.allclose(own[name], value, atol=2e-3) for name, value in first.items())
+
+
+def test_a_network_with_a_mean_begins_from_the_decoder(learning: TrainingRecipe, tmp_path: Path) -> None:
+    assert learning.denoiser.text is not None
+    text = replace(learning.denoiser.text, learning_rate_multiple=1e-6)
+    still = replace(learning.denoiser.fit, learning_rate=1e-9, optimizer="adamw")
+    net = replace(learning.denoiser.net, args=learning.denoiser.net.args | {"mean": [4, 4]})
+    path = fit(replace(learning, denoiser=replace(learning.denoiser, text=text, fit=still, net=net)), tmp_path)
+    own, prefix = load(path).networks()["net"].mean.state_dict(), "track0.decoder."
+    kept = load_file(tmp_path / "captions/checkpoint.safetensors")
+    assert all(torch.allclose(own[name], kept[prefix + name], atol=2e-3) for name in own)
+    assert own["leave.bias"].abs().max() > 0.1
+
+
+def test_a_mean_of_other_sizes_is_refused(learning: TrainingRecipe, tmp_path: Path) -> None:
+    net = replace(learning.denoiser.net, args=learning.denoiser.net.args | {"mean": [8, 4]})
+    with pytest.raises(InputError, match=r"denoiser.net.args.mean \[8, 4\]: x0 of data.size 16 has \[4, 4\]; set mean"):
+        fit(replace(learning, denoiser=replace(learning.denoiser, net=net)), tmp_path)
+
+
+def test_the_mean_learns_at_the_rate_of_the_text_encoder() -> None:
+    networks = nn.ModuleDict(
+        {
+            "net": UNet(4, [32, 32], [1, 1], [0, 0], vector=16, mean=[8, 8]),
+            "text": TextEncoder(vocab=300, width=16, depth=1, heads=2, length=8),
+        }
+    )
+    found = text_multiples(networks, TextOptions(learning_rate_multiple=0.5, embedding_learning_rate_multiple=4.0))
+    assert {name for name, multiple in found.items() if multiple == 0.5} == {
+        name
+        for name, _ in networks.named_parameters()
+        if name.startswith(("net.mean.", "text.")) and name != "text.embed.weight"
+    }
+    assert found["text.embed.weight"] == 2.0
 
 
 def test_a_stopped_run_ends_with_the_same_bits(learning: TrainingRecipe, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
+from unnoise.errors import InputError
 from unnoise.nets.blocks import CONV, POOL, Attention, GlobalEmbedding, NetExtras, ResBlock, fold, unfold, zeroed
 from unnoise.nets.checks import check_least, check_stages
+from unnoise.nets.mean import MeanSample
 
 
 def coordinates(x: Tensor) -> Tensor:
@@ -67,13 +69,18 @@ class UNetExtras(NetExtras):
 
     Args:
         patch: side of the squares of positions that are one position of the finest resolution, at least 1.
+        mean: sizes of x0, one number a dimension: the mean of x0 is predicted from the vector of the prompt, and read
+            beside x; of none, it is not.
     """
 
     patch: int = 1
+    mean: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         NetExtras.__post_init__(self)
         check_least(1, patch=self.patch)
+        if self.mean and len(self.mean) != self.rank:
+            raise InputError(f"mean {[*self.mean]}: {self.rank} sizes, one a dimension of x0")
 
 
 class UNet(nn.Module):
@@ -119,9 +126,12 @@ class UNet(nn.Module):
         check_least(1, channels=channels)
         emb = 4 * widths[0]
         self.patch, self.factor = more.patch, more.patch * 2 ** (len(widths) - 1)
+        if more.mean and vector is None:
+            raise InputError(f"mean {[*more.mean]}: predicted from the vector of the prompt; set vector")
+        self.mean = MeanSample(vector, channels, more.mean) if more.mean and vector else None
         cell = channels * more.patch**rank
         self.embed = GlobalEmbedding(widths[0], emb, vector, labels, more)
-        self.enter = CONV[rank](cell + rank, widths[0], 3, padding=1)
+        self.enter = CONV[rank]((2 if more.mean else 1) * cell + rank, widths[0], 3, padding=1)
         levels = list(zip(widths, depths, heads, strict=True))
         entries = [widths[0], *widths[:-2]]
         self.down = nn.ModuleList(
@@ -140,7 +150,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, time: Tensor, cond: Conditioning, added: Sequence[Tensor] = ()) -> Tensor:
         """Run the net. added: features of a ControlNet, added after every stage of the down path and the middle."""
         emb = self.embed(time, cond)
-        x = fold(x, self.patch)
+        x = fold(x if self.mean is None else self.mean.beside(x, cond.vector), self.patch)
         h = self.enter(torch.cat([x, coordinates(x)], dim=1))
         skips = []
         for level, stage in enumerate(self.down):

@@ -5,14 +5,14 @@ since each sample costs a pass of the whole network. Here a small decoder takes 
 
     loss = |decoder(vector(caption)) - x0|^2
 
-which reads several times as many captions a second. Images are as they are, not moved, recoloured or on a background:
-what varies without a word for it is noise to what is learnt. The denoiser then begins with vectors and tokens of one
-thing near each other, and the decoder is thrown away.
+which reads several times as many captions a second. In the first steps images are as they are, not moved, recoloured or
+on a background: what varies without a word for it is noise to what is learnt. The last steps read the views of the
+denoiser, and so the words for a colour, a background or a second thing. The denoiser then begins with vectors and tokens of one
+thing near each other. Where its network reads the mean of x0 (`net.args.mean`), the decoder is the part that predicts
+it, which is trained on with the denoiser; otherwise it is thrown away.
 """
 
-from collections.abc import Sequence
 from itertools import chain
-from math import prod
 
 import torch
 from PIL import Image
@@ -22,6 +22,8 @@ from unnoise.data.shuffle import SAMPLE, nth_image
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
 from unnoise.generation.media.contact_sheet import contact_sheet
+from unnoise.nets.mean import MeanSample
+from unnoise.nets.unet import UNet
 from unnoise.pipeline import Pipeline
 from unnoise.text.encode import PromptEncoder
 from unnoise.train.fit_options import FitOptions
@@ -29,22 +31,7 @@ from unnoise.train.latents import Latents
 from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.task import sheet_title
 
-HIDDEN = 4  # features of the decoder, as a multiple of those of a token
 COLUMNS = 4  # of a sheet
-
-
-class CaptionDecoder(nn.Module):
-    """Predict x0 from the vector of a caption: (B, width) -> (B, *shape)."""
-
-    def __init__(self, width: int, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
-        self.enter = nn.Linear(width, HIDDEN * width)
-        self.leave = nn.Linear(HIDDEN * width, prod(shape))
-
-    def forward(self, vector: Tensor) -> Tensor:
-        hidden = nn.functional.gelu(self.enter(vector))
-        return self.leave(hidden).unflatten(1, self.shape)
 
 
 class CaptionTask:
@@ -53,7 +40,8 @@ class CaptionTask:
     Args:
         recipe: of the run.
         fit: the optimizer.
-        latents: images as they are, with their captions.
+        plain: images as they are, with their captions.
+        varied: the views of the denoiser, with theirs.
         pipeline: the untrained model, whose text encoder is trained.
         prompts: of the contact sheets.
     """
@@ -61,19 +49,32 @@ class CaptionTask:
     name = "captions"
 
     def __init__(
-        self, recipe: TrainingRecipe, fit: FitOptions, latents: Latents, pipeline: Pipeline, prompts: list[str]
+        self,
+        recipe: TrainingRecipe,
+        fit: FitOptions,
+        plain: Latents,
+        varied: Latents,
+        pipeline: Pipeline,
+        prompts: list[str],
     ) -> None:
         assert isinstance(pipeline.text_encoder, PromptEncoder)
         assert recipe.denoiser.text is not None
-        self.recipe, self.fit, self.latents, self.pipeline, self.prompts = recipe, fit, latents, pipeline, prompts
+        self.recipe, self.fit, self.pipeline, self.prompts = recipe, fit, pipeline, prompts
+        self.plain, self.varied = plain, varied
+        self.plain_steps = round(recipe.denoiser.text.plain * fit.steps)
         torch.manual_seed(recipe.seed)
-        decoder = CaptionDecoder(recipe.denoiser.text.width, latents.x0.shape[2:]).to(pipeline.device)
+        channels, *sizes = plain.x0.shape[2:]
+        net = pipeline.denoiser.net
+        decoder = net.mean if isinstance(net, UNet) else None
+        if decoder is None:
+            decoder = MeanSample(recipe.denoiser.text.width, channels, sizes).to(pipeline.device)
         self.networks = nn.ModuleDict({"text": pipeline.text_encoder.net, "decoder": decoder})
         self.learning_rate_multiples = {"text.embed.weight": recipe.denoiser.text.embedding_learning_rate_multiple}
 
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
-        latents, seed, first = self.latents, self.recipe.seed, step * self.fit.batch
+        latents = self.plain if step < self.plain_steps else self.varied
+        seed, first = self.recipe.seed, step * self.fit.batch
         assert latents.ids is not None
         assert latents.lengths is not None
         images = [nth_image(latents, seed, first + row) for row in rows]

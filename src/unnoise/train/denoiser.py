@@ -54,7 +54,7 @@ class DenoiserTask:
         self.learning_rate_multiples: dict[str, float] = {}
         if self.options.text is not None and pipeline.text_encoder is not None:
             self.networks["text"] = pipeline.text_encoder.net
-            self.learning_rate_multiples |= text_multiples(self.networks["text"], self.options.text)
+            self.learning_rate_multiples |= text_multiples(self.networks, self.options.text)
         self.device = pipeline.device
         self.sigma = partial(sigma_lognormal, mean=self.options.level_mean, std=self.options.level_std)
         self.held_out, levels = held_out, LevelLosses(level_edges(self.sigma))
@@ -122,9 +122,10 @@ class DenoiserTask:
         return contact_sheet([sample.image for sample in samples], captions, title, COLUMNS)
 
 
-def text_multiples(net: nn.Module, options: TextOptions) -> dict[str, float]:
-    """Return the learning rate of each weight of a text encoder beside a denoiser, as multiples."""
-    found = {f"text.{name}": options.learning_rate_multiple for name, _ in net.named_parameters()}
+def text_multiples(networks: nn.ModuleDict, options: TextOptions) -> dict[str, float]:
+    """Return the learning rate of what is trained on captions alone before, beside a denoiser, as multiples."""
+    names = (name for name, _ in networks.named_parameters() if name.startswith(("text.", "net.mean.")))
+    found = dict.fromkeys(names, options.learning_rate_multiple)
     found["text.embed.weight"] *= options.embedding_learning_rate_multiple
     return {name: multiple for name, multiple in found.items() if multiple != 1}
 

@@ -150,6 +150,8 @@ class TextOptions(Strict):
             above 0.
         fit: the optimizer of a training before that of the denoiser, in which the text encoder alone learns to predict
             images from their captions; without it there is none.
+        plain: share of the steps of `fit`, the first ones, which read images as they are, 0 to 1; the others read the
+            views of the denoiser.
     """
 
     vocab: int = 2048
@@ -160,11 +162,13 @@ class TextOptions(Strict):
     embedding_learning_rate_multiple: float = 1.0
     learning_rate_multiple: float = 1.0
     fit: FitOptions | None = None
+    plain: float = 0.7
 
     def __post_init__(self) -> None:
         for name, low, high in (("vocab", 257, 1 << 20), ("width", 1, 1 << 14), ("depth", 0, 256), ("heads", 1, 256)):
             check_whole(f"denoiser.text.{name}", getattr(self, name), low, high)
         check_whole("denoiser.text.length", self.length, 2, 4096)
+        check_number("denoiser.text.plain", self.plain, 0, 1)
         for name in ("embedding_learning_rate_multiple", "learning_rate_multiple"):
             check_number(f"denoiser.text.{name}", getattr(self, name), 1e-6, 1e6)
         if self.width % self.heads:

@@ -94,6 +94,7 @@ def _check_unconditional(recipe: TrainingRecipe) -> None:
         "advice.guidance_scale": recipe.advice.guidance_scale if recipe.advice.guidance_scale != 1 else None,
         "prompts": list(recipe.prompts) or None,
         "data.augment.phrase": augment.phrase or None,
+        "data.augment.unknown": augment.unknown or None,
         "data.augment.hue": augment.hue or None,
     }
     for name, value in without.items():
@@ -119,6 +120,13 @@ def _check_channels(components: Components) -> None:
         raise InputError(f"denoiser.net.args.channels {own}: the {what}; set channels = {cells}")
 
 
+def _check_mean(components: Components, size: int) -> None:
+    """Raise InputError where a network predicts the mean of x0 of other sizes than the data has."""
+    mean, sizes = [*(components.card.net.args.get("mean") or ())], [*components.space.shape(size, size)[1:]]
+    if mean and mean != sizes:
+        raise InputError(f"denoiser.net.args.mean {mean}: x0 of data.size {size} has {sizes}; set mean = {sizes}")
+
+
 @torch.no_grad()
 def check_networks(components: Components, size: int) -> None:
     """Run networks on the meta device, and raise InputError where their shapes do not fit each other or the size."""
@@ -134,6 +142,7 @@ def check_networks(components: Components, size: int) -> None:
             f"leave it out"
         )
     _check_channels(components)
+    _check_mean(components, size)
     try:
         with torch.device("meta"):
             x0 = components.space.encode(torch.empty(1, 3, size, size))

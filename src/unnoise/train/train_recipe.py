@@ -106,7 +106,7 @@ def train_recipe(
         torch.manual_seed(recipe.seed)
         components = _components(with_moments(without_unreadable(card, encoded), space), autoencoder, init, device)
         if captions is not None:
-            _train_captions(recipe, captions, Pipeline.of(components), prompts, folder, report)
+            _train_captions(recipe, captions, latents[0], Pipeline.of(components), prompts, folder, report)
         task = DenoiserTask(recipe, latents, Pipeline.of(components), prompts, held)
         return _train_denoiser(task, components, folder, report)
 
@@ -220,15 +220,16 @@ def _captions(encoding: Encoding, space: Space, buckets: list[Bucket]) -> Latent
 
 def _train_captions(
     recipe: TrainingRecipe,
-    latents: Latents,
+    plain: Latents,
+    varied: Latents,
     pipeline: Pipeline,
     prompts: list[str],
     folder: Path,
     report: TrainingReport,
 ) -> None:
-    """Train the text encoder of a pipeline alone."""
+    """Train the text encoder of a pipeline alone, on images as they are and on the views of the denoiser."""
     _, fit = recipe.fits()["captions"]
-    task = CaptionTask(recipe, fit, latents, pipeline, prompts)
+    task = CaptionTask(recipe, fit, plain, varied, pipeline, prompts)
     report.stage(task.name, fit.steps)
     averaged = train(task, fit, recipe.checkpoints, folder / task.name, report.step)
     task.networks.load_state_dict(averaged)
