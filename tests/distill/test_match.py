@@ -15,6 +15,7 @@ from torch import Tensor
 from unnoise.card import Card, Part
 from unnoise.diffusion.denoiser import Denoiser
 from unnoise.diffusion.prediction import signal, spread
+from unnoise.diffusion.process import VP
 from unnoise.distill.match import MatchTask, between, jump, matching_loss
 from unnoise.distill.match_options import MatchOptions
 from unnoise.distill.plain_student import plain_fit
@@ -123,6 +124,17 @@ def test_levels_of_the_guidance_are_above_that_of_the_call() -> None:
     for beyond in (torch.inf, 60.0):  # no level is above the first call's
         assert torch.equal(task.level(u, above=beyond), task.level(u))
     assert task.level(u[50:51]) > task_of(RECIPE, task.teacher)[0].level(u[50:51])  # type: ignore[arg-type]
+
+
+def test_levels_of_the_guidance_of_a_first_call_at_a_finite_level_are_all() -> None:
+    """Of a process that ends below the highest level of the options, which no level is above either."""
+    task, _ = task_of(options(shift=2.0), PlaneTeacher((gaussian(0, 0),) * 2, process=VP("scaled-linear")))
+    top, u = task.teacher.sigma_max, torch.linspace(0, 1, 101)
+    found = task.level(u, above=top)
+    assert torch.equal(found, task.level(u))
+    assert (found.diff() > 0).all()
+    assert (found[0].item(), found[-1].item()) == pytest.approx((0.0291672, top), rel=1e-4)  # sigma_min of the process
+    assert task.level(u, above=5.0).min() == pytest.approx(5.0, rel=1e-5)
 
 
 @pytest.mark.parametrize("here", [torch.inf, 80.0])

@@ -42,7 +42,6 @@ Liu et al. 2025 (Decoupled DMD), arXiv 2511.22677, section 4 and table 1 (levels
 """
 
 from itertools import pairwise
-from math import isinf
 from typing import Final
 
 import torch
@@ -156,11 +155,15 @@ class MatchTask(DistillTask):
         return (fake - real) / size(sample - real) - (led - plain) / size(sample - led)
 
     def level(self, u: Tensor, above: float = 0.0) -> Tensor:
-        """Map uniform numbers (B,) to levels of the options, above a level that is below the highest of them."""
-        low, high = (t / (t + self.options.shift * (1 - t)) for t in self.options.levels)
-        least = 0.0 if isinf(above) else above / (self.options.shift + above)
+        """Map uniform numbers (B,) to levels of the options, above a level that is below the highest of them.
+
+        The highest is at most that of the process, so that none is above the level of the first call.
+        """
+        shift, top = self.options.shift, self.teacher.sigma_max
+        low, high = (t / (t + shift * (1 - t)) for t in self.options.levels)
+        high, least = min(high, place(top / shift)), place(above / shift)
         t = torch.lerp(u.new_tensor(max(low, least) if least < high else low), u.new_tensor(high), u)
-        return (self.options.shift * t / (1 - t)).clamp(self.teacher.sigma_min, self.teacher.sigma_max)
+        return (shift * t / (1 - t)).clamp(self.teacher.sigma_min, top)
 
 
 def matching_loss(sample: Tensor, direction: Tensor) -> Tensor:
