@@ -10,7 +10,7 @@ from unnoise.distill.consistency_options import ConsistencyOptions
 from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.distill.recipe import DistillRecipe
 from unnoise.distill.rows import RowSource, prompt_pool
-from unnoise.distill.student import check_init, make_student, student_card
+from unnoise.distill.student import begin_from, check_init, make_student, student_card
 from unnoise.distill.task import DistillTask
 from unnoise.distill.teacher import Teacher, check_teacher, ddim
 from unnoise.errors import InputError
@@ -112,6 +112,28 @@ def test_a_teacher_that_does_not_fit_is_refused(changes: dict[str, object], mess
 def test_a_student_is_no_teacher(teacher: Pipeline) -> None:
     with pytest.raises(InputError, match="is itself distilled, from 'tiny'"):
         check_teacher(RECIPE, make_student(student_card(RECIPE, teacher.card), teacher))
+
+
+@pytest.mark.parametrize(("given", "own"), [(2, 6), (6, 2), (2, 1)])
+def test_several_points_do_not_become_another_number(given: int, own: int, teacher: Pipeline) -> None:
+    nets = [
+        make_student(
+            student_card(replace(RECIPE, consistency=None, imitate=ImitateOptions(points=count)), teacher.card), teacher
+        ).denoiser.net
+        for count in (own, given)
+    ]
+    before = {name: value.clone() for name, value in nets[0].state_dict().items()}
+    with pytest.raises(InputError, match=f"init: its network has {given} points .*, and the student {own};"):
+        begin_from(*nets)
+    assert all(torch.equal(before[name], value) for name, value in nets[0].state_dict().items())
+    begin_from(nets[0], teacher.denoiser.net)
+
+
+def test_a_student_to_begin_from_is_the_same_network(teacher: Pipeline) -> None:
+    wider = tiny.Part("UNet", tiny.CARD.net.args | {"widths": [32, 64]})
+    other = tiny.pipeline(replace(tiny.CARD, net=wider))
+    with pytest.raises(InputError, match="init: its network is another one"):
+        begin_from(make_student(student_card(RECIPE, teacher.card), teacher).denoiser.net, other.denoiser.net)
 
 
 @pytest.mark.parametrize(

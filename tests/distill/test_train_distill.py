@@ -191,7 +191,7 @@ def test_matching_keeps_the_points_of_the_student_that_it_begins_from(recipe: Di
     assert one.card.net.args["points"] == other.card.net.args["points"] == 3
     drawn = [pipeline.generate("red", seed=1, steps=2)[0].x0 for pipeline in (one, other)]
     assert torch.equal(*drawn)
-    with pytest.raises(InputError, match="init: its network is another one"):
+    with pytest.raises(InputError, match="init: its network has 3 points along a jump, and the student 1;"):
         distil(replace(recipe, init=str(first)), tmp_path / "none")
 
 

@@ -97,13 +97,19 @@ def begin_from(net: nn.Module, other: nn.Module) -> None:
     """Load the weights of another network. What it does not have starts without effect, as `NetExtras` says: new inputs
     at zero, and points as copies of its prediction.
 
-    Raises InputError where it is not the same network apart from its inputs.
+    Raises InputError where it is not the same network apart from its inputs, or has other points.
     """
     own, given = net.state_dict(), dict(other.state_dict())
-    copies = getattr(net, "points", 1) // getattr(other, "points", 1)
-    for name in given:
-        if name.startswith(LAST) and copies > 1:
-            given[name] = given[name].repeat(copies, *[1] * (given[name].ndim - 1))
+    points, others = getattr(net, "points", 1), getattr(other, "points", 1)
+    if others not in (1, points):
+        raise InputError(
+            f"init: its network has {others} points along a jump, and the student {points}; use the same number, or "
+            f"begin from a student of one point"
+        )
+    if others < points:
+        for name in given:
+            if name.startswith(LAST):
+                given[name] = given[name].repeat(points, *[1] * (given[name].ndim - 1))
     differing = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
     if differing:
         raise InputError(f"init: its network is another one: {differing[0]!r} does not fit")
