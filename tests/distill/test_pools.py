@@ -7,7 +7,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from unnoise.card import Part
+from unnoise.card import Card, Part
 from unnoise.distill.consistency_options import ConsistencyOptions
 from unnoise.distill.pools import open_images, open_pools
 from unnoise.distill.recipe import DistillRecipe
@@ -35,6 +35,10 @@ def pools(source: str | None, card: object = tiny.CARD, **data: object) -> list[
     return open_pools(recipe, teacher, open_images(recipe, teacher), Path("nowhere"), NO_REPORT)  # type: ignore[arg-type]
 
 
+def sized(*sizes: tuple[int, int]) -> Card:
+    return replace(tiny.CARD, advice=replace(tiny.CARD.advice, sizes=sizes))
+
+
 def test_captions_of_images_are_read_without_decoding_them(tmp_path: Path) -> None:
     for name in ("ab", "bc"):
         Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")
@@ -48,12 +52,32 @@ def test_captions_of_images_are_read_without_decoding_them(tmp_path: Path) -> No
 
 def test_lines_of_a_file_are_prompts(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\n\n  two dogs \n")
-    (pool,) = pools(str(tmp_path / "prompts.txt"), size=32)
+    (pool,) = pools(str(tmp_path / "prompts.txt"), sized((16, 16), (32, 32)), size=32)
     assert [*pool.prompts] == ["a cat", "two dogs"]
     assert pool.shape == (4, 8, 8)
     (tmp_path / "long.txt").write_text("abcdefgh " * 9)
     with pytest.warns(InputWarning, match="1 of 1 captions have more than 16 tokens"):
         pools(str(tmp_path / "long.txt"))
+
+
+def test_a_size_that_the_teacher_does_not_draw_is_refused_where_no_images_are_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a cat")
+    for source in (tmp_path / "a.txt", tmp_path):
+        with pytest.raises(InputError, match=r"data.size 64: 'tiny' draws 16x16, and .*; set data.size = 16"):
+            pools(str(source), size=64)
+        assert pools(str(source), sized((24, 16)), size=64)[0].shape == (
+            4,
+            16,
+            16,
+        )  # of squares, no other size is known
+    monkeypatch.setattr(ConsistencyOptions, "images", True)
+    recipe = DistillRecipe(
+        "a", "tiny", FitOptions(9), data=DataOptions(str(tmp_path)), consistency=ConsistencyOptions()
+    )
+    assert open_images(recipe, Teacher(tiny.pipeline(), False)) is not None
 
 
 def test_classes_and_nothing_are_read_from_the_teacher() -> None:

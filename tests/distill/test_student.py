@@ -1,6 +1,7 @@
 """The student starts as its teacher, and rows are the same however a batch is split."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -87,12 +88,32 @@ def test_rows_do_not_depend_on_the_split_of_a_batch(teacher: Pipeline) -> None:
     assert 1 <= whole.guidance.min() < whole.guidance.max() <= 4
 
 
-def test_a_sheet_has_student_and_teacher_at_equal_calls(teacher: Pipeline) -> None:
-    model = Teacher(teacher, True)
+def test_a_sheet_has_student_and_teacher_at_equal_calls(teacher: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From equal noise, at the size that is trained, the teacher at the guidance scale of the student's default."""
+
+    def generate(pipeline: Pipeline, prompt: str, **how: object) -> list[SimpleNamespace]:
+        assert how.pop("progress") is False
+        assert how.pop("prompt_weighting") == "literal"
+        return [SimpleNamespace(image=(pipeline.card.name, prompt, how))]
+
+    model, pages = Teacher(teacher, True), list[tuple[object, ...]]()
     student = make_student(student_card(RECIPE, teacher.card), teacher)
     rows = RowSource(RECIPE, model, [prompt_pool(["abc"], (4, 8, 8))])
-    sheet = DistillTask(RECIPE, model, student, rows, ["abc", "b"]).sheet(3)
-    assert sheet.width > sheet.height
+    monkeypatch.setattr(Pipeline, "generate", generate)
+    monkeypatch.setattr("unnoise.distill.task.table_sheet", lambda *page: pages.append(page))
+    DistillTask(RECIPE, model, student, rows, ["abc", ""]).sheet(3)
+    ((images, labels, columns, title),) = pages
+    assert columns == [
+        f"{who}, {calls}" for calls in ("1 call", "2 calls", "4 calls") for who in ("student", "teacher")
+    ]
+    assert images == [
+        (name, prompt, {"seed": row, "steps": steps, "size": (64, 64)} | guidance)
+        for row, prompt in enumerate(["abc", ""])
+        for steps in (1, 2, 4)
+        for name, guidance in (("fast", {}), ("tiny", {"guidance_scale": 2.0}))
+    ]
+    assert labels == ["abc", "seed 1"]
+    assert title == "fast: student after 3 steps, EMA length 0.05"
 
 
 @pytest.mark.parametrize(

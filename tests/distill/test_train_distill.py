@@ -15,7 +15,7 @@ from PIL import Image
 from unnoise.card import Part
 from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
-from unnoise.distill.collapse import CollapseWatch
+from unnoise.distill.collapse import CollapseWatch, SampleFigures
 from unnoise.distill.consistency import ConsistencyTask
 from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.distill.match_options import MatchOptions
@@ -296,10 +296,23 @@ def test_bounds_follow_the_best_so_far(shares: list[float], ends: bool, monkeypa
 class FakeTask:
     """What a watch needs of a task whose samples are given."""
 
-    name, teacher_scale, prompts = "student", 1.0, ("a",)
+    name, teacher_scale, prompts, size = "student", 1.0, ("a",), (16, 16)
     networks = torch.nn.ModuleDict()
     recipe = type("R", (), {"steps": (1,)})
-    teacher = type("T", (), {"pipeline": None})
+    teacher, student = type("T", (), {"pipeline": None}), None
+
+
+def test_samples_are_measured_at_the_size_that_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = list[dict[str, object]]()
+
+    def figures(pipeline: object, prompts: object, **how: object) -> SampleFigures:
+        measured.append(how)
+        return SampleFigures(0.0, 1.0, 0.0)
+
+    monkeypatch.setattr("unnoise.distill.collapse.sample_figures", figures)
+    CollapseWatch(FakeTask())(1)  # type: ignore[arg-type]
+    size = (16, 16)
+    assert measured == [{"guidance_scale": 1.0, "size": size}, *[{"steps": 1, "size": size}] * 2]
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ class CollapseWatch:
 
     def __init__(self, task: DistillTask, earlier: Iterable[Mapping[str, Any]] = ()) -> None:
         self.task = task
-        scale = task.teacher_scale
-        self.teacher = sample_figures(task.teacher.pipeline, task.prompts, guidance_scale=scale)
+        how = {"guidance_scale": task.teacher_scale, "size": task.size}
+        self.teacher = sample_figures(task.teacher.pipeline, task.prompts, **how)
         with evaluation_mode(task.networks), torch.no_grad():
             begun = self._deviations(self._figures())
         self.bounds = {steps: (share, share) for steps, share in begun.items()}  # the lowest and the highest so far
@@ -89,7 +89,7 @@ class CollapseWatch:
     def _figures(self) -> dict[str, float]:
         found: dict[str, float] = {}
         for steps in self.task.recipe.steps:
-            one = sample_figures(self.task.student, self.task.prompts, steps=steps)
+            one = sample_figures(self.task.student, self.task.prompts, steps=steps, size=self.task.size)
             found |= {f"mean_{steps}": one.mean, f"deviation_{steps}": one.deviation / self.teacher.deviation}
             if self.teacher.saturation > LEAST_SATURATION:
                 found[f"saturation_{steps}"] = one.saturation / self.teacher.saturation

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from unnoise.card import Card
 from unnoise.components import Components
 from unnoise.data.buckets import Bucket, bucket_sizes, split_into_buckets, warn_of_enlarged, warn_of_square
 from unnoise.data.dataset import ImageDataset
@@ -38,6 +39,8 @@ def open_images(recipe: DistillRecipe, teacher: Teacher) -> ImageDataset | None:
     pipeline = teacher.pipeline
     if data.size % pipeline.factor:
         raise InputError(f"data.size {data.size}: a multiple of {pipeline.factor}, for {pipeline.card.name!r}")
+    if not recipe.options.images:
+        _check_size(data, pipeline.card)
     if data.source.endswith(PROMPT_FILE):
         return None
     own = getattr(pipeline.space, "channels", data.channels)
@@ -46,6 +49,17 @@ def open_images(recipe: DistillRecipe, teacher: Teacher) -> ImageDataset | None:
     dataset, _ = split_validation(data.open() if recipe.options.images else data.open_unchecked(), data.validation)
     _check_conditioning(dataset, pipeline)
     return dataset
+
+
+def _check_size(data: DataOptions, card: Card) -> None:
+    """Raise InputError for a size that a teacher does not draw, where no image of that size is trained on."""
+    sides = [width for width, height in card.advice.sizes if width == height]
+    if sides and data.size not in sides:
+        drawn = ", ".join(f"{side}x{side}" for side in sides)
+        raise InputError(
+            f"data.size {data.size}: {card.name!r} draws {drawn}, and no images of another size are trained on; set "
+            f"data.size = {sides[0]}"
+        )
 
 
 def _check_conditioning(dataset: ImageDataset, teacher: Components) -> None:
@@ -77,14 +91,13 @@ def open_pools(
     """
     data = recipe.data
     if dataset is None or data is None:
-        prompts, side = _prompts(recipe, teacher), data.size if data else None
-        return [prompt_pool(prompts, x0_shape(teacher, side))]
+        return [prompt_pool(_prompts(recipe, teacher), x0_shape(teacher, data))]
     if not recipe.options.images:
         states = torch.full((len(dataset),), TRANSPARENT, dtype=torch.uint8)
         prompts = _prompts_of(dataset, data, recipe.seed, states)
         _warn_of_long(teacher, prompts)
         members = members_of(dataset.concepts, range(len(dataset)))
-        return [Pool(x0_shape(teacher, data.size), prompts, members, data.views)]
+        return [Pool(x0_shape(teacher, data), prompts, members, data.views)]
     warn_of_enlarged(dataset, data.size)
     if data.buckets:
         buckets = split_into_buckets(dataset, bucket_sizes(data.size, teacher.pipeline.factor))
@@ -156,8 +169,7 @@ def _warn_of_long(teacher: Teacher, prompts: Sequence[str]) -> None:
         )
 
 
-def x0_shape(teacher: Teacher, side: int | None) -> tuple[int, ...]:
-    """Return the shape of an x0 of a square of pixels; None is the first size of the teacher's card."""
-    pipeline = teacher.pipeline
-    width, height = (side, side) if side is not None else pipeline.card.advice.sizes[0]
-    return pipeline.space.shape(height, width)
+def x0_shape(teacher: Teacher, data: DataOptions | None) -> tuple[int, ...]:
+    """Return the shape of an x0 of the size that is trained."""
+    width, height = teacher.trained_size(data)
+    return teacher.pipeline.space.shape(height, width)

@@ -47,6 +47,11 @@ class DistillTask:
         """The guidance scale of the teacher whose samples are compared with those of the student."""
         return self.student.card.advice.distilled_guidance or self.recipe.guidance[0]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of the samples that are drawn during the run: what is trained."""
+        return self.teacher.trained_size(self.recipe.data)
+
     def loss(self, step: int, rows: range) -> Tensor:
         """Return the loss of some rows of a batch, see `Task`."""
         raise NotImplementedError
@@ -58,7 +63,7 @@ class DistillTask:
         by_steps = [
             images
             for steps in self.recipe.steps
-            for images in (draw_images(self.student, self.prompts, steps), self._teacher_images[steps])
+            for images in (draw_images(self.student, self.prompts, steps, size=self.size), self._teacher_images[steps])
         ]
         images = [column[row] for row in range(len(self.prompts)) for column in by_steps]
         title = sheet_title(self.recipe.name, self.name, step, self.recipe.checkpoints.ema_lengths[0])
@@ -67,8 +72,8 @@ class DistillTask:
 
     @cached_property
     def _teacher_images(self) -> dict[int, list[Image.Image]]:
-        pipeline, scale = self.teacher.pipeline, self.teacher_scale
-        return {steps: draw_images(pipeline, self.prompts, steps, guidance_scale=scale) for steps in self.recipe.steps}
+        pipeline, how = self.teacher.pipeline, {"guidance_scale": self.teacher_scale, "size": self.size}
+        return {steps: draw_images(pipeline, self.prompts, steps, **how) for steps in self.recipe.steps}
 
 
 def count_calls(steps: int) -> str:

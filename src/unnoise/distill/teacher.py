@@ -14,6 +14,7 @@ from unnoise.errors import InputError
 from unnoise.loading import load
 from unnoise.pipeline import Pipeline
 from unnoise.text.encode import PromptEncoder
+from unnoise.train.recipe import DataOptions
 
 
 class Teacher:
@@ -43,6 +44,10 @@ class Teacher:
     def sigma_min(self) -> float:
         """The lowest level that the teacher was trained on, at least 0."""
         return self.denoiser.process.sigma_min
+
+    def trained_size(self, data: DataOptions | None) -> tuple[int, int]:
+        """Return width and height in pixels of what is trained: a square of the data, or the first size of the card."""
+        return self.pipeline.card.advice.sizes[0] if data is None else (data.size, data.size)
 
     @torch.no_grad()
     def encode(self, prompts: list[str]) -> Conditioning:
