@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.diffusion.denoiser import Denoiser
-from unnoise.diffusion.jump import Jump, next_level, place, point_weights
+from unnoise.diffusion.jump import Jump, combine, next_level, place, point_weights
 from unnoise.diffusion.process import VP, Flow
 from unnoise.errors import InputError
 from unnoise.sampling.kinds import KINDS, Kind
@@ -48,6 +48,16 @@ def test_the_limits_of_the_weights() -> None:
     series = point_weights(3, torch.full((2,), 0.5), 0.5 - torch.tensor([0.0454, 0.0455]))  # both sides of SERIES
     assert (series[0] - series[1]).abs().max() < 1e-4
     torch.testing.assert_close(series.sum(1), torch.ones(2).double())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_points_are_summed_in_float32_in_a_training_in_bfloat16(dtype: torch.dtype) -> None:
+    points, weights = torch.randn(3, 5, 2, 4).to(dtype), torch.rand(3, 5, dtype=torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = combine(points, weights)
+    assert found.dtype == torch.float32
+    right = torch.einsum("bnij,bn->bij", points.double(), weights)
+    torch.testing.assert_close(found.double(), right, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("here", "there"), [(inf, 1.0), (2.0, 0.3), (inf, 0.0), (0.4, 3.0)])

@@ -123,7 +123,8 @@ class Jump:
 
 
 def combine(points: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted sum of points: (B, n, *d), (B, n) -> (B, *d)."""
+    """Return the weighted sum of points: (B, n, *d), (B, n) -> (B, *d), in float32 at least, also under autocast."""
     if points.shape[1] == 1:
         return points[:, 0]
-    return torch.einsum("bn...,bn->b...", points, weights.to(points.dtype))
+    weights = weights.to(torch.promote_types(points.dtype, torch.float32))
+    return (points * weights.reshape(*weights.shape, *(1,) * (points.ndim - 2))).sum(1)
