@@ -111,7 +111,10 @@ def test_the_next_level_nears_as_the_gap_doubles() -> None:
     torch.testing.assert_close(
         first, torch.tensor([0.0, 3.0 * (0.5 - 4 * torch.sigmoid(torch.tensor(-1.5))), 50.0]).clamp(min=0)
     )
-    assert (last > 0.95 * here).all()
+    slowed = 1 + 8 * torch.sigmoid(-here / 2)
+    torch.testing.assert_close(here / (here - last) * slowed, torch.full((3,), 2.0 * 2**8), rtol=1e-3, atol=0)
+    gaps = {round(float(1 / (1 - task.next_level(here[2:], step) / 100)), 1) for step in range(250)}
+    assert gaps == {2.0 * 2**k for k in range(9)}
     assert (task.next_level(torch.tensor([2e-4]), 249) > 0).all()
 
 

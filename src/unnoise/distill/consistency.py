@@ -26,9 +26,9 @@ the inverse of its error. Dividing by t - r makes the loss a rate, which does no
 
 **From diffusion to consistency.** The first gap is wide: r = t*(1 - n(t)/gap), cut at 0, with n(t) = 1 + 8*sigmoid(-t)
 in levels of data of deviation 0.5. With gap = 2 the lower levels have r = 0, and there the loss is that of denoising,
-which the weights of the teacher solve; at high levels r = t/2. The gap then doubles at even parts of the run, so that
-the error of the step and that of the target fall together. A level r below the lowest of the process is 0, as no
-sampler stops between.
+which the weights of the teacher solve; at high levels r = t/2. The gap then doubles at even parts of the run, the last
+of which has gap*2^doublings, so that the error of the step and that of the target fall together. A level r below the
+lowest of the process is 0, as no sampler stops between.
 
 **The limit of small steps** (sCM, `continuous`). With the angle a = atan(sigma), signal = cos a, spread = sin a:
 
@@ -125,7 +125,7 @@ class ConsistencyTask(DistillTask):
 
     def next_level(self, here: Tensor, step: int) -> Tensor:
         """Return the level r of each t, (B,): 0 where it is below the lowest of the process."""
-        doubled = int(self.options.doublings * step / self.recipe.fit.steps)
+        doubled = int((self.options.doublings + 1) * step / self.recipe.fit.steps)
         slowed = 1 + SLOW * torch.sigmoid(-here * DATA_DEVIATION)
         there = here * (1 - slowed / (self.options.gap * 2**doubled)).clamp(min=0)
         return torch.where(there < max(LOWEST, self.teacher.sigma_min), 0.0, there)
