@@ -118,6 +118,16 @@ def test_the_next_level_nears_as_the_gap_doubles() -> None:
     assert (task.next_level(torch.tensor([2e-4]), 249) > 0).all()
 
 
+def test_two_points_stay_apart_at_the_smallest_gap() -> None:
+    task = task_of(recipe_of(gap=2.0, doublings=19))
+    here = torch.logspace(-4, 6, 2000)
+    assert (task.next_level(here, 249) < here).all()
+    assert task.loss(249, range(64)).isfinite().all()
+    for gap, doublings in ((2.1, 19), (4096.0, 9)):
+        with pytest.raises(InputError, match=rf"consistency.gap {gap:g}, doublings {doublings}: .* up to 1048576"):
+            ConsistencyOptions(gap=gap, doublings=doublings)
+
+
 def test_levels_below_those_of_the_process_are_the_end() -> None:
     task = gaussian_task(VP(), "v", doublings=0, gap=1.5)
     assert task.next_level(torch.tensor([0.012]), 0) == 0
