@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 
+from unnoise.diffusion.conditioning import Conditioning
 from unnoise.distill.consistency_options import ConsistencyOptions
 from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.distill.recipe import DistillRecipe
@@ -17,6 +18,7 @@ from unnoise.distill.teacher import Teacher, check_teacher, ddim
 from unnoise.errors import InputError
 from unnoise.pipeline import Pipeline
 from unnoise.sampling.level import move
+from unnoise.text.labels import LabelEncoder
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import DataOptions
 
@@ -67,6 +69,23 @@ def test_the_teacher_is_guided_row_by_row(teacher: Pipeline) -> None:
     plain, null = (teacher.denoiser(x, sigma, one) for one in (cond, model.encode(["", ""])))
     torch.testing.assert_close(found[0], plain[0])
     torch.testing.assert_close(found[1], null[1] + 3 * (plain - null)[1])
+
+
+def test_the_last_prompts_are_kept_and_the_empty_one_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = list[str]()
+
+    class Recording(LabelEncoder):
+        def _encode(self, name: str) -> Conditioning:
+            encoded.append(name)
+            return super()._encode(name)
+
+    monkeypatch.setattr("unnoise.distill.teacher.KNOWN", 2)
+    base = tiny.pipeline()
+    model = Teacher(replace(base, text_encoder=Recording(("a", "b", "c"), base.denoiser.net)), True)
+    for prompts in (["a", "b", "a"], ["a", "c", ""], ["a"], ["b", ""]):
+        numbers = [3 if not prompt else "abc".index(prompt) for prompt in prompts]
+        assert model.encode(prompts).label.tolist() == numbers  # type: ignore[union-attr]
+    assert encoded == ["", "a", "b", "c", "b"]
 
 
 def test_a_step_of_the_teacher_is_the_move_of_the_samplers() -> None:

@@ -1,6 +1,8 @@
 """The frozen teacher: its guided prediction of x0, a step of its flow, and its own samples of a few calls."""
 
+from functools import cached_property, lru_cache
 from math import inf
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -15,6 +17,8 @@ from unnoise.loading import load
 from unnoise.pipeline import Pipeline
 from unnoise.text.encode import PromptEncoder
 from unnoise.train.recipe import DataOptions
+
+KNOWN: Final = 256  # prompts whose conditioning is kept on the device: 160 MB for SDXL
 
 
 class Teacher:
@@ -32,7 +36,7 @@ class Teacher:
             net.requires_grad_(False).eval()
         low, high = pipeline.card.advice.guidance_interval
         self.interval = low, inf if high is None else high
-        self._known: dict[str, Conditioning] = {}
+        self._encoded = lru_cache(KNOWN)(self._encode_prompt)
         self.null = self.encode([""]) if pipeline.text_encoder is not None else None
 
     @property
@@ -60,20 +64,24 @@ class Teacher:
             return Conditioning()
         if not isinstance(encoder, PromptEncoder):
             places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
-            return collate([self._encoded(prompt) for prompt in places]).rows([places[prompt] for prompt in prompts])
+            conds = [self._encoded(prompt) if prompt else self._unprompted for prompt in places]
+            return collate(conds).rows([places[prompt] for prompt in prompts])
         tokens = [encoder.tokenizer.encode(prompt)[: encoder.length] for prompt in prompts]
         ids = torch.tensor([row + [0] * (encoder.length - len(row)) for row in tokens], device=self.device)
         lengths = torch.tensor([len(row) for row in tokens], device=self.device)
         cond: Conditioning = encoder.net(ids, torch.arange(encoder.length, device=self.device) < lengths[:, None])
         return cond
 
-    def _encoded(self, prompt: str) -> Conditioning:
-        """Encode a class, or a prompt of another program's model, once; the empty one is the unconditional model."""
-        encoder = self.pipeline.text_encoder
-        assert encoder is not None
-        if prompt not in self._known:
-            self._known[prompt] = encoder([prompt])[0] if prompt else encoder.negative("")
-        return self._known[prompt]
+    def _encode_prompt(self, prompt: str) -> Conditioning:
+        """Encode a class, or a prompt of another program's model."""
+        assert self.pipeline.text_encoder is not None
+        return self.pipeline.text_encoder([prompt])[0]
+
+    @cached_property
+    def _unprompted(self) -> Conditioning:
+        """The conditioning of the model without a prompt, which every batch may need."""
+        assert self.pipeline.text_encoder is not None
+        return self.pipeline.text_encoder.negative("")
 
     @torch.no_grad()
     def x0(self, x: Tensor, sigma: Tensor, cond: Conditioning, guidance: Tensor) -> Tensor:
