@@ -31,6 +31,7 @@ from unnoise.sampling.samplers.ddim import DDIM
 from unnoise.sampling.state import run, start
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
+from unnoise.train.machine import measured
 from unnoise.train.recipe import DataOptions
 
 RECIPE = DistillRecipe(
@@ -158,6 +159,25 @@ def test_a_warm_start_regresses_the_ends_of_the_teachers_paths() -> None:
     task.loss(1, range(8))
     assert len(task.paths) == 1, "the only batch of paths is used again"
     assert [*between((inf, 1.0, 0.0), 2)] == [inf, 3.0, 1.0, 1 / 3]
+
+
+def test_paths_are_kept_during_the_warm_start_alone_and_not_from_trials_of_the_machine() -> None:
+    """They would be of another precision than those of a resumed run, which has no trials."""
+    options = ImitateOptions(points=6, ends=2, ends_paths=4, ends_steps=4)
+    fit = replace(RECIPE.fit, steps=400, batch=4, precision="auto")
+    task, seen = task_of(replace(RECIPE, imitate=options, fit=fit)), list[int]()
+
+    def now() -> float:
+        seen.append(len(task.paths))
+        return float(len(seen))
+
+    assert measured(task, fit, now=now) is not None
+    assert max(seen) == 1
+    assert not task.paths
+    task.loss(1, range(4))
+    assert len(task.paths) == 1
+    task.loss(2, range(4))
+    assert not task.paths
 
 
 def test_guidance_is_folded_in() -> None:

@@ -25,7 +25,7 @@ student is trained exactly where it is run.
 
 **Warm start** (`ends`). In the first steps of a run x is taken from a path of the teacher at the start of the jump, and
 the effective x0 of the jump is compared with the one that leads to the end of the jump on that path. Paths are a
-function of the recipe, are computed when they are first needed, and are used again.
+function of the recipe, are computed when they are first needed, are used again, and are dropped after these steps.
 
 **A student without points** (a LoRA, a network of another program) moves straight, x0(place) is constant, and the loss
 is least where it is the mean of the teacher's along the jump. As it does not take the end of the jump either, it is
@@ -80,6 +80,7 @@ class ImitateTask(DistillTask):
         """Return the loss of some rows of a batch, see `Task`."""
         if step < self.options.ends:
             return self._ends_loss(step, rows)
+        self.clear_cache()
         drawn = self.rows(step, rows)
         grids, jumps = self._drawn_jumps(drawn)
         x = self._walked(drawn, grids, jumps)
@@ -91,6 +92,10 @@ class ImitateTask(DistillTask):
                 right = self.teacher.x0(own.at(part), own.sigma(part), drawn.cond, drawn.guidance)
             total = total + self._error(jump.x0(part), right, jump.place(part))
         return total / self.options.inner
+
+    def clear_cache(self) -> None:
+        """Drop the paths of the teacher, see `Task`."""
+        self.paths.clear()
 
     def _error(self, x0: Tensor, right: Tensor, at: Tensor) -> Tensor:
         """Return the squared error of the velocity at a place, from that of x0: (B,)."""

@@ -179,13 +179,14 @@ def _pass_seconds(task: Task, rows: range, best: float, now: Now) -> tuple[float
 
 @contextmanager
 def _unchanged(task: Task) -> Iterator[None]:
-    """Leave weights, buffers, random numbers and compilation as they were before the block."""
+    """Leave weights, buffers, random numbers, what a task keeps and compilation as they were before the block."""
     state = {name: value.clone() for name, value in task.networks.state_dict().items()}
     with torch.random.fork_rng():
         try:
             yield
         finally:
             task.networks.load_state_dict(state)
+            getattr(task, "clear_cache", lambda: None)()
             for net in _compilable(task):
                 net._compiled_call_impl = None
 

@@ -19,7 +19,8 @@ class Task(Protocol):
         """Return the loss of some rows of the batch of a step: (len(rows),).
 
         Row r of step s is a function of the weights, the recipe, s and r alone, not of the other rows, so that a batch
-        can be split between processes and between passes.
+        can be split between processes and between passes. A task that keeps a part of it for later steps has a method
+        `clear_cache`, which is called after passes in another arithmetic than that of the run.
         """
 
     def sheet(self, step: int) -> Image.Image | None:
