@@ -24,7 +24,6 @@ from unnoise.distill.rows import DrawnRows, RowSource, prompt_pool
 from unnoise.distill.student import build_student, make_student, student_card
 from unnoise.distill.teacher import Teacher
 from unnoise.distill.train_distill import train_distill
-from unnoise.errors import InputError
 from unnoise.loading import load
 from unnoise.sampling.level import move, place
 from unnoise.train.adapter_recipe import LoraOptions
@@ -357,34 +356,3 @@ def test_a_run_without_data_ends_in_a_student_that_resumes(tmp_path: Path) -> No
 
 
 _CHANGED = ("net", "text", "tokenizer", "labels")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"steps": (1, 2), "match": MatchOptions(end=False)}, "match.end is false, so that one call"),
-        ({"steps": (1,)}, "match.anchor 2: is of the first of several calls"),
-        ({"steps": (4,)}, "match.grid has levels for at most 2 calls"),
-    ],
-)
-def test_a_recipe_that_cannot_act_is_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        replace(RECIPE, **changes)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"anchor": -1.0}, "match.anchor -1.0: a number from 0 to 100"),
-        ({"anchor_steps": 0}, "match.anchor_steps 0"),
-        ({"fake_updates": 0}, "match.fake_updates 0"),
-        ({"fake_learning_rate": 0.0}, "match.fake_learning_rate 0"),
-        ({"shift": 0.0}, "match.shift 0"),
-        ({"levels": (0.5, 0.2)}, r"match.levels \[0.5, 0.2\]: two numbers between 0 and 1, ascending"),
-        ({"levels": (0.0, 0.9)}, "match.levels"),
-        ({"grid": (1.0, 2.0)}, "match.grid"),
-    ],
-)
-def test_options_out_of_range_are_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        MatchOptions(**changes)  # type: ignore[arg-type]

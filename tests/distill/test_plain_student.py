@@ -19,6 +19,7 @@ from unnoise.diffusion.process import VP
 from unnoise.distill.consistency_options import ConsistencyOptions
 from unnoise.distill.imitate import ImitateTask
 from unnoise.distill.imitate_options import ImitateOptions
+from unnoise.distill.match_options import MatchOptions
 from unnoise.distill.plain_student import save_plain_student, stated_options
 from unnoise.distill.recipe import DistillRecipe, read_distill_recipe
 from unnoise.distill.rows import RowSource, prompt_pool
@@ -43,7 +44,7 @@ GRID = (2.0, 0.8, 0.3)
 def recipe_of(teacher: object, **more: Any) -> DistillRecipe:
     fit = FitOptions(4, learning_rate=0.02, batch=2, warmup=1, precision="float32", compile=False)
     options = {"guidance": (3.0, 3.0), "steps": (4,), "caption_dropout": 0.0, "lora": LoraOptions(4, 4.0)} | more
-    return DistillRecipe("fast", str(teacher), fit, imitate=ImitateOptions(grid=GRID), **options)
+    return DistillRecipe("fast", str(teacher), fit, **{"imitate": ImitateOptions(grid=GRID)} | options)
 
 
 def distilled(recipe: DistillRecipe, pipeline: Pipeline) -> tuple[Pipeline, DistillTask]:
@@ -128,6 +129,10 @@ def test_a_whole_foreign_network_is_written_as_its_folder(tmp_path: Path) -> Non
     [
         ({"guidance": (1.0, 3.0)}, r"guidance \[1.0, 3.0\]: a LoRA takes no guidance scale as an input; fold one in"),
         ({"steps": (1, 4)}, r"steps \[1, 4\]: a LoRA does not take the end of a jump, .* such as \[4\]"),
+        (
+            {"steps": (2, 4), "imitate": None, "match": MatchOptions(GRID, anchor=0, end=False)},
+            r"steps \[2, 4\]: a LoRA",
+        ),
         ({"init": "x"}, "init 'x': a LoRA begins at its teacher, or at lora.init; leave it out"),
         ({"lora": LoraOptions(dropout=0.1)}, "lora.dropout 0.1: a student follows its teacher without"),
         ({"lora": LoraOptions(targets=("text",))}, "lora.targets 'text': the text encoder is the teacher's"),

@@ -51,10 +51,10 @@ class MatchOptions(MethodOptions):
         return {"end": True} if self.end else {}
 
     def check(self, recipe: RestOfRecipe) -> None:
-        if not self.end and recipe.steps[0] == 1 and len(recipe.steps) > 1:
+        if not self.end and len(recipe.steps) > 1 and (self.anchor or recipe.steps[0] == 1):
             raise InputError(
-                f"steps {list(recipe.steps)}: match.end is false, so that one call and the first of several cannot "
-                f"differ; set it to true, or leave out 1"
+                f"steps {list(recipe.steps)}: match.end is false, so that the first calls of several numbers cannot "
+                f"differ; set it to true, or give one number"
             )
         if recipe.steps == (1,) and self.anchor:
             raise InputError(

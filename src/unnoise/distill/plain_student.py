@@ -83,7 +83,7 @@ def check_plain(recipe: DistillRecipe, teacher: Components) -> None:
             f"guidance {list(recipe.guidance)}: {what} takes no guidance scale as an input; fold one in, such as "
             f"[{recipe.guidance[1]:g}, {recipe.guidance[1]:g}]"
         )
-    if recipe.options.extras.get("end") and len(recipe.steps) > 1:
+    if len(recipe.steps) > 1:
         raise InputError(
             f"steps {list(recipe.steps)}: {what} does not take the end of a jump, so it is trained for one number of "
             f"calls, such as [{recipe.steps[-1]}]"
