@@ -138,6 +138,7 @@ def test_a_sheet_has_student_and_teacher_at_equal_calls(teacher: Pipeline, monke
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"modality": "video"}, "teacher 'tiny': makes video, and only models of images are distilled"),
         ({"training": {"caption_dropout": 0.0}}, "trained with caption_dropout 0"),
         ({"advice": replace(tiny.CARD.advice, distilled_guidance=2.0)}, "is itself distilled"),
         ({"text": None, "tokenizer": None, "net": WITHOUT_PROMPTS}, "takes no prompts, so it has none"),

@@ -121,8 +121,10 @@ def load_teacher(recipe: DistillRecipe, device: torch.device) -> Teacher:
 
 
 def check_teacher(recipe: DistillRecipe, teacher: Components) -> None:
-    """Raise InputError for a teacher that is distilled itself, or has no guidance where the recipe asks for some."""
+    """Raise InputError for a teacher that makes no images, is distilled itself, or lacks guidance that is asked for."""
     card, named = teacher.card, f"teacher {recipe.teacher!r}"
+    if card.modality != "image":
+        raise InputError(f"{named}: makes {card.modality}, and only models of images are distilled")
     if card.distilled is not None:
         raise InputError(
             f"{named}: is itself distilled, from {card.distilled.teacher!r}; distil that model, or begin from this one "
