@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from unnoise.adapters.lora.read import read
 from unnoise.cli.main import main
+from unnoise.cli.train import TrainOptions
 from unnoise.diffusion.process import VP
 from unnoise.distill.consistency_options import ConsistencyOptions
 from unnoise.distill.imitate import ImitateTask
@@ -190,6 +191,24 @@ checkpoints = {{ every = 3, snapshot_every = 3, ema_every = 1, sheet_every = 6, 
     (one, first), (other, second) = (tensors_of(tmp_path / name) for name in names)
     assert one == other
     assert all(torch.equal(first[name], second[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("", LoraOptions(8, 8.0)),
+        ('lora = { rank = 4, alpha = 2.0, targets = ["convolution"], dora = true, init = "a" }',
+         LoraOptions(8, 8.0, ("convolution",), dora=True, init="a")),
+    ],
+)  # fmt: skip
+def test_the_rank_of_the_command_line_keeps_the_rest_of_the_table(
+    table: str, expected: LoraOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, given = tmp_path / "fast.toml", list[DistillRecipe]()
+    recipe.write_text(f'name = "a"\nteacher = "b"\nsteps = [4]\nimitate = {{}}\nfit = {{ steps = 9 }}\n{table}\n')
+    monkeypatch.setattr(TrainOptions, "run", lambda options, command, name, train: given.append(train.args[0]))
+    assert main(["distill", str(recipe), "--lora", "8"]) == 0
+    assert given[0].lora == expected
 
 
 def tensors_of(path: Path) -> tuple[list[str], dict[str, torch.Tensor]]:

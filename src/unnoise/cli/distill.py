@@ -63,7 +63,9 @@ def distill(
     *,
     lora: Annotated[
         int | None,
-        Parameter(help="Rank of a LoRA of the teacher, which is trained and written instead of a whole model."),
+        Parameter(
+            help="Rank, and alpha, of a LoRA of the teacher, which is trained and written instead of a whole model."
+        ),
     ] = None,
     options: Annotated[TrainOptions, Parameter(name="*")] = DEFAULT,
 ) -> None:
@@ -77,7 +79,8 @@ def distill(
     if lora is not None:
         from unnoise.train.adapter_recipe import LoraOptions
 
-        parsed, flags = replace(parsed, lora=LoraOptions(lora, alpha=float(lora))), ["--lora", str(lora)]
+        own = replace(parsed.lora or LoraOptions(), rank=lora, alpha=float(lora))
+        parsed, flags = replace(parsed, lora=own), ["--lora", str(lora)]
     options.run(["distill", str(recipe), *flags], parsed.name, partial(_distill, parsed))
 
 
