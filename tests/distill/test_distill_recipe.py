@@ -7,9 +7,10 @@ import pytest
 
 from unnoise.cli.distill import EPILOGUE
 from unnoise.distill.method_options import spread_evenly
-from unnoise.distill.recipe import DistillRecipe, read_distill_recipe
+from unnoise.distill.recipe import METHODS, DistillRecipe, read_distill_recipe
 from unnoise.errors import InputError
 
+RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "distill").glob("*.toml"))
 PLAIN = """
 name = "fast"
 teacher = "emoji"
@@ -55,6 +56,15 @@ def test_a_wrong_recipe_is_refused(more: str, message: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(("count", "found"), [(0, ()), (1, (3,)), (2, (2, 4)), (4, (1, 2, 4, 5)), (5, (1, 2, 3, 4, 5))])
 def test_levels_are_spread_evenly(count: int, found: tuple[float, ...]) -> None:
     assert spread_evenly((1, 2, 3, 4, 5), count) == found
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_of_the_repository_are_recipes(path: Path) -> None:
+    assert read_distill_recipe(path).name == path.stem.replace("-lora", "-fast")
+
+
+def test_every_method_has_a_recipe() -> None:
+    assert {read_distill_recipe(path).method for path in RECIPES} == {*METHODS}
 
 
 @pytest.mark.parametrize("where", ["the page", "the help"])
