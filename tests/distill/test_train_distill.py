@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from unnoise.card import Part
+from unnoise.cli.distill import EPILOGUE
 from unnoise.cli.main import main
 from unnoise.data.dataset import ImageDataset
-from unnoise.distill.collapse import CollapseWatch, SampleFigures
+from unnoise.distill.collapse import HIGH, LOW, CollapseWatch, SampleFigures
 from unnoise.distill.consistency import ConsistencyTask
 from unnoise.distill.imitate_options import ImitateOptions
 from unnoise.distill.match_options import MatchOptions
@@ -277,6 +278,7 @@ def test_a_run_that_collapses_stops(recipe: DistillRecipe, tmp_path: Path) -> No
         ([0.5, 1.0, 1.5], True),
         ([1.6, 1.5, 1.2], False),
         ([1.6, 1.0, 1.5], True),
+        ([0.5, 1.2, 0.72, 1.38], False),  # 0.7 and 1.4 of the teacher's, once it has been reached
     ],
 )
 def test_bounds_follow_the_best_so_far(shares: list[float], ends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +302,14 @@ class FakeTask:
     networks = torch.nn.ModuleDict()
     recipe = type("R", (), {"steps": (1,)})
     teacher, student = type("T", (), {"pipeline": None}), None
+
+
+def test_the_help_and_the_page_state_the_bounds() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "distillation.md").read_text(encoding="utf-8")
+    for text in (EPILOGUE, page):
+        stated = " ".join(text.split())
+        assert f"below {LOW:g} of the highest so far" in stated
+        assert f"above {HIGH:g} of the lowest" in stated
 
 
 def test_samples_are_measured_at_the_size_that_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:

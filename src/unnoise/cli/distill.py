@@ -43,8 +43,10 @@ What happens:
 What to look at:
   Contact sheets in DIR/student show the student beside its teacher at equal
   calls. The log has, every checkpoints.validate_every steps, the deviation
-  and the saturation of samples as shares of the teacher's; a deviation below
-  0.7 or above 1.4 stops the run, and the last checkpoint is kept.
+  and the saturation of samples as shares of the teacher's from equal noise.
+  The run stops at a deviation below 0.7 of the highest so far, or above 1.4
+  of the lowest; the highest counts as at most 1, the lowest as at least 1,
+  the teacher's. The last checkpoint is kept.
 
 Ctrl-C and SIGTERM write a checkpoint after the current step. --resume goes on
 and ends with the same weights to the bit. docs/distillation.md explains the

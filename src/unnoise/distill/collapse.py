@@ -2,12 +2,13 @@
 
 Every `checkpoints.validate_every` steps, samples of fixed noise are drawn with averaged weights, by each number of
 calls, and the log gets the mean and the deviation of their x0 and the saturation of their colours, the last two as
-shares of the teacher's. A student whose modes merge loses its deviation; one whose targets run away gains some, and its
-colours saturate first.
+shares of the teacher's: of its samples of the same noise and prompts by its default steps, with guidance. A student
+whose modes merge loses its deviation; one whose targets run away gains some, and its colours saturate first.
 
 One call of the untrained student is a mean of many pictures, of a small deviation, from which a sound training rises.
 So the bounds are shares of the best so far: the deviation may not fall below LOW of the highest that it had, of which
-no more than the teacher's counts, nor rise above HIGH of the lowest, of which no less than the teacher's counts.
+no more than the teacher's counts, nor rise above HIGH of the lowest, of which no less than the teacher's counts. Once a
+student has had the teacher's deviation, these are LOW and HIGH of the teacher's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from unnoise.errors import CollapseError
 from unnoise.pipeline import Pipeline
 from unnoise.train.weights import evaluation_mode
 
-LOW, HIGH = 0.7, 1.4  # shares of the teacher's deviation
+LOW, HIGH = 0.7, 1.4  # of the highest deviation so far, and of the lowest
 SAMPLES: Final = 16  # of each number of calls, at least
 SEED: Final = 1000
 LEAST_SATURATION: Final = 0.01  # of the teacher's samples, below which they are grey
