@@ -133,16 +133,6 @@ def test_levels_below_those_of_the_process_are_the_end() -> None:
     assert task.next_level(torch.tensor([0.012]), 0) == 0
 
 
-def test_both_calls_have_the_same_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = task_of(recipe_of())
-    net = task.denoiser.net
-    nn.init.normal_(net.correction[-1].weight)  # type: ignore[union-attr,index,arg-type]
-    net.correction.insert(2, nn.Dropout(0.5))  # type: ignore[union-attr,operator]
-    monkeypatch.setattr(task, "next_level", lambda here, step: here * (1 - 1e-6))
-    gap = 1e-6  # a difference of masks would divide by it
-    assert task.loss(0, range(32)).max() < 1e-3 / gap
-
-
 @pytest.mark.parametrize("loss", ["square", "huber", "adaptive"])
 def test_distances_are_zero_at_zero_and_rise(loss: str) -> None:
     options = ConsistencyOptions(loss=loss, huber=0.1)  # type: ignore[arg-type]

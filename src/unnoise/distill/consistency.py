@@ -18,11 +18,11 @@ one step of the teacher from t to r < t, of DDIM, which is Euler's method along 
     x_r = (spread_r/spread_t)*x_t + signal_r*(1 - r/t)*D(x_t, t)
     loss = distance(f(x_t, t), stop_gradient(f(x_r, r))) / (t - r)
 
-with equal weights and equal dropout in both calls. With consistency.teacher = false there is no step: x_r has the x0
-and the eps of x_t. This is the same step with x0 for D(x_t, t) = E[x0 | x_t], so its expectation is the same at first
-order in t - r, and its variance is larger (Song et al. 2023, theorem 2). The distance is e^2, the mean square over a
-sample; sqrt(e^2 + c^2) - c, the pseudo-Huber distance; or e^2/(stop_gradient(e^2) + c^2), which weighs each sample by
-the inverse of its error. Dividing by t - r makes the loss a rate, which does not vanish as r approaches t.
+with equal weights in both calls. With consistency.teacher = false there is no step: x_r has the x0 and the eps of x_t.
+This is the same step with x0 for D(x_t, t) = E[x0 | x_t], so its expectation is the same at first order in t - r, and
+its variance is larger (Song et al. 2023, theorem 2). The distance is e^2, the mean square over a sample;
+sqrt(e^2 + c^2) - c, the pseudo-Huber distance; or e^2/(stop_gradient(e^2) + c^2), which weighs each sample by the
+inverse of its error. Dividing by t - r makes the loss a rate, which does not vanish as r approaches t.
 
 **From diffusion to consistency.** The first gap is wide: r = t*(1 - n(t)/gap), cut at 0, with n(t) = 1 + 8*sigmoid(-t)
 in levels of data of deviation 0.5. With gap = 2 the lower levels have r = 0, and there the loss is that of denoising,
@@ -117,8 +117,8 @@ class ConsistencyTask(DistillTask):
         else:
             assert drawn.x0 is not None
             nearer = mix(drawn.x0, drawn.noise, there)
-        cond, devices = drawn.student(), [x.device] if x.is_cuda else []
-        with torch.no_grad(), torch.random.fork_rng(devices):  # so that both calls have the same dropout
+        cond = drawn.student()
+        with torch.no_grad():
             end = torch.where(expand(there, x) == 0, nearer, self.denoiser(nearer, there, cond))
         square = (self.denoiser(x, here, cond) - end).square().flatten(1).mean(1)
         return distance(self.options, square) / (here - there)
@@ -139,8 +139,8 @@ class ConsistencyTask(DistillTask):
         else:
             assert drawn.x0 is not None
             velocity = target("v", drawn.x0, drawn.noise, sigma)
-        out, devices = self._f(x, sigma, cond), [x.device] if x.is_cuda else []
-        with torch.no_grad(), torch.random.fork_rng(devices):
+        out = self._f(x, sigma, cond)
+        with torch.no_grad():
             tangent = self._tangent(step, (x, sigma), velocity, cond)
             rms = expand(tangent.square().flatten(1).mean(1).sqrt(), x)
             right = out.detach() + tangent / (rms + TANGENT)
