@@ -35,9 +35,10 @@ from unnoise.generation.images import image_tensor
 from unnoise.generation.media.contact_sheet import contact_sheet
 from unnoise.pipeline import Pipeline
 from unnoise.progress import ProgressBar
+from unnoise.train.evaluate import draw_each
 
 SETS = ("colours", "styles", "pairs", "backgrounds")
-CALLS, PROMPTS, SEEDS, SHOWN, BATCH = (1, 2, 4), 32, 4, 24, 32
+CALLS, PROMPTS, SEEDS, SHOWN = (1, 2, 4), 32, 4, 24
 FIGURES = ("ends", "right", "points", "sharpness", "Fréchet", "diversity", "coverage")
 TARGETS = {  # calls -> figure -> bound, and whether it is the least
     1: {"points": (-6.0, True), "sharpness": (0.75, True), "Fréchet": (1.6, False), "diversity": (0.85, True)},
@@ -56,21 +57,12 @@ class Drawn:
 
 
 def drawn(pipeline: Pipeline, cases: Sequence[Case], seeds: int, steps: int | None, label: str) -> Drawn:
-    """Draw every case from `seeds` seeds, which are the same for every model and number of steps."""
-    prompts = [case.prompt for case in cases]
-    x0, images = [], []
+    """Draw every case from `seeds` seeds of its own, which are the same for every model and number of steps."""
+    prompts = [case.prompt for case in cases for _ in range(seeds)]
     with ProgressBar(label) as callback:
-        for seed in range(seeds):
-            samples = []
-            for at in range(0, len(prompts), BATCH):
-                part = prompts[at : at + BATCH]
-                samples += pipeline.generate(
-                    part, seed=seed * len(prompts) + at, steps=steps, batch=BATCH, progress=False
-                )
-                callback((seed + len(samples) / len(prompts)) / seeds)
-            x0.append(torch.stack([sample.x0.float() for sample in samples]))
-            images.append(torch.cat([image_tensor(sample.image.convert("RGB")) for sample in samples]))
-    return Drawn(torch.stack(x0, 1), torch.stack(images, 1))
+        samples = draw_each(pipeline, prompts, 0, callback, steps=steps)
+    x0, images = torch.stack([one.x0.float() for one in samples]), torch.cat([image_tensor(s.image) for s in samples])
+    return Drawn(x0.unflatten(0, (-1, seeds)), images.unflatten(0, (-1, seeds)))
 
 
 @dataclass(frozen=True)

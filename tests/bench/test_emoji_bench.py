@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,6 +30,7 @@ from unnoise.data.recolour import COLOURS
 from unnoise.data.split import split_validation
 from unnoise.data.view import View, held_out, render_views
 from unnoise.generation.decode import to_images
+from unnoise.generation.request import Request
 
 WHOLE_SET = open_source("emoji", 64)
 NAMES = {names[0] for names in WHOLE_SET.captions}
@@ -234,8 +236,9 @@ class Perfect:
         self.views = {case.prompt: case.view for draw in PROMPTS.sets.values() for case in draw(count)}
         self.card = SimpleNamespace(advice=SimpleNamespace(steps=20))
 
-    def generate(self, prompts: list[str], seed: int, **_: object) -> list[SimpleNamespace]:
-        x = render_views(FEW, [self.views[prompt] for prompt in prompts]) - 1e-3 * seed
+    def run(self, *requests: Request) -> list[SimpleNamespace]:
+        x = render_views(FEW, [self.views[one.prompts[0]] for one in requests])
+        x -= 1e-3 * torch.tensor([one.sampling.seed for one in requests])[:, None, None, None]
         return [SimpleNamespace(x0=one, image=image) for one, image in zip(x, to_images(x.clamp(-1, 1)), strict=True)]
 
 
@@ -271,6 +274,19 @@ def test_a_perfect_model_is_right(
         assert (row["ends"], row["points"], row["coverage"]) == (0, 0, 1)
         assert row["sharpness"] == row["Fréchet"] == row["diversity"] == pytest.approx(1)
         assert (tmp_path / "distill.png").exists()
+
+
+def test_a_student_and_its_teacher_are_drawn_from_the_same_noises_which_all_differ() -> None:
+    cases = [Case(prompt, View(0, ""), (frozenset({"a"}),)) for prompt in ("a cat", "a dog", "a cat")]
+    model = tiny.pipeline()
+    one, other = (distill.drawn(model, cases, 2, steps, "") for steps in (1, 2))
+    assert one.x0.shape == (3, 2, 4, 4, 4)
+    assert one.images.shape == (3, 2, 3, 16, 16)
+    every = one.x0.flatten(0, 1)
+    assert torch.cdist(every.flatten(1), every.flatten(1)).fill_diagonal_(1).min() > 0.01
+    again = distill.drawn(model, cases, 2, 2, "")
+    assert torch.equal(other.x0, again.x0)
+    torch.testing.assert_close(one.x0[1, 1], model.generate("a dog", seed=3, steps=1)[0].x0)
 
 
 def test_numbers_that_are_not_reached_are_said() -> None:

@@ -1,10 +1,12 @@
 """The figures of a perfect model, and of one that generates noise."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 
@@ -13,6 +15,7 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_source
 from unnoise.data.view import View, render_views
 from unnoise.generation.media.contact_sheet import contact_sheet
+from unnoise.generation.request import Request
 from unnoise.train import evaluate as figures
 
 SOURCE = open_source("emoji", 64)
@@ -29,10 +32,23 @@ def sample(pixels: torch.Tensor) -> SimpleNamespace:
     return SimpleNamespace(image=Image.fromarray(np.ascontiguousarray(cells)))
 
 
-class Perfect:
+class Drawing:
+    """A model that draws requests by a function of their prompts."""
+
+    def __init__(self, draw: Callable[[list[str]], list[SimpleNamespace]] | None = None) -> None:
+        self.draw = draw or self.generate
+
+    def generate(self, prompts: list[str]) -> list[SimpleNamespace]:
+        raise NotImplementedError
+
+    def run(self, *requests: Request) -> list[SimpleNamespace]:
+        return self.draw([prompt for request in requests for prompt in request.prompts])
+
+
+class Perfect(Drawing):
     """Generate exactly the named image, of the named style, on the named background."""
 
-    def generate(self, prompts: list[str], **_: object) -> list[SimpleNamespace]:
+    def generate(self, prompts: list[str]) -> list[SimpleNamespace]:
         views = []
         for prompt in prompts:
             text, _, background = prompt.partition(" on a ")
@@ -45,23 +61,35 @@ class Perfect:
 class Blurred(Perfect):
     """Generate the named image as a blur of 4 x 4 colours."""
 
-    def generate(self, prompts: list[str], **options: object) -> list[SimpleNamespace]:
-        exact = super().generate(prompts, **options)
+    def generate(self, prompts: list[str]) -> list[SimpleNamespace]:
+        exact = super().generate(prompts)
         return [
             SimpleNamespace(image=one.image.reduce(16).resize((64, 64), Image.Resampling.BILINEAR)) for one in exact
         ]
 
 
-class Noise:
+class Noise(Drawing):
     """Generate noise for every prompt."""
 
-    def generate(self, prompts: list[str], **_: object) -> list[SimpleNamespace]:
+    def generate(self, prompts: list[str]) -> list[SimpleNamespace]:
         torch.manual_seed(0)
         return [sample(torch.rand(3, 64, 64) * 2 - 1) for _ in prompts]
 
 
 def generator(model: object) -> figures.ImageGenerator:
     return figures.image_generator(model, 0, lambda share: None)
+
+
+def test_every_prompt_has_noise_of_its_own() -> None:
+    model = tiny.pipeline()
+    prompts = ["a", "a", "b"] * 12  # in two parts
+    drawn = figures.draw_each(model, prompts, 5, lambda share: None, steps=1)
+    assert [one.metadata.seed for one in drawn] == [*range(5, 41)]
+    assert not torch.equal(drawn[0].x0, drawn[1].x0)
+    torch.testing.assert_close(drawn[35].x0, model.generate("b", seed=40, steps=1)[0].x0)
+    images = figures.image_generator(model, 5, lambda share: None, steps=1)(prompts[:2])
+    assert images.shape == (2, 3, 16, 16)
+    assert not torch.equal(images[0], images[1])
 
 
 @pytest.mark.parametrize("by", ["picture", "concept"])
@@ -80,9 +108,7 @@ def test_names(model: object, share: float, by: figures.Choice) -> None:
 
 def test_a_prompt_with_a_style_is_right_only_in_that_style() -> None:
     dataset = small(120)
-    one_style = SimpleNamespace(
-        generate=lambda prompts, **_: Perfect().generate([p.partition(",")[0] for p in prompts])
-    )
+    one_style = Drawing(lambda prompts: Perfect().generate([p.partition(",")[0] for p in prompts]))
     indices = [i for i in range(120) if dataset.styles[i] != "noto"][:20]
     assert figures.evaluate_names(generator(one_style), dataset, indices, "concept").share == 1
     named = figures.evaluate_names(generator(one_style), dataset, indices, "picture")
@@ -92,7 +118,7 @@ def test_a_prompt_with_a_style_is_right_only_in_that_style() -> None:
 def test_a_data_set_without_styles_is_asked_for_by_name() -> None:
     dataset = replace(small(120), styles=())
     asked: list[str] = []
-    model = SimpleNamespace(generate=lambda prompts, **_: asked.extend(prompts) or Perfect().generate(prompts))
+    model = Drawing(lambda prompts: asked.extend(prompts) or Perfect().generate(prompts))
     found = figures.evaluate_names(generator(model), dataset, [0, 6], "picture")
     assert asked == ["grinning face", dataset.captions[6][0]]
     assert (found.share, found.styled) == (1, None)

@@ -14,11 +14,9 @@ Distance is the Euclidean distance between images of at most 64 x 64 pixels, blu
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -30,7 +28,10 @@ from unnoise.data.dataset import ImageDataset
 from unnoise.data.view import View, held_out, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.generation.decode import to_images
+from unnoise.generation.images import image_tensor
 from unnoise.generation.media.contact_sheet import contact_sheet
+from unnoise.generation.request import request_of
+from unnoise.generation.sample import Sample
 from unnoise.pipeline import Pipeline
 from unnoise.spaces.latent import Latent
 
@@ -67,21 +68,34 @@ def image_generator(
     sampler: str | None = None,
     schedule: str | None = None,
 ) -> ImageGenerator:
-    """Return a function that generates an image of each prompt; settings that are None are those of the card."""
+    """Return a function that generates an image of each prompt, prompt k from seed + k.
 
-    draw = partial(pipeline.generate, seed=seed, batch=BATCH, progress=False)
+    Settings that are None are those of the card.
+    """
+    settings = {"steps": steps, "guidance_scale": guidance_scale, "sampler": sampler, "schedule": schedule}
 
     def generate(prompts: Sequence[str]) -> Tensor:
-        images: list[Tensor] = []
-        for start in range(0, len(prompts), BATCH):
-            part = prompts[start : start + BATCH]
-            samples = draw(part, steps=steps, guidance_scale=guidance_scale, sampler=sampler, schedule=schedule)
-            pixels = (torch.from_numpy(np.array(sample.image.convert("RGB"))) for sample in samples)
-            images += [image.permute(2, 0, 1).float() / 127.5 - 1 for image in pixels]
-            callback(len(images) / len(prompts))
-        return torch.stack(images)
+        samples = draw_each(pipeline, prompts, seed, callback, **settings)
+        return torch.cat([image_tensor(sample.image) for sample in samples])
 
     return generate
+
+
+def draw_each(
+    pipeline: Pipeline, prompts: Sequence[str], seed: int, callback: ProgressCallback, **settings: Any
+) -> list[Sample]:
+    """Draw one sample of each prompt, prompt k from seed + k, so that each has noise of its own.
+
+    settings: options of `Pipeline.generate`.
+    """
+    samples: list[Sample] = []
+    for start in range(0, len(prompts), BATCH):
+        part = enumerate(prompts[start : start + BATCH], seed + start)
+        samples += pipeline.run(
+            *(request_of(text, seed=own, batch=BATCH, progress=False, **settings) for own, text in part)
+        )
+        callback(len(samples) / len(prompts))
+    return samples
 
 
 def evaluate(
