@@ -6,7 +6,7 @@ training leaves out: names with a colour, a style, another thing or a background
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -24,7 +24,8 @@ from unnoise.diffusion.noise import numbers
 T = TypeVar("T")
 PROMPTS: Final = 12  # first coordinate of the random streams of this file
 TRIES: Final = 100  # draws for each pair that is held out, one of twenty of them
-EITHER_SIDE: Final = ("next to", "beside", " and ", " with ")  # phrases that do not say which thing is left
+# Phrases of scenes.RELATIONS that do not say which thing is on the left.
+EITHER_SIDE: Final = frozenset({"{a} next to {b}", "{a} beside {b}", "{a} and {b}", "{a} with {b}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Case:
         names: the names that count as right, of each thing that is asked for.
         style, colour, background: that are asked for; empty where none is.
         relation: of two things.
+        template: the phrase of the relation in the prompt.
     """
 
     prompt: str
@@ -45,11 +47,12 @@ class Case:
     colour: str = ""
     background: str = PLAIN
     relation: scenes.Relation | None = None
+    template: str = ""
 
     @property
     def either_side(self) -> bool:
         """Whether the things may change places."""
-        return any(words in self.prompt for words in EITHER_SIDE)
+        return self.template in EITHER_SIDE
 
 
 @dataclass(frozen=True)
@@ -173,12 +176,13 @@ class Prompts:
         same = [i for i in self.of_name[second] if self.dataset.styles[i] == self.dataset.styles[one]]
         other = same[0] if same else self._image(second, stream)
         things = (PlacedImage(one, relation.first), PlacedImage(other, relation.second))
-        case = Case(
+        return Case(
             scenes.arranged(relation, words, first, second),
             View(one, "", things=things),
             (frozenset({first}), frozenset({second})),
+            relation=relation,
+            template=relation.words[words],
         )
-        return replace(case, relation=relation)
 
 
 def natural_prompts() -> dict[str, tuple[str, ...]]:
