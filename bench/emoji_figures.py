@@ -4,6 +4,7 @@ right        the judge of emoji_features.py names what was asked for; for the re
              the colour, or the border has the colour of the background
 nearest      the nearest real picture, both blurred by one pixel at 64 x 64, has the name (and the style) asked for
 ratio        median of (distance to the nearest real picture) / (to the next); near 0 for a copy
+             Real pictures are in the colour and on the background that were asked for, here and in nearest.
 sharpness    energy of the Laplacian, over that of real views of the same prompts
 Fréchet      distance between Gaussians fitted to the judge's features, to real views of other prompts of the set
 diversity    mean distance between images of one prompt from several seeds, blurred by one pixel
@@ -125,8 +126,7 @@ class Neighbours:
 def neighbours(images: Tensor, cases: Sequence[Case], dataset: ImageDataset) -> Neighbours:
     """Find the nearest pictures of an image of each case, of the two halves of a scene each.
 
-    The share is that of the nearest picture in the colour and on the background of the case, the ratio that of the
-    pictures as they are.
+    Pictures have the colour and the background of the case, so that one that is only given these counts as a copy.
     """
     parts, wanted = [], list[tuple[Case, frozenset[str]]]()
     for image, case in zip(images, cases, strict=True):
@@ -134,11 +134,11 @@ def neighbours(images: Tensor, cases: Sequence[Case], dataset: ImageDataset) -> 
         parts.append(cut(image.expand(len(places), -1, -1, -1), places) if places else image[None])
         wanted += [(case, names) for names in case.names]
     every, looks = torch.cat(parts), [(case.colour, case.background) for case, _ in wanted]
-    far, found = nearest(every, dataset, [View(i, "") for i in range(len(dataset))])
-    for colour, background in sorted({*looks} - {("", PLAIN)}):
+    far, found = torch.empty(len(every), 2), torch.empty(len(every), 2, dtype=torch.long)
+    for colour, background in sorted({*looks}):
         rows = [k for k, look in enumerate(looks) if look == (colour, background)]
         views = [View(i, "", background, (PlacedImage(i, colour=colour),)) for i in range(len(dataset))]
-        found[rows, 0] = nearest(every[rows], dataset, views, 1)[1][:, 0]
+        far[rows], found[rows] = nearest(every[rows], dataset, views)
     right = [
         dataset.captions[i][0] in names and (not case.style or dataset.styles[i] == case.style)
         for i, (case, names) in zip(found[:, 0].tolist(), wanted, strict=True)
