@@ -68,6 +68,14 @@ class Prompts:
             self.of_name.setdefault(names[0], []).append(i)
 
     @cached_property
+    def of_noun(self) -> dict[str, frozenset[str]]:
+        """The names of each noun without colours: in gray, "blue heart" and "red heart" are both a "gray heart"."""
+        found = dict[str, set[str]]()
+        for name in self.of_name:
+            found.setdefault(grammar.without_colour(name), set()).add(name)
+        return {noun: frozenset(names) for noun, names in found.items()}
+
+    @cached_property
     def sets(self) -> dict[str, Callable[[int], list[Case]]]:
         """The function of each set: the number of prompts at most -> cases."""
         return {
@@ -108,7 +116,10 @@ class Prompts:
         return found
 
     def colours(self, count: int) -> list[Case]:
-        """Names with a colour that training leaves out for them; every other image of the name can have it."""
+        """Names with a colour that training leaves out for them, and for every name that differs in its colour only.
+
+        Of the images of a name, half or more can have it.
+        """
         pairs = []
         for name, images in self.of_name.items():
             if 2 * sum(dominant_hue(self.dataset.read(i)) is not None for i in images) >= len(images):
@@ -155,15 +166,15 @@ class Prompts:
         return [every[i] for i in numbers(PROMPTS, self.seed, k).permutation(len(every))[:count]]
 
     def _is_new(self, name: str, colour: str) -> bool:
-        described = grammar.described(name, colour)
-        return held_out(name, colour) and described != name and described not in self.dataset.names
+        alike = self.of_noun[grammar.without_colour(name)]
+        return grammar.described(name, colour) not in self.dataset.names and all(held_out(a, colour) for a in alike)
 
     def _coloured(self, name: str, colour: str) -> Case:
         able = [i for i in self.of_name[name] if dominant_hue(self.dataset.read(i)) is not None]
         i = able[sum(map(ord, name)) % len(able)]
         view = View(i, "", things=(PlacedImage(i, colour=colour),))
         prompt = grammar.with_article(grammar.described(name, colour))
-        return Case(prompt, view, (frozenset({name}),), colour=colour)
+        return Case(prompt, view, (self.of_noun[grammar.without_colour(name)],), colour=colour)
 
     def _styled(self, i: int) -> Case:
         name, style = self._name(i), self.dataset.styles[i]

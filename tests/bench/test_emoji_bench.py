@@ -191,7 +191,7 @@ def test_the_combinations_are_those_that_training_leaves_out() -> None:
     for case in every["pictures"]:
         assert (*case.names[0], case.style) not in pairs
     for case in every["colours"]:
-        assert held_out(*case.names[0], case.colour)
+        assert all(held_out(name, case.colour) for name in case.names[0])
         assert f"{case.colour} " in case.prompt
     for case in every["backgrounds"]:
         assert held_out(*case.names[0], case.background)
@@ -199,6 +199,15 @@ def test_the_combinations_are_those_that_training_leaves_out() -> None:
         (first,), (second,) = case.names
         assert scenes.pair_held_out(first, second)
     assert every["names"] == Prompts(third).sets["names"](100) != Prompts(third, 1).sets["names"](100)
+
+
+def test_a_colour_that_is_trained_under_another_name_is_not_held_out() -> None:
+    hearts = [i for i, names in enumerate(WHOLE_SET.captions) if grammar.without_colour(names[0]) == "heart"]
+    prompts = Prompts(WHOLE_SET.subset(hearts))
+    assert held_out("blue heart", "gray")
+    assert not held_out("green heart", "gray")
+    assert not [case.prompt for case in prompts.colours(99) if case.prompt == "a gray heart"]
+    assert prompts._coloured("blue heart", "gray").names == (frozenset(prompts.of_name),)
 
 
 def test_natural_prompts_are_300_that_no_name_is() -> None:
