@@ -140,23 +140,23 @@ def main() -> None:
     labels = Labels(dataset)
     judge = trained_judge(labels, given.folder).judge
     student, teacher = unnoise.load(given.student), unnoise.load(given.teacher)
-    sets = Prompts(dataset).sets
-    cases = [case for name in SETS for case in sets[name](given.prompts)]
+    prompts = Prompts(dataset)
+    every = [prompts.with_others(name, given.prompts, given.prompts * given.seeds) for name in SETS]
+    cases, others = ([case for pair in every for case in pair[k]] for k in (0, 1))
     base = drawn(teacher, cases, given.seeds, None, "teacher")
-    others = [case for name in SETS for case in Prompts(dataset, 1).sets[name](given.prompts * given.seeds)]
     comparison = Comparison(cases, real_views(others, dataset), base, judge, labels)
     default = f"teacher, {teacher.card.advice.steps}"
-    every = {default: base}
+    samples = {default: base}
     for calls in given.calls:
-        every[f"student, {calls}"] = drawn(student, cases, given.seeds, calls, f"student, {calls}")
-        every[f"teacher, {calls}"] = drawn(teacher, cases, given.seeds, calls, f"teacher, {calls}")
-    rows = {name: comparison.figures(row) for name, row in every.items()}
+        samples[f"student, {calls}"] = drawn(student, cases, given.seeds, calls, f"student, {calls}")
+        samples[f"teacher, {calls}"] = drawn(teacher, cases, given.seeds, calls, f"teacher, {calls}")
+    rows = {name: comparison.figures(row) for name, row in samples.items()}
     print("\n".join([table(rows), *targets(rows, given.calls)]))
     result = {"student": given.student, "teacher": given.teacher, "prompts": len(cases), "seeds": given.seeds}
     (given.folder / "distill.json").write_text(json.dumps(result | {"rows": rows}, indent=1, ensure_ascii=False))
     step = max(1, len(cases) // SHOWN)
-    shown = {name: row.images[::step, 0][:SHOWN] for name, row in every.items()}
-    captions = [f"{name}: {case.prompt}" for name in every for case in cases[::step][:SHOWN]]
+    shown = {name: row.images[::step, 0][:SHOWN] for name, row in samples.items()}
+    captions = [f"{name}: {case.prompt}" for name in samples for case in cases[::step][:SHOWN]]
     images = to_images(torch.cat([*shown.values()]).clamp(-1, 1))
     contact_sheet(images, captions, "Student and teacher from the same noise", SHOWN).save(given.folder / "distill.png")
 

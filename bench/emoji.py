@@ -1,7 +1,8 @@
 """Measure a model of emoji: `python bench/emoji.py MODEL` prints the figures of the base as a table in markdown.
 
 Each row is a set of prompts of emoji_prompts.py, each figure one of emoji_figures.py. The rows of real views are what
-the measures themselves get wrong; their Fréchet distance, to views of other prompts, is its floor.
+the measures themselves get wrong; their Fréchet distance, to views of other prompts, is its floor. Of natural prompts,
+which are all drawn, it is to other images of the same names.
 
     python bench/emoji.py [MODEL] [--count N] [--folder DIR] [--steps N] [--guidance-scale G] [--sets names pairs ...]
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 from emoji_features import FOLDER, Labels, accuracy, trained_judge
 from emoji_figures import JudgeFunction, Verdict, neighbours, sharpness, verdicts
-from emoji_prompts import Case, Prompts
+from emoji_prompts import SETS, Case, Prompts, natural_prompts
 from frechet import frechet
 from torch import Tensor
 
@@ -115,29 +116,26 @@ def main() -> None:
     """Print the tables, and write the figures and the sheets."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", default="emoji")
-    parser.add_argument(
-        "--count", type=int, default=COUNT, help="prompts of each set; all 300 natural ones from 300 on"
-    )
+    parser.add_argument("--count", type=int, default=COUNT, help="prompts of each set, but for all natural ones")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance-scale", type=float)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     given = parser.parse_args()
     dataset = open_source("emoji", 64)
     labels = Labels(dataset)
     net = trained_judge(labels, given.folder)
     pipeline, prompts = unnoise.load(given.model), Prompts(dataset, given.seed)
     options = {"steps": given.steps, "guidance_scale": given.guidance_scale}
-    rows, real_rows = {}, {}
-    for name, draw in prompts.sets.items():
-        if given.sets and name not in given.sets:
-            continue
-        cases = draw(max(300, given.count) if name == "natural" else given.count)
+    rows, real_rows, counts = {}, {}, {}
+    for name in given.sets:
+        count = len(natural_prompts()) if name == "natural" else given.count
+        cases, other_cases = prompts.with_others(name, count, count)
+        counts[name] = len(cases)
         with ProgressBar(name) as callback:
             images = image_generator(pipeline, given.seed, callback, **options)([case.prompt for case in cases])
-        real = real_views(cases, dataset)
-        others = real_views(Prompts(dataset, given.seed + 1).sets[name](len(cases)), dataset)
+        real, others = (real_views(part, dataset) for part in (cases, other_cases))
         row, found = figures_of(images, cases, real, others, net.judge, labels)
         rows[name] = asked_for(row, cases)
         real_rows[f"{name}, real"] = asked_for(figures_of(real, cases, real, others, net.judge, labels)[0], cases)
@@ -145,7 +143,7 @@ def main() -> None:
     lines = [table(rows | real_rows), *targets(rows)]
     lines += [f"judge, {name}: {share:.1%}" for name, share in accuracy(net, labels).items()]
     print("\n".join(lines))
-    result = {"model": given.model, "count": given.count, "seed": given.seed, "figures": rows, "real": real_rows}
+    result = {"model": given.model, "counts": counts, "seed": given.seed, "figures": rows, "real": real_rows}
     (given.folder / "emoji.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
 
 

@@ -6,7 +6,8 @@ nearest      the nearest real picture, both blurred by one pixel at 64 x 64, has
 ratio        median of (distance to the nearest real picture) / (to the next); near 0 for a copy
              Real pictures are in the colour and on the background that were asked for, here and in nearest.
 sharpness    energy of the Laplacian, over that of real views of the same prompts
-Fréchet      distance between Gaussians fitted to the judge's features, to real views of other prompts of the set
+Fréchet      distance between Gaussians fitted to the judge's features, to real views of other prompts of the set,
+             or, of natural prompts, to other images of the same names
 diversity    mean distance between images of one prompt from several seeds, blurred by one pixel
 coverage     share of a teacher's images with an image of the student nearer, by features, than the teacher's k-th
              Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", eq. 4

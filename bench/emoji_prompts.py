@@ -6,7 +6,7 @@ training leaves out: names with a colour, a style, another thing or a background
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -23,6 +23,7 @@ from unnoise.diffusion.noise import numbers
 
 T = TypeVar("T")
 PROMPTS: Final = 12  # first coordinate of the random streams of this file
+SETS: Final = ("names", "pictures", "natural", "colours", "styles", "pairs", "backgrounds")
 TRIES: Final = 100  # draws for each pair that is held out, one of twenty of them
 # Phrases of scenes.RELATIONS that do not say which thing is on the left.
 EITHER_SIDE: Final = frozenset({"{a} next to {b}", "{a} beside {b}", "{a} and {b}", "{a} with {b}"})
@@ -78,15 +79,23 @@ class Prompts:
     @cached_property
     def sets(self) -> dict[str, Callable[[int], list[Case]]]:
         """The function of each set: the number of prompts at most -> cases."""
-        return {
-            "names": self.names,
-            "pictures": self.pictures,
-            "natural": self.natural,
-            "colours": self.colours,
-            "styles": self.styles,
-            "pairs": self.pairs,
-            "backgrounds": self.backgrounds,
-        }
+        return {name: getattr(self, name) for name in SETS}
+
+    def with_others(self, name: str, count: int, others: int) -> tuple[list[Case], list[Case]]:
+        """Draw a set, and other cases of it for the Fréchet distance: no prompt is in both.
+
+        Natural prompts are few: their others are other images of the same names.
+
+        Args:
+            count: cases at most, and half of what the set has.
+            others: other cases, at most.
+        """
+        if name == "natural":
+            cases = self.natural(count)
+            return cases, [replace(case, view=View(self._next_image(case.view.index), "")) for case in cases]
+        found = self.sets[name](count + others)
+        count = min(count, len(found) // 2)
+        return found[:count], found[count : count + others]
 
     def names(self, count: int) -> list[Case]:
         """Names by concept, in no style; any name of the concept counts."""
@@ -161,6 +170,10 @@ class Prompts:
 
     def _image(self, name: str, stream: np.random.Generator) -> int:
         return int(stream.choice(self.of_name[name]))
+
+    def _next_image(self, i: int) -> int:
+        images = self.of_name[self._name(i)]
+        return images[(images.index(i) + 1) % len(images)]
 
     def _some(self, every: list[T], count: int, k: int) -> list[T]:
         return [every[i] for i in numbers(PROMPTS, self.seed, k).permutation(len(every))[:count]]

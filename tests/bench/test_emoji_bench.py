@@ -201,6 +201,26 @@ def test_the_combinations_are_those_that_training_leaves_out() -> None:
     assert every["names"] == Prompts(third).sets["names"](100) != Prompts(third, 1).sets["names"](100)
 
 
+@pytest.mark.parametrize("name", ["names", "pictures", "styles", "pairs", "backgrounds"])
+def test_others_have_no_prompt_of_a_set(name: str) -> None:
+    cases, others = PROMPTS.with_others(name, 6, 9)
+    assert len(cases) == 6
+    assert 6 <= len(others) <= 9
+    assert not {case.prompt for case in cases} & {case.prompt for case in others}
+    assert cases == PROMPTS.sets[name](6), "the set does not depend on the others"
+    every, rest = PROMPTS.with_others(name, 10**4, 10**4) if name != "pairs" else PROMPTS.with_others(name, 20, 20)
+    assert 0 <= len(rest) - len(every) <= 1
+
+
+def test_others_of_natural_prompts_are_other_images_of_the_names() -> None:
+    cases, others = PROMPTS.with_others("natural", 300, 300)
+    for case, other in zip(cases, others, strict=True):
+        first, second = case.view.index, other.view.index
+        name = FEW.captions[first][0]
+        assert FEW.captions[second][0] == name in case.names[0]
+        assert first != second or len(PROMPTS.of_name[name]) == 1
+
+
 def test_a_colour_that_is_trained_under_another_name_is_not_held_out() -> None:
     hearts = [i for i, names in enumerate(WHOLE_SET.captions) if grammar.without_colour(names[0]) == "heart"]
     prompts = Prompts(WHOLE_SET.subset(hearts))
@@ -283,6 +303,7 @@ def test_a_perfect_model_is_right(
     found = json.loads((tmp_path / f"{script.__name__}.json").read_text())
     if script is emoji:
         assert found["figures"]["styles"]["styled"] == 1
+        assert found["counts"]["pairs"] == 16
         assert found["figures"]["pairs"]["named"] >= 0.8
         real = {name.removesuffix(", real"): row for name, row in found["real"].items()}
         assert {name: row["right"] for name, row in found["figures"].items()} == {
