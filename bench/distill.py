@@ -6,6 +6,7 @@ where its card has one, is the control.
 
     ends        root mean square distance of x0 to the teacher's at its default, from the same noise
     right       share of images that are right, and the points that are missing to the teacher's
+    arranged    of the pairs whose things are both there, share in the arrangement asked for: points to the teacher's
     sharpness, Fréchet, diversity      each as a ratio to the teacher's
     coverage    share of the teacher's images that have an image of the row among their nearest
 
@@ -39,7 +40,7 @@ from unnoise.train.evaluate import draw_each
 
 SETS = ("colours", "styles", "pairs", "backgrounds")
 CALLS, PROMPTS, SEEDS, SHOWN = (1, 2, 4), 32, 4, 24
-FIGURES = ("ends", "right", "points", "sharpness", "Fréchet", "diversity", "coverage")
+FIGURES = ("ends", "right", "points", "arranged", "sharpness", "Fréchet", "diversity", "coverage")
 TARGETS = {  # calls -> figure -> bound, and whether it is the least
     1: {"points": (-6.0, True), "sharpness": (0.75, True), "Fréchet": (1.6, False), "diversity": (0.85, True)},
     2: {"points": (-3.0, True), "sharpness": (0.85, True), "Fréchet": (1.3, False), "diversity": (0.9, True)},
@@ -80,21 +81,24 @@ class Comparison:
         images, of_base = row.images.flatten(0, 1), self.base.images.flatten(0, 1)
         features, base_features = (self.judge(x).features for x in (images, of_base))
         real = self.judge(self.real).features.double().numpy()
-        right, base_right = self._right(row), self._right(self.base)
+        (right, arranged), (base_right, base_arranged) = self._shares(row), self._shares(self.base)
         return {
             "ends": distance_of_ends(row.x0, self.base.x0),
             "right": right,
             "points": 100 * (right - base_right),
+            "arranged": 100 * (arranged - base_arranged),
             "sharpness": sharpness(images) / sharpness(of_base),
             "Fréchet": frechet(features.double().numpy(), real) / frechet(base_features.double().numpy(), real),
             "diversity": diversity(row.images) / diversity(self.base.images),
             "coverage": coverage(features, base_features),
         }
 
-    def _right(self, row: Drawn) -> float:
+    def _shares(self, row: Drawn) -> tuple[float, float]:
+        """Return the share of images that are right, and of named pairs that are arranged as asked for."""
         cases = [case for case in self.cases for _ in range(row.images.shape[1])]
         found = verdicts(row.images.flatten(0, 1), cases, self.judge, self.labels)
-        return sum(one.right for one in found) / len(found)
+        pairs = [one for one, case in zip(found, cases, strict=True) if case.relation and one.named]
+        return sum(one.right for one in found) / len(found), sum(one.arranged for one in pairs) / max(1, len(pairs))
 
 
 def targets(rows: dict[str, dict[str, float]], calls: Sequence[int]) -> list[str]:
@@ -118,7 +122,7 @@ def targets(rows: dict[str, dict[str, float]], calls: Sequence[int]) -> list[str
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Lay the rows out in markdown."""
     lines = [f"| | {' | '.join(FIGURES)} |", f"|---|{'---|' * len(FIGURES)}"]
-    formats = {"right": ".1%", "coverage": ".1%", "points": "+.1f", "ends": ".4f"}
+    formats = {"right": ".1%", "coverage": ".1%", "points": "+.1f", "arranged": "+.1f", "ends": ".4f"}
     lines += [
         f"| {name} | {' | '.join(format(row[figure], formats.get(figure, '.2f')) for figure in FIGURES)} |"
         for name, row in rows.items()

@@ -24,6 +24,8 @@ from unnoise.diffusion.noise import numbers
 T = TypeVar("T")
 PROMPTS: Final = 12  # first coordinate of the random streams of this file
 SETS: Final = ("names", "pictures", "natural", "colours", "styles", "pairs", "backgrounds")
+IN_STYLE: Final = (grammar.IN_STYLE[0], *grammar.HELD_OUT_IN_STYLE)  # in turn, as the next
+ON_BACKGROUND: Final = (grammar.ON_BACKGROUND[0], *grammar.HELD_OUT_ON_BACKGROUND)
 TRIES: Final = 100  # draws for each pair that is held out, one of twenty of them
 # Phrases of scenes.RELATIONS that do not say which thing is on the left.
 EITHER_SIDE: Final = frozenset({"{a} next to {b}", "{a} beside {b}", "{a} and {b}", "{a} with {b}"})
@@ -136,11 +138,11 @@ class Prompts:
         return [self._coloured(name, colour) for name, colour in self._some(pairs, count, 3)]
 
     def styles(self, count: int) -> list[Case]:
-        """Names with a style that training leaves out for them."""
+        """Names with a style that training leaves out for them; every second one in words that it leaves out too."""
         held = split_validation(self.dataset, "auto")[1]
         pairs = {*zip((names[0] for names in held.captions), held.styles, strict=True)} if held else set()
         found = [i for i in range(len(self.dataset)) if (self._name(i), self.dataset.styles[i]) in pairs]
-        return [self._styled(i) for i in self._some(found, count, 4)]
+        return [self._styled(i, IN_STYLE[k % len(IN_STYLE)]) for k, i in enumerate(self._some(found, count, 4))]
 
     def pairs(self, count: int) -> list[Case]:
         """Two things whose pair training leaves out, and their arrangement."""
@@ -156,11 +158,12 @@ class Prompts:
         return [*found.values()]
 
     def backgrounds(self, count: int) -> list[Case]:
-        """Names with a background that training leaves out for them."""
+        """Names with a background that training leaves out for them; every second one in words that it leaves out."""
         pairs = [(name, colour) for name in self.of_name for colour in BACKGROUNDS if held_out(name, colour)]
         stream, found = numbers(PROMPTS, self.seed, 7), []
-        for name, colour in self._some(pairs, count, 6):
-            prompt = grammar.on_background(grammar.ON_BACKGROUND[0], grammar.with_article(name), colour)
+        for k, (name, colour) in enumerate(self._some(pairs, count, 6)):
+            words = ON_BACKGROUND[k % len(ON_BACKGROUND)]
+            prompt = grammar.on_background(words, grammar.with_article(name), colour)
             view = View(self._image(name, stream), "", colour)
             found.append(Case(prompt, view, (frozenset({name}),), background=colour))
         return found
@@ -189,9 +192,9 @@ class Prompts:
         prompt = grammar.with_article(grammar.described(name, colour))
         return Case(prompt, view, (self.of_noun[grammar.without_colour(name)],), colour=colour)
 
-    def _styled(self, i: int) -> Case:
+    def _styled(self, i: int, words: str = IN_STYLE[0]) -> Case:
         name, style = self._name(i), self.dataset.styles[i]
-        prompt = grammar.IN_STYLE[0].format(name, style)
+        prompt = words.format(name, style)
         return Case(prompt, View(i, ""), (frozenset({name}),), style=style)
 
     def _pair(self, first: str, second: str, stream: np.random.Generator) -> Case:

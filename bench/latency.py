@@ -6,8 +6,9 @@
     PNG        the file with its metadata
     own        all between them: options, jobs, conditioning, samplers, checks, metadata
 
-Import and loading are not in it. Each prompt is drawn once by each way, the ways in turn; figures are the median and
-the 90th percentile over prompts. With --cpu they are CPU time, of all threads, which other programs disturb less.
+Import and loading are not in it. In every round each prompt is drawn by each way, the ways in turn; figures are the
+median and the 90th percentile over prompts and rounds. With --cpu they are CPU time, of all threads, which other
+programs disturb less. One way draws a batch of each prompt: its times are those of all its pictures.
 
     python bench/latency.py [--model NAME] [--threads N] [--rounds N] [--batch N] [--decoder full|small] [--dtype NAME]
                              [--cpu]

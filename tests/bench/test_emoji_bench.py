@@ -195,6 +195,9 @@ def test_the_combinations_are_those_that_training_leaves_out() -> None:
         assert f"{case.colour} " in case.prompt
     for case in every["backgrounds"]:
         assert held_out(*case.names[0], case.background)
+    assert sum(" in front of a" in case.prompt for case in every["backgrounds"]) == 50
+    assert sum(" in the " in case.prompt and case.prompt.endswith(" style") for case in every["styles"]) == 50
+    assert all(case.prompt.endswith(f", {case.style} style") for case in every["pictures"])
     for case in every["pairs"]:
         (first,), (second,) = case.names
         assert scenes.pair_held_out(first, second)
@@ -312,7 +315,7 @@ def test_a_perfect_model_is_right(
         assert "judge, name: 50.0%" in out
     else:
         row = found["rows"]["student, 2"]
-        assert (row["ends"], row["points"], row["coverage"]) == (0, 0, 1)
+        assert (row["ends"], row["points"], row["arranged"], row["coverage"]) == (0, 0, 0, 1)
         assert row["sharpness"] == row["Fréchet"] == row["diversity"] == pytest.approx(1)
         assert (tmp_path / "distill.png").exists()
 
@@ -328,6 +331,15 @@ def test_a_student_and_its_teacher_are_drawn_from_the_same_noises_which_all_diff
     again = distill.drawn(model, cases, 2, 2, "")
     assert torch.equal(other.x0, again.x0)
     torch.testing.assert_close(one.x0[1, 1], model.generate("a dog", seed=3, steps=1)[0].x0)
+
+
+def test_a_student_that_swaps_two_things_loses_points(oracle: Oracle) -> None:
+    cases = [case for case in PROMPTS.pairs(60) if not case.either_side and not any(case.relation.adjectives)][:12]
+    swapped = [replace(case, view=replace(case.view, things=_swapped(case))) for case in cases]
+    base, row = (distill.Drawn(x, x) for x in (emoji.real_views(part, FEW)[:, None] for part in (cases, swapped)))
+    found = distill.Comparison(cases, base.images[:, 0], base, oracle, LABELS)
+    assert found._shares(row) == (found._shares(base)[0], 0)
+    assert found._shares(base)[1] > 0.9
 
 
 def test_numbers_that_are_not_reached_are_said() -> None:

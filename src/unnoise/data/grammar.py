@@ -1,6 +1,7 @@
 """Captions by grammar: articles, phrases, adjectives, styles, backgrounds, plurals and the words of a scene.
 
-A fifth of the phrases is held out from training, to be measured with: HELD_OUT_PHRASES.
+A fifth of the phrases is held out from training, to be measured with: HELD_OUT_PHRASES, in natural prompts, and
+HELD_OUT_ON_BACKGROUND and HELD_OUT_IN_STYLE, in every second prompt of bench/emoji_prompts.py with a new pair.
 """
 
 import re
