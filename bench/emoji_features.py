@@ -6,6 +6,7 @@ measured on other views of the same pictures. Its last hidden layer of 128 numbe
     python bench/emoji_features.py [FOLDER]     trains it once, into FOLDER/judge.safetensors, and prints its accuracy
 """
 
+import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from unnoise.data.recolour import COLOURS, dominant_hue
 from unnoise.data.view import PLAIN, STILL, PlacedImage, View, render_views
 from unnoise.diffusion.noise import numbers
 from unnoise.estimate.bfloat16 import bfloat16
+from unnoise.formats.header import read_header
 from unnoise.train.muon import Muon
 
 JUDGE: Final = 11  # first coordinate of the random streams of this file
@@ -213,12 +215,23 @@ def accuracy(net: Judge, labels: Labels, count: int = 2048) -> dict[str, float]:
     return figures
 
 
+def judge_key(labels: Labels) -> str:
+    """Hash what decides a judge: the images with their names and styles, and the constants of its training."""
+    dataset = labels.dataset
+    facts = (dataset.captions, dataset.styles, COLOURS, BACKGROUNDS, scenes.RELATIONS, scenes.SHARES)
+    digest = hashlib.sha256(repr((*facts, BATCH, STEPS, FEATURES, RATES, MARGIN)).encode())
+    for i in range(len(dataset)):
+        digest.update(hashlib.sha256(dataset.read(i).tobytes()).digest())
+    return digest.hexdigest()
+
+
 def trained_judge(labels: Labels, folder: Path = FOLDER) -> Judge:
-    """Read the judge of a folder, or train it and write it there."""
-    path = folder / "judge.safetensors"
-    if not path.exists():
+    """Read the judge of a folder, or train it and write it there; one of other images is trained again."""
+    path, key = folder / "judge.safetensors", judge_key(labels)
+    if not path.exists() or read_header(path).metadata.get("key") != key:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: weight.contiguous() for name, weight in train_judge(labels).state_dict().items()}, path)
+        weights = {name: weight.contiguous() for name, weight in train_judge(labels).state_dict().items()}
+        save_file(weights, path, {"key": key})
     net = Judge(len(labels.names), len(labels.styles))
     net.load_state_dict(load_file(path))
     return net.eval()

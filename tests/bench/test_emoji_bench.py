@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import distill
 import emoji
+import emoji_features
 from emoji_features import HEADS, IGNORED, TEST, WHOLE, Judged, Labels, accuracy, cut, rendered, train_judge
 from emoji_figures import PLACES, coverage, distance_of_ends, diversity, neighbours, sharpness, verdicts
 from emoji_prompts import Case, Prompts, is_trained, natural_prompts, trained_captions
@@ -262,6 +263,25 @@ def test_a_judge_learns_names_styles_and_colours_of_a_few() -> None:
     assert figures.keys() == {f"{head}, {where}" for head in HEADS for where in ("whole", "cut out")}
     assert figures["name, whole"] > 0.5  # by chance 0.2
     assert figures["name, cut out"] > 0.4
+
+
+def test_a_judge_is_kept_for_the_images_that_it_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Labels] = []
+
+    def train(labels: Labels) -> emoji_features.Judge:
+        trained.append(labels)
+        return emoji_features.Judge(len(labels.names), len(labels.styles))
+
+    monkeypatch.setattr(emoji_features, "train_judge", train)
+    dataset = FEW.subset(FIVE_NAMES)
+    darker = replace(dataset, read=lambda i: dataset.read(i) // 2)
+    renamed = replace(dataset, captions=(*dataset.captions[1:], dataset.captions[0]))
+    for changed in (dataset, dataset, darker, darker, renamed):
+        emoji_features.trained_judge(Labels(changed), tmp_path)
+    assert [labels.dataset for labels in trained] == [dataset, darker, renamed]
+    monkeypatch.setattr(emoji_features, "STEPS", 5)
+    emoji_features.trained_judge(Labels(renamed), tmp_path)
+    assert len(trained) == 4
 
 
 def test_samples_of_training_and_of_the_test_differ_and_are_seeded() -> None:
