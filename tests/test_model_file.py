@@ -139,6 +139,17 @@ def test_save_refuses_weights_that_are_not_finite(tmp_path: Path, value: float) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("axes", "value"), [(1, 1e6), (1, float("nan")), (2, float("inf")), (2, float("nan"))])
+def test_save_in_8_bits_refuses_weights_that_are_not_finite(tmp_path: Path, axes: int, value: float) -> None:
+    """A vector is stored in float16, in which 1e6 is infinity; a matrix has a scale, which must be finite."""
+    made = tiny.pipeline()
+    with torch.no_grad():
+        next(one for one in made.denoiser.parameters() if min(one.ndim, 2) == axes)[0] = value
+    with pytest.raises(InputError, match=r"tensor net\.\S+ is not finite in torch.float(16|32)"):
+        save(tmp_path / "bad.safetensors", made, torch.int8)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_refused(path: Path, tmp_path: Path) -> None:
     short = tmp_path / "short.safetensors"
     header = read_header(path)

@@ -83,10 +83,11 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the tensors of a file for one of a network. Raises InputError if a weight is not finite in `dtype`."""
     if not tensor.is_floating_point():
         return {name: tensor}
-    finite = tensor if dtype == torch.int8 else tensor.to(dtype)
-    if not finite.isfinite().all():
-        raise InputError(f"tensor {name} is not finite in {dtype}")
-    return eight_bit.packed(name, tensor) if dtype == torch.int8 else {name: finite}
+    stored = eight_bit.packed(name, tensor) if dtype == torch.int8 else {name: tensor.to(dtype)}
+    for part in stored.values():
+        if part.is_floating_point() and not part.isfinite().all():
+            raise InputError(f"tensor {name} is not finite in {part.dtype}")
+    return stored
 
 
 def stored_dtype(path: str | os.PathLike[str]) -> torch.dtype:
