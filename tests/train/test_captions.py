@@ -16,6 +16,7 @@ from unnoise.nets.text import TextEncoder
 from unnoise.nets.unet import UNet
 from unnoise.train.captions import CaptionTask
 from unnoise.train.denoiser import text_multiples
+from unnoise.train.ema_choice import EmaChoice, read_choice
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.latents import Latents
@@ -100,6 +101,30 @@ def test_a_stopped_run_ends_with_the_same_bits(learning: TrainingRecipe, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         train_recipe(learning, tmp_path / "stopped", torch.device("cpu"), False, Stopped())
     assert weights_sha256(fit(learning, tmp_path / "stopped", resume=True)) == weights_sha256(whole)
+
+
+def test_a_length_that_is_chosen_by_validation_is_the_shorter_of_captions(
+    learning: TrainingRecipe, tmp_path: Path
+) -> None:
+    data = replace(learning.data, validation=0.4)
+    fit(replace(learning, data=data, checkpoints=replace(learning.checkpoints, ema_length="auto")), tmp_path)
+    assert read_choice(tmp_path / "captions") == EmaChoice(0.05)
+    found = read_choice(tmp_path / "denoiser")
+    assert found is not None
+    assert len(found.tried) == 5
+
+
+def test_another_ema_length_changes_the_last_task_alone(learning: TrainingRecipe, tmp_path: Path) -> None:
+    before = load(fit(learning, tmp_path)).networks()
+    longer = replace(learning, checkpoints=replace(learning.checkpoints, ema_length=0.1))
+    after = load(fit(longer, tmp_path, resume=True)).networks()
+    pairs = {role: zip(net.parameters(), after[role].parameters(), strict=True) for role, net in before.items()}
+    same = {role: all(torch.equal(one, other) for one, other in weights) for role, weights in pairs.items()}
+    assert same == {"net": False, "autoencoder": True, "text": False}
+    lengths = {task: read_choice(tmp_path / task) for task in ("autoencoder", "captions", "denoiser")}
+    assert {task: choice.length for task, choice in lengths.items() if choice} == {
+        "autoencoder": 0.05, "captions": 0.05, "denoiser": 0.1,
+    }  # fmt: skip
 
 
 def test_images_are_as_they_are(learning: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ class CheckpointOptions(Strict):
         ema_lengths: lengths of the two averages of the weights, as shares of the run (sigma_rel of EDM2); above 0, at
             most 0.28, the shorter first.
         ema_length: length of the average in the finished model; any value between the two, and can change afterwards;
-            "auto" is the best of five on the held-out images.
+            "auto" is the best of five on the held-out images, and the shorter for denoiser.text.fit, which has none. A
+            task that another one rests on keeps its length once it has ended.
         ema_every: steps between updates of the averages, at least 1.
         snapshot_every: steps between copies of the averages, from which other lengths are computed, at least 1.
         every: steps between checkpoints, from which a run resumes, at least 1.

@@ -24,14 +24,16 @@ from unnoise.spaces.space import Space
 from unnoise.text import tokenizer as bpe
 from unnoise.text.encode import PromptEncoder, cut
 from unnoise.text.tokenizer import Tokenizer
+from unnoise.train import checkpoint
 from unnoise.train.allocator import return_freed_memory
 from unnoise.train.autoencoder import AutoencoderTask
 from unnoise.train.cache import codes_each
 from unnoise.train.captions import CaptionTask
+from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.denoiser import DenoiserTask
-from unnoise.train.ema_choice import check_ema_length
+from unnoise.train.ema_choice import check_ema_length, read_choice
 from unnoise.train.encoding import Encoding
-from unnoise.train.fit_options import check_compiler
+from unnoise.train.fit_options import FitOptions, check_compiler
 from unnoise.train.gradient_checkpointing import gradient_checkpointing
 from unnoise.train.latents import Latents
 from unnoise.train.loop import train
@@ -41,8 +43,10 @@ from unnoise.train.recipe import TrainingRecipe
 from unnoise.train.requirements import check_coder_channels, check_conditioning, check_networks, check_sheet
 from unnoise.train.run_folder import bytes_of_run, claimed_folder
 from unnoise.train.shard import whole_networks
-from unnoise.train.task import Progress
+from unnoise.train.snapshots import post_hoc_ema
+from unnoise.train.task import Progress, Task
 from unnoise.train.training_card import make_card, with_moments, with_sizes, with_timing, without_unreadable
+from unnoise.train.validation import NOTHING, Monitor
 from unnoise.train.weights import temporary_weights
 
 SHEET_PROMPTS = 16  # captions, where the recipe has no prompts
@@ -188,10 +192,26 @@ def _train_autoencoder(
     if recipe.autoencoder is None:
         return None
     task = AutoencoderTask(recipe, recipe.autoencoder, dataset, device, held_out)
-    report.stage("autoencoder", task.fit.steps)
-    averaged = train(task, task.fit, recipe.checkpoints, folder, report.step, monitor=task.monitor)
-    task.networks.load_state_dict(averaged)
+    _train_before(task, task.fit, recipe.checkpoints, folder, report, task.monitor)
     return task.net.eval().requires_grad_(False)
+
+
+def _train_before(
+    task: Task,
+    fit: FitOptions,
+    checkpoints: CheckpointOptions,
+    folder: Path,
+    report: TrainingReport,
+    monitor: Monitor = NOTHING,
+) -> None:
+    """Train a task before the last. One that has ended keeps its EMA length: what comes next rests on its weights."""
+    report.stage(task.name, fit.steps)
+    choice = read_choice(folder)
+    if choice is not None and int(checkpoint.read_facts(folder / checkpoint.FILE)["step"]) == fit.steps:
+        averaged = post_hoc_ema(folder, checkpoints, fit.steps, choice.length, task.networks.state_dict())
+    else:
+        averaged = train(task, fit, checkpoints, folder, report.step, monitor=monitor)
+    task.networks.load_state_dict(averaged)
 
 
 def _components(card: Card, autoencoder: nn.Module | None, init: Components | None, device: torch.device) -> Components:
@@ -227,12 +247,15 @@ def _train_captions(
     folder: Path,
     report: TrainingReport,
 ) -> None:
-    """Train the text encoder of a pipeline alone, on images as they are and on the views of the denoiser."""
+    """Train the text encoder of a pipeline alone, on images as they are and on the views of the denoiser.
+
+    It has no validation, by which an EMA length could be chosen.
+    """
     _, fit = recipe.fits()["captions"]
-    task = CaptionTask(recipe, fit, plain, varied, pipeline, prompts)
-    report.stage(task.name, fit.steps)
-    averaged = train(task, fit, recipe.checkpoints, folder / task.name, report.step)
-    task.networks.load_state_dict(averaged)
+    task, checkpoints = CaptionTask(recipe, fit, plain, varied, pipeline, prompts), recipe.checkpoints
+    if checkpoints.ema_length == "auto":
+        checkpoints = replace(checkpoints, ema_length=checkpoints.ema_lengths[0])
+    _train_before(task, fit, checkpoints, folder / task.name, report)
 
 
 def _train_denoiser(task: DenoiserTask, components: Components, folder: Path, report: TrainingReport) -> Path:
