@@ -30,10 +30,11 @@ from unnoise.train.loop import train
 from unnoise.train.muon import Muon
 from unnoise.train.own_options import split_options
 from unnoise.train.processes import World
-from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TrainingRecipe
+from unnoise.train.recipe import AutoencoderOptions, DataOptions, DenoiserOptions, TextOptions, TrainingRecipe
 from unnoise.train.shard import SplitTask, _blocks, whole_networks
 from unnoise.train.sharded_checkpoint import own_part, own_rows, whole
 from unnoise.train.task import Progress
+from unnoise.train.tiny_decoder_recipe import TinyDecoderOptions, TinyDecoderRecipe
 from unnoise.train.validation import Monitor, Validation
 from unnoise.train.weights import temporary_weights
 
@@ -225,6 +226,10 @@ def test_only_a_trained_denoiser_is_split() -> None:
     denoiser = DenoiserOptions(fit=FIT, net=Part("UNet"), process=Part("Flow"))
     with pytest.raises(InputError, match=r"autoencoder\.fit\.shard true: only the denoiser"):
         TrainingRecipe("a", data, denoiser, autoencoder)
+    with pytest.raises(InputError, match=r"^denoiser\.text\.fit\.shard true: only the denoiser"):
+        TrainingRecipe("a", data, replace(denoiser, text=TextOptions(fit=FIT)))
+    with pytest.raises(InputError, match=r"^fit\.shard true: only a denoiser can be split"):
+        TinyDecoderRecipe("a", data, TinyDecoderOptions("emoji"), FIT)
     with pytest.raises(InputError, match="shard True: the net would stay split"):
         split_options({"shard": True}, 10)
 

@@ -267,8 +267,9 @@ class TrainingRecipe(Strict):
                 "denoiser.text.fit: takes images of one size, and data.buckets is true; leave one of them out"
             )
         self.checkpoints.check(*(fit for _, fit in self.fits().values()))
-        if self.autoencoder is not None and self.autoencoder.fit is not None and self.autoencoder.fit.shard:
-            raise InputError("autoencoder.fit.shard true: only the denoiser can be split; leave it out")
+        for task, (place, fit) in self.fits().items():
+            if fit.shard and task != "denoiser":
+                raise InputError(f"{place}.shard true: only the denoiser can be split; leave it out")
 
     def fits(self) -> dict[str, tuple[str, FitOptions]]:
         """Return the place and the optimizer of each task, in the order of training."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unnoise.data.augment import Augment
-from unnoise.errors import check_number, check_whole
+from unnoise.errors import InputError, check_number, check_whole
 from unnoise.formats.strict_json import Strict
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
@@ -69,6 +69,8 @@ class TinyDecoderRecipe(Strict):
         check_file_name(self.name)
         check_whole("seed", self.seed, 0, 2**63 - 1)
         self.checkpoints.check(self.fit)
+        if self.fit.shard:
+            raise InputError("fit.shard true: only a denoiser can be split; leave it out")
 
     def fits(self) -> dict[str, tuple[str, FitOptions]]:
         """Return the place and the optimizer of the only task."""
