@@ -31,12 +31,11 @@ name = "small"
 [data]
 source = "pictures"
 size = 16
-[data.augment]
-move = 0.5
 [preview]
 model = "tiny.safetensors"
 width = 8
 blocks = 1
+augment = { move = 0.5 }
 [fit]
 steps = 8
 batch = 4
@@ -130,6 +129,33 @@ def test_train_writes_the_model_with_its_small_decoder(folder: Path, capsys: pyt
     assert list(folder.glob("run/preview/*.png"))
     x0 = drawn(path).x0[None]
     assert (after.decode(x0, "small") - after.decode(x0)).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[preview]",
+            "augment = { move = 0.5 }\n[preview]",
+            r"data\.augment: has no effect on a small decoder; leave it",
+        ),
+        ("[preview]", "views = 4\n[preview]", r"data\.views: .*\(every image is varied anew\)"),
+        ("[preview]", 'cache = "codes"\n[preview]', r"data\.cache: "),
+        ("[preview]", "buckets = true\n[preview]", r"data\.buckets: .*cropped to the square"),
+        ("[preview]", "channels = 1\n[preview]", r"data\.channels: .*the channels of its model"),
+        ("[preview]", 'labels = "folders"\n[preview]', r"data\.labels: .*reads no prompts"),
+        (
+            "move = 0.5",
+            "phrase = 1.0",
+            r"preview\.augment\.phrase 1: varies captions, and only pixels are used; leave it",
+        ),
+        ("move = 0.5", "move = 0.5, unknown = 0.25", r"preview\.augment\.unknown 0\.25: varies captions"),
+    ],
+)
+def test_what_has_no_effect_is_refused(folder: Path, old: str, new: str, message: str) -> None:
+    (folder / "recipe.toml").write_text(RECIPE.replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
+        read_any_recipe(folder / "recipe.toml")
 
 
 class Report:

@@ -21,6 +21,7 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "brown": (125, 80, 45),
 }
 HALF = frozenset({"shift", "scale"})  # fields that are at most 0.5
+OF_CAPTIONS = ("phrase", "keywords", "style", "unknown")  # fields that change no pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Augment(Strict):
     @property
     def none(self) -> bool:
         """Whether every view is the image itself, with its caption as written."""
-        return self.same_pixels and not any((self.phrase, self.keywords, self.style, self.unknown))
+        return self.same_pixels and not any(getattr(self, name) for name in OF_CAPTIONS)
 
     @property
     def same_pixels(self) -> bool:
@@ -68,7 +69,13 @@ class Augment(Strict):
     @property
     def of_captions(self) -> "Augment":
         """The same variations of the captions, and none of the pixels."""
-        return Augment(phrase=self.phrase, keywords=self.keywords, style=self.style, unknown=self.unknown)
+        return Augment(**{name: getattr(self, name) for name in OF_CAPTIONS})
+
+    def check_pixels(self, place: str) -> None:
+        """Raise InputError for what varies captions alone, where only pixels are used. place: of this table."""
+        for name in OF_CAPTIONS:
+            if value := getattr(self, name):
+                raise InputError(f"{place}.{name} {value:g}: varies captions, and only pixels are used; leave it out")
 
     def __post_init__(self) -> None:
         for field in fields(self):

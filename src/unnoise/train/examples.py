@@ -26,6 +26,7 @@ from unnoise.train.checkpoint import read_facts, write_tensors
 from unnoise.train.ema_choice import check_ema_length
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.latents import views_of
+from unnoise.train.requirements import check_words
 from unnoise.train.train_recipe import TrainingReport
 
 OUTLINES = Encoder(lambda pixels: outlines(pixels) * 2 - 1, "outlines", dtype="uint8")
@@ -60,6 +61,7 @@ def open_buckets(recipe: AdapterRecipe, base: Components) -> tuple[ImageDataset,
     """Open the data of a recipe: the images of training, these in buckets of one size, and buckets held out."""
     side = recipe.data.size
     dataset, held_out = split_validation(recipe.data.open(), recipe.data.validation)
+    check_words(recipe.data.augment, dataset)
     check_ema_length(recipe.checkpoints, held_out is not None)
     if not dataset.captioned and not recipe.trigger:
         warnings.warn(f"{dataset.name}: no captions and no trigger: prompts without text are trained", InputWarning, 2)

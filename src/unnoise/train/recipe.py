@@ -130,6 +130,7 @@ class AutoencoderOptions(Strict):
             )
         if self.source and (self.args or self.augment != Augment() or (self.edges, self.kl) != (1.0, 1e-4)):
             raise InputError("autoencoder.args, augment, edges, kl: of an autoencoder that is trained; leave them out")
+        self.augment.check_pixels("autoencoder.augment")
         for name in ("edges", "kl"):
             check_number(f"autoencoder.{name}", getattr(self, name), 0, 1e6)
 

@@ -6,6 +6,7 @@ from math import inf
 import torch
 
 from unnoise.components import Components
+from unnoise.data.augment import Augment
 from unnoise.data.dataset import ImageDataset
 from unnoise.diffusion.conditioning import Conditioning
 from unnoise.errors import InputError, quoted
@@ -40,8 +41,26 @@ def check_conditioning(recipe: TrainingRecipe, dataset: ImageDataset) -> None:
         raise InputError("denoiser.text: the data has labels, and prompts are one of both; leave one of them out")
     _check_labels(len(dataset.classes), options.classes)
     _check_captions(options, dataset)
-    if not dataset.labels and options.text is None:
-        _check_unconditional(recipe)
+    if options.text is None:
+        _check_no_captions(recipe.data.augment)
+        if not dataset.labels:
+            _check_unconditional(recipe)
+    check_words(recipe.data.augment, dataset)
+
+
+def _check_no_captions(augment: Augment) -> None:
+    """Refuse variations of captions where none are read. A hue follows a colour word of a caption."""
+    for name in ("phrase", "unknown", "hue", "keywords", "style"):
+        if value := getattr(augment, name):
+            raise InputError(f"data.augment.{name} {value:g}: varies captions, and the model reads none; leave it out")
+
+
+def check_words(augment: Augment, dataset: ImageDataset) -> None:
+    """Raise InputError where captions are varied by words that a data set does not have."""
+    if augment.keywords and not any(dataset.keywords):
+        raise InputError(f"data.augment.keywords {augment.keywords:g}: the data has no keywords; leave it out")
+    if augment.style and not dataset.styles:
+        raise InputError(f"data.augment.style {augment.style:g}: the data has no styles; leave it out")
 
 
 def _check_labels(classes: int, labels: int) -> None:
@@ -88,14 +107,10 @@ def _check_captions(options: DenoiserOptions, dataset: ImageDataset) -> None:
 
 def _check_unconditional(recipe: TrainingRecipe) -> None:
     """Refuse what acts on captions or labels where there are none."""
-    augment = recipe.data.augment
     without = {
         "denoiser.caption_dropout": recipe.denoiser.caption_dropout,
         "advice.guidance_scale": recipe.advice.guidance_scale if recipe.advice.guidance_scale != 1 else None,
         "prompts": list(recipe.prompts) or None,
-        "data.augment.phrase": augment.phrase or None,
-        "data.augment.unknown": augment.unknown or None,
-        "data.augment.hue": augment.hue or None,
     }
     for name, value in without.items():
         if value is not None:

@@ -1,7 +1,7 @@
 """The recipe of the small decoder of a model: that of `unnoise train` with a table `preview`."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from unnoise.data.augment import Augment
 from unnoise.errors import InputError, check_number, check_whole
@@ -9,6 +9,15 @@ from unnoise.formats.strict_json import Strict
 from unnoise.train.checkpoint_options import CheckpointOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.recipe import DataOptions, check_file_name
+
+UNUSED: Final = {  # fields of the data that do nothing, each with what decides instead
+    "augment": "preview.augment varies its images",
+    "views": "every image is varied anew",
+    "cache": "nothing is cached",
+    "buckets": "all images are cropped to the square",
+    "channels": "it has the channels of its model",
+    "labels": "it reads no prompts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class TinyDecoderOptions(Strict):
         check_whole("preview.blocks", self.blocks, 1, 64)
         check_number("preview.edges", self.edges, 0, 1e6)
         check_number("preview.real", self.real, 0, 1)
+        self.augment.check_pixels("preview.augment")
 
     def args(self, latents: int, channels: int, factor: int) -> dict[str, Any]:
         """Return the arguments of the network, for the space of a model."""
@@ -69,6 +79,10 @@ class TinyDecoderRecipe(Strict):
         check_file_name(self.name)
         check_whole("seed", self.seed, 0, 2**63 - 1)
         self.checkpoints.check(self.fit)
+        unset = DataOptions(self.data.source)
+        for name in UNUSED:
+            if getattr(self.data, name) != getattr(unset, name):
+                raise InputError(f"data.{name}: has no effect on a small decoder; leave it out ({UNUSED[name]})")
         if self.fit.shard:
             raise InputError("fit.shard true: only a denoiser can be split; leave it out")
 
