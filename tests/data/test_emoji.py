@@ -140,6 +140,16 @@ def test_scenes_of_images_of_one_name_are_drawn() -> None:
     assert all(random_view(alike, 0, v, 1, Augment(scene=1.0), True).things for v in range(20))
 
 
+def test_no_opaque_image_is_in_a_scene() -> None:
+    block = np.full((64, 64, 4), 255, np.uint8)
+    half = replace(SOURCE, read=lambda i: block if i % 2 else SOURCE.read(i))
+    shown = [thing.index for v in range(60) for thing in random_view(half, 0, v, 1, SCENES, True).things]
+    assert len({*shown}) > 20
+    assert not any(i % 2 for i in shown)
+    alone = replace(SOURCE, read=lambda i: block if i else SOURCE.read(i))
+    assert {thing.index for v in range(20) for thing in random_view(alone, 0, v, 1, SCENES, True).things} == {0}
+
+
 def test_another_colour_of_a_name_is_not_one_that_is_held_out() -> None:
     for i in (i for i, name in enumerate(NAMES) if any(colour in name.split() for colour in HUES)):
         for v in range(30):

@@ -184,13 +184,18 @@ def _coloured(dataset: ImageDataset, i: int, stream: np.random.Generator, augmen
 
 
 def _companion(dataset: ImageDataset, images: Sequence[int], stream: np.random.Generator) -> int:
-    """Draw another image of the style, none of whose pairs of names with those of a scene is held out."""
+    """Draw another transparent image of the style, none of whose pairs of names with those of a scene is held out.
+
+    Where there is none, it is the first image of the scene.
+    """
     choices = dataset.of_style[dataset.styles[images[0]] if dataset.styles else ""]
     names = [dataset.captions[i][0] for i in images]
     other = images[0]
     for _ in range(TRIES):
-        other = int(choices[int(stream.integers(len(choices)))])
-        own = dataset.captions[other][0]
+        drawn = int(choices[int(stream.integers(len(choices)))])
+        if not is_transparent(dataset.read(drawn)):
+            continue
+        other, own = drawn, dataset.captions[drawn][0]
         if not any(name == own or scenes.pair_held_out(name, own) for name in names):
             break
     return other

@@ -116,9 +116,13 @@ def train_recipe(
 
 
 def _open(recipe: TrainingRecipe) -> ImageDataset:
-    """Open the data. Where encoding is not the first that decodes every image, each is decoded once to be counted."""
-    data = recipe.data
-    first = not (data.strict or data.buckets or "autoencoder" in recipe.fits())
+    """Open the data. Where encoding is not the first that decodes every image, each is decoded once to be counted.
+
+    Views with other images in them, or with colours that depend on the image, read images out of their order.
+    """
+    data, augment = recipe.data, recipe.data.augment
+    reads = augment.scene or augment.hue or augment.recolour
+    first = not (data.strict or data.buckets or reads or "autoencoder" in recipe.fits())
     return data.open_unchecked() if first else data.open()
 
 
