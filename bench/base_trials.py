@@ -38,13 +38,12 @@ class Trial:
     """A variant of the recipe.
 
     Args:
-        net, text, denoiser, fit: fields that differ, of the network, the text encoder, the denoiser and its training.
+        net, text, fit: fields that differ, of the network, the text encoder and the training of the denoiser.
         captions_first: share of the time in which the text encoder is trained alone, on masked captions.
     """
 
     net: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
-    denoiser: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] = field(default_factory=dict)
     captions_first: float = 0.0
 
@@ -61,7 +60,6 @@ TRIALS: Final[dict[str, Trial]] = {
     "AdamW": Trial(fit={"optimizer": "adamw", "learning_rate": 1e-3}),
     "in float32": Trial(fit={"precision": "float32"}),
     "batch of 64": Trial(fit={"batch": 64}),
-    "lower noise levels": Trial(denoiser={"level_mean": 1.0}),
 }
 
 
@@ -77,18 +75,14 @@ def varied(base: TrainingRecipe, one: Trial, model: Path, folder: Path, precisio
     options = base.denoiser
     machine = {"precision": precision, "compile": False, "channels_last": False}
     fit = replace(options.fit, decay=1.0, **machine | one.fit)
-    text = options.text and replace(options.text, **{"fit": None} | one.text)  # all is trained in the time of the trial
+    # All is trained in the time of the trial. The rate of the recipe is for a text encoder that is trained before.
+    alone = {"fit": None, "learning_rate_multiple": 1.0}
+    text = options.text and replace(options.text, **alone | one.text)
     return replace(
         base,
         autoencoder=AutoencoderOptions(source=str(model)),
         data=replace(base.data, views=VIEWS, cache=str(folder / "cache")),
-        denoiser=replace(
-            options,
-            net=replace(options.net, args=options.net.args | one.net),
-            text=text,
-            fit=fit,
-            **one.denoiser,
-        ),
+        denoiser=replace(options, net=replace(options.net, args=options.net.args | one.net), text=text, fit=fit),
         prompts=("red heart",),
     )
 
@@ -108,7 +102,7 @@ def with_captions_first(recipe: TrainingRecipe, seconds: float, folder: Path) ->
 
     Source: Devlin et al. 2019 (BERT), section 3.1, without its replacements by other tokens.
     """
-    fit = replace(recipe.denoiser.fit, steps=1, batch=2, warmup=0)
+    fit = replace(recipe.denoiser.fit, steps=recipe.checkpoints.ema_every, batch=2, warmup=0)
     start = replace(recipe, denoiser=replace(recipe.denoiser, fit=fit))
     components = model_file.load(train_recipe(start, folder / "start", CPU, False, Silent()))
     encoder = components.text_encoder
