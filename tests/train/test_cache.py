@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unnoise.card import read_card
 from unnoise.data.augment import Augment
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.open import open_unchecked
@@ -287,23 +286,6 @@ def test_unreadable_images_are_counted_once_and_number_no_other_anew(
             path.unlink()
     with pytest.raises(InputError, match="none of its 1 images can be read: 1 unreadable"):
         encoded(folder, tmp_path / "c")
-
-
-@pytest.mark.parametrize("name", ["scene", "hue", "recolour"])
-def test_an_unreadable_image_is_left_out_where_views_read_images(folder: Path, tmp_path: Path, name: str) -> None:
-    for i in range(COUNT):
-        Image.new("RGBA", (SIDE, SIDE), (20 * i, 90, 200, 120 + i)).save(folder / f"{i:02}.png")
-        (folder / f"{i:02}.txt").write_text(f"blue picture {i}")
-    broken = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 4), np.uint8)
-    Image.fromarray(broken).save(folder / "02.png")
-    (folder / "02.png").write_bytes((folder / "02.png").read_bytes()[:200])
-    (tmp_path / "dots.toml").write_text(RECIPE.replace("length = 16", "length = 32").format(source=folder))
-    recipe = parse_recipe(TrainingRecipe, tmp_path / "dots.toml")
-    recipe = replace(recipe, data=replace(recipe.data, augment=Augment(**{name: 1.0})))
-    with pytest.warns(InputWarning, match=r"1 images skipped: 1 unreadable \('02\.png'\)$") as caught:
-        path = train_recipe.train_recipe(recipe, tmp_path / "run", torch.device("cpu"), False, Quiet())
-    assert sum("skipped" in str(one.message) for one in caught) == 1
-    assert read_card(path).training["pictures"] == COUNT - 1
 
 
 def test_an_image_that_changes_while_it_is_read_stops_the_build(folder: Path, tmp_path: Path) -> None:

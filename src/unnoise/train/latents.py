@@ -1,5 +1,7 @@
 """The training data of a denoiser: encoded views, with captions as tokens, or labels, all mapped from files."""
 
+import hashlib
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +16,16 @@ from unnoise.data.readable import batches
 from unnoise.data.shuffle import Members, members_of
 from unnoise.data.view import View, random_view
 from unnoise.errors import InputWarning
+from unnoise.formats.atomic import replacing
+from unnoise.formats.open_file import read_text
+from unnoise.formats.strict_json import plain
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.encoded import TRANSPARENT, EncodedViews
-from unnoise.train.mapped import Array, write_mapped
+from unnoise.train.mapped import Array, map_file, write_mapped
 from unnoise.train.recipe import DataOptions
 
 TOGETHER = 1024  # images whose captions are in memory
+KEY = "captions.key"  # beside the files of the captions
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,21 @@ def map_latents(
         return Latents(encoded, order, labels=labels)
     if text is None:
         return Latents(encoded, order)
-    return Latents(encoded, order, *map_captions(dataset, data, seed, encoded.states, text, folder))
+    return Latents(encoded, order, *map_captions(dataset, data, seed, encoded, text, folder))
 
 
 def map_captions(
-    dataset: ImageDataset, data: DataOptions, seed: int, states: Tensor, text: tuple[Tokenizer, int], folder: Path
+    dataset: ImageDataset,
+    data: DataOptions,
+    seed: int,
+    encoded: EncodedViews,
+    text: tuple[Tokenizer, int],
+    folder: Path,
 ) -> tuple[Tensor, Tensor]:
-    """Tokenize the caption of every view: ids (N, V, L), padded with zeros, and lengths (N, V), mapped from files."""
+    """Tokenize the caption of every view: ids (N, V, L), padded with zeros, and lengths (N, V), mapped from files.
+
+    A run that is resumed maps the files that are there, where the key beside them is the same.
+    """
     tokenizer, most = text
     # without augmentation all views of an image have the same caption, unless it has several phrasings
     views = 1 if data.augment.none and all(len(names) == 1 for names in dataset.captions) else data.views
@@ -81,15 +95,32 @@ def map_captions(
 
     def rows() -> Iterator[Array]:
         for part in batches(range(len(dataset)), TOGETHER):
-            varied = views_of(dataset, replace(data, views=views), seed, part, states)
+            varied = views_of(dataset, replace(data, views=views), seed, part, encoded.states)
             ids, lengths = _tokens([view.caption for view in varied], tokenizer, most)
             whole[part.start : part.stop] = lengths.reshape(-1, views)
             yield ids
 
-    ids = write_mapped(folder / "ids.bin", rows(), (len(dataset), views, most), "int32")
-    lengths = _mapped(folder / "lengths.bin", _cut(whole, most))
+    key, ids_file, lengths_file = folder / KEY, folder / "ids.bin", folder / "lengths.bin"
+    own = captions_key(dataset, data, seed, encoded, text)
+    if key.exists() and read_text(key) == own:
+        ids, lengths = map_file(ids_file, (*whole.shape, most), "int32"), map_file(lengths_file, whole.shape, "int64")
+    else:
+        key.unlink(missing_ok=True)  # before the files are replaced, and written when both are
+        ids = write_mapped(ids_file, rows(), (*whole.shape, most), "int32")
+        lengths = _mapped(lengths_file, _cut(whole, most))
+        with replacing(key) as file:
+            file.write(own.encode())
     shape = (len(dataset), data.views)
     return ids[..., : int(lengths.max())].expand(*shape, -1), lengths.expand(*shape)
+
+
+def captions_key(
+    dataset: ImageDataset, data: DataOptions, seed: int, encoded: EncodedViews, text: tuple[Tokenizer, int]
+) -> str:
+    """Hash all that decides the tokens of the captions. The folder of the codes has the name of the images' hash."""
+    words = (dataset.captions, dataset.keywords, dataset.styles)
+    facts = (encoded.folder.name, plain(data.augment), data.views, seed, text[0].merges, text[1], words)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def views_of(
