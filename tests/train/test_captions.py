@@ -14,12 +14,10 @@ from unnoise.errors import InputError
 from unnoise.loading import load
 from unnoise.nets.text import TextEncoder
 from unnoise.nets.unet import UNet
-from unnoise.train.captions import CaptionTask
 from unnoise.train.denoiser import text_multiples
 from unnoise.train.ema_choice import EmaChoice, read_choice
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.fit_options import FitOptions
-from unnoise.train.latents import Latents
 from unnoise.train.log import read_log
 from unnoise.train.recipe import TextOptions, TrainingRecipe
 from unnoise.train.train_recipe import train_recipe
@@ -127,24 +125,33 @@ def test_another_ema_length_changes_the_last_task_alone(learning: TrainingRecipe
     }  # fmt: skip
 
 
-def test_images_are_as_they_are(learning: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One code stands for all views of an image, though the recipe moves images and puts them on backgrounds."""
-    seen: list[Latents] = []
+def test_it_reads_images_as_they_are_and_then_the_views_of_the_denoiser(
+    learning: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One code stands for all views of an image as it is, though the recipe moves images and gives them backgrounds."""
+    codes: list[int] = []
+    getitem = EncodedViews.__getitem__
 
-    def noted(task: CaptionTask, step: int, rows: range) -> torch.Tensor:
-        seen.append(task.latents)
-        raise KeyboardInterrupt
+    def noted(encoded: EncodedViews, place: tuple[int, int]) -> torch.Tensor:
+        codes.append(encoded.codes.shape[1])
+        return getitem(encoded, place)
 
-    monkeypatch.setattr(CaptionTask, "loss", noted)
-    with pytest.raises(KeyboardInterrupt):
-        fit(learning, tmp_path)
-    assert isinstance(seen[0].x0, EncodedViews)
-    assert (seen[0].x0.views, seen[0].x0.codes.shape[1]) == (2, 1)
+    monkeypatch.setattr(EncodedViews, "__getitem__", noted)
+    assert learning.denoiser.text is not None
+    text = replace(learning.denoiser.text, plain=0.6)
+    fit(replace(learning, denoiser=replace(learning.denoiser, text=text)), tmp_path)
+    assert codes[:60] == 36 * [1] + 24 * [2]
 
 
 def test_images_of_several_shapes_are_refused(learning: TrainingRecipe) -> None:
     with pytest.raises(InputError, match=r"denoiser.text.fit: takes images of one size, and data.buckets is true"):
         replace(learning, data=replace(learning.data, buckets=True))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_the_share_of_plain_steps_has_a_range(share: float) -> None:
+    with pytest.raises(InputError, match=f"denoiser.text.plain {share}"):
+        TextOptions(plain=share)
 
 
 @pytest.mark.parametrize("name", ["learning_rate_multiple", "embedding_learning_rate_multiple"])

@@ -7,9 +7,11 @@ since each sample costs a pass of the whole network. Here a small decoder takes 
 
 which reads several times as many captions a second. In the first steps images are as they are, not moved, recoloured or
 on a background: what varies without a word for it is noise to what is learnt. The last steps read the views of the
-denoiser, and so the words for a colour, a background or a second thing. The denoiser then begins with vectors and tokens of one
-thing near each other. Where its network reads the mean of x0 (`net.args.mean`), the decoder is the part that predicts
-it, which is trained on with the denoiser; otherwise it is thrown away.
+denoiser, and so the words for a colour, a background or a second thing.
+
+The denoiser then begins with vectors and tokens of one thing near each other. Where its network reads the mean of x0
+(`net.args.mean`), the decoder is the part that predicts it, which is trained on with the denoiser; otherwise it is
+thrown away.
 """
 
 from itertools import chain
