@@ -51,7 +51,7 @@ class Trial:
 TRIALS: Final[dict[str, Trial]] = {
     "the recipe": Trial(),
     "8 x 8 positions": Trial(net={"patch": 2, "widths": [160, 384], "depths": [1, 3], "heads": [0, 6]}),
-    "attention at 8 x 8": Trial(net={"heads": [0, 3, 6]}),
+    "attention at 8 x 8": Trial(net={"heads": [0, 3, 11]}),
     "without the mean of x0": Trial(net={"mean": []}),
     "half as wide": Trial(net={"widths": [32, 96, 192], "heads": [0, 0, 3]}),
     "native clock": Trial(net={"clock": "native"}),
