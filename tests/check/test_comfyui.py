@@ -337,7 +337,7 @@ def test_merged_models_keep_what_both_have() -> None:
     turbo, other = (
         node("CheckpointLoaderSimple", ckpt_name=n) for n in ("sd_xl_turbo_1.0.safetensors", "mine.safetensors")
     )
-    for loader, family in ((turbo, "sdxl"), (other, "unknown")):
+    for loader, family in ((turbo, "sdxl"), (other, "sdxl")):
         run = one(api(_3=sampler, _40=loader, _41=merge))
         assert run.model is not None
         assert (run.model.identity.family, run.model.identity.variant) == (family, "")

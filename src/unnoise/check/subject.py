@@ -23,7 +23,7 @@ T = TypeVar("T")
 NOBODY = Identity()
 Tool = Literal["", "diffusers", "comfyui", "a1111", "forge", "invokeai", "kohya", "sdcpp", "mflux", "unnoise"]
 Role = Literal["checkpoint", "denoiser", "vae", "text", "lora", "controlnet", "embedding", "unknown"]
-Kind = Literal["lora", "controlnet", "embedding", "ip_adapter"]
+Kind = Literal["lora", "controlnet", "embedding", "ip_adapter", "motion"]
 Trouble = Literal["unreadable", "broken", "pickle", "unknown", "missing", "crash"]
 
 

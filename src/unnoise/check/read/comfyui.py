@@ -12,12 +12,17 @@ from typing import Any
 
 from unnoise.check.coerce import number, text, whole
 from unnoise.check.read.comfy import chains
-from unnoise.check.read.comfy.graph import Graph, Node, of_api
+from unnoise.check.read.comfy.custom_nodes import CUSTOM
+from unnoise.check.read.comfy.graph import Graph, Link, Node, of_api
 from unnoise.check.read.comfy.interface import of_interface
-from unnoise.check.read.comfy.models import decoders, model_of, uses
+from unnoise.check.read.comfy.models import decoder, decoders, model_of, uses
 from unnoise.check.read.comfy.widgets import WIDGETS
 from unnoise.check.subject import GenerationRun, Located, Location, ReadFault, Subject
 
+NESTED = 3  # objects around a workflow
+# Keys of objects around a workflow.   Source: runpod-workers/worker-comfyui, README.md ("input", "workflow");
+# comfyanonymous/ComfyUI, server.py ("prompt"); Comfy-Org/ComfyUI_frontend, src/utils/executionUtil.ts ("output")
+WRAPPERS = ("input", "prompt", "output", "workflow")
 RUNS = 200  # samplers of a workflow that are read
 OTHERS = 256  # stored values of the nodes behind a sampler
 CLOSE = 8  # nodes of its levels whose values are stored
@@ -38,6 +43,7 @@ ENCODES = ("TextEncode", "TextEncoder")  # in the class of a node that encodes a
 TEXTS = ("text", "prompt", "t5xxl", "text_g", "user_prompt", "tags", "clip_l", "bert", "positive_prompt")
 FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # inputs of a latent
 EDITED = ("image", "image1", "image_1", "images")  # inputs that are encoded with the prompt
+PICTURES = ("VAEEncode", "LoadImage")  # in the class of a node that a latent of an image comes from
 RESIZES = ("LatentUpscale", "LatentCrop", "LatentUpsampler")
 
 
@@ -65,22 +71,36 @@ def read_workflow(content: dict[str, Any], path: str, source: str = "") -> Subje
 
 
 def _graph(content: Mapping[str, Any], path: str) -> Graph:
-    if isinstance(content.get("nodes"), list):
-        return of_interface(content, path)
-    inner = content.get("prompt")
-    if isinstance(inner, dict) and "class_type" not in inner:  # the form sent to the server
-        return of_api(inner, path, ("prompt",))
-    return of_api(content, path)
+    keys: tuple[str | int, ...] = ()
+    for _ in range(NESTED):
+        if isinstance(content.get("nodes"), list):
+            return of_interface(content, path, keys)
+        name = next((name for name in WRAPPERS if _is_wrapped(content.get(name))), "")
+        if not name:
+            break
+        keys, content = (*keys, name), content[name]
+    return of_api(content, path, keys)
+
+
+def _is_wrapped(inner: Any) -> bool:
+    return isinstance(inner, dict) and "class_type" not in inner
 
 
 def _samplers(graph: Graph) -> list[Node]:
     """List the samplers that an output depends on, or all samplers if the workflow has no known output."""
-    samplers = [node for node in graph.nodes.values() if node.kind in SAMPLERS]
+    samplers = [node for node in graph.nodes.values() if node.kind in SAMPLERS or _samples(graph, node)]
     outputs = _outputs(graph)
     if outputs:
         reached = {node.id for node in graph.above(outputs)}
         samplers = [node for node in samplers if node.id in reached]
     return samplers[:RUNS]
+
+
+def _samples(graph: Graph, node: Node) -> bool:
+    """Return whether a node of an extension draws; RES4LYF's also run backwards, from an image to its noise."""
+    known = CUSTOM.get(node.kind)
+    mode = text(graph.value(node, "sampler_mode")) if known and known.samples else None
+    return known is not None and known.samples and (mode is None or mode.value != "unsample")
 
 
 def _outputs(graph: Graph) -> list[Node]:
@@ -110,50 +130,64 @@ class _Way:
 
 def _way(graph: Graph, node: Node) -> _Way:
     guider = graph.source(node, "guider") or node
-    positive = graph.link(guider, "positive", "conditioning", "cond1")
-    negative = graph.link(guider, "negative")
+    positive, negative = _prompts(graph, guider)
     return _Way(
         node,
         guider,
         chains.models(graph, graph.link(guider, "model")),
         chains.conditions(graph, positive),
-        chains.conditions(graph, negative) if negative != positive else [],
+        chains.conditions(graph, negative),
         chains.latents(graph, graph.link(node, "latent_image")),
         chains.grids(graph, graph.link(node, "sigmas")) or [node],
     )
+
+
+def _prompts(graph: Graph, guider: Node) -> tuple[Link | None, Link | None]:
+    """Return the conditions of a sampler; the negative one may have no link of its own."""
+    positive, negative = graph.link(guider, "positive", "conditioning", "cond1"), graph.link(guider, "negative")
+    known = CUSTOM.get(graph.nodes[positive.id].kind) if positive else None
+    if known is not None and "negative" in known.texts.split():  # one node encodes both prompts
+        return positive, negative or positive
+    return positive, None if negative == positive else negative
 
 
 def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> GenerationRun:
     way = _way(graph, node)
     grid, clips = way.grids[-1], chains.clips(graph, way.positive)
     model = model_of(graph, way.models, clips)
-    strength = number(graph.value(grid, "denoise"))
-    sized = way.latents[-1:] if not any(_resizes(one) for one in way.latents) else []
+    strength = None if _continues(node) else number(graph.value(grid, "denoise"))
+    sized = [node] if {"width", "height"} & {*node.values, *node.links} else []
+    sized += way.latents[-1:] if not any(_resizes(one) for one in way.latents) else []
     return GenerationRun(
         place=node.place,
         tool="comfyui",
         task=_task(graph, way, strength),
         pipeline=node.kind,
         model=model,
-        vae=decoded.get(node.id),
+        vae=decoded.get(node.id) or decoder(graph, node),
         adapters=tuple(uses(graph, way.models, way.positive, clips, model)),
         sampler=_sampler(graph, graph.source(node, "sampler") or node),
         grid=_spacing(graph, grid),
         steps=whole(graph.value(grid, "steps")),
-        guidance=number(graph.value(way.guider, "cfg", "cfg_conds")),
-        embedded=_first(graph, way.positive, "guidance"),
-        prompt=_text(graph, way.positive),
-        negative=_text(graph, way.negative),
+        guidance=_guidance(graph, way.guider),
+        embedded=_first(graph, [*[node] * (node.kind in CUSTOM), *way.positive], "guidance"),
+        prompt=_text(graph, way.positive, "positive"),
+        negative=_text(graph, way.negative, "negative"),
         width=_whole(graph, sized, "width"),
         height=_whole(graph, sized, "height"),
         frames=_whole(graph, sized, "length", "video_frames", "num_frames"),
         batch=_whole(graph, sized, "batch_size"),
         strength=strength,
-        shift=_first(graph, [one for one in way.models if one.kind.startswith("ModelSampling")], "shift"),
+        shift=_first(graph, [one for one in (node, *way.models) if _shifts(one)], "shift"),
         seed=whole(graph.value(graph.source(node, "noise") or node, "noise_seed", "seed")),
         clip_skip=_whole(graph, [one for one in clips if one.kind == "CLIPSetLastLayer"], "stop_at_clip_layer"),
         others=_others(graph, way),
     )
+
+
+def _continues(node: Node) -> bool:
+    """Return whether a sampler goes on with the levels that the one before it left."""
+    return node.kind in CUSTOM and CUSTOM[node.kind].bundle == "latent_image"
 
 
 def _resizes(node: Node) -> bool:
@@ -172,27 +206,48 @@ def _by_class(node: Node, names: Mapping[str, str]) -> Located[str] | None:
     return Located(names[node.kind], node.place) if node.kind in names else None
 
 
+def _shifts(node: Node) -> bool:
+    return node.kind.startswith("ModelSampling") or node.kind in CUSTOM
+
+
+def _guidance(graph: Graph, guider: Node) -> Located[float] | None:
+    """Return the guidance scale; XLabs' sampler has one only from a step on, by default from behind the last.
+
+    Source: XLabs-AI/x-flux-comfyui, sampling.py, denoise
+    """
+    begin, steps = (whole(graph.value(guider, name)) for name in ("timestep_to_start_cfg", "steps"))
+    if guider.kind == "XlabsSampler" and (begin is None or steps is None or begin.value >= steps.value):
+        return None
+    return number(graph.value(guider, "cfg", "cfg_conds"))
+
+
 def _encodes(node: Node) -> bool:
-    return any(word in node.kind for word in ENCODES)
+    known = CUSTOM.get(node.kind)
+    return any(word in node.kind for word in ENCODES) or (known is not None and bool(known.texts))
 
 
-def _text(graph: Graph, chain: list[Node]) -> Located[str] | None:
+def _text(graph: Graph, chain: list[Node], side: str) -> Located[str] | None:
     """Return the prompt behind a condition; None where it is zeroed out or unknown."""
     if any(node.kind == "ConditioningZeroOut" for node in chain):
         return None
     encoder = next((node for node in chain if _encodes(node)), None)
-    return text(graph.value(encoder, *TEXTS))
+    return text(graph.value(encoder, side, *TEXTS))
 
 
 def _task(graph: Graph, way: _Way, strength: Located[float] | None) -> str:
     """Identify the task; an encoded image that is denoised in full only sets the size."""
+    known = CUSTOM.get(way.node.kind)
+    if known is not None and known.task:
+        return known.task
+    if "first_latent" in way.node.links:
+        return "image"
     if any(node.kind in MASKED for node in (*way.latents, *way.positive)):
         return "inpaint"
-    if any(graph.link(node, *FRAMES) and "VAEEncode" not in node.kind for node in way.latents):
+    if any(graph.link(node, *FRAMES) and "VAEEncode" not in node.kind for node in (way.node, *way.latents)):
         return "image"
     if any(node.kind in EDITS or (_encodes(node) and graph.link(node, *EDITED)) for node in way.positive):
         return "edit"
-    drawn = any(chains.samples(node) or "VAEEncode" in node.kind for node in way.latents[-1:])
+    drawn = any(chains.samples(node) or any(word in node.kind for word in PICTURES) for node in way.latents[-1:])
     return "image" if drawn and (strength.value < 1 if strength else _begins_late(graph, way)) else "text"
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
+from unnoise.check.read.comfy.custom_nodes import CUSTOM
 from unnoise.check.read.comfy.graph import DEPTH, Graph, Link, Node
 
 LATENTS = ("samples", "latent_image", "latent", "latents", "samples1", "samples_to", "video_latent", "av_latent")
 CONDITIONS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "cond", "conditioning1", "base_cond")
 MODELS = ("model", "model1", "base_model", "unet")
+STACKS = ("lora", "lora_stack", "prev_lora")  # inputs for LoRAs that another node selects
+MOTION = ("motion_model", "m_models")
 Pick = Callable[[Graph, Node, int], Link | None]
 
 
@@ -31,6 +34,16 @@ def latents(graph: Graph, link: Link | None) -> list[Node]:
     return list(_follow(graph, link, _latent))
 
 
+def loras(graph: Graph, node: Node) -> list[Node]:
+    """List the nodes that select LoRAs for a node, from near to far."""
+    return list(_follow(graph, graph.link(node, *STACKS), lambda graph, node, slot: graph.link(node, *STACKS)))
+
+
+def motion(graph: Graph, node: Node) -> Node:
+    """Return the node that loads the motion module that a node applies to a model; the node itself without one."""
+    return next(reversed(list(_follow(graph, graph.link(node, *MOTION), _motion))), node)
+
+
 def grids(graph: Graph, link: Link | None) -> list[Node]:
     """List the nodes from a use of levels up to their source."""
     return list(_follow(graph, link, lambda graph, node, slot: graph.link(node, "sigmas")))
@@ -38,7 +51,8 @@ def grids(graph: Graph, link: Link | None) -> list[Node]:
 
 def samples(node: Node) -> bool:
     """Return whether a node runs a model on a latent, whatever its class."""
-    return "latent_image" in node.links and not {"model", "guider"}.isdisjoint(node.links)
+    known = CUSTOM.get(node.kind)
+    return known.samples if known else "latent_image" in node.links and not {"model", "guider"}.isdisjoint(node.links)
 
 
 def _follow(graph: Graph, link: Link | None, pick: Pick) -> Iterator[Node]:
@@ -54,6 +68,10 @@ def _condition(graph: Graph, node: Node, slot: int) -> Link | None:
     if "negative" in node.links and slot == 1:
         return graph.link(node, "negative")
     return graph.link(node, *CONDITIONS)
+
+
+def _motion(graph: Graph, node: Node, slot: int) -> Link | None:
+    return graph.link(node, *MOTION)
 
 
 def _latent(graph: Graph, node: Node, slot: int) -> Link | None:

@@ -1,10 +1,12 @@
 """Workflows as one graph: nodes with named inputs, each a value or a link to an output of another node."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from unnoise.check.read.comfy.custom_nodes import CUSTOM
 from unnoise.check.subject import Located, Location
 
 NODES = 5000  # of a workflow that are read
@@ -20,6 +22,12 @@ HANDING = {
     "StringConstant": "string", "StringConstantMultiline": "string", "Seed (rgthree)": "seed", "SeedNode": "seed",
 }  # fmt: skip
 SWITCH = "ComfySwitchNode"  # passes on_true or on_false, by its input "switch"
+# Source: rgthree/rgthree-comfy, py/any_switch.py: the first linked input; ltdrdata/ComfyUI-Impact-Pack,
+# modules/impact/util_nodes.py, GeneralSwitch: the input of the number "select"
+FIRST, NUMBERED = "Any Switch (rgthree)", ("ImpactSwitch", "LatentSwitch", "SEGSSwitch")
+SIZE = re.compile(
+    r"(\d{1,5}) x (\d{1,5})$"
+)  # a choice that replaces width and height; Source: EASY, py/libs/sampler.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +56,12 @@ class Graph:
     nodes: Mapping[str, Node] = field(default_factory=dict)
 
     def link(self, node: Node | None, *names: str) -> Link | None:
-        """Return the output that the first linked input of these names comes from, through switches."""
-        found = (node.links[name] for name in names if name in node.links) if node else iter(())
+        """Return the output that the first linked input of these names comes from, through switches and bundles."""
+        found = (self._linked(node, name) for name in names) if node else iter(())
         return next((settled for link in found if (settled := self._settled(link))), None)
 
     def source(self, node: Node | None, *names: str) -> Node | None:
-        """Return the node that the first linked input of these names comes from, through switches."""
+        """Return the node that the first linked input of these names comes from, through switches and bundles."""
         link = self.link(node, *names)
         return self.nodes[link.id] if link else None
 
@@ -74,28 +82,85 @@ class Graph:
                     visited.add(link.id)
                     stack.append(self.nodes[link.id])
 
+    def _linked(self, node: Node, name: str) -> Link | None:
+        """Return the output that an input comes from, directly or in a bundle."""
+        for _ in range(DEPTH):
+            if name in node.links:
+                return node.links[name]
+            link = self._bundle(node)
+            if link is None:
+                return None
+            node = self.nodes[link.id]
+            maker = CUSTOM.get(node.kind)
+            if maker and maker.made(name) and (name in maker.texts.split() or maker.samples or name not in node.links):
+                return Link(node.id, link.slot if maker.samples else maker.slot(name))
+        return None
+
+    def _bundle(self, node: Node) -> Link | None:
+        """Return the output that a bundle of a node comes from."""
+        known = CUSTOM.get(node.kind)
+        found = (node.links.get(name) for name in known.bundle.split()) if known else iter(())
+        return next((link for link in found if link and link.id in self.nodes), None)
+
     def _settled(self, link: Link | None) -> Link | None:
         for _ in range(DEPTH):
             node = self.nodes.get(link.id) if link else None
-            if node is None or node.kind != SWITCH:
-                return link if node else None
-            link = node.links.get(self._side(node))
+            if node is None or link is None:
+                return None
+            side = self._side(node)
+            if side is None:
+                passed = self._passed(node, link.slot)
+                if passed is None:
+                    return link
+                link = passed
+            else:
+                link = node.links.get(side)
         return None
 
-    def _side(self, node: Node) -> str:
-        state = self._value(node, "switch", NEAR)
-        return {True: "on_true", False: "on_false"}.get(state.value, "") if state and type(state.value) is bool else ""
+    def _passed(self, node: Node, slot: int) -> Link | None:
+        """Return the output that an output of a node of an extension passes on; None where the node makes it."""
+        known = CUSTOM.get(node.kind)
+        name = known.output(slot) if known else ""
+        if not known or not name or (known.made(name) and (known.samples or name not in node.links)):
+            return None
+        return None if name in known.texts.split() else self._linked(node, name)
+
+    def _side(self, node: Node) -> str | None:
+        """Return the input that a switch passes on, "" where that is not known; None for another node."""
+        if node.kind == SWITCH:
+            state = self._value(node, "switch", NEAR)
+            known = {True: "on_true", False: "on_false"}
+            return known.get(state.value, "") if state and type(state.value) is bool else ""
+        if node.kind == FIRST:
+            return next((name for name, link in node.links.items() if link.id in self.nodes), "")
+        if node.kind in NUMBERED:
+            state = self._value(node, "select", NEAR)
+            return f"input{state.value}" if state and type(state.value) is int else ""
+        return None
 
     def _value(self, node: Node, name: str, left: int) -> Located[Any] | None:
         """Return the value of an input; left: how many more nodes may pass it on."""
-        while name in node.links:
-            upstream, left = self.nodes.get(node.links[name].id), left - 1
-            if upstream is None or left < 0:
+        while left > 0:
+            if name not in node.links:
+                link = None if name in node.values else self._bundle(node)
+                if link is None:
+                    return node.values.get(name)
+                node, left = self.nodes[link.id], left - 1
+                continue
+            link = node.links[name]
+            upstream, left = self.nodes.get(link.id), left - 1
+            if upstream is None:
                 return None
             if upstream.kind == "StringConcatenate":
                 return self._joined(upstream, left // 4)
-            node, name = upstream, self._side(upstream) if upstream.kind == SWITCH else HANDING.get(upstream.kind, "")
-        return node.values.get(name)
+            node, name = upstream, self._handed(upstream, link.slot)
+        return None
+
+    def _handed(self, node: Node, slot: int) -> str:
+        """Return the input whose value an output of a node passes on; "" where there is none."""
+        side = self._side(node)
+        known = CUSTOM.get(node.kind)
+        return side if side is not None else known.output(slot) if known else HANDING.get(node.kind, "")
 
     def _joined(self, node: Node, left: int) -> Located[Any] | None:
         parts = [self._value(node, name, left) for name in ("string_a", "delimiter", "string_b")]
@@ -127,4 +192,18 @@ def _node(id: str, raw: Mapping[str, Any], path: str, keys: tuple[str | int, ...
             links[name] = Link(str(value[0]), value[1])
         elif is_name(name):
             values[name] = Located(value, Location(path, (*keys, "inputs", name)))
-    return Node(id, raw["class_type"], values, links, Location(path, keys))
+    return named_alike(Node(id, raw["class_type"], values, links, Location(path, keys)))
+
+
+def named_alike(node: Node) -> Node:
+    """Give the inputs of a node of an extension the names of ComfyUI's own nodes."""
+    known = CUSTOM.get(node.kind)
+    if known is None:
+        return node
+    values = {known.moves.get(name, name): value for name, value in node.values.items()}
+    links = {known.moves.get(name, name): link for name, link in node.links.items()}
+    chosen = values.get("resolution")
+    sides = SIZE.match(chosen.value) if chosen is not None and isinstance(chosen.value, str) else None
+    if chosen is not None and sides is not None:
+        values |= {"width": Located(int(sides[1]), chosen.place), "height": Located(int(sides[2]), chosen.place)}
+    return replace(node, values=values, links=links)

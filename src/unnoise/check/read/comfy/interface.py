@@ -4,8 +4,9 @@
      "links": [[id, from, slot, to, slot, type]],
      "definitions": {"subgraphs": [{"id", "nodes", "links", "inputs", "outputs"}]}}
 
-Subgraphs are expanded, and nodes that only pass something on are removed: reroutes, bypassed nodes, and values that are
-set and got by name.   Source: Comfy-Org/ComfyUI_frontend, src/lib/litegraph, LGraph.ts, Subgraph.ts, LLink.ts
+Subgraphs and group nodes are expanded, and nodes that only pass something on are removed: reroutes, bypassed nodes, and
+values that are set and got by name.
+Source: Comfy-Org/ComfyUI_frontend, src/lib/litegraph, LGraph.ts, Subgraph.ts, LLink.ts
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from unnoise.check.read.comfy.graph import DEPTH, NODES, Graph, Link, Node
+from unnoise.check.read.comfy.graph import DEPTH, NODES, Graph, Link, Node, named_alike
+from unnoise.check.read.comfy.group_nodes import OFFSET, group_parts, groups_of
 from unnoise.check.read.comfy.parts import OUTER, InterfaceParts, Keys, Origin, Raw, name_of, parts, slots
-from unnoise.check.read.comfy.widgets import widgets
+from unnoise.check.read.comfy.widgets import CONTROLS, aligned, widgets
 from unnoise.check.subject import Located, Location
 
 MUTED, BYPASSED = 2, 4  # modes of a node
@@ -45,7 +47,7 @@ class Scope:
 class InterfaceReader:
     """Expand the subgraphs of a workflow, and convert its nodes to a graph."""
 
-    def __init__(self, content: Raw, path: str) -> None:
+    def __init__(self, content: Raw, path: str, keys: Keys = ()) -> None:
         self.path = path
         self.left = NODES
         self.scopes: dict[str, Scope] = {}
@@ -55,15 +57,16 @@ class InterfaceReader:
         self.subgraphs: dict[str, InterfaceParts] = {}
         for at, one in enumerate(listed[:NODES] if isinstance(listed, list) else ()):
             if isinstance(one, dict) and isinstance(one.get("id"), str):
-                self.subgraphs[one["id"]] = parts(one, ("definitions", "subgraphs", at))
-        self._enter(Scope("", parts(content, ())), NESTED)
+                self.subgraphs[one["id"]] = parts(one, (*keys, "definitions", "subgraphs", at))
+        self.groups = groups_of(content)
+        self._enter(Scope("", parts(content, keys)), NESTED)
 
     def graph(self) -> Graph:
         """Return the graph of all nodes that run."""
         found: dict[str, Node] = {}
         for scope in self.scopes.values():
             for id, (keys, raw) in scope.parts.nodes.items():
-                passes = raw["type"] in (*REROUTES, "PrimitiveNode", *self.subgraphs)
+                passes = raw["type"] in (*REROUTES, "PrimitiveNode", *self.subgraphs, *self.groups)
                 if not passes and raw.get("mode") not in (MUTED, BYPASSED):
                     found[f"{scope.prefix}{id}"] = self._node(scope, f"{scope.prefix}{id}", raw, keys)
         return Graph(found)
@@ -72,26 +75,32 @@ class InterfaceReader:
         self.left -= len(scope.parts.nodes)
         self.scopes[scope.prefix] = scope
         for id, (keys, raw) in scope.parts.nodes.items() if depth else ():
-            inner = self.subgraphs.get(raw["type"])
+            group = self.groups.get(raw["type"])
+            inner = self.subgraphs.get(raw["type"]) if group is None else group_parts(group, raw, keys)
             if inner is None or raw.get("mode") in (MUTED, BYPASSED) or self.left < len(inner.nodes):
                 continue
-            given = {str(one.get("name")): one for one in slots(raw, "inputs")}
+            inputs = list(enumerate(slots(raw, "inputs")))
+            given = {str(one.get("name")) if group is None else str(at): one for at, one in inputs}
             widget_values = self._widget_values(raw, inner, keys)
             self._enter(Scope(f"{scope.prefix}{id}:", inner, scope, given, widget_values), depth - 1)
 
     def _widget_values(self, raw: Raw, inner: InterfaceParts, keys: Keys) -> dict[str, Located[Any]]:
         """Return the values of a subgraph's node for the inputs that are widgets."""
         values = raw.get("widgets_values")
-        if not isinstance(values, list) or len(values) != len(inner.promoted):
+        if not isinstance(values, list):
             return {}
-        return {
-            name: Located(values[at], Location(self.path, (*keys, "widgets_values", at)))
-            for at, name in enumerate(inner.promoted)
-        }
+        found = list(aligned(inner.promoted, values, CONTROLS))
+        if len(found) != len(inner.promoted) or not found or len(values) - found[-1][1] > 2:
+            return {}
+        return {name: Located(values[at], Location(self.path, (*keys, "widgets_values", at))) for name, at in found}
 
     def _node(self, scope: Scope, id: str, raw: Raw, keys: Keys) -> Node:
         at = (*keys, "widgets_values")
-        values = {name: Located(value, Location(self.path, (*at, key))) for name, value, key in widgets(raw)}
+        offset = raw.get(OFFSET, 0)
+        values = {
+            name: Located(value, Location(self.path, (*at, key if isinstance(key, str) else key + offset)))
+            for name, value, key in widgets(raw)
+        }
         links: dict[str, Link] = {}
         for one in slots(raw, "inputs"):
             name, origin = str(one.get("name")), scope.parts.origin(one)
@@ -101,7 +110,7 @@ class InterfaceReader:
                 values.pop(name, None)
             elif found is not None:
                 values[name] = found
-        return Node(id, raw["type"], values, links, Location(self.path, keys))
+        return named_alike(Node(id, raw["type"], values, links, Location(self.path, keys)))
 
     def _origin(self, scope: Scope, origin: Origin | None) -> Link | Located[Any] | None:
         """Follow a link to the output of a node that runs, or to the value of a widget."""
@@ -145,9 +154,9 @@ class InterfaceReader:
         return Link(f"{scope.prefix}{id}", slot)
 
 
-def of_interface(content: Raw, path: str) -> Graph:
-    """Read a workflow in the interface's format."""
-    return InterfaceReader(content, path).graph()
+def of_interface(content: Raw, path: str, keys: Keys = ()) -> Graph:
+    """Read a workflow in the interface's format; keys: of its place in the file."""
+    return InterfaceReader(content, path, keys).graph()
 
 
 def _passed(scope: Scope, raw: Raw) -> tuple[Scope, Origin | None]:

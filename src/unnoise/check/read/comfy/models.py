@@ -7,6 +7,7 @@ from typing import Any
 
 from unnoise.check.coerce import number, text
 from unnoise.check.read.comfy import chains
+from unnoise.check.read.comfy.custom_nodes import CUSTOM
 from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
 from unnoise.check.subject import Located, NamedModel, Use
 from unnoise.families.identity import Identity
@@ -23,6 +24,8 @@ ENCODERS: Mapping[str, Mapping[str, str]] = {
     },
 }  # fmt: skip
 ALONE = {"TripleCLIPLoader": "sd3", "QuadrupleCLIPLoader": "hidream"}  # loaders of one family only
+DECODES = ("VAEDecode", "WanVideoDecode", "HyVideoDecode", "CogVideoDecode")
+NO_FILE = ("None", "none", "Baked VAE", ".none", ".use_ckpt_vae")  # choices of loaders that name no file
 MERGED = 16  # models of a merge that are read
 LONGEST = 300  # characters of a name, from its end
 
@@ -44,7 +47,7 @@ def model_of(graph: Graph, chain: list[Node], clips: list[Node]) -> NamedModel |
         return None
     parts = [model.value for model in _merged(graph, chain)]
     identity = _common([_known(name) for name in (named.value, *parts)])
-    return NamedModel(named.value, named.place, identity if identity.known or parts else _by_encoder(graph, clips))
+    return NamedModel(named.value, named.place, identity if identity.known or parts else _by_nodes(graph, chain, clips))
 
 
 def _named(graph: Graph, chain: list[Node]) -> Located[str] | None:
@@ -69,11 +72,25 @@ def _merged(graph: Graph, chain: list[Node]) -> Iterator[Located[str]]:
 
 
 def _common(found: list[Identity]) -> Identity:
-    """Return the common identity of several models: the family, and the variant if all have the same."""
+    """Return the identity of a merge: the family of its first model, and the variant if all have the same.
+
+    ComfyUI leaves tensors of another shape out of a merge, so an unknown model does not change the family.
+    Source: comfyanonymous/ComfyUI, comfy/lora.py, calculate_weight
+    """
     first = found[0]
     if all((one.family, one.variant) == (first.family, first.variant) for one in found):
         return first
-    return Identity(first.family, known_by=first.known_by) if len({one.family for one in found}) == 1 else Identity()
+    known = {one.family for one in found if one.known}
+    return Identity(first.family, known_by=first.known_by) if known == {first.family} else Identity()
+
+
+def _by_nodes(graph: Graph, chain: list[Node], clips: list[Node]) -> Identity:
+    """Identify a model by a node that loads one family only, or by the type of its text encoder."""
+    for node in chain:
+        known = CUSTOM.get(node.kind)
+        if known is not None and known.family:
+            return Identity(known.family, known_by=node.kind)
+    return _by_encoder(graph, clips)
 
 
 def _by_encoder(graph: Graph, clips: list[Node]) -> Identity:
@@ -93,8 +110,11 @@ def uses(
     spoken = {node.id for node in clips}
     for node in chain:
         parts = ("denoiser", "text") if node.id in spoken else ("denoiser",)
-        for named, strength in _loras(graph, node):
+        for named, strength in (pair for one in (node, *chains.loras(graph, node)) for pair in _loras(graph, one)):
             yield _use(named, strength, base, parts)
+        module = text(graph.value(chains.motion(graph, node), "motion_name"))
+        if module is not None:
+            yield replace(_use(module, None, base, ("denoiser",)), kind="motion")
         file = text(graph.value(_loader(graph, node, "ipadapter"), "ipadapter_file"))
         if file is not None:
             yield replace(_use(file, number(graph.value(node, "weight")), base, ("denoiser",)), kind="ip_adapter")
@@ -111,7 +131,7 @@ def _use(named: Located[str], strength: Located[float] | None, base: NamedModel 
 def _loras(graph: Graph, node: Node) -> Iterator[tuple[Located[str], Located[float] | None]]:
     """List the LoRAs that a node loads: one by its name, or several in rgthree's loader."""
     named = text(graph.value(node, "lora_name"))
-    if named is not None:
+    if named is not None and named.value not in NO_FILE:
         yield named, number(graph.value(node, "strength_model", "strength"))
     for value in node.values.values():
         one: Any = value.value
@@ -130,14 +150,19 @@ def _loader(graph: Graph, node: Node, name: str) -> Node | None:
     return found
 
 
+def decoder(graph: Graph, node: Node) -> NamedModel | None:
+    """Return the autoencoder linked to a node, where it has its own file."""
+    named = text(graph.value(graph.source(node, "vae"), "vae_name"))
+    return NamedModel(named.value, named.place, _known(named.value)) if named and named.value not in NO_FILE else None
+
+
 def decoders(graph: Graph) -> dict[str, NamedModel | None]:
     """Return the autoencoder that decodes the result of each sampler, where it has its own file."""
     found: dict[str, NamedModel | None] = {}
     for node in graph.nodes.values():
-        if not node.kind.startswith("VAEDecode") or "Audio" in node.kind:
+        if not node.kind.startswith(DECODES) or "Audio" in node.kind:
             continue
-        vae_name = text(graph.value(graph.source(node, "vae"), "vae_name"))
-        model = NamedModel(vae_name.value, vae_name.place, _known(vae_name.value)) if vae_name else None
+        model = decoder(graph, node)
         link = graph.link(node, "samples")
         while link is not None:
             latents = chains.latents(graph, link)

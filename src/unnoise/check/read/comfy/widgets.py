@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from unnoise.check.read.comfy.custom_nodes import CUSTOM
 from unnoise.check.read.comfy.graph import INPUTS, is_name
 from unnoise.check.read.comfy.parts import Raw, slots
 
@@ -161,13 +162,23 @@ def widgets(raw: Raw) -> Iterator[tuple[str, Any, str | int]]:
 
 
 def _named(raw: Raw, values: list[Any]) -> Iterator[tuple[str, Any, int]]:
-    known = WIDGETS.get(raw["type"])
+    known, custom = WIDGETS.get(raw["type"]), CUSTOM.get(raw["type"])
     names = known if known is not None else _shown(raw)
     controls = CONTROLS if known is None else (*CONTROLS, True, False)
-    found = list(_aligned(names, values, controls))
+    found = list(aligned(names, values, controls))
     if known is None and (len(found) != len(names) or not found or len(values) - found[-1][1] > 2):
-        return
-    yield from ((name, values[at], at) for name, at in found)
+        found = list(aligned(tuple(custom.widgets.split()), values, (*CONTROLS, None))) if custom else []
+    if custom is None or all(_fits(name, values[at]) for name, at in found):  # else of another version
+        yield from ((name, values[at], at) for name, at in found)
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Return whether a value can be that of a setting of a sampler."""
+    if name in ("steps", "seed", "noise_seed"):
+        return type(value) is int
+    if name in ("cfg", "denoise", "denoise_strength", "strength"):
+        return type(value) in (int, float)
+    return isinstance(value, str) if name in ("sampler_name", "scheduler", "ckpt_name", "lora") else True
 
 
 def _shown(raw: Raw) -> tuple[str, ...]:
@@ -175,7 +186,9 @@ def _shown(raw: Raw) -> tuple[str, ...]:
     return tuple(str(one.get("name")) for one in slots(raw, "inputs") if isinstance(one.get("widget"), dict))
 
 
-def _aligned(names: tuple[str, ...], values: list[Any], controls: tuple[str | bool, ...]) -> Iterator[tuple[str, int]]:
+def aligned(
+    names: tuple[str, ...], values: list[Any], controls: tuple[str | bool | None, ...]
+) -> Iterator[tuple[str, int]]:
     """Pair names with positions, skipping the choice after a seed."""
     at = 0
     for name in names:
@@ -183,4 +196,5 @@ def _aligned(names: tuple[str, ...], values: list[Any], controls: tuple[str | bo
             return
         yield name, at
         follows = values[at + 1] if at + 1 < len(values) else None
-        at += 2 if "seed" in name and isinstance(follows, str | bool) and follows in controls else 1
+        skips = at + 1 < len(values) and isinstance(follows, str | bool | None) and follows in controls
+        at += 2 if "seed" in name and skips else 1
