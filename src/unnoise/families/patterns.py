@@ -137,7 +137,7 @@ RELATED: tuple[Pattern, ...] = (
 PATTERNS: tuple[Pattern, ...] = STABLE + FLUX + OTHERS + VIDEO_AUDIO + RELATED
 DISTILLED: tuple[tuple[str, str], ...] = (
     (r"lightning", "lightning"), (r"(^|-)hyper", "hyper"), (r"(^|-)dmd2?(-|$)", "dmd2"),
-    (r"(^|-)lcm(-|$)", "lcm"), (r"(^|-)sd-?xl-turbo", "turbo"),
+    (r"(^|-)lcm(-|$)", "lcm"), (r"^sd-?xl-turbo(-1-0)?(-(fp16|fp8|fp32|bf16|q\d.*))?$", "turbo"),
 )  # fmt: skip
 # Prefixes of the classes of pipelines and networks; the longest match counts.
 CLASSES: Mapping[str, tuple[str, str]] = {

@@ -60,6 +60,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "krea": {},
         "hyper": {**STEPS, "steps": (1, 16)},
         "turbo": {**STEPS, "steps": (1, 16)},
+        "dedistilled": {"distilled": "", "embedded": None},  # nyanko7/flux-dev-de-distill, README.md: real CFG
     },
     "flux2": {
         "dev": {},
