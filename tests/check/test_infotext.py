@@ -1,4 +1,4 @@
-"""Infotext as AUTOMATIC1111, Forge, SD.Next and stable-diffusion.cpp write it."""
+"""Infotext as AUTOMATIC1111, Forge, SD.Next, Fooocus and stable-diffusion.cpp write it."""
 
 from typing import Any
 
@@ -72,6 +72,7 @@ def test_tasks(extra: str, task: str, strength: float | None) -> None:
         (", Version: f2.0.1v1.10.1-previous-659-gc055f2d4", "forge", None),
         (", Distilled CFG Scale: 3.5", "forge", 3.5),
         (", App: SD.Next, Version: 0ebe9c2, Pipeline: StableDiffusionPipeline", "a1111", None),
+        (", Styles: \"['Fooocus V2']\", Performance: Speed, Version: Fooocus v2.5.5", "fooocus", None),
     ],
 )
 def test_tools(extra: str, tool: str, embedded: float | None) -> None:
@@ -120,6 +121,43 @@ def test_loras(tag: str, name: str, strength: float | None) -> None:
 def test_lines_behind_the_parameters() -> None:
     run = one(f"{line('')}\nTemplate: a {{boat|ship}}\nNegative Template: ")
     assert values(run, "steps", "prompt") == (20, "a boat")
+
+
+def test_loras_beside_the_prompt() -> None:
+    """Fooocus names them with their weights."""
+    run = one(
+        line(", Lora hashes: 'a: 0123456789', Lora weights: \"sd_xl_offset: 0.1, b:c: -1, d\", Version: Fooocus v2")
+    )
+    assert [(use.adapter.name, use.strength.value if use.strength else None) for use in run.adapters] == [
+        ("sd_xl_offset", 0.1),
+        ("b:c", -1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "hashed", "family"),
+    [
+        ("Model: my-model", "31e35c80fc", "sdxl"),
+        ("Model: my-model", "0123456789", "unknown"),
+        ("Model: dreamshaper_8", "0123456789", "sd1"),
+        ("Model: my-model.safetensors", "7440042bbd", "sdxl refiner"),
+        ("Model: my_xl_mix_v2", "", "sdxl"),
+        ("Model: realisticVisionV51_v51VAE", "", "sd1"),
+        ("Unet: flux1-dev-q8_0", "", "flux1 dev"),
+    ],
+)
+def test_the_base_is_known_by_its_hash_or_its_name(model: str, hashed: str, family: str) -> None:
+    """The hash says what the file is; a name may be anything."""
+    stated = f", Model hash: {hashed}" if hashed else ""
+    run = one(f"a boat\nSteps: 20, Sampler: Euler a, CFG scale: 7{stated}, {model}")
+    assert run.model is not None
+    assert (run.model.name, str(run.model.identity)) == (model.partition(": ")[2], family)
+
+
+@pytest.mark.parametrize(("hashed", "family"), [("7460a6fa", "sd1"), ("6ce0161689", "sd1"), ("ffffffff", None)])
+def test_records_of_2022_have_only_the_hash(hashed: str, family: str | None) -> None:
+    run = one(f"a boat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model hash: {hashed}")
+    assert (run.model.identity.family if run.model else None) == family
 
 
 @pytest.mark.parametrize("size", ["512", "x", "512x", "9999999x5", "512x512x512"])

@@ -6,12 +6,13 @@ file; where a number has different meanings, a rule reads `tool`.
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from unnoise.check.sampler_names import sampler_facts
 from unnoise.errors import shortened
 from unnoise.families.facts import Facts, facts
+from unnoise.families.file_names import stated_side
 from unnoise.families.identity import Identity
 from unnoise.formats.header import Header
 from unnoise.sampling.foreign import SamplerFacts
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NOBODY = Identity()
-Tool = Literal["", "diffusers", "comfyui", "a1111", "forge", "invokeai", "kohya", "sdcpp", "mflux", "unnoise"]
+Tool = Literal[
+    "", "diffusers", "comfyui", "a1111", "forge", "invokeai", "kohya", "sdcpp", "mflux", "swarmui", "fooocus", "unnoise"
+]
 Role = Literal["checkpoint", "denoiser", "vae", "text", "lora", "controlnet", "embedding", "unknown"]
 Kind = Literal["lora", "controlnet", "embedding", "ip_adapter", "motion"]
 Trouble = Literal["unreadable", "broken", "pickle", "unknown", "missing", "crash"]
@@ -126,7 +129,10 @@ class NamedModel:
 
     @property
     def facts(self) -> Facts | None:
-        return self.known or facts(self.identity)
+        """Return what is known of the model; a size that its name states replaces that of its family."""
+        found = self.known or facts(self.identity)
+        side = stated_side(self.name) if found is not None and found.modality == "image" and not self.known else None
+        return replace(found, size=(side, side)) if found is not None and found.size and side else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Read infotext: the lines that AUTOMATIC1111, Forge, SD.Next and stable-diffusion.cpp write into an image.
+"""Read infotext: the lines that AUTOMATIC1111, Forge, SD.Next, Fooocus and stable-diffusion.cpp write into an image.
 
     prompt lines
     Negative prompt: lines
@@ -9,12 +9,15 @@ leejet/stable-diffusion.cpp, examples/cli/main.cpp, get_image_params.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import isfinite
 from typing import Any, TypeVar
 
 from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, ReadFault, Subject, Tool, Use
-from unnoise.families.names import by_name
+from unnoise.families.identity import Identity
+from unnoise.families.names import by_checkpoint, by_hash, by_name
+from unnoise.families.tensors import refined
 from unnoise.formats.json_text import json_value
 
 T = TypeVar("T")
@@ -24,6 +27,7 @@ QUOTE = re.compile(r'"(?:\\.|[^\\"])*+"?')
 LORA = re.compile(r"<(?:lora|lyco):([^:<>]{1,200})(?::([^<>]{0,60}))?>")
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})$")
 NEGATIVE = "Negative prompt:"
+MOST = 100  # LoRAs beside the prompt
 FEWEST = 3  # pairs that a line of parameters has
 GRIDS = ("Karras", "Exponential", "Polyexponential")  # that older versions append to the sampler's name
 HIRES = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")  # of a second pass, with its own denoising
@@ -90,7 +94,7 @@ def _prompts(lines: list[str]) -> tuple[str, str]:
 
 def _run(pairs: Mapping[str, Located[str]], prompt: str, negative: str, path: str) -> GenerationRun:
     tool = _tool(pairs)
-    model = _model(pairs.get("Model")) or _model(pairs.get("Unet"))
+    model = _base(pairs)
     sampler, grid = _sampler(pairs, tool)
     strength = _as(float, pairs.get("Denoising strength"))
     hires = any(key in pairs for key in HIRES)
@@ -103,7 +107,7 @@ def _run(pairs: Mapping[str, Located[str]], prompt: str, negative: str, path: st
         task="text" if strength is None or hires else "inpaint" if masked else "image",
         model=model,
         vae=_model(pairs.get("VAE")),
-        adapters=tuple(_use(match, path, model) for match in LORA.finditer(prompt)),
+        adapters=(*(_use(match, path, model) for match in LORA.finditer(prompt)), *_weights(pairs, model)),
         sampler=sampler,
         grid=grid,
         steps=_as(int, pairs.get("Steps")),
@@ -125,6 +129,8 @@ def _tool(pairs: Mapping[str, Located[str]]) -> Tool:
     version = pairs["Version"].value if "Version" in pairs else ""
     if version.startswith("stable-diffusion.cpp"):
         return "sdcpp"
+    if version.startswith("Fooocus"):
+        return "fooocus"
     return "forge" if re.match(r"f\d", version) or "Distilled CFG Scale" in pairs else "a1111"
 
 
@@ -146,6 +152,16 @@ def _sampler(pairs: Mapping[str, Located[str]], tool: str) -> tuple[Located[str]
     return sampler, Located(last, sampler.place) if name and last in GRIDS else None
 
 
+def _base(pairs: Mapping[str, Located[str]]) -> NamedModel | None:
+    """Return the base model, identified by its hash, else by its name; the oldest records have the hash only."""
+    named = _model(pairs.get("Model")) or _model(pairs.get("Unet"))
+    stated = pairs.get("Model hash")
+    known = by_hash(stated.value) if stated else Identity()
+    if named is None:
+        return NamedModel(stated.value, stated.place, known) if stated and known.known else None
+    return replace(named, identity=refined(known, named.identity) if known.known else by_checkpoint(named.name))
+
+
 def _model(named: Located[str] | None) -> NamedModel | None:
     if named is None or named.value in ("", "None", "Automatic"):
         return None
@@ -163,6 +179,16 @@ def _use(match: re.Match[str], path: str, base: NamedModel | None) -> Use:
     plain = [word for word in words if "=" not in word]
     strength = named.get("unet") or (plain[1:] or plain or [named.get("te", "1")])[0]
     return Use(place, NamedModel(match[1], place, by_name(match[1])), base, _as(float, Located(strength, place)))
+
+
+def _weights(pairs: Mapping[str, Located[str]], base: NamedModel | None) -> Iterator[Use]:
+    """List the LoRAs that Fooocus names beside the prompt: "name: weight, name: weight"."""
+    listed = pairs.get("Lora weights")
+    for pair in listed.value.split(",")[:MOST] if listed else ():
+        name, colon, weight = pair.rpartition(":")
+        if listed and colon and name.strip():
+            adapter = NamedModel(name.strip(), listed.place, by_name(name.strip()))
+            yield Use(listed.place, adapter, base, _as(float, Located(weight, listed.place)))
 
 
 def _as(kind: Callable[[Any], T], located: Located[str] | None) -> Located[T] | None:

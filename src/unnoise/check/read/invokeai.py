@@ -10,7 +10,7 @@ from typing import Any
 from unnoise.check.coerce import number, text, whole
 from unnoise.check.subject import GenerationRun, Kind, Located, Location, NamedModel, ReadFault, Subject, Use
 from unnoise.families.identity import Identity
-from unnoise.families.names import by_name
+from unnoise.families.names import by_checkpoint
 
 BASES: Mapping[str, tuple[str, str]] = {
     "sd-1": ("sd1", ""), "sd-2": ("sd2", ""), "sd-3": ("sd3", ""), "sdxl": ("sdxl", ""),
@@ -97,7 +97,7 @@ def _inner(place: Location, *keys: str | int) -> Location:
 
 def _identity(name: str, base: Any) -> Identity:
     """Return the family that InvokeAI found; the name may add a variant."""
-    named = by_name(name)
+    named = by_checkpoint(name)
     if not isinstance(base, str) or base not in BASES:
         return named
     family, variant = BASES[base]

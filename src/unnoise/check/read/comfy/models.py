@@ -11,7 +11,7 @@ from unnoise.check.read.comfy.custom_nodes import CUSTOM
 from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
 from unnoise.check.subject import Located, NamedModel, Use
 from unnoise.families.identity import Identity
-from unnoise.families.names import by_name
+from unnoise.families.names import by_checkpoint, by_name
 
 NAMES = ("ckpt_name", "unet_name", "model_path", "model_name", "gguf_name")  # inputs by which a loader names its file
 # Values of a text encoder loader's input "type" that belong to one family only.
@@ -31,13 +31,13 @@ LONGEST = 300  # characters of a name, from its end
 
 
 @lru_cache(1024)
-def _recognised(name: str) -> Identity:
-    return by_name(name)
+def _recognised(name: str, base: bool) -> Identity:
+    return by_checkpoint(name) if base else by_name(name)
 
 
-def _known(name: str) -> Identity:
+def _known(name: str, base: bool = False) -> Identity:
     """Identify a model by its name; cached, as the samplers of a workflow share their models."""
-    return _recognised(name[-LONGEST:])
+    return _recognised(name[-LONGEST:], base)
 
 
 def model_of(graph: Graph, chain: list[Node], clips: list[Node]) -> NamedModel | None:
@@ -46,7 +46,7 @@ def model_of(graph: Graph, chain: list[Node], clips: list[Node]) -> NamedModel |
     if named is None:
         return None
     parts = [model.value for model in _merged(graph, chain)]
-    identity = _common([_known(name) for name in (named.value, *parts)])
+    identity = _common([_known(name, True) for name in (named.value, *parts)])
     return NamedModel(named.value, named.place, identity if identity.known or parts else _by_nodes(graph, chain, clips))
 
 
