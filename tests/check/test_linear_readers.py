@@ -16,7 +16,8 @@ from unnoise.check.locate import json_span, toml_span
 from unnoise.check.read.dispatch import read_text
 from unnoise.check.suppress import COMMENT
 from unnoise.errors import InputError, shortened
-from unnoise.families.names import by_name
+from unnoise.families.file_names import stated_side
+from unnoise.families.names import by_checkpoint, by_name
 from unnoise.text.prompt_syntax import found
 from unnoise.text.prompt_weighting import stretches
 from unnoise.text.tokenizer import WORD
@@ -55,6 +56,11 @@ READERS: dict[str, Callable[[str], object]] = {
     "json-span": lambda text: json_span(f'{{"b": [], "a": {{"c": 1}} {" " * len(text)}}}', ("a", "c")),
     "comment": lambda text: COMMENT.search(text),
     "family": by_name,
+    "checkpoint": by_checkpoint,
+    "side": stated_side,
+    "weights beside": checked("a.txt", f'p\n{HEAD}, Lora weights: "@"'),
+    "fooocus": checked("a.json", '{"base_model": "@", "performance": "", "resolution": "@", "sampler": "@"}'),
+    "swarmui": checked("a.json", '{"sui_image_params": {"model": "@", "loras": "@", "loraweights": "@"}}'),
     "weights": weighted,
     "words": WORD.findall,
     "message": lambda text: shortened(f"a: {text}"),

@@ -140,9 +140,9 @@ def _read_object(content: dict[str, Any], text: str, path: Path) -> Subject:
         from unnoise.check.read.invokeai import read_metadata
 
         return read_metadata(content, str(path))
-    from unnoise.check.read.comfyui import read_workflow
+    from unnoise.check.read.picture import read_generation
 
-    return read_workflow(content, str(path), text)
+    return read_generation(content, str(path), text)
 
 
 def _read_toml(text: str, path: Path) -> Subject:

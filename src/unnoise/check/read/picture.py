@@ -1,7 +1,7 @@
 """Read the metadata of images, and masks. Pixels are decoded for masks only.
 
 Metadata are text chunks of PNG, or the EXIF comment of JPEG and WebP. ComfyUI: `prompt`, `workflow`; AUTOMATIC1111 and
-its forks: `parameters`; InvokeAI: `invokeai_metadata`; this program: `unnoise`.
+its forks, SwarmUI and Fooocus: `parameters`; InvokeAI: `invokeai_metadata`; this program: `unnoise`.
 """
 
 import warnings
@@ -40,7 +40,7 @@ def _fault(path: str, kind: Trouble, message: str) -> Subject:
 def _of_exif(exif: Any) -> dict[str, str]:
     """Read the comment of AUTOMATIC1111, and ComfyUI's entries in WebP: "prompt:{...}" and "workflow:{...}"."""
     found = {}
-    comment = exif.get_ifd(EXIF).get(COMMENT) if exif else None
+    comment = (exif.get_ifd(EXIF).get(COMMENT) or exif.get(COMMENT)) if exif else None  # Fooocus: beside that part
     if isinstance(comment, bytes):
         found["parameters"] = _decoded(comment)
     elif isinstance(comment, str):
@@ -70,9 +70,7 @@ def _of_texts(texts: Mapping[str, str], path: str) -> Subject:
     for key in ("prompt", "workflow", "parameters"):
         content = _object(texts.get(key))
         if content is not None:
-            from unnoise.check.read.comfyui import read_workflow
-
-            return read_workflow(content, path)
+            return read_generation(content, path)
     metadata = _object(texts.get("invokeai_metadata")) or _object(texts.get("sd-metadata"))
     if metadata is not None:
         from unnoise.check.read.invokeai import read_metadata
@@ -83,6 +81,25 @@ def _of_texts(texts: Mapping[str, str], path: str) -> Subject:
 
         return read_infotext(texts["parameters"], path)
     return _fault(path, "unknown", "is an image without generation metadata")
+
+
+def read_generation(content: dict[str, Any], path: str, source: str = "") -> Subject:
+    """Read an object of JSON that describes a generation: of Fooocus, SwarmUI or ComfyUI.
+
+    Args:
+        content: the object
+        path: of the file
+        source: its text, which fixes may change
+    """
+    from unnoise.check.read import fooocus, swarmui
+
+    if swarmui.PARAMETERS in content:
+        return swarmui.read_metadata(content, path)
+    if fooocus.is_record(content):
+        return fooocus.read_record(content, path)
+    from unnoise.check.read.comfyui import read_workflow
+
+    return read_workflow(content, path, source)
 
 
 def _object(text: str | None) -> dict[str, Any] | None:

@@ -51,7 +51,10 @@ def _bounds(run: GenerationRun, subject: Subject) -> tuple[str, int, int] | None
     adapted = [
         (use.adapter.name[:60], found.steps)
         for use in run.adapters
-        if (found := facts(use.adapter.identity)) and found.distilled == "steps" and found.steps
+        if (use.strength is None or use.strength.value > 0)
+        and (found := facts(use.adapter.identity))
+        and found.distilled == "steps"
+        and found.steps
     ]
     if len(adapted) == 1:
         ((name, range_),) = adapted
