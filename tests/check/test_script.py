@@ -1,10 +1,8 @@
 import ast
-import json
 from textwrap import dedent
 
 import pytest
 
-from unnoise.check.read.notebook import read_notebook
 from unnoise.check.read.script import read_script
 from unnoise.check.subject import GenerationRun, Subject
 
@@ -321,24 +319,3 @@ def test_a_fault_has_its_place() -> None:
 )
 def test_hostile_scripts_are_read_or_refused(text: str) -> None:
     assert read_script(text, "x.py").path == "x.py"
-
-
-def test_a_notebook_is_its_code_cells() -> None:
-    cells = [
-        {"cell_type": "markdown", "source": ["# no code"]},
-        {"cell_type": "code", "source": ["!pip install diffusers\n", *START.strip().splitlines(keepends=True)]},
-        {"cell_type": "code", "source": "%%bash\nls"},
-        {"cell_type": "code", "source": "pipe('x', num_inference_steps=3)"},
-        7,
-    ]
-    subject = read_notebook(json.dumps({"cells": cells}), "a.ipynb")
-    (run,) = subject.runs
-    assert run.steps is not None
-    assert run.steps.value == 3
-    assert run.steps.place.keys == ("cells", 3)
-    assert not subject.faults
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"cells": 3}', "[" * 100_000, '{"cells": [{"cell_type": "code"}]}'])
-def test_broken_notebooks_are_refused(text: str) -> None:
-    assert read_notebook(text, "a.ipynb").runs == ()

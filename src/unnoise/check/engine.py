@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from unnoise.check.apply_fixes import offered
 from unnoise.check.catalogue import chosen, entry
 from unnoise.check.items import Items
 from unnoise.check.locate import located
+from unnoise.check.notebook_places import in_cell
 from unnoise.check.rule import Finding, RuleEntry
 from unnoise.check.subject import Location, ReadFault, Subject
 from unnoise.check.suppress import is_shown
@@ -81,7 +83,8 @@ def judge(subject: Subject, rules: Sequence[RuleEntry] | None = None) -> list[Fi
         failed = Subject(path=subject.path, faults=tuple(crashes))
         found += run_rule(entry("UN904"), failed)
     placed = (located(finding, subject) for finding in dict.fromkeys(found))
-    return sorted((offered(one, subject) for one in placed if is_shown(one, subject)), key=_order)
+    shown = sorted((offered(one, subject) for one in placed if is_shown(one, subject)), key=_order)
+    return [replace(one, place=in_cell(one.place, subject.notebook)) for one in shown] if subject.notebook else shown
 
 
 def run_rule(one: RuleEntry, subject: Subject, items: Items | None = None) -> list[Finding]:

@@ -41,7 +41,7 @@ def locate(place: Location, text: str) -> Location:
         span = json_span(text, place.keys) if is_json(text) else toml_span(text, place.keys)
     except (ValueError, IndexError, RecursionError):
         return place
-    return place if span is None else _lines(place, text, *span)
+    return place if span is None else placed(place, text, *span)
 
 
 def is_json(text: str) -> bool:
@@ -55,7 +55,8 @@ def is_json(text: str) -> bool:
     return True
 
 
-def _lines(place: Location, text: str, start: int, end: int) -> Location:
+def placed(place: Location, text: str, start: int, end: int) -> Location:
+    """Return a place with the lines and columns of a part of a text."""
     line, last = text.count("\n", 0, start) + 1, text.count("\n", 0, end) + 1
     column, end_column = start - (text.rfind("\n", 0, start) + 1), end - (text.rfind("\n", 0, end) + 1)
     return replace(place, line=line, column=column, end_line=last, end_column=end_column)

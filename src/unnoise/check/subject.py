@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from unnoise.check.notebook import Notebook
 from unnoise.check.sampler_names import sampler_facts
 from unnoise.errors import shortened
 from unnoise.families.facts import Facts, facts
@@ -27,7 +28,7 @@ Tool = Literal[
 ]
 Role = Literal["checkpoint", "denoiser", "vae", "text", "lora", "controlnet", "embedding", "unknown"]
 Kind = Literal["lora", "controlnet", "embedding", "ip_adapter", "motion"]
-Trouble = Literal["unreadable", "broken", "pickle", "unknown", "missing", "crash"]
+Trouble = Literal["unreadable", "broken", "partial", "pickle", "unknown", "missing", "crash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +328,7 @@ class Subject:
         path: of the file or folder
         tool: that wrote it
         texts: by path; fixes may change them
+        notebook: whose cells the script is, so that its lines are those of `notebook.cells`
     """
 
     path: str
@@ -343,3 +345,4 @@ class Subject:
     faults: tuple[ReadFault, ...] = ()
     script: Script | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
+    notebook: Notebook | None = None

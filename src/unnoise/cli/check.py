@@ -13,6 +13,8 @@ from cyclopts import App, Parameter
 from unnoise.check.apply_fixes import apply_fixes
 from unnoise.check.catalogue import chosen
 from unnoise.check.engine import judge
+from unnoise.check.notebook import Notebook
+from unnoise.check.notebook_places import cell_text, in_file
 from unnoise.check.references import load_subjects
 from unnoise.check.report.text import coloured, plain, render, summary
 from unnoise.check.rule import Finding, RuleEntry, Severity
@@ -93,10 +95,11 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class ShownFinding:
-    """Hold a finding and the text of its file."""
+    """Hold a finding, the text of its file or cell, and the notebook of the cell."""
 
     finding: Finding
     text: str | None
+    notebook: Notebook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,12 @@ class CheckRequest:
     def findings(self, subject: Subject) -> list[ShownFinding]:
         """Return the findings of a subject that the project does not ignore."""
         found = (finding for finding in judge(subject, self.rules) if not self.settings.hides(finding))
-        return [ShownFinding(one, subject.texts.get(one.place.path)) for one in found]
+        return [ShownFinding(one, _text(one, subject), subject.notebook) for one in found]
+
+
+def _text(finding: Finding, subject: Subject) -> str | None:
+    text = cell_text(finding.place, subject.notebook)
+    return subject.texts.get(finding.place.path) if text is None else text
 
 
 def _listed(names: str) -> tuple[str, ...]:
@@ -163,7 +171,8 @@ def _print(found: Sequence[ShownFinding], options: CheckOptions, files: int, sec
         from unnoise.check.report import machine
 
         sarif_or_github = {"sarif": machine.to_sarif, "github": machine.to_github}.get(options.format)
-        print(sarif_or_github(findings) if sarif_or_github else machine.to_json(findings, files))
+        in_files = [in_file(one.finding, one.notebook) for one in shown]
+        print(sarif_or_github(in_files) if sarif_or_github else machine.to_json(findings, files))
         return
     paint = coloured if sys.stdout.isatty() and "NO_COLOR" not in os.environ else plain
     for one in shown:
@@ -172,6 +181,6 @@ def _print(found: Sequence[ShownFinding], options: CheckOptions, files: int, sec
 
 
 def _code(found: Sequence[ShownFinding]) -> int:
-    if any(one.finding.rule.id == "UN901" for one in found):
+    if any(one.finding.rule.id == "UN901" and one.finding.grade == Severity.ERROR for one in found):
         return UNREADABLE
     return FINDINGS if any(one.finding.grade > Severity.NOTE for one in found) else 0

@@ -18,6 +18,7 @@ from unnoise.families.table import VARIANTS
 SHORT_HASHES = (8, 10)  # letters of a hash in metadata of images: AUTOMATIC1111's of 2022, and the first of SHA-256
 INPAINTED = ("sd1", "sdxl")  # families whose names of inpainting models say so
 NOBODY = Identity()
+MIXED = re.compile(r"(^|-)(merge[ds]?|merging|mix|mixed)(-|$)")  # with another model: its steps and guidance are unknown
 
 
 @cache
@@ -81,6 +82,8 @@ def _published(name: str) -> Identity | None:
     if found is None:
         return None
     known = found[1] or _distilled(found[0], plain)
+    if MIXED.search(plain) and VARIANTS.get(found[0], {}).get(known, {}).get("distilled"):
+        known = ""
     return Identity(found[0], known, known_by=f"the name {name[:100]}") if found[0] else NOBODY
 
 

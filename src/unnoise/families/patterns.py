@@ -7,6 +7,8 @@ not supported. Source: the names of published repositories and files.
 from collections.abc import Mapping
 
 Pattern = tuple[str, str, str]  # a regular expression, a family, a variant
+# What may follow "turbo" in the published model's own name; with other words it is a merge or a fine-tune.
+OWN = r"(-(v?\d\w*|[bf]?f?p?(8|16|32)|int\d+|q\d\w*|pruned|ema|emaonly|unet|vae|onnx|openvino|diffusers|gguf|step))*$"
 STABLE: tuple[Pattern, ...] = (
     (r"stable-diffusion-xl-refiner|(^|-)sd-?xl-refiner", "sdxl", "refiner"),
     (r"stable-diffusion-xl-1-0-inpainting|(^|-)sd-?xl-(1-0-)?inpaint", "sdxl", "inpaint"),
@@ -20,7 +22,7 @@ STABLE: tuple[Pattern, ...] = (
     (r"(^|-)cosxl", "sdxl", "cosxl"),
     (r"sd-?xl-vae-fp16-fix", "sdxl", "vae-fp16-fix"),
     (r"noobai-?xl.*v-?pred|(^|-)v-?pred.*xl", "sdxl", "v-pred"),
-    (r"(^|-)sd-turbo", "sd2", "turbo"),
+    (r"(^|-)sd-turbo" + OWN, "sd2", "turbo"),
     (r"stable-diffusion-2-1-unclip|(^|-)sd-?21-unclip", "sd2", "unclip"),
     (r"stable-diffusion-2-inpainting|(^|-)512-inpainting-ema", "sd2", "inpaint"),
     (r"stable-diffusion-2-depth|(^|-)512-depth-ema", "sd2", "depth"),
@@ -137,7 +139,7 @@ RELATED: tuple[Pattern, ...] = (
 PATTERNS: tuple[Pattern, ...] = STABLE + FLUX + OTHERS + VIDEO_AUDIO + RELATED
 DISTILLED: tuple[tuple[str, str], ...] = (
     (r"lightning", "lightning"), (r"(^|-)hyper", "hyper"), (r"(^|-)dmd2?(-|$)", "dmd2"),
-    (r"(^|-)lcm(-|$)", "lcm"), (r"^sd-?xl-turbo(-1-0)?(-(fp16|fp8|fp32|bf16|q\d.*))?$", "turbo"),
+    (r"(^|-)lcm(-|$)", "lcm"), (r"(^|-)sd-?xl-turbo" + OWN, "turbo"),
 )  # fmt: skip
 # Prefixes of the classes of pipelines and networks; the longest match counts.
 CLASSES: Mapping[str, tuple[str, str]] = {

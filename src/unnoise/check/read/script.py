@@ -1,13 +1,13 @@
 """Read a Python script that uses diffusers from its syntax tree; nothing in it is run."""
 
 import ast
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from unnoise.check.read.python.expressions import evaluate
 from unnoise.check.read.python.functions import finish
+from unnoise.check.read.python.parse import Unparsed, parse
 from unnoise.check.read.python.state import Exhausted, ScriptFacts
 from unnoise.check.read.python.values import UNREAD, Value, plain
 from unnoise.check.read.python.walk import Interpreter
@@ -27,27 +27,36 @@ def read_script(text: str, path: str) -> Subject:
     Returns:
         the runs, models, adapters and schedulers in the order of execution; a fault if the text is not Python
     """
-    if len(text) > LONGEST:
-        return _faulty(path, "unknown", f"is {len(text)} characters long, at most {LONGEST} are read")
+    if (fault := too_long(text, path)) is not None:
+        return fault
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text)
-    except SyntaxError as error:
-        place = Location(path, (), error.lineno, max(0, (error.offset or 1) - 1) if error.lineno else None)
-        return Subject(
-            path=path, faults=(ReadFault("broken", place, f"is not Python: {error.msg}"),), texts={path: text}
-        )
-    except (ValueError, RecursionError, MemoryError) as error:
-        return _faulty(path, "broken", f"is Python that cannot be read: {str(error) or 'nested too deeply'}")
-    return _follow(tree, text, path)
+        tree = parse(text)
+    except Unparsed as error:
+        place = Location(path, (), error.line, error.column)
+        texts = {path: text} if error.line is not None else {}
+        return Subject(path=path, faults=(ReadFault(error.kind, place, error.message),), texts=texts)
+    return follow(tree, text, path)
 
 
-def _faulty(path: str, kind: Any, message: str) -> Subject:
-    return Subject(path=path, faults=(ReadFault(kind, Location(path), message),))
+def too_long(text: str, path: str) -> Subject | None:
+    """Return the subject of a script that is too long to be read; None for any other."""
+    if len(text) <= LONGEST:
+        return None
+    message = f"is {len(text)} characters long, at most {LONGEST} are read"
+    return Subject(path=path, faults=(ReadFault("unknown", Location(path), message),))
 
 
-def _follow(tree: ast.Module, text: str, path: str) -> Subject:
+def follow(tree: ast.Module, text: str, path: str) -> Subject:
+    """Follow a parsed script.
+
+    Args:
+        tree: of the script
+        text: of the script
+        path: of the file
+
+    Returns:
+        its facts
+    """
     places = Places(path, lines_of(text))
     walk = Interpreter(places, evaluate)
     faults = []
