@@ -18,7 +18,7 @@ from unnoise.families.table import VARIANTS
 SHORT_HASHES = (8, 10)  # letters of a hash in metadata of images: AUTOMATIC1111's of 2022, and the first of SHA-256
 INPAINTED = ("sd1", "sdxl")  # families whose names of inpainting models say so
 NOBODY = Identity()
-MIXED = re.compile(r"(^|-)(merge[ds]?|merging|mix|mixed)(-|$)")  # with another model: its steps and guidance are unknown
+MIXED = re.compile(r"(^|-)(merge[ds]?|merging|mix|mixed)(-|$)")  # with a model of other steps
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 Pattern = tuple[str, str, str]  # a regular expression, a family, a variant
 # What may follow "turbo" in the published model's own name; with other words it is a merge or a fine-tune.
-OWN = r"(-(v?\d\w*|[bf]?f?p?(8|16|32)|int\d+|q\d\w*|pruned|ema|emaonly|unet|vae|onnx|openvino|diffusers|gguf|step))*$"
+OWN = r"(-(v?\d\w*|(bf|fp?|int|e)\d\w*|q\d\w*|k|[sml]|pruned|ema|emaonly|unet|onnx|openvino|diffusers|gguf))*$"
 STABLE: tuple[Pattern, ...] = (
     (r"stable-diffusion-xl-refiner|(^|-)sd-?xl-refiner", "sdxl", "refiner"),
     (r"stable-diffusion-xl-1-0-inpainting|(^|-)sd-?xl-(1-0-)?inpaint", "sdxl", "inpaint"),
