@@ -138,6 +138,11 @@ def default(run: GenerationRun, key: str) -> Any:
     return PIPELINES.get(pipeline, {}).get(key)
 
 
+def takes(class_: str, key: str) -> bool:
+    """Return whether a pipeline class of diffusers takes an argument that has a number by default."""
+    return key in PIPELINES.get(class_, {})
+
+
 def generic(identity: Identity) -> str:
     """Return the class that a model is loaded as by `DiffusionPipeline`; "" where that is not known."""
     return "LatentConsistencyModelPipeline" if identity.variant == "lcm" else GENERIC.get(identity.family, "")

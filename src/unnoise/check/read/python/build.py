@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from unnoise.check.read.python.foreign import is_foreign, mark, mark_changed
 from unnoise.check.read.python.models import identify, number_type
 from unnoise.check.read.python.pipes import add_adapter, set_part
 from unnoise.check.read.python.state import Arguments, ScriptState
@@ -40,9 +41,9 @@ def build(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> V
     if dotted.startswith("mflux"):
         return _mflux(walk, dotted, given, node)
     if last in LOADERS and class_[:1].isupper():
-        return _load(walk, class_, last, given, node)
+        return _marked(walk, owner, given, _load(walk, class_, last, given, node))
     if last == "from_pipe" and class_[:1].isupper():
-        return _from_pipe(walk, class_, given, node)
+        return _marked(walk, owner, given, _from_pipe(walk, class_, given, node))
     if last.endswith("Scheduler") and last[:1].isupper():
         names = list(defaults(last) or ())
         placed = dict(zip(names, given.values, strict=False))
@@ -52,9 +53,18 @@ def build(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> V
         return Value(ScheduleValue(config), node)
     if last.endswith("Pipeline") and last[:1].isupper():
         if "components" in given.named:
-            return _from_pipe(walk, last, Arguments((given.named["components"],)), node)
-        return _pipeline(walk, last, Value("", node), "", given, node)
+            return _marked(walk, dotted, given, _from_pipe(walk, last, Arguments((given.named["components"],)), node))
+        return _marked(walk, dotted, given, _pipeline(walk, last, Value("", node), "", given, node))
+    mark_changed(walk, dotted, given)
     return _other(dotted, last, given, node)
+
+
+def _marked(walk: ScriptState, class_: str, given: Arguments, made: Value) -> Value:
+    """Return what a class makes, marked where its code is not that of diffusers."""
+    thing = made.what
+    if isinstance(thing, Thing) and thing.kind == "pipe" and (is_foreign(class_) or given.get("custom_pipeline")):
+        mark(walk, thing)
+    return made
 
 
 def _other(dotted: str, last: str, given: Arguments, node: ast.Call) -> Value:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from unnoise.check.read.python import fold
 from unnoise.check.read.python.attributes import attribute, owner
 from unnoise.check.read.python.build import build
+from unnoise.check.read.python.foreign import mark, mark_changed
 from unnoise.check.read.python.functions import enter, make
 from unnoise.check.read.python.pipes import loaded, on_part, on_pipe, set_part
 from unnoise.check.read.python.runs import run
@@ -89,7 +90,7 @@ def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) 
     if isinstance(what, Function):
         return enter(walk, what, given, node)
     if isinstance(what, Class):
-        result = build(walk, what.based, given, node) if what.based else Value(UNREAD, node)
+        result = _based(walk, what, "", given, node) if what.based else Value(UNREAD, node)
         return result if result.read else make(walk, what, given, node)
     if isinstance(what, Thing) and what.kind == "pipe":
         return run(walk, what, given, node)
@@ -98,7 +99,17 @@ def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) 
         found = walk.store.get((class_.scope, "__call__")) if class_ is not MISSING else MISSING
         if found is not MISSING and isinstance(found.what, Function):
             return enter(walk, Function(found.what.node, found.what.scope, what), given, node)
+    mark_changed(walk, node.func.attr if isinstance(node.func, ast.Attribute) else "", given)
     return Value(UNREAD, node)
+
+
+def _based(walk: Interpreter, class_: Class, method: str, given: Arguments, node: ast.Call) -> Value:
+    """Return what a class of the script makes by way of its imported base; its own `__call__` samples otherwise."""
+    made = build(walk, f"{class_.based}{method}", given, node)
+    own = walk.store.get((class_.scope, "__call__")) is not MISSING
+    if own and isinstance(made.what, Thing) and made.what.kind == "pipe":
+        mark(walk, made.what)
+    return made
 
 
 def _method(
@@ -121,7 +132,7 @@ def _method(
             walk.assign(func.value, changed, scope)
         return Value(UNREAD, node)
     if isinstance(what, Class) and what.based and walk.store.get((what.scope, name)) is MISSING:
-        return build(walk, f"{what.based}.{name}", given, node)
+        return _based(walk, what, f".{name}", given, node)
     if isinstance(what, Noise) and name == "manual_seed":
         seeded = Value(Noise(given.get("seed", 0), what.device), node)
         if isinstance(func.value, ast.Name | ast.Attribute):

@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 
 from unnoise.check.read.python import fold
 from unnoise.check.read.python.attributes import attribute, owner
 from unnoise.check.read.python.calls import call
+from unnoise.check.read.python.sweeps import marked
 from unnoise.check.read.python.values import UNREAD, Name, Several, Value
 from unnoise.check.read.python.walk import UNROLLED, Interpreter
 
@@ -28,7 +30,7 @@ def evaluate(walk: Interpreter, node: ast.expr, scope: int) -> Value:
             return _table(walk, node, scope)
         case ast.BinOp():
             left, right = walk.value(node.left, scope), walk.value(node.right, scope)
-            return fold.binary(node, node.op, left, right)
+            return replace(fold.binary(node, node.op, left, right), swept=left.swept or right.swept)
         case ast.UnaryOp():
             return fold.unary(node, node.op, walk.value(node.operand, scope))
         case ast.Subscript():
@@ -133,7 +135,7 @@ def _comprehension(walk: Interpreter, node: ast.ListComp | ast.SetComp | ast.Gen
     items = over.what if isinstance(over.what, list | tuple) else ()
     if len(node.generators) == 1 and not first.ifs and 0 < len(items) <= UNROLLED:
         found = []
-        for item in items:
+        for item in marked(items):
             walk.assign(first.target, item, inner)
             found.append(walk.value(node.elt, inner))
         return Value(found, node)

@@ -109,6 +109,7 @@ def either_pipe(one: Pipe, other: Pipe) -> Pipe:
         {role: part for role, part in one.parts.items() if other.parts.get(role) == part},
         {key: value for key, value in one.noted.items() if other.noted.get(key) == value},
         one.tool,
+        one.foreign or other.foreign,
     )
 
 
@@ -130,6 +131,9 @@ def on_pipe(walk: ScriptState, thing: Thing, name: str, given: Arguments, node: 
     elif name == "update_components":
         for role, value in given.named.items():
             set_part(walk, thing, role, value)
+    elif name.startswith("load_"):
+        walk.set_pipe(thing, replace(pipe, foreign=True))
+        return Value(UNREAD, node)
     elif name == "set_ip_adapter_scale" and (scale := given.get("scale", 0)) is not None:
         _note(walk, thing, "ip_adapter_scale", Located(plain(scale), walk.places.at(scale.node)))
     else:
@@ -251,7 +255,7 @@ def _set(walk: ScriptState, one: LoadedAdapter, names: list[Any], weights: Value
 def _at(walk: ScriptState, use: Use, strength: Value) -> Use:
     """Return the use of an adapter at a strength; None for an unknown strength."""
     number = strength.what
-    known = isinstance(number, int | float) and not isinstance(number, bool)
+    known = isinstance(number, int | float) and not isinstance(number, bool) and not strength.swept
     return replace(use, strength=Located(number, walk.places.at(strength.node)) if known else None)
 
 
@@ -260,6 +264,8 @@ def on_part(walk: ScriptState, owner: Value, name: str, given: Arguments, node: 
     part = owner.what
     if name in ("load_attn_procs", "load_lora_adapter") and part.of is not None:
         add_adapter(walk, part.of, given.get("pretrained_model_name_or_path_or_dict", 0), given, node)
+    elif name.startswith("load_") and part.of is not None and part.role in DENOISERS:
+        walk.set_pipe(part.of, replace(walk.pipe(part.of), foreign=True))
     if name == "to" and part.of is not None and part.role:
         for value in (*given.values, *given.named.values()):
             if (located := number_type(walk.places, value)) is not None:

@@ -30,12 +30,14 @@ class Value:
     """Hold the value of an expression, and its node.
 
     what: None, bool, int, float, str; list or tuple of Value; dict of Value by constant; a thing below; UNREAD;
-    weak: a default that the user of the script may change, so that no branch is skipped because of it.
+    weak: a default that the user of the script may change, so that no branch is skipped because of it;
+    swept: one of the values that the script compares, so that none is taken for a setting.
     """
 
     what: Any
     node: ast.AST
     weak: bool = False
+    swept: bool = False
 
     @property
     def read(self) -> bool:
@@ -145,7 +147,7 @@ class LoadedAdapter:
 
 @dataclass(frozen=True, slots=True)
 class Pipe:
-    """Hold a pipeline at one point of the script. sure: False where its model depends on unreadable values."""
+    """Hold a pipeline at one point of the script. foreign: other code defines or changes how it samples."""
 
     class_: str
     model: NamedModel | None = None
@@ -156,6 +158,7 @@ class Pipe:
     parts: Mapping[str, ComponentValue] = field(default_factory=dict)
     noted: Mapping[str, Located[Any]] = field(default_factory=dict)
     tool: str = "diffusers"
+    foreign: bool = False
 
 
 def plain(value: Value) -> Any:
@@ -166,7 +169,7 @@ def plain(value: Value) -> Any:
 def _plain(value: Value, depth: int, left: list[int]) -> Any:
     what = value.what
     left[0] -= 1
-    if depth > DEEPEST or left[0] < 0:
+    if value.swept or depth > DEEPEST or left[0] < 0:
         return UNREAD
     if what is None or isinstance(what, bool | str):
         return what

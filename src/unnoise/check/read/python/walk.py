@@ -8,6 +8,7 @@ from unnoise.check.read.python import fold
 from unnoise.check.read.python.pipes import either_pipe, no_schedule, set_part
 from unnoise.check.read.python.state import ScriptState
 from unnoise.check.read.python.store import MISSING
+from unnoise.check.read.python.sweeps import marked
 from unnoise.check.read.python.values import (
     MOST,
     UNREAD,
@@ -176,7 +177,7 @@ class Interpreter(ScriptState):
         over = self.value(node.iter, scope)
         items = over.what if isinstance(over.what, list | tuple) else None
         if items is not None and 0 < len(items) <= UNROLLED:
-            for item in items:
+            for item in marked(items):
                 self.assign(node.target, item, scope)
                 self.block(node.body, scope)
         else:

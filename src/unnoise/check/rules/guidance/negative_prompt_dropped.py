@@ -2,23 +2,24 @@
 
 Why: the negative prompt is used only as the null of null + weight*(cond - null), which at weight 1 equals cond. At a
 guidance scale of 1 or less diffusers does not even encode it. FluxPipeline also needs `true_cfg_scale` above 1; its
-default is 1.0, and `guidance_scale` is a different setting there.
+default is 1.0, and `guidance_scale` is a different setting there. LatentConsistencyModelPipeline has no guidance: it
+accepts a negative prompt among its other arguments and drops it.
 Shown: the guidance scale in effect.
 Instead: leave the negative prompt out, or turn guidance on: `true_cfg_scale=4.0` for Flux and Qwen-Image, where the
 model takes it.
 Fix: none; it is not known which of the two is meant.
-Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; mcmonkeyprojects/SwarmUI#204;
-lllyasviel/stable-diffusion-webui-forge#2496. With a stated scale of 1 it is a note: official examples of diffusers and
-ComfyUI have a text there too.
+Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; diffusers/pipelines/latent_consistency_models,
+`__call__`; mcmonkeyprojects/SwarmUI#204; lllyasviel/stable-diffusion-webui-forge#2496. With a stated scale of 1 it is a
+note: official examples of diffusers and ComfyUI have a text there too.
 """
 
 from collections.abc import Iterator
 
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
-from unnoise.check.rules.guidance._shared import is_text, pipeline, weight
+from unnoise.check.rules.guidance._shared import BOTH_WAYS, is_text, pipeline, weight
 from unnoise.check.subject import GenerationRun, Subject
-from unnoise.check.tables import embeds
+from unnoise.check.tables import takes
 
 RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN, checks="run")
 
@@ -27,10 +28,14 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     value = weight(run)
     if run.negative is None or not is_text(run.negative) or value is None or value > 1:
         return
-    true = run.tool == "diffusers" and embeds(pipeline(run))
+    message, suggestion = "the negative prompt has no effect because guidance is off", "leave the negative prompt out"
+    if run.tool == "diffusers" and pipeline(run) in BOTH_WAYS:
+        measured, expected = f"no guidance in {pipeline(run)}", "no negative prompt"
+        yield Finding(RULE, run.negative.place, message, measured, expected, suggestion)
+        return
+    true = run.tool == "diffusers" and takes(pipeline(run), "true_cfg_scale")
     name = "true_cfg_scale" if true else "guidance"
-    message = "the negative prompt has no effect because guidance is off"
-    suggestion = "leave the negative prompt out" + (", or set true_cfg_scale" if true else "")
+    suggestion += ", or set true_cfg_scale" if true else ""
     measured = f"{name} {value:g}{'' if run.guidance else ' by default'}"
     expected = f"{name} above 1"
     severity = WARN if true and not run.guidance else NOTE

@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import calls, constant, keyword, name_of, place_of
+from unnoise.check.syntax import calls, constant, keyword, last_name, name_of, place_of
 
 RULE = Rule(id="UN907", name="pipeline-shared-by-threads", severity=WARN, checks="script")
 ROUTES = ("get", "post", "put", "api_route", "route")
 WEB = ("fastapi", "flask", "starlette")
 STARTS = {"submit": 0, "map": 0, "run_in_executor": 1, "to_thread": 0, "run_in_threadpool": 0}
 GUARDS = re.compile(r"\b(Lock|RLock|Semaphore|BoundedSemaphore|Queue)\(|from_pipe\(|deepcopy\(|processes=")
+POOLS = ("ThreadPoolExecutor", "ThreadPool")
+POOL_METHODS = ("submit", "map")  # Gradio's events and data sets have methods of these names too
 INSTEAD = "put a lock around the call, or give each request its own scheduler with from_pipe"
 LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -69,9 +71,10 @@ def _threaded(source: Script, functions: dict[str, Function], shared: set[str]) 
     for function in functions.values():
         if web and isinstance(function, ast.FunctionDef) and any(_is_route(one) for one in function.decorator_list):
             yield function, f"the handler {function.name}"
-    several = _starts_several(source)
+    several, pools = _starts_several(source), set(_pools(source))
     for node, name in calls(source):
-        target = _started(node, name) if name != "Thread" or several else None
+        runs_it = several if name == "Thread" else name not in POOL_METHODS or _is_pool(node.func, pools)
+        target = _started(node, name) if runs_it else None
         workers = keyword(node, "max_workers")
         if target is None or (workers is not None and constant(workers, source) == 1):
             continue
@@ -88,18 +91,37 @@ def _starts_several(source: Script) -> bool:
     return len(threads) > 1 or any(node in threads for loop in loops for node in ast.walk(loop))
 
 
+def _pools(source: Script) -> Iterator[str]:
+    """List the names that the script binds to a pool of threads."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and last_name(node.value) in POOLS:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name_of(target) for target in targets)
+        elif (
+            isinstance(node, ast.withitem) and node.optional_vars is not None and last_name(node.context_expr) in POOLS
+        ):
+            yield name_of(node.optional_vars)
+
+
+def _is_pool(func: ast.expr, pools: set[str]) -> bool:
+    """Return whether a method is one of a pool of threads: made in the script, or named so where it is not."""
+    owner = func.value if isinstance(func, ast.Attribute) else None
+    if owner is None:
+        return False
+    name = name_of(owner)
+    return name in pools or last_name(owner) in POOLS or "executor" in name.lower()
+
+
 def _is_route(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and name_of(node.func) in ROUTES
 
 
 def _started(node: ast.Call, name: str) -> ast.expr | None:
-    """Return the function that a call starts in a thread; `map` counts only on an executor."""
+    """Return the function that a call starts in a thread."""
     if name == "Thread":
         return keyword(node, "target")
     at = STARTS.get(name)
-    if at is None or len(node.args) <= at or not isinstance(node.func, ast.Attribute | ast.Name):
-        return None
-    return None if name == "map" and isinstance(node.func, ast.Name) else node.args[at]
+    return node.args[at] if at is not None and len(node.args) > at else None
 
 
 def _used(run: ast.AST, shared: set[str]) -> ast.Name | None:

@@ -11,17 +11,23 @@ accelerate/scheduler.py, AcceleratedScheduler.step, which skips gradient accumul
 """
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 
 from unnoise.check.examples import command
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
 from unnoise.check.rules.training._shared import number, word
 from unnoise.check.subject import Location, Script, Subject, Training
-from unnoise.check.syntax import last_name, names_in, place_of
+from unnoise.check.syntax import calls, dotted, keyword, last_name, names_in, place_of
 
 RULE = Rule(id="UN511", name="rate-never-reaches-its-end", severity=WARN)
 RISING = {"linear", "cosine", "cosine_with_restarts", "polynomial", "constant_with_warmup", "cosine_with_min_lr"}
 WARMUP = {"diffusers": 500.0, "kohya": 0.0}  # by default
+# The length of a schedule, and the words in it that tell its unit.
+LENGTH = ("num_training_steps", "T_max", "total_steps", "total_iters")
+TIMES = re.compile(r"\*\s*[\w.]*accum")  # updates times batches for each
+UPDATES = re.compile(r"accum|update|optimi[sz]|max_train_steps|global_step", re.IGNORECASE)
+BATCHES = re.compile(r"batch|loader|epoch", re.IGNORECASE)
 DEEPEST = 30  # statements inside one another
 LOWEST = 0.5  # of the set learning rate, in recipes of this program
 
@@ -69,30 +75,58 @@ def _finding(place: Location, measured: str, expected: str, severity: Severity =
 
 def _built_too_long(script: Script) -> Iterator[Finding]:
     """Find schedules for N times the steps that a script steps only after gradient accumulation."""
-    calls = [node for node in ast.walk(script.tree) if isinstance(node, ast.Call)]
-    if not any(last_name(call.func) == "accumulate" for call in calls):
+    if not any(name == "accumulate" for _, name in calls(script)):
         return
-    for argument in (keyword for call in calls for keyword in call.keywords if keyword.arg == "num_training_steps"):
-        if not isinstance(argument.value, ast.BinOp) or not isinstance(argument.value.op, ast.Mult):
+    for length in (keyword(call, "num_training_steps") for call, _ in calls(script)):
+        if not isinstance(length, ast.BinOp) or not isinstance(length.op, ast.Mult):
             continue
-        name = next((name for name in names_in(argument.value) if "accum" in name), "")
+        name = next((name for name in names_in(length) if "accum" in name), "")
         count = script.constants.get(name)
         if name and count != 1:
             times = f"{count} times" if type(count) is int else f"{name} times"
             severity = WARN if type(count) is int else NOTE
-            yield _finding(place_of(script, argument.value), f"{times} the steps of the training", "1 time", severity)
+            yield _finding(place_of(script, length), f"{times} the steps of the training", "1 time", severity)
 
 
 def _stepped_too_often(script: Script) -> Iterator[Finding]:
-    """Find loops that step the schedule at every batch and the optimizer at every N-th."""
+    """Find loops that step the schedule at every batch and the optimizer at every N-th.
+
+    A schedule whose length is counted in batches is right so; with a length of an unknown unit it is a note.
+    """
+    lengths: list[str] | None = None
     for loop in ast.walk(script.tree):
-        if not isinstance(loop, ast.For | ast.While):
-            continue
-        calls = list(_steps(loop.body, ""))
-        counts = {guard for name, guard, _ in calls if guard and "optim" in name}
-        for name, guard, call in calls:
-            if counts and not guard and "sched" in name:
-                yield _finding(place_of(script, call), "1 schedule step a batch", f"1 in {min(counts)} batches")
+        steps = list(_steps(loop.body, "")) if isinstance(loop, ast.For | ast.While) else []
+        counts = {guard for name, guard, _ in steps if guard and "optim" in name}
+        for call in [call for name, guard, call in steps if counts and not guard and "sched" in name]:
+            lengths = _lengths(script) if lengths is None else lengths
+            unit = _unit(lengths, loop)
+            if unit != "batches":
+                expected, severity = f"1 in {min(counts)} batches", NOTE if unit == "unknown" else WARN
+                yield _finding(place_of(script, call), "1 schedule step a batch", expected, severity)
+
+
+def _lengths(script: Script) -> list[str]:
+    """List the lengths of the schedules that a script creates, as texts; a name is followed to what it is assigned."""
+    stated = [value for call, _ in calls(script) for key in LENGTH if (value := keyword(call, key)) is not None]
+    found = {name: [name] for value in stated if (name := dotted(value))}
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and (name := dotted(node.targets[0])) in found:
+            found[name].append(ast.unparse(node.value))
+    return [" ".join(found.get(dotted(value)) or [ast.unparse(value)]) for value in stated]
+
+
+def _unit(lengths: Sequence[str], loop: ast.AST) -> str:
+    """Return what the lengths of schedules count: "updates", "batches", or "unknown"; "" where none is stated."""
+    text = " ".join(lengths)
+    if not lengths:
+        return ""
+    if TIMES.search(text):
+        return "batches"
+    if UPDATES.search(text):
+        return "updates"
+    over = ast.unparse(loop.iter) if isinstance(loop, ast.For) else ""
+    is_counted = any(f"range({length.split(' ')[0]})" in over for length in lengths)
+    return "batches" if is_counted or BATCHES.search(text) else "unknown"
 
 
 def _steps(body: Sequence[ast.stmt], guard: str, depth: int = 0) -> Iterator[tuple[str, str, ast.Call]]:
