@@ -75,7 +75,7 @@ def test_changes_are_written_in_the_notation_of_the_file() -> None:
     assert apply_fixes(config, [change]) == {"c.json": '{"a": {"b": true}}'}
     lines = Subject(path="t.toml", texts={"t.toml": "[a]\nb = 'x' # c\n"})
     change = Fix("safe", "write y", (Rewrite(Location("t.toml", ("a", "b")), "y"),))
-    assert apply_fixes(lines, [change]) == {"t.toml": '[a]\nb = "y" # c\n'}
+    assert apply_fixes(lines, [change]) == {"t.toml": "[a]\nb = 'y' # c\n"}
 
 
 def test_notation_is_that_of_the_text_and_not_of_its_name() -> None:

@@ -1,4 +1,4 @@
-"""A fix never changes a value that something else reads too: it is shown instead."""
+"""A fix never changes a value that something else reads too: it is written at the argument, or only shown."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,8 @@ def fixes(subject: Subject, rule: str) -> list[Fix]:
     [
         ("pipe('x', num_inference_steps=1000)", "unsafe"),
         ("STEPS = 1000\npipe('x', num_inference_steps=STEPS)", "unsafe"),
-        ("STEPS = 1000\npipe('x', num_inference_steps=STEPS)\nprint(STEPS)", "show"),
-        ("STEPS = 1000\nscheduler.set_timesteps(STEPS)\npipe('x', num_inference_steps=STEPS)", "show"),
+        ("STEPS = 1000\npipe('x', num_inference_steps=STEPS)\nprint(STEPS)", "unsafe"),
+        ("STEPS = 1000\nscheduler.set_timesteps(STEPS)\npipe('x', num_inference_steps=STEPS)", "unsafe"),
         ("STEPS = 1000\nn = STEPS\npipe('x', num_inference_steps=n)", "unsafe"),
         ("STEPS = 1000\nn = STEPS\npipe('x', num_inference_steps=n)\nlog(n)", "show"),
         ("k = dict(num_inference_steps=1000)\npipe('x', **k)", "unsafe"),
@@ -47,7 +47,7 @@ def fixes(subject: Subject, rule: str) -> list[Fix]:
         ("class C:\n    N = 1000\npipe('x', num_inference_steps=C.N)", "unsafe"),
         ("class C:\n    N = 1000\npipe('x', num_inference_steps=C.N)\nprint(C.N)", "show"),
         ("def f():\n    n = 1\n    return n\nn = 1000\npipe('x', num_inference_steps=n)", "unsafe"),
-        ("n = 1000\ndef f():\n    return n\npipe('x', num_inference_steps=n)", "show"),
+        ("n = 1000\ndef f():\n    return n\npipe('x', num_inference_steps=n)", "unsafe"),
     ],
 )
 def test_values_of_a_script(text: str, kind: str) -> None:
@@ -116,4 +116,4 @@ def test_fix_writes_no_constant_that_another_call_reads(tmp_path: Path) -> None:
     text = START + "STEPS = 1000\npipe('x', num_inference_steps=STEPS)\nbetas = torch.linspace(0, 1, STEPS)\n"
     path.write_text(text)
     main(["check", str(path), "--fix", "--unsafe"])
-    assert path.read_text() == text
+    assert path.read_text() == text.replace("num_inference_steps=STEPS", "num_inference_steps=50")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from unnoise.check.apply_fixes import offered
+from unnoise.check.apply_fixes import at_argument, offered
 from unnoise.check.catalogue import chosen, entry
 from unnoise.check.items import Items
 from unnoise.check.locate import located
@@ -82,8 +82,9 @@ def judge(subject: Subject, rules: Sequence[RuleEntry] | None = None) -> list[Fi
     if crashes:
         failed = Subject(path=subject.path, faults=tuple(crashes))
         found += run_rule(entry("UN904"), failed)
-    placed = (located(finding, subject) for finding in dict.fromkeys(found))
-    shown = sorted((offered(one, subject) for one in placed if is_shown(one, subject)), key=_order)
+    placed = [one for finding in dict.fromkeys(found) if is_shown(one := located(finding, subject), subject)]
+    moved = [one for finding in placed if is_shown(one := at_argument(finding, subject), subject)]
+    shown = sorted((offered(one, subject) for one in moved), key=_order)
     return [replace(one, place=in_cell(one.place, subject.notebook)) for one in shown] if subject.notebook else shown
 
 

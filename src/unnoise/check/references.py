@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from unnoise.check.coerce import text
@@ -25,12 +26,14 @@ class Shelf:
         named: subjects of the files that the user named, by file name
         models: files under the folder of models, by file name
         on_disk: files in the folder of the naming file may be opened
+        texts: by path, read in place of what is in the files
         opened: subjects of the files that were opened
     """
 
     named: Mapping[str, Subject] = field(default_factory=dict)
     models: Mapping[str, Path] = field(default_factory=dict)
     on_disk: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
     opened: dict[Path, Subject] = field(default_factory=dict)
 
     def find(self, name: str, folder: Path) -> Subject | None:
@@ -53,7 +56,7 @@ class Shelf:
         if path is None:
             return None
         if path not in self.opened:
-            self.opened[path] = read(path)
+            self.opened[path] = read(path, self.texts)
         return self.opened[path]
 
     def path(self, name: str, folder: Path) -> Path | None:
@@ -78,12 +81,15 @@ class Shelf:
         return None
 
 
-def load_subjects(paths: Sequence[Path], models: Path | None = None) -> Iterator[Subject]:
+def load_subjects(
+    paths: Sequence[Path], models: Path | None = None, texts: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Subject]:
     """Read files and folders and resolve the names in them.
 
     Args:
         paths: files that are named are related to one another; files of a folder only to the files that they name
         models: a folder where models are searched
+        texts: by path, read in place of what is in the files
 
     Returns:
         the subjects, one at a time
@@ -96,15 +102,15 @@ def load_subjects(paths: Sequence[Path], models: Path | None = None) -> Iterator
             raise InputError(f"{path}: no such file or folder")
     from unnoise.check.read.tree import files, is_model_folder
 
-    named = {path: read(path) for path in paths if not path.is_dir() or is_model_folder(path)}
-    shelf = Shelf({path.name: subject for path, subject in named.items()}, _index(models), on_disk=True)
+    named = {path: read(path, texts) for path in paths if not path.is_dir() or is_model_folder(path)}
+    shelf = Shelf({path.name: subject for path, subject in named.items()}, _index(models), True, texts)
     for path in dict.fromkeys(paths):
         if path in named:
             yield related(named[path], list(named.values()), shelf)
             continue
         inside = 0
         for found in files(path):
-            subject = resolved(read(found), shelf)
+            subject = resolved(read(found, texts), shelf)
             if not _is_foreign(subject):
                 inside += 1
                 yield subject

@@ -8,9 +8,10 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from functools import lru_cache
 
 from unnoise.check.subject import GenerationRun, Located, Location, Script, Subject
-from unnoise.check.syntax import dotted, name_of, place_of
+from unnoise.check.syntax import Places, dotted, name_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # Expressions that pass a value on unchanged: the reader of the whole reads the part.
@@ -31,7 +32,8 @@ def is_shared(place: Location, subject: Subject) -> bool:
         True also where the readers cannot be counted
     """
     if subject.script is not None and place.path == subject.script.path:
-        return _in_script(place, subject.script)
+        runs = [run for run in subject.runs if place in _places(run)]
+        return any(_setup(run) != _setup(runs[0]) for run in runs) or _in_script(place, subject.script)
     if subject.tool == "comfyui":
         return len({run.place for run in subject.runs if place.keys in (at.keys for at in _places(run))}) > 1
     return _in_shell(place, subject.texts.get(place.path, ""))
@@ -53,14 +55,48 @@ def _in_shell(place: Location, text: str) -> bool:
     return name is not None and len(re.findall(rf"\$\{{?{name[1]}\b|%{name[1]}%", text)) > 1
 
 
+def is_own_argument(place: Location, subject: Subject) -> bool:
+    """Return whether a fix may write at the argument that reads a constant, in place of the constant.
+
+    Args:
+        place: of the constant, with the argument that reads it
+        subject: with the script
+
+    Returns:
+        True where the argument is the name of the constant, and all runs with this argument are of one pipeline
+    """
+    script, use = subject.script, place.read_at
+    if script is None or use is None or place.path != script.path:
+        return False
+    readers = _readers(script)
+    constant, argument = readers.nodes.get(place), readers.nodes.get(use)
+    if constant is None or not isinstance(argument, ast.Name) or argument.id not in readers.names_of(constant):
+        return False
+    runs = [run for run in subject.runs if use in (at.read_at for at in _places(run))]
+    if any(_setup(run) != _setup(runs[0]) for run in runs):
+        return False
+    try:
+        return not readers.are_several(argument)
+    except RecursionError:
+        return False
+
+
+def _setup(run: GenerationRun) -> tuple[object, ...]:
+    return run.pipeline, run.model, run.adapters, run.schedule
+
+
 def _in_script(place: Location, script: Script) -> bool:
-    for node in ast.walk(script.tree):
-        if isinstance(node, ast.expr) and node.lineno == place.line and place_of(script, node) == place:
-            try:
-                return _Readers(script.tree).are_several(node)
-            except RecursionError:
-                return True
-    return True
+    readers = _readers(script)
+    node = readers.nodes.get(place)
+    try:
+        return node is None or readers.are_several(node)
+    except RecursionError:
+        return True
+
+
+@lru_cache(maxsize=2)
+def _readers(script: Script) -> "_Readers":
+    return _Readers(script)
 
 
 class _Readers:
@@ -70,14 +106,23 @@ class _Readers:
     reader passes on is followed to the next name.
 
     Args:
-        tree: of the script
+        script: the script
     """
 
-    def __init__(self, tree: ast.Module) -> None:
-        self._tree = tree
+    def __init__(self, script: Script) -> None:
+        tree = self._tree = script.tree
+        places = Places(script.path, script.lines)
+        self.nodes = {places.at(node): node for node in reversed(list(ast.walk(tree))) if isinstance(node, ast.expr)}
         self._parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         self._functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         self._classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+    def names_of(self, node: ast.AST) -> list[str]:
+        """Return the names that a statement binds to an expression."""
+        parent = self._parents.get(node)
+        targets = parent.targets if isinstance(parent, ast.Assign) else []
+        targets = [parent.target] if isinstance(parent, ast.AnnAssign) else targets
+        return [target.id for target in targets if isinstance(target, ast.Name)]
 
     def are_several(self, node: ast.AST, depth: int = 0) -> bool:
         """Return whether the value of an expression has more than one reader.

@@ -40,6 +40,7 @@ class Location:
         keys: from the root, such as ("3", "inputs", "cfg"); of a tensor, its name alone
         line, end_line: from 1
         column, end_column: in characters from 0, the end exclusive; `ast` counts bytes instead
+        read_at: of a named constant of a script, the argument that reads it
     """
 
     path: str
@@ -48,6 +49,7 @@ class Location:
     column: int | None = None
     end_line: int | None = None
     end_column: int | None = None
+    read_at: "Location | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,7 @@ class Dataset:
     extension: str = ".caption"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Script:
     """Hold a parsed Python script.
 

@@ -1,16 +1,18 @@
 """`unnoise check`: find silent mistakes in the files of any diffusion tool."""
 
+import codecs
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from unnoise.check.apply_fixes import apply_fixes
+from unnoise.check.apply_fixes import FixedFiles
 from unnoise.check.catalogue import chosen
 from unnoise.check.engine import judge
 from unnoise.check.notebook import Notebook
@@ -32,6 +34,7 @@ Examples:
   unnoise check base.safetensors lora.safetensors       does the LoRA fit the base?
   unnoise check workflow.json --models ComfyUI/models
   unnoise check train.toml make.py --fix         apply safe fixes
+  unnoise check make.py --diff --unsafe          show what --fix --unsafe would change
   unnoise check . --select UN4,UN6 --format sarif      for code scanning
 
 Exit code: 0 nothing above a note, 1 findings, 2 invalid arguments or unreadable
@@ -43,7 +46,6 @@ per-file. docs/check.md has more."""
 app = App(help="Find silent mistakes in models, LoRAs, workflows, images, scripts and training files.")
 app.help_format, app.help_epilogue = "plaintext", EPILOGUE
 FINDINGS, UNREADABLE = 1, 2
-ROUNDS = 10  # of fixes at most
 SEVERITIES = {"note": Severity.NOTE, "warning": Severity.WARN, "error": Severity.ERROR}
 
 
@@ -67,6 +69,7 @@ def check(
     options: Annotated[CheckOptions, Parameter(name="*")] = CheckOptions(),
     fix: Annotated[bool, Parameter(negative="", help="Apply safe fixes to the files.")] = False,
     unsafe: Annotated[bool, Parameter(negative="", help="With --fix: also apply fixes that choose for you.")] = False,
+    diff: Annotated[bool, Parameter(negative="", help="Show what --fix would change, and write nothing.")] = False,
     probe: Annotated[bool, Parameter(negative="", help="Also run models of unnoise with a few seeded calls.")] = False,
 ) -> int:
     """Find silent mistakes: a guidance scale, sampler, size, LoRA, mask or scale with valid but worse output.
@@ -76,14 +79,17 @@ def check(
     """
     if not paths:
         raise InputError("name at least one file or folder: unnoise check PATH...; --help has examples")
-    if unsafe and not fix:
-        raise InputError("--unsafe: only together with --fix")
+    if unsafe and not fix and not diff:
+        raise InputError("--unsafe: only together with --fix or --diff")
     start = perf_counter()
     settings = settings_for(Path.cwd())
     rules = chosen(_listed(options.select) or settings.select, (*_listed(options.ignore), *settings.ignore))
     request = CheckRequest(paths, options.models, rules, settings, probe)
-    if fix:
-        _write_fixes(request, ("safe", "unsafe") if unsafe else ("safe",))
+    if fix or diff:
+        fixed = _fix(request, ("safe", "unsafe") if unsafe else ("safe",))
+        if diff:
+            return _show_difference(fixed)
+        _write(fixed)
     files = 0
     found: list[ShownFinding] = []
     for subject in request.subjects():  # one at a time: a folder may contain thousands
@@ -143,25 +149,39 @@ def _probed(paths: Sequence[Path]) -> Iterator[Subject]:
     yield from (probe(load(path)) for path in paths if path.suffix == ".safetensors")
 
 
-def _write_fixes(request: CheckRequest, kinds: Sequence[str]) -> None:
-    """Apply fixes of these kinds until none is left."""
+def _fix(request: CheckRequest, kinds: Sequence[str]) -> FixedFiles:
+    """Apply fixes of these kinds, without writing them."""
+    from unnoise.check.fix_files import fix_files
+
+    def find(subject: Subject) -> list[Finding]:
+        return [one.finding for one in request.findings(subject)]
+
+    return fix_files(request.paths, request.models, find, kinds)
+
+
+def _write(fixed: FixedFiles) -> None:
     from unnoise.formats.atomic import replacing
 
-    fixed = 0
-    for _ in range(ROUNDS):
-        texts: dict[str, str] = {}
-        for subject in load_subjects(request.paths, request.models):
-            offered = (one.finding.fix for one in request.findings(subject))
-            fixes = [fix for fix in offered if fix is not None and fix.kind in kinds]
-            changed = apply_fixes(subject, fixes)
-            fixed += len(fixes) if changed else 0
-            texts |= changed
-        for path, text in texts.items():
-            with replacing(Path(path).resolve()) as file:  # the target of a link
-                file.write(text.encode())
-        if not texts:
-            break
-    print(f"unnoise: fixed {fixed} finding{'s' * (fixed != 1)}", file=sys.stderr)
+    for path, text in fixed.after.items():
+        target = Path(path).resolve()  # of a link
+        mark = codecs.BOM_UTF8 if target.read_bytes().startswith(codecs.BOM_UTF8) else b""
+        with replacing(target) as file:
+            file.write(mark + text.encode())
+    print(f"unnoise: fixed {_counted(fixed)}", file=sys.stderr)
+
+
+def _show_difference(fixed: FixedFiles) -> int:
+    """Print what the fixes would change; the exit code tells whether they would change anything."""
+    for path, text in fixed.after.items():
+        old, new = (one.splitlines(keepends=True) for one in (fixed.before[path], text))
+        for line in unified_diff(old, new, path, path):
+            print(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n", end="")
+    print(f"unnoise: would fix {_counted(fixed)}", file=sys.stderr)
+    return FINDINGS if fixed.after else 0
+
+
+def _counted(fixed: FixedFiles) -> str:
+    return f"{fixed.count} finding{'s' * (fixed.count != 1)}"
 
 
 def _print(found: Sequence[ShownFinding], options: CheckOptions, files: int, seconds: float) -> None:

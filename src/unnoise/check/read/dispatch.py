@@ -1,7 +1,9 @@
 """Read any file. Its content selects the reader; its extension does so only where the content cannot."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from unnoise.check.read.file_kinds import LONGEST, PICKLES, SHELLS
@@ -13,17 +15,20 @@ from unnoise.formats.open_file import open_file
 START = 64  # bytes that identify the type of a file
 
 
-def read(path: Path) -> Subject:
+def read(path: Path, texts: Mapping[str, str] = MappingProxyType({})) -> Subject:
     """Read a file or a folder of diffusers.
 
     Args:
         path: of the file or folder
+        texts: by path, read in place of what is in the files
 
     Returns:
         its subject; unreadable parts are faults in it, and no file raises
     """
     try:
-        return _read_folder(path) if path.is_dir() else _read_file(path)
+        if path.is_dir():
+            return _read_folder(path, texts)
+        return read_text(texts[str(path)], path) if str(path) in texts else _read_file(path)
     except InputError as error:
         return fault("unreadable", path, str(error).removeprefix(f"{path}: "))
     except OSError as error:
@@ -38,10 +43,10 @@ def fault(kind: Trouble, path: Path, message: str, line: int | None = None, colu
     return Subject(path=str(path), faults=(ReadFault(kind, place, message),))
 
 
-def _read_folder(path: Path) -> Subject:
+def _read_folder(path: Path, texts: Mapping[str, str]) -> Subject:
     from unnoise.check.read.tree import open_folder
 
-    return open_folder(path)
+    return open_folder(path, texts)
 
 
 def _read_file(path: Path) -> Subject:

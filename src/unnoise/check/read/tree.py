@@ -1,7 +1,7 @@
 """List and read folders: diffusers folders as a whole, and the files to check in all others."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +26,8 @@ def _holds_weights(path: Path) -> bool:
     return any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
 
 
-def open_folder(path: Path) -> Subject:
-    """Read a diffusers folder: its JSON texts, and the headers of its safetensors files."""
+def open_folder(path: Path, changed: Mapping[str, str]) -> Subject:
+    """Read a diffusers folder: its JSON texts, or the changed ones, and the headers of its safetensors files."""
     texts: dict[str, str] = {}
     headers: dict[str, Header] = {}
     broken: dict[str, str] = {}
@@ -36,7 +36,7 @@ def open_folder(path: Path) -> Subject:
         name = file.relative_to(path).as_posix()
         try:
             if file.suffix == ".json" and "tokenizer" not in name:
-                texts[name] = read_text(file, LONGEST, path)
+                texts[name] = changed[str(file)] if str(file) in changed else read_text(file, LONGEST, path)
             elif file.suffix == ".safetensors":
                 headers[name] = read_header(inside(file, path))
             else:

@@ -106,7 +106,7 @@ def _load(walk: ScriptState, class_: str, how: str, given: Arguments, node: ast.
     name = source.what if isinstance(source.what, str) else ""
     if not name:
         return Value(ComponentValue(class_), node)
-    model = NamedModel(name, walk.places.at(source.node), identify(name))
+    model = NamedModel(name, walk.place(source), identify(name))
     walk.found.models.append(model)
     return Value(ComponentValue(class_, model), node)
 
@@ -127,7 +127,7 @@ def _schedule(walk: ScriptState, class_: str, source: Value, given: Arguments, n
             inherited = {key: config.settings[key] for key in kept[:MOST]}
     elif isinstance(source.what, dict):
         complete = not given.open
-        inherited = {str(key): Located(plain(value), walk.places.at(value.node)) for key, value in source.what.items()}
+        inherited = {str(key): Located(plain(value), walk.place(value)) for key, value in source.what.items()}
     elif isinstance(source.what, str):
         found = shipped(identify(source.what))
         before = found.class_ if found is not None else ""
@@ -145,7 +145,7 @@ def _shipped(walk: ScriptState, thing: Thing | None) -> Config | None:
 
 
 def _settings(walk: ScriptState, given: Arguments) -> dict[str, Located[Any]]:
-    return {key: Located(plain(value), walk.places.at(value.node)) for key, value in given.named.items()}
+    return {key: Located(plain(value), walk.place(value)) for key, value in given.named.items()}
 
 
 def _pipeline(walk: ScriptState, class_: str, source: Value, how: str, given: Arguments, node: ast.Call) -> Value:
@@ -155,7 +155,7 @@ def _pipeline(walk: ScriptState, class_: str, source: Value, how: str, given: Ar
     if custom is not None:
         class_ = custom.what if isinstance(custom.what, str) else ""
     identity = _identity(class_, name, how)
-    model = NamedModel(name, walk.places.at(source.node), identity) if name or identity.known else None
+    model = NamedModel(name, walk.place(source), identity) if name or identity.known else None
     if how and not isinstance(source.what, str):
         model = None
     settings = {key: what for key, what in _settings(walk, given).items() if key not in ("torch_dtype", "dtype")}
@@ -220,7 +220,7 @@ def _mflux(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> 
         return Value(UNREAD, node)
     words: Mapping[str, Value] = {str(at): value for at, value in enumerate(given.values)} | given.named
     name = next((value for value in words.values() if isinstance(value.what, str)), None)
-    model = NamedModel(name.what, walk.places.at(name.node), identify(name.what)) if name is not None else None
+    model = NamedModel(name.what, walk.place(name), identify(name.what)) if name is not None else None
     thing = walk.new_pipe(Pipe(classes[0], model, tool="mflux"))
     paths = given.get("lora_paths")
     for path in paths.what if paths is not None and isinstance(paths.what, list | tuple) else ():

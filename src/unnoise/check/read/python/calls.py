@@ -25,6 +25,7 @@ from unnoise.check.read.python.values import (
     Thing,
     Value,
     size_of,
+    used,
 )
 from unnoise.check.read.python.walk import UNROLLED, Interpreter
 
@@ -38,7 +39,7 @@ def _arguments(walk: Interpreter, node: ast.Call, scope: int) -> Arguments:
     for argument in node.args:
         value = walk.value(argument, scope)
         if not isinstance(argument, ast.Starred):
-            values.append(value)
+            values.append(used(value, argument))
         elif isinstance(value.what, list | tuple):
             values.extend(value.what)
         else:
@@ -46,7 +47,7 @@ def _arguments(walk: Interpreter, node: ast.Call, scope: int) -> Arguments:
     for keyword in node.keywords:
         value = walk.value(keyword.value, scope)
         if keyword.arg is not None:
-            named[keyword.arg] = value
+            named[keyword.arg] = used(value, keyword.value)
         elif isinstance(value.what, ComponentValue) and value.what.role == "components":
             named["components"] = Value(value.what.of, keyword.value)
         elif isinstance(value.what, dict):

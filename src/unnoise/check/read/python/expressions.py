@@ -8,7 +8,7 @@ from unnoise.check.read.python import fold
 from unnoise.check.read.python.attributes import attribute, owner
 from unnoise.check.read.python.calls import call
 from unnoise.check.read.python.sweeps import marked
-from unnoise.check.read.python.values import UNREAD, Name, Several, Value
+from unnoise.check.read.python.values import UNREAD, Name, Several, Value, used
 from unnoise.check.read.python.walk import UNROLLED, Interpreter
 
 
@@ -96,7 +96,7 @@ def _table(walk: Interpreter, node: ast.Dict, scope: int) -> Value:
     table: dict[object, Value] = {}
     known = True
     for key, value in zip(node.keys, node.values, strict=True):
-        entry = walk.value(value, scope)
+        entry = used(walk.value(value, scope), value)
         if key is None:
             known = known and isinstance(entry.what, dict)
             table.update(entry.what if isinstance(entry.what, dict) else {})

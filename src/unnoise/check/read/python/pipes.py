@@ -47,7 +47,7 @@ def set_part(walk: ScriptState, thing: Thing, role: str, value: Value) -> None:
     """Follow `pipe.role = value`, and a component argument of loading."""
     pipe, what = walk.pipe(thing), value.what
     if role == "scheduler":
-        place = walk.places.at(value.node)
+        place = walk.place(value)
         config = (
             what.config
             if isinstance(what, ScheduleValue)
@@ -63,7 +63,7 @@ def set_part(walk: ScriptState, thing: Thing, role: str, value: Value) -> None:
     if part.of is not None and part.model is None:
         part = replace(part, model=walk.pipe(part.of).model)
     if role in DENOISERS and what is not None:
-        pipe = replace(pipe, model=_with_denoiser(pipe.model, part, value, walk.places.at(value.node)))
+        pipe = replace(pipe, model=_with_denoiser(pipe.model, part, value, walk.place(value)))
     if role == "vae":
         pipe = replace(pipe, vae=part.model)
     if role == "controlnet" and part.model is not None:
@@ -135,7 +135,7 @@ def on_pipe(walk: ScriptState, thing: Thing, name: str, given: Arguments, node: 
         walk.set_pipe(thing, replace(pipe, foreign=True))
         return Value(UNREAD, node)
     elif name == "set_ip_adapter_scale" and (scale := given.get("scale", 0)) is not None:
-        _note(walk, thing, "ip_adapter_scale", Located(plain(scale), walk.places.at(scale.node)))
+        _note(walk, thing, "ip_adapter_scale", Located(plain(scale), walk.place(scale)))
     else:
         return None
     return Value(thing, node)
@@ -179,7 +179,7 @@ def add_adapter(
     if kind == "ip_adapter":
         _note(walk, thing, kind, Located(name, place))
         if folder is not None:
-            _note(walk, thing, "ip_adapter.subfolder", Located(plain(folder), walk.places.at(folder.node)))
+            _note(walk, thing, "ip_adapter.subfolder", Located(plain(folder), walk.place(folder)))
         return
     use = Use(place, adapter, pipe.model)
     if kind == "embedding":
@@ -256,7 +256,7 @@ def _at(walk: ScriptState, use: Use, strength: Value) -> Use:
     """Return the use of an adapter at a strength; None for an unknown strength."""
     number = strength.what
     known = isinstance(number, int | float) and not isinstance(number, bool) and not strength.swept
-    return replace(use, strength=Located(number, walk.places.at(strength.node)) if known else None)
+    return replace(use, strength=Located(number, walk.place(strength)) if known else None)
 
 
 def on_part(walk: ScriptState, owner: Value, name: str, given: Arguments, node: ast.Call) -> Value:

@@ -67,7 +67,7 @@ def _run(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value], node: ast.Ca
     given_task = task(pipe.class_) or _guessed(named)
     schedule = pipe.schedule
     if "scheduler" in named:
-        schedule = no_schedule(walk.places.at(named["scheduler"].node))
+        schedule = no_schedule(walk.place(named["scheduler"]))
     shift = schedule.get("shift") or schedule.get("flow_shift") if schedule is not None else None
     tool: Tool = "mflux" if pipe.tool == "mflux" else "diffusers"
     return GenerationRun(
@@ -99,7 +99,7 @@ def _fields(
     fields: dict[str, Any] = {}
     others: dict[str, Located[Any]] = {}
     for name, value in named.items():
-        located = Located(plain(value), walk.places.at(value.node))
+        located = Located(plain(value), walk.place(value))
         field = _field(pipe, name)
         if value.what is None:
             continue
@@ -162,9 +162,9 @@ def _noise(walk: ScriptState, value: Value) -> dict[str, Located[Any]]:
         return {}
     fields: dict[str, Located[Any]] = {}
     if what.seed is not None and type(what.seed.what) is int and not several and abs(what.seed.what) < 1 << 65:
-        fields["seed"] = Located(what.seed.what, walk.places.at(what.seed.node))
+        fields["seed"] = Located(what.seed.what, walk.place(what.seed))
     if what.device is not None and isinstance(what.device.what, str):
-        fields["seed_device"] = Located(what.device.what, walk.places.at(what.device.node))
+        fields["seed_device"] = Located(what.device.what, walk.place(what.device))
     return fields
 
 
@@ -192,6 +192,6 @@ def _applied(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value]) -> tuple
             else None
         )
         if requested is not None and strength is None and _number(requested.what):
-            strength = Located(requested.what, walk.places.at(requested.node))
+            strength = Located(requested.what, walk.place(requested))
         uses.append(replace(item.use, strength=strength, base=item.use.base or pipe.model))
     return tuple(uses)

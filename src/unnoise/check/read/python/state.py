@@ -1,11 +1,11 @@
 """The known state at one point of a script: names, objects, pipelines, and the findings so far."""
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from unnoise.check.read.python.store import MISSING, Store
 from unnoise.check.read.python.values import Class, Function, Pipe, Thing, Value
-from unnoise.check.subject import Config, GenerationRun, NamedModel, Use
+from unnoise.check.subject import Config, GenerationRun, Location, NamedModel, Use
 from unnoise.check.syntax import Places
 
 BUDGET = 60_000  # nodes that are followed; an ordinary script of 2,000 lines has about 15,000
@@ -80,6 +80,11 @@ class ScriptState:
                 return found
             at = self._parents.get(at)
         return None
+
+    def place(self, value: Value) -> Location:
+        """Return the place of a value, with the argument that reads it where that is elsewhere."""
+        at = self.places.at(value.node)
+        return at if value.use is None else replace(at, read_at=self.places.at(value.use))
 
     def pipe(self, thing: Thing) -> Pipe:
         """Return the current state of a pipeline."""

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unnoise.check.subject import Config, Located, NamedModel, Use
@@ -31,13 +31,15 @@ class Value:
 
     what: None, bool, int, float, str; list or tuple of Value; dict of Value by constant; a thing below; UNREAD;
     weak: a default that the user of the script may change, so that no branch is skipped because of it;
-    swept: one of the values that the script compares, so that none is taken for a setting.
+    swept: one of the values that the script compares, so that none is taken for a setting;
+    use: the argument that last passed it on, where that is not `node` itself.
     """
 
     what: Any
     node: ast.AST
     weak: bool = False
     swept: bool = False
+    use: ast.AST | None = None
 
     @property
     def read(self) -> bool:
@@ -159,6 +161,11 @@ class Pipe:
     noted: Mapping[str, Located[Any]] = field(default_factory=dict)
     tool: str = "diffusers"
     foreign: bool = False
+
+
+def used(value: Value, node: ast.AST) -> Value:
+    """Return a value as the argument `node` passes it on."""
+    return value if value.node is node else replace(value, use=node)
 
 
 def plain(value: Value) -> Any:

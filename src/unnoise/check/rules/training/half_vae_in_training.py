@@ -5,7 +5,8 @@ found in latents, replacing with zeros" and continues: every such image is train
 may contain a corrected VAE this is a note.
 Shown: the precision, and the switch that excludes the VAE from it.
 Instead: run the VAE in float32, or train in bfloat16, or use a VAE corrected for float16.
-Fix: unsafe: write bf16 for the precision, which the GPU must support.
+Fix: unsafe: write bf16 for the precision, which the GPU must support. With full_fp16, which sd-scripts refuses beside
+bf16, it is only shown.
 Source: kohya-ss/sd-scripts, train_network.py, "NaN found in latents"; docs/sdxl_train_network.md, --no_half_vae;
 kohya-ss/sd-scripts#881; madebyollin/sdxl-vae-fp16-fix, model card.
 """
