@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from unnoise.check.index import INDEX
 from unnoise.check.read.file_kinds import CHECKED, LONGEST
@@ -26,7 +27,7 @@ def _holds_weights(path: Path) -> bool:
     return any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
 
 
-def open_folder(path: Path, changed: Mapping[str, str]) -> Subject:
+def open_folder(path: Path, changed: Mapping[str, str] = MappingProxyType({})) -> Subject:
     """Read a diffusers folder: its JSON texts, or the changed ones, and the headers of its safetensors files."""
     texts: dict[str, str] = {}
     headers: dict[str, Header] = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-DEEPEST = 20  # f-strings in each other
+DEEPEST = 8  # f-strings in each other
 START = re.compile(
     r"""(?P<comment>\#[^\n]*)
     |(?P<string>(?P<prefix>\b[rRbBuUfFtT]{1,2})?(?P<quote>'{3}|"{3}|'|"))
