@@ -77,8 +77,8 @@ def judge(subject: Subject, rules: Sequence[RuleEntry] | None = None) -> list[Fi
     items = Items(subject)
     found: list[Finding] = []
     crashes: list[ReadFault] = []
-    for one in chosen() if rules is None else rules:
-        found += _run(one, subject, items, crashes)
+    for rule in chosen() if rules is None else rules:
+        found += _run(rule, subject, items, crashes)
     if crashes:
         failed = Subject(path=subject.path, faults=tuple(crashes))
         found += run_rule(entry("UN904"), failed)
