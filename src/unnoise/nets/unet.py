@@ -69,8 +69,8 @@ class UNetExtras(NetExtras):
 
     Args:
         patch: side of the squares of positions that are one position of the finest resolution, at least 1.
-        mean: sizes of x0, one number a dimension. The mean of x0 is predicted from the vector of the prompt, and read as
-            more channels of x. Without sizes the network has no mean.
+        mean: sizes of x0, one number a dimension. The mean of x0 is predicted from the vector of the prompt, and read
+            as more channels of x. Without sizes the network has no mean.
     """
 
     patch: int = 1
