@@ -11,7 +11,9 @@ from hypothesis import given, strategies as st
 from unnoise.check.examples import command, toml
 from unnoise.check.locate import locate
 from unnoise.check.read.dispatch import read
-from unnoise.check.read.kohya import EXAMPLES, LONGEST, SD_SCRIPTS, read_command, read_toml
+from unnoise.check.read.commands import LONGEST, read_commands
+from unnoise.check.read.kohya import read_toml
+from unnoise.check.read.trainers.scripts import EXAMPLES, SD_SCRIPTS
 from unnoise.check.subject import Location, Subject, Training
 
 COMMAND = r"""
@@ -39,7 +41,7 @@ def only(subject: Subject) -> Training:
 
 
 def test_commands() -> None:
-    subject = read_command(COMMAND, "train.sh")
+    subject = read_commands(COMMAND, "train.sh")
     first, second = subject.trainings
     settings = {key: (setting.value, shown(subject, setting.place)) for key, setting in first.settings.items()}
     assert settings == {
@@ -79,7 +81,7 @@ def test_base_of_a_command(line: str, family: str) -> None:
 
 
 def test_text_without_a_training_is_a_fault() -> None:
-    (fault,) = read_command("echo train_network.pyc", "x.sh").faults
+    (fault,) = read_commands("echo train_network.pyc", "x.sh").faults
     assert fault.kind == "unknown"
 
 
@@ -189,7 +191,7 @@ PIECES = ["python ", "train_network.py ", "--a", "=", "$a", '"', "'", "\\", "\n"
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=60).map("".join))
 def test_any_text_is_read(text: str) -> None:
-    for training in read_command(f"python train_network.py {text}", "x.sh").trainings:
+    for training in read_commands(f"python train_network.py {text}", "x.sh").trainings:
         for setting in training.settings.values():
             assert setting.place.line is not None
 
@@ -197,7 +199,7 @@ def test_any_text_is_read(text: str) -> None:
 @pytest.mark.parametrize("piece", ['"', "'\"", '"\\', "\\", "a ", "a=$a;", "--a=$a ", "b=$a$a\n"])
 def test_long_texts_are_read_in_time(piece: str) -> None:
     with within(120):
-        read_command("python train_network.py " + piece * (LONGEST // len(piece)), "x.sh")
+        read_commands("python train_network.py " + piece * (LONGEST // len(piece)), "x.sh")
 
 
 def test_scripts_are_of_one_tool() -> None:

@@ -97,9 +97,9 @@ def toml(text: str, path: str = "train.toml") -> Subject:
 
 def command(text: str, path: str = "train.sh") -> Subject:
     """Read the command line of a training script."""
-    from unnoise.check.read.kohya import read_command
+    from unnoise.check.read.commands import read_commands
 
-    return _alone(read_command(dedent(text).lstrip("\n"), path))
+    return _alone(read_commands(dedent(text).lstrip("\n"), path))
 
 
 def header(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Header:

@@ -7,8 +7,10 @@ file; where a number has different meanings, a rule reads `tool`.
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
+# Readers and rules import both from here, with what they are parts of.
+from unnoise.check.location import Located as Located, Location as Location
 from unnoise.check.notebook import Notebook
 from unnoise.check.sampler_names import sampler_facts
 from unnoise.errors import shortened
@@ -21,43 +23,14 @@ from unnoise.sampling.foreign import SamplerFacts
 if TYPE_CHECKING:
     from unnoise.families.lora import Lora
 
-T = TypeVar("T")
 NOBODY = Identity()
 Tool = Literal[
-    "", "diffusers", "comfyui", "a1111", "forge", "invokeai", "kohya", "sdcpp", "mflux", "swarmui", "fooocus", "unnoise"
-]
+    "", "diffusers", "comfyui", "a1111", "forge", "invokeai", "kohya", "sdcpp", "mflux", "swarmui", "fooocus",
+    "ai-toolkit", "simpletuner", "onetrainer", "unnoise",
+]  # fmt: skip
 Role = Literal["checkpoint", "denoiser", "vae", "text", "lora", "controlnet", "embedding", "unknown"]
 Kind = Literal["lora", "controlnet", "embedding", "ip_adapter", "motion"]
 Trouble = Literal["unreadable", "broken", "partial", "pickle", "unknown", "missing", "crash"]
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Locate a value: a file, and in it keys of JSON or TOML, a tensor, a key of infotext, or lines and columns.
-
-    Args:
-        path: of the file
-        keys: from the root, such as ("3", "inputs", "cfg"); of a tensor, its name alone
-        line, end_line: from 1
-        column, end_column: in characters from 0, the end exclusive; `ast` counts bytes instead
-        read_at: of a named constant of a script, the argument that reads it
-    """
-
-    path: str
-    keys: tuple[str | int, ...] = ()
-    line: int | None = None
-    column: int | None = None
-    end_line: int | None = None
-    end_column: int | None = None
-    read_at: "Location | None" = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Located(Generic[T]):
-    """Hold a value and the place that states it."""
-
-    value: T
-    place: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +223,11 @@ class Training:
         place: of the command or the file
         tool: the trainer
         settings: under the names of the tool: arguments of sd-scripts and diffusers without dashes (ss_* keys of a LoRA
-            without ss_), dotted keys of a recipe of this program; a flag without a value is True
+            without ss_), dotted keys of a recipe of this program; a flag without a value is True. ai-toolkit,
+            SimpleTuner and OneTrainer: dotted keys of the file, and again under sd-scripts' name what means the same
         base: the model that is trained
         script: the file that the command runs, such as "train_network.py"
+        complete: a missing setting has its default; False where some are not known, such as those of "$@"
     """
 
     place: Location
@@ -260,6 +235,7 @@ class Training:
     settings: Mapping[str, Located[Any]]
     base: NamedModel | None = None
     script: str = ""
+    complete: bool = True
 
     def get(self, key: str) -> Located[Any] | None:
         return self.settings.get(key)

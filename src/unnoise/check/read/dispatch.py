@@ -106,9 +106,9 @@ def read_text(text: str, path: Path) -> Subject:
 
         return read_script(text, str(path))
     if suffix in SHELLS or ("accelerate launch" in text or "python " in text):
-        from unnoise.check.read.kohya import read_command
+        from unnoise.check.read.commands import read_commands
 
-        return read_command(text, str(path))
+        return read_commands(text, str(path))
     if "Steps: " in text:
         from unnoise.check.read.infotext import read_infotext
 

@@ -107,7 +107,7 @@ def _run(pairs: Mapping[str, Located[str]], prompt: str, negative: str, path: st
         task="text" if strength is None or hires else "inpaint" if masked else "image",
         model=model,
         vae=_model(pairs.get("VAE")),
-        adapters=(*(_use(match, path, model) for match in LORA.finditer(prompt)), *_weights(pairs, model)),
+        adapters=(*tagged_loras(Located(prompt, Location(path, ("Prompt",))), model), *_weights(pairs, model)),
         sampler=sampler,
         grid=grid,
         steps=_as(int, pairs.get("Steps")),
@@ -168,12 +168,16 @@ def _model(named: Located[str] | None) -> NamedModel | None:
     return NamedModel(named.value, named.place, by_name(named.value))
 
 
-def _use(match: re.Match[str], path: str, base: NamedModel | None) -> Use:
+def tagged_loras(prompt: Located[str], base: NamedModel | None) -> Iterator[Use]:
+    """List the LoRAs that tags of a prompt name, such as <lora:name:0.8>."""
+    return (_use(match, prompt.place, base) for match in LORA.finditer(prompt.value))
+
+
+def _use(match: re.Match[str], place: Location, base: NamedModel | None) -> Use:
     """Read a tag of the prompt: name:weight, name:text:denoiser, or name:te=text:unet=denoiser.
 
     Source: AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/extra_networks_lora.py
     """
-    place = Location(path, ("Prompt",))
     words = (match[2] or "1").split(":")
     named = dict(word.split("=", 1) for word in words if "=" in word)
     plain = [word for word in words if "=" not in word]

@@ -36,7 +36,7 @@ OTHERS = {"schnell", "fill", "canny", "depth", "control"}  # variants without th
 
 def check(training: Training, subject: Subject) -> Iterator[Finding]:
     scale = training.get(GUIDED)
-    weight = number(scale) if scale else DEFAULT if training.script in SCRIPTS else None
+    weight = number(scale) if scale else DEFAULT if training.complete and training.script in SCRIPTS else None
     if weight is None or weight == 1 or not _takes_weight(training):
         return
     remembered = is_from_metadata(subject)

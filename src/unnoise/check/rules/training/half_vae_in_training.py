@@ -55,6 +55,8 @@ def _overflows(training: Training) -> bool:
     vae = _vae(training)
     if training.tool == "diffusers":
         return vae.endswith(OWN)  # without one, diffusers' scripts run SDXL's own in float32
+    if not training.complete:
+        return False  # no_half_vae may be among the others
     return family(training) == "sdxl" and (not vae or vae.endswith(OWN)) and not is_on(training, "no_half_vae")
 
 

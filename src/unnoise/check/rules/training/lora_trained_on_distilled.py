@@ -23,7 +23,7 @@ ADAPTERS = ("assistant_lora_path", "base_weights", "training_adapter")  # settin
 def check(subject: Subject) -> Iterator[Finding]:
     for training in subject.trainings:
         base = training.base
-        if base is not None and not any(training.get(name) for name in ADAPTERS):
+        if base is not None and training.complete and not any(training.get(name) for name in ADAPTERS):
             yield from _on(base, base.place)
     for weights in subject.weights:
         base_of_lora = base_card(weights.header.metadata) if weights.lora else {}

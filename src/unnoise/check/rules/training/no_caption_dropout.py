@@ -42,6 +42,8 @@ def _leaf(training: Training) -> str:
 def _drops_none(training: Training, setting: Located[Any] | None) -> bool:
     if setting is not None:
         return number(setting) == 0 and not is_on(training, "caption_dropout_every_n_epochs")
+    if not training.complete:
+        return False
     if training.tool == "diffusers":
         return training.script == "train_text_to_image_sdxl.py"
     whole = training.get("train_data_dir") is not None and training.get("dataset_config") is None

@@ -53,7 +53,7 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
 def _target(training: Training) -> str:
     if training.tool == "diffusers":
         return WORDS.get(word(training, KIND), "")  # by default the scripts use that of the base
-    return "v" if is_on(training, FLAG) else "eps"
+    return "v" if is_on(training, FLAG) else "eps" if training.complete else ""
 
 
 def _target_of_base(training: Training) -> str:

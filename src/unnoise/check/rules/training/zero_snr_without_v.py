@@ -37,6 +37,8 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
 
 def _predicts_noise(training: Training) -> bool:
     """Return whether eps is trained; a finished file states the target only in the name of its base."""
+    if not training.complete:
+        return False  # v_parameterization may be among the others
     if family(training) and family(training) not in WITH_V:
         return False
     version = training.get("base_model_version")

@@ -1,0 +1,1 @@
+"""Shell texts: commands, variables, branches and options; nothing in them is run."""

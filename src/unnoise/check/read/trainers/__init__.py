@@ -1,0 +1,1 @@
+"""Configurations of training programs, one file for each."""
