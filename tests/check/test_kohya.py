@@ -10,8 +10,8 @@ from hypothesis import given, strategies as st
 
 from unnoise.check.examples import command, toml
 from unnoise.check.locate import locate
-from unnoise.check.read.dispatch import read
 from unnoise.check.read.commands import LONGEST, read_commands
+from unnoise.check.read.dispatch import read
 from unnoise.check.read.kohya import read_toml
 from unnoise.check.read.trainers.scripts import EXAMPLES, SD_SCRIPTS
 from unnoise.check.subject import Location, Subject, Training

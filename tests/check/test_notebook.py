@@ -196,3 +196,41 @@ def test_a_script_that_was_exported_from_a_notebook_is_read() -> None:
     subject = read_script(f"!pip install diffusers\n{LOAD}\n%time\n{DRAW}\n", "draw.py")
     assert not subject.faults
     assert found(subject) == [("UN405", "draw.py:6:33")]
+
+
+TRAIN = "!accelerate launch train_dreambooth_lora_flux.py --pretrained_model_name_or_path={}"
+
+
+@pytest.mark.parametrize(
+    ("cells", "name"),
+    [
+        (("MODEL = 'own/flux'", TRAIN.format("{MODEL}")), "own/flux"),
+        (("MODEL = 'own/flux'", TRAIN.format("$MODEL")), "own/flux"),
+        (("%env MODEL=own/flux", TRAIN.format("$MODEL")), "own/flux"),
+        (("%env MODEL own/flux", TRAIN.format("$MODEL")), "own/flux"),
+        (("import os\nos.environ['MODEL'] = 'own/flux'", TRAIN.format('"${MODEL}"')), "own/flux"),
+        (("x = 1", "for i in range(2):\n    " + TRAIN.format("own/flux \\\n    --rank=4")), "own/flux"),
+        (("x = 1", "%%bash\nMODEL=own/flux\n" + TRAIN[1:].format("$MODEL")), "own/flux"),
+        (("x = 1", "%%capture\n" + TRAIN.format("own/flux")), "own/flux"),
+        (("x = 1", TRAIN.format("{unknown}")), "{unknown}"),
+    ],
+)
+def test_shell_commands(cells: tuple[str, ...], name: str) -> None:
+    subject = read(*cells, "y = 2")
+    (training,) = subject.trainings
+    assert training.script == "train_dreambooth_lora_flux.py"
+    assert training.base
+    assert (training.base.name, training.base.identity.family) == (name, "flux1")
+
+
+@pytest.mark.parametrize(
+    "cell", ["# " + TRAIN.format("x"), f"'''\n{TRAIN}\n'''".replace("!", "# !"), "%%writefile a\n!ls"]
+)
+def test_what_is_no_shell_command(cell: str) -> None:
+    assert read(cell, "x = 1").trainings == ()
+
+
+def test_places_of_shell_commands() -> None:
+    subject = read("rank = 4", "!./sd -m flux1-schnell.gguf \\\n  -p 'a cat' --cfg-scale 1 --steps 20", "x = 1")
+    (one,) = judge(subject)
+    assert (one.rule.id, where(one.place)) == ("UN122", "draw.ipynb:cell 2:2:36")

@@ -54,7 +54,7 @@ WITHOUT_UNKNOWNS = {
     "function": "f() {\n  local A=1\n  B=2\n}\nA=3\nshow $A",
     "prefix": "A=1\nA=2 true\nshow $A",
     "same in all branches": "if [ -d /nowhere ]; then S=a; else S=a; fi\nshow $S",
-    "quotes": "show 'a b' \"c d\" e\\ f --x=\"g h\"",
+    "quotes": 'show \'a b\' "c d" e\\ f --x="g h"',
     "single quotes": "A='$B c'\nshow \"$A\"",
     "continued": "show a \\\n  --b c \\\n  --d",
     "continued behind a joint": "true &&\n  A=1\nshow x",
@@ -75,7 +75,7 @@ def test_the_words_are_those_of_bash(name: str) -> None:
 UNKNOWN = {
     "branch": "if [ -f x ]; then S=a; fi",
     "either": 'if [ "$1" = a ]; then S=a; else S=b; fi',
-    "elif": 'S=a\nif [ -f x ]; then\n S=b\nelif [ -f y ]; then\n S=c\nfi',
+    "elif": "S=a\nif [ -f x ]; then\n S=b\nelif [ -f y ]; then\n S=c\nfi",
     "case": "case $1 in a) S=a ;; *) S=b ;; esac",
     "pattern": "K=sdxl\ncase $K in sd*) S=a ;; *) S=b ;; esac",
     "loop": "for S in a b; do true; done",
@@ -188,7 +188,9 @@ def test_powershell() -> None:
 
 
 def test_cmd_of_windows() -> None:
-    text = 'set "BASE=a b.safetensors"\r\nset DIM=8\r\npython train_network.py ^\r\n --network_dim=%DIM% --base "%BASE%"'
+    text = (
+        'set "BASE=a b.safetensors"\r\nset DIM=8\r\npython train_network.py ^\r\n --network_dim=%DIM% --base "%BASE%"'
+    )
     assert settings(text) == {"network_dim": 8, "base": "a b.safetensors"}
 
 

@@ -1,6 +1,6 @@
 """Read the commands of a shell text: trainings of known scripts, and runs of stable-diffusion.cpp."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -17,10 +17,11 @@ from unnoise.check.subject import GenerationRun, Location, ReadFault, Subject, T
 LONGEST = 1 << 18  # characters of a shell text that are read
 MOST = 200  # trainings, and runs, of one file
 # Programs that name a script without running it.
-OTHERS = frozenset(
-    "aria2c awk cat cd chmod code cp curl diff dos2unix echo find git grep head less ln ls mkdir more mv nano printf rm"
-    " rsync scp sed tail tar tee test touch unzip vi vim wc wget [ [[".split()
-)
+OTHERS = (
+    "aria2c", "awk", "cat", "cd", "chmod", "code", "cp", "curl", "diff", "dos2unix", "echo", "find", "git", "grep",
+    "head", "less", "ln", "ls", "mkdir", "more", "mv", "nano", "printf", "rm", "rsync", "scp", "sed", "tail", "tar",
+    "tee", "test", "touch", "unzip", "vi", "vim", "wc", "wget", "[", "[[",
+)  # fmt: skip
 EVALUATING = ("eval", "bash", "sh")  # run a text as a command
 
 
@@ -61,21 +62,20 @@ def with_commands(subject: Subject, found: CommandFacts) -> Subject:
     )
 
 
-def command_facts(text: str, path: str, variables: Mapping[str, object] | None = None) -> CommandFacts:
+def command_facts(text: str, path: str, variables: Variables | None = None) -> CommandFacts:
     """List what the commands of a text run.
 
     Args:
         text: of a shell
         path: of the file
-        variables: of shell/variables.py, known at its start
+        variables: that are known at its start
 
     Returns:
         at most 200 trainings and as many runs, each with its places
     """
     found = CommandFacts()
     source = source_of(text, path)
-    known: Variables = dict(variables or {})  # type: ignore[arg-type]
-    for words in expanded_commands(text[:LONGEST], known):
+    for words in expanded_commands(text[:LONGEST], variables or {}):
         _add(_evaluated(words), source, found)
     return found
 

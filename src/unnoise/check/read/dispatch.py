@@ -1,17 +1,19 @@
 """Read any file. Its content selects the reader; its extension does so only where the content cannot."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from unnoise.check.read.file_kinds import LONGEST, PICKLES, SHELLS
+from unnoise.check.read.file_kinds import LONGEST, PICKLES, SHELLS, YAMLS
 from unnoise.check.subject import Location, ReadFault, Subject, Trouble
 from unnoise.errors import InputError
 from unnoise.formats.json_text import json_value, toml_table
 from unnoise.formats.open_file import open_file
 
+COMMANDS = ("accelerate launch", "python ", "sd-cli", "--sampling-method")  # in texts of shell commands
 START = 64  # bytes that identify the type of a file
 
 
@@ -101,11 +103,13 @@ def read_text(text: str, path: Path) -> Subject:
         return _read_json(text, path)
     if suffix == ".toml":
         return _read_toml(text, path)
+    if suffix in YAMLS:
+        return _read_yaml(text, path)
     if suffix in (".py", ".pyw") or (suffix not in SHELLS and ("import diffusers" in text or "from diffusers" in text)):
         from unnoise.check.read.script import read_script
 
         return read_script(text, str(path))
-    if suffix in SHELLS or ("accelerate launch" in text or "python " in text):
+    if suffix in SHELLS or any(word in text for word in COMMANDS) or re.match(r"#!.*\b(ba|z)?sh\b", text):
         from unnoise.check.read.commands import read_commands
 
         return read_commands(text, str(path))
@@ -145,9 +149,36 @@ def _read_object(content: dict[str, Any], text: str, path: Path) -> Subject:
         from unnoise.check.read.invokeai import read_metadata
 
         return read_metadata(content, str(path))
+    if (trained := _read_training(content, text, str(path))) is not None:
+        return trained
     from unnoise.check.read.picture import read_generation
 
     return read_generation(content, str(path), text)
+
+
+def _read_training(content: dict[str, Any], text: str, path: str) -> Subject | None:
+    """Read the configuration of a trainer; None for any other object."""
+    from unnoise.check.read.trainers import ai_toolkit, kohya_gui, onetrainer, simpletuner
+
+    for trainer in (kohya_gui, onetrainer, simpletuner):
+        if trainer.is_config(content):
+            return trainer.read_config(content, text, path)
+    if "job" in content and "config" in content:
+        from unnoise.check.read.flat import flat
+
+        settings = flat(content, path)
+        return ai_toolkit.read_job(settings, text, path) if ai_toolkit.is_job(settings) else None
+    return None
+
+
+def _read_yaml(text: str, path: Path) -> Subject:
+    from unnoise.check.read.trainers import ai_toolkit
+    from unnoise.check.read.yaml_settings import yaml_settings
+
+    settings = yaml_settings(text, str(path))
+    if ai_toolkit.is_job(settings):
+        return ai_toolkit.read_job(settings, text, str(path))
+    return fault("unknown", path, "is YAML of no known kind")
 
 
 def _read_toml(text: str, path: Path) -> Subject:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unnoise.check.notebook import Cell, Notebook
+from unnoise.check.read.notebook_commands import with_shell
 from unnoise.check.read.python.ipython import as_python, is_python
 from unnoise.check.read.python.parse import Unparsed, parse
 from unnoise.check.read.script import follow, too_long
@@ -91,7 +92,7 @@ def _joined(cells: Sequence[object], raw: str, path: str) -> Subject:
         tree = parse("\n".join(read) + "\n")
     except Unparsed as error:  # too much nesting in all of them together
         return replace(_faulty(path, error.kind, error.message), notebook=notebook)
-    subject = follow(tree, "\n".join(shown) + "\n", path)
+    subject = with_shell(follow(tree, "\n".join(shown) + "\n", path), found, shown)
     return replace(subject, faults=(*faults, *subject.faults), notebook=notebook)
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from unnoise.card import KEY, OWN, Advice, Card, from_json as card_from_json, read_card as card_of
+from unnoise.check.read.flat import flat
 from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, ReadFault, Subject, Training, Use
 from unnoise.embedded import ZOO, find
 from unnoise.errors import InputError
@@ -33,8 +34,6 @@ SECTIONS = (
     *({"fit", method} for method in ("imitate", "consistency", "match")),
 )  # fmt: skip
 BASES = ("base", "denoiser.init")  # settings that name the model of which a training begins
-DEPTH = 6  # of nested tables
-KEYS = 2000
 
 
 def read_card(header: Header, path: str) -> NamedModel:
@@ -207,8 +206,7 @@ def read_request(request: Request, card: Card, path: str) -> Subject:
 
 def read_training(content: Mapping[str, Any], path: str, text: str) -> Subject:
     """Read the recipe of a training; settings are under their dotted keys, such as "denoiser.dropout"."""
-    settings: dict[str, Located[Any]] = {}
-    _collect(content, (), path, settings)
+    settings = flat(content, path)
     named = next((settings[key] for key in BASES if key in settings and isinstance(settings[key].value, str)), None)
     base = None if named is None else _base(named.value, named.place)
     training = Training(Location(path), "unnoise", settings, base)
@@ -218,14 +216,6 @@ def read_training(content: Mapping[str, Any], path: str, text: str) -> Subject:
 def _base(name: str, place: Location) -> NamedModel:
     """Describe the model that a recipe names: an embedded one by its card, another as its file says if it is found."""
     return replace(model_of(card_of(find(name)), name), place=place) if name in ZOO else NamedModel(name, place)
-
-
-def _collect(table: Mapping[str, Any], keys: tuple[str, ...], path: str, settings: dict[str, Located[Any]]) -> None:
-    for key, value in table.items():
-        if isinstance(value, dict) and len(keys) < DEPTH:
-            _collect(value, (*keys, key), path, settings)
-        elif len(settings) < KEYS:
-            settings[".".join((*keys, key))] = Located(value, Location(path, (*keys, key)))
 
 
 def identify_toml(content: Mapping[str, Any]) -> Literal["unnoise", "kohya", ""]:

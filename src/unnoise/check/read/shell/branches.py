@@ -210,4 +210,6 @@ def _decided(texts: Sequence[str], variables: Variables) -> bool | None:
     one, sign, other = texts
     if any(mark in other for mark in GLOB):
         return None
-    return {"==": one == other, "=": one == other, "-eq": one == other, "!=": one != other, "-ne": one != other}.get(sign)
+    return {"==": one == other, "=": one == other, "-eq": one == other, "!=": one != other, "-ne": one != other}.get(
+        sign
+    )

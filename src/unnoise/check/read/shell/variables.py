@@ -14,6 +14,7 @@ DEFAULT = r"(?::?[-=]([^{}$]{0,200}))?"  # ${name:-default}
 NAME = re.compile(r"\$\{(\w{1,80})" + DEFAULT + r"\}|\$(\w{1,80})|%(\w{1,80})%")
 # A word that is one variable, perhaps in quotes.
 WHOLE = re.compile(r"(\"?)(?:\$\{(\w{1,80})(\[[@*]\])?" + DEFAULT + r"\}|\$(\w{1,80})|%(\w{1,80})%)\1")
+UNPLACED = -1  # offset of a value that is not in the text
 COMPUTED = ("`", "$(")  # values that depend on other commands
 PLAIN = re.compile(r"\"[^\"$]*\"|'[^']*'|[\w.+-]+")  # of PowerShell: a text or a number
 
@@ -47,6 +48,7 @@ def assign(words: Sequence[Word], variables: Variables, runs: bool | None = True
     Returns:
         the other words of the command; before those, an assignment holds for this command alone
     """
+    value: ShellValue | None
     declared = bool(words) and words[0].raw in DECLARING
     if not declared and len(words) > 2 and words[0].raw[:1] == "$" and words[1].raw in ("=", "+="):
         known = len(words) == 3 and words[1].raw == "=" and PLAIN.fullmatch(words[2].raw)
@@ -131,13 +133,19 @@ def expanded(word: Word, variables: Mapping[str, ShellValue | None]) -> tuple[Wo
     if value is None:
         return (_substituted(word, variables),)
     if word.raw[:1] == '"' and not (value.array and "[" in word.raw):
-        return (value.whole,)
-    return value.parts if len(value.parts) != 1 else (value.whole,) if value.whole.text else ()
+        return (_placed(value.whole, word),)
+    parts = value.parts if len(value.parts) != 1 else (value.whole,) if value.whole.text else ()
+    return tuple(_placed(part, word) for part in parts)
+
+
+def _placed(value: Word, word: Word) -> Word:
+    """Return a value at its own place, else at the word that uses it."""
+    return Word(value.text, word.raw, word.start, word.end) if value.start == UNPLACED else value
 
 
 def _value(word: Word, variables: Mapping[str, ShellValue | None]) -> ShellValue | None:
     """Return the value of the variable that a word is; None for any other word, and for an unknown value."""
-    if not variables or word.raw[-1:] not in ('"', "}", "%") and word.raw[:1] != "$":
+    if not variables or (word.raw[-1:] not in ('"', "}", "%") and word.raw[:1] != "$"):
         return None
     match = WHOLE.fullmatch(word.raw)
     return variables.get(match[2] or match[5] or match[6]) if match else None
@@ -150,7 +158,7 @@ def _substituted(word: Word, variables: Mapping[str, ShellValue | None]) -> Word
     tail = word.behind(start.end()) if start else word
     value = _value(tail, variables) if start else None
     if start and value is not None:
-        whole = value.whole
+        whole = _placed(value.whole, tail)
         return Word(start.group() + whole.text, start.group() + whole.raw, whole.start, whole.end)
 
     def text(match: re.Match[str]) -> str:
@@ -166,7 +174,8 @@ def _substituted(word: Word, variables: Mapping[str, ShellValue | None]) -> Word
 def is_unknown(word: Word) -> bool:
     """Return whether a word is one variable without quotes whose value is not known, or all arguments of the text."""
     return word.text[:1] == "$" and (
-        word.raw.strip('"') in ("$@", "$*") or bool(WHOLE.fullmatch(word.raw) and ("[" in word.raw or word.raw[0] == "$"))
+        word.raw.strip('"') in ("$@", "$*")
+        or bool(WHOLE.fullmatch(word.raw) and ("[" in word.raw or word.raw[0] == "$"))
     )
 
 
@@ -185,9 +194,9 @@ def agreed(values: Sequence[ShellValue | None]) -> ShellValue | None:
     return ShellValue(rest, (*first.parts[:same], rest), first.array)
 
 
-def constant(name: str, value: object, start: int) -> tuple[str, ShellValue]:
-    """Return a variable that another language sets, with the offset of its value."""
+def constant(name: str, value: object) -> tuple[str, ShellValue]:
+    """Return a variable that another language sets; it has the place of the words that use it."""
     text = str(value)[:LETTERS]
-    word = Word(text, text, start, start + len(text))
-    return name, ShellValue(word, tuple(words_of(text, start)) or (word,))
-
+    word = Word(text, text, UNPLACED, UNPLACED)
+    parts = (Word(one.text, one.raw, UNPLACED, UNPLACED) for one in words_of(text, 0))
+    return name, ShellValue(word, tuple(parts))

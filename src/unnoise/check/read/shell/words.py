@@ -66,9 +66,7 @@ class Source:
 
     def place(self, start: int, end: int) -> Location:
         first, last = bisect_right(self.starts, start), bisect_right(self.starts, end)
-        return Location(
-            self.path, (), first, start - self.starts[first - 1], last, end - self.starts[last - 1]
-        )
+        return Location(self.path, (), first, start - self.starts[first - 1], last, end - self.starts[last - 1])
 
 
 def source_of(text: str, path: str) -> Source:
