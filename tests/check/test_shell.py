@@ -59,6 +59,10 @@ WITHOUT_UNKNOWNS = {
     "continued": "show a \\\n  --b c \\\n  --d",
     "continued behind a joint": "true &&\n  A=1\nshow x",
     "comment": "show a # b\n",
+    "words of elements": 'D=2\nA=("--skip $D" "x y")\nshow ${A[@]} "${A[@]}"',
+    "empty test": 'E=""\nif [[ $E ]]; then S=a; else S=b; fi\nshow $S',
+    "loop over arguments": 'S=a\nfor x in "$@"; do\n  S=${x#*=}\ndone\nshow $S',
+    "shifted arguments": 'S=a\nwhile [[ $# -gt 0 ]]; do\n  case $1 in --s) S="$2" ;; esac\n  shift\ndone\nshow $S',
 }
 
 
@@ -194,6 +198,15 @@ def test_cmd_of_windows() -> None:
     assert settings(text) == {"network_dim": 8, "base": "a b.safetensors"}
 
 
+def test_backslashes_of_windows() -> None:
+    lines = ["$dir = 'D:\\data'", '$out = $dir + "\\" + $name', "$dim = 8", '$all = @("a", `', '  "b")']
+    line = 'accelerate launch train_network.py --base="C:\\a b" --network_dim=$dim --seed="2"^\n --end=1'
+    (training,) = command_facts("\n".join([*lines, line]), "x.ps1").trainings
+    found = {key: setting.value for key, setting in training.settings.items()}
+    assert found == {"base": "C:\\a b", "network_dim": 8, "seed": 2, "end": 1}
+    assert not command_facts(f"@REM {line}\nrem {line}\n:: {line}", "x.bat").trainings
+
+
 def shown(subject: Subject, place: Location) -> str:
     assert place.line is not None
     return subject.texts[place.path].split("\n")[place.line - 1][place.column : place.end_column]
@@ -207,6 +220,23 @@ def test_places_are_those_of_the_values() -> None:
     assert places["guidance_scale"] == "3.5"
     assert places["network_dim"] == '"16"'
     assert places["note"] == '"--guidance_scale 3.5 --seed 1"'
+
+
+def test_places_of_what_is_split() -> None:
+    text = f'N=4\nL=("--guidance_scale 3.5" "--network_dim $N")\n{TRAIN} ${{L[@]}}'
+    subject = read_commands(text, "x.sh")
+    (training,) = subject.trainings
+    assert shown(subject, training.settings["guidance_scale"].place) == "3.5"
+    assert training.settings["network_dim"].value == 4
+    assert training.settings["network_dim"].place == Location("x.sh", line=2)
+    command_line = f"CMD='{TRAIN} --seed 1'\neval \"$CMD\""
+    (training,) = (subject := read_commands(command_line, "x.sh")).trainings
+    assert shown(subject, training.settings["seed"].place) == "1"
+
+
+def test_a_file_of_options_makes_the_others_unknown() -> None:
+    (training,) = trainings("accelerate launch sdxl_train.py --config_file=a.toml --zero_terminal_snr")
+    assert not training.complete
 
 
 def test_options_in_a_variable_are_checked() -> None:

@@ -269,6 +269,7 @@ def test_simpletuner_by_family_and_area() -> None:
         ("train_text_to_image_lora_flux.py", "flux1"),
         ("train_dreambooth_lora_sd35.py", "sd3"),
         ("train_controlnet_sdxl_own.py", "sdxl"),
+        ("train_dreambooth_b-lora_sdxl.py", "sdxl"),
         ("train_dreambooth_own.py", "unknown"),
         ("train_text_to_image_xla.py", "unknown"),
     ],
@@ -288,6 +289,12 @@ def test_the_base_of_kandinsky() -> None:
 )
 def test_other_scripts(name: str) -> None:
     assert not is_script(name)
+
+
+def test_the_teacher_of_a_distillation() -> None:
+    line = "accelerate launch train_sana_sprint_diffusers.py --pretrained_model_name_or_path=out/SANA_Sprint_{}1.6B"
+    assert not warnings(command(line.format("teacher_")))
+    assert warnings(command(line.format(""))) == ["UN516"]
 
 
 def test_a_fine_tune_is_a_base() -> None:

@@ -9,7 +9,7 @@ from unnoise.check.read.sdcpp import is_program, run_of
 from unnoise.check.read.shell.arguments import Settings, are_complete, arguments
 from unnoise.check.read.shell.branches import expanded_commands
 from unnoise.check.read.shell.variables import Variables
-from unnoise.check.read.shell.words import Source, Word, source_of, words_of
+from unnoise.check.read.shell.words import Source, Word, pieces, source_of
 from unnoise.check.read.trainers.describe import describe_training
 from unnoise.check.read.trainers.scripts import is_script
 from unnoise.check.subject import GenerationRun, Location, ReadFault, Subject, Training
@@ -20,7 +20,7 @@ MOST = 200  # trainings, and runs, of one file
 OTHERS = (
     "aria2c", "awk", "cat", "cd", "chmod", "code", "cp", "curl", "diff", "dos2unix", "echo", "find", "git", "grep",
     "head", "less", "ln", "ls", "mkdir", "more", "mv", "nano", "printf", "rm", "rsync", "scp", "sed", "tail", "tar",
-    "tee", "test", "touch", "unzip", "vi", "vim", "wc", "wget", "[", "[[",
+    "rem", "tee", "test", "touch", "unzip", "vi", "vim", "wc", "wget", "write-host", "write-output", "[", "[[", "::",
 )  # fmt: skip
 EVALUATING = ("eval", "bash", "sh")  # run a text as a command
 
@@ -75,7 +75,8 @@ def command_facts(text: str, path: str, variables: Variables | None = None) -> C
     """
     found = CommandFacts()
     source = source_of(text, path)
-    for words in expanded_commands(text[:LONGEST], variables or {}):
+    windows = path.lower().endswith((".ps1", ".bat", ".cmd"))
+    for words in expanded_commands(text[:LONGEST], variables or {}, windows):
         _add(_evaluated(words), source, found)
     return found
 
@@ -84,16 +85,11 @@ def _evaluated(words: Sequence[Word]) -> Sequence[Word]:
     """Split the text that `eval` or `bash -c` runs."""
     if words[0].text not in EVALUATING:
         return words
-    return [part for word in words[1:] for part in _parts(word)]
-
-
-def _parts(word: Word) -> Sequence[Word]:
-    split = list(words_of(word.text, word.start)) if " " in word.text else [word]
-    return split if len(split) == 1 else [replace(part, end=word.end, start=word.start) for part in split]
+    return [piece for word in words[1:] for piece in pieces(word)]
 
 
 def _add(words: Sequence[Word], source: Source, found: CommandFacts) -> None:
-    program = PurePosixPath(words[0].text.replace("\\", "/")).name if words else ""
+    program = PurePosixPath(words[0].text.replace("\\", "/")).name.lower().lstrip("@") if words else ""
     if program in OTHERS:
         return
     at = next((i for i, word in enumerate(words) if _script(word, words[i - 1] if i else None)), None)
@@ -101,7 +97,8 @@ def _add(words: Sequence[Word], source: Source, found: CommandFacts) -> None:
         settings = _launch(words[:at], source) | arguments(words[at + 1 :], source)
         place = source.place(words[at].start, words[at].end)
         script = _script(words[at], words[at - 1] if at else None)
-        found.trainings.append(describe_training(settings, place, script, are_complete(words[at + 1 :])))
+        complete = are_complete(words[at + 1 :]) and "config_file" not in settings
+        found.trainings.append(describe_training(settings, place, script, complete))
         return
     at = next((i for i, word in enumerate(words[:20]) if is_program(word.text)), None)
     if at is not None and len(found.runs) < MOST:

@@ -17,6 +17,7 @@ TESTS = ("[", "[[", "test")
 Kind = Literal["if", "case", "loop", "brace"]
 ENDS: dict[str, Kind] = {"fi": "if", "esac": "case", "done": "loop"}
 GLOB = "*?["
+ARGUMENTS = re.compile(r"\$[@*#1]|getopts")
 CHANGED = re.compile(r"\$(\w{1,80})\.Add\(")  # PowerShell
 
 
@@ -109,7 +110,7 @@ class Branches:
                 self._open[-1].subject = given[0] if given else None
             return self._without_keywords(rest[2:])
         if head in ("for", "select"):
-            self._begin("loop", None)
+            self._begin("loop", False if _of_arguments(rest) else None)
             if rest:
                 assign([Word("", f"{rest[0].text}=", rest[0].start, rest[0].end)], self.variables, None)
             return ()
@@ -117,7 +118,8 @@ class Branches:
         if head == "elif":
             self._next(holds(given, self.variables))
         else:
-            self._begin("if" if head == "if" else "loop", holds(given, self.variables) if head == "if" else None)
+            loops = False if _of_arguments(rest) else None
+            self._begin("if" if head == "if" else "loop", holds(given, self.variables) if head == "if" else loops)
         return rest[1:] if rest and rest[0].text == "!" else rest
 
     def _pattern(self, word: Word) -> bool:
@@ -166,18 +168,24 @@ class Branches:
         return True
 
 
-def expanded_commands(text: str, variables: Variables) -> Iterator[tuple[Word, ...]]:
+def _of_arguments(words: Sequence[Word]) -> bool:
+    """Return whether a loop goes over the arguments of the text, and does not run without any."""
+    return any(ARGUMENTS.search(word.raw) for word in words)
+
+
+def expanded_commands(text: str, variables: Variables, windows: bool = False) -> Iterator[tuple[Word, ...]]:
     """List the commands of a text.
 
     Args:
         text: of a shell
         variables: that are known at its start
+        windows: it is a text of cmd or PowerShell
 
     Returns:
         the words of each command, with the values of variables that are certain; also of commands that do not run
     """
     branches = Branches(variables)
-    for command in commands(text):
+    for command in commands(text, windows):
         found = branches.follow(command)
         if found:
             yield found
@@ -203,10 +211,10 @@ def _decided(texts: Sequence[str], variables: Variables) -> bool | None:
         if texts[1][:1] == "$":
             return None if name in variables or not name.isidentifier() else texts[0] == "-z"
         return (texts[1] == "") == (texts[0] == "-z")
-    if any("$" in text or "`" in text for text in texts) or len(texts) not in (1, 3):
+    if any("$" in text or "`" in text for text in texts) or len(texts) not in (0, 1, 3):
         return None
-    if len(texts) == 1:
-        return texts[0] != ""
+    if len(texts) < 2:
+        return texts not in ([], [""])
     one, sign, other = texts
     if any(mark in other for mark in GLOB):
         return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from unnoise.check.read.shell.words import CLOSE, LETTERS, WORDS, Word, words_of
+from unnoise.check.read.shell.words import CLOSE, LETTERS, UNPLACED, WORDS, Word, pieces, words_of
 
 NAMES = 500  # variables of one text
 DECLARING = ("export", "set", "declare", "local", "readonly", "typeset")
@@ -14,7 +14,6 @@ DEFAULT = r"(?::?[-=]([^{}$]{0,200}))?"  # ${name:-default}
 NAME = re.compile(r"\$\{(\w{1,80})" + DEFAULT + r"\}|\$(\w{1,80})|%(\w{1,80})%")
 # A word that is one variable, perhaps in quotes.
 WHOLE = re.compile(r"(\"?)(?:\$\{(\w{1,80})(\[[@*]\])?" + DEFAULT + r"\}|\$(\w{1,80})|%(\w{1,80})%)\1")
-UNPLACED = -1  # offset of a value that is not in the text
 COMPUTED = ("`", "$(")  # values that depend on other commands
 PLAIN = re.compile(r"\"[^\"$]*\"|'[^']*'|[\w.+-]+")  # of PowerShell: a text or a number
 
@@ -134,7 +133,9 @@ def expanded(word: Word, variables: Mapping[str, ShellValue | None]) -> tuple[Wo
         return (_substituted(word, variables),)
     if word.raw[:1] == '"' and not (value.array and "[" in word.raw):
         return (_placed(value.whole, word),)
-    parts = value.parts if len(value.parts) != 1 else (value.whole,) if value.whole.text else ()
+    parts = value.parts if value.array or len(value.parts) != 1 else (value.whole,) if value.whole.text else ()
+    if value.array and word.raw[:1] != '"':
+        parts = tuple(piece for part in parts for piece in pieces(part))[:WORDS]
     return tuple(_placed(part, word) for part in parts)
 
 

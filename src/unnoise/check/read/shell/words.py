@@ -14,8 +14,15 @@ TOKEN = re.compile(
     r"|(?P<word>(?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\[^\r\n]|[^\s;&|\"'\\]|[\\\"'](?!\r?\n))+)|(?P<rest>.)",
     re.DOTALL,
 )
+# Of cmd and PowerShell, where a backslash is a letter, and a text in quotes ends with its line.
+WINDOWS = re.compile(
+    r"(?P<gap>[ \t\f\v]+|[\^`]\r?\n)|(?P<note>#[^\n]*)|(?P<end>\r?\n|;|&&?|\|\|?)"
+    r"|(?P<word>(?:\"[^\"\r\n]*\"|'[^'\r\n]*'|[^\s;&|\"'^`]|[\"'^`](?!\r?\n))+)|(?P<rest>.)",
+    re.DOTALL,
+)
 # A backslash before a letter belongs to a Windows path; it has no meaning in a shell.
 PIECE = re.compile(r"\"((?:\\.|[^\"\\])*)\"|'([^']*)'|\\([^\w.])|([^\"'\\]+|.)", re.DOTALL)
+UNPLACED = -1  # offset of what is not in the text
 CLOSE = ")"  # the word behind the last one of an array
 
 
@@ -26,7 +33,7 @@ class Word:
     Args:
         text: without quotes
         raw: as written
-        start, end: its offsets in the text
+        start, end: its offsets in the text; `end` is UNPLACED where only its line is known
     """
 
     text: str
@@ -65,7 +72,11 @@ class Source:
     starts: tuple[int, ...]
 
     def place(self, start: int, end: int) -> Location:
-        first, last = bisect_right(self.starts, start), bisect_right(self.starts, end)
+        """Return the place of a part of the text; without columns where it has no end."""
+        first = bisect_right(self.starts, start)
+        if end == UNPLACED:
+            return Location(self.path, (), first)
+        last = bisect_right(self.starts, end)
         return Location(self.path, (), first, start - self.starts[first - 1], last, end - self.starts[last - 1])
 
 
@@ -74,11 +85,19 @@ def source_of(text: str, path: str) -> Source:
     return Source(path, (0, *(match.end() for match in re.finditer("\n", text))))
 
 
-def commands(text: str) -> Iterator[Command]:
-    """Split a text into its commands."""
+def commands(text: str, windows: bool = False) -> Iterator[Command]:
+    """Split a text into its commands.
+
+    Args:
+        text: of a shell
+        windows: it is that of cmd or PowerShell
+
+    Returns:
+        the commands, without comments
+    """
     words: list[Word] = []
     joint, in_array = "", False
-    for token in TOKEN.finditer(text):
+    for token in (WINDOWS if windows else TOKEN).finditer(text):
         kind, raw = token.lastgroup, token.group()
         if kind == "end" and not (in_array and raw.endswith("\n")):
             if words:
@@ -106,6 +125,15 @@ def words_of(text: str, start: int) -> Iterator[Word]:
         if token.lastgroup in ("word", "array"):
             raw = token.group()
             yield Word(unquoted(raw), raw, start + token.start(), start + token.end())
+
+
+def pieces(word: Word) -> tuple[Word, ...]:
+    """Split a word at the spaces that were in quotes; a piece has columns where it is written as it is read."""
+    if not re.search(r"\s", word.text):
+        return (word,)
+    at = word.raw.find(word.text)
+    found = words_of(word.text, word.start + at)
+    return tuple(one if at >= 0 else Word(one.text, one.raw, word.start, UNPLACED) for one in found)
 
 
 def unquoted(raw: str) -> str:

@@ -1,6 +1,7 @@
 """Describe a training by its settings: its tool, and its base by a name, a script or a switch."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from unnoise.check.read.trainers.scripts import NETWORKS, SD_SCRIPTS, family_of, is_script
@@ -40,8 +41,8 @@ def describe_training(
 def _base(name: str, settings: Mapping[str, Located[Any]], script: str) -> Identity:
     """Identify a base by its published name, else by its training script, else by the name of a fine-tune."""
     published = by_name(name)
-    if published.known:
-        return published
+    if published.known:  # the teacher of a distillation has its student's name, but not its steps
+        return replace(published, variant="") if "teacher" in name.lower() else published
     network = value_of(settings, "network_module")
     family = family_of(script) or NETWORKS.get(str(network), "")
     if family == "flux1" and value_of(settings, "model_type") == "chroma":

@@ -48,11 +48,13 @@ EXAMPLES: Mapping[str, str] = {
     "train_diffusion_dpo.py": "", "train_diffusion_dpo_sdxl.py": "sdxl",
     "train_diffusion_orpo_sdxl_lora.py": "sdxl", "train_diffusion_orpo_sdxl_lora_wds.py": "sdxl",
     "train_multi_subject_dreambooth.py": "", "train_multi_subject_dreambooth_inpainting.py": "",
+    "train_amused.py": "", "train_autoencoderkl.py": "", "train_cm_ct_unconditional.py": "",
     "train_realfill.py": "", "train_sdxl_lpl.py": "sdxl", "train_gligen_text.py": "",
 }  # fmt: skip
 # Copies of these under names of their own, such as train_dreambooth_lora_sd35.py.
 COPY = re.compile(
-    r"(?:my_)?train_(?:text_to_image|dreambooth|controlnet|control|instruct_pix2pix|t2i_adapter|lcm_distill)_\w{1,60}\.py"
+    r"train_(?:text_to_image|dreambooth|multi_subject_dreambooth|controlnet|control|instruct_pix2pix"
+    r"|t2i_adapter|lcm_distill)_[\w-]{1,60}\.py"
 )
 WORDS: tuple[tuple[str, str], ...] = (  # of such a name, and their family
     ("flux2", "flux2"), ("flux", "flux1"), ("sd3", "sd3"), ("sd35", "sd3"), ("sdxl", "sdxl"), ("xl", "sdxl"),
@@ -74,5 +76,5 @@ def family_of(script: str) -> str:
     """Return the family that a script trains; "" where its arguments decide."""
     if script in SD_SCRIPTS or script in EXAMPLES:
         return SD_SCRIPTS.get(script) or EXAMPLES.get(script, "")
-    stem = f"_{script.removesuffix('.py')}_"
+    stem = f"_{script.removesuffix('.py').replace('-', '_')}_"
     return next((family for word, family in WORDS if f"_{word}_" in stem), "")
