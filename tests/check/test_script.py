@@ -174,6 +174,22 @@ def test_adapters_are_applied_with_their_strength() -> None:
     assert scaled.adapters[0].strength.value == 0.3
 
 
+@pytest.mark.parametrize(
+    ("class_", "name", "family"),
+    [
+        ("DiffusionPipeline", "someone/Realistic_Vision_V5.1_noVAE", "sd1"),
+        ("AutoPipelineForText2Image", "./models/myMixXL_v2", "sdxl"),
+        ("StableDiffusionXLPipeline", "someone/Realistic_Vision_V5.1_noVAE", "sdxl"),
+        ("DiffusionPipeline", "someone/something", "unknown"),
+        ("OwnPipeline", "someone/Realistic_Vision_V5.1_noVAE", "unknown"),
+    ],
+)
+def test_the_base_is_known_by_its_name_where_the_class_fits_any(class_: str, name: str, family: str) -> None:
+    (run,) = read(f"import diffusers\npipe = diffusers.{class_}.from_pretrained('{name}')\npipe('x')").runs
+    assert run.model is not None
+    assert run.model.identity.family == family
+
+
 def test_component_arguments_are_known() -> None:
     text = f"""
     import torch

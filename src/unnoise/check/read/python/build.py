@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from unnoise.check.read.python.foreign import is_foreign, mark, mark_changed
-from unnoise.check.read.python.models import identify, number_type
+from unnoise.check.read.python.models import identify, identify_base, number_type
 from unnoise.check.read.python.pipes import add_adapter, set_part
 from unnoise.check.read.python.state import Arguments, ScriptState
 from unnoise.check.read.python.values import (
@@ -29,6 +29,7 @@ from unnoise.families.identity import Identity
 from unnoise.families.names import by_class
 
 LOADERS = ("from_pretrained", "from_single_file", "from_ckpt", "from_config", "load_config")
+GENERIC = ("DiffusionPipeline", "AutoPipelineFor")  # classes that load any family
 KEEPERS = frozenset({"compile", "unwrap_model", "prepare_model"})
 NO_OPTIONS = frozenset({"subfolder", "revision", "variant", "cache_dir", "local_files_only", "token", "use_auth_token",
                         "force_download", "return_unused_kwargs", "proxies", "mirror"})  # fmt: skip
@@ -168,10 +169,15 @@ def _pipeline(walk: ScriptState, class_: str, source: Value, how: str, given: Ar
 
 
 def _identity(class_: str, name: str, how: str) -> Identity:
-    """Identify the model of a pipeline by its name, else by its class; it is unknown if these differ."""
+    """Identify the model of a pipeline by its published name, else by its class; it is unknown if these differ.
+
+    A class of any family leaves the name of a fine-tune.
+    """
     found, family = identify(name), by_class(class_)
     if found.known:
         return found if found.family == family.family or (not family.known and fits_any(class_)) else Identity()
+    if not family.known and class_.startswith(GENERIC):
+        return identify_base(name)
     return family if name or not how else Identity()
 
 

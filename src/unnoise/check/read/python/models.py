@@ -4,7 +4,7 @@ from unnoise.check.read.python.values import Name, Value
 from unnoise.check.subject import Located
 from unnoise.check.syntax import Places
 from unnoise.families.identity import Identity
-from unnoise.families.names import by_name
+from unnoise.families.names import by_checkpoint, by_name
 
 TYPES = {"float16": "float16", "half": "float16", "bfloat16": "bfloat16", "float32": "float32", "float": "float32"}
 HUBS = ("https://huggingface.co/", "https://hf.co/", "http://huggingface.co/")
@@ -19,6 +19,12 @@ def identify(name: str) -> Identity:
         if words and (found := by_name(words)).known:
             return found
     return Identity()
+
+
+def identify_base(name: str) -> Identity:
+    """Recognise a base model as `identify` does, else as a fine-tune or a merge."""
+    published = identify(name)
+    return published if published.known else by_checkpoint(name)
 
 
 def number_type(places: Places, value: Value | None) -> Located[str] | None:
