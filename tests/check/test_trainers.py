@@ -168,8 +168,18 @@ def test_ai_toolkit() -> None:
     ]
     places = [shown(subject, training, key) for key in ("network_dim", "learning_rate", "resolution", "type")]
     assert places == ["16", "1e-4", "[ 512, 768, 1024 ]", "'sd_trainer'"]
-    assert shown(subject, training, "sample.prompts.0") == '"a cat, \\"ink\\" style"'
+    assert values(training, "sample.prompts") == [['a cat, "ink" style', "a dog"]]
     assert not warnings(subject)
+
+
+def test_sizes_in_a_list() -> None:
+    text = JOB.format("dev", "").replace(
+        "resolution: [ 512, 768, 1024 ]", "resolution:\n            - 512\n            - 768"
+    )
+    training = only(read_text(text, Path("train.yml")))
+    assert values(training, "resolution", "datasets.0.resolution") == [768, [512, 768]]
+    place = training.settings["resolution"].place
+    assert (place.line, place.column, place.end_line, place.end_column) == (18, 14, 19, 17)
 
 
 def test_a_step_distilled_base_needs_an_adapter() -> None:
@@ -315,9 +325,9 @@ def test_names_of_copies_do_not_hide_known_scripts() -> None:
 
 YAML = {
     "a: 1": {"a": 1},
-    "a:\n  b: x  # y\n  c:\n    - 1\n    - two": {"a.b": "x", "a.c.0": 1, "a.c.1": "two"},
+    "a:\n  b: x  # y\n  c:\n    - 1\n    - two": {"a.b": "x", "a.c": [1, "two"]},
     "a:\n- b: 1\n  c: 2\n- b: 3": {"a.0.b": 1, "a.0.c": 2, "a.1.b": 3},
-    "- a: 1\n- - 2\n  - 3": {"0.a": 1, "1.0": 2, "1.1": 3},
+    "- a: 1\n- - 2\n  - 3": {"0.a": 1, "1": [2, 3]},
     "a: >-\n  b: 1\n\n  c: 2\nd: ~": {"d": None},
     "a: {b: 1}\nc: &x 2\nd: *x": {"a": "{b: 1}", "c": "&x 2", "d": "*x"},
     "a: 'it''s' # b\nb: \"x # y\"": {"a": "it's", "b": "x # y"},
@@ -342,9 +352,9 @@ def test_any_yaml_is_read(text: str) -> None:
     for setting in yaml_settings(text, "a.yaml").values():
         place = setting.place
         assert place.line is not None
-        assert place.column is not None
+        assert place.end_line is not None
         assert place.end_column is not None
-        assert place.column <= place.end_column <= len(lines[place.line - 1])
+        assert place.end_column <= len(lines[place.end_line - 1])
 
 
 JUNK = st.recursive(

@@ -7,7 +7,7 @@ Source: YAML 1.2.2, chapters 6 (indentation, comments), 7 (flow style) and 8 (bl
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unnoise.check.read.flat import KEYS, Settings
@@ -56,7 +56,8 @@ def yaml_settings(text: str, path: str) -> Settings:
         path: of the file
 
     Returns:
-        at most 2,000 values under their dotted keys, such as "config.process.0.train.lr", with lines and columns
+        at most 2,000 values under their dotted keys, such as "config.process.0.train.lr", with lines and columns;
+        a list of plain values is one value
     """
     state = _YamlState(path)
     for number, line in enumerate(text[:LONGEST].splitlines(), 1):
@@ -80,7 +81,7 @@ def _read(state: _YamlState, line: str, indent: int, number: int) -> None:
         if len(state.tables) < DEEPEST:
             state.tables.append(_Table(at + 1, keys))
         if not KEY.match(line, rest) and line[rest : rest + 2] not in ("- ", "-"):
-            _store(state, keys, line, rest, number)
+            _append(state, table.keys, _located(state, keys, line, rest, number))
             return
         at = rest
     match = KEY.match(line, at)
@@ -96,7 +97,7 @@ def _read(state: _YamlState, line: str, indent: int, number: int) -> None:
     if value[0] in "|>":
         state.skipped = indent
         return
-    _store(state, keys, line, start, number)
+    state.found[".".join(map(str, keys))] = _located(state, keys, line, start, number)
 
 
 def _table_at(state: _YamlState, indent: int, item: bool = False) -> _Table:
@@ -111,11 +112,24 @@ def _table_at(state: _YamlState, indent: int, item: bool = False) -> _Table:
     return state.tables[-1]
 
 
-def _store(state: _YamlState, keys: tuple[str | int, ...], line: str, start: int, number: int) -> None:
+def _append(state: _YamlState, keys: tuple[str | int, ...], item: Located[Any]) -> None:
+    """Add a plain item to the list at some keys, whose place reaches from its first item to its last."""
+    name = ".".join(map(str, keys))
+    before = state.found.get(name)
+    if before is None or not isinstance(before.value, list):
+        state.found[name] = Located([item.value], replace(item.place, keys=keys))
+    elif len(before.value) < KEYS:
+        before.value.append(item.value)
+        end = item.place
+        place = replace(before.place, end_line=end.end_line, end_column=end.end_column)
+        state.found[name] = Located(before.value, place)
+
+
+def _located(state: _YamlState, keys: tuple[str | int, ...], line: str, start: int, number: int) -> Located[Any]:
+    """Return the value that begins in a line, with its place."""
     quoted = TEXT.match(line, start)
     end = quoted.end() if quoted else start + len(COMMENT.sub("", line[start:]))
-    place = Location(state.path, keys, number, start, number, end)
-    state.found[".".join(map(str, keys))] = Located(_value(line[start:end]), place)
+    return Located(_value(line[start:end]), Location(state.path, keys, number, start, number, end))
 
 
 def _value(text: str) -> Any:
