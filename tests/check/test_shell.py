@@ -234,6 +234,25 @@ def test_places_of_what_is_split() -> None:
     assert shown(subject, training.settings["seed"].place) == "1"
 
 
+@pytest.mark.parametrize(
+    ("text", "fixed"),
+    [
+        ('A="--guidance_scale 3.5"\n{} $A', True),
+        ('A="--guidance_scale 3.5"\n{} $A\npython other.py $A', False),
+        ('A=(\n  --seed 1\n  --guidance_scale 3.5)\n{} "${{A[@]}}"', True),
+        ('A=(\n  --seed 1\n  --guidance_scale 3.5)\n{} "${{A[@]}}"\npython other.py ${{A[0]}}', False),
+        ("G=3.5\n{} --guidance_scale $G", True),
+        ("G=3.5\n{} --guidance_scale $G --note $G", False),
+    ],
+)
+def test_a_value_with_two_readers_is_not_fixed(text: str, fixed: bool) -> None:
+    line = "accelerate launch flux_train_network.py --pretrained_model_name_or_path flux1-dev.safetensors"
+    (one,) = judge(command(text.format(line)))
+    assert one.rule.id == "UN503"
+    assert one.fix is not None
+    assert (one.fix.kind == "safe") == fixed
+
+
 def test_a_file_of_options_makes_the_others_unknown() -> None:
     (training,) = trainings("accelerate launch sdxl_train.py --config_file=a.toml --zero_terminal_snr")
     assert not training.complete

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 
+from unnoise.check.read.shell.variables import assigned_spans
 from unnoise.check.subject import GenerationRun, Located, Location, Script, Subject
 from unnoise.check.syntax import Places, dotted, name_of
 
@@ -49,10 +50,14 @@ def _places(run: GenerationRun) -> Iterator[Location]:
 
 
 def _in_shell(place: Location, text: str) -> bool:
-    """Count the uses of a variable, if the place is the value of its assignment."""
-    line = text.split("\n")[place.line - 1] if place.line and not place.keys else ""
-    name = ASSIGNED.search(line[: place.column])
-    return name is not None and len(re.findall(rf"\$\{{?{name[1]}\b|%{name[1]}%", text)) > 1
+    """Count the uses of a variable, if the place is in the value of its assignment."""
+    if place.line is None or place.column is None or place.keys:
+        return False
+    lines = text.split("\n")
+    at = sum(len(line) + 1 for line in lines[: place.line - 1]) + place.column
+    found = next((name for start, end, name in assigned_spans(text) if start <= at < end), "")
+    name = found or (match[1] if (match := ASSIGNED.search(lines[place.line - 1][: place.column])) else "")
+    return bool(name) and len(re.findall(rf"\$\{{?{name}\b|%{name}%", text)) > 1
 
 
 def is_own_argument(place: Location, subject: Subject) -> bool:

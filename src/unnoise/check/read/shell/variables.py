@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 
-from unnoise.check.read.shell.words import CLOSE, LETTERS, UNPLACED, WORDS, Word, pieces, words_of
+from unnoise.check.read.shell.words import CLOSE, LETTERS, UNPLACED, WORDS, Word, commands, pieces, words_of
 
 NAMES = 500  # variables of one text
 DECLARING = ("export", "set", "declare", "local", "readonly", "typeset")
@@ -178,6 +179,24 @@ def is_unknown(word: Word) -> bool:
         word.raw.strip('"') in ("$@", "$*")
         or bool(WHOLE.fullmatch(word.raw) and ("[" in word.raw or word.raw[0] == "$"))
     )
+
+
+@lru_cache(4)
+def assigned_spans(text: str) -> tuple[tuple[int, int, str], ...]:
+    """List where the values of variables begin and end in a text, each with the name of its variable."""
+    found = []
+    for command in commands(text):
+        opened: Word | None = None
+        for word in command.words:
+            match = ASSIGNED.match(word.raw)
+            if opened is not None and word.raw == CLOSE:
+                found.append((opened.start, word.end, opened.raw.rstrip("+=(")))
+                opened = None
+            elif match is not None and word.raw.endswith("=("):
+                opened = word
+            elif match is not None and opened is None:
+                found.append((word.start, word.end, match["name"].lstrip("$")))
+    return tuple(found)
 
 
 def agreed(values: Sequence[ShellValue | None]) -> ShellValue | None:
