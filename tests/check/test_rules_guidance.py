@@ -145,10 +145,12 @@ def test_canny_adapter_widens_the_range_of_the_scale(tmp_path: Path) -> None:
     assert not found("UN411", script(tmp_path / "make.py", "FluxControlPipeline", DEV, call))
 
 
-def test_negative_prompt_is_a_warning_only_where_true_guidance_is_forgotten(tmp_path: Path) -> None:
+def test_negative_prompt_is_a_note_where_official_workflows_have_one(tmp_path: Path) -> None:
     [forgotten] = found("UN405", script(tmp_path / "a.py", "FluxPipeline", DEV, 'pipe("a", negative_prompt="b")'))
     [written] = found("UN405", infotext(tmp_path / "b.png", PICTURES[4][1].format(w="1")))
-    assert forgotten.grade == WARN > written.grade
+    (tmp_path / "c.json").write_text(workflow("sd_xl_turbo_1.0_fp16.safetensors", 1.0, "blurry"))
+    [wired] = found("UN405", tmp_path / "c.json")
+    assert forgotten.grade == written.grade == WARN > wired.grade
 
 
 @pytest.mark.parametrize("package", ["from azula.guidance import CFGDenoiser", "from mine import CFGDenoiser"])

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from unnoise.check.subject import Config, GenerationRun, Location, Subject
+from unnoise.check.subject import Config, GenerationRun, Location, Subject, Use
 from unnoise.check.tables import effective, shipped
 from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 
+RESET = "register_to_config("  # changes the settings of a scheduler that exists
 # Words in names of distilled models: a text with one may load distilled weights under another name.
 FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
 
@@ -59,6 +60,16 @@ def schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
             yield EffectiveSchedule(run.schedule, identity(run), run)
 
 
+def made_schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
+    """List the schedulers that a script makes and no known run uses, as in a training or for another program."""
+    if subject.script is None or any(RESET in line for line in subject.script.lines):
+        return
+    used = {run.schedule.place for run in subject.runs if run.schedule is not None}
+    for config in subject.configs:
+        if config.role == "scheduler" and config.class_ and config.place not in used:
+            yield EffectiveSchedule(config, config.of)
+
+
 def identity(run: GenerationRun) -> Identity:
     """Return the identity of the run's model; Identity() where it is not known."""
     return run.model.identity if run.model else Identity()
@@ -77,12 +88,18 @@ def effective_schedule(run: GenerationRun) -> EffectiveSchedule | None:
     return EffectiveSchedule(Config(run.place, "scheduler", known.class_, {}, complete=False), identity(run), run)
 
 
-def few_steps(run: GenerationRun) -> FewStepModel | None:
-    """Return the adapter or model of a run that is distilled to few steps; None where neither is."""
+def few_step_adapters(run: GenerationRun) -> Iterator[tuple[Use, Facts]]:
+    """List the adapters of a run that are distilled to few steps, each with the facts of its family and variant."""
     for use in run.adapters:
         found = _base_of(run, use.adapter.identity) or use.adapter.facts
         if found is not None and found.distilled == "steps" and (use.strength is None or use.strength.value > 0):
-            return FewStepModel(use.adapter.name, use.adapter.identity.variant, found)
+            yield use, found
+
+
+def few_steps(run: GenerationRun) -> FewStepModel | None:
+    """Return the adapter or model of a run that is distilled to few steps; None where neither is."""
+    for use, found in few_step_adapters(run):
+        return FewStepModel(use.adapter.name, use.adapter.identity.variant, found)
     if run.model is not None and run.facts is not None and run.facts.distilled == "steps":
         return FewStepModel(run.model.name, run.model.identity.variant, run.facts)
     return None

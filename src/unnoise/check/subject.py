@@ -44,6 +44,7 @@ class Config:
         settings: by name
         complete: a missing key has the default of the class; False where the rest comes from an unknown configuration
         before: the class of `a` where a script calls `B.from_config(a.config, ...)`
+        of: the model whose published settings complete those of a script
     """
 
     place: Location
@@ -52,6 +53,7 @@ class Config:
     settings: Mapping[str, Located[Any]]
     complete: bool = True
     before: str = ""
+    of: Identity = NOBODY
 
     def get(self, key: str) -> Located[Any] | None:
         return self.settings.get(key)
@@ -69,8 +71,7 @@ class Weights:
         format: of the file
         parts: the contents of a checkpoint, of "denoiser", "vae" and "text"
         lora: the modules of a LoRA
-        values: the few numbers that were read, by tensor: every alpha of a LoRA, and those listed in
-            `check/read/weights.py`
+        values: the few numbers that were read, by tensor: alphas of a LoRA, and those in `check/read/weights.py`
     """
 
     place: Location
@@ -140,8 +141,7 @@ class Mask:
         place: of the file, or of its name
         size: width and height, in pixels
         low, high: least and greatest value, 0 to 1
-        soft: share of pixels with a value between 0.02 and 0.98
-        ones: share of pixels above 0.5
+        soft, ones: share of pixels with a value between 0.02 and 0.98, and above 0.5
         cells: squares of 8 x 8 pixels with a painted pixel
         lost: the cells that are not painted after reducing the mask by 8 with nearest-neighbour sampling
     """

@@ -119,9 +119,10 @@ def _schedule(walk: ScriptState, class_: str, source: Value, given: Arguments, n
         for key, what in _settings(walk, given).items()
         if key not in (*NO_OPTIONS, "config", "pretrained_model_name_or_path")
     }
-    before, complete, inherited = "", False, {}
+    before, complete, inherited, of = "", False, {}, Identity()
     if isinstance(source.what, ScheduleSettings):
-        config = source.what.config or _shipped(walk, source.what.of)
+        of = _model_of(walk, source.what.of)
+        config = source.what.config or _shipped(of)
         if config is not None:
             before, complete = config.class_, config.complete
             kept = [key for key in config.settings if accepts(config.class_, key)]
@@ -130,18 +131,24 @@ def _schedule(walk: ScriptState, class_: str, source: Value, given: Arguments, n
         complete = not given.open
         inherited = {str(key): Located(plain(value), walk.place(value)) for key, value in source.what.items()}
     elif isinstance(source.what, str):
-        found = shipped(identify(source.what))
+        of = identify(source.what)
+        found = shipped(of)
         before = found.class_ if found is not None else ""
     place = walk.places.at(node)
-    config = Config(place, "scheduler", class_, {**inherited, **settings}, complete and not given.open, before)
+    config = Config(place, "scheduler", class_, {**inherited, **settings}, complete and not given.open, before, of)
     walk.found.configs.append(config)
     return config
 
 
-def _shipped(walk: ScriptState, thing: Thing | None) -> Config | None:
-    """Return the class of the published scheduler of a pipeline's model, where it is known."""
+def _model_of(walk: ScriptState, thing: Thing | None) -> Identity:
+    """Return the identity of a pipeline's model; Identity() where it is not known."""
     model = walk.pipe(thing).model if thing is not None else None
-    found = shipped(model.identity) if model is not None else None
+    return model.identity if model is not None else Identity()
+
+
+def _shipped(identity: Identity) -> Config | None:
+    """Return the class of the published scheduler of a model, where it is known."""
+    found = shipped(identity)
     return Config(Location(""), "scheduler", found.class_, {}, complete=False) if found is not None else None
 
 

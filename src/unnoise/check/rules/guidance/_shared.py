@@ -3,6 +3,7 @@
 from unnoise.check.subject import GenerationRun, Located
 from unnoise.check.tables import default, embeds, generic
 
+CLASSIC = ("a1111", "forge", "comfyui", "sdcpp", "swarmui")  # tools whose plain scale is classifier-free guidance
 AUTOMATIC = ("DiffusionPipeline", "AutoPipelineForText2Image")
 BOTH_WAYS = ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline")
 
@@ -36,8 +37,16 @@ def pipeline(run: GenerationRun) -> str:
 def word(run: GenerationRun) -> str:
     """Return the tool's name of the guidance scale."""
     words = {"comfyui": "cfg", "a1111": "CFG scale", "forge": "CFG scale", "sdcpp": "CFG scale"}
-    words |= {"invokeai": "cfg_scale", "mflux": "guidance"}
+    words |= {"invokeai": "cfg_scale", "mflux": "guidance", "swarmui": "CFG Scale"}
     return words.get(run.tool, "guidance_scale")
+
+
+def guides_twice(run: GenerationRun) -> bool:
+    """Return whether classifier-free guidance runs on a network that takes its scale as an input."""
+    facts, stated = run.facts, run.guidance
+    if facts is None or facts.distilled != "guidance" or facts.embedded is None or run.tool not in CLASSIC:
+        return False
+    return stated is not None and stated.value > 1
 
 
 def is_text(prompt: Located[str] | None) -> bool:

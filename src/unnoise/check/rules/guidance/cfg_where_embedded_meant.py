@@ -1,39 +1,57 @@
-"""Classifier-free guidance is used on a model that takes the scale as an input, and the input is not set.
+"""Classifier-free guidance is used on a model that takes the scale as an input.
 
 Why: FLUX.1 [dev] is distilled from guided predictions and takes their scale, usually 3.5, as an input. Classifier-free
-guidance on top of it guides twice and needs two network calls a step. Images on sharing sites record the embedded 3.5
-as "CFG scale"; at CFG 3.5 they come out oversaturated. Forge corrects such metadata.
-Shown: the guidance scale, and that no embedded scale is set.
-Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge) or in a FluxGuidance node (ComfyUI).
+guidance on top of it guides twice and needs two network calls a step: 7 and 3.5 together oversaturate and blur, and so
+do 3.5 and 3.5. Images on sharing sites record the embedded 3.5 as "CFG scale", which Forge corrects; the default of
+stable-diffusion.cpp is 7, that of ComfyUI 8.
+Shown: the guidance scale, and the embedded one.
+Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge), `--guidance` (stable-diffusion.cpp) or in a
+FluxGuidance node (ComfyUI). It is a note where the name does not tell whether a fine-tune is still distilled, and where
+guidance is tamed: an embedded scale of at most 2 with a negative prompt, or a node that limits it.
 Fix: unsafe: write 1 in a workflow.
 Source: lllyasviel/stable-diffusion-webui-forge, modules/infotext_utils.py, "Applied Forge Fix to broken Civitai Flux
-Meta"; comfyanonymous/ComfyUI_examples, flux.
+Meta"; comfyanonymous/ComfyUI_examples, flux; leejet/stable-diffusion.cpp, docs/flux.md, `--cfg-scale 1.0`.
 """
 
 from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
-from unnoise.check.rule import WARN, Finding, Fix, Rule
-from unnoise.check.rules.guidance._shared import is_text
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
+from unnoise.check.rules.guidance._shared import guides_twice, is_text
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN404", name="cfg-where-embedded-meant", severity=WARN, checks="run")
-TOOLS = ("a1111", "forge", "comfyui")
+WEAK = 2.0  # embedded scale that leaves room for guidance with a negative prompt
+# Words in the classes of ComfyUI's nodes that limit guidance.
+LIMITS = ("DynamicThresholding", "RescaleCFG", "CFGRescale", "SkimmedCFG", "Skimmed_CFG", "AutomaticCFG", "APG",
+          "CFGZero", "CFGNorm", "Mahiro", "TCFG")  # fmt: skip
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
-    facts = run.facts
-    if facts is None or facts.distilled != "guidance" or facts.embedded is None or facts.guidance is None:
+    facts, stated, embedded = run.facts, run.guidance, run.embedded
+    if facts is None or facts.embedded is None or stated is None or not guides_twice(run):
         return
-    if run.tool not in TOOLS or run.guidance is None or run.embedded is not None or is_text(run.negative):
-        return
-    if 1 < run.guidance.value <= facts.guidance[1]:
-        message = f"{facts.title} takes the scale as an input; this is classifier-free guidance on top of it"
-        suggestion = f"write 1, and {run.guidance.value:g} as the distilled guidance scale"
-        fix = Fix.unsafe(run.guidance.place, 1.0, "1")
-        measured = f"CFG {run.guidance.value:g}, no embedded scale"
-        expected = f"CFG 1, embedded {facts.embedded[0]:g} to {facts.embedded[1]:g}"
-        yield Finding(RULE, run.guidance.place, message, measured, expected, suggestion, fix=fix)
+    low, high = facts.embedded
+    message = f"{facts.title} takes the scale as an input; this is classifier-free guidance on top of it"
+    suggestion = "write 1" if embedded or not low <= stated.value <= high else f"write 1, and {stated.value:g}"
+    suggestion += "" if suggestion == "write 1" else " as the distilled guidance scale"
+    fix = Fix.unsafe(stated.place, 1.0, "1")
+    shown = f"embedded {embedded.value:g}" if embedded else "no embedded scale"
+    measured, expected = f"CFG {stated.value:g}, {shown}", f"CFG 1, embedded {low:g} to {high:g}"
+    severity = WARN if _is_sure(run) and not _is_tamed(run) else NOTE
+    yield Finding(RULE, stated.place, message, measured, expected, suggestion, severity, fix)
+
+
+def _is_sure(run: GenerationRun) -> bool:
+    """Return whether the model is certainly distilled: a published variant, not only a name of its family."""
+    return run.model is not None and bool(run.model.identity.variant or run.model.weights)
+
+
+def _is_tamed(run: GenerationRun) -> bool:
+    """Return whether real guidance seems meant: with a weak embedded scale, or limited by a node."""
+    if run.embedded is not None and run.embedded.value <= WEAK and is_text(run.negative):
+        return True
+    return any(word in key.partition(".")[0] for key in run.others for word in LIMITS)
 
 
 def bad() -> Subject:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from unnoise.check.effective_settings import few_steps
 from unnoise.check.examples import infotext
 from unnoise.check.rule import WARN, Finding, Fix, Rule
-from unnoise.check.rules.guidance._shared import word
+from unnoise.check.rules.guidance._shared import guides_twice, word
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN401", name="guidance-above-range", severity=WARN, checks="run")
@@ -24,6 +24,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     facts = run.facts
     if run.guidance is None or facts is None or facts.guidance is None or few_steps(run):
         return
+    if guides_twice(run):
+        return  # UN404 checks it
     low, high = facts.guidance
     if run.guidance.value > high:
         message = f"guidance is above the range of {facts.title} and oversaturates the image"

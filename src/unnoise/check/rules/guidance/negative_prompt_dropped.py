@@ -9,24 +9,30 @@ Instead: leave the negative prompt out, or turn guidance on: `true_cfg_scale=4.0
 model takes it.
 Fix: none; it is not known which of the two is meant.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; diffusers/pipelines/latent_consistency_models,
-`__call__`; mcmonkeyprojects/SwarmUI#204; lllyasviel/stable-diffusion-webui-forge#2496. With a stated scale of 1 it is a
-note: official examples of diffusers and ComfyUI have a text there too.
+`__call__`; ComfyUI, comfy/samplers.py, sampling_function (cond_scale 1.0); mcmonkeyprojects/SwarmUI#204;
+lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a pipeline of unknown class, and for a model of few steps
+in ComfyUI and Fooocus: official workflows and styles have a text there too.
 """
 
 from collections.abc import Iterator
 
+from unnoise.check.effective_settings import few_steps
 from unnoise.check.examples import script
-from unnoise.check.rule import NOTE, WARN, Finding, Rule
+from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
 from unnoise.check.rules.guidance._shared import BOTH_WAYS, is_text, pipeline, weight
 from unnoise.check.subject import GenerationRun, Subject
-from unnoise.check.tables import takes
+from unnoise.check.tables import takes, task
 
 RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN, checks="run")
+BELOW = ("diffusers", "invokeai", "fooocus")  # tools in which guidance is off below 1 too; others invert it there
+USES = ("cfg_pp", "cfg++")  # samplers that use the negative prompt at any scale
+# Nodes that use it without guidance.   Source: ChenDarYen/ComfyUI-NAG; ComfyUI, comfy_extras/nodes_perpneg.py
+NODES = ("NAG", "PerpNeg")
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     value = weight(run)
-    if run.negative is None or not is_text(run.negative) or value is None or value > 1:
+    if run.negative is None or not is_text(run.negative) or value is None or _takes_effect(run, value):
         return
     message, suggestion = "the negative prompt has no effect because guidance is off", "leave the negative prompt out"
     if run.tool == "diffusers" and pipeline(run) in BOTH_WAYS:
@@ -38,8 +44,22 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     suggestion += ", or set true_cfg_scale" if true else ""
     measured = f"{name} {value:g}{'' if run.guidance else ' by default'}"
     expected = f"{name} above 1"
-    severity = WARN if true and not run.guidance else NOTE
-    yield Finding(RULE, run.negative.place, message, measured, expected, suggestion, severity)
+    yield Finding(RULE, run.negative.place, message, measured, expected, suggestion, _severity(run))
+
+
+def _takes_effect(run: GenerationRun, value: float) -> bool:
+    """Return whether the negative prompt changes the image at a guidance scale."""
+    if value > 1 or (value < 1 and run.tool not in BELOW):
+        return True
+    if run.sampler is not None and any(word in run.sampler.value.lower() for word in USES):
+        return True
+    return any(word in text for text in (*run.others, run.pipeline) for word in NODES)
+
+
+def _severity(run: GenerationRun) -> Severity:
+    if run.tool == "diffusers":
+        return WARN if task(pipeline(run)) else NOTE
+    return NOTE if run.tool in ("comfyui", "fooocus") and few_steps(run) else WARN
 
 
 def bad() -> Subject:
