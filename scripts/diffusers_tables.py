@@ -78,6 +78,11 @@ def pipelines() -> dict[str, dict[str, Any]]:
     return {name: calls[name] for name in sorted(calls) if name in exported}
 
 
+def arguments() -> dict[str, tuple[str, ...]]:
+    """Give every argument that the call of some pipeline takes."""
+    return {"any": tuple(sorted({key for row in pipelines().values() for key in row["arguments"]}))}
+
+
 def calls_of_pipelines() -> tuple[dict[str, dict[str, Any]], dict[str, tuple[str, ...]]]:
     """Give the defaults of every pipeline that has some, and the names of the pipelines of each task."""
     found = pipelines()
@@ -105,6 +110,7 @@ def _call(name: str, node: Any, text: str) -> dict[str, Any]:
         **row,
         "task": _task(name, named),
         "embedded": distilled_guidance and not name.startswith(("Chroma", "HunyuanImage")),
+        "arguments": tuple(named - {"self"}),
     }
 
 
@@ -162,8 +168,9 @@ def main() -> None:
     names = "Mapping[str, tuple[str, ...]]"
     write(
         "calls.py",
-        "The arguments of `step` of diffusers' schedulers, without those that all of them have.",
+        "The arguments of `step` of diffusers' schedulers, without those that all have, and of calls of any pipeline.",
         ("STEP", names, methods("step")),
+        ("CALL", names, arguments()),
     )
     rows, tasks = calls_of_pipelines()
     write("pipelines.py", "Defaults of calls of diffusers' pipelines.", ("PIPELINES", kind, rows))

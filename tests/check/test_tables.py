@@ -21,7 +21,7 @@ from unnoise.check.tables import (
     step_accepts,
     task,
 )
-from unnoise.check.tables.calls import STEP
+from unnoise.check.tables.calls import CALL, STEP
 from unnoise.check.tables.classes import CLASSES
 from unnoise.check.tables.pipelines import PIPELINES
 from unnoise.check.tables.tasks import TASKS
@@ -54,6 +54,7 @@ def test_constructors_are_those_of_diffusers(made: ModuleType) -> None:
 
 def test_calls_are_those_of_diffusers(made: ModuleType) -> None:
     assert made.methods("step") == STEP
+    assert made.arguments() == CALL
 
 
 def test_pipelines_are_those_of_diffusers(made: ModuleType) -> None:

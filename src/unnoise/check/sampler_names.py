@@ -59,14 +59,18 @@ _INVOKEAI = (
     "ddim", "ddpm", "deis", "deis_k", "lms", "lms_k", "pndm", "heun", "heun_k", "euler", "euler_k", "euler_a",
     "kdpm_2", "kdpm_2_k", "kdpm_2_a", "kdpm_2_a_k", "dpmpp_2s", "dpmpp_2s_k", "dpmpp_2m", "dpmpp_2m_k",
     "dpmpp_2m_sde", "dpmpp_2m_sde_k", "dpmpp_3m", "dpmpp_3m_k", "dpmpp_sde", "dpmpp_sde_k", "unipc", "unipc_k",
-    "lcm", "tcd", "er_sde", "uni_pc", "sa_solver",
+    "lcm", "tcd", "er_sde", "uni_pc", "sa_solver", "euler_cfg_pp_beta",
+)  # fmt: skip
+# Of versions before 3.   Source: invoke-ai/InvokeAI, ldm/invoke/args.py, SAMPLER_CHOICES
+_INVOKEAI_OLD = (
+    "k_dpm_2_a", "k_dpm_2", "k_dpmpp_2_a", "k_dpmpp_2", "k_euler_a", "k_euler", "k_heun", "k_lms", "plms",
 )  # fmt: skip
 _NAMES: Mapping[str, frozenset[str]] = {
     "comfyui": frozenset(_COMFYUI),
     "a1111": frozenset([*_A1111, *_A1111_OLD]),
     "forge": frozenset([*_A1111, *_A1111_OLD, "HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM"]),
     "sdcpp": frozenset(_SDCPP),
-    "invokeai": frozenset(_INVOKEAI),
+    "invokeai": frozenset([*_INVOKEAI, *_INVOKEAI_OLD]),
 }
 _GRIDS: Mapping[str, frozenset[str]] = {
     "comfyui": frozenset(

@@ -1,9 +1,9 @@
 """A distilled LoRA runs with a sampler or a spacing that it was not made for.
 
 Why: a LoRA of Lightning, Hyper or Turbo was trained at a few times only: 999, 749, 499 and 249 at 4 steps, which
-"trailing" spacing gives. At 4 steps linspace gives 999, 666, 333 and 0, the last of them a call on a clean image; Karras
-levels give 999, 687, 146 and 0. LCM jumps to x0 at every step and adds new noise; a solver that adds none keeps a smooth
-path that an LCM does not follow: grainy or blurred images.
+"trailing" spacing gives. At 4 steps linspace gives 999, 666, 333 and 0, the last of them a call on a clean image;
+Karras levels give 999, 687, 146 and 0. LCM jumps to x0 at every step and adds new noise; a solver that adds none keeps
+a smooth path that an LCM does not follow: grainy or blurred images.
 Shown: the sampler or the times in use, and those of the LoRA.
 Instead: LCMScheduler (`lcm`) for LCM; timestep_spacing="trailing" (`sgm_uniform` or `simple` in ComfyUI, SGM Uniform in
 AUTOMATIC1111) with Euler or DDIM for Lightning, Hyper and Turbo.
@@ -116,7 +116,9 @@ def _times(spacing: str, steps: int) -> list[int] | None:
         return [round(last * (1 - share)) for share in shares]
     low, high = table[0], table[-1]
     if spacing == "karras":
-        levels = [(high ** (1 / KARRAS) + one * (low ** (1 / KARRAS) - high ** (1 / KARRAS))) ** KARRAS for one in shares]
+        levels = [
+            (high ** (1 / KARRAS) + one * (low ** (1 / KARRAS) - high ** (1 / KARRAS))) ** KARRAS for one in shares
+        ]
     elif spacing == "exponential":
         levels = [high * (low / high) ** one for one in shares]
     else:

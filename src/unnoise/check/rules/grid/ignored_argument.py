@@ -1,14 +1,17 @@
-"""An argument of the call that the sampler does not read.
+"""An argument of the call that nothing reads: it is misspelt, or the sampler does not take it.
 
-Why: diffusers' pipelines pass `eta` only to schedulers whose step takes it: DDIM and its relatives. With any other
-scheduler the call accepts it without effect: 0 pixels differ between eta=0 and eta=1.
-Shown: the argument and the scheduler in use.
-Instead: remove it, or set a DDIMScheduler.
+Why: the calls of Stable Diffusion's pipelines in diffusers accept any keyword and drop what they do not know, so that
+`negative_promt="blurry"` changes 0 pixels; other pipelines raise an error. They pass `eta` only to schedulers whose
+step takes it: DDIM and its relatives. With any other scheduler 0 pixels differ between eta=0 and eta=1.
+Shown: the argument, and the nearest one that exists or the scheduler in use.
+Instead: write the intended argument; remove eta, or set a DDIMScheduler.
 Fix: none.
-Source: diffusers, pipeline_stable_diffusion.py, prepare_extra_step_kwargs; huggingface/diffusers#14353.
+Source: diffusers, pipeline_stable_diffusion.py, `__call__` (**kwargs) and prepare_extra_step_kwargs;
+huggingface/diffusers#14353.
 """
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from unnoise.check.effective_settings import effective_schedule
 from unnoise.check.examples import script
@@ -16,14 +19,38 @@ from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.grid._shared import is_own
 from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import step_accepts
+from unnoise.check.tables.calls import CALL
 
 RULE = Rule(id="UN110", name="ignored-argument", severity=WARN, checks="run")
 ARGUMENT = "eta"
+KNOWN = frozenset(CALL["any"])
+ALIKE = 0.82  # share of letters that a misspelt argument has in common
+METHODS = ("enable_", "disable_", "upcast_", "**")  # not arguments, but what a script did with the pipeline before
+NOTED = ("motion_adapter", "ip_adapter")
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
+    if run.tool == "diffusers":
+        yield from _misspelt(run)
+        yield from _eta(run)
+
+
+def _misspelt(run: GenerationRun) -> Iterator[Finding]:
+    """Check the arguments of a pipeline of diffusers that none of its pipelines takes."""
+    if not is_own(run.pipeline):
+        return
+    for key, argument in run.others.items():
+        if key in KNOWN or key in NOTED or "." in key or key.startswith(METHODS):
+            continue
+        near = get_close_matches(key[:60], sorted(KNOWN), n=1, cutoff=ALIKE)
+        if near:
+            message = f"no pipeline of diffusers has the argument {key[:60]!r}; it is dropped, or stops the run"
+            yield Finding(RULE, argument.place, message, key[:60], near[0], f"write {near[0]}")
+
+
+def _eta(run: GenerationRun) -> Iterator[Finding]:
     argument, schedule = run.others.get(ARGUMENT), effective_schedule(run)
-    if run.tool != "diffusers" or argument is None or schedule is None or argument.value in (0, None):
+    if argument is None or schedule is None or argument.value in (0, None):
         return
     if run.schedule is None and not is_own(run.pipeline):
         return

@@ -15,12 +15,15 @@ from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN119", name="noise-not-scaled-with-size", severity=NOTE, checks="run")
+OLD = ("sd1", "sd2")  # families that repeat the subject at such sizes, which UN306 reports
 LARGE = 1.5  # of the native area; up to it models were trained in buckets of aspect
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     known = run.facts
     if known is None or known.process != "ddpm" or known.size is None or not run.width or not run.height:
+        return
+    if run.model is not None and run.model.identity.family in OLD:
         return
     share = run.width.value * run.height.value / (known.size[0] * known.size[1])
     if LARGE < share <= known.area[1] and run.task == "text" and not known.distilled:

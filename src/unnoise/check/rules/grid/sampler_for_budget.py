@@ -2,8 +2,8 @@
 
 Why: on exact mixtures the error of DDIM and Euler is 0.114 of the data's spread at 10 network calls and 0.049 at 20;
 for DPM++ 2M it is 0.032 and 0.008; for PNDM, which makes one call more than it has steps, 0.076 and 0.024
-(bench/samplers.py --all). DDPM is meant for 1000 steps and leaves visible noise below 100. Heun and DPM2 make two calls
-a step.
+(bench/samplers.py --all). DDPM is meant for 1000 steps and leaves visible noise below 100; at 25 or fewer it is a
+warning. Heun and DPM2 make two calls a step.
 Shown: the sampler and its number of calls.
 Instead: DPM++ 2M for 10 to 30 steps; Euler a for its own style; DDIM for inversion or exact reproduction.
 Fix: none; the sampler is your choice.
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 from unnoise.check.effective_settings import few_steps, may_be_distilled
 from unnoise.check.examples import infotext
-from unnoise.check.rule import NOTE, Finding, Rule
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN121", name="sampler-for-budget", severity=NOTE, checks="run", with_subject=True)
-DDPM = 100  # fewest useful steps
+DDPM, NOISY = 100, 25  # fewest useful steps, and steps that surely leave noise
 DOUBLE = 50  # steps from which two calls a step bring nothing
 FEWEST = 10  # steps; fewer are checked by UN122
 SLOW = {"ddim": 20, "pndm": 20, "euler": 12}  # up to so many steps, order 2 has at most half the error (measured)
@@ -33,7 +33,8 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     place = run.sampler.place if run.sampler else run.schedule.place if run.schedule else steps.place
     if found.name == "ddpm" and steps.value < DDPM:
         message = "DDPM is meant for 1000 steps and leaves noise with so few"
-        yield Finding(RULE, place, message, f"{steps.value} steps", f"{DDPM} or more", INSTEAD)
+        grade = WARN if steps.value <= NOISY and not _is_kept(run, subject) else NOTE
+        yield Finding(RULE, place, message, f"{steps.value} steps", f"{DDPM} or more", INSTEAD, grade)
     elif found.queries > 1 and steps.value >= DOUBLE:
         message = f"{found.name} calls the network {found.queries} times a step"
         calls = f"{found.queries * steps.value} calls"

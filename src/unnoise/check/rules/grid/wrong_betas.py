@@ -32,7 +32,12 @@ TRAINED = 1000
 MOTION = ("linear", 0.00085, 0.012)  # betas of AnimateDiff
 STABLE = ("scaled_linear", 0.00085, 0.012)
 # ComfyUI's nodes of AnimateDiff, and their choices that keep the betas of Stable Diffusion.
-NODES = ("ADE_AnimateDiffLoaderGen1", "ADE_AnimateDiffLoaderWithContext", "ADE_UseEvolvedSampling", "AnimateDiffLoaderV1")
+NODES = (
+    "ADE_AnimateDiffLoaderGen1",
+    "ADE_AnimateDiffLoaderWithContext",
+    "ADE_UseEvolvedSampling",
+    "AnimateDiffLoaderV1",
+)
 NAME, KEEPS = "beta_schedule", ("use existing", "linear (HotshotXL/default)", "linear (default)")
 ADAPTER = "animatediff-motion-adapter-v1"  # in names of the published modules in diffusers
 MODULES = ("mm_sd_v1", "mm-stabilized", "v3_sd15_mm", "temporaldiff")  # beginnings of names of modules for SD 1
@@ -75,9 +80,7 @@ def _of_pipeline(run: GenerationRun) -> Iterator[Finding]:
 
 def _motion(place: Location, measured: str, suggestion: str, severity: Severity) -> Finding:
     message = "the motion module was trained with linear betas, and this keeps those of Stable Diffusion"
-    return Finding(
-        RULE, place, message, measured, _shown(MOTION) or "", suggestion, severity, Fix.show(suggestion)
-    )
+    return Finding(RULE, place, message, measured, _shown(MOTION) or "", suggestion, severity, Fix.show(suggestion))
 
 
 def _schedule(schedule: EffectiveSchedule, subject: Subject) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from unnoise.check.subject import GenerationRun, Located, Subject
 
 RULE = Rule(id="UN312", name="motion-module-on-one-frame", severity=WARN, checks="run")
 TRAINED = 16  # frames
-# Nodes that multiply the latents of a batch.   Source: ComfyUI, nodes.py; Kosinkadink/ComfyUI-VideoHelperSuite, nodes.py
+# Nodes that multiply a batch.   Source: ComfyUI, nodes.py; Kosinkadink/ComfyUI-VideoHelperSuite, videohelpersuite
 REPEATS = ("RepeatLatentBatch", "LatentBatch", "VHS_DuplicateLatents", "VHS_MergeLatents")
 
 

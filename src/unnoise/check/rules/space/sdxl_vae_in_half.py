@@ -2,7 +2,8 @@
 
 Why: activations of the original VAE exceed 65504, the largest float16. diffusers' pipelines therefore run it in float32
 if its settings have `force_upcast`. They do not if it is false, or if code calls `vae.decode` itself on a float16
-pipeline. NaN is then saved as 0, which is black, with only a NumPy warning.
+pipeline, or on an AutoencoderKL that it loaded alone in float16. NaN is then saved as 0, which is black, with only a
+NumPy warning.
 Shown: the precision, and the setting or call that causes it.
 Instead: decode in float32 (`pipe.vae.to(torch.float32)` and the latents too), or load madebyollin/sdxl-vae-fp16-fix.
 Fix: show: the line to write.
@@ -17,11 +18,12 @@ from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.rules.space._shared import autoencoders
 from unnoise.check.subject import GenerationRun, Location, Script, Subject
-from unnoise.check.syntax import calls, place_of
+from unnoise.check.syntax import calls, constant, dotted, keyword, name_of, place_of
 
 RULE = Rule(id="UN304", name="sdxl-vae-in-half", severity=ERROR)
 ORIGINAL = ("stabilityai/sdxl-vae", "stabilityai/stable-diffusion-xl-base-1.0")
 MENDED = ("upcast", "float32", ".float()", "bfloat16", "fp16-fix", "fp16_fix")  # any of these counts as a correction
+HALVES = ("float16", "half")
 FAMILY, OTHERS = "sdxl", ("playground-2.5", "ssd-1b", "vega", "koala")
 
 
@@ -35,9 +37,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     if subject.script is None or any(word in line for line in subject.script.lines for word in MENDED):
         return
     half = next((run.dtype.value for run in subject.runs if run.dtype and _is_half(run)), None)
-    place = _decode(subject.script)
-    if half is not None and place is not None:
-        yield _finding(place, half, "float32")
+    place = _decode(subject.script) if half is not None else _decode_alone(subject.script)
+    if place is not None:
+        yield _finding(place, half or "float16", "float32")
 
 
 def _is_half(run: GenerationRun) -> bool:
@@ -54,6 +56,57 @@ def _decode(script: Script) -> Location | None:
         if isinstance(owner, ast.Attribute) and owner.attr == "vae":
             return place_of(script, node)
     return None
+
+
+def _decode_alone(script: Script) -> Location | None:
+    """Find a call of `decode` or `encode` on an autoencoder of SDXL that was loaded without a pipeline, in float16."""
+    halves = {dotted(node.func).rpartition(".")[0] for node, name in calls(script) if _halves(node, name, script)}
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and (owner := dotted(node.targets[0])):
+            chain = list(_chain(node.value))
+            is_half = owner in halves or any(_halves(call, name_of(call.func), script) for call in chain)
+            if is_half and any(_loads(call, script) for call in chain):
+                return _run_on(script, owner, node.lineno)
+    return None
+
+
+def _chain(node: ast.expr) -> Iterator[ast.Call]:
+    """List the calls of `a(...).b(...).c(...)`, from the last."""
+    while isinstance(node, ast.Call):
+        yield node
+        node = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+
+
+def _loads(call: ast.Call, script: Script) -> bool:
+    """Return whether a call loads the original autoencoder of SDXL."""
+    owner = dotted(call.func).split(".")
+    source = constant(call.args[0] if call.args else None, script)
+    folder = constant(keyword(call, "subfolder"), script)
+    is_original = source in ORIGINAL[:1] or (source in ORIGINAL and folder == "vae")
+    return owner[-2:] == ["AutoencoderKL", "from_pretrained"] and is_original
+
+
+def _halves(call: ast.Call, name: str, script: Script) -> bool:
+    """Return whether a call makes what it loads, or what it is a method of, float16."""
+    given = [keyword(call, "torch_dtype"), keyword(call, "dtype"), *(call.args if name == "to" else ())]
+    return name == "half" or (name in ("to", "from_pretrained") and any(_is_float16(one, script) for one in given))
+
+
+def _is_float16(node: ast.expr | None, script: Script) -> bool:
+    """Return whether an expression is torch.float16, or a name that is only ever assigned it."""
+    if isinstance(node, ast.Name):
+        named = [one.value for one in ast.walk(script.tree) if isinstance(one, ast.Assign) and _binds(one, node.id)]
+        return len(named) == 1 and name_of(named[0]) in HALVES
+    return node is not None and name_of(node) in HALVES
+
+
+def _binds(node: ast.Assign, name: str) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+
+
+def _run_on(script: Script, owner: str, line: int) -> Location | None:
+    found = (node for node, name in calls(script) if name in ("decode", "encode") and node.lineno > line)
+    return next((place_of(script, node) for node in found if dotted(node.func).rpartition(".")[0] == owner), None)
 
 
 def _finding(place: Location, measured: str, expected: str) -> Finding:

@@ -2,7 +2,8 @@
 
 Why: attention has one token for each latent cell. SD 1.5 was trained on 64 x 64 = 4096 tokens; at 1024 x 1024 it has
 16384 and repeats the subject. SDXL at 512 x 512 has a quarter of its usual tokens and draws crops and blurred shapes.
-Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1.
+Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1. From 1.5 times on SD 1 and 2
+repeat parts of the subject in some images, which is a note; UN119 has the one for SDXL.
 Shown: the size, the ratio of its area to the native one, and the range of published examples.
 Instead: draw at about the native area, in any aspect ratio, and upscale in a second pass.
 Fix: none; the size is a choice.
@@ -13,11 +14,12 @@ Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell
 from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
-from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.rules.space._shared import area_ratio, is_latent_size, is_plain, size_of
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN, checks="run")
+SQUARE, LARGE = ("sd1", "sd2"), 1.5  # families trained on square images alone; share of their area, 768x512
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -25,14 +27,16 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if ratio is None or facts is None or facts.size is None or size is None or not is_plain(run):
         return
     low, high = facts.area
-    if low <= ratio <= high or is_latent_size(run):
+    is_large = run.model is not None and run.model.identity.family in SQUARE and ratio > LARGE
+    if (low <= ratio <= high and not is_large) or is_latent_size(run):
         return
     native = f"{facts.size[0]}x{facts.size[1]}"
     message = f"the size is far from what {facts.title} was trained on"
     suggestion = f"draw at about the area of {native}, and upscale in a second pass"
     measured = f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}"
-    expected = f"{low:.2g} to {high:.2g} times"
-    yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion)
+    grade = NOTE if low <= ratio <= high else WARN
+    expected = f"{low:.2g} to {LARGE if grade == NOTE else high:.2g} times"
+    yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion, grade)
 
 
 def bad() -> Subject:
