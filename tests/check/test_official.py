@@ -26,6 +26,7 @@ HOME = Path(diffusers.__file__).parent
 FAULTS = {
     ("pipelines/animatediff/pipeline_animatediff_video2video.py", "UN109"),  # timespace_spacing
     ("pipelines/controlnet/pipeline_controlnet_inpaint_sd_xl.py", "UN110"),  # eta with Euler
+    ("pipelines/qwenimage/pipeline_qwenimage_controlnet_inpaint.py", "UN403"),  # true_cfg_scale alone
 }
 
 

@@ -50,6 +50,7 @@ FLUX: tuple[Pattern, ...] = (
     (r"(^|-)flux-?2-(vae|ae)", "flux2", ""),
     (r"(^|-)flux-?2(-|$)", "flux2", "dev"),
     (r"(^|-)flux-?3(-|$)", "", ""),
+    (r"(^|-)flux.*(de-?distil|undistil)|^openflux", "flux1", "dedistilled"),  # nyanko7, ostris: model cards
     (r"(^|-)hyper-flux", "flux1", "hyper"),
     (r"(^|-)flux-?1?-turbo", "flux1", "turbo"),
     (r"(^|-)flux-?1?-(.*-)?schnell", "flux1", "schnell"),

@@ -35,7 +35,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         yield Finding(RULE, run.guidance.place, message, measured, "a negative prompt", suggestion)
     if facts is None or family not in FAMILIES or facts.distilled != "steps" or facts.embedded is not None:
         return
-    if run.embedded is not None and run.embedded.value > 1:
+    if run.embedded is not None and run.embedded.value > 1 and not _is_controlled(run):
         message = f"the network of {run.model.name if run.model else facts.title} has no input for a guidance scale"
         suggestion = "leave it out"
         measured = f"guidance {run.embedded.value:g}, without effect"
@@ -49,6 +49,11 @@ def _lacks_negative(run: GenerationRun) -> bool:
         return False
     unsure = any(key.startswith(("negative_prompt", "**")) for key in run.others)
     return takes(pipeline(run), TRUE) and not unsure and pipeline(run).startswith(NEED)
+
+
+def _is_controlled(run: GenerationRun) -> bool:
+    """Return whether a ControlNet runs beside the network, which may take the scale itself."""
+    return "ControlNet" in run.pipeline or any(use.kind == "controlnet" for use in run.adapters)
 
 
 def bad() -> Subject:
