@@ -23,7 +23,7 @@ from unnoise.check.catalogue import entry
 from unnoise.check.engine import run_rule
 from unnoise.check.references import load_subjects
 from unnoise.check.rule import Finding, Severity
-from unnoise.check.rules.grid._shared import sigmas
+from unnoise.check.rules.grid._shared import levels
 from unnoise.check.rules.grid.step_count_changes import _taken
 from unnoise.check.rules.grid.wrong_betas import last_level
 from unnoise.check.sample_headers import SAMPLE_HEADERS, UNET
@@ -376,8 +376,8 @@ def test_diffusers_starts_leading_grids_in_the_middle() -> None:
     scheduler = diffusers.EulerDiscreteScheduler(**STABLE, timestep_spacing="leading", steps_offset=1)
     scheduler.set_timesteps(4)
     assert scheduler.timesteps[0] == 751
-    assert scheduler.sigmas[0] / sigmas()[999] == pytest.approx(0.28, abs=0.005)
-    assert sigmas()[751] == pytest.approx(float(scheduler.sigmas[0]), rel=1e-3)
+    assert scheduler.sigmas[0] / levels()[999] == pytest.approx(0.28, abs=0.005)
+    assert levels()[751] == pytest.approx(float(scheduler.sigmas[0]), rel=1e-3)
 
 
 def test_diffusers_steps_of_ddim_are_shorter_than_linspace() -> None:

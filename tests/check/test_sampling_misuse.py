@@ -309,7 +309,7 @@ FIXED = f"    pipe('a', generator={SEEDED}){SAVE}"
 LOOPS = {
     "generator": (f"for k in range(4):\n    g = {SEEDED}\n    pipe('a', generator=g){SAVE}", True),
     "global": ("out = []\nfor k in range(4):\n    torch.manual_seed(0)\n    out.append(pipe('a').images[0])", True),
-    "constant": (f"S = 42\nfor k in range(3):\n    i = pipe('a', generator={SEEDED.replace('42', 'S')})\n    i{SAVE}", True),
+    "constant": (f"S = 42\nfor k in range(3):\n{FIXED.replace('42', 'S')}", True),
     "prompts": (f"for k, p in enumerate(['a', 'b']):\n    pipe(p, generator={SEEDED}){SAVE}", False),
     "own prompt": (f"for k in range(3):\n    p = words[k]\n    pipe(p, generator={SEEDED}){SAVE}", False),
     "attribute": (f"for k in range(3):\n    o.p = words[k]\n    pipe(o.p, generator={SEEDED}){SAVE}", False),

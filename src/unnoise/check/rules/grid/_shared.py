@@ -20,7 +20,7 @@ def is_own(class_: str) -> bool:
 
 
 @cache
-def sigmas() -> tuple[float, ...]:
+def levels() -> tuple[float, ...]:
     """List the noise-to-signal ratios of all times of Stable Diffusion, from time 0."""
     kept, found = 1.0, []
     _, start, end = SCALED_LINEAR

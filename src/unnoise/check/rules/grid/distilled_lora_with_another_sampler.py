@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from unnoise.check.effective_settings import effective_schedule, few_step_adapters
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
-from unnoise.check.rules.grid._shared import OWN, SPANS, TRAINED, WHOLE, is_own, sigmas
+from unnoise.check.rules.grid._shared import OWN, SPANS, TRAINED, WHOLE, is_own, levels
 from unnoise.check.subject import GenerationRun, Located, Location, Subject, Use
 from unnoise.sampling.foreign import foreign_schedule
 
@@ -110,20 +110,23 @@ def _times(spacing: str, steps: int) -> list[int] | None:
 
     Source: Karras et al. 2022, arXiv:2206.00364, equation 5; diffusers, scheduling_euler_discrete.py, set_timesteps
     """
-    last, table = TRAINED - 1, sigmas()
+    low, high = levels()[0], levels()[-1]
     shares = [step / (steps - 1) for step in range(steps)]
     if spacing == "linspace":
-        return [round(last * (1 - share)) for share in shares]
-    low, high = table[0], table[-1]
+        return [round((TRAINED - 1) * (1 - share)) for share in shares]
     if spacing == "karras":
-        levels = [
-            (high ** (1 / KARRAS) + one * (low ** (1 / KARRAS) - high ** (1 / KARRAS))) ** KARRAS for one in shares
-        ]
+        start, end = high ** (1 / KARRAS), low ** (1 / KARRAS)
+        wanted = [(start + share * (end - start)) ** KARRAS for share in shares]
     elif spacing == "exponential":
-        levels = [high * (low / high) ** one for one in shares]
+        wanted = [high * (low / high) ** share for share in shares]
     else:
         return None
-    return [min(range(TRAINED), key=lambda time: abs(table[time] - level)) for level in levels]
+    return [_nearest(level) for level in wanted]
+
+
+def _nearest(level: float) -> int:
+    """Return the time whose noise level is nearest."""
+    return min(range(TRAINED), key=lambda time: abs(levels()[time] - level))
 
 
 def _listed(times: list[int]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from unnoise.check.effective_settings import effective_schedule, few_steps
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
-from unnoise.check.rules.grid._shared import OWN, SPANS, TRAINED, WHOLE, is_own, sigmas
+from unnoise.check.rules.grid._shared import OWN, SPANS, TRAINED, WHOLE, is_own, levels
 from unnoise.check.subject import GenerationRun, Location, NamedModel, Subject
 from unnoise.check.tables import effective
 from unnoise.families.images import SCALED_LINEAR
@@ -84,7 +84,7 @@ def _is_named(model: NamedModel) -> bool:
 
 
 def _share(time: int) -> str:
-    return f", {sigmas()[time] / sigmas()[-1]:.0%} of the highest sigma"
+    return f", {levels()[time] / levels()[-1]:.0%} of the highest sigma"
 
 
 def _first(run: GenerationRun, steps: int) -> tuple[int, Location, str] | None:

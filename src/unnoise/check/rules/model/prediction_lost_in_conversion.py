@@ -32,14 +32,14 @@ OF_SIZES = {96: V, 64: EPS}  # sample_size of Stable Diffusion 2: the prediction
 def check(subject: Subject) -> Iterator[Finding]:
     schedule = folder_schedule(subject)
     stated = effective(schedule, "prediction_type") if schedule is not None else None
-    if schedule is not None and stated in KIND:
+    if schedule is not None and isinstance(stated, str) and stated in KIND:
         origin, right = _origin(subject)
         if not right:
             origin, right = _file(subject)
         if right and right != stated:
             yield _of_folder(schedule, right, f"it was converted from {origin[:80]}, which predicts {KIND[right]}")
         elif not right:
-            yield from _by_size(subject, schedule, str(stated))
+            yield from _by_size(subject, schedule, stated)
     for model in _saved(subject):
         yield _finding(
             model.place, f"saved with the scheduler of its family's base, but {model.name[:80]} predicts v", V

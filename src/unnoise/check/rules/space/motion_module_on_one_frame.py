@@ -42,8 +42,8 @@ def _frames(run: GenerationRun) -> Located[int] | None:
 def _workflow(batch: int) -> Subject:
     inputs = {"model": ["4", 0], "model_name": "mm_sd_v15_v2.ckpt", "beta_schedule": "autoselect"}
     loader = {"class_type": "ADE_AnimateDiffLoaderGen1", "inputs": inputs}
-    size = {"width": 512, "height": 512, "batch_size": batch}
-    return workflow(checkpoint="v1-5-pruned-emaonly.safetensors", model=["10", 0], extra={"10": loader}, **size)
+    base = "v1-5-pruned-emaonly.safetensors"
+    return workflow(checkpoint=base, model=["10", 0], extra={"10": loader}, width=512, height=512, batch_size=batch)
 
 
 def bad() -> Subject:

@@ -12,7 +12,7 @@ diffusers/pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl.py, `needs_
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Fix, Rule
@@ -23,7 +23,7 @@ from unnoise.check.syntax import calls, constant, dotted, keyword, name_of, plac
 RULE = Rule(id="UN304", name="sdxl-vae-in-half", severity=ERROR)
 ORIGINAL = ("stabilityai/sdxl-vae", "stabilityai/stable-diffusion-xl-base-1.0")
 MENDED = ("upcast", "float32", ".float()", "bfloat16", "fp16-fix", "fp16_fix")  # any of these counts as a correction
-HALVES = ("float16", "half")
+HALVES, LOADED = ("float16", "half"), "AutoencoderKL"
 FAMILY, OTHERS = "sdxl", ("playground-2.5", "ssd-1b", "vega", "koala")
 
 
@@ -60,14 +60,25 @@ def _decode(script: Script) -> Location | None:
 
 def _decode_alone(script: Script) -> Location | None:
     """Find a call of `decode` or `encode` on an autoencoder of SDXL that was loaded without a pipeline, in float16."""
-    halves = {dotted(node.func).rpartition(".")[0] for node, name in calls(script) if _halves(node, name, script)}
-    for node in ast.walk(script.tree):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and (owner := dotted(node.targets[0])):
-            chain = list(_chain(node.value))
-            is_half = owner in halves or any(_halves(call, name_of(call.func), script) for call in chain)
-            if is_half and any(_loads(call, script) for call in chain):
-                return _run_on(script, owner, node.lineno)
+    if not any(LOADED in line for line in script.lines):
+        return None
+    assigned = [node for node in ast.walk(script.tree) if isinstance(node, ast.Assign) and len(node.targets) == 1]
+    kinds = _float16_names(assigned)
+    halves = {dotted(node.func).rpartition(".")[0] for node, _ in calls(script) if _halves(node, kinds)}
+    for node in assigned:
+        owner, chain = dotted(node.targets[0]), list(_chain(node.value))
+        is_half = owner in halves or any(_halves(call, kinds) for call in chain)
+        if owner and is_half and any(_loads(call, script) for call in chain):
+            return _run_on(script, owner, node.lineno)
     return None
+
+
+def _float16_names(assigned: Sequence[ast.Assign]) -> set[str]:
+    """List the names that are only ever assigned torch.float16."""
+    values: dict[str, set[str]] = {}
+    for node in assigned:
+        values.setdefault(name_of(node.targets[0]), set()).add(name_of(node.value))
+    return {name for name, found in values.items() if found <= {*HALVES}} | {*HALVES}
 
 
 def _chain(node: ast.expr) -> Iterator[ast.Call]:
@@ -83,25 +94,15 @@ def _loads(call: ast.Call, script: Script) -> bool:
     source = constant(call.args[0] if call.args else None, script)
     folder = constant(keyword(call, "subfolder"), script)
     is_original = source in ORIGINAL[:1] or (source in ORIGINAL and folder == "vae")
-    return owner[-2:] == ["AutoencoderKL", "from_pretrained"] and is_original
+    return owner[-2:] == [LOADED, "from_pretrained"] and is_original
 
 
-def _halves(call: ast.Call, name: str, script: Script) -> bool:
+def _halves(call: ast.Call, kinds: set[str]) -> bool:
     """Return whether a call makes what it loads, or what it is a method of, float16."""
+    name = name_of(call.func)
     given = [keyword(call, "torch_dtype"), keyword(call, "dtype"), *(call.args if name == "to" else ())]
-    return name == "half" or (name in ("to", "from_pretrained") and any(_is_float16(one, script) for one in given))
-
-
-def _is_float16(node: ast.expr | None, script: Script) -> bool:
-    """Return whether an expression is torch.float16, or a name that is only ever assigned it."""
-    if isinstance(node, ast.Name):
-        named = [one.value for one in ast.walk(script.tree) if isinstance(one, ast.Assign) and _binds(one, node.id)]
-        return len(named) == 1 and name_of(named[0]) in HALVES
-    return node is not None and name_of(node) in HALVES
-
-
-def _binds(node: ast.Assign, name: str) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    is_float16 = any(one is not None and name_of(one) in kinds for one in given)
+    return name == "half" or (name in ("to", "from_pretrained") and is_float16)
 
 
 def _run_on(script: Script, owner: str, line: int) -> Location | None:
