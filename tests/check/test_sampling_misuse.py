@@ -6,6 +6,7 @@ import pytest
 
 from unnoise.check.engine import judge
 from unnoise.check.examples import checkpoint, folder, infotext, invokeai, script, together, workflow
+from unnoise.check.read.swarmui import read_metadata
 from unnoise.check.rule import ERROR, NOTE, WARN, Severity
 from unnoise.check.subject import Subject
 
@@ -58,6 +59,12 @@ def test_guidance_on_top_of_distilled_guidance(
     assert grade(subject, "UN401") is None
 
 
+def test_guidance_on_flux_in_swarmui() -> None:
+    settings = {"model": "flux1-dev.safetensors", "cfgscale": 7, "fluxguidancescale": 3.5, "steps": 20}
+    assert grade(read_metadata({"sui_image_params": settings}, "picture.png"), "UN404") == WARN
+    assert grade(read_metadata({"sui_image_params": settings | {"cfgscale": 1}}, "picture.png"), "UN404") is None
+
+
 def flux(cfg: float, negative: str, extra: dict[str, Any] | None = None, **wires: Any) -> Subject:
     return workflow(checkpoint="flux1-dev-fp8.safetensors", negative=negative, cfg=cfg, extra=extra, **wires)
 
@@ -78,6 +85,8 @@ def test_guidance_on_flux_in_comfyui() -> None:
         (made('pipe = make()\npipe("a", negative_prompt="b", guidance_scale=1.0)'), NOTE),
         (flux(1.0, "blurry"), WARN),
         (workflow(checkpoint="sd_xl_turbo_1.0_fp16.safetensors", cfg=1.0), NOTE),
+        (workflow(checkpoint="unheardof.safetensors", cfg=1.0), NOTE),
+        (workflow(cfg=1.0), WARN),
         (workflow(cfg=1.0, sampler_name="euler_cfg_pp"), None),  # CFG++ uses it at scale 1
         (workflow(cfg=0.5), None),
         (record(DEV.format("1", "flux1-dev", f"Distilled CFG Scale: 3.5, {FORGE}"), negative="blurry"), WARN),
@@ -205,7 +214,7 @@ def test_betas_of_animatediff(lines: str, expected: Severity | None) -> None:
 def animated(betas: str, batch: int, extra: dict[str, Any] | None = None, **wires: Any) -> Subject:
     inputs = {"model": ["4", 0], "model_name": "mm_sd_v15_v2.ckpt", "beta_schedule": betas}
     loader = {"class_type": "ADE_AnimateDiffLoaderGen1", "inputs": inputs}
-    size = {"width": 512, "height": 512, "batch_size": batch}
+    size: dict[str, Any] = {"width": 512, "height": 512, "batch_size": batch}
     nodes = {"20": loader} | (extra or {})
     return workflow(checkpoint="v1-5-pruned-emaonly.safetensors", model=["20", 0], extra=nodes, **size, **wires)
 

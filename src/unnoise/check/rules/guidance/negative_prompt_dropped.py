@@ -10,27 +10,27 @@ model takes it.
 Fix: none; it is not known which of the two is meant.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; diffusers/pipelines/latent_consistency_models,
 `__call__`; ComfyUI, comfy/samplers.py, sampling_function (cond_scale 1.0); mcmonkeyprojects/SwarmUI#204;
-lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a pipeline of unknown class, and for a model of few steps
-in ComfyUI and Fooocus: official workflows and styles have a text there too.
+lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a pipeline of unknown class, and in ComfyUI and Fooocus
+for a model that is unknown or may be one of few steps: official workflows and styles have a text there too.
 """
 
 from collections.abc import Iterator
 
-from unnoise.check.effective_settings import few_steps
+from unnoise.check.effective_settings import may_be_distilled
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
 from unnoise.check.rules.guidance._shared import BOTH_WAYS, is_text, pipeline, weight
 from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import takes, task
 
-RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN, checks="run")
+RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN, checks="run", with_subject=True)
 BELOW = ("diffusers", "invokeai", "fooocus")  # tools in which guidance is off below 1 too; others invert it there
 USES = ("cfg_pp", "cfg++")  # samplers that use the negative prompt at any scale
 # Nodes that use it without guidance.   Source: ChenDarYen/ComfyUI-NAG; ComfyUI, comfy_extras/nodes_perpneg.py
 NODES = ("NAG", "PerpNeg")
 
 
-def check(run: GenerationRun) -> Iterator[Finding]:
+def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     value = weight(run)
     if run.negative is None or not is_text(run.negative) or value is None or _takes_effect(run, value):
         return
@@ -44,7 +44,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     suggestion += ", or set true_cfg_scale" if true else ""
     measured = f"{name} {value:g}{'' if run.guidance else ' by default'}"
     expected = f"{name} above 1"
-    yield Finding(RULE, run.negative.place, message, measured, expected, suggestion, _severity(run))
+    yield Finding(RULE, run.negative.place, message, measured, expected, suggestion, _severity(run, subject))
 
 
 def _takes_effect(run: GenerationRun, value: float) -> bool:
@@ -56,10 +56,11 @@ def _takes_effect(run: GenerationRun, value: float) -> bool:
     return any(word in text for text in (*run.others, run.pipeline) for word in NODES)
 
 
-def _severity(run: GenerationRun) -> Severity:
+def _severity(run: GenerationRun, subject: Subject) -> Severity:
     if run.tool == "diffusers":
         return WARN if task(pipeline(run)) else NOTE
-    return NOTE if run.tool in ("comfyui", "fooocus") and few_steps(run) else WARN
+    wired = run.tool in ("comfyui", "fooocus") and (run.facts is None or may_be_distilled(run, subject))
+    return NOTE if wired else WARN
 
 
 def bad() -> Subject:
