@@ -16,7 +16,7 @@ from unnoise.check.apply_fixes import apply_fixes
 from unnoise.check.engine import judge
 from unnoise.check.examples import script
 from unnoise.check.report.machine import to_github, to_json, to_sarif
-from unnoise.check.report.text import render, summary, where
+from unnoise.check.report.text import WIDEST, render, summary, where
 from unnoise.check.rule import WARN, Finding, Fix, Rewrite, Rule, RuleEntry
 from unnoise.check.subject import Location, Subject
 from unnoise.errors import InputError
@@ -133,6 +133,44 @@ def test_text_shows_the_line_and_marks_the_value() -> None:
         "    |                          ^^",
         "  = write 7 [--fix --unsafe: write 7.0]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after"),
+    [
+        ("x" * 400, "20", "y" * 400),
+        ("x" * 400, "20", ")"),
+        ("x = (", "20", "y" * 400),
+        ("x" * 90, "20", "y" * 90),
+        ("x" * 90, "z" * 300, "y" * 90),
+        ("", "z" * 300, ""),
+        ("x" * 300, "", ""),
+    ],
+)
+def test_a_long_line_is_cut_around_the_value(before: str, value: str, after: str) -> None:
+    place = Location("a.py", (), 1, len(before), 1, len(before) + len(value))
+    _, line, marks, _ = render(replace(FOUND, place=place), before + value + after).splitlines()
+    start, shown = marks.index("^"), line.removeprefix("  1 | ")
+    assert len(shown) <= WIDEST
+    assert shown.startswith("…") or (before + value + after).startswith(shown.removesuffix("…"))
+    marked = line[start : start + marks.count("^")]
+    assert marked == value or (marked.endswith("…") and value.startswith(marked[:-1])) or not value
+    assert before.endswith(line[len("  1 | ") : start].removeprefix("…"))
+    assert len(shown) >= min(WIDEST - 1, len(value)) or len(shown) == 121  # the beginning of a longer value
+
+
+def test_a_line_that_fits_is_whole() -> None:
+    assert (
+        render(FOUND, f"\n{'x' * 24}(20{' ' * (WIDEST - 27)}").splitlines()[1]
+        == f"  2 | {'x' * 24}(20{' ' * (WIDEST - 27)}"
+    )
+
+
+def test_marks_are_below_the_value_behind_an_escaped_character() -> None:
+    text = "\n" + 'pipe("\x1b", guidance_scale=20)'
+    column = text.index("20") - 1
+    _, line, marks, _ = render(replace(FOUND, place=Location("a.py", (), 2, column, 2, column + 2)), text).splitlines()
+    assert line[marks.index("^") :].startswith("20)")
 
 
 def test_places_without_lines_are_named_by_their_keys() -> None:

@@ -10,6 +10,7 @@ from unnoise.check.apply_fixes import at_argument, offered
 from unnoise.check.catalogue import chosen, entry
 from unnoise.check.items import Items
 from unnoise.check.locate import located
+from unnoise.check.merge_sweeps import merged
 from unnoise.check.notebook_places import in_cell
 from unnoise.check.rule import Finding, RuleEntry
 from unnoise.check.subject import Location, ReadFault, Subject
@@ -72,7 +73,8 @@ def judge(subject: Subject, rules: Sequence[RuleEntry] | None = None) -> list[Fi
 
     Returns:
         the findings in the order of their places, each with its fix. A rule that crashes is a finding of UN904, and
-        the other rules still run. A comment in the text can suppress a finding.
+        the other rules still run. A comment in the text can suppress a finding. The wrong values of one list of a
+        script are one finding.
     """
     items = Items(subject)
     found: list[Finding] = []
@@ -84,7 +86,7 @@ def judge(subject: Subject, rules: Sequence[RuleEntry] | None = None) -> list[Fi
         found += run_rule(entry("UN904"), failed)
     placed = [one for finding in dict.fromkeys(found) if is_shown(one := located(finding, subject), subject)]
     moved = [one for finding in placed if is_shown(one := at_argument(finding, subject), subject)]
-    shown = sorted((offered(one, subject) for one in moved), key=_order)
+    shown = sorted(merged([offered(one, subject) for one in moved], subject), key=_order)
     return [replace(one, place=in_cell(one.place, subject.notebook)) for one in shown] if subject.notebook else shown
 
 

@@ -13,6 +13,8 @@ NAMES = {ERROR: "error", WARN: "warning", NOTE: "note"}
 COLOURS = {ERROR: "31", WARN: "33", NOTE: "36"}
 Paint = Callable[[str, str], str]
 WIDEST = 160  # characters of a line that are shown
+LEAST = 20  # of them on each side of a long value
+CUT = "…"
 
 
 def where(place: Location) -> str:
@@ -88,14 +90,28 @@ def _excerpt(place: Location, text: str | None, paint: Paint) -> list[str]:
     lines = text.split("\n")
     if not 0 < place.line <= len(lines):
         return []
-    line = printable(lines[place.line - 1].replace("\t", " "))
-    if len(line) > WIDEST:
-        return []
+    line = lines[place.line - 1].replace("\t", " ")
     end = place.end_column if place.end_line == place.line and place.end_column else len(line)
+    end = min(max(end, place.column), len(line))
+    before, value, after = map(printable, _cut(line[: place.column], line[place.column : end], line[end:]))
     margin = " " * len(str(place.line))
     bar = paint("|", "34")
-    marks = " " * place.column + paint("^" * max(1, min(end, len(line)) - place.column), "33")
-    return [f"  {paint(str(place.line), '34')} {bar} {line}", f"  {margin} {bar} {marks}"]
+    marks = " " * len(before) + paint("^" * max(1, len(value)), "33")
+    return [f"  {paint(str(place.line), '34')} {bar} {before}{value}{after}", f"  {margin} {bar} {marks}"]
+
+
+def _cut(before: str, value: str, after: str) -> tuple[str, str, str]:
+    """Cut a line that is too wide around the value in it: the value is whole if it fits, else its beginning."""
+    if len(before) + len(value) + len(after) <= WIDEST:
+        return before, value, after
+    if len(value) > WIDEST - 2 * LEAST:
+        value, after = value[: WIDEST - 2 * LEAST] + CUT, ""
+    room = WIDEST - len(value)
+    left = min(len(before), max(room // 2, room - len(after)))
+    right = room - left
+    before = before if len(before) <= left else CUT + before[len(before) - left + 1 :]
+    after = after if len(after) <= right else after[: right - 1] + CUT
+    return before, value, after
 
 
 def summary(findings: Sequence[Finding], files: int, seconds: float) -> str:
