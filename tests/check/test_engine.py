@@ -156,7 +156,6 @@ def test_a_long_line_is_cut_around_the_value(before: str, value: str, after: str
     marked = line[start : start + marks.count("^")]
     assert marked == value or (marked.endswith("…") and value.startswith(marked[:-1])) or not value
     assert before.endswith(line[len("  1 | ") : start].removeprefix("…"))
-    assert len(shown) >= min(WIDEST - 1, len(value)) or len(shown) == 121  # the beginning of a longer value
 
 
 def test_a_line_that_fits_is_whole() -> None:

@@ -68,7 +68,8 @@ class _Again:
     def subject(self, path: str, texts: Mapping[str, str]) -> Subject | None:
         """Read a file with other texts; None where it is not read any more."""
         named = [one for one in self.paths if not one.is_dir()] if Path(path) in self.paths else []
-        found = load_subjects(named or [Path(path)], self.models, texts)
+        folders = [one for one in self.paths if one.is_dir()]
+        found = load_subjects(named or [Path(path)], self.models, texts, folders)
         return next((subject for subject in found if subject.path == path), None)
 
     def is_better(self, before: Subject, after: Subject, solved: Sequence[Finding]) -> bool:

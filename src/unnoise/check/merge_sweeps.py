@@ -69,8 +69,13 @@ def _lists(script: Script) -> dict[Span, Span]:
 def _joined(group: Sequence[Finding]) -> Finding:
     ordered = sorted(group, key=lambda one: (one.place.line or 0, one.place.column or 0))
     first = ordered[0]
-    texts = {name: _listed([getattr(one, name) for one in ordered]) for name in ("measured", "expected", "suggestion")}
-    return replace(first, fix=_fix([one.fix for one in ordered if one.fix is not None]), **texts)
+    return replace(
+        first,
+        measured=_listed([one.measured for one in ordered]),
+        expected=_listed([one.expected for one in ordered]),
+        suggestion=_listed([one.suggestion for one in ordered]),
+        fix=_fix([one.fix for one in ordered if one.fix is not None]),
+    )
 
 
 def _fix(fixes: Sequence[Fix]) -> Fix | None:

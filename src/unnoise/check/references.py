@@ -2,20 +2,24 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
 from unnoise.check.coerce import text
+from unnoise.check.model_files import ModelFiles, collect, endings
 from unnoise.check.read.dispatch import read
+from unnoise.check.read.file_kinds import WEIGHTS
 from unnoise.check.read.stated_training import with_stated
-from unnoise.check.subject import GenerationRun, Located, Mask, NamedModel, ReadFault, Subject, Use
+from unnoise.check.subject import GenerationRun, Located, Location, Mask, NamedModel, ReadFault, Subject, Use
 from unnoise.errors import InputError
 from unnoise.families.tensors import refined
 
 BASES = ("checkpoint", "denoiser")
 ADAPTERS = ("lora", "controlnet", "embedding")
 MASKS = ("mask_image", "mask")
+MOST_NAMED = 8  # unresolved names that are listed
 
 
 @dataclass(slots=True)
@@ -24,17 +28,21 @@ class Shelf:
 
     Args:
         named: subjects of the files that the user named, by file name
-        models: files under the folder of models, by file name
+        models: under the folders that the user named
         on_disk: files in the folder of the naming file may be opened
         texts: by path, read in place of what is in the files
+        must_exist: a name that is not found is reported; otherwise only collected
         opened: subjects of the files that were opened
+        missing: the names of files that were not found, each with the first place that names it
     """
 
     named: Mapping[str, Subject] = field(default_factory=dict)
-    models: Mapping[str, Path] = field(default_factory=dict)
+    models: ModelFiles = field(default_factory=ModelFiles)
     on_disk: bool = False
     texts: Mapping[str, str] = field(default_factory=dict)
+    must_exist: bool = False
     opened: dict[Path, Subject] = field(default_factory=dict)
+    missing: dict[str, Location] = field(default_factory=dict)
 
     def find(self, name: str, folder: Path) -> Subject | None:
         """Find a model: among the named files, then in the folder of the naming file, then under the models.
@@ -46,13 +54,10 @@ class Shelf:
         Returns:
             None where it is not found
         """
-        last = PurePosixPath(name.replace("\\", "/")).name
-        if not last or last in (".", ".."):
-            return None
-        for known in (last, f"{last}.safetensors"):  # some tools omit the extension
+        for known in endings(name):
             if known in self.named:
                 return self.named[known]
-        path = self.path(name, folder)
+        path = self.path(name, folder) or self.models.find(name)
         if path is None:
             return None
         if path not in self.opened:
@@ -60,7 +65,7 @@ class Shelf:
         return self.opened[path]
 
     def path(self, name: str, folder: Path) -> Path | None:
-        """Find a named file or folder, never outside the folder of the file that names it or the models.
+        """Find a named file or folder, never outside the folder of the file that names it.
 
         Args:
             name: a relative path; an absolute one, or one with "..", is not found
@@ -72,27 +77,45 @@ class Shelf:
         plain = PurePosixPath(name.replace("\\", "/"))
         if not self.on_disk or plain.is_absolute() or ".." in plain.parts or not plain.name:
             return None
-        for name in (plain.name, f"{plain.name}.safetensors"):
-            for candidate in (folder / plain.parent / name, folder / name):
+        for last in endings(name):
+            for candidate in (folder / plain.parent / last, folder / last):
                 if _exists(candidate) and folder.resolve() in candidate.resolve().parents:
                     return candidate
-            if name in self.models:
-                return self.models[name]
         return None
+
+    def is_new(self, model: NamedModel) -> bool:
+        """Note that the file of a model was not found.
+
+        Args:
+            model: as the naming file writes it
+
+        Returns:
+            whether it is the first time, and names a file that should be among the models
+        """
+        ending = PurePosixPath(model.name.replace("\\", "/")).suffix.lower()
+        if not self.models or ending not in WEIGHTS or model.name in self.models:
+            return False
+        if model.identity.known and not self.must_exist:  # its name tells what is checked
+            return False
+        return self.missing.setdefault(endings(model.name)[0], model.place) is model.place
 
 
 def load_subjects(
-    paths: Sequence[Path], models: Path | None = None, texts: Mapping[str, str] = MappingProxyType({})
+    paths: Sequence[Path],
+    models: Path | None = None,
+    texts: Mapping[str, str] = MappingProxyType({}),
+    beside: Sequence[Path] = (),
 ) -> Iterator[Subject]:
     """Read files and folders and resolve the names in them.
 
     Args:
-        paths: files that are named are related to one another; files of a folder only to the files that they name
-        models: a folder where models are searched
+        paths: files that are named are related to one another; files of a folder to those of all folders that they name
+        models: a folder where models are searched; a file that is in none of the folders is reported
         texts: by path, read in place of what is in the files
+        beside: further folders where models are searched
 
     Returns:
-        the subjects, one at a time
+        the subjects, one at a time; names that stay unresolved in a folder with models are in one more at the end
 
     Raises:
         InputError: a path does not exist or contains nothing to check
@@ -100,16 +123,24 @@ def load_subjects(
     for path in paths if models is None else [*paths, models]:
         if not _exists(path):
             raise InputError(f"{path}: no such file or folder")
+    if models is not None and not models.is_dir():
+        raise InputError(f"models {str(models)!r}: must be a folder")
     from unnoise.check.read.tree import files, is_model_folder
 
     named = {path: read(path, texts) for path in paths if not path.is_dir() or is_model_folder(path)}
-    shelf = Shelf({path.name: subject for path, subject in named.items()}, _index(models), True, texts)
+    listed = {path: list(files(path)) for path in dict.fromkeys([*paths, *beside]) if path not in named}
+    others = files(models) if models is not None else ()
+    shelf = Shelf(
+        {path.name: subject for path, subject in named.items()},
+        collect([*others, *chain.from_iterable(listed.values())]),
+        True, texts, models is not None,
+    )  # fmt: skip
     for path in dict.fromkeys(paths):
         if path in named:
             yield related(named[path], list(named.values()), shelf)
             continue
         inside = 0
-        for found in files(path):
+        for found in listed[path]:
             subject = resolved(read(found, texts), shelf)
             if not _is_foreign(subject):
                 inside += 1
@@ -118,6 +149,16 @@ def load_subjects(
             raise InputError(
                 f"{path}: contains nothing to check: models, LoRAs, workflows, images with metadata, scripts, TOML"
             )
+    yield from _unresolved(shelf)
+
+
+def _unresolved(shelf: Shelf) -> Iterator[Subject]:
+    """Report the names that stay unresolved all together, where they need not exist."""
+    if shelf.missing and not shelf.must_exist:
+        place = next(iter(shelf.missing.values()))
+        more = len(shelf.missing) - MOST_NAMED
+        names = [*list(shelf.missing)[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
+        yield Subject(path=place.path, faults=(ReadFault("unresolved", place, ", ".join(names)),))
 
 
 def _exists(path: Path) -> bool:
@@ -138,19 +179,6 @@ def _is_foreign(subject: Subject) -> bool:
         or any(one.kind in ("pickle", "unreadable") for one in subject.faults)
     )
     return not any(facts) and not ours
-
-
-def _index(models: Path | None) -> dict[str, Path]:
-    if models is None:
-        return {}
-    if not models.is_dir():
-        raise InputError(f"models {str(models)!r}: must be a folder")
-    from unnoise.check.read.tree import files
-
-    found: dict[str, Path] = {}
-    for path in files(models):
-        found.setdefault(path.name, path)
-    return found
 
 
 def related(subject: Subject, others: Iterable[Subject], shelf: Shelf) -> Subject:
@@ -226,7 +254,7 @@ def _filled(model: NamedModel, folder: Path, shelf: Shelf, missing: list[ReadFau
         return model
     found = shelf.find(model.name, folder)
     if found is None or not found.models:
-        if found is None and shelf.models and "." in PurePosixPath(model.name).name:
+        if found is None and shelf.is_new(model) and shelf.must_exist:
             missing.append(
                 ReadFault("missing", model.place, f"{model.name} is neither in this folder nor among the models")
             )

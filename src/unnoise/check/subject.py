@@ -30,7 +30,7 @@ Tool = Literal[
 ]  # fmt: skip
 Role = Literal["checkpoint", "denoiser", "vae", "text", "lora", "controlnet", "embedding", "unknown"]
 Kind = Literal["lora", "controlnet", "embedding", "ip_adapter", "motion"]
-Trouble = Literal["unreadable", "broken", "partial", "pickle", "unknown", "missing", "crash"]
+Trouble = Literal["unreadable", "broken", "partial", "pickle", "unknown", "missing", "unresolved", "crash"]
 
 
 @dataclass(frozen=True, slots=True)

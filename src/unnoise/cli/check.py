@@ -90,12 +90,12 @@ def check(
         if diff:
             return _show_difference(fixed)
         _write(fixed)
-    files = 0
+    files: set[str] = set()
     found: list[ShownFinding] = []
     for subject in request.subjects():  # one at a time: a folder may contain thousands
-        files += not subject.measured  # a probed model is the same file again
+        files |= set() if subject.measured else {subject.path}  # a probed model is the same file again
         found += request.findings(subject)
-    _print(found, options, files, perf_counter() - start)
+    _print(found, options, len(files), perf_counter() - start)
     return _code(found)
 
 
