@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from unnoise import __version__
 from unnoise.check.catalogue import entry
@@ -80,7 +81,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
 
 def _location(place: Location) -> dict[str, Any]:
     path = Path(place.path)
-    uri = path.as_uri() if path.is_absolute() else path.as_posix().replace("%", "%25").replace(" ", "%20")
+    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
     physical: dict[str, Any] = {"artifactLocation": {"uri": uri}}
     if place.line is not None:
         region = {
