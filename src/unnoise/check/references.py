@@ -142,7 +142,7 @@ def load_subjects(
         inside = 0
         for found in listed[path]:
             subject = resolved(read(found, texts), shelf)
-            if not _is_foreign(subject):
+            if not is_foreign(subject):
                 inside += 1
                 yield subject
         if not inside:
@@ -169,8 +169,8 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_foreign(subject: Subject) -> bool:
-    """Return whether a file of a folder is not one to check: an ordinary image, text, script or JSON."""
+def is_foreign(subject: Subject) -> bool:
+    """Return whether a file is not one to check: an ordinary image, text, script or JSON."""
     facts = (subject.weights, subject.configs, subject.runs, subject.models, subject.trainings, subject.measured)
     speaks = any("diffusers" in one for one in subject.texts.values())
     ours = (

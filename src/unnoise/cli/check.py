@@ -17,7 +17,7 @@ from unnoise.check.catalogue import chosen
 from unnoise.check.engine import judge
 from unnoise.check.notebook import Notebook
 from unnoise.check.notebook_places import cell_text, in_file
-from unnoise.check.references import load_subjects
+from unnoise.check.references import is_foreign, load_subjects
 from unnoise.check.report.text import coloured, plain, render, summary
 from unnoise.check.rule import Finding, RuleEntry, Severity
 from unnoise.check.settings import ProjectSettings, settings_for
@@ -61,6 +61,9 @@ class CheckOptions:
     models: Annotated[Path | None, Parameter(help="Folder with the models that files name.")] = None
     format: Annotated[Literal["text", "json", "sarif", "github"], Parameter(help="Format of the findings.")] = "text"
     explain: Annotated[bool, Parameter(negative="", help="Add the reason for each finding.")] = False
+    skip_foreign: Annotated[
+        bool, Parameter(negative="", help="Leave out files that have nothing to do with diffusion, as in a folder.")
+    ] = False
 
 
 @app.default
@@ -84,7 +87,7 @@ def check(
     start = perf_counter()
     settings = settings_for(Path.cwd())
     rules = chosen(_listed(options.select) or settings.select, (*_listed(options.ignore), *settings.ignore))
-    request = CheckRequest(paths, options.models, rules, settings, probe)
+    request = CheckRequest(paths, options.models, rules, settings, probe, options.skip_foreign)
     if fix or diff:
         fixed = _fix(request, ("safe", "unsafe") if unsafe else ("safe",))
         if diff:
@@ -110,17 +113,19 @@ class ShownFinding:
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """Hold the paths that are checked, the folder of models, the rules, and the settings of the project."""
+    """Hold the paths, the folder of models, the rules, the settings of the project, and which files are left out."""
 
     paths: Sequence[Path]
     models: Path | None
     rules: Sequence[RuleEntry]
     settings: ProjectSettings
     probe: bool
+    skip_foreign: bool
 
     def subjects(self) -> Iterator[Subject]:
         """Read the files, and probe the models among them if requested."""
-        yield from load_subjects(self.paths, self.models)
+        found = load_subjects(self.paths, self.models)
+        yield from (one for one in found if not (self.skip_foreign and is_foreign(one)))
         if self.probe:
             yield from _probed(self.paths)
 
