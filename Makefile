@@ -9,7 +9,7 @@ INSTALL := $(PIP) install $(if $(CI),--quiet) --no-build-isolation --constraint 
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python)
 
-.PHONY: help demo test format lint types suite evaluate bench fuzz kills rules recipes emoji train clean
+.PHONY: help demo test format lint types suite evaluate bench fuzz kills rules recipes wild emoji train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -67,6 +67,9 @@ rules: $(VENV)/.run  ## write docs/rules/ from the rules of `unnoise check`
 
 recipes: $(VENV)/.run  ## write docs/recipes.md from the fields of a recipe
 	$(BIN)/python scripts/recipe_page.py
+
+wild: $(VENV)/.run  ## check every file of a folder and write a table of the findings: make wild DIR
+	@$(BIN)/python scripts/wild.py $(filter-out wild,$(MAKECMDGOALS))
 
 emoji: $(VENV)/.emoji  ## render the embedded data set again; needs Debian's fonts-noto-color-emoji
 	$(BIN)/python scripts/render_emoji.py
