@@ -26,10 +26,20 @@ def check(script: Script) -> Iterator[Finding]:
     if not any(name in line for line in script.lines for name in LEGACY):
         return
     for node in ast.walk(script.tree):
-        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in LEGACY:
+        made = _made(node)
+        if made is not None and name_of(made) in LEGACY:
             message = "this pipeline leaves the kept part noisier than the painted part"
             suggestion = "use StableDiffusionInpaintPipeline with an inpainting model"
-            yield Finding(RULE, place_of(script, node), message, "the previous level", "the current level", suggestion)
+            yield Finding(RULE, place_of(script, made), message, "the previous level", "the current level", suggestion)
+
+
+def _made(node: ast.AST) -> ast.expr | None:
+    """Return the class that a call makes an object of; its name in `isinstance` or in a table makes none."""
+    if not isinstance(node, ast.Call):
+        return None
+    if isinstance(node.func, ast.Attribute) and node.func.attr.startswith("from_"):
+        return node.func.value
+    return node.func
 
 
 def bad() -> Subject:
