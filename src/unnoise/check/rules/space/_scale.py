@@ -1,28 +1,56 @@
-"""Count how often a script multiplies latents by their scale.
+"""Count how often a script multiplies latents by their scale, and whether it centres them by the shift.
 
 Latents from `vae.encode(...).latent_dist` were scaled 0 times, those of a scheduler's step or of a pipeline once. The
-count of any other tensor is not known, and an unknown tensor makes no event.
+count of any other tensor is not known, and an unknown tensor makes no event. The result of a function of the script is
+that of its returns, where all agree.
 """
 
 import ast
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
+from unnoise.check.rules.space._factors import Scale, is_shift, is_text, named_scales, written
 from unnoise.check.script_walk import ScriptWalk
-from unnoise.check.subject import Location, Subject
-from unnoise.check.syntax import Places, keyword, name_of
+from unnoise.check.subject import Location, Script, Subject
+from unnoise.check.syntax import Places, dotted, keyword, name_of
 from unnoise.families.facts import Facts
 
-SCALES = (0.18215, 0.13025, 1.5305, 0.3611)
 SAME = frozenset(
     {"to", "cuda", "cpu", "float", "half", "bfloat16", "double", "detach", "clone", "contiguous", "sample", "mode",
      "mean", "squeeze", "unsqueeze", "repeat", "prev_sample", "images", "latent_dist"}
 )  # fmt: skip
+# Functions that return their first argument in another form.   Source: diffusers, pipeline_flux.py and
+# pipeline_stable_diffusion_img2img.py
+PASSED = frozenset({"retrieve_latents", "_pack_latents", "_unpack_latents", "pack_latents", "unpack_latents"})
+OPERATORS: Mapping[str, type[ast.operator]] = {
+    "mul": ast.Mult, "multiply": ast.Mult, "div": ast.Div, "divide": ast.Div, "true_divide": ast.Div,
+    "add": ast.Add, "sub": ast.Sub, "subtract": ast.Sub,
+}  # fmt: skip
+DENOISERS = ("unet", "transformer")
 DEEPEST = 40
 MOST = 200  # events of a script
 OTHER_SCALES = ("AutoencoderTiny", "taesd", "TAESD")  # whose latents need no scale
-Kind = Literal["literal", "moved", "unscaled", "scaled", "twice"]
-Known = dict[str, int | None]
+Kind = Literal["literal", "uncentred", "unscaled", "denoised", "scaled", "twice"]
+
+
+@dataclass(frozen=True, slots=True)
+class LatentState:
+    """Describe a tensor of latents.
+
+    Args:
+        times: how often it was multiplied by the scale, 0 or 1
+        centred: the shift was subtracted
+    """
+
+    times: int
+    centred: bool
+
+
+RAW, READY = LatentState(0, False), LatentState(1, True)  # as the autoencoder encodes, and as the denoiser was trained
+Known = dict[str, LatentState | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +58,11 @@ class Event:
     """Report what a script does to latents.
 
     Args:
-        kind: "literal": scaled by a number; "moved": scaled or unscaled; "twice": scaled a second time; "unscaled":
-            noise is added before they are scaled; "scaled": decoded while they are scaled
+        kind: "literal": scaled by a number; "uncentred": scaled without the shift, or decoded without it; "twice":
+            scaled a second time; "unscaled": noise is added before they are scaled; "denoised": the denoiser runs on
+            them before they are scaled; "scaled": decoded while they are scaled
         place: of the expression
-        value: the number, for "literal"
+        value: the number, for "literal", and the one of the scale for "uncentred", 0 where it is not written
     """
 
     kind: Kind
@@ -47,24 +76,56 @@ def script_facts(subject: Subject) -> Facts | None:
     return next(iter(known.values())) if len(known) == 1 else None
 
 
-def followed(subject: Subject) -> list[Event]:
+def followed(subject: Subject) -> tuple[Event, ...]:
     """List what a script does to latents."""
-    script = subject.script
-    if script is None or not any("vae" in line for line in script.lines):
-        return []
+    return _events(subject.script) if subject.script is not None else ()
+
+
+@lru_cache(maxsize=1)
+def _events(script: Script) -> tuple[Event, ...]:
+    if not any("vae" in line for line in script.lines):
+        return ()
     if any(name in line for line in script.lines for name in OTHER_SCALES):
-        return []
-    latents = _Latents(Places(subject.path, script.lines))
-    ScriptWalk(latents.visit).block(script.tree.body, {})
-    return latents.events
+        return ()
+    first = _Follower(Places(script.path, script.lines), named_scales(script.tree), _owners(script.tree))
+    ScriptWalk(first.visit).block(script.tree.body, {})
+    results = {name: ends[0] for name, ends in first.ends.items() if ends[0] and len(set(ends)) == 1}
+    latents = _Follower(first.places, first.scales, {}, results)
+    ScriptWalk(latents.visit, passes=2).block(script.tree.body, {})
+    return tuple(latents.events)
+
+
+def _owners(tree: ast.Module) -> dict[ast.AST, str]:
+    """Return the function of every `return`, for functions whose name the script defines once."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    count = Counter(function.name for function in functions)
+    found: dict[ast.AST, str] = {}
+    for function in functions:  # outer functions come first, so that an inner one keeps its own
+        for node in ast.walk(function):
+            if isinstance(node, ast.Return):
+                found[node] = function.name if count[function.name] == 1 else ""
+    return found
 
 
 @dataclass(slots=True)
-class _Latents:
-    """Count how often each tensor was multiplied by the scale, and collect events."""
+class _Follower:
+    """Count how often each tensor was multiplied by the scale, and collect events.
+
+    Args:
+        places: of the script
+        scales: names of a scale
+        owners: the function of each `return`
+        results: of functions
+        events: found so far
+        ends: what each function returned
+    """
 
     places: Places
+    scales: Mapping[str, Scale]
+    owners: Mapping[ast.AST, str]
+    results: Mapping[str, LatentState | None] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    ends: dict[str, list[LatentState | None]] = field(default_factory=dict)
 
     def add(self, kind: Kind, node: ast.AST, value: float = 0.0) -> None:
         event = Event(kind, self.places.at(node), value)
@@ -73,102 +134,152 @@ class _Latents:
 
     def visit(self, node: ast.AST, known: Known) -> None:
         """Follow one statement."""
+        changed: list[ast.Call] = []
         for call in ast.walk(node):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
-                self._sink(call.func, call.args[0], known)
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            known[node.target.id] = self._product(node, node.op, (node.target, node.value), known, 0)
+            if isinstance(call, ast.BinOp):
+                self.state(call, known, 0)  # events, wherever the result goes
+            if isinstance(call, ast.Call):
+                self._sink(call, known)
+                if isinstance(call.func, ast.Attribute) and _is_in_place(call.func.attr):
+                    changed.append(call)
+                if isinstance(call.func, ast.Attribute) and dotted(call.func).count(".") == 1:
+                    self._forget(dotted(call.func.value), known)
+        if isinstance(node, ast.AugAssign) and dotted(node.target):
+            known[dotted(node.target)] = self._product(node, node.op, (node.target, node.value), known, 0)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            times = self.times(node.value, known, 0)
+            state = self.state(node.value, known, 0)
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                for name in ast.walk(target):
-                    if isinstance(name, ast.Name):
-                        known[name.id] = times if name is target else None
+                self._bind(target, state, known)
+        elif isinstance(node, ast.Return) and self.owners.get(node):
+            state = self.state(node.value, known, 0) if node.value is not None else None
+            self.ends.setdefault(self.owners[node], []).append(state)
+        elif isinstance(node, ast.Expr):
+            self._in_place(node.value, changed, known)
+            return
+        self._in_place(getattr(node, "value", None), changed, known)
 
-    def _sink(self, method: ast.Attribute, given: ast.expr, known: Known) -> None:
-        owner = name_of(method.value)
-        if method.attr == "decode" and owner == "vae" and self.times(given, known, 0) == 1:
+    @staticmethod
+    def _forget(owner: str, known: Known) -> None:
+        """Forget the attributes of an object of the script, which any of its methods may change."""
+        if owner == "self":
+            for name in [name for name in known if name.startswith("self.")]:
+                del known[name]
+
+    @staticmethod
+    def _bind(target: ast.expr, state: LatentState | None, known: Known) -> None:
+        for name in ast.walk(target):
+            if isinstance(name, ast.Name | ast.Attribute) and isinstance(name.ctx, ast.Store) and dotted(name):
+                known[dotted(name)] = state if name is target else None
+
+    def _in_place(self, value: ast.AST | None, calls: list[ast.Call], known: Known) -> None:
+        """Follow calls such as `x.mul_(...)`, which change x; only the outermost has a known result."""
+        for call in calls:
+            name = dotted(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+            if name in known:
+                known[name] = self.state(call, known, 0) if call is value else None
+
+    def _sink(self, call: ast.Call, known: Known) -> None:
+        given = call.args[0] if call.args else None
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        owner = _owner(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+        is_decode = method == "decode" and owner == "vae"
+        is_noise = method in ("add_noise", "scale_noise") and "sched" in owner
+        if given is None or not (is_decode or is_noise or name_of(call.func) in DENOISERS):
+            return
+        state = self.state(given, known, 0)
+        if state is None:
+            return
+        if is_decode and state.times == 1:
             self.add("scaled", given)
-        if method.attr in ("add_noise", "scale_noise") and "sched" in owner and self.times(given, known, 0) == 0:
-            self.add("unscaled", given)
+        elif is_decode and state.centred:
+            self.add("uncentred", given)
+        elif not is_decode and state.times == 0:
+            self.add("unscaled" if is_noise else "denoised", given)
 
-    def times(self, node: ast.expr, known: Known, depth: int) -> int | None:
-        """Return how often a tensor was multiplied by the scale; None where that is not known."""
+    def state(self, node: ast.expr, known: Known, depth: int) -> LatentState | None:
+        """Return the state of a tensor; None where it is not known."""
         if depth > DEEPEST:
             return None
-        if isinstance(node, ast.Name):
-            return known.get(node.id)
+        if isinstance(node, ast.Name | ast.Attribute) and dotted(node) in known:
+            return known[dotted(node)]
         if isinstance(node, ast.BinOp):
             return self._product(node, node.op, (node.left, node.right), known, depth + 1)
         if isinstance(node, ast.Subscript):
-            return self.times(node.value, known, depth + 1)
+            return self.state(node.value, known, depth + 1)
         if isinstance(node, ast.Attribute):
-            return self.times(node.value, known, depth + 1) if node.attr in SAME else None
-        if isinstance(node, ast.Call):
-            return self._call(node, known, depth)
-        return None
+            return self.state(node.value, known, depth + 1) if node.attr in SAME else None
+        return self._call(node, known, depth) if isinstance(node, ast.Call) else None
 
-    def _call(self, node: ast.Call, known: Known, depth: int) -> int | None:
-        if _is(keyword(node, "output_type"), "latent"):
-            return 1
+    def _call(self, node: ast.Call, known: Known, depth: int) -> LatentState | None:
+        if is_text(keyword(node, "output_type"), "latent"):
+            return READY
+        name = name_of(node.func)
+        if name in PASSED and node.args:
+            return self.state(node.args[0], known, depth + 1)
+        owner = _owner(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        if name in self.results and owner in ("", "self"):
+            return self.results[name]
         if not isinstance(node.func, ast.Attribute):
             return None
-        owner = name_of(node.func.value)
-        if node.func.attr == "encode" and owner == "vae":
-            return 0
-        if node.func.attr == "step" and "sched" in owner:
-            return 1
-        return self.times(node.func.value, known, depth + 1) if node.func.attr in SAME else None
+        if name == "encode" and owner == "vae":
+            return RAW
+        if name == "step" and "sched" in owner:
+            return READY
+        operator = OPERATORS.get(name.removesuffix("_"))
+        if operator is not None:
+            sides = (*node.args[:2],) if owner == "torch" else (node.func.value, *node.args[:1])
+            fits = len(sides) == 2 and len(node.args) + (owner != "torch") == 2 and not node.keywords
+            return self._product(node, operator(), sides, known, depth + 1) if fits else None
+        return self.state(node.func.value, known, depth + 1) if name in SAME else None
 
     def _product(
-        self, node: ast.AST, how: ast.operator, sides: tuple[ast.expr, ast.expr], known: Known, depth: int
-    ) -> int | None:
+        self, node: ast.AST, how: ast.operator, sides: tuple[ast.expr, ...], known: Known, depth: int
+    ) -> LatentState | None:
         left, right = sides
-        by, number = _scale(right)
+        scale = self._scale(right)
         if isinstance(how, ast.Div):
-            return self._moved(self.times(left, known, depth), -by, number, node)
+            return self._moved(self.state(left, known, depth), scale, -scale.power, node)
         if isinstance(how, ast.Mult):
-            tensor = left if by else right
-            by, number = (by, number) if by else _scale(left)
-            return self._moved(self.times(tensor, known, depth), by, number, node)
-        if isinstance(how, ast.Add | ast.Sub) and _is_shift(right):
-            return self.times(left, known, depth)
+            tensor = left if scale.power else right
+            scale = scale if scale.power else self._scale(left)
+            return self._moved(self.state(tensor, known, depth), scale, scale.power, node)
+        if isinstance(how, ast.Add | ast.Sub) and is_shift(right):
+            state = self.state(left, known, depth)
+            return LatentState(state.times, isinstance(how, ast.Sub)) if state is not None else None
         return None
 
-    def _moved(self, times: int | None, by: int, number: ast.Constant | None, node: ast.AST) -> int | None:
-        if times is None or not by:
+    def _moved(self, state: LatentState | None, scale: Scale, power: int, node: ast.AST) -> LatentState | None:
+        if state is None or not power:
             return None
-        self.add("moved", node)
-        if number is not None and isinstance(number.value, float):
-            self.add("literal", number, number.value)
-        if not 0 <= times + by <= 1:
+        if scale.node is not None:
+            self.add("literal", scale.node, scale.value)
+        if not 0 <= state.times + power <= 1:
             self.add("twice", node)
             return None
-        return times + by
+        if power == 1 and not state.centred:
+            self.add("uncentred", node, scale.value)
+        return LatentState(state.times + power, state.centred)
+
+    def _scale(self, node: ast.expr) -> Scale:
+        """Return the power of the scale that an expression is; 0 for other expressions."""
+        named = self.scales.get(dotted(node))
+        if named is not None:
+            return Scale(1, node if named.node is not None else None, named.value)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            scale = self._scale(node.right)
+            is_one = isinstance(node.left, ast.Constant) and node.left.value == 1
+            return Scale(-scale.power, scale.node, scale.value) if is_one else Scale(0)
+        return written(node)
 
 
-def _scale(node: ast.expr) -> tuple[int, ast.Constant | None]:
-    """Return 1 for the scale, -1 for its inverse and 0 for other expressions, and the number it is written as."""
-    if isinstance(node, ast.Constant):
-        return (1, node) if isinstance(node.value, float) and node.value in SCALES else (0, None)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        by, number = _scale(node.right)
-        is_one = isinstance(node.left, ast.Constant) and node.left.value == 1
-        return (-by, number) if is_one else (0, None)
-    if isinstance(node, ast.Call) and _is_name(node.func, "getattr") and len(node.args) > 1:
-        return (1, None) if _is(node.args[1], "scaling_factor") else (0, None)
-    if isinstance(node, ast.Subscript):
-        return (1, None) if _is(node.slice, "scaling_factor") else (0, None)
-    return (1, None) if name_of(node).endswith("scaling_factor") else (0, None)
+def _owner(node: ast.expr) -> str:
+    """Return the last name of the object of a method, without the wrappers of parallel training."""
+    if isinstance(node, ast.Call) and name_of(node.func) in ("unwrap_model", "unwrap") and node.args:
+        node = node.args[0]
+    if isinstance(node, ast.Attribute) and node.attr == "module":
+        node = node.value
+    return name_of(node)
 
 
-def _is_shift(node: ast.expr) -> bool:
-    return "shift" in name_of(node) or (isinstance(node, ast.Constant) and node.value in (0.0609, 0.1159))
-
-
-def _is(node: ast.expr | None, text: str) -> bool:
-    return isinstance(node, ast.Constant) and node.value == text
-
-
-def _is_name(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
+def _is_in_place(name: str) -> bool:
+    return name.endswith("_") and not name.endswith("__")

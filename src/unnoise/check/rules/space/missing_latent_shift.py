@@ -18,9 +18,11 @@ from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.rules.space._scale import followed, script_facts
 from unnoise.check.rules.space._shared import autoencoders
 from unnoise.check.subject import Location, Subject
+from unnoise.families.table import FAMILIES
 
 RULE = Rule(id="UN302", name="missing-latent-shift", severity=WARN)
 CLOSE = 1e-4
+NUMBERS = {1.5305: "sd3", 0.3611: "flux1"}  # the family of a scale, where no model is known
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -30,12 +32,17 @@ def check(subject: Subject) -> Iterator[Finding]:
         shift = 0.0 if setting is None or setting.value is None else finite(setting.value)
         if facts is not None and facts.shift and shift is not None and abs(shift - facts.shift) > CLOSE:
             yield _finding(setting.place if setting else config.place, shift, facts.shift, facts.title)
-    facts = script_facts(subject)
-    if facts is None or not facts.shift or subject.script is None:
-        return
-    if not any("shift_factor" in line or f"{facts.shift:g}" in line for line in subject.script.lines):
-        moved = [event for event in followed(subject) if event.kind == "moved"]
-        yield from (_finding(event.place, 0.0, facts.shift, facts.title) for event in moved[:1])
+    yield from _in_script(subject)
+
+
+def _in_script(subject: Subject) -> Iterator[Finding]:
+    events, facts = followed(subject), script_facts(subject)
+    if facts is None and not any(model.facts for model in subject.models):
+        scales = {event.value for event in events if event.kind == "literal"}
+        facts = next((FAMILIES[name] for scale, name in NUMBERS.items() if scales == {scale}), None)
+    for event in events:
+        if event.kind == "uncentred" and facts is not None and facts.shift:
+            yield _finding(event.place, 0.0, facts.shift, facts.title)
 
 
 def _finding(place: Location, shift: float, right: float, title: str) -> Finding:

@@ -22,6 +22,7 @@ from unnoise.check.subject import Subject
 RULE = Rule(id="UN303", name="scale-lost-or-doubled", severity=ERROR)
 PLAIN = re.compile(r"\bAutoencoderKL\b|\bscaling_factor\b")
 MESSAGES = {
+    "denoised": ("the denoiser runs on unscaled latents", "scaled 0 times", "multiply by vae.config.scaling_factor"),
     "unscaled": ("noise is added to unscaled latents", "scaled 0 times", "multiply by vae.config.scaling_factor"),
     "scaled": ("scaled latents are decoded", "scaled once", "divide by vae.config.scaling_factor"),
     "twice": ("latents are scaled a second time", "scaled twice", "remove one of the two"),
@@ -31,8 +32,9 @@ MESSAGES = {
 def check(subject: Subject) -> Iterator[Finding]:
     if not _has_scale(subject):
         return
+    is_known = script_facts(subject) is not None
     for event in followed(subject):
-        if event.kind in MESSAGES:
+        if event.kind in MESSAGES and (is_known or event.kind != "denoised"):
             message, measured, suggestion = MESSAGES[event.kind]
             expected = "0 times" if event.kind == "scaled" else "once"
             yield Finding(
