@@ -6,13 +6,13 @@ that of its returns, where all agree.
 """
 
 import ast
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
 from unnoise.check.rules.space._factors import Scale, is_shift, is_text, named_scales, written
+from unnoise.check.script_results import agreed, return_owners
 from unnoise.check.script_walk import ScriptWalk
 from unnoise.check.subject import Location, Script, Subject
 from unnoise.check.syntax import Places, dotted, keyword, name_of
@@ -87,24 +87,11 @@ def _events(script: Script) -> tuple[Event, ...]:
         return ()
     if any(name in line for line in script.lines for name in OTHER_SCALES):
         return ()
-    first = _Follower(Places(script.path, script.lines), named_scales(script.tree), _owners(script.tree))
+    first = _Follower(Places(script.path, script.lines), named_scales(script.tree), return_owners(script.tree))
     ScriptWalk(first.visit).block(script.tree.body, {})
-    results = {name: ends[0] for name, ends in first.ends.items() if ends[0] and len(set(ends)) == 1}
-    latents = _Follower(first.places, first.scales, {}, results)
+    latents = _Follower(first.places, first.scales, {}, agreed(first.ends))
     ScriptWalk(latents.visit, passes=2).block(script.tree.body, {})
     return tuple(latents.events)
-
-
-def _owners(tree: ast.Module) -> dict[ast.AST, str]:
-    """Return the function of every `return`, for functions whose name the script defines once."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    count = Counter(function.name for function in functions)
-    found: dict[ast.AST, str] = {}
-    for function in functions:  # outer functions come first, so that an inner one keeps its own
-        for node in ast.walk(function):
-            if isinstance(node, ast.Return):
-                found[node] = function.name if count[function.name] == 1 else ""
-    return found
 
 
 @dataclass(slots=True)
@@ -123,7 +110,7 @@ class _Follower:
     places: Places
     scales: Mapping[str, Scale]
     owners: Mapping[ast.AST, str]
-    results: Mapping[str, LatentState | None] = field(default_factory=dict)
+    results: Mapping[str, LatentState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     ends: dict[str, list[LatentState | None]] = field(default_factory=dict)
 

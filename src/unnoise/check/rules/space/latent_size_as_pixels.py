@@ -16,55 +16,78 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.rules.space._shared import is_latent_size, is_plain, size_of
+from unnoise.check.script_numbers import ScriptNumbers, script_numbers
 from unnoise.check.subject import GenerationRun, Location, Script, Subject
 from unnoise.check.syntax import name_of, place_of
+from unnoise.families.facts import Facts
 
-RULE = Rule(id="UN309", name="latent-size-as-pixels", severity=ERROR, checks="run", with_subject=True)
-NOISE = ("randn", "rand", "zeros", "empty", "randn_tensor")
+RULE = Rule(id="UN309", name="latent-size-as-pixels", severity=ERROR)
+NOISE = ("randn", "rand", "zeros", "empty", "ones", "randn_tensor")
+CHANNELS = ("in_channels", "latent_channels", "num_channels_latents", "num_channels_latent", "z_dim")
+LATENT = {4, 8, 16, 32, 48}  # channels of the latents of known families
+MOST = 16  # times the native area; published examples of the largest images have 4.2 times
+SQUARE = (1024, 1024)  # the native size of the largest usual models, for a model that is not known
 
 
-def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
-    size = size_of(run)
-    if size is not None and run.width and run.height and is_plain(run) and is_latent_size(run):
+def check(subject: Subject) -> Iterator[Finding]:
+    for run in subject.runs:
+        yield from _size(run)
+    if subject.script is not None and subject.tool == "diffusers":
+        yield from _latents(subject, subject.script)
+
+
+def _size(run: GenerationRun) -> Iterator[Finding]:
+    if size_of(run) is not None and run.width and run.height and is_plain(run) and is_latent_size(run):
         for side in (run.width, run.height):
             right = side.value * 8
             fix = Fix.unsafe(side.place, right)
             yield _finding(side.place, "this side is in latent cells, not in pixels", f"{side.value}", f"{right}", fix)
-    if subject.script is not None and "latents" in run.others and run.tool == "diffusers":
-        yield from _latents(run, subject.script)
 
 
-def _latents(run: GenerationRun, script: Script) -> Iterator[Finding]:
-    """Find tensors named latents, with the model's channels and the size of an image in pixels."""
-    facts = run.facts
-    if facts is None or facts.size is None or facts.channels is None or facts.modality != "image":
-        return
+def _latents(subject: Subject, script: Script) -> Iterator[Finding]:
+    """Find tensors of latents, with the model's channels and the size of an image in pixels."""
+    known = {model.facts.size: model.facts for model in subject.models if model.facts and model.facts.size}
+    facts = next(iter(known.values())) if len(known) == 1 else None
+    native = max((size[0] * size[1] for size in known if size), default=SQUARE[0] * SQUARE[1])
+    numbers = script_numbers(script)
+    listed = set()
+    for node in _made(script, numbers):
+        sides = _sides(node, numbers, facts)
+        if sides is None or node in listed or sides[0] * sides[1] * 64 < MOST * native:
+            continue
+        listed.add(node)
+        high, wide = sides
+        message = "the latents have the size of an image in pixels"
+        yield _finding(place_of(script, node), message, f"latents of {wide}x{high}", f"{wide // 8}x{high // 8}")
+
+
+def _made(script: Script, numbers: ScriptNumbers) -> Iterator[ast.Call]:
+    """List the calls whose result is named latents or is passed as latents."""
     for node in ast.walk(script.tree):
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if not isinstance(target, ast.Name) or "latent" not in target.id or not isinstance(node, ast.Assign):
-            continue
-        shape = _shape(node.value)
-        if shape is None or shape[1] != facts.channels:
-            continue
-        high, wide = shape[2:]
-        if high * wide * 64 / (facts.size[0] * facts.size[1]) > 16:
-            message = "the latents have the size of an image in pixels"
-            yield _finding(
-                place_of(script, node.value),
-                message,
-                f"latents of {wide}x{high}",
-                f"{facts.size[0] // 8}x{facts.size[1] // 8}",
-            )
+        value: ast.expr | None = None
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and "latent" in name_of(node.targets[0]).lower():
+            value = node.value
+        elif isinstance(node, ast.keyword) and node.arg == "latents":
+            value = numbers.bound(node.value)
+        while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr not in NOISE:
+            value = value.func.value  # such as .to("cuda")
+        if isinstance(value, ast.Call) and name_of(value.func) in NOISE:
+            yield value
 
 
-def _shape(node: ast.expr) -> tuple[int, ...] | None:
-    """Return the four sizes of a call such as torch.randn((1, 4, 64, 64))."""
-    if not isinstance(node, ast.Call) or not node.args:
-        return None
-    first = node.args[0]
+def _sides(node: ast.Call, numbers: ScriptNumbers, facts: Facts | None) -> tuple[int, int] | None:
+    """Return height and width of a call such as torch.randn((1, 4, 64, 64)), if its channels are those of latents."""
+    first = numbers.bound(node.args[0]) if node.args else None
     parts = first.elts if isinstance(first, ast.Tuple | ast.List) else node.args
-    sizes = [one.value for one in parts if isinstance(one, ast.Constant) and type(one.value) is int]
-    return tuple(sizes) if name_of(node.func) in NOISE and len(parts) == len(sizes) == 4 else None
+    if len(parts) not in (4, 5):
+        return None
+    channels = numbers.number(parts[1])
+    named = name_of(parts[1]) in CHANNELS or name_of(numbers.bound(parts[1])) in CHANNELS
+    right = {facts.channels} if facts is not None and facts.channels else LATENT
+    high, wide = numbers.number(parts[-2]), numbers.number(parts[-1])
+    if high is None or wide is None or not (named or channels in right):
+        return None
+    return (int(high), int(wide)) if 0 < high < 1 << 16 and 0 < wide < 1 << 16 else None
 
 
 def _finding(place: Location, message: str, measured: str, expected: str, fix: Fix | None = None) -> Finding:
