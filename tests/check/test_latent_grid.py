@@ -104,3 +104,68 @@ def test_numbers_of_a_script(text: str) -> None:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "x"
     )
     assert ScriptNumbers(tree).number(value) == NUMBERS[text]
+
+
+MASK = "mask = Image.open('mask.png').convert('L'){}\n"
+TENSOR = "mask = torch.from_numpy(np.array(mask)).float()[None, None] / 255\n"
+ENCODED = "kept = vae.encode(photo).latent_dist.sample() * vae.config.scaling_factor\n"
+SAMPLED = (
+    "for t in scheduler.timesteps:\n"
+    "    latents = scheduler.step(unet(latents, t).sample, t, latents).prev_sample\n    {}\n"
+)
+# a text with {} for what comes before the mask and the latents meet, a fault, and what is right
+MASKS = {
+    "blend": (
+        MASK + TENSOR + ENCODED + SAMPLED.replace("{}", "latents = latents * mask + kept * (1 - mask)"),
+        ".resize((512, 512))",
+        ".resize((64, 64))",
+    ),
+    "threshold": (
+        MASK.replace("{}", "") + TENSOR + "mask = (mask > 0.5).half()\n{}\n" + ENCODED + "kept = kept * mask\n",
+        "pass",
+        "mask = F.interpolate(mask, size=kept.shape[-2:])",
+    ),
+    "where": (
+        MASK.replace("{}", "") + TENSOR + "{}\n" + SAMPLED.replace("{}", "latents = torch.where(mask > 0, latents, 0)"),
+        "mask = F.interpolate(mask, size=(512, 512))",
+        "mask = F.interpolate(mask, scale_factor=1 / 8)",
+    ),
+    "concatenated": (
+        "mask = torch.ones(1, 1, 512{}, 512{})\nmasked = vae.encode(photo * 1).latent_dist.mode() * 0.18215\n"
+        "inputs = torch.cat([masked, mask], dim=1)  # latents\n",
+        "",
+        " // 8",
+    ),
+    "function": (
+        "def load(path):\n    mask = np.array(Image.open(path).convert('L'))\n    {}\n"
+        "    return torch.from_numpy(mask)[None]\n" + ENCODED + "blended = kept * load('mask.png')  # latents\n",
+        "mask = mask / 255",
+        "mask = shrink(mask)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_of_the_size_of_the_picture(name: str) -> None:
+    text, bad, good = MASKS[name]
+    assert found("UN715", text.replace("{}", bad))
+    assert found("UN715", text.replace("{}", good)) == []
+
+
+def test_the_size_of_a_mask_is_shown() -> None:
+    text, bad, _ = MASKS["blend"]
+    assert found("UN715", text.replace("{}", bad))[0] == ("a mask of 512x512", "64x64")
+
+
+MASKS_THAT_MAY_BE_RIGHT = {
+    "of pixels": MASK + TENSOR + "masked_image = photo * mask\nlatents = None\n",
+    "given": ENCODED + "def blend(mask, latents):\n    return latents * mask\n",
+    "of a part": MASK + TENSOR + ENCODED + "mask = mask[:, :, ::8, ::8]\nkept = kept * mask\n",
+    "either": MASK + TENSOR + ENCODED + "if small:\n    mask = shrink(mask)\nkept = kept * mask\n",
+    "of another processor": MASK + ENCODED + "mask = processor.preprocess(mask, 64, 64)\nkept = kept * mask\n",
+}
+
+
+@pytest.mark.parametrize("name", MASKS_THAT_MAY_BE_RIGHT)
+def test_masks_that_may_be_right(name: str) -> None:
+    assert found("UN715", MASKS_THAT_MAY_BE_RIGHT[name].replace("{}", "")) == []
