@@ -15,12 +15,11 @@ huggingface/diffusers#5881, guoyww/AnimateDiff#246.
 """
 
 from collections.abc import Iterator
-from math import sqrt
 
 from unnoise.check.effective_settings import EffectiveSchedule, effective_schedule, schedules
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule, Severity
-from unnoise.check.rules.grid._shared import is_own
+from unnoise.check.rules.grid._shared import is_own, last_level
 from unnoise.check.subject import GenerationRun, Location, Subject
 from unnoise.check.tables import accepts
 from unnoise.families.facts import facts
@@ -28,7 +27,6 @@ from unnoise.families.facts import facts
 RULE = Rule(id="UN102", name="wrong-betas", severity=WARN)
 KEYS = ("beta_schedule", "beta_start", "beta_end")
 LEGACY = (0.02, 0.085)  # checked by UN103
-TRAINED = 1000
 MOTION = ("linear", 0.00085, 0.012)  # betas of AnimateDiff
 STABLE = ("scaled_linear", 0.00085, 0.012)
 # ComfyUI's nodes of AnimateDiff, and their choices that keep the betas of Stable Diffusion.
@@ -122,16 +120,6 @@ def _shown(betas: tuple[object, ...]) -> str | None:
     if name not in ("linear", "scaled_linear"):
         return str(name)[:40]
     return f"{name} {start:g} to {end:g}, sigma up to {last_level(str(name), start, end):.1f}"
-
-
-def last_level(name: str, start: float, end: float) -> float:
-    """Return the noise-to-signal ratio of the last of 1000 levels.   Source: diffusers, scheduling_ddpm.py."""
-    kept = 1.0
-    for index in range(TRAINED):
-        share = index / (TRAINED - 1)
-        root = sqrt(start) + share * (sqrt(end) - sqrt(start))
-        kept *= 1 - (root**2 if name == "scaled_linear" else start + share * (end - start))
-    return sqrt((1 - kept) / kept)
 
 
 def bad() -> Subject:
