@@ -9,15 +9,24 @@ Fix: none; the teacher is another file.
 Source: modelscope/DiffSynth-Studio#1486; ostris/zimage_turbo_training_adapter, model card.
 """
 
+import ast
+import re
 from collections.abc import Iterator
 
 from unnoise.check.examples import model, together, toml
 from unnoise.check.rule import WARN, Finding, Rule
-from unnoise.check.subject import Location, NamedModel, Subject
+from unnoise.check.subject import Location, NamedModel, Script, Subject
+from unnoise.check.syntax import calls, names_in
 from unnoise.families.own import base_card
 
 RULE = Rule(id="UN516", name="lora-trained-on-distilled", severity=WARN)
 ADAPTERS = ("assistant_lora_path", "base_weights", "training_adapter")  # settings that name a de-distil adapter
+MOST = 30  # steps of a distilled base; the published examples of one with more are those of usual models
+MADE = {"LoraConfig", "get_peft_model", "inject_adapter_in_model"}
+# Words of scripts that keep the distillation: with an adapter, a teacher, or a reward in place of images.
+KEPT = re.compile(
+    r"training.?adapter|assistant_lora|de.?distill|teacher|reward|grpo|\bdpo\b|\bdmd|adversarial|lcm", re.I
+)
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -25,6 +34,8 @@ def check(subject: Subject) -> Iterator[Finding]:
         base = training.base
         if base is not None and training.complete and not any(training.get(name) for name in ADAPTERS):
             yield from _on(base, base.place)
+    if subject.script is not None and _trains_lora(subject.script):
+        yield from _in_script(subject)
     for weights in subject.weights:
         base_of_lora = base_card(weights.header.metadata) if weights.lora else {}
         if base_of_lora.get("teacher"):
@@ -33,8 +44,26 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _on(base: NamedModel, place: Location) -> Iterator[Finding]:
     facts = base.facts
-    if facts is not None and facts.distilled == "steps" and facts.steps is not None:
+    if facts is not None and facts.distilled == "steps" and facts.steps is not None and facts.steps[1] <= MOST:
         yield _finding(place, base.name[:100], f"a base of {facts.steps[0]} to {facts.steps[1]} steps")
+
+
+def _in_script(subject: Subject) -> Iterator[Finding]:
+    """Find the distilled base of a script whose models are all distilled."""
+    models = [model for model in subject.models if model.facts]
+    if models and all(model.facts and model.facts.distilled == "steps" for model in models):
+        yield from _on(models[0], models[0].place)
+
+
+def _trains_lora(script: Script) -> bool:
+    """Return whether a script trains a LoRA on images: it makes one, and minimises a squared error."""
+    names = {name for _, name in calls(script)}
+    if not names & MADE or "backward" not in names or any(KEPT.search(line) for line in script.lines):
+        return False
+    return "mse_loss" in names or any(
+        isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and "target" in names_in(node)
+        for node in ast.walk(script.tree)
+    )
 
 
 def _finding(place: Location, name: str, measured: str) -> Finding:
