@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
+from unnoise.check.coerce import finite
 from unnoise.check.subject import Script
 from unnoise.check.syntax import name_of
 
@@ -14,6 +15,7 @@ OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }  # fmt: skip
+CASTS: Mapping[str, Callable[[float], float]] = {"int": int, "float": float, "round": round}
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -60,12 +62,13 @@ class ScriptNumbers:
 
     def _evaluated(self, node: ast.expr, depth: int) -> float | None:
         if isinstance(node, ast.Constant):
-            return node.value if type(node.value) in (int, float) and abs(node.value) < LARGEST else None
+            found = finite(node.value)
+            return found if found is not None and abs(found) < LARGEST else None
         if isinstance(node, ast.BinOp):
             return self._binary(node, depth)
-        if isinstance(node, ast.Call) and name_of(node.func) in ("int", "float", "round") and len(node.args) == 1:
+        if isinstance(node, ast.Call) and name_of(node.func) in CASTS and len(node.args) == 1:
             found = self.number(node.args[0], depth + 1)
-            return found if found is None or name_of(node.func) == "float" else int(found)
+            return None if found is None else CASTS[name_of(node.func)](found)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             found = self.number(node.operand, depth + 1)
             return None if found is None else -found

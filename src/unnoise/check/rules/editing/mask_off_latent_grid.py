@@ -195,7 +195,7 @@ class _Grids:
 
     def _sides(self, wide: ast.expr, high: ast.expr) -> GridState | None:
         sides = self.numbers.number(wide), self.numbers.number(high)
-        if sides[0] is None or sides[1] is None or not LEAST <= min(sides[0], sides[1]) < 1 << 16:  # type: ignore[type-var]
+        if sides[0] is None or sides[1] is None or not LEAST <= min(sides[0], sides[1]) < 1 << 16:
             return None
         return GridState("pixels", (int(sides[0]), int(sides[1])))
 

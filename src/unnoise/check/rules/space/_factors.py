@@ -52,8 +52,8 @@ def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
 def written(node: ast.expr) -> Scale:
     """Return the power of the scale that an expression without names of scales is."""
     if isinstance(node, ast.Constant):
-        is_scale = isinstance(node.value, float) and node.value in SCALES
-        return Scale(1, node, node.value) if is_scale else Scale(0)
+        value = node.value
+        return Scale(1, node, value) if isinstance(value, float) and value in SCALES else Scale(0)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         scale = written(node.right)
         is_one = isinstance(node.left, ast.Constant) and node.left.value == 1
