@@ -42,6 +42,8 @@ COLUMNS = 96
 COLOURS, ALPHAS = 40, 16  # levels a channel: the file is then under 14 MB, and no value is wrong by more than 3 %
 LEAST_STYLES = 3
 LEXICON = frozenset(["animals-nature", "food-drink", "travel-places", "activities", "objects"])
+PEOPLE = "people-body"
+HYPONYMS = 4  # of a name, the most used ones
 GENDERS = re.compile(r"\b(?:person|man|woman|men|women|people|boy|girl|merman|mermaid|merperson)\b[:,]?")
 
 
@@ -62,11 +64,13 @@ def subject(name: str) -> str:
 
 
 class Lexicon:
-    """The nouns of WordNet 3.0: the other words for a name, and the next more general word."""
+    """The nouns of WordNet 3.0: other words for a name, more general and more special ones."""
 
     def __init__(self, folder: Path) -> None:
         self.index = {parts[0]: parts for parts in self._lines(folder / "index.noun")}
         self.data = {parts[0]: parts for parts in self._lines(folder / "data.noun")}
+        counts = (line.split() for line in (folder / "cntlist.rev").read_text(encoding="utf-8").splitlines())
+        self.uses = {key: int(count) for key, _, count in counts}
 
     @staticmethod
     def _lines(path: Path) -> Iterator[list[str]]:
@@ -75,19 +79,39 @@ class Lexicon:
                 yield line.split(" | ")[0].split()
 
     def related(self, name: str) -> list[str]:
-        """Return the synonyms of the most common sense of a name, and the words of its hypernym."""
-        entry = self.index.get(name.replace(" ", "_"))
-        if entry is None:
+        """Return words for the most common sense of a name: its synonyms, its hypernym's, its most used hyponyms."""
+        synset = self._synset(name)
+        if synset is None:
             return []
-        pointers = int(entry[3])
-        synset = self.data[entry[6 + pointers]]
-        found = self._members(synset)
-        count = int(synset[3], 16)
-        at = 4 + 2 * count + 1
-        links = [synset[at + 4 * i : at + 4 * i + 4] for i in range(int(synset[4 + 2 * count]))]
-        above = [target for kind, target, _, _ in links if kind == "@"]
-        more = [member for target in above[:1] for member in self._members(self.data[target])[:2]]
-        return [word for word in dict.fromkeys(found + more) if word != name]
+        above, below = ([self.data[target] for target in self._linked(synset, kind)] for kind in "@~")
+        more = [member for parent in above[:1] for member in self._members(parent)[:2]]
+        special = sorted(((self._used(child), self._members(child)) for child in below), key=lambda pair: -pair[0])
+        more += [member for used, members in special[:HYPONYMS] if used for member in members[:2]]
+        return [word for word in dict.fromkeys(self._members(synset) + more) if word != name]
+
+    def synonyms(self, name: str) -> list[str]:
+        """Return the other words for the most common sense of a name."""
+        synset = self._synset(name)
+        return [] if synset is None else [word for word in self._members(synset) if word != name]
+
+    def _synset(self, name: str) -> list[str] | None:
+        entry = self.index.get(name.replace(" ", "_"))
+        return None if entry is None else self.data[entry[6 + int(entry[3])]]
+
+    @staticmethod
+    def _linked(synset: list[str], kind: str) -> list[str]:
+        """Return the nouns that a synset points to: @ more general, ~ more special."""
+        at = 4 + 2 * int(synset[3], 16)
+        links = [synset[at + 1 + 4 * i : at + 5 + 4 * i] for i in range(int(synset[at]))]
+        return [target for pointer, target, part, _ in links if pointer == kind and part == "n"]
+
+    def _used(self, synset: list[str]) -> int:
+        """Return how often the words of a synset are used in its sense, in the texts that WordNet counted."""
+        words, senses = (synset[start : start + 2 * int(synset[3], 16) : 2] for start in (4, 5))
+        keys = (
+            f"{word.lower()}%1:{synset[1]}:{int(sense, 16):02}::" for word, sense in zip(words, senses, strict=True)
+        )
+        return sum(self.uses.get(key, 0) for key in keys)
 
     @staticmethod
     def _members(synset: list[str]) -> list[str]:
@@ -188,6 +212,8 @@ def collect(packages: Path, lexicon: Lexicon) -> list[dict]:
             continue
         name = words_of(entry["label"])
         related = lexicon.related(name) if entry["group"] in LEXICON else []
+        if entry["group"] == PEOPLE and subject(name) != name:  # a man or a woman of a profession
+            related = lexicon.synonyms(subject(name))
         tags = [words_of(tag) for tag in entry.get("tags", [])]
         keywords = [word for word in dict.fromkeys([*tags, *related]) if word and word != name]
         record = {"name": name, "subject": subject(name), "group": entry["group"], "keywords": keywords}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from test_train import Quiet, fit, recipe, recipe_file, weights_sha256  # noqa: 
 from torch import nn
 
 from unnoise.data.augment import Augment
+from unnoise.data.dataset import ImageDataset
 from unnoise.errors import InputError
 from unnoise.loading import load
 from unnoise.nets.text import TextEncoder
@@ -18,8 +20,9 @@ from unnoise.train.denoiser import text_multiples
 from unnoise.train.ema_choice import EmaChoice, read_choice
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.fit_options import FitOptions
+from unnoise.train.latents import Latents, map_latents
 from unnoise.train.log import read_log
-from unnoise.train.recipe import TextOptions, TrainingRecipe
+from unnoise.train.recipe import DataOptions, TextOptions, TrainingRecipe
 from unnoise.train.train_recipe import train_recipe
 
 
@@ -141,6 +144,29 @@ def test_it_reads_images_as_they_are_and_then_the_views_of_the_denoiser(
     text = replace(learning.denoiser.text, plain=0.6)
     fit(replace(learning, denoiser=replace(learning.denoiser, text=text)), tmp_path)
     assert codes[:60] == 36 * [1] + 24 * [2]
+
+
+def test_images_as_they_are_can_have_more_captions_and_other_ones(
+    learning: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[str, tuple[int, float]] = {}
+
+    def noted(dataset: ImageDataset, data: DataOptions, *rest: Any) -> Latents:
+        read[rest[-1].name] = (data.views, data.augment.keywords)
+        return map_latents(dataset, data, *rest)
+
+    monkeypatch.setattr("unnoise.train.encoding.map_latents", noted)
+    text = replace(learning.denoiser.text, views=5, keywords=0.75)  # type: ignore[type-var]
+    fit(replace(learning, denoiser=replace(learning.denoiser, text=text)), tmp_path)
+    assert read == {"training": (learning.data.views, 0.0), "captions-data": (5, 0.75)}
+    lengths = (tmp_path / "captions-data/lengths.bin").stat().st_size // 8
+    assert lengths == 5 * len(learning.data.open())
+
+
+@pytest.mark.parametrize(("field", "value"), [("views", -1), ("views", 1025), ("keywords", 1.5)])
+def test_more_captions_have_ranges(field: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"denoiser.text.{field} {value}"):
+        TextOptions(**{field: value})  # type: ignore[arg-type]
 
 
 def test_images_of_several_shapes_are_refused(learning: TrainingRecipe) -> None:

@@ -153,6 +153,10 @@ class TextOptions(Strict):
             images from their captions; without it there is none.
         plain: share of the steps of `fit`, the first ones, which read images as they are, 0 to 1; the others read the
             views of the denoiser.
+        views: captions of each image as it is, 1 to 1024; 0 is as many as data.views. They cost little: such an image
+            is encoded once.
+        keywords: probability of a keyword in place of the name in these captions, 0 to 1; that of data.augment if it is
+            left out.
     """
 
     vocab: int = 2048
@@ -164,12 +168,17 @@ class TextOptions(Strict):
     learning_rate_multiple: float = 1.0
     fit: FitOptions | None = None
     plain: float = 0.7
+    views: int = 0
+    keywords: float | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (("vocab", 257, 1 << 20), ("width", 1, 1 << 14), ("depth", 0, 256), ("heads", 1, 256)):
             check_whole(f"denoiser.text.{name}", getattr(self, name), low, high)
         check_whole("denoiser.text.length", self.length, 2, 4096)
         check_number("denoiser.text.plain", self.plain, 0, 1)
+        check_whole("denoiser.text.views", self.views, 0, 1024)
+        if self.keywords is not None:
+            check_number("denoiser.text.keywords", self.keywords, 0, 1)
         for name in ("embedding_learning_rate_multiple", "learning_rate_multiple"):
             check_number(f"denoiser.text.{name}", getattr(self, name), 1e-6, 1e6)
         if self.width % self.heads:

@@ -236,10 +236,14 @@ def _captions(encoding: Encoding, space: Space, buckets: list[Bucket]) -> Latent
     recipe = encoding.recipe
     if "captions" not in recipe.fits():
         return None
-    as_they_are = replace(recipe, data=replace(recipe.data, augment=recipe.data.augment.of_captions))
-    plain = replace(encoding, recipe=as_they_are)
+    text, data = recipe.denoiser.text, recipe.data
+    assert text is not None
+    augment = data.augment.of_captions
+    if text.keywords is not None:
+        augment = replace(augment, keywords=text.keywords)
+    plain = replace(encoding, recipe=replace(recipe, data=replace(data, augment=augment)))
     dataset = buckets[0].dataset
-    return plain.latents(dataset, plain.encode(dataset, recipe.data.views), space, "captions-data")
+    return plain.latents(dataset, plain.encode(dataset, text.views or data.views), space, "captions-data")
 
 
 def _train_captions(
