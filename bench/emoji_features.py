@@ -126,6 +126,16 @@ def _block(wide: int, wider: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(wide, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU())
 
 
+def _hidden(wide: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(wide, FEATURES, bias=False), nn.BatchNorm1d(FEATURES), nn.ReLU())
+
+
+def _statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation of each channel: (B, C) each."""
+    flat = maps.float().flatten(2)
+    return flat.mean(2), (flat.var(2, correction=0) + 1e-5).sqrt()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
     """What the judge finds in images: log probabilities of names (B, N), styles and colours, and features (B, 128)."""
@@ -137,23 +147,30 @@ class Judged:
 
 
 class Judge(nn.Module):
-    """A convolutional network of 1.2 M parameters with a head for each of name, style and colour."""
+    """A convolutional network of 1.3 M parameters with a head for each of name, style and colour.
+
+    The style is how a thing is drawn: its lines, shades and textures. So it is read from the mean and the deviation of
+    the finer maps, and the others from the mean of the coarsest.
+    """
 
     def __init__(self, names: int, styles: int, colours: int = len(COLOURS)) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(
-            *(nn.PixelUnshuffle(2), _block(12, 32), nn.MaxPool2d(2), _block(32, 64), nn.MaxPool2d(2)),
-            *(_block(64, 128), _block(128, 128), nn.MaxPool2d(2), _block(128, 256), _block(256, 256)),
-        )
-        self.hidden = nn.Sequential(nn.Linear(256, FEATURES, bias=False), nn.BatchNorm1d(FEATURES), nn.ReLU())
+        self.fine = nn.Sequential(nn.PixelUnshuffle(2), _block(12, 48))
+        self.middle = nn.Sequential(nn.MaxPool2d(2), _block(48, 96))
+        self.coarse = nn.Sequential(nn.MaxPool2d(2), _block(96, 128), _block(128, 128))
+        self.whole = nn.Sequential(nn.MaxPool2d(2), _block(128, 256), _block(256, 256))
+        self.hidden, self.drawn = _hidden(256), _hidden(2 * (48 + 96 + 128))
         self.names, self.styles, self.colours = (nn.Linear(FEATURES, n) for n in (names, styles, colours))
 
     def forward(self, x: Tensor) -> Judged:
         """Judge images: (B, 3, 64, 64) in [-1, 1]."""
-        found = self.trunk(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
-        features = self.hidden(found)
-        heads = (head(features).float().log_softmax(1) for head in (self.names, self.styles, self.colours))
-        return Judged(*heads, features.float())
+        fine = self.fine(x.contiguous(memory_format=torch.channels_last))
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        features = self.hidden(self.whole(coarse).mean((2, 3)))
+        drawn = self.drawn(torch.cat([part for maps in (fine, middle, coarse) for part in _statistics(maps)], 1))
+        heads = (self.names(features), self.styles(drawn), self.colours(features))
+        return Judged(*(head.float().log_softmax(1) for head in heads), features.float())
 
     @torch.no_grad()
     def judge(self, images: Tensor, batch: int = 256) -> Judged:
@@ -168,7 +185,8 @@ def rendered(labels: Labels, samples: Sequence[Sample]) -> Tensor:
 
 
 def _optimizers(net: Judge, steps: int) -> list[tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]]:
-    hidden = [weight for part in (net.trunk, net.hidden) for weight in part.parameters() if weight.ndim > 1]
+    parts = (net.fine, net.middle, net.coarse, net.whole, net.hidden, net.drawn)
+    hidden = [weight for part in parts for weight in part.parameters() if weight.ndim > 1]
     rest = [weight for weight in net.parameters() if all(weight is not one for one in hidden)]
     pair = (Muon(hidden, RATES[0]), torch.optim.AdamW(rest, RATES[1], weight_decay=0.02))
     cycle = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps=steps, pct_start=0.1, cycle_momentum=False)
@@ -187,7 +205,7 @@ def train_judge(labels: Labels, steps: int = STEPS, batch: int = BATCH) -> Judge
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             found = net(images)
         name, style, colour = (torch.tensor([getattr(one, head) for one in samples]) for head in HEADS)
-        loss = F.nll_loss(found.names, name) + 0.3 * F.nll_loss(found.styles, style)
+        loss = F.nll_loss(found.names, name) + F.nll_loss(found.styles, style)
         if (colour != IGNORED).any():
             loss = loss + 0.3 * F.nll_loss(found.colours, colour, ignore_index=IGNORED)
         loss.backward()
@@ -216,10 +234,12 @@ def accuracy(net: Judge, labels: Labels, count: int = 2048) -> dict[str, float]:
 
 
 def judge_key(labels: Labels) -> str:
-    """Hash what decides a judge: the images with their names and styles, and the constants of its training."""
+    """Hash what decides a judge: the images with their names and styles, its layers, and how it is trained."""
     dataset = labels.dataset
+    with torch.device("meta"):
+        layers = [(name, tuple(weight.shape)) for name, weight in Judge(1, 1).state_dict().items()]
     facts = (dataset.captions, dataset.styles, COLOURS, BACKGROUNDS, scenes.RELATIONS, scenes.SHARES)
-    digest = hashlib.sha256(repr((*facts, BATCH, STEPS, FEATURES, RATES, MARGIN)).encode())
+    digest = hashlib.sha256(repr((*facts, layers, BATCH, STEPS, FEATURES, RATES, MARGIN)).encode())
     for i in range(len(dataset)):
         digest.update(hashlib.sha256(dataset.read(i).tobytes()).digest())
     return digest.hexdigest()

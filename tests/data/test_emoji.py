@@ -1,5 +1,6 @@
 """The emoji data set and its views."""
 
+import re
 import tomllib
 from collections import Counter
 from dataclasses import replace
@@ -16,7 +17,8 @@ from unnoise.data.noto import open_noto
 from unnoise.data.open import open_source
 from unnoise.data.recolour import COLOURS, dominant_hue, recoloured
 from unnoise.data.shuffle import nth_image
-from unnoise.data.view import HUES, PLAIN, PlacedImage, View, held_out, random_view, render_views
+from unnoise.data.view import HUES, PLAIN, PlacedImage, View, held_out, other_caption, random_view, render_views
+from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputError
 
 SOURCE = open_source("emoji", 64)
@@ -239,3 +241,32 @@ def test_the_recipe_of_the_embedded_model_asks_for_every_kind_of_view() -> None:
     assert 0.5 < sum(view == replace(View(view.index, ""), caption=view.caption) for view in views) / len(views) < 0.8
     held = [phrase.replace("{a}", "").strip() for phrase in grammar.HELD_OUT_PHRASES if "{a}" in phrase]
     assert not any(f"{words} " in captions for words in [*held, "in the flat style", "in front of a"])
+
+
+EVERY = Augment(phrase=0.7, keywords=0.5, style=0.6, unknown=0.3, recolour=0.5, resize=0.3, background=0.3, move=0.3)
+
+
+@pytest.mark.parametrize("i", [0, 7, 800, 3000, 5000])
+def test_another_caption_says_what_the_view_shows(i: int) -> None:
+    """Its colour, size, background and style are those of the view, and its noun is one of the image."""
+    for v in range(30):
+        view = random_view(SOURCE, i, v, 1, EVERY)
+        (thing,) = view.shown
+        for k in range(4):
+            caption = other_caption(SOURCE, view, numbers(1, 99, k), replace(EVERY, unknown=0.0))
+            subject = re.sub(r"(on|with|in front of) (an? )?\w+( background)?$", "", caption)
+            assert view.background == PLAIN or view.background in caption
+            assert (re.search(r"\b(?:small|little|tiny) ", subject) is None) == (thing.place[2] > 0.7)
+            assert not thing.colour or thing.colour in caption
+            named = re.search(r"(\w+) style", caption)
+            assert named is None or named[1] == SOURCE.styles[i]
+
+
+def test_other_captions_are_many_and_those_of_scenes_stay() -> None:
+    dog = image("dog face")
+    view = random_view(SOURCE, dog, 0, 1, Augment())
+    found = {other_caption(SOURCE, view, numbers(1, 99, k), EVERY) for k in range(200)}
+    assert len(found) > 120
+    assert {caption for caption in found if "puppy" in caption}
+    scene = next(view for v in range(50) if len((view := random_view(SOURCE, dog, v, 1, SCENES)).things) > 1)
+    assert {other_caption(SOURCE, scene, numbers(1, 99, k), SCENES) for k in range(9)} == {scene.caption}

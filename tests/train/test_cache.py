@@ -30,7 +30,7 @@ from unnoise.text import tokenizer as bpe
 from unnoise.train import cache, train_recipe
 from unnoise.train.cache import Encoder, cache_key, encode_views
 from unnoise.train.encoded import EncodedViews
-from unnoise.train.latents import map_latents, tokenize_views, views_of
+from unnoise.train.latents import CaptionTokens, map_latents, tokenize_views, views_of
 from unnoise.train.recipe import DataOptions, TrainingRecipe, parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*transparent; the colour behind")
@@ -336,7 +336,7 @@ def test_captions_and_labels_are_mapped_as_they_are_written(folder: Path, tmp_pa
         dataset, data = opened(folder), DataOptions(str(folder), SIDE, views=2, **options)
         codes = encoded(folder, tmp_path, **options)
         with pytest.warns(InputWarning, match=r"captions have more than denoiser\.text\.length 6 tokens, up to"):
-            found = map_latents(dataset, data, SEED, codes, (), (tokenizer, 6), tmp_path / "index")
+            found = map_latents(dataset, data, SEED, codes, (), CaptionTokens(tokenizer, 6), tmp_path / "index")
         views = views_of(dataset, data, SEED, range(COUNT))
         with warnings.catch_warnings(action="ignore"):
             ids, lengths = tokenize_views(views, tokenizer, 6)

@@ -146,24 +146,36 @@ def test_it_reads_images_as_they_are_and_then_the_views_of_the_denoiser(
     assert codes[:60] == 36 * [1] + 24 * [2]
 
 
-def test_images_as_they_are_can_have_more_captions_and_other_ones(
+def test_views_can_have_several_captions_and_images_as_they_are_other_keywords(
     learning: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Both trainings read all of them, beside the codes of the view."""
     read: dict[str, tuple[int, float]] = {}
+    numbers: set[int] = set()
 
     def noted(dataset: ImageDataset, data: DataOptions, *rest: Any) -> Latents:
-        read[rest[-1].name] = (data.views, data.augment.keywords)
-        return map_latents(dataset, data, *rest)
+        found = map_latents(dataset, data, *rest)
+        assert found.ids is not None
+        read[rest[-1].name] = (found.ids.shape[1], data.augment.keywords)
+        return found
 
+    def drawn(latents: Latents, *given: Any) -> list[int]:
+        found = captions_at(latents, *given)
+        assert [number // latents.each for number in found] == [*given[0]]
+        numbers.update(found)
+        return found
+
+    captions_at = Latents.captions_at
     monkeypatch.setattr("unnoise.train.encoding.map_latents", noted)
-    text = replace(learning.denoiser.text, views=5, keywords=0.75)  # type: ignore[type-var]
+    monkeypatch.setattr(Latents, "captions_at", drawn)
+    text = replace(learning.denoiser.text, captions=5, keywords=0.75)  # type: ignore[type-var]
     fit(replace(learning, denoiser=replace(learning.denoiser, text=text)), tmp_path)
-    assert read == {"training": (learning.data.views, 0.0), "captions-data": (5, 0.75)}
-    lengths = (tmp_path / "captions-data/lengths.bin").stat().st_size // 8
-    assert lengths == 5 * len(learning.data.open())
+    views = learning.data.views
+    assert read == {"training": (views * 5, 0.0), "captions-data": (views * 5, 0.75)}
+    assert numbers == set(range(views * 5))
 
 
-@pytest.mark.parametrize(("field", "value"), [("views", -1), ("views", 1025), ("keywords", 1.5)])
+@pytest.mark.parametrize(("field", "value"), [("captions", 0), ("captions", 257), ("keywords", 1.5)])
 def test_more_captions_have_ranges(field: str, value: float) -> None:
     with pytest.raises(InputError, match=f"denoiser.text.{field} {value}"):
         TextOptions(**{field: value})  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from unnoise.errors import InputWarning
 from unnoise.text import tokenizer as bpe
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train import latents, train_recipe
+from unnoise.train.latents import CaptionTokens
 from unnoise.train.recipe import DataOptions, TrainingRecipe, parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*transparent; the colour behind")
@@ -56,13 +57,13 @@ def test_captions_are_tokenized_again_only_where_something_differs(
     longer, other = bpe.train(["picture"], 300), Tokenizer()
     moved = replace(codes, folder=tmp_path / "another")
     changes = [
-        (dataset, data, SEED, codes, (longer, 24)),
-        (dataset, said, SEED, codes, (longer, 24)),
-        (dataset, said, SEED + 1, codes, (longer, 24)),
-        (renamed, said, SEED + 1, codes, (longer, 24)),
-        (renamed, said, SEED + 1, moved, (longer, 24)),
-        (renamed, said, SEED + 1, moved, (other, 64)),
-        (renamed, said, SEED + 1, moved, (other, 80)),
+        (dataset, data, SEED, codes, CaptionTokens(longer, 24)),
+        (dataset, said, SEED, codes, CaptionTokens(longer, 24)),
+        (dataset, said, SEED + 1, codes, CaptionTokens(longer, 24)),
+        (renamed, said, SEED + 1, codes, CaptionTokens(longer, 24)),
+        (renamed, said, SEED + 1, moved, CaptionTokens(longer, 24)),
+        (renamed, said, SEED + 1, moved, CaptionTokens(other, 64)),
+        (renamed, said, SEED + 1, moved, CaptionTokens(other, 80)),
     ]
     with warnings.catch_warnings(action="ignore"):
         for k, given in enumerate(changes, 1):
@@ -79,7 +80,7 @@ def test_tokens_whose_writing_was_stopped_are_written_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dataset, data, codes = opened(folder), DataOptions(str(folder), SIDE, views=2), encoded(folder, tmp_path)
-    text = (bpe.train(["picture"], 300), 24)
+    text = CaptionTokens(bpe.train(["picture"], 300), 24)
     first = latents.map_captions(dataset, data, SEED, codes, text, tmp_path / "index")
     renamed = replace(dataset, captions=(("another",), *dataset.captions[1:]))
 

@@ -25,7 +25,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     AutoencoderOptions: {"fit": None, "source": "", "args": {}, "edges": 1.0, "kl": 1e-4},
     TextOptions: {
         "vocab": 2048, "width": 192, "depth": 2, "heads": 4, "length": 32, "embedding_learning_rate_multiple": 1.0,
-        "learning_rate_multiple": 1.0, "fit": None, "plain": 0.7, "views": 0, "keywords": None,
+        "learning_rate_multiple": 1.0, "fit": None, "plain": 0.7, "captions": 1, "keywords": None,
     },
     DenoiserOptions: {
         "kind": "flow", "weighting": "flow", "level_mean": 0.0, "level_std": 1.0, "caption_dropout": None,

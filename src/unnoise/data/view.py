@@ -20,7 +20,7 @@ from unnoise.data.made_up import with_made_up_words
 from unnoise.data.recolour import COLOURS, dominant_hue, recoloured
 from unnoise.diffusion.noise import numbers
 
-VIEW = 3  # first coordinate of the random streams of this file
+VIEW, WORDS = 3, 12  # first coordinates of the random streams of this file
 STILL: scenes.Place = (0.0, 0.0, 1.0)  # the place of an image that is not moved
 PLAIN = WHITE  # no pair of a name and this background is held out
 TRIES = 100  # draws of another image for a scene, after which the last one is taken: all may have one name
@@ -77,10 +77,7 @@ def random_view(
         caption, things = _scene(dataset, i, stream, augment)
     else:
         caption, things = _single(dataset, i, stream, augment)
-    if stream.random() < augment.phrase:
-        caption = grammar.phrase(_one(stream, grammar.phrases_for(caption)), caption)
-    if dataset.styles and stream.random() < augment.style:
-        caption = _one(stream, grammar.IN_STYLE).format(caption, dataset.styles[i])
+    caption = _phrased(dataset, i, caption, stream, augment)
     background = dataset.background
     if transparent and stream.random() < augment.background:
         names = {dataset.captions[thing.index][0] for thing in things}
@@ -89,6 +86,34 @@ def random_view(
     if stream.random() < augment.unknown:  # last: what a view shows does not depend on it
         caption = with_made_up_words(caption, dataset.captions, stream)
     return View(i, caption, background, () if things == (PlacedImage(i),) else things)
+
+
+def other_caption(dataset: ImageDataset, drawn: View, stream: np.random.Generator, augment: Augment) -> str:
+    """Draw another caption of what a view shows; that of a scene stays, and one that would name another image."""
+    if len(drawn.shown) > 1:
+        return drawn.caption
+    thing, word = drawn.shown[0], _noun(dataset, drawn.index, stream, augment)
+    noun = grammar.described(word, thing.colour)
+    if noun != word and noun in dataset.names:
+        return drawn.caption
+    scale = thing.place[2]
+    if scale <= SMALL[1] or scale > 1 + augment.scale:
+        noun = grammar.described(noun, size=_one(stream, grammar.SMALL if scale < 1 else grammar.LARGE))
+    caption = _phrased(dataset, drawn.index, noun, stream, augment)
+    if drawn.background != dataset.background:
+        caption = grammar.on_background(_one(stream, grammar.ON_BACKGROUND), caption, drawn.background)
+    if stream.random() < augment.unknown:
+        caption = with_made_up_words(caption, dataset.captions, stream)
+    return caption
+
+
+def _phrased(dataset: ImageDataset, i: int, noun: str, stream: np.random.Generator, augment: Augment) -> str:
+    """Put a noun into a phrase, and name the style of image i."""
+    if stream.random() < augment.phrase:
+        noun = grammar.phrase(_one(stream, grammar.phrases_for(noun)), noun)
+    if dataset.styles and stream.random() < augment.style:
+        noun = _one(stream, grammar.IN_STYLE).format(noun, dataset.styles[i])
+    return noun
 
 
 def _one(stream: np.random.Generator, choices: Sequence[str]) -> str:

@@ -80,9 +80,10 @@ class CaptionTask:
         assert latents.ids is not None
         assert latents.lengths is not None
         images = [nth_image(latents, seed, first + row) for row in rows]
-        views = [int(numbers(seed, SAMPLE, first + row).integers(latents.ids.shape[1])) for row in rows]
-        lengths, x0 = latents.lengths[images, views], latents.x0[images, views].float()
-        ids = latents.ids[images, views]
+        captions = [int(numbers(seed, SAMPLE, first + row).integers(latents.ids.shape[1])) for row in rows]
+        views = [caption // latents.each for caption in captions]
+        lengths, x0 = latents.lengths[images, captions], latents.x0[images, views].float()
+        ids = latents.ids[images, captions]
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
         predicted = self._predicted(ids * mask, mask).float()
         return (predicted - x0.to(predicted.device)).square().flatten(1).mean(1)

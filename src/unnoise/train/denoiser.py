@@ -75,7 +75,8 @@ class DenoiserTask:
         noise = np.empty((len(rows), *latents.x0.shape[2:]), np.float32)
         for stream, part in zip(streams, noise, strict=True):
             stream.standard_normal(dtype=np.float32, out=part)
-        cond = self.conditioning(latents, images, views, captioned)
+        captions = latents.captions_at(views, streams)
+        cond = self.conditioning(latents, images, captions, captioned)
         losses = self._losses(latents.x0[images, views].float(), torch.from_numpy(noise), u, cond)
         self.levels.add(u, losses)
         return losses
@@ -85,10 +86,10 @@ class DenoiserTask:
         held_out = self.held_out
         assert held_out is not None
         readable = held_out.members.images
-        images, views = [int(readable[k]) for k in row_images(rows, len(readable))], [0] * len(rows)
+        images, first = [int(readable[k]) for k in row_images(rows, len(readable))], [0] * len(rows)
         u = row_quantiles(self.monitor.rows)[rows.start : rows.stop]
-        cond = self.conditioning(held_out, images, views, torch.ones(len(rows), dtype=torch.bool))
-        x0 = held_out.x0[images, views].float()
+        cond = self.conditioning(held_out, images, first, torch.ones(len(rows), dtype=torch.bool))
+        x0 = held_out.x0[images, first].float()
         return self._losses(x0, row_noise(rows, x0.shape[1:]), u, cond)
 
     def _losses(self, x0: Tensor, noise: Tensor, u: Tensor, cond: Conditioning) -> Tensor:
@@ -97,15 +98,15 @@ class DenoiserTask:
         return loss(self.denoiser, clean, gaussian, sigma, cond, self.options.weighting)
 
     def conditioning(
-        self, latents: Latents, images: Sequence[int], views: Sequence[int], captioned: Tensor
+        self, latents: Latents, images: Sequence[int], captions: Sequence[int], captioned: Tensor
     ) -> Conditioning:
-        """Return the captions or labels of a batch, and the unconditional model where `captioned` is False."""
+        """Return captions, by number, or labels, and the unconditional model where `captioned` is False."""
         if latents.labels is not None:
             label = torch.where(captioned, latents.labels[images], self.options.classes - 1)
             return Conditioning(label=label.to(self.device))
         if latents.ids is None or latents.lengths is None:
             return Conditioning()
-        ids, lengths = latents.ids[images, views], torch.where(captioned, latents.lengths[images, views], 1)
+        ids, lengths = latents.ids[images, captions], torch.where(captioned, latents.lengths[images, captions], 1)
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
         cond: Conditioning = self.networks["text"]((ids * mask).to(self.device), mask.to(self.device))
         return cond

@@ -16,7 +16,7 @@ from unnoise.spaces.space import Affine, Space
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.cache import Encoder, cache_folder, codes_each, encode_views, fingerprint_of
 from unnoise.train.encoded import EncodedViews
-from unnoise.train.latents import Latents, map_latents
+from unnoise.train.latents import CaptionTokens, Latents, map_latents
 from unnoise.train.processes import world
 from unnoise.train.recipe import TrainingRecipe
 
@@ -88,7 +88,9 @@ class Encoding:
         affine: Affine = space.affine  # type: ignore[attr-defined]
         patch = space.factor if isinstance(space, Pixels) else 1
         x0 = encoded.normalised(affine.shift, affine.scale, patch)
-        tokens = None if self.tokenizer is None or text is None else (self.tokenizer, text.length)
+        tokens = None
+        if self.tokenizer is not None and text is not None:
+            tokens = CaptionTokens(self.tokenizer, text.length, text.captions)
         data = replace(recipe.data, views=encoded.views)
         with world().first():
             return map_latents(dataset, data, recipe.seed, x0, self.classes, tokens, self.folder / name)

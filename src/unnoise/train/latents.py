@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unnoise.data.augment import Augment
 from unnoise.data.dataset import ImageDataset
 from unnoise.data.readable import batches
 from unnoise.data.shuffle import Members, members_of
-from unnoise.data.view import View, random_view
+from unnoise.data.view import WORDS, View, other_caption, random_view
+from unnoise.diffusion.noise import numbers
 from unnoise.errors import InputWarning
 from unnoise.formats.atomic import replacing
 from unnoise.formats.open_file import read_text
@@ -22,10 +24,25 @@ from unnoise.formats.strict_json import plain
 from unnoise.text.tokenizer import Tokenizer
 from unnoise.train.encoded import TRANSPARENT, EncodedViews
 from unnoise.train.mapped import Array, map_file, write_mapped
-from unnoise.train.recipe import DataOptions
+from unnoise.train.recipe import MOST_CAPTIONS, DataOptions
 
 TOGETHER = 1024  # images whose captions are in memory
 KEY = "captions.key"  # beside the files of the captions
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTokens:
+    """How captions become tokens.
+
+    Args:
+        tokenizer: of the text encoder.
+        length: the largest number of tokens; longer captions are cut.
+        each: captions of each view.
+    """
+
+    tokenizer: Tokenizer
+    length: int
+    each: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +52,8 @@ class Latents:
     Args:
         x0: (N, V, *d); rows are read as `x0[i, v]`.
         members: the images of each concept, for `nth_image`. An image that could not be decoded is in none.
-        ids: (N, V, L) token ids; None without captions, as `lengths`.
-        lengths: (N, V) tokens.
+        ids: (N, V * P, L) token ids of P captions of each view; None without captions, as `lengths`.
+        lengths: (N, V * P) tokens.
         labels: (N,) numbers of classes; None without classes.
     """
 
@@ -46,6 +63,17 @@ class Latents:
     lengths: Tensor | None = None
     labels: Tensor | None = None
 
+    @property
+    def each(self) -> int:
+        """Captions of each view, P."""
+        return 1 if self.ids is None else self.ids.shape[1] // self.x0.shape[1]
+
+    def captions_at(self, views: Sequence[int], streams: Sequence[np.random.Generator]) -> list[int]:
+        """Draw the number of a caption of each view, in 0 to V * P - 1."""
+        if self.each == 1:
+            return [*views]
+        return [view * self.each + int(stream.integers(self.each)) for view, stream in zip(views, streams, strict=True)]
+
 
 def map_latents(
     dataset: ImageDataset,
@@ -53,7 +81,7 @@ def map_latents(
     seed: int,
     encoded: EncodedViews,
     classes: Sequence[str],
-    text: tuple[Tokenizer, int] | None,
+    text: CaptionTokens | None,
     folder: Path,
 ) -> Latents:
     """Put the views of each image together with their captions, or their labels, in files that are mapped.
@@ -62,7 +90,7 @@ def map_latents(
         dataset: that was encoded; nothing of it is kept.
         seed: of the views.
         classes: that labels are numbers of; another one has the number of no class.
-        text: the tokenizer, and the largest number of tokens; None without captions.
+        text: how captions become tokens; None without captions.
         folder: of the files.
     """
     members = members_of(dataset.concepts, encoded.readable)
@@ -81,23 +109,25 @@ def map_captions(
     data: DataOptions,
     seed: int,
     encoded: EncodedViews,
-    text: tuple[Tokenizer, int],
+    text: CaptionTokens,
     folder: Path,
 ) -> tuple[Tensor, Tensor]:
-    """Tokenize the caption of every view: ids (N, V, L), padded with zeros, and lengths (N, V), mapped from files.
+    """Tokenize the captions of every view: ids (N, V * P, L), padded with zeros, and lengths (N, V * P), mapped from
+    files.
 
     A run that is resumed maps the files that are there, where the key beside them is the same.
     """
-    tokenizer, most = text
+    most, count = text.length, data.views * text.each
     # without augmentation all views of an image have the same caption, unless it has several phrasings
-    views = 1 if data.augment.none and all(len(names) == 1 for names in dataset.captions) else data.views
-    whole = np.zeros((len(dataset), views), np.int64)
+    alike = data.augment.none and all(len(names) == 1 for names in dataset.captions)
+    whole = np.zeros((len(dataset), 1 if alike else count), np.int64)
 
     def rows() -> Iterator[Array]:
         for part in batches(range(len(dataset)), TOGETHER):
-            varied = views_of(dataset, replace(data, views=views), seed, part, encoded.states)
-            ids, lengths = _tokens([view.caption for view in varied], tokenizer, most)
-            whole[part.start : part.stop] = lengths.reshape(-1, views)
+            views = views_of(dataset, replace(data, views=1) if alike else data, seed, part, encoded.states)
+            captions = captions_of(dataset, views, data.augment, seed, 1 if alike else text.each)
+            ids, lengths = _tokens(captions, text.tokenizer, most)
+            whole[part.start : part.stop] = lengths.reshape(len(part), -1)
             yield ids
 
     key, ids_file, lengths_file = folder / KEY, folder / "ids.bin", folder / "lengths.bin"
@@ -110,16 +140,17 @@ def map_captions(
         lengths = _mapped(lengths_file, _cut(whole, most))
         with replacing(key) as file:
             file.write(own.encode())
-    shape = (len(dataset), data.views)
+    shape = (len(dataset), count)
     return ids[..., : int(lengths.max())].expand(*shape, -1), lengths.expand(*shape)
 
 
 def captions_key(
-    dataset: ImageDataset, data: DataOptions, seed: int, encoded: EncodedViews, text: tuple[Tokenizer, int]
+    dataset: ImageDataset, data: DataOptions, seed: int, encoded: EncodedViews, text: CaptionTokens
 ) -> str:
     """Hash all that decides the tokens of the captions. The folder of the codes has the name of the images' hash."""
     words = (dataset.captions, dataset.keywords, dataset.styles)
-    facts = (encoded.folder.name, plain(data.augment), data.views, seed, text[0].merges, text[1], words)
+    tokens = (text.tokenizer.merges, text.length, text.each)
+    facts = (encoded.folder.name, plain(data.augment), data.views, seed, tokens, words)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -131,6 +162,18 @@ def views_of(
     return [
         random_view(dataset, i, v, seed, data.augment, transparent.get(i)) for i in images for v in range(data.views)
     ]
+
+
+def captions_of(dataset: ImageDataset, views: Sequence[View], augment: Augment, seed: int, each: int) -> list[str]:
+    """List so many captions of each view, its own first. views: those of each image in order, as of `views_of`."""
+    found: list[str] = []
+    number, last = 0, -1
+    for view in views:
+        number, last = (number + 1 if view.index == last else 0), view.index
+        found.append(view.caption)
+        streams = (numbers(seed, WORDS, view.index, number * MOST_CAPTIONS + k) for k in range(1, each))
+        found += [other_caption(dataset, view, stream, augment) for stream in streams]
+    return found
 
 
 def tokenize_views(views: Sequence[View], tokenizer: Tokenizer, length: int) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from unnoise.train.fit_options import FitOptions
 
 T = TypeVar("T")
 LONGEST_NAME: Final = 200  # letters
+MOST_CAPTIONS: Final = 256  # of a view
 # Fields of recipes that were written before 0.2, and their names today. A person renames them: a recipe is source.
 FORMER_NAMES: Final = FORMER_CARD_NAMES | {
     "fit.rate": "learning_rate",
@@ -153,10 +154,10 @@ class TextOptions(Strict):
             images from their captions; without it there is none.
         plain: share of the steps of `fit`, the first ones, which read images as they are, 0 to 1; the others read the
             views of the denoiser.
-        views: captions of each image as it is, 1 to 1024; 0 is as many as data.views. They cost little: such an image
-            is encoded once.
-        keywords: probability of a keyword in place of the name in these captions, 0 to 1; that of data.augment if it is
-            left out.
+        captions: of each view, 1 to 256; a sample takes one of them. They cost a hundred bytes each; a view itself
+            is encoded once. The caption of a scene is one.
+        keywords: probability of a keyword in place of the name in the captions of images as they are, in `fit`, 0 to 1;
+            that of data.augment if it is left out.
     """
 
     vocab: int = 2048
@@ -168,7 +169,7 @@ class TextOptions(Strict):
     learning_rate_multiple: float = 1.0
     fit: FitOptions | None = None
     plain: float = 0.7
-    views: int = 0
+    captions: int = 1
     keywords: float | None = None
 
     def __post_init__(self) -> None:
@@ -176,7 +177,7 @@ class TextOptions(Strict):
             check_whole(f"denoiser.text.{name}", getattr(self, name), low, high)
         check_whole("denoiser.text.length", self.length, 2, 4096)
         check_number("denoiser.text.plain", self.plain, 0, 1)
-        check_whole("denoiser.text.views", self.views, 0, 1024)
+        check_whole("denoiser.text.captions", self.captions, 1, MOST_CAPTIONS)
         if self.keywords is not None:
             check_number("denoiser.text.keywords", self.keywords, 0, 1)
         for name in ("embedding_learning_rate_multiple", "learning_rate_multiple"):

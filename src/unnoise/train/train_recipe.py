@@ -243,7 +243,7 @@ def _captions(encoding: Encoding, space: Space, buckets: list[Bucket]) -> Latent
         augment = replace(augment, keywords=text.keywords)
     plain = replace(encoding, recipe=replace(recipe, data=replace(data, augment=augment)))
     dataset = buckets[0].dataset
-    return plain.latents(dataset, plain.encode(dataset, text.views or data.views), space, "captions-data")
+    return plain.latents(dataset, plain.encode(dataset, data.views), space, "captions-data")
 
 
 def _train_captions(
