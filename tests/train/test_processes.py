@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,14 +18,16 @@ import forked
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
+from torch.distributed import FileStore
 
 from unnoise.cli.main import main
 from unnoise.cli.train import launch
 from unnoise.data.dataset import ImageDataset
 from unnoise.errors import InputError
 from unnoise.formats.header import read_header
-from unnoise.train import checkpoint
+from unnoise.train import checkpoint, processes
 from unnoise.train.adapter_recipe import AdapterRecipe, LoraOptions
 from unnoise.train.fit_options import FitOptions
 from unnoise.train.folder_lock import resumes
@@ -112,6 +115,22 @@ def test_a_choice_that_one_process_measures_trains_in_it_alone(tmp_path: Path) -
         assert world() is outside
 
     assert forked.run(2, tmp_path, work) == ["", ""]
+
+
+def test_threads_have_the_lock_of_python_before_a_group_ends(tmp_path: Path) -> None:
+    """The end of a group holds it, and waits for a thread of gloo that may need it: both would wait for ever."""
+    pid = os.fork()
+    if not pid:
+        sys.setswitchinterval(60)  # no thread has the lock unless this one waits
+        left, had = threading.Event(), threading.Event()
+        threading.Thread(target=lambda: left.wait() and had.set()).start()
+        end, found = dist.destroy_process_group, []
+        dist.destroy_process_group = lambda: (found.append(had.is_set()), end())
+        processes.World.barrier = lambda _: left.set()  # type: ignore[method-assign]
+        with processes.joined(FileStore(str(tmp_path / "store"), 1), 0, 1):
+            pass
+        os._exit(found != [True])
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_processes_that_differ_are_named_with_both_values(tmp_path: Path) -> None:

@@ -238,6 +238,9 @@ def joined(store: Store, rank: int, size: int) -> Iterator[World]:
     finally:
         _world = before
         if dist.is_initialized():
+            # The end of a group holds Python's lock and waits for gloo's thread, which needs it once more to drop the
+            # tensors of the last collective. Without the lock for this long, that is done before.
+            sleep(LONGEST)
             with suppress(RuntimeError):
                 dist.destroy_process_group()
 

@@ -220,12 +220,12 @@ BLEND = """
     import torch
     import torch.nn.functional as F
     from diffusers import AutoencoderKL
-    from PIL import Image
+    from diffusers.utils import load_image
     from torchvision.transforms.functional import to_tensor
 
     vae = AutoencoderKL.from_pretrained("stable-diffusion-v1-5/stable-diffusion-v1-5", subfolder="vae")
     latents = torch.load("latents.pt", weights_only=True)
-    mask = to_tensor(Image.open("mask.png").convert("L").resize((512, 512)))[None]
+    mask = to_tensor(load_image("mask.png").convert("L").resize((512, 512)))[None]
     kept = vae.encode(torch.load("photo.pt")).latent_dist.sample() * vae.config.scaling_factor
     {}
     latents = kept * (1 - mask) + latents * mask
