@@ -92,6 +92,38 @@ def test_usual_workflow() -> None:
     assert text[place.column : place.end_column] == "6.5"
 
 
+def test_negative_prompt_behind_a_node_that_also_returns_the_model() -> None:
+    """WanInfiniteTalkToVideo returns the model, the positive and the negative condition, and the latent."""
+    content = api()
+    content["13"] = {
+        "class_type": "WanInfiniteTalkToVideo",
+        "inputs": {"mode": "single_speaker", "width": 640, "height": 640, "length": 81, "model": ["4", 0],
+                   "positive": ["6", 0], "negative": ["7", 0]},
+    }  # fmt: skip
+    content["3"]["inputs"] |= {"model": ["13", 0], "positive": ["13", 1], "negative": ["13", 2]}
+    run = one(content)
+    assert run.prompt is not None
+    assert run.negative is not None
+    assert (run.prompt.value, run.negative.value) == ("a lighthouse", "blurry")
+
+
+@pytest.mark.parametrize(
+    ("choice", "swap", "expected"),
+    [("custom", "Off", (64, 96)), ("SD1.5 - 2:3 portrait 512x768", "Off", (512, 768)),
+     ("2:3 portrait 512x768", "On", (768, 512))],
+)  # fmt: skip
+def test_choice_of_a_size(choice: str, swap: str, expected: tuple[int, int]) -> None:
+    content = api()
+    content["5"] = {
+        "class_type": "CR Aspect Ratio",
+        "inputs": {"width": 64, "height": 96, "aspect_ratio": choice, "swap_dimensions": swap, "batch_size": 1},
+    }
+    run = one(content)
+    assert run.width is not None
+    assert run.height is not None
+    assert (run.width.value, run.height.value) == expected
+
+
 def test_format_of_the_server() -> None:
     run = one({"client_id": "a", "prompt": api()})
     assert run.guidance is not None

@@ -158,6 +158,7 @@ def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> GenerationRun:
     strength = None if _continues(node) else number(graph.value(grid, "denoise"))
     sized = [node] if {"width", "height"} & {*node.values, *node.links} else []
     sized += way.latents[-1:] if not any(_resizes(one) for one in way.latents) else []
+    prompt, negative = _text(graph, way.positive, "positive"), _text(graph, way.negative, "negative")
     return GenerationRun(
         place=node.place,
         tool="comfyui",
@@ -171,8 +172,8 @@ def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> GenerationRun:
         steps=whole(graph.value(grid, "steps")),
         guidance=_guidance(graph, way.guider),
         embedded=_first(graph, [*[node] * (node.kind in CUSTOM), *way.positive], "guidance"),
-        prompt=_text(graph, way.positive, "positive"),
-        negative=_text(graph, way.negative, "negative"),
+        prompt=prompt,
+        negative=None if negative == prompt else negative,  # one text on both sides only fills the input
         width=_whole(graph, sized, "width"),
         height=_whole(graph, sized, "height"),
         frames=_whole(graph, sized, "length", "video_frames", "num_frames"),

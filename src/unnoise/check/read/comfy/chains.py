@@ -10,6 +10,8 @@ CONDITIONS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "
 MODELS = ("model", "model1", "base_model", "unet")
 STACKS = ("lora", "lora_stack", "prev_lora")  # inputs for LoRAs that another node selects
 MOTION = ("motion_model", "m_models")
+# The output with the negative condition, where it is not the second.   Source: ComfyUI, comfy_extras/nodes_wan.py
+NEGATIVE = {"WanInfiniteTalkToVideo": 2}
 Pick = Callable[[Graph, Node, int], Link | None]
 
 
@@ -65,7 +67,7 @@ def _follow(graph: Graph, link: Link | None, pick: Pick) -> Iterator[Node]:
 
 
 def _condition(graph: Graph, node: Node, slot: int) -> Link | None:
-    if "negative" in node.links and slot == 1:
+    if "negative" in node.links and slot == NEGATIVE.get(node.kind, 1):
         return graph.link(node, "negative")
     return graph.link(node, *CONDITIONS)
 

@@ -25,9 +25,10 @@ SWITCH = "ComfySwitchNode"  # passes on_true or on_false, by its input "switch"
 # Source: rgthree/rgthree-comfy, py/any_switch.py: the first linked input; ltdrdata/ComfyUI-Impact-Pack,
 # modules/impact/util_nodes.py, GeneralSwitch: the input of the number "select"
 FIRST, NUMBERED = "Any Switch (rgthree)", ("ImpactSwitch", "LatentSwitch", "SEGSSwitch")
-SIZE = re.compile(
-    r"(\d{1,5}) x (\d{1,5})$"
-)  # a choice that replaces width and height; Source: EASY, py/libs/sampler.py
+# A choice that replaces width and height.   Source: yolain/ComfyUI-Easy-Use, py/libs/sampler.py;
+# Suzie1/ComfyUI_Comfyroll_CustomNodes, nodes/nodes_aspect_ratio.py: the sides at its end, exchanged if swapped
+SIZE = re.compile(r"(\d{1,5}) ?x ?(\d{1,5})$")
+CHOICES, SWAPS = ("resolution", "aspect_ratio"), "swap_dimensions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +200,18 @@ def named_alike(node: Node) -> Node:
     """Give the inputs of a node of an extension the names of ComfyUI's own nodes."""
     known = CUSTOM.get(node.kind)
     if known is None:
-        return node
+        return replace(node, values={**node.values, **_chosen_size(node.values)})
     values = {known.moves.get(name, name): value for name, value in node.values.items()}
     links = {known.moves.get(name, name): link for name, link in node.links.items()}
-    chosen = values.get("resolution")
-    sides = SIZE.match(chosen.value) if chosen is not None and isinstance(chosen.value, str) else None
-    if chosen is not None and sides is not None:
-        values |= {"width": Located(int(sides[1]), chosen.place), "height": Located(int(sides[2]), chosen.place)}
-    return replace(node, values=values, links=links)
+    return replace(node, values={**values, **_chosen_size(values)}, links=links)
+
+
+def _chosen_size(values: Mapping[str, Located[Any]]) -> dict[str, Located[Any]]:
+    """Return the width and the height that a choice of a node replaces; empty where it leaves them."""
+    chosen = next((values[name] for name in CHOICES if name in values), None)
+    sides = SIZE.search(chosen.value[-NAME:]) if chosen is not None and isinstance(chosen.value, str) else None
+    if chosen is None or sides is None or not {"width", "height"} <= values.keys():
+        return {}
+    swapped = SWAPS in values and values[SWAPS].value == "On"
+    width, height = reversed(sides.groups()) if swapped else sides.groups()
+    return {"width": Located(int(width), chosen.place), "height": Located(int(height), chosen.place)}
