@@ -26,7 +26,7 @@ ARGUMENT = "eta"
 KNOWN = frozenset(CALL["any"])
 ALIKE = 0.82  # share of letters that a misspelt argument has in common
 METHODS = ("enable_", "disable_", "upcast_", "**")  # not arguments, but what a script did with the pipeline before
-NOTED = ("motion_adapter", "ip_adapter")
+NOTED = ("motion_adapter", "ip_adapter", "ip_adapter_scale")
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
