@@ -53,6 +53,7 @@ FLUX: tuple[Pattern, ...] = (
     (r"(^|-)flux.*(de-?distil|undistil)|^openflux", "flux1", "dedistilled"),  # nyanko7, ostris: model cards
     (r"(^|-)hyper-flux", "flux1", "hyper"),
     (r"(^|-)flux-?1?-turbo", "flux1", "turbo"),
+    (r"^shuttle-3(-1)?-(diffusion|aesthetic)", "flux1", "turbo"),  # 4 steps: the model card of shuttleai
     (r"(^|-)flux-?1?-(.*-)?schnell", "flux1", "schnell"),
     (r"(^|-)flux-?1?-fill", "flux1", "fill"),
     (r"(^|-)flux-?1?-depth", "flux1", "depth"),

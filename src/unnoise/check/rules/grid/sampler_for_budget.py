@@ -31,9 +31,10 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     if found is None or steps is None or run.facts is None or run.facts.process != "ddpm" or few_steps(run):
         return
     place = run.sampler.place if run.sampler else run.schedule.place if run.schedule else steps.place
-    if found.name == "ddpm" and steps.value < DDPM:
+    if found.name == "ddpm" and _levels(run, steps.value) < DDPM:
         message = "DDPM is meant for 1000 steps and leaves noise with so few"
-        grade = WARN if steps.value <= NOISY and not _is_kept(run, subject) else NOTE
+        sure = run.tool != "comfyui" or run.task == "text" or run.strength is not None
+        grade = WARN if steps.value <= NOISY and sure and not _is_kept(run, subject) else NOTE
         yield Finding(RULE, place, message, f"{steps.value} steps", f"{DDPM} or more", INSTEAD, grade)
     elif found.queries > 1 and steps.value >= DOUBLE:
         message = f"{found.name} calls the network {found.queries} times a step"
@@ -42,6 +43,12 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     elif FEWEST <= steps.value <= SLOW.get(found.name, 0) and run.task == "text" and not _is_kept(run, subject):
         message = f"{found.name} has a larger error than a multistep method of order 2 with as many calls"
         yield Finding(RULE, place, message, f"{found.name} with {steps.value} steps", "DPM++ 2M", INSTEAD)
+
+
+def _levels(run: GenerationRun, steps: int) -> float:
+    """Return the levels of a whole run as dense as this one; ComfyUI's steps are all done below the denoise."""
+    part = run.strength.value if run.tool == "comfyui" and run.strength else 1
+    return steps / part if 0 < part < 1 else steps
 
 
 def _is_kept(run: GenerationRun, subject: Subject) -> bool:

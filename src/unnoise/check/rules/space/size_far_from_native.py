@@ -8,7 +8,8 @@ Shown: the size, the ratio of its area to the native one, and the range of publi
 Instead: draw at about the native area, in any aspect ratio, and upscale in a second pass.
 Fix: none; the size is a choice.
 Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell et al. 2023, arXiv:2307.01952, section
-2.2 and appendix I.
+2.2 and appendix I. It is a note for a small image of a model named after SDXL Turbo, which was trained at 512x512: a
+merge of it may draw both sizes.
 """
 
 from collections.abc import Iterator
@@ -19,22 +20,23 @@ from unnoise.check.rules.space._shared import area_ratio, is_latent_size, is_pla
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN, checks="run")
+TURBO = "turbo"
 SQUARE, LARGE = ("sd1", "sd2"), 1.5  # families trained on square images alone; share of their area, 768x512
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     ratio, facts, size = area_ratio(run), run.facts, size_of(run)
-    if ratio is None or facts is None or facts.size is None or size is None or not is_plain(run):
+    if ratio is None or facts is None or facts.size is None or size is None or run.model is None or not is_plain(run):
         return
     low, high = facts.area
-    is_large = run.model is not None and run.model.identity.family in SQUARE and ratio > LARGE
+    is_large = run.model.identity.family in SQUARE and ratio > LARGE
     if (low <= ratio <= high and not is_large) or is_latent_size(run):
         return
     native = f"{facts.size[0]}x{facts.size[1]}"
     message = f"the size is far from what {facts.title} was trained on"
     suggestion = f"draw at about the area of {native}, and upscale in a second pass"
     measured = f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}"
-    grade = NOTE if low <= ratio <= high else WARN
+    grade = NOTE if low <= ratio <= high or (ratio < low and TURBO in run.model.name.lower()) else WARN
     expected = f"{low:.2g} to {LARGE if grade == NOTE else high:.2g} times"
     yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion, grade)
 
