@@ -174,6 +174,21 @@ INTERFACE: Nodes = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "held", "name"),
+    [("UNETLoaderMultiGPU", ["flux1-fill-dev.safetensors", "fp8_e4m3fn", "cuda:1"], "flux1-fill-dev.safetensors"),
+     ("UnetLoaderGGUFDisTorch2MultiGPU", ["wan2.1-t2v-14b.gguf", "cuda:0", 4.0, "cpu"], "wan2.1-t2v-14b.gguf"),
+     ("LoaderGGUF", ["flux1-krea-dev-q8_0.gguf"], "flux1-krea-dev-q8_0.gguf")],
+)  # fmt: skip
+def test_loaders_of_extensions(kind: str, held: list[Any], name: str) -> None:
+    content = {**INTERFACE, "nodes": [one for one in INTERFACE["nodes"] if one["id"] != 4]}
+    content["nodes"].append(listed(4, kind, held))
+    run = one(content)
+    assert run.model is not None
+    assert run.model.name == name
+    assert run.model.identity.known
+
+
 def test_the_interface_saves_the_same() -> None:
     run = one(INTERFACE)
     assert spoken(run) == spoken(one(api()))

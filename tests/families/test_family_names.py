@@ -67,6 +67,8 @@ NAMED = {
     "hunyuan-video": "hunyuan_video_t2v_720p_bf16.safetensors",
     "hunyuan-image": "hunyuanimage2.1.safetensors",
     "ltx distilled": "ltxv-13b-0.9.8-distilled.safetensors",
+    "ltx2": "Lightricks/LTX-2 ltx-2.3-22b-dev-fp8.safetensors LTX2_video_vae_bf16.safetensors",
+    "ltx2 distilled": "ltx-2-19b-distilled-lora-384.safetensors ltx-2.3-22b-distilled-fp8.safetensors",
     "cosmos predict2": "cosmos_predict2_2B_t2i.safetensors",
     "cascade decoder": "stable_cascade_stage_b.safetensors",
     "qwen-image": "qwen_image_fp8_e4m3fn.safetensors Qwen/Qwen-Image-2512",
@@ -81,7 +83,7 @@ NAMED = {
     "z-image turbo": "z_image_turbo_bf16.safetensors",
     "svd": "svd_xt.safetensors",
     "shap-e": "openai/shap-e",
-    "unknown": "realisticVision_v60.safetensors influx-dev.safetensors Qwen/Qwen-Image-2.1 Lightricks/LTX-2"
+    "unknown": "realisticVision_v60.safetensors influx-dev.safetensors Qwen/Qwen-Image-2.1"
     " model.safetensors my-lightning-photos.safetensors tencent/HunyuanVideo-1.5 Cosmos-Predict2.5-2B turbo lcm",
 }
 

@@ -98,6 +98,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "1.5-5b": {"scale": 0.7, "size": (1360, 768), "area": (0.3, 2.0)},
     },
     "ltx": {"distilled": {**STEPS, "steps": (1, 12)}},
+    "ltx2": {"distilled": {**STEPS, "steps": (1, 12)}},
     "cascade": {
         "prior": {"guidance": (1.0, 10.0)},
         "decoder": {"guidance": (0.0, 2.0), "channels": 4},

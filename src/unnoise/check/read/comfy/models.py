@@ -9,6 +9,7 @@ from unnoise.check.coerce import number, text
 from unnoise.check.read.comfy import chains
 from unnoise.check.read.comfy.custom_nodes import CUSTOM
 from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
+from unnoise.check.read.comfy.widgets import MULTI
 from unnoise.check.subject import Located, NamedModel, Use
 from unnoise.families.identity import Identity
 from unnoise.families.names import by_checkpoint, by_name
@@ -97,7 +98,7 @@ def _by_encoder(graph: Graph, clips: list[Node]) -> Identity:
     loader = clips[-1] if clips else None
     if loader is None:
         return Identity()
-    kind = loader.kind.removesuffix("GGUF")
+    kind = MULTI.sub("", loader.kind).removesuffix("GGUF")
     use = text(graph.value(loader, "type"))
     family = ALONE.get(kind) or (ENCODERS.get(kind, {}).get(use.value) if use else None)
     return Identity(family, known_by=f"{loader.kind} {use.value if use else ''}".strip()) if family else Identity()

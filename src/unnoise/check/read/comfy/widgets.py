@@ -3,6 +3,7 @@
 Source: comfyanonymous/ComfyUI, nodes.py and comfy_extras/, INPUT_TYPES and define_schema in their order.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -16,6 +17,8 @@ CONTROLS = ("fixed", "increment", "decrement", "randomize")
 SIZE = ("width", "height", "batch_size")
 CLIP = ("width", "height", "length", "batch_size")
 SAMPLED = ("steps", "cfg", "sampler_name", "scheduler")
+# Loaders with further widgets for the devices at their end.   Source: pollockjj/ComfyUI-MultiGPU, __init__.py
+MULTI = re.compile(r"(DisTorch2?)?MultiGPU$")
 WIDGETS: Mapping[str, tuple[str, ...]] = {
     "KSampler": ("seed", *SAMPLED, "denoise"),
     "KSamplerAdvanced": (
@@ -58,6 +61,7 @@ WIDGETS: Mapping[str, tuple[str, ...]] = {
     "ImageOnlyCheckpointLoader": ("ckpt_name",),
     "UNETLoader": ("unet_name", "weight_dtype"),
     "UnetLoaderGGUF": ("unet_name",),
+    "LoaderGGUF": ("gguf_name",),  # calcuis/gguf
     "DiffusersLoader": ("model_path",),
     "CLIPLoader": ("clip_name", "type", "device"),
     "CLIPLoaderGGUF": ("clip_name", "type"),
@@ -162,7 +166,7 @@ def widgets(raw: Raw) -> Iterator[tuple[str, Any, str | int]]:
 
 
 def _named(raw: Raw, values: list[Any]) -> Iterator[tuple[str, Any, int]]:
-    known, custom = WIDGETS.get(raw["type"]), CUSTOM.get(raw["type"])
+    known, custom = WIDGETS.get(MULTI.sub("", raw["type"])), CUSTOM.get(raw["type"])
     names = known if known is not None else _shown(raw)
     controls = CONTROLS if known is None else (*CONTROLS, True, False)
     found = list(aligned(names, values, controls))

@@ -21,11 +21,11 @@ RULE = Rule(id="UN307", name="size-not-a-multiple", severity=WARN, checks="run")
 REFUSED: Mapping[str, int] = {
     "sd1": 8, "sd2": 8, "sdxl": 8, "kolors": 8, "pixart": 8, "hunyuan-dit": 8, "svd": 8, "cogvideox": 8, "mochi": 8,
     "sd3": 16, "auraflow": 16, "lumina2": 16, "cogview4": 16, "wan": 16, "hunyuan-video": 16, "cosmos": 16,
-    "z-image": 16, "sana": 32, "ltx": 32,
+    "z-image": 16, "sana": 32, "ltx": 32, "ltx2": 32,
 }  # fmt: skip
 ROUNDED: Mapping[str, int] = {"flux1": 16, "flux2": 16, "chroma": 16, "qwen-image": 16, "hidream": 16}
 CUT = ("comfyui", "a1111", "forge")
-OWN_CELLS = ("cascade", "ltx", "hunyuan-image")  # whose latent cells in ComfyUI are not 8 pixels
+OWN_CELLS = ("cascade", "ltx", "ltx2", "hunyuan-image")  # whose latent cells in ComfyUI are not 8 pixels
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
