@@ -9,9 +9,10 @@ Instead: leave the negative prompt out, or turn guidance on: `true_cfg_scale=4.0
 model takes it.
 Fix: none; it is not known which of the two is meant.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; diffusers/pipelines/latent_consistency_models,
-`__call__`; ComfyUI, comfy/samplers.py, sampling_function (cond_scale 1.0); mcmonkeyprojects/SwarmUI#204;
-lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a pipeline of unknown class, and in ComfyUI and Fooocus
-for a model that is unknown or may be one of few steps: official workflows and styles have a text there too.
+`__call__`; diffusers/pipelines/ltx2, `do_classifier_free_guidance`; ComfyUI, comfy/samplers.py, sampling_function
+(cond_scale 1.0); mcmonkeyprojects/SwarmUI#204; lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a
+pipeline of unknown class, and in ComfyUI and Fooocus for a model that is unknown or may be one of few steps: official
+workflows and styles have a text there too.
 """
 
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ BELOW = ("diffusers", "invokeai", "fooocus")  # tools in which guidance is off b
 USES = ("cfg_pp", "cfg++")  # samplers that use the negative prompt at any scale
 # Nodes that use it without guidance.   Source: ChenDarYen/ComfyUI-NAG; ComfyUI, comfy_extras/nodes_perpneg.py
 NODES = ("NAG", "PerpNeg")
+AUDIO = "audio_guidance_scale"
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
@@ -49,11 +51,18 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
 
 def _takes_effect(run: GenerationRun, value: float) -> bool:
     """Return whether the negative prompt changes the image at a guidance scale."""
-    if value > 1 or (value < 1 and run.tool not in BELOW):
+    if value > 1 or (value < 1 and run.tool not in BELOW) or _guides_audio(run):
         return True
     if run.sampler is not None and any(word in run.sampler.value.lower() for word in USES):
         return True
     return any(word in text for text in (*run.others, run.pipeline) for word in NODES)
+
+
+def _guides_audio(run: GenerationRun) -> bool:
+    """Return whether LTX-2 guides its audio with the negative prompt; the default scale is above 1."""
+    stated = run.others.get(AUDIO)
+    is_off = stated is not None and isinstance(stated.value, int | float) and stated.value <= 1
+    return pipeline(run).startswith("LTX2") and not is_off
 
 
 def _severity(run: GenerationRun, subject: Subject) -> Severity:
