@@ -120,8 +120,11 @@ def may_be_distilled(run: GenerationRun, subject: Subject) -> bool:
         subject: with the text of the script
 
     Returns:
-        True also for a few-step run
+        True also for a few-step run, and for a LoRA that a node of an unknown extension of ComfyUI loads
     """
     names = [use.adapter.name for use in run.adapters] + ([run.model.name] if run.model else [])
+    names += [
+        value.value for key, value in run.others.items() if "lora" in key.lower() and isinstance(value.value, str)
+    ]
     texts = subject.texts.values() if run.tool == "diffusers" else ()
     return few_steps(run) is not None or any(FEW.search(text) for text in (*names, *texts))

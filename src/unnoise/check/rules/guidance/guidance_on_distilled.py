@@ -4,6 +4,7 @@ Why: Turbo, Lightning, LCM, Hyper and DMD are trained to predict the guided imag
 the few steps cannot correct it. ComfyUI's KSampler defaults to cfg 8.0 and diffusers' SDXL pipeline to 5.0; the model
 cards use 0 or 1 (LCM adapters 1 to 2, 4 in one official example). Each step also costs two network calls instead of
 one.
+Up to 0.5 above the range it is a note.
 Shown: the guidance scale and the range of the model card.
 Instead: 1 in ComfyUI and AUTOMATIC1111; 0 or 1 in diffusers, where both switch guidance off.
 Fix: unsafe: write 1, or the highest scale of the adapter.
@@ -15,12 +16,13 @@ from collections.abc import Iterator, Mapping
 
 from unnoise.check.effective_settings import few_steps
 from unnoise.check.examples import script
-from unnoise.check.rule import WARN, Finding, Fix, Rule
+from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
 from unnoise.check.rules.guidance._shared import pipeline, weight, word
 from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import embeds
 
 ADAPTERS: Mapping[str, float] = {"lcm": 4.0}  # diffusers, docs/source/en/api/pipelines/latent_consistency_models.md
+SLIGHT = 0.5  # above the range, where guidance adds at most half of the difference once more
 RULE = Rule(id="UN402", name="guidance-on-distilled", severity=WARN, checks="run")
 
 
@@ -38,7 +40,9 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         fix = Fix.unsafe(guidance.place, right, f"{right:g}") if guidance else show
         measured = f"{word(run)} {value:g}{'' if guidance else ' by default'}"
         expected = f"{low:g} to {high:g}"
-        yield Finding(RULE, guidance.place if guidance else run.place, message, measured, expected, suggestion, fix=fix)
+        grade = NOTE if value <= high + SLIGHT else WARN
+        place = guidance.place if guidance else run.place
+        yield Finding(RULE, place, message, measured, expected, suggestion, grade, fix)
 
 
 def _is_embedded(run: GenerationRun) -> bool:
