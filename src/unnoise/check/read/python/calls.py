@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import replace
+from typing import Any
 
 from unnoise.check.read.python import fold
 from unnoise.check.read.python.attributes import attribute, owner
@@ -29,6 +30,7 @@ from unnoise.check.read.python.values import (
 )
 from unnoise.check.read.python.walk import UNROLLED, Interpreter
 
+VIEWS = ("items", "keys", "values")
 CHANGES = ("append", "extend", "insert", "pop", "remove", "update", "setdefault", "clear", "sort", "reverse", "popitem")
 
 
@@ -150,9 +152,19 @@ def _method(
         key = given.get("key", 0)
         found = fold.element(node, owned, key) if key is not None else Value(UNREAD, node)
         return found if found.read else Value(UNREAD, node)
+    if isinstance(what, dict) and name in VIEWS and not given.values:
+        return Value(_view(what, name, node), node)
     if isinstance(what, str) and name in ("strip", "lower", "upper", "rstrip", "lstrip") and not given.values:
         return Value(getattr(what, name)(), node)
     return None
+
+
+def _view(table: dict[Any, Value], name: str, node: ast.Call) -> list[Value]:
+    """List the keys, the values, or the pairs of both of a table."""
+    if name == "values":
+        return list(table.values())
+    keys = [Value(key, node) for key in table]
+    return keys if name == "keys" else [Value(pair, node) for pair in zip(keys, table.values(), strict=True)]
 
 
 def _picture(picture: Picture, name: str, given: Arguments, node: ast.Call) -> Value:
