@@ -7,6 +7,7 @@ import pytest
 from unnoise.check.catalogue import entry
 from unnoise.check.engine import check, run_rule
 from unnoise.check.examples import script
+from unnoise.check.rule import Severity
 
 SCRIPT = """
 import torch
@@ -63,6 +64,8 @@ def test_scripts_that_keep_the_distillation(more: str) -> None:
     [
         ("python train_dreambooth_lora_z_image.py --pretrained_model_name_or_path Tongyi-MAI/Z-Image-Turbo", 1),
         ("python train_dreambooth_lora_z_image.py --pretrained_model_name_or_path Tongyi-MAI/Z-Image --rank 8", 0),
+        ("python train_dreambooth_lora_flux2_klein.py --pretrained_model_name_or_path"
+         " black-forest-labs/FLUX.2-klein-base-4B", 0),
         ("accelerate launch sdxl_train_network.py --pretrained_model_name_or_path sd_xl_turbo_1.0.safetensors", 1),
         ("accelerate launch flux_train_network.py --pretrained_model_name_or_path flux1-schnell.safetensors "
          "--base_weights undo.safetensors", 0),
@@ -71,3 +74,11 @@ def test_scripts_that_keep_the_distillation(more: str) -> None:
 def test_commands(tmp_path: Path, text: str, count: int) -> None:
     (tmp_path / "a.sh").write_text(text)
     assert len(check(tmp_path / "a.sh", select=["UN516"])) == count
+
+
+def test_example_of_diffusers_is_a_note(tmp_path: Path) -> None:
+    """The README of its script for FLUX.2 trains on the distilled klein."""
+    text = "accelerate launch train_dreambooth_lora_flux2_klein.py --pretrained_model_name_or_path {}"
+    (tmp_path / "a.sh").write_text(text.format("black-forest-labs/FLUX.2-klein-4B"))
+    (finding,) = check(tmp_path / "a.sh", select=["UN516"])
+    assert finding.grade is Severity.NOTE

@@ -6,7 +6,8 @@ steps do not help. An adapter that undoes the distillation while training, and i
 Shown: the base, and the steps that it was distilled to.
 Instead: train on the teacher, and distil afterwards; or train with a de-distil adapter.
 Fix: none; the teacher is another file.
-Source: modelscope/DiffSynth-Studio#1486; ostris/zimage_turbo_training_adapter, model card.
+Source: modelscope/DiffSynth-Studio#1486; ostris/zimage_turbo_training_adapter, model card. It is a note for FLUX.2
+klein, which an example of diffusers trains on: examples/dreambooth/README_flux2.md.
 """
 
 import ast
@@ -14,7 +15,7 @@ import re
 from collections.abc import Iterator
 
 from unnoise.check.examples import model, together, toml
-from unnoise.check.rule import WARN, Finding, Rule
+from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
 from unnoise.check.subject import Location, NamedModel, Script, Subject
 from unnoise.check.syntax import calls, names_in
 from unnoise.families.own import base_card
@@ -22,6 +23,7 @@ from unnoise.families.own import base_card
 RULE = Rule(id="UN516", name="lora-trained-on-distilled", severity=WARN)
 ADAPTERS = ("assistant_lora_path", "base_weights", "training_adapter")  # settings that name a de-distil adapter
 MOST = 30  # steps of a distilled base; the published examples of one with more are those of usual models
+SHOWN = ("flux2",)  # families whose distilled models official examples train on
 MADE = {"LoraConfig", "get_peft_model", "inject_adapter_in_model"}
 # Words of scripts that keep the distillation: with an adapter, a teacher, or a reward in place of images.
 KEPT = re.compile(
@@ -45,7 +47,8 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _on(base: NamedModel, place: Location) -> Iterator[Finding]:
     facts = base.facts
     if facts is not None and facts.distilled == "steps" and facts.steps is not None and facts.steps[1] <= MOST:
-        yield _finding(place, base.name[:100], f"a base of {facts.steps[0]} to {facts.steps[1]} steps")
+        grade = NOTE if base.identity.family in SHOWN else WARN
+        yield _finding(place, base.name[:100], f"a base of {facts.steps[0]} to {facts.steps[1]} steps", grade)
 
 
 def _in_script(subject: Subject) -> Iterator[Finding]:
@@ -66,10 +69,10 @@ def _trains_lora(script: Script) -> bool:
     )
 
 
-def _finding(place: Location, name: str, measured: str) -> Finding:
+def _finding(place: Location, name: str, measured: str, grade: Severity = WARN) -> Finding:
     message = f"{name} is distilled to few steps, and training on it takes the distillation back"
     expected, suggestion = "a base of 20 steps or more", "train on its teacher, distil afterwards"
-    return Finding(RULE, place, message, measured, expected, suggestion)
+    return Finding(RULE, place, message, measured, expected, suggestion, grade)
 
 
 RECIPE = """
