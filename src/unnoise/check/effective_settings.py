@@ -13,6 +13,8 @@ from unnoise.families.identity import Identity
 RESET = "register_to_config("  # changes the settings of a scheduler that exists
 # Words in names of distilled models: a text with one may load distilled weights under another name.
 FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
+# The same in names alone: merges with a distilled LoRA inside, such as Phr00t/WAN2.2-14B-Rapid-AllInOne.
+MERGED = re.compile(r"rapid|remix", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +129,5 @@ def may_be_distilled(run: GenerationRun, subject: Subject) -> bool:
         value.value for key, value in run.others.items() if "lora" in key.lower() and isinstance(value.value, str)
     ]
     texts = subject.texts.values() if run.tool == "diffusers" else ()
-    return few_steps(run) is not None or any(FEW.search(text) for text in (*names, *texts))
+    named = any(MERGED.search(name) for name in names)
+    return named or few_steps(run) is not None or any(FEW.search(text) for text in (*names, *texts))
