@@ -7,7 +7,7 @@ from typing import Any
 
 from unnoise.check.read.python.foreign import is_foreign, mark, mark_changed
 from unnoise.check.read.python.models import identify, identify_base, number_type
-from unnoise.check.read.python.pipes import add_adapter, set_part
+from unnoise.check.read.python.pipes import add_adapter, note, set_part
 from unnoise.check.read.python.state import Arguments, ScriptState
 from unnoise.check.read.python.values import (
     MOST,
@@ -30,6 +30,7 @@ from unnoise.families.names import by_class
 
 LOADERS = ("from_pretrained", "from_single_file", "from_ckpt", "from_config", "load_config")
 GENERIC = ("DiffusionPipeline", "AutoPipelineFor")  # classes that load any family
+COPIED = "pipeline.module"  # of a class that is not imported from diffusers and may have other arguments
 KEEPERS = frozenset({"compile", "unwrap_model", "prepare_model"})
 NO_OPTIONS = frozenset({"subfolder", "revision", "variant", "cache_dir", "local_files_only", "token", "use_auth_token",
                         "force_download", "return_unused_kwargs", "proxies", "mirror"})  # fmt: skip
@@ -63,8 +64,12 @@ def build(walk: ScriptState, dotted: str, given: Arguments, node: ast.Call) -> V
 def _marked(walk: ScriptState, class_: str, given: Arguments, made: Value) -> Value:
     """Return what a class makes, marked where its code is not that of diffusers."""
     thing = made.what
-    if isinstance(thing, Thing) and thing.kind == "pipe" and (is_foreign(class_) or given.get("custom_pipeline")):
-        mark(walk, thing)
+    if isinstance(thing, Thing) and thing.kind == "pipe":
+        if is_foreign(class_) or given.get("custom_pipeline"):
+            mark(walk, thing)
+        module = class_.rpartition(".")[0]
+        if module and not module.startswith("diffusers"):
+            note(walk, thing, COPIED, Located(module, walk.places.at(made.node)))
     return made
 
 

@@ -127,7 +127,7 @@ def on_pipe(walk: ScriptState, thing: Thing, name: str, given: Arguments, node: 
         walk.set_pipe(thing, replace(pipe, adapters=_adapters_after(walk, pipe.adapters, name, given)))
     elif name.startswith(("enable_", "disable_")) or name == "upcast_vae":
         how = {key: plain(value) for key, value in given.named.items()}
-        _note(walk, thing, name, Located(how or True, walk.places.at(node)))
+        note(walk, thing, name, Located(how or True, walk.places.at(node)))
     elif name == "update_components":
         for role, value in given.named.items():
             set_part(walk, thing, role, value)
@@ -135,13 +135,14 @@ def on_pipe(walk: ScriptState, thing: Thing, name: str, given: Arguments, node: 
         walk.set_pipe(thing, replace(pipe, foreign=True))
         return Value(UNREAD, node)
     elif name == "set_ip_adapter_scale" and (scale := given.get("scale", 0)) is not None:
-        _note(walk, thing, "ip_adapter_scale", Located(plain(scale), walk.place(scale)))
+        note(walk, thing, "ip_adapter_scale", Located(plain(scale), walk.place(scale)))
     else:
         return None
     return Value(thing, node)
 
 
-def _note(walk: ScriptState, thing: Thing, name: str, located: Located[Any]) -> None:
+def note(walk: ScriptState, thing: Thing, name: str, located: Located[Any]) -> None:
+    """Keep a fact of a pipeline for its later runs, beside their arguments."""
     pipe = walk.pipe(thing)
     if len(pipe.noted) < MOST:
         walk.set_pipe(thing, replace(pipe, noted={**pipe.noted, name: located}))
@@ -177,9 +178,9 @@ def add_adapter(
         return
     adapter = NamedModel(name, place, identity)
     if kind == "ip_adapter":
-        _note(walk, thing, kind, Located(name, place))
+        note(walk, thing, kind, Located(name, place))
         if folder is not None:
-            _note(walk, thing, "ip_adapter.subfolder", Located(plain(folder), walk.place(folder)))
+            note(walk, thing, "ip_adapter.subfolder", Located(plain(folder), walk.place(folder)))
         return
     use = Use(place, adapter, pipe.model)
     if kind == "embedding":
@@ -269,7 +270,7 @@ def on_part(walk: ScriptState, owner: Value, name: str, given: Arguments, node: 
     if name == "to" and part.of is not None and part.role:
         for value in (*given.values, *given.named.values()):
             if (located := number_type(walk.places, value)) is not None:
-                _note(walk, part.of, f"{part.role}.dtype", located)
+                note(walk, part.of, f"{part.role}.dtype", located)
     kept = name in ("to", "half", "cuda", "eval", "requires_grad_", "train", "float")
     return owner if kept else Value(UNREAD, node)
 

@@ -26,6 +26,7 @@ ARGUMENT = "eta"
 KNOWN = frozenset(CALL["any"])
 ALIKE = 0.82  # share of letters that a misspelt argument has in common
 METHODS = ("enable_", "disable_", "upcast_", "**")  # not arguments, but what a script did with the pipeline before
+COPIED = "pipeline.module"  # a class of the same name from elsewhere may have arguments of its own
 NOTED = ("motion_adapter", "ip_adapter", "ip_adapter_scale")
 
 
@@ -37,7 +38,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
 
 def _misspelt(run: GenerationRun) -> Iterator[Finding]:
     """Check the arguments of a pipeline of diffusers that none of its pipelines takes."""
-    if not is_own(run.pipeline):
+    if not is_own(run.pipeline) or COPIED in run.others:
         return
     for key, argument in run.others.items():
         if key in KNOWN or key in NOTED or "." in key or key.startswith(METHODS):
