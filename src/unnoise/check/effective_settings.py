@@ -13,8 +13,8 @@ from unnoise.families.identity import Identity
 RESET = "register_to_config("  # changes the settings of a scheduler that exists
 # Words in names of distilled models: a text with one may load distilled weights under another name.
 FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
-# The same in names alone: merges with a distilled LoRA inside, such as Phr00t/WAN2.2-14B-Rapid-AllInOne.
-MERGED = re.compile(r"rapid|remix", re.IGNORECASE)
+# The same in names alone: of few steps, or of merges with a distilled LoRA inside: Phr00t/WAN2.2-14B-Rapid-AllInOne.
+MERGED = re.compile(r"rapid|remix|(?<!\d)1?\d[-_ ]?steps?(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ stable-diffusion.cpp is 7, that of ComfyUI 8.
 Shown: the guidance scale, and the embedded one.
 Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge), `--guidance` (stable-diffusion.cpp) or in a
 FluxGuidance node (ComfyUI). It is a note where the name does not tell whether a fine-tune is still distilled, and where
-guidance is tamed: an embedded scale of at most 2 with a negative prompt, or a node that limits it.
+guidance is tamed: a scale of at most 1.5, an embedded one of at most 2 with a negative prompt, or a node that limits it.
 Fix: unsafe: write 1 in a workflow.
 Source: lllyasviel/stable-diffusion-webui-forge, modules/infotext_utils.py, "Applied Forge Fix to broken Civitai Flux
 Meta"; comfyanonymous/ComfyUI_examples, flux; leejet/stable-diffusion.cpp, docs/flux.md, `--cfg-scale 1.0`.
@@ -22,6 +22,7 @@ from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN404", name="cfg-where-embedded-meant", severity=WARN, checks="run")
 WEAK = 2.0  # embedded scale that leaves room for guidance with a negative prompt
+SLIGHT = 1.5  # guidance that adds at most half of the difference
 # Words in the classes of ComfyUI's nodes that limit guidance.
 LIMITS = ("DynamicThresholding", "RescaleCFG", "CFGRescale", "SkimmedCFG", "Skimmed_CFG", "AutomaticCFG", "APG",
           "CFGZero", "CFGNorm", "Mahiro", "TCFG")  # fmt: skip
@@ -48,7 +49,9 @@ def _is_sure(run: GenerationRun) -> bool:
 
 
 def _is_tamed(run: GenerationRun) -> bool:
-    """Return whether real guidance seems meant: with a weak embedded scale, or limited by a node."""
+    """Return whether real guidance is slight or seems meant: with a weak embedded scale, or limited by a node."""
+    if run.guidance is not None and run.guidance.value <= SLIGHT:
+        return True
     if run.embedded is not None and run.embedded.value <= WEAK and is_text(run.negative):
         return True
     return any(word in key.partition(".")[0] for key in run.others for word in LIMITS)
