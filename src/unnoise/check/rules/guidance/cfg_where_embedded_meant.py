@@ -7,7 +7,7 @@ stable-diffusion.cpp is 7, that of ComfyUI 8.
 Shown: the guidance scale, and the embedded one.
 Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge), `--guidance` (stable-diffusion.cpp) or in a
 FluxGuidance node (ComfyUI). It is a note where the name does not tell whether a fine-tune is still distilled, and where
-guidance is tamed: a scale of at most 1.5, an embedded one of at most 2 with a negative prompt, or a node that limits it.
+guidance is tamed: a scale up to 1.5, an embedded one up to 2 with a negative prompt, or a node that limits it.
 Fix: unsafe: write 1 in a workflow.
 Source: lllyasviel/stable-diffusion-webui-forge, modules/infotext_utils.py, "Applied Forge Fix to broken Civitai Flux
 Meta"; comfyanonymous/ComfyUI_examples, flux; leejet/stable-diffusion.cpp, docs/flux.md, `--cfg-scale 1.0`.
