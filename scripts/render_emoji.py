@@ -218,7 +218,18 @@ def collect(packages: Path, lexicon: Lexicon) -> list[dict]:
         keywords = [word for word in dict.fromkeys([*tags, *related]) if word and word != name]
         record = {"name": name, "subject": subject(name), "group": entry["group"], "keywords": keywords}
         records.append({**record, "images": images})
-    return merged(without_neutral(records))
+    return merged(without_neutral(without_words_of_things(records, lexicon)))
+
+
+def without_words_of_things(records: list[dict], lexicon: Lexicon) -> list[dict]:
+    """Drop keywords of faces, people and signs that WordNet gives for a thing: "puppy" is the dog."""
+    things = {word for record in records if record["group"] in LEXICON for word in lexicon.related(record["name"])}
+    for record in records:
+        if record["group"] in LEXICON:
+            continue
+        own = {*record["name"].split(), *lexicon.synonyms(record["subject"])}
+        record["keywords"] = [word for word in record["keywords"] if word in own or word not in things]
+    return records
 
 
 def without_neutral(records: list[dict]) -> list[dict]:

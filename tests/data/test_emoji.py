@@ -40,7 +40,14 @@ def test_every_thing_has_a_name_of_its_own_three_styles_or_more_and_words() -> N
     assert set(pairs.values()) == {1}
     assert min(Counter(NAMES).values()) >= 3
     assert sum(not words for words in SOURCE.keywords) < 0.02 * len(SOURCE)
+
+
+def test_a_word_for_a_thing_is_no_word_for_a_face() -> None:
     assert "puppy" in SOURCE.keywords[image("dog face")]
+    assert "puppy" not in SOURCE.keywords[image("pleading face")]
+    assert "bike" in SOURCE.keywords[image("bicycle")]
+    assert "bike" not in SOURCE.keywords[image("man biking")]
+    assert "cowboy" in SOURCE.keywords[image("cowboy hat face")]
 
 
 def test_a_transparent_border_and_a_subject() -> None:

@@ -16,13 +16,14 @@ from unnoise.errors import InputError
 from unnoise.loading import load
 from unnoise.nets.text import TextEncoder
 from unnoise.nets.unet import UNet
+from unnoise.train import latents as latents_file, train_recipe as train_recipe_file
 from unnoise.train.denoiser import text_multiples
 from unnoise.train.ema_choice import EmaChoice, read_choice
 from unnoise.train.encoded import EncodedViews
 from unnoise.train.fit_options import FitOptions
-from unnoise.train.latents import Latents, map_latents
+from unnoise.train.latents import Latents
 from unnoise.train.log import read_log
-from unnoise.train.recipe import DataOptions, TextOptions, TrainingRecipe
+from unnoise.train.recipe import TextOptions, TrainingRecipe
 from unnoise.train.train_recipe import train_recipe
 
 
@@ -146,18 +147,20 @@ def test_it_reads_images_as_they_are_and_then_the_views_of_the_denoiser(
     assert codes[:60] == 36 * [1] + 24 * [2]
 
 
-def test_views_can_have_several_captions_and_images_as_they_are_other_keywords(
+def test_views_can_have_several_captions_and_those_beside_their_own_other_keywords(
     learning: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both trainings read all of them, beside the codes of the view."""
-    read: dict[str, tuple[int, float]] = {}
+    said: list[list[str]] = []
     numbers: set[int] = set()
 
-    def noted(dataset: ImageDataset, data: DataOptions, *rest: Any) -> Latents:
-        found = map_latents(dataset, data, *rest)
-        assert found.ids is not None
-        read[rest[-1].name] = (found.ids.shape[1], data.augment.keywords)
-        return found
+    def opened(given: TrainingRecipe) -> ImageDataset:
+        dataset = open_data(given)
+        return replace(dataset, keywords=len(dataset) * (("~",),))
+
+    def captioned(*given: Any) -> list[str]:
+        said.append(captions_of(*given))
+        return said[-1]
 
     def drawn(latents: Latents, *given: Any) -> list[int]:
         found = captions_at(latents, *given)
@@ -165,14 +168,25 @@ def test_views_can_have_several_captions_and_images_as_they_are_other_keywords(
         numbers.update(found)
         return found
 
-    captions_at = Latents.captions_at
-    monkeypatch.setattr("unnoise.train.encoding.map_latents", noted)
+    open_data, captions_of, captions_at = train_recipe_file._open, latents_file.captions_of, Latents.captions_at
+    monkeypatch.setattr(train_recipe_file, "_open", opened)
+    monkeypatch.setattr(latents_file, "captions_of", captioned)
     monkeypatch.setattr(Latents, "captions_at", drawn)
     text = replace(learning.denoiser.text, captions=5, keywords=0.75)  # type: ignore[type-var]
     fit(replace(learning, denoiser=replace(learning.denoiser, text=text)), tmp_path)
-    views = learning.data.views
-    assert read == {"training": (views * 5, 0.0), "captions-data": (views * 5, 0.75)}
-    assert numbers == set(range(views * 5))
+    assert numbers == set(range(learning.data.views * 5))
+    views, plain = said
+    own, others = views[::5], [caption for k, caption in enumerate(views) if k % 5]
+    assert not any("~" in caption for caption in own)
+    assert all(0.5 < sum("~" in caption for caption in part) / len(part) < 0.95 for part in (others, plain))
+
+
+def test_keywords_of_captions_that_there_are_not_are_refused(learning: TrainingRecipe, tmp_path: Path) -> None:
+    text = replace(learning.denoiser.text, keywords=0.5)  # type: ignore[type-var]
+    with pytest.raises(InputError, match=r"denoiser.text.keywords 0.5: the data has no keywords"):
+        fit(replace(learning, denoiser=replace(learning.denoiser, text=text)), tmp_path)
+    with pytest.raises(InputError, match=r"denoiser.text.keywords 0.5: acts with denoiser.text.fit or captions"):
+        TextOptions(keywords=0.5)
 
 
 @pytest.mark.parametrize(("field", "value"), [("captions", 0), ("captions", 257), ("keywords", 1.5)])

@@ -90,7 +90,7 @@ class Encoding:
         x0 = encoded.normalised(affine.shift, affine.scale, patch)
         tokens = None
         if self.tokenizer is not None and text is not None:
-            tokens = CaptionTokens(self.tokenizer, text.length, text.captions)
+            tokens = CaptionTokens(self.tokenizer, text.length, text.captions, text.keywords)
         data = replace(recipe.data, views=encoded.views)
         with world().first():
             return map_latents(dataset, data, recipe.seed, x0, self.classes, tokens, self.folder / name)

@@ -38,11 +38,13 @@ class CaptionTokens:
         tokenizer: of the text encoder.
         length: the largest number of tokens; longer captions are cut.
         each: captions of each view.
+        keywords: probability of a keyword in those beside a view's own; that of the views if None.
     """
 
     tokenizer: Tokenizer
     length: int
     each: int = 1
+    keywords: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +120,15 @@ def map_captions(
     A run that is resumed maps the files that are there, where the key beside them is the same.
     """
     most, count = text.length, data.views * text.each
+    augment = data.augment if text.keywords is None else replace(data.augment, keywords=text.keywords)
     # without augmentation all views of an image have the same caption, unless it has several phrasings
-    alike = data.augment.none and all(len(names) == 1 for names in dataset.captions)
+    alike = augment.none and all(len(names) == 1 for names in dataset.captions)
     whole = np.zeros((len(dataset), 1 if alike else count), np.int64)
 
     def rows() -> Iterator[Array]:
         for part in batches(range(len(dataset)), TOGETHER):
             views = views_of(dataset, replace(data, views=1) if alike else data, seed, part, encoded.states)
-            captions = captions_of(dataset, views, data.augment, seed, 1 if alike else text.each)
+            captions = captions_of(dataset, views, augment, seed, 1 if alike else text.each)
             ids, lengths = _tokens(captions, text.tokenizer, most)
             whole[part.start : part.stop] = lengths.reshape(len(part), -1)
             yield ids
@@ -149,7 +152,7 @@ def captions_key(
 ) -> str:
     """Hash all that decides the tokens of the captions. The folder of the codes has the name of the images' hash."""
     words = (dataset.captions, dataset.keywords, dataset.styles)
-    tokens = (text.tokenizer.merges, text.length, text.each)
+    tokens = (text.tokenizer.merges, text.length, text.each, text.keywords)
     facts = (encoded.folder.name, plain(data.augment), data.views, seed, tokens, words)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

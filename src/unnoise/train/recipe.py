@@ -156,8 +156,8 @@ class TextOptions(Strict):
             views of the denoiser.
         captions: of each view, 1 to 256; a sample takes one of them. They cost a hundred bytes each; a view itself
             is encoded once. The caption of a scene is one.
-        keywords: probability of a keyword in place of the name in the captions of images as they are, in `fit`, 0 to 1;
-            that of data.augment if it is left out.
+        keywords: probability of a keyword in place of the name, 0 to 1, in the captions of images as they are, in
+            `fit`, and in those of a view beside its own; that of data.augment if it is left out.
     """
 
     vocab: int = 2048
@@ -180,6 +180,8 @@ class TextOptions(Strict):
         check_whole("denoiser.text.captions", self.captions, 1, MOST_CAPTIONS)
         if self.keywords is not None:
             check_number("denoiser.text.keywords", self.keywords, 0, 1)
+            if self.fit is None and self.captions == 1:
+                raise InputError(f"denoiser.text.keywords {self.keywords:g}: acts with denoiser.text.fit or captions")
         for name in ("embedding_learning_rate_multiple", "learning_rate_multiple"):
             check_number(f"denoiser.text.{name}", getattr(self, name), 1e-6, 1e6)
         if self.width % self.heads:

@@ -46,6 +46,8 @@ def check_conditioning(recipe: TrainingRecipe, dataset: ImageDataset) -> None:
         if not dataset.labels:
             _check_unconditional(recipe)
     check_words(recipe.data.augment, dataset)
+    if options.text is not None and options.text.keywords is not None and not any(dataset.keywords):
+        raise InputError(f"denoiser.text.keywords {options.text.keywords:g}: the data has no keywords; leave it out")
 
 
 def _check_no_captions(augment: Augment) -> None:
