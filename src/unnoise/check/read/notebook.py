@@ -112,9 +112,15 @@ def _python(source: str) -> CellText:
     if not is_python(source):
         return CellText(BETWEEN, nothing)
     text = as_python(source)
-    before = AROUND if text.lstrip("\n")[:1] in (" ", "\t") else BETWEEN
+    before = AROUND if _is_indented(text) else BETWEEN
     try:
         parse(f"{before}\n{text}")
     except Unparsed as error:
         return CellText(BETWEEN, nothing, error.message, max(1, (error.line or 2) - 1))
     return CellText(before, text)
+
+
+def _is_indented(text: str) -> bool:
+    """Return whether the first line of code is indented, which IPython allows; that of a comment has no meaning."""
+    code = (line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#"))
+    return next(code, "")[:1] in (" ", "\t")
