@@ -30,6 +30,9 @@ USES = ("cfg_pp", "cfg++")  # samplers that use the negative prompt at any scale
 # Nodes that use it without guidance.   Source: ChenDarYen/ComfyUI-NAG; ComfyUI, comfy_extras/nodes_perpneg.py
 NODES = ("NAG", "PerpNeg")
 AUDIO = "audio_guidance_scale"
+# The second of two pipelines, which has no guidance of its own; official examples repeat both prompts there.
+# Source: diffusers, docs/source/en/api/pipelines/stable_cascade.md and wuerstchen.md
+SECOND = ("StableCascadeDecoderPipeline", "WuerstchenDecoderPipeline")
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
@@ -50,8 +53,10 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
 
 
 def _takes_effect(run: GenerationRun, value: float) -> bool:
-    """Return whether the negative prompt changes the image at a guidance scale."""
+    """Return whether the negative prompt changes the image at a guidance scale, here or in the pipeline before."""
     if value > 1 or (value < 1 and run.tool not in BELOW) or _guides_audio(run):
+        return True
+    if run.tool == "diffusers" and pipeline(run) in SECOND:
         return True
     if run.sampler is not None and any(word in run.sampler.value.lower() for word in USES):
         return True
