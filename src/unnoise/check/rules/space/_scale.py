@@ -87,11 +87,26 @@ def _events(script: Script) -> tuple[Event, ...]:
         return ()
     if any(name in line for line in script.lines for name in OTHER_SCALES):
         return ()
-    first = _Follower(Places(script.path, script.lines), named_scales(script.tree), return_owners(script.tree))
+    places, controls = Places(script.path, script.lines), _controls(script.tree)
+    first = _Follower(places, named_scales(script.tree), controls, return_owners(script.tree))
     ScriptWalk(first.visit).block(script.tree.body, {})
-    latents = _Follower(first.places, first.scales, {}, agreed(first.ends))
+    latents = _Follower(places, first.scales, controls, {}, agreed(first.ends))
     ScriptWalk(latents.visit, passes=2).block(script.tree.body, {})
     return tuple(latents.events)
+
+
+def _controls(tree: ast.Module) -> frozenset[str]:
+    """Return the names of control images that a ControlNet takes as latents; those of SD3 have no shift.
+
+    Source: diffusers, examples/controlnet/train_controlnet_sd3.py, controlnet_image
+    """
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    given = (keyword(node, "controlnet_cond") for node in calls)
+    return frozenset(name for node in given if node is not None and (name := dotted(node)))
+
+
+def _target(node: ast.Assign | ast.AugAssign) -> ast.expr:
+    return node.target if isinstance(node, ast.AugAssign) else node.targets[0]
 
 
 @dataclass(slots=True)
@@ -101,6 +116,7 @@ class _Follower:
     Args:
         places: of the script
         scales: names of a scale
+        controls: names of latents of a control image
         owners: the function of each `return`
         results: of functions
         events: found so far
@@ -109,6 +125,7 @@ class _Follower:
 
     places: Places
     scales: Mapping[str, Scale]
+    controls: frozenset[str]
     owners: Mapping[ast.AST, str]
     results: Mapping[str, LatentState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -121,6 +138,9 @@ class _Follower:
 
     def visit(self, node: ast.AST, known: Known) -> None:
         """Follow one statement."""
+        if isinstance(node, ast.Assign | ast.AugAssign) and dotted(_target(node)) in self.controls:
+            known[dotted(_target(node))] = None
+            return
         changed: list[ast.Call] = []
         for call in ast.walk(node):
             if isinstance(call, ast.BinOp):
