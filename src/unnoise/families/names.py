@@ -52,6 +52,20 @@ def by_checkpoint(name: str) -> Identity:
         known_by = f"the name {last[:100]}" if found[0] else ""
         variant = found[1] or ("inpaint" if found[0] in INPAINTED and "inpaint" in words else "")
         return Identity(found[0], variant, known_by=known_by) if found[0] else NOBODY
+    return _by_folder(name)
+
+
+def by_adapter(name: str) -> Identity:
+    """Recognise the name of a LoRA; Identity() also where its folder is that of another family.
+
+    The name of a LoRA may be that of a look, such as one for SD 1.5 that imitates SDXL.
+    """
+    found, sorted_into = by_name(name), _by_folder(name)
+    return NOBODY if sorted_into.known and sorted_into.family != found.family else found
+
+
+def _by_folder(name: str) -> Identity:
+    """Recognise the family by which a folder of models is named."""
     for folder in folders(name):
         family = FOLDERS.get(SIGNS.sub("", folder), "")
         if family:

@@ -132,6 +132,7 @@ VIDEO_AUDIO: tuple[Pattern, ...] = (
 )
 # Adapters, autoencoders and merges of Stable Diffusion.
 RELATED: tuple[Pattern, ...] = (
+    (r"^sdxl-?render-v\d", "sd1", ""),  # philz1337x/clarity-upscaler: a LoRA of SD 1.5 with the look of SDXL
     (r"stable-diffusion-xl|(^|-)sd-?xl(-|$)|controlnet.*sdxl|^sdxl|^sd-vae-xl", "sdxl", ""),
     (r"^(juggernaut|dreamshaper|realvis|animagine|noobai|illustrious|pony(diffusion)?)-?(v\d)?-?xl", "sdxl", ""),
     (r"stable-diffusion-(v)?1-[1-5]|^v1-[1-5]-pruned|(^|-)sd-?v?1-?[1-5](v\d)?(-|$)", "sd1", ""),

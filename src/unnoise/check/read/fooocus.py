@@ -11,7 +11,7 @@ from typing import Any
 from unnoise.check.coerce import stated_number, stated_whole, text
 from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, Subject, Use
 from unnoise.families.identity import Identity
-from unnoise.families.names import by_checkpoint, by_hash, by_name
+from unnoise.families.names import by_adapter, by_checkpoint, by_hash, by_name
 
 RECORD, PRESET = "base_model", "default_model"  # a key that each has
 # Keys of a preset without "default_", and those of an image for them.
@@ -94,4 +94,4 @@ def _uses(settings: Mapping[str, Located[Any]], base: NamedModel | None) -> Iter
         name, weight = (*(fields[1:] if fields[:1] == [True] else fields), None, None)[:2]
         if listed and isinstance(name, str) and name not in DEFAULT:
             strength = stated_number(Located(weight, listed.place))
-            yield Use(listed.place, NamedModel(name, listed.place, by_name(name)), base, strength)
+            yield Use(listed.place, NamedModel(name, listed.place, by_adapter(name)), base, strength)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, ReadFault, Subject, Tool, Use
 from unnoise.families.identity import Identity
-from unnoise.families.names import by_checkpoint, by_hash, by_name
+from unnoise.families.names import by_adapter, by_checkpoint, by_hash, by_name
 from unnoise.families.tensors import refined
 from unnoise.formats.json_text import json_value
 
@@ -182,7 +182,7 @@ def _use(match: re.Match[str], place: Location, base: NamedModel | None) -> Use:
     named = dict(word.split("=", 1) for word in words if "=" in word)
     plain = [word for word in words if "=" not in word]
     strength = named.get("unet") or (plain[1:] or plain or [named.get("te", "1")])[0]
-    return Use(place, NamedModel(match[1], place, by_name(match[1])), base, _as(float, Located(strength, place)))
+    return Use(place, NamedModel(match[1], place, by_adapter(match[1])), base, _as(float, Located(strength, place)))
 
 
 def _weights(pairs: Mapping[str, Located[str]], base: NamedModel | None) -> Iterator[Use]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from unnoise.check.coerce import stated_number, stated_whole, text
 from unnoise.check.subject import GenerationRun, Located, Location, NamedModel, ReadFault, Subject, Use
-from unnoise.families.names import by_checkpoint, by_name
+from unnoise.families.names import by_adapter, by_checkpoint, by_name
 
 PARAMETERS = "sui_image_params"
 MOST = 100  # LoRAs that are read
@@ -63,7 +63,8 @@ def _uses(settings: Mapping[str, Located[Any]], base: NamedModel | None) -> Iter
     names, weights = (_list(settings.get(key)) for key in ("loras", "loraweights"))
     for name, weight in zip_longest(names, weights[: len(names)]):
         if isinstance(name.value, str) and name.value:
-            yield Use(name.place, NamedModel(name.value, name.place, by_name(name.value)), base, stated_number(weight))
+            adapter = NamedModel(name.value, name.place, by_adapter(name.value))
+            yield Use(name.place, adapter, base, stated_number(weight))
 
 
 def _list(located: Located[Any] | None) -> list[Located[Any]]:

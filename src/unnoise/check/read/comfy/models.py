@@ -12,7 +12,7 @@ from unnoise.check.read.comfy.graph import DEPTH, Graph, Node
 from unnoise.check.read.comfy.widgets import MULTI
 from unnoise.check.subject import Located, NamedModel, Use
 from unnoise.families.identity import Identity
-from unnoise.families.names import by_checkpoint, by_name
+from unnoise.families.names import by_adapter, by_checkpoint, by_name
 
 NAMES = ("ckpt_name", "unet_name", "model_path", "model_name", "gguf_name")  # inputs by which a loader names its file
 # Values of a text encoder loader's input "type" that belong to one family only.
@@ -34,6 +34,11 @@ LONGEST = 300  # characters of a name, from its end
 @lru_cache(1024)
 def _recognised(name: str, base: bool) -> Identity:
     return by_checkpoint(name) if base else by_name(name)
+
+
+@lru_cache(1024)
+def _adapter(name: str) -> Identity:
+    return by_adapter(name)
 
 
 def _known(name: str, base: bool = False) -> Identity:
@@ -126,7 +131,8 @@ def uses(
 
 
 def _use(named: Located[str], strength: Located[float] | None, base: NamedModel | None, parts: tuple[str, ...]) -> Use:
-    return Use(named.place, NamedModel(named.value, named.place, _known(named.value)), base, strength, parts)
+    adapter = NamedModel(named.value, named.place, _adapter(named.value[-LONGEST:]))
+    return Use(named.place, adapter, base, strength, parts)
 
 
 def _loras(graph: Graph, node: Node) -> Iterator[tuple[Located[str], Located[float] | None]]:
