@@ -16,6 +16,7 @@ from unnoise.check.read.comfy.custom_nodes import CUSTOM
 from unnoise.check.read.comfy.graph import Graph, Link, Node, of_api
 from unnoise.check.read.comfy.interface import of_interface
 from unnoise.check.read.comfy.models import decoder, decoders, model_of, uses
+from unnoise.check.read.comfy.regions import composer
 from unnoise.check.read.comfy.widgets import WIDGETS
 from unnoise.check.subject import GenerationRun, Located, Location, ReadFault, Subject
 
@@ -260,7 +261,8 @@ def _begins_late(graph: Graph, way: _Way) -> bool:
 def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
     """Return other values: of the sampler by name, of other nodes by class and name.
 
-    "sigmas" is a node whose levels differ from those of its steps; "image" and "mask" are files.
+    "sigmas" is a node whose levels differ from those of its steps, "regions" one that composes the image; "image" and
+    "mask" are files.
     """
     above = (*way.models, *way.latents)
     named = ((f"{node.kind}.{name}", value) for node in above for name, value in node.values.items())
@@ -270,6 +272,9 @@ def _others(graph: Graph, way: _Way) -> dict[str, Located[Any]]:
     cut = next((node for node in way.grids if node.kind in CUTS), None)
     if cut is not None:
         found["sigmas"] = Located(cut.kind, cut.place)
+    composed = composer(graph, way.node, way.positive, way.latents)
+    if composed is not None:
+        found["regions"] = Located(composed.kind, composed.place)
     return found | dict(_files(graph, way))
 
 

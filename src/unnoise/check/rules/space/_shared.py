@@ -8,6 +8,7 @@ LARGEST = 1 << 16  # longest side in pixels that is checked
 # Settings of what draws the first levels of a large image with smaller features.   Source: ComfyUI,
 # comfy_extras/nodes_model_downscale.py; stable-diffusion-webui-forge, extensions-builtin/sd_forge_kohya_hrfix
 SHRINKS = ("PatchModelAddDownscale.", "kohya_hrfix")
+REGIONS = "regions"  # key of what composes the image in ComfyUI
 PLAIN = ("AutoencoderKL",)  # whose scale and shift are those of the family
 
 
@@ -55,9 +56,9 @@ def is_latent_size(run: GenerationRun) -> bool:
 
 
 def is_plain(run: GenerationRun) -> bool:
-    """Return whether a run makes one image of its size from text, without tiles, stages or an input image."""
+    """Return whether a run makes one image of its size from text, without tiles, areas, stages or an input image."""
     special = ("Upscale", "Panorama", "Tiling", "DemoFusion", "ImageVariation")
-    if any(key.startswith(SHRINKS) for key in run.others):
+    if REGIONS in run.others or any(key.startswith(SHRINKS) for key in run.others):
         return False
     is_whole = run.strength is None or run.strength.value == 1  # ComfyUI always states it
     return run.task == "text" and is_whole and not any(word in run.pipeline for word in special)
