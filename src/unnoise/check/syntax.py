@@ -9,6 +9,7 @@ from unnoise.check.subject import Location, Script
 
 LONGEST = 4_000  # characters of a line in which columns are counted, which takes time in proportion
 DEEPEST = 20  # parts of a dotted name
+EXITS = ("sys.exit", "os._exit", "exit", "quit")
 
 
 class Places:
@@ -102,3 +103,8 @@ def constant(node: ast.AST | None, script: Script) -> Any:
     if isinstance(node, ast.Constant):
         return node.value
     return script.constants.get(node.id) if isinstance(node, ast.Name) else None
+
+
+def is_exit(node: ast.stmt) -> bool:
+    """Return whether a statement is a call that ends the program."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and dotted(node.value.func) in EXITS

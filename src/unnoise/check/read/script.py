@@ -1,7 +1,7 @@
 """Read a Python script that uses diffusers from its syntax tree; nothing in it is run."""
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from unnoise.check.read.python.state import Exhausted, ScriptFacts
 from unnoise.check.read.python.values import UNREAD, Value, plain
 from unnoise.check.read.python.walk import Interpreter
 from unnoise.check.subject import Location, ReadFault, Script, Subject, Tool
-from unnoise.check.syntax import Places, lines_of
+from unnoise.check.syntax import Places, is_exit, lines_of
 
 LONGEST = 300_000  # characters; the tree of the densest source takes 0.7 s and 130 MB
 
@@ -35,7 +35,8 @@ def read_script(text: str, path: str) -> Subject:
         place = Location(path, (), error.line, error.column)
         texts = {path: text} if error.line is not None else {}
         return Subject(path=path, faults=(ReadFault(error.kind, place, error.message),), texts=texts)
-    return follow(tree, text, path)
+    end = next((at for at, node in enumerate(tree.body, 1) if is_exit(node)), None)
+    return follow(tree, text, path, tree.body[:end])
 
 
 def too_long(text: str, path: str) -> Subject | None:
@@ -46,21 +47,23 @@ def too_long(text: str, path: str) -> Subject | None:
     return Subject(path=path, faults=(ReadFault("unknown", Location(path), message),))
 
 
-def follow(tree: ast.Module, text: str, path: str) -> Subject:
+def follow(tree: ast.Module, text: str, path: str, reached: Sequence[ast.stmt] | None = None) -> Subject:
     """Follow a parsed script.
 
     Args:
         tree: of the script
         text: of the script
         path: of the file
+        reached: the statements that run; None for all, as in a notebook, whose cells are run one by one
 
     Returns:
         its facts
     """
     places = Places(path, lines_of(text))
-    walk = Interpreter(places, evaluate)
+    walk = Interpreter(places, evaluate, tree)
     faults = []
-    steps: list[Callable[[], object]] = [partial(walk.statement, node, 0) for node in tree.body]
+    steps: list[Callable[[], object]] = []
+    steps += [partial(walk.statement, node, 0) for node in (tree.body if reached is None else reached)]
     steps.append(partial(finish, walk))
     for step in steps:
         try:

@@ -8,7 +8,7 @@ from unnoise.check.read.python import fold
 from unnoise.check.read.python.attributes import attribute, owner
 from unnoise.check.read.python.build import build
 from unnoise.check.read.python.foreign import mark, mark_changed
-from unnoise.check.read.python.functions import enter, make
+from unnoise.check.read.python.functions import enter, fill, make
 from unnoise.check.read.python.pipes import loaded, on_part, on_pipe, set_part
 from unnoise.check.read.python.runs import run
 from unnoise.check.read.python.state import Arguments
@@ -78,6 +78,7 @@ def _is_object(owned: Value) -> bool:
 
 def _called(walk: Interpreter, callee: Value, given: Arguments, node: ast.Call) -> Value:
     what = callee.what
+    fill(walk, given)
     first = given.get("image", 0)
     if isinstance(node.func, ast.Attribute) and node.func.attr == "blur" and first is not None:
         factor = given.get("blur_factor", 1)

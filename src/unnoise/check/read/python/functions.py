@@ -42,6 +42,9 @@ def _parameters(walk: Interpreter, function: Function, given: Arguments, scope: 
         values.insert(0, Value(function.owner, function.node))
     named = dict(given.named)
     places = [*spec.posonlyargs, *spec.args]
+    if function.node in walk.alone:  # a page gives the first arguments
+        filled = places[len(values) : len(values) + walk.filled.get(function.node, 0)]
+        values.extend(Value(UNREAD, place) for place in filled)
     defaults: list[ast.expr | None] = [None] * (len(places) - len(spec.defaults)) + list(spec.defaults)
     for parameter, default in [
         *zip(places, defaults, strict=True),
@@ -60,6 +63,21 @@ def _parameters(walk: Interpreter, function: Function, given: Arguments, scope: 
         walk.store.put((scope, spec.vararg.arg), Value(UNREAD if given.open else tuple(values), spec.vararg))
     if spec.kwarg:
         walk.store.put((scope, spec.kwarg.arg), Value(UNREAD if given.open else named, spec.kwarg))
+
+
+def fill(walk: Interpreter, given: Arguments) -> None:
+    """Count the arguments that a page of Gradio gives to a function, so that their defaults have no effect.
+
+    Source: Gradio, `Interface(fn, inputs, outputs)` and `Button.click(fn, inputs, outputs)`
+    """
+    function, inputs = given.get("fn", 0), given.get("inputs", 1)
+    if "gradio" not in walk.found.imports or function is None or inputs is None or inputs.what is None:
+        return
+    if isinstance(function.what, Function):
+        listed = inputs.what if isinstance(inputs.what, list | tuple) else None
+        is_one = isinstance(inputs.node, ast.Call | ast.Constant)
+        count = len(listed) if listed is not None else 1 if is_one else len(function.what.node.args.args)
+        walk.filled[function.what.node] = max(count, walk.filled.get(function.what.node, 0))
 
 
 def make(walk: Interpreter, class_: Class, given: Arguments, node: ast.AST) -> Value:

@@ -43,13 +43,14 @@ class ScriptFacts:
 class ScriptState:
     """Store the bindings of a script so far, in scopes, and collect its facts."""
 
-    def __init__(self, places: Places) -> None:
-        self.places, self.store, self.found = places, Store(), ScriptFacts()
+    def __init__(self, places: Places, tree: ast.Module) -> None:
+        self.places, self.tree, self.store, self.found = places, tree, Store(), ScriptFacts()
         self.functions: dict[ast.AST, Function] = {}
         self.objects: dict[ast.AST, Thing] = {}
         self.classes: dict[ast.AST, Class] = {}
         self.done: set[ast.AST] = set()
         self.alone: set[ast.AST] = set()
+        self.filled: dict[ast.AST, int] = {}  # functions that a page of Gradio calls, with the arguments that it gives
         self.stack: list[ast.AST] = []
         self.returned: list[list[Value]] = []
         self.outer: dict[int, set[str]] = {}

@@ -22,7 +22,7 @@ from unnoise.check.read.python.values import (
     Value,
     same,
 )
-from unnoise.check.syntax import Places
+from unnoise.check.syntax import Places, is_exit
 
 UNROLLED = 16  # passes through a loop over a known list
 
@@ -30,8 +30,10 @@ UNROLLED = 16  # passes through a loop over a known list
 class Interpreter(ScriptState):
     """Follow one script. `express` is `expressions.evaluate`, which returns the value of an expression."""
 
-    def __init__(self, places: Places, express: "Callable[[Interpreter, ast.expr, int], Value]") -> None:
-        super().__init__(places)
+    def __init__(
+        self, places: Places, express: "Callable[[Interpreter, ast.expr, int], Value]", tree: ast.Module
+    ) -> None:
+        super().__init__(places, tree)
         self._express = express
 
     def value(self, node: ast.expr, scope: int) -> Value:
@@ -49,6 +51,7 @@ class Interpreter(ScriptState):
         match node:
             case ast.Expr():
                 self.value(node.value, scope)
+                return is_exit(node)
             case ast.Assign():
                 value = self.value(node.value, scope)
                 for target in node.targets:
