@@ -171,6 +171,7 @@ class GenerationRun:
         embedded: guidance scale that the network takes as an input (ComfyUI FluxGuidance, Forge Distilled CFG)
         strength: of image to image, in ComfyUI denoise
         seed_device: the device that draws the noise
+        trial: a script only tries whether its code works, so that few steps and a small size are chosen
         others: every other argument under the name of the tool
     """
 
@@ -201,6 +202,7 @@ class GenerationRun:
     dtype: Located[str] | None = None
     mask: Mask | None = None
     image_size: Located[tuple[int, int]] | None = None
+    trial: bool = False
     others: Mapping[str, Located[Any]] = field(default_factory=dict)
 
     @property

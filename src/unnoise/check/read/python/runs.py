@@ -8,6 +8,7 @@ from typing import Any
 
 from unnoise.check.read.python.pipes import no_schedule
 from unnoise.check.read.python.state import Arguments, ScriptState
+from unnoise.check.read.python.trials import is_test, is_trial
 from unnoise.check.read.python.values import (
     LARGEST,
     UNREAD,
@@ -24,7 +25,6 @@ from unnoise.check.tables import embeds, generic, task
 from unnoise.families.identity import Identity
 
 MOST = 500  # runs of one script
-MOST_TESTED, TINY = 5, 128  # steps and pixels of a run of a test
 WHOLE = {"num_inference_steps": "steps", "width": "width", "height": "height", "num_frames": "frames",
          "num_images_per_prompt": "batch", "num_videos_per_prompt": "batch", "clip_skip": "clip_skip"}  # fmt: skip
 NUMBERS = {"strength": "strength", "true_cfg_scale": "guidance", "distilled_guidance_scale": "embedded"}
@@ -48,18 +48,9 @@ def run(walk: ScriptState, thing: Thing, given: Arguments, node: ast.Call) -> Va
     run = _run(walk, pipe, named, node)
     if given.open or len(given.values) > 1:
         run = replace(run, others={**run.others, "**": Located(UNREAD, walk.places.at(node))})
-    if not _is_test(walk, run) and not any(replace(run, seed=one.seed) == one for one in walk.found.runs[-20:]):
+    if not is_test(walk, run) and not any(replace(run, seed=one.seed) == one for one in walk.found.runs[-20:]):
         walk.found.runs.append(run)
     return Value(UNREAD, node)
-
-
-def _is_test(walk: ScriptState, run: GenerationRun) -> bool:
-    """Return whether a run only tests that the code works: a few steps of a tiny image, or in a test function."""
-    if run.steps is None or run.steps.value > MOST_TESTED:
-        return False
-    sides = [side.value for side in (run.width, run.height) if side is not None]
-    in_test = any(getattr(node, "name", "").startswith("test_") for node in walk.stack)
-    return in_test or (len(sides) == 2 and max(sides) <= TINY)
 
 
 def _run(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value], node: ast.Call) -> GenerationRun:
@@ -81,6 +72,7 @@ def _run(walk: ScriptState, pipe: Pipe, named: Mapping[str, Value], node: ast.Ca
         schedule=schedule,
         shift=shift if shift is not None and _number(shift.value) else None,
         dtype=pipe.dtype,
+        trial=is_trial(walk, node),
         others={**pipe.noted, **others},
         **fields,
     )
