@@ -172,6 +172,13 @@ def test_video_of_its_own_nodes() -> None:
     assert [use.adapter.name for use in run.adapters] == ["wan_lightx2v_distill.safetensors", "style.safetensors"]
     assert run.vae is not None
     assert run.vae.identity.family == "wan"
+    several = {"lora_0": "wan_lightx2v_distill.safetensors", "strength_0": 0.7, "lora_1": "none", "strength_1": 0.9,
+               "lora_2": "style.safetensors", "strength_2": 1.0}  # fmt: skip
+    stack = one(content | {"2": node("WanVideoLoraSelectMulti", **several)})
+    assert [(use.adapter.name, value(use.strength)) for use in stack.adapters] == [
+        ("wan_lightx2v_distill.safetensors", 0.7),
+        ("style.safetensors", 1.0),
+    ]
     begun = content | {"6": node("WanVideoSampler", **content["6"]["inputs"], samples=["10", 0])}
     assert one(begun).task == "image"
 

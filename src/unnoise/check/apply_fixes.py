@@ -11,10 +11,11 @@ from unnoise.check.locate import is_json, locate
 from unnoise.check.notebook_places import raw_span
 from unnoise.check.refused_settings import refuses
 from unnoise.check.rule import Finding, Fix, Rewrite
-from unnoise.check.shared_values import is_own_argument, is_shared
+from unnoise.check.shared_values import is_literal, is_own_argument, is_shared
 from unnoise.check.subject import Location, Subject
 
 PLAIN = re.compile(r"[\w .,:/@%+=-]*")  # texts that need no escape between quotes of any kind
+WHOLE = re.compile(r"-?\d+", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -41,14 +42,16 @@ def offered(finding: Finding, subject: Subject) -> Finding:
 
     Returns:
         the finding. A constant that something else reads is left, and its argument written instead. The fix is "show"
-        if a place is in no text of the subject, if something else reads its value, or if the tool would refuse it.
+        if a place is in no text of the subject, if it is no literal, if something else reads its value, if the tool
+        would refuse it, or if it chooses for the user in a finding that is less sure than its rule.
     """
     fix = finding.fix
     if fix is None:
         return finding
     written = [_written(change, subject) for change in fix.changes]
     changes = tuple(change for change in written if change is not None)
-    if len(changes) < len(written) or refuses(subject, changes):
+    in_doubt = fix.kind == "unsafe" and finding.grade < finding.rule.severity
+    if in_doubt or len(changes) < len(written) or refuses(subject, changes):
         return replace(finding, fix=Fix.show(fix.message))
     return replace(finding, fix=replace(fix, changes=changes))
 
@@ -66,7 +69,7 @@ def _written(change: Rewrite, subject: Subject) -> Rewrite | None:
     place = change.place
     text = subject.texts.get(place.path)
     found = locate(place, text) if text is not None else place
-    if text is None or _span(found, text) is None:
+    if text is None or _span(found, text) is None or not is_literal(found, subject):
         return None
     if not is_shared(found, subject):
         return change
@@ -142,6 +145,8 @@ def written(value: Any, old: str, path: str, subject: Subject) -> str:
         the text of the value
     """
     text = subject.texts[path]
+    if isinstance(value, float) and value.is_integer() and WHOLE.fullmatch(old):
+        value = int(value)
     if subject.script is not None:
         return _quoted(value, old, "'" if text.count("'") > text.count('"') else '"') or repr(value)
     if is_json(text):

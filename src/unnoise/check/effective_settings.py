@@ -10,6 +10,7 @@ from unnoise.check.tables import effective, shipped
 from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 
+HALF = 0.5  # strength up to which a distilled LoRA leaves room for guidance and more steps
 RESET = "register_to_config("  # changes the settings of a scheduler that exists
 # Words in names of distilled models: a text with one may load distilled weights under another name.
 FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
@@ -42,11 +43,17 @@ class EffectiveSchedule:
 
 @dataclass(frozen=True, slots=True)
 class FewStepModel:
-    """Hold the distilled model or adapter of a few-step run."""
+    """Hold the distilled model or adapter of a few-step run.
+
+    Args:
+        name, variant, facts: of it
+        weak: it is an adapter at half its strength or less, which only shortens the way of the undistilled model
+    """
 
     name: str
     variant: str
     facts: Facts
+    weak: bool = False
 
 
 def schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
@@ -98,10 +105,15 @@ def few_step_adapters(run: GenerationRun) -> Iterator[tuple[Use, Facts]]:
             yield use, found
 
 
+def is_weak(use: Use) -> bool:
+    """Return whether an adapter runs at a strength that does not make the model one of few steps."""
+    return use.strength is not None and use.strength.value <= HALF
+
+
 def few_steps(run: GenerationRun) -> FewStepModel | None:
     """Return the adapter or model of a run that is distilled to few steps; None where neither is."""
-    for use, found in few_step_adapters(run):
-        return FewStepModel(use.adapter.name, use.adapter.identity.variant, found)
+    for use, found in sorted(few_step_adapters(run), key=lambda pair: is_weak(pair[0])):
+        return FewStepModel(use.adapter.name, use.adapter.identity.variant, found, is_weak(use))
     if run.model is not None and run.facts is not None and run.facts.distilled == "steps":
         return FewStepModel(run.model.name, run.model.identity.variant, run.facts)
     return None

@@ -6,7 +6,7 @@ variable in several commands.
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 
@@ -19,7 +19,18 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 CONTAINERS = (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.IfExp, ast.BoolOp, ast.Starred, ast.keyword, ast.Attribute)
 COPIES = ("dict", "list", "tuple", "partial", "SimpleNamespace", "copy", "deepcopy")
 ASSIGNED = re.compile(r"(?:^|[\s;])\$?(\w{1,80})=$")
+# Expressions of numbers and texts alone, which a fix may replace.
+LITERALS = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.List, ast.operator, ast.unaryop, ast.expr_context)
 DEEPEST = 20  # names that pass on a value
+
+
+def is_literal(place: Location, subject: Subject) -> bool:
+    """Return whether a place of a script is a literal, and not an expression that reads something; else True."""
+    script = subject.script
+    if script is None or place.path != script.path:
+        return True
+    node = _readers(script).nodes.get(place)
+    return node is not None and all(isinstance(one, LITERALS) for one in ast.walk(node))
 
 
 def is_shared(place: Location, subject: Subject) -> bool:
@@ -36,13 +47,22 @@ def is_shared(place: Location, subject: Subject) -> bool:
         runs = [run for run in subject.runs if place in _places(run)]
         return any(_setup(run) != _setup(runs[0]) for run in runs) or _in_script(place, subject.script)
     if subject.tool == "comfyui":
-        return len({run.place for run in subject.runs if place.keys in (at.keys for at in _places(run))}) > 1
+        return _in_workflow(place, subject.runs)
     return _in_shell(place, subject.texts.get(place.path, ""))
 
 
-def _places(run: GenerationRun) -> Iterator[Location]:
-    """List the places of all values of a run."""
+def _in_workflow(place: Location, runs: Sequence[GenerationRun]) -> bool:
+    """Count the samplers that read a value; that of a sampler's own node is none of the next one's other values."""
+    own = any(place.keys[: len(run.place.keys)] == run.place.keys for run in runs)
+    skipped = ("others",) if own else ()
+    return len({run.place for run in runs if place.keys in (at.keys for at in _places(run, skipped))}) > 1
+
+
+def _places(run: GenerationRun, skipped: Sequence[str] = ()) -> Iterator[Location]:
+    """List the places of all values of a run, without those of skipped fields."""
     for entry in fields(run):
+        if entry.name in skipped:
+            continue
         value = getattr(run, entry.name)
         listed = value.values() if isinstance(value, Mapping) else [value]
         yield from (one.place for one in listed if isinstance(one, Located))

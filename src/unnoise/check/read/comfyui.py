@@ -8,6 +8,7 @@ Source: comfyanonymous/ComfyUI, nodes.py, comfy_extras/nodes_custom_sampler.py a
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from math import isclose
 from typing import Any
 
 from unnoise.check.coerce import number, text, whole
@@ -215,12 +216,14 @@ def _shifts(node: Node) -> bool:
 def _guidance(graph: Graph, guider: Node) -> Located[float] | None:
     """Return the guidance scale; XLabs' sampler has one only from a step on, by default from behind the last.
 
-    Source: XLabs-AI/x-flux-comfyui, sampling.py, denoise
+    Sliders write 1.0000000000000002, which ComfyUI takes for 1.
+    Source: XLabs-AI/x-flux-comfyui, sampling.py, denoise; comfyanonymous/ComfyUI, comfy/samplers.py, sampling_function
     """
     begin, steps = (whole(graph.value(guider, name)) for name in ("timestep_to_start_cfg", "steps"))
     if guider.kind == "XlabsSampler" and (begin is None or steps is None or begin.value >= steps.value):
         return None
-    return number(graph.value(guider, "cfg", "cfg_conds"))
+    found = number(graph.value(guider, "cfg", "cfg_conds"))
+    return Located(1.0, found.place) if found and isclose(found.value, 1.0) else found
 
 
 def _encodes(node: Node) -> bool:

@@ -25,6 +25,10 @@ VIDEO: Mapping[str, CustomNode] = {
     "WanVideoLoraSelect": CustomNode(
         source=f"{WAN}nodes_model_loading.py", widgets="lora strength", moves=_LORA
     ),
+    "WanVideoLoraSelectMulti": CustomNode(
+        source=f"{WAN}nodes_model_loading.py",
+        widgets="lora_0 strength_0 lora_1 strength_1 lora_2 strength_2 lora_3 strength_3 lora_4 strength_4",
+    ),
     "WanVideoVAELoader": CustomNode(
         source=f"{WAN}nodes_model_loading.py", widgets="model_name precision", moves=_VAE
     ),

@@ -27,6 +27,7 @@ ENCODERS: Mapping[str, Mapping[str, str]] = {
 ALONE = {"TripleCLIPLoader": "sd3", "QuadrupleCLIPLoader": "hidream"}  # loaders of one family only
 DECODES = ("VAEDecode", "WanVideoDecode", "HyVideoDecode", "CogVideoDecode")
 NO_FILE = ("None", "none", "Baked VAE", ".none", ".use_ckpt_vae")  # choices of loaders that name no file
+NUMBERED = 5  # LoRAs of a node of WanVideoWrapper
 MERGED = 16  # models of a merge that are read
 LONGEST = 300  # characters of a name, from its end
 
@@ -136,10 +137,14 @@ def _use(named: Located[str], strength: Located[float] | None, base: NamedModel 
 
 
 def _loras(graph: Graph, node: Node) -> Iterator[tuple[Located[str], Located[float] | None]]:
-    """List the LoRAs that a node loads: one by its name, or several in rgthree's loader."""
+    """List the LoRAs that a node loads: one by its name, or several in rgthree's loader or by number."""
     named = text(graph.value(node, "lora_name"))
     if named is not None and named.value not in NO_FILE:
         yield named, number(graph.value(node, "strength_model", "strength"))
+    for at in range(NUMBERED):
+        named = text(graph.value(node, f"lora_{at}"))
+        if named is not None and named.value not in NO_FILE:
+            yield named, number(graph.value(node, f"strength_{at}"))
     for value in node.values.values():
         one: Any = value.value
         if isinstance(one, dict) and isinstance(one.get("lora"), str) and one.get("on") is True:

@@ -14,7 +14,7 @@ README.md; rupeshs/fastsdcpu#235; luosiallen/latent-consistency-model#87, where 
 
 from collections.abc import Iterator
 
-from unnoise.check.effective_settings import effective_schedule, few_step_adapters
+from unnoise.check.effective_settings import effective_schedule, few_step_adapters, is_weak
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
 from unnoise.check.rules.grid._shared import OWN, SPANS, TRAINED, WHOLE, is_own, levels
@@ -25,7 +25,6 @@ RULE = Rule(id="UN128", name="distilled-lora-with-another-sampler", severity=WAR
 FAMILIES = ("sd1", "sdxl")
 SPACED = ("lightning", "hyper", "turbo")
 LCM = "lcm"
-STRONG = 0.5  # strength below which a LoRA does not set the sampling
 FEW = 12  # steps; with more the times lie close enough
 KARRAS = 7  # rho
 SAMPLERS = {"comfyui": "lcm", "a1111": "LCM", "forge": "LCM", "sdcpp": "lcm", "invokeai": "lcm"}
@@ -37,7 +36,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     if len(uses) != 1 or run.model is None or run.model.identity.family not in FAMILIES or run.task != "text":
         return
     use, _ = uses[0]
-    if use.strength is not None and use.strength.value < STRONG:
+    if is_weak(use):
         return
     if use.adapter.identity.variant == LCM:
         yield from _sampler(run, use)

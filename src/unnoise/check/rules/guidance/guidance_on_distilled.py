@@ -4,7 +4,7 @@ Why: Turbo, Lightning, LCM, Hyper and DMD are trained to predict the guided imag
 the few steps cannot correct it. ComfyUI's KSampler defaults to cfg 8.0 and diffusers' SDXL pipeline to 5.0; the model
 cards use 0 or 1 (LCM adapters 1 to 2, 4 in one official example). Each step also costs two network calls instead of
 one.
-Up to 0.5 above the range it is a note.
+Up to 0.5 above the range it is a note. A LoRA at half its strength or less leaves room for guidance.
 Shown: the guidance scale and the range of the model card.
 Instead: 1 in ComfyUI and AUTOMATIC1111; 0 or 1 in diffusers, where both switch guidance off.
 Fix: unsafe: write 1, or the highest scale of the adapter.
@@ -28,7 +28,7 @@ RULE = Rule(id="UN402", name="guidance-on-distilled", severity=WARN, checks="run
 
 def check(run: GenerationRun) -> Iterator[Finding]:
     few, value = few_steps(run), weight(run)
-    if few is None or few.facts.guidance is None or value is None or _is_embedded(run):
+    if few is None or few.weak or few.facts.guidance is None or value is None or _is_embedded(run):
         return
     low, high = few.facts.guidance
     high = max(high, ADAPTERS.get(few.variant, 0.0))
