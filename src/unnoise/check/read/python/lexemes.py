@@ -115,14 +115,17 @@ def _string_end(text: str, at: int, quote: str, formatted: bool, depth: int) -> 
             at = text.find("}", at) + 1 or len(text)
         elif text.startswith(("{{", "}}"), at) or (letter == "\\" and text[at + 1 : at + 2] not in ("{", "}")):
             at += 2
-        elif letter == "{":
-            closed = _field_end(text, at + 1, quote, depth + 1)
-            if closed is None:
-                return None
-            at = closed
         else:
-            at += 1
+            at = _behind(text, at, quote, depth)
     return None
+
+
+def _behind(text: str, at: int, quote: str, depth: int) -> int:
+    """Return the offset behind a letter of an f-string, or behind the field that it opens; the end without one."""
+    if text[at] != "{":
+        return at + 1
+    closed = _field_end(text, at + 1, quote, depth + 1)
+    return len(text) if closed is None else closed
 
 
 def _field_end(text: str, at: int, quote: str, depth: int) -> int | None:
@@ -157,11 +160,5 @@ def _format_end(text: str, at: int, quote: str, depth: int) -> int | None:
             return at + 1
         if text.startswith(quote, at) or (letter == "\n" and len(quote) == 1):
             return None
-        if letter == "{":
-            closed = _field_end(text, at + 1, quote, depth + 1)
-            if closed is None:
-                return None
-            at = closed
-        else:
-            at += 1
+        at = _behind(text, at, quote, depth)
     return None
