@@ -14,6 +14,7 @@ from unnoise.check.read.python.walk import Interpreter
 from unnoise.check.subject import Location, ReadFault, Script, Subject, Tool
 from unnoise.check.syntax import Places, is_exit, lines_of
 
+STARTERS = ("subprocess", "os.system", "os.popen")  # in a script that may run commands
 LONGEST = 300_000  # characters; the tree of the densest source takes 0.7 s and 130 MB
 
 
@@ -74,7 +75,7 @@ def follow(tree: ast.Module, text: str, path: str, reached: Sequence[ast.stmt] |
             faults = [ReadFault("broken", Location(path), "is nested too deeply to be followed completely")]
             walk.store.settle()
     found = walk.found
-    return Subject(
+    subject = Subject(
         path=path,
         tool=_tool(found),
         models=tuple(found.models),
@@ -85,6 +86,11 @@ def follow(tree: ast.Module, text: str, path: str, reached: Sequence[ast.stmt] |
         script=Script(path, tree, tuple(places.lines), _constants(tree)),
         texts={path: text},
     )
+    if not any(word in text for word in STARTERS):
+        return subject
+    from unnoise.check.read.python_commands import with_python_commands
+
+    return with_python_commands(subject)
 
 
 def _tool(found: ScriptFacts) -> Tool:

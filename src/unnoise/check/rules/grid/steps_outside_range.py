@@ -65,10 +65,7 @@ def _bounds(run: GenerationRun, subject: Subject) -> tuple[str, int, int, int] |
     adapted = [
         (use.adapter.name[:60], found.steps)
         for use in run.adapters
-        if not is_weak(use)
-        and (found := facts(use.adapter.identity))
-        and found.distilled == "steps"
-        and found.steps
+        if not is_weak(use) and (found := facts(use.adapter.identity)) and found.distilled == "steps" and found.steps
     ]
     if len(adapted) == 1:
         ((name, range_),) = adapted
