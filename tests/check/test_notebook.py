@@ -212,6 +212,7 @@ TRAIN = "!accelerate launch train_dreambooth_lora_flux.py --pretrained_model_nam
         (("x = 1", "for i in range(2):\n    " + TRAIN.format("own/flux \\\n    --rank=4")), "own/flux"),
         (("x = 1", "%%bash\nMODEL=own/flux\n" + TRAIN[1:].format("$MODEL")), "own/flux"),
         (("x = 1", "%%capture\n" + TRAIN.format("own/flux")), "own/flux"),
+        (("x = 1", "%%writefile -a 'my train.sh'\nMODEL=own/flux\n" + TRAIN[1:].format("$MODEL")), "own/flux"),
         (("x = 1", TRAIN.format("{unknown}")), "{unknown}"),
     ],
 )
@@ -224,7 +225,13 @@ def test_shell_commands(cells: tuple[str, ...], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["# " + TRAIN.format("x"), f"'''\n{TRAIN}\n'''".replace("!", "# !"), "%%writefile a\n!ls"]
+    "cell",
+    [
+        "# " + TRAIN.format("x"),
+        f"'''\n{TRAIN}\n'''".replace("!", "# !"),
+        "%%writefile a\n!ls",
+        "%%writefile a.md\n" + TRAIN,
+    ],
 )
 def test_what_is_no_shell_command(cell: str) -> None:
     assert read(cell, "x = 1").trainings == ()

@@ -125,3 +125,12 @@ def test_rules_find_what_they_find_elsewhere() -> None:
     assert {"UN122", "UN402"} <= set(found)
     assert found["UN122"].place.keys == ("sui_image_params", "steps")
     assert not judge(read_text(json.dumps({"sui_image_params": RECORD}), Path("a.json")))
+
+
+@pytest.mark.parametrize(("cfg", "wrong"), [(7, True), (1, False)])
+def test_guidance_on_top_of_the_distilled_one(cfg: float, wrong: bool) -> None:
+    left_out = ("sampler", "scheduler", "loras", "loraweights", "negativeprompt", "clipstopatlayer")
+    record = {**RECORD, "model": "flux1-dev-fp8.safetensors", "cfgscale": cfg}
+    record = {key: value for key, value in record.items() if key not in left_out}
+    found = judge(read_text(json.dumps({"sui_image_params": record}), Path("a.json")))
+    assert ("UN404" in {one.rule.id for one in found}) == wrong

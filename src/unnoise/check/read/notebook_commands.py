@@ -10,10 +10,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from unnoise.check.notebook import Cell
 from unnoise.check.read.commands import command_facts, with_commands
+from unnoise.check.read.python.ipython import is_python
 from unnoise.check.read.shell.variables import Variables, constant
 from unnoise.check.subject import Subject
 
 SHELL_CELL = re.compile(r"\s*%%(?:bash|sh|shell|cmd|script\s+(?:/usr/bin/env\s+|/bin/)?(?:bash|sh))\b")
+# A file of a shell that a cell writes.   Source: IPython, core/magics/osm.py, writefile
+WRITTEN = re.compile(
+    r"\s*%%(?:writefile|file)(?:\s+(?:-a|--append))?\s+[\"']?[^\n]{1,400}\.(?:sh|bash|bat|ps1)[\"']?\s*\n"
+)
 COMMAND = re.compile(r"(\s*)!")
 ENV = re.compile(r"(\s*)%(?:set_)?env\s+(\w{1,80})(?:=|\s+)(.*\S)")
 BRACED = re.compile(r"(?<!\$)\{(\w{1,80})\}")
@@ -57,9 +62,11 @@ def _shell_text(cells: Sequence[Cell], lines: int, constants: Collection[str]) -
 
 def _commands(cell: Cell, constants: Collection[str]) -> Iterator[tuple[int, str]]:
     """List the lines of a cell that a shell runs, with their index; values of %env are assignments."""
-    if SHELL_CELL.match(cell.source):
+    if SHELL_CELL.match(cell.source) or WRITTEN.match(cell.source):
         first = next(i for i, line in enumerate(cell.lines) if line.strip())
         yield from ((i, line) for i, line in enumerate(cell.lines) if i > first)
+        return
+    if not is_python(cell.source):
         return
 
     def as_variable(match: re.Match[str]) -> str:
