@@ -65,8 +65,8 @@ def test_comments_allow_findings(comment: str, shown: bool) -> None:
 
 
 def test_changes_are_written_in_the_notation_of_the_file() -> None:
-    fix = Fix("safe", "write 7.0", (Rewrite(PLACE, 7.0),))
-    assert apply_fixes(subject(), [fix]) == {"a.py": TEXT.replace("20", "7.0").replace("{comment}", "")}
+    fix = Fix("safe", "write 7", (Rewrite(PLACE, 7.0),))
+    assert apply_fixes(subject(), [fix]) == {"a.py": TEXT.replace("20", "7").replace("{comment}", "")}
     assert apply_fixes(subject(), [fix, fix]) == apply_fixes(subject(), [fix]), (
         "of two changes at one place, one counts"
     )

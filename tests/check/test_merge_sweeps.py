@@ -80,4 +80,4 @@ def test_the_fix_writes_every_value() -> None:
     subject = script(START + text)
     [fix] = [one.fix for one in judge(subject) if one.fix]
     [after] = apply_fixes(subject, [fix]).values()
-    assert "[7, 13.0, 3, 13.0]" in after
+    assert "[7, 13, 3, 13]" in after
