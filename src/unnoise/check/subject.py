@@ -171,7 +171,8 @@ class GenerationRun:
         embedded: guidance scale that the network takes as an input (ComfyUI FluxGuidance, Forge Distilled CFG)
         strength: of image to image, in ComfyUI denoise
         seed_device: the device that draws the noise
-        trial: a script only tries whether its code works, so that few steps and a small size are chosen
+        trial: a script only tries whether its code works, or a workflow only loads the models, so that few steps and a
+            small size are chosen
         others: every other argument under the name of the tool
     """
 

@@ -5,10 +5,12 @@ Numbers are ComfyUI's own: `cfg` 1 is no guidance, `denoise` below 1 keeps a par
 Source: comfyanonymous/ComfyUI, nodes.py, comfy_extras/nodes_custom_sampler.py and nodes_model_advanced.py.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from math import isclose
+from pathlib import PurePath
 from typing import Any
 
 from unnoise.check.coerce import number, text, whole
@@ -46,6 +48,7 @@ TEXTS = ("text", "prompt", "t5xxl", "text_g", "user_prompt", "tags", "clip_l", "
 FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # inputs of a latent
 EDITED = ("image", "image1", "image_1", "images")  # inputs that are encoded with the prompt
 PICTURES = ("VAEEncode", "LoadImage")  # in the class of a node that a latent of an image comes from
+WARM_UP = re.compile(r"warm[-_ ]?up|smoke[-_ ]?test", re.IGNORECASE)  # in the name of a file whose output is not kept
 RESIZES = ("LatentUpscale", "LatentCrop", "LatentUpsampler")
 
 
@@ -184,6 +187,7 @@ def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> GenerationRun:
         shift=_first(graph, [one for one in (node, *way.models) if _shifts(one)], "shift"),
         seed=whole(graph.value(graph.source(node, "noise") or node, "noise_seed", "seed")),
         clip_skip=_whole(graph, [one for one in clips if one.kind == "CLIPSetLastLayer"], "stop_at_clip_layer"),
+        trial=WARM_UP.search(PurePath(node.place.path).stem) is not None,
         others=_others(graph, way),
     )
 

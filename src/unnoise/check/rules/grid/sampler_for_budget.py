@@ -3,11 +3,13 @@
 Why: on exact mixtures the error of DDIM and Euler is 0.114 of the data's spread at 10 network calls and 0.049 at 20;
 for DPM++ 2M it is 0.032 and 0.008; for PNDM, which makes one call more than it has steps, 0.076 and 0.024
 (bench/samplers.py --all). DDPM is meant for 1000 steps and leaves visible noise below 100; at 25 or fewer it is a
-warning. Heun and DPM2 make two calls a step.
+warning, but a note in ComfyUI, whose `ddpm` draws from the exact posterior between its own levels, as Euler a does.
+Heun and DPM2 make two calls a step.
 Shown: the sampler and its number of calls.
 Instead: DPM++ 2M for 10 to 30 steps; Euler a for its own style; DDIM for inversion or exact reproduction.
 Fix: none; the sampler is your choice.
-Source: Lu et al. 2022, arXiv:2211.01095, table 1; Ho et al. 2020, arXiv:2006.11239; docs/bench.md.
+Source: Lu et al. 2022, arXiv:2211.01095, table 1; Ho et al. 2020, arXiv:2006.11239; ComfyUI,
+comfy/k_diffusion/sampling.py, DDPMSampler_step; docs/bench.md.
 """
 
 from collections.abc import Iterator
@@ -33,8 +35,8 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     place = run.sampler.place if run.sampler else run.schedule.place if run.schedule else steps.place
     if found.name == "ddpm" and _levels(run, steps.value) < DDPM:
         message = "DDPM is meant for 1000 steps and leaves noise with so few"
-        sure = run.tool != "comfyui" or run.task == "text" or run.strength is not None
-        grade = WARN if steps.value <= NOISY and sure and not _is_kept(run, subject) else NOTE
+        sure = run.tool != "comfyui" and not _is_kept(run, subject)
+        grade = WARN if steps.value <= NOISY and sure else NOTE
         yield Finding(RULE, place, message, f"{steps.value} steps", f"{DDPM} or more", INSTEAD, grade)
     elif found.queries > 1 and steps.value >= DOUBLE:
         message = f"{found.name} calls the network {found.queries} times a step"

@@ -6,6 +6,13 @@ from unnoise.check.tables import default, embeds, generic
 CLASSIC = ("a1111", "forge", "comfyui", "sdcpp", "swarmui")  # tools whose plain scale is classifier-free guidance
 AUTOMATIC = ("DiffusionPipeline", "AutoPipelineForText2Image")
 BOTH_WAYS = ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline")
+# Words in the classes of ComfyUI's nodes that limit guidance.
+LIMITS = ("DynamicThresholding", "RescaleCFG", "CFGRescale", "SkimmedCFG", "Skimmed_CFG", "AutomaticCFG", "APG",
+          "CFGZero", "CFGNorm", "Mahiro", "TCFG")  # fmt: skip
+# What extensions record that limit guidance, or guide at a few levels alone.   Source: v0xie/sd-webui-incantations,
+# scripts/cfg_combiner.py; mcmonkeyprojects/sd-dynamic-thresholding, scripts/dynamic_thresholding.py;
+# lllyasviel/stable-diffusion-webui-forge, extensions-builtin/sd_forge_dynamic_thresholding
+RECORDED = ("CFG Interval Enable", "Dynamic thresholding enabled", "dynthres_enabled")
 
 
 def weight(run: GenerationRun) -> float | None:
@@ -47,6 +54,13 @@ def guides_twice(run: GenerationRun) -> bool:
     if facts is None or facts.distilled != "guidance" or facts.embedded is None or run.tool not in CLASSIC:
         return False
     return stated is not None and stated.value > 1
+
+
+def limits_guidance(run: GenerationRun) -> bool:
+    """Return whether a node of ComfyUI or an extension of AUTOMATIC1111 limits guidance, or where it acts."""
+    recorded = (run.others[key].value for key in RECORDED if key in run.others)
+    classes = (key.partition(".")[0] for key in run.others)
+    return any(value == "True" for value in recorded) or any(word in name for name in classes for word in LIMITS)
 
 
 def is_text(prompt: Located[str] | None) -> bool:

@@ -17,15 +17,12 @@ from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
-from unnoise.check.rules.guidance._shared import guides_twice, is_text
+from unnoise.check.rules.guidance._shared import guides_twice, is_text, limits_guidance
 from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN404", name="cfg-where-embedded-meant", severity=WARN, checks="run")
 WEAK = 2.0  # embedded scale that leaves room for guidance with a negative prompt
 SLIGHT = 1.5  # guidance that adds at most half of the difference
-# Words in the classes of ComfyUI's nodes that limit guidance.
-LIMITS = ("DynamicThresholding", "RescaleCFG", "CFGRescale", "SkimmedCFG", "Skimmed_CFG", "AutomaticCFG", "APG",
-          "CFGZero", "CFGNorm", "Mahiro", "TCFG")  # fmt: skip
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -54,7 +51,7 @@ def _is_tamed(run: GenerationRun) -> bool:
         return True
     if run.embedded is not None and run.embedded.value <= WEAK and is_text(run.negative):
         return True
-    return any(word in key.partition(".")[0] for key in run.others for word in LIMITS)
+    return limits_guidance(run)
 
 
 def bad() -> Subject:

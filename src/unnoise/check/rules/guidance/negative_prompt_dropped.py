@@ -11,8 +11,9 @@ Fix: none; it is not known which of the two is meant.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; diffusers/pipelines/latent_consistency_models,
 `__call__`; diffusers/pipelines/ltx2, `do_classifier_free_guidance`; ComfyUI, comfy/samplers.py, sampling_function
 (cond_scale 1.0); mcmonkeyprojects/SwarmUI#204; lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a
-pipeline of unknown class, and in ComfyUI and Fooocus for a model that is unknown or may be one of few steps: official
-workflows and styles have a text there too.
+pipeline of unknown class, and in ComfyUI and Fooocus for a model that is unknown or may be one of few steps, or runs
+with up to 8: official workflows and styles have a text there too. Nothing is found for a stage of a workflow whose
+negative prompt acts in another stage; it is a note where the guidance of that stage is unknown.
 """
 
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ BELOW = ("diffusers", "invokeai", "fooocus")  # tools in which guidance is off b
 USES = ("cfg_pp", "cfg++")  # samplers that use the negative prompt at any scale
 # Nodes that use it without guidance.   Source: ChenDarYen/ComfyUI-NAG; ComfyUI, comfy_extras/nodes_perpneg.py
 NODES = ("NAG", "PerpNeg")
+FEW = 8  # steps with which distilled models are run
 AUDIO = "audio_guidance_scale"
 # The second of two pipelines, which has no guidance of its own; official examples repeat both prompts there.
 # Source: diffusers, docs/source/en/api/pipelines/stable_cascade.md and wuerstchen.md
@@ -38,6 +40,9 @@ SECOND = ("StableCascadeDecoderPipeline", "WuerstchenDecoderPipeline")
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     value = weight(run)
     if run.negative is None or not is_text(run.negative) or value is None or _takes_effect(run, value):
+        return
+    stages = _others(run, subject)
+    if any(_takes_effect(one, other) for one in stages if (other := weight(one)) is not None):
         return
     message, suggestion = "the negative prompt has no effect because guidance is off", "leave the negative prompt out"
     if run.tool == "diffusers" and pipeline(run) in BOTH_WAYS:
@@ -63,6 +68,11 @@ def _takes_effect(run: GenerationRun, value: float) -> bool:
     return any(word in text for text in (*run.others, run.pipeline) for word in NODES)
 
 
+def _others(run: GenerationRun, subject: Subject) -> list[GenerationRun]:
+    """List the other stages of a workflow of ComfyUI that have the same negative prompt."""
+    return [one for one in subject.runs if one.tool == "comfyui" and one is not run and one.negative == run.negative]
+
+
 def _guides_audio(run: GenerationRun) -> bool:
     """Return whether LTX-2 guides its audio with the negative prompt; the default scale is above 1."""
     stated = run.others.get(AUDIO)
@@ -73,8 +83,9 @@ def _guides_audio(run: GenerationRun) -> bool:
 def _severity(run: GenerationRun, subject: Subject) -> Severity:
     if run.tool == "diffusers":
         return WARN if task(pipeline(run)) else NOTE
-    wired = run.tool in ("comfyui", "fooocus") and (run.facts is None or may_be_distilled(run, subject))
-    return NOTE if wired else WARN
+    few = run.facts is None or may_be_distilled(run, subject) or (run.steps is not None and run.steps.value <= FEW)
+    unknown = any(weight(one) is None for one in _others(run, subject))
+    return NOTE if run.tool in ("comfyui", "fooocus") and (few or unknown) else WARN
 
 
 def bad() -> Subject:

@@ -2,18 +2,21 @@
 
 Why: attention has one token for each latent cell. SD 1.5 was trained on 64 x 64 = 4096 tokens; at 1024 x 1024 it has
 16384 and repeats the subject. SDXL at 512 x 512 has a quarter of its usual tokens and draws crops and blurred shapes.
-Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1. From 1.5 times on SD 1 and 2
+Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1. Illustrious is trained at up to
+1536x1536 from version 1.0 on, so up to 2.35 times is a note for its fine-tunes. From 1.5 times on SD 1 and 2
 repeat parts of the subject in some images, which is a note; UN119 has the one for SDXL.
 Shown: the size, the ratio of its area to the native one, and the range of published examples.
 Instead: draw at about the native area, in any aspect ratio, and upscale in a second pass.
 Fix: none; the size is a choice.
 Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell et al. 2023, arXiv:2307.01952, section
-2.2 and appendix I. It is a note for a small image of a model named after SDXL Turbo, which was trained at 512x512: a
-merge of it may draw both sizes. A small image is also a note in a script that only tries whether its code works: in a
-function that is named a test, or where the image is only measured. In ComfyUI nothing is found where a large image is
-composed of areas with prompts of their own, or of latents.
+2.2 and appendix I; OnomaAIResearch/Illustrious-XL-v1.0, README.md. It is a note for a small image of a model named
+after SDXL Turbo, which was trained at 512x512: a merge of it may draw both sizes. A small image is also a note in a
+script that only tries whether its code works: in a function that is named a test, or where the image is only measured,
+and in a workflow that is named a warm-up. In ComfyUI nothing is found where a large image is composed of areas with
+prompts of their own, or of latents.
 """
 
+import re
 from collections.abc import Iterator
 
 from unnoise.check.examples import infotext
@@ -23,6 +26,8 @@ from unnoise.check.subject import GenerationRun, Subject
 
 RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN, checks="run")
 TURBO = "turbo"
+ILLUSTRIOUS = re.compile(r"illustrious|(?<![a-z])(?:il|ill|illu|ilxl|ilv\d+)(?![a-z])|noob", re.IGNORECASE)
+ILLUSTRIOUS_AREA = 2.35  # 1536x1536 over 1024x1024, and sizes rounded up
 SQUARE, LARGE = ("sd1", "sd2"), 1.5  # families trained on square images alone; share of their area, 768x512
 
 
@@ -39,6 +44,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     suggestion = f"draw at about the area of {native}, and upscale in a second pass"
     measured = f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}"
     is_chosen = ratio < low and (run.trial or TURBO in run.model.name.lower())
+    is_chosen = is_chosen or (ratio <= ILLUSTRIOUS_AREA and ILLUSTRIOUS.search(run.model.name) is not None)
     grade = NOTE if low <= ratio <= high or is_chosen else WARN
     expected = f"{low:.2g} to {LARGE if low <= ratio <= high else high:.2g} times"
     yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion, grade)
