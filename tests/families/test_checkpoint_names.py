@@ -29,6 +29,7 @@ NAMED = {
     "sd1 inpaint": "dreamshaper_8Inpainting.safetensors epicrealism_pureEvolutionV5-inpainting.safetensors",
     "sd2": "wd-1-5-beta2-fp32.safetensors my-tune-sd21.safetensors",
     "sdxl": "ponyDiffusionV6XL_v6StartWithThisOne.safetensors waiNSFWIllustrious_v140.safetensors"
+    " animaPencilXL_v500.safetensors"
     " Illustrious-XL-v1.0.safetensors noobaiXLNAIXL_epsilonPred11Version.safetensors prefectPonyXL_v3.safetensors"
     " cyberrealisticPony_v8.safetensors albedobaseXL_v21.safetensors bigLove_xl1.safetensors my_SDXL_tune.safetensors"
     " SDXL/my_own.safetensors pony\\my_own.safetensors novaAnimeXL_ilV100.safetensors"
@@ -42,6 +43,8 @@ NAMED = {
     "auraflow": "ponyV7_v70.safetensors",
     "wan": "wan2.2_smoothmix_high.safetensors",
     "z-image turbo": "my_zit_v2.safetensors zit_realism.safetensors",
+    "anima": "waiANIMA_v10Base10.safetensors realDream_animaV2.safetensors anima_baseV10.safetensors"
+    " miaomiaoHarem_anima14.safetensors ANIMA\\my_own.safetensors AnimaYume_v01.safetensors",
     "qwen-image edit": "qwen-image-edit-mix.safetensors",
     "unknown": "V07_v07.safetensors turbo lcm lightning my-lightning-photos.safetensors influx-dev.safetensors"
     " model.safetensors final_v2_fp16.safetensors my_own.safetensors reflux.safetensors axle.ckpt excel_v1.ckpt"

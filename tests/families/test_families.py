@@ -288,7 +288,7 @@ ORIGINALS: list[tuple[Shapes, str]] = [
     # Their relatives, which are none of them.
     (CHROMA | one(nerf_blocks__0__norm__scale=(64,)), "unknown"),
     (HUNYUAN | one(vision_in__proj__0__weight=(1152,), img_in__proj__weight=(2048, 65, 1, 1, 1)), "unknown"),
-    (COSMOS | one(llm_adapter__blocks__0__cross_attn__q_proj__weight=(1024, 1024)), "unknown"),
+    (COSMOS | one(llm_adapter__blocks__0__cross_attn__q_proj__weight=(1024, 1024)), "anima"),
     (one(patchify_proj__weight=(4096, 128), audio_patchify_proj__weight=(2048, 128)), "unknown"),
     (SD1_NET | {"cc_projection.weight": (768, 772)}, "sd1"),
     (one(encoder__conv_in__weight=(128, 3, 3, 3), decoder__conv_in__weight=()), "unknown"),

@@ -81,6 +81,8 @@ NAMED = {
     "hidream edit": "hidream_e1_1_bf16.safetensors",
     "hidream dev": "hidream_i1_dev_bf16.safetensors",
     "z-image turbo": "z_image_turbo_bf16.safetensors",
+    "anima": "anima-base-v1.0.safetensors anima-preview3-base.safetensors circlestone-labs/Anima",
+    "anima turbo": "anima-turbo-v1.0.safetensors",
     "svd": "svd_xt.safetensors",
     "shap-e": "openai/shap-e",
     "unknown": "realisticVision_v60.safetensors influx-dev.safetensors Qwen/Qwen-Image-2.1"

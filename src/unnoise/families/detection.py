@@ -179,6 +179,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign("stable-audio", "", ("preprocess_conv.weight", "cross_attention_proj.0.weight")),
     Sign("cosmos", "1", ("blocks.block0.blocks.0.block.attn.to_q.0.weight",)),
     Sign("cosmos", "predict2", ("x_embedder.proj.1.weight", "blocks.0.mlp.layer1.weight"), ("llm_adapter",)),
+    Sign("anima", "", ("x_embedder.proj.1.weight", "blocks.0.mlp.layer1.weight", "llm_adapter")),
     Sign("cosmos", "", (*COSMOS_DIFFUSERS, ("patch_embed.proj.weight", 1, 68))),
     Sign("cosmos", "", (*COSMOS_DIFFUSERS, ("patch_embed.proj.weight", 1, 72))),
     Sign("kandinsky", "", (("conv_in.weight", 0, 384), "add_embedding.image_proj.weight")),

@@ -33,6 +33,7 @@ MARKERS: tuple[Pattern, ...] = (
     (r"sd-?xl|(^|[a-wyz0-9-])xl(-|$|v?\d)", "sdxl", ""),
     (r"illustrious|illust-?xl|(^|-)(il|ill|ilxl|ilv\d+|illu)(-|$)|noob-?ai|(^|-)noob", "sdxl", ""),
     (r"(^|-)pdxl|(^|-)pony-?(diffusion|realism|xl|v\d|$)|pony$|-pony-", "sdxl", ""),
+    (r"(^|-)anima(-(?!pencil)|$|v?\d)", "anima", ""),
     (r"playground-v2-(1024|512|base)|(^|-)playground-v2$", "sdxl", ""),
     (r"(^|-)wd-?1-?[45](-|$)|(^|-)sd-?v?2-?[01](-|$)", "sd2", ""),
     (r"(^|[a-z-])sd-?v?1-?[1-5](v\d|-|$)|-1-5(-|$)|^v1-[1-5]$|(^|-)wd-?v?1-?[123](-|$)", "sd1", ""),
@@ -46,5 +47,5 @@ FOLDERS: Mapping[str, str] = {
     "flux2": "flux2", "sd3": "sd3", "sd35": "sd3", "wan": "wan", "wan21": "wan", "wan22": "wan", "wanvideo": "wan",
     "hunyuanvideo": "hunyuan-video", "qwen": "qwen-image", "qwenimage": "qwen-image", "zimage": "z-image",
     "zimageturbo": "z-image", "chroma": "chroma", "hidream": "hidream", "kolors": "kolors", "ltxv": "ltx",
-    "cogvideo": "cogvideox", "cogvideox": "cogvideox", "pixart": "pixart", "auraflow": "auraflow",
+    "cogvideo": "cogvideox", "cogvideox": "cogvideox", "pixart": "pixart", "auraflow": "auraflow", "anima": "anima",
 }  # fmt: skip

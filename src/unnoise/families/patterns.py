@@ -92,6 +92,8 @@ OTHERS: tuple[Pattern, ...] = (
     (r"hidream-i1", "hidream", "full"),
     (r"z-image-turbo", "z-image", "turbo"),
     (r"(^|-)z-image(-base)?(-|$)", "z-image", "base"),
+    (r"(^|-)anima-turbo(-|$)", "anima", "turbo"),
+    (r"(^|-)anima-(base|preview|aesthetic)|^anima$", "anima", ""),
     (r"kandinsky-2-[12]", "kandinsky", ""),
     (r"stable-cascade-prior|(stable-cascade|^)-?stage-c(-|$)", "cascade", "prior"),
     (r"(stable-cascade|^)-?stage-b(-|$)", "cascade", "decoder"),

@@ -110,5 +110,6 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "dev": {"distilled": "steps", "guidance": (0.0, 1.0), "steps": (16, 50), "flow_shift": 6.0},
         "fast": {"distilled": "steps", "guidance": (0.0, 1.0), "steps": (8, 20)},
     },
+    "anima": {"turbo": {**STEPS, "steps": (1, 12)}},  # 4 to 8 steps on its card
     "z-image": {"base": {}, "turbo": {**STEPS, "steps": (1, 30)}},  # 25 in diffusers, pipeline_z_image_controlnet.py
 }

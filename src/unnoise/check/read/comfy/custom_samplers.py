@@ -1,7 +1,7 @@
 """Nodes of extensions that sample with the model, the prompts and the latent linked to them.
 
-Extensions: x-flux-comfyui, Inspire Pack, Efficiency Nodes, RES4LYF, Ultimate SD Upscale, AnimateDiff Evolved, and the
-nodes that SwarmUI installs.
+Extensions: x-flux-comfyui, Inspire Pack, Efficiency Nodes, RES4LYF, Ultimate SD Upscale, AnimateDiff Evolved, LanPaint,
+tiled_ksampler, WanVideoKsampler, and the nodes that SwarmUI installs.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,13 @@ EFFICIENT = "jags111/efficiency-nodes-comfyui, efficiency_nodes.py"
 RES4LYF = "ClownsharkBatwing/RES4LYF, "
 EVOLVED = "Kosinkadink/ComfyUI-AnimateDiff-Evolved, animatediff/"
 UPSCALE = "ssitu/ComfyUI_UltimateSDUpscale, usdu_nodes.py"
+LANPAINT = "scraed/LanPaint, src/LanPaint/nodes.py"
+TILED = "FlyingFireCo/tiled_ksampler, tilingSampler.py"
 SWARM = "mcmonkeyprojects/SwarmUI, src/BuiltinExtensions/ComfyUIBackend/ExtraNodes/SwarmComfyCommon/"
 _SET = "seed steps cfg sampler_name scheduler denoise"
 _ADVANCED = "noise_seed steps cfg sampler_name scheduler"
 _TILES = f"{_SET} mode_type tile_width tile_height"
+_CIRCULAR = "seed tiling steps cfg sampler_name scheduler denoise"
 _CLOWN = f"{RES4LYF}beta/samplers.py"
 _CLOWN_OLD = f"{RES4LYF}legacy/samplers.py"
 _MOTION = "model_name beta_schedule"
@@ -99,6 +102,18 @@ SAMPLERS: Mapping[str, CustomNode] = {
     "UltimateSDUpscaleNoUpscale": CustomNode(source=UPSCALE, samples=True, task="image", widgets=_TILES),
     "UltimateSDUpscaleCustomSample": CustomNode(
         source=UPSCALE, samples=True, task="image", widgets=f"upscale_by {_TILES}"
+    ),
+    "LanPaint_KSampler": CustomNode(source=LANPAINT, samples=True, task="inpaint", widgets=_SET),
+    "LanPaint_KSamplerAdvanced": CustomNode(
+        source=LANPAINT, samples=True, task="inpaint", widgets=f"add_noise {_ADVANCED} start_at_step end_at_step"
+    ),
+    "Tiled KSampler": CustomNode(source=TILED, samples=True, widgets=_CIRCULAR),
+    "Asymmetric Tiled KSampler": CustomNode(
+        source=TILED, samples=True, widgets=_CIRCULAR.replace("tiling", "tileX tileY")
+    ),
+    "WanVideoKsampler": CustomNode(
+        source="ShmuelRonen/ComfyUI-WanVideoKsampler, nodes.py", samples=True, family="wan", widgets=_SET,
+        moves={"video_latents": "latent_image"},
     ),
     "SwarmKSampler": CustomNode(
         source=f"{SWARM}SwarmKSampler.py", samples=True, widgets=f"{_ADVANCED} start_at_step end_at_step"

@@ -20,7 +20,7 @@ from unnoise.check.subject import GenerationRun, Located, Subject
 RULE = Rule(id="UN307", name="size-not-a-multiple", severity=WARN, checks="run")
 REFUSED: Mapping[str, int] = {
     "sd1": 8, "sd2": 8, "sdxl": 8, "kolors": 8, "pixart": 8, "hunyuan-dit": 8, "svd": 8, "cogvideox": 8, "mochi": 8,
-    "sd3": 16, "auraflow": 16, "lumina2": 16, "cogview4": 16, "wan": 16, "hunyuan-video": 16, "cosmos": 16,
+    "sd3": 16, "auraflow": 16, "lumina2": 16, "cogview4": 16, "wan": 16, "hunyuan-video": 16, "cosmos": 16, "anima": 16,
     "z-image": 16, "sana": 32, "ltx": 32, "ltx2": 32,
 }  # fmt: skip
 ROUNDED: Mapping[str, int] = {"flux1": 16, "flux2": 16, "chroma": 16, "qwen-image": 16, "hidream": 16}

@@ -16,7 +16,8 @@ from unnoise.check.rule import ERROR, Finding, Rule
 from unnoise.check.subject import GenerationRun, NamedModel, Subject
 
 RULE = Rule(id="UN305", name="vae-of-another-family", severity=ERROR, checks="run")
-SHARED = {"qwen-image": "wan", "cosmos": "wan"}  # trained on Wan 2.1's latents: ComfyUI, comfy/supported_models.py
+# Trained on Wan 2.1's latents: ComfyUI, comfy/supported_models.py
+SHARED = {"qwen-image": "wan", "cosmos": "wan", "anima": "wan"}
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
