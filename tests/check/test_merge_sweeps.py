@@ -1,12 +1,17 @@
 """A script that draws with every value of a list: one finding for the values that are wrong."""
 
+import json
+
 import pytest
 
+from check.test_comfyui import api
 from unnoise.check.apply_fixes import apply_fixes
 from unnoise.check.engine import judge
 from unnoise.check.examples import script
 from unnoise.check.merge_sweeps import MOST
+from unnoise.check.read.comfyui import read_workflow
 from unnoise.check.rule import Finding
+from unnoise.check.subject import Subject
 
 START = """
 from diffusers import StableDiffusionXLPipeline
@@ -81,3 +86,26 @@ def test_the_fix_writes_every_value() -> None:
     [fix] = [one.fix for one in judge(subject) if one.fix]
     [after] = apply_fixes(subject, [fix]).values()
     assert "[7, 13, 3, 13]" in after
+
+
+def stages(*scales: float) -> Subject:
+    """Return a workflow of ComfyUI with a sampler for each guidance scale."""
+    nodes = api()
+    for number, scale in enumerate(scales, start=20):
+        sampler = {**nodes["3"]["inputs"], "cfg": scale}
+        nodes[str(number)] = {"class_type": "KSampler", "inputs": sampler}
+        nodes[str(number + 50)] = {"class_type": "VAEDecode", "inputs": {"samples": [str(number), 0], "vae": ["12", 0]}}
+        nodes[str(number + 90)] = {"class_type": "SaveImage", "inputs": {"images": [str(number + 50), 0]}}
+    return read_workflow(nodes, "a.json", json.dumps(nodes))
+
+
+def test_equal_findings_of_nodes_are_one() -> None:
+    (one,) = (one for one in judge(stages(7.0, 30.0, 30.0, 30.0)) if one.rule.id == "UN401")
+    assert one.measured == "cfg 30, 3 times"
+    assert one.fix is not None
+    assert len(one.fix.changes) == 3
+
+
+def test_values_of_nodes_are_listed() -> None:
+    (one,) = (one for one in judge(stages(30.0, 40.0)) if one.rule.id == "UN401")
+    assert one.measured == "cfg 30, 40"

@@ -11,6 +11,7 @@ from unnoise.families.facts import Facts, facts
 from unnoise.families.identity import Identity
 
 HALF = 0.5  # strength up to which a distilled LoRA leaves room for guidance and more steps
+MOST_PART = 0.8  # the same with more steps than its own
 RESET = "register_to_config("  # changes the settings of a scheduler that exists
 # Words in names of distilled models: a text with one may load distilled weights under another name.
 FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
@@ -48,12 +49,14 @@ class FewStepModel:
     Args:
         name, variant, facts: of it
         weak: it is an adapter at half its strength or less, which only shortens the way of the undistilled model
+        mixed: it is an adapter below its strength in a run of more steps than its own, which is a choice between both
     """
 
     name: str
     variant: str
     facts: Facts
     weak: bool = False
+    mixed: bool = False
 
 
 def schedules(subject: Subject) -> Iterator[EffectiveSchedule]:
@@ -113,7 +116,10 @@ def is_weak(use: Use) -> bool:
 def few_steps(run: GenerationRun) -> FewStepModel | None:
     """Return the adapter or model of a run that is distilled to few steps; None where neither is."""
     for use, found in sorted(few_step_adapters(run), key=lambda pair: is_weak(pair[0])):
-        return FewStepModel(use.adapter.name, use.adapter.identity.variant, found, is_weak(use))
+        strength, most = use.strength, found.steps[1] if found.steps else None
+        longer = run.steps is not None and most is not None and run.steps.value > most
+        mixed = strength is not None and strength.value <= MOST_PART and longer
+        return FewStepModel(use.adapter.name, use.adapter.identity.variant, found, is_weak(use), mixed)
     if run.model is not None and run.facts is not None and run.facts.distilled == "steps":
         return FewStepModel(run.model.name, run.model.identity.variant, run.facts)
     return None

@@ -1,4 +1,7 @@
-"""Merge the findings of a sweep: a script that draws with every value of a list has one finding for the wrong ones."""
+"""Merge the findings of a sweep: a script that draws with every value of a list has one finding for the wrong ones.
+
+The findings of one kind at several nodes of a workflow are one too.
+"""
 
 import ast
 from collections import defaultdict
@@ -20,6 +23,8 @@ Span = tuple[int | None, int | None, int | None, int | None]
 def merged(findings: Sequence[Finding], subject: Subject) -> list[Finding]:
     """Merge findings of one rule whose values are in one list or table of a script, or at one argument in a loop.
 
+    Those of a workflow are merged where they say the same of several nodes.
+
     Args:
         findings: placed, with their fixes
         subject: of the findings
@@ -33,7 +38,8 @@ def merged(findings: Sequence[Finding], subject: Subject) -> list[Finding]:
         span = _span(one.place)
         listed = lists.get(span, span) if lists and one.place.line and _is_short(one.place) else None
         kind = one.rule.id, one.message, one.grade, one.fix.kind if one.fix else "", one.place.path
-        groups[(*kind, listed) if listed else (number,)].append(one)
+        alike = subject.tool == "comfyui" or listed is not None
+        groups[(*kind, listed) if alike else (number,)].append(one)
     return [_joined(group) for group in groups.values()]
 
 
@@ -69,9 +75,12 @@ def _lists(script: Script) -> dict[Span, Span]:
 def _joined(group: Sequence[Finding]) -> Finding:
     ordered = sorted(group, key=lambda one: (one.place.line or 0, one.place.column or 0))
     first = ordered[0]
+    again = (
+        f", {len(group)} times" if len({one.measured for one in group}) == 1 < len({one.place for one in group}) else ""
+    )
     return replace(
         first,
-        measured=_listed([one.measured for one in ordered]),
+        measured=_listed([one.measured for one in ordered]) + again,
         expected=_listed([one.expected for one in ordered]),
         suggestion=_listed([one.suggestion for one in ordered]),
         fix=_fix([one.fix for one in ordered if one.fix is not None]),

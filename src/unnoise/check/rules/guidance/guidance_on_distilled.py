@@ -5,7 +5,7 @@ the few steps cannot correct it. ComfyUI's KSampler defaults to cfg 8.0 and diff
 cards use 0 or 1 (LCM adapters 1 to 2, 4 in one official example). Each step also costs two network calls instead of
 one.
 Up to 0.5 above the range it is a note, and up to 3 for CausVid, whose page allows it. A LoRA at half its strength or
-less leaves room for guidance.
+less leaves room for guidance; one at up to 0.8 in a run of more steps than its own is a note.
 Shown: the guidance scale and the range of the model card.
 Instead: 1 in ComfyUI and AUTOMATIC1111; 0 or 1 in diffusers, where both switch guidance off.
 Fix: unsafe: write 1, or the highest scale of the adapter.
@@ -43,7 +43,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         fix = Fix.unsafe(guidance.place, right, f"{right:g}") if guidance else show
         measured = f"{word(run)} {value:g}{'' if guidance else ' by default'}"
         expected = f"{low:g} to {high:g}"
-        grade = NOTE if value <= max(high + SLIGHT, _allowed(few.name)) else WARN
+        grade = NOTE if few.mixed or value <= max(high + SLIGHT, _allowed(few.name)) else WARN
         place = guidance.place if guidance else run.place
         yield Finding(RULE, place, message, measured, expected, suggestion, grade, fix)
 
