@@ -158,3 +158,42 @@ def test_rules_find_what_they_find_elsewhere() -> None:
     assert found["UN122"].place.keys == ("steps",)
     assert not judge(read_text(json.dumps(RECORD), Path("a.json")))
     assert not judge(read_text(json.dumps(PRESET), Path("a.json")))
+
+
+RUINED: dict[str, Any] = {
+    "Prompt": "a lighthouse", "Negative": "blurry", "steps": 30, "cfg": 6, "width": 1152, "height": 896, "seed": 5,
+    "sampler_name": "dpmpp_2m_sde_gpu", "scheduler": "karras", "base_model_name": "juggernautXL_v8Rundiffusion",
+    "base_model_hash": "aeb7e9e6", "start_step": 0, "denoise": None, "clip_skip": 1, "software": "RuinedFooocus",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "loras",
+    [
+        "<None:1>,<sd_xl_offset_example-lora_1.0.safetensors:0.1>",
+        [["4852686128", "0.1 - sd_xl_offset_example-lora_1.0.safetensors"], ["", "1.0 - None"], "broken", [1]],
+    ],
+)
+def test_records_of_ruined_fooocus(loras: Any) -> None:
+    record = RUINED | {"loras": loras}
+    assert is_record(record)
+    (run,) = read_record(record, "picture.png").runs
+    settings = [
+        run.prompt,
+        run.negative,
+        run.steps,
+        run.guidance,
+        run.width,
+        run.height,
+        run.sampler,
+        run.grid,
+        run.seed,
+    ]
+    read_ = [one.value if one else None for one in settings]
+    assert read_ == ["a lighthouse", "blurry", 30, 6, 1152, 896, "dpmpp_2m_sde_gpu", "karras", 5]
+    assert run.model is not None
+    assert run.model.identity.family == "sdxl"
+    (use,) = run.adapters
+    assert use.adapter.name == "sd_xl_offset_example-lora_1.0.safetensors"
+    assert use.strength is not None
+    assert use.strength.value == 0.1

@@ -1,7 +1,8 @@
-"""Read Fooocus: the metadata that it writes into an image, and its presets, whose keys begin with "default_".
+"""Read Fooocus: the metadata that it and RuinedFooocus write, and its presets, whose keys begin with "default_".
 
 Samplers and spacings have ComfyUI's names. A performance of few steps adds a LoRA and sets the guidance scale to 1.
-Source: lllyasviel/Fooocus, modules/meta_parser.py, FooocusMetadataParser; modules/async_worker.py; presets/
+Source: lllyasviel/Fooocus, modules/meta_parser.py, FooocusMetadataParser; modules/async_worker.py; presets/;
+runew0lf/RuinedFooocus, modules/async_worker.py
 """
 
 import re
@@ -21,6 +22,12 @@ NAMES = {
 }  # fmt: skip
 # Performances of few steps, and the LoRA that each adds.   Source: modules/flags.py, PerformanceLoRA
 FEW = {"Extreme Speed": "lcm", "Lightning": "lightning", "Hyper-SD": "hyper"}
+# Keys of RuinedFooocus, and Fooocus's for them.
+RUINED = {
+    "Prompt": "prompt", "Negative": "negative_prompt", "cfg": "guidance_scale", "sampler_name": "sampler",
+    "base_model_name": "base_model",
+}  # fmt: skip
+TAG = re.compile(r"<([^:<>]{1,200}):(-?[\d.]{1,10})>")  # of a LoRA in older versions of RuinedFooocus
 SIDES = re.compile(r"\(?(\d{1,5})\s*[,*×x]\s*(\d{1,5})\)?")
 DEFAULT = ("", "None", "Default (model)")  # choices that name no file
 MOST = 100  # LoRAs that are read
@@ -29,7 +36,11 @@ MOST = 100  # LoRAs that are read
 def is_record(content: Mapping[str, Any]) -> bool:
     """Return whether an object is metadata or a preset of Fooocus."""
     stated = RECORD in content and ("metadata_scheme" in content or "performance" in content)
-    return stated or (PRESET in content and "default_cfg_scale" in content)
+    return stated or (PRESET in content and "default_cfg_scale" in content) or _is_ruined(content)
+
+
+def _is_ruined(content: Mapping[str, Any]) -> bool:
+    return content.get("software") == "RuinedFooocus"
 
 
 def read_record(content: Mapping[str, Any], path: str) -> Subject:
@@ -37,9 +48,23 @@ def read_record(content: Mapping[str, Any], path: str) -> Subject:
     settings: dict[str, Located[Any]] = {}
     for key, value in content.items():
         plain = key.removeprefix("default_") if PRESET in content else key
-        settings[NAMES.get(plain, plain)] = Located(value, Location(path, (key,)))
+        names, found = NAMES, value
+        if _is_ruined(content):
+            names, found = RUINED, _pairs(value) if key == "loras" else value
+        settings[names.get(plain, plain)] = Located(found, Location(path, (key,)))
     run = _run(settings, path)
     return Subject(path=path, tool="fooocus", models=(run.model,) if run.model else (), runs=(run,))
+
+
+def _pairs(loras: Any) -> list[list[Any]]:
+    """Return the LoRAs of RuinedFooocus as [name, weight], from "<name:weight>" or [hash, "weight - name"]."""
+    if isinstance(loras, str):
+        return [[name, weight] for name, weight in TAG.findall(loras[: MOST * 250])]
+    named = (
+        [one[1] for one in loras[:MOST] if isinstance(one, list) and len(one) == 2] if isinstance(loras, list) else []
+    )
+    split = [text_.partition(" - ") for text_ in named if isinstance(text_, str)]
+    return [[name, weight] for weight, _, name in split]
 
 
 def _run(settings: Mapping[str, Located[Any]], path: str) -> GenerationRun:
@@ -61,8 +86,10 @@ def _run(settings: Mapping[str, Located[Any]], path: str) -> GenerationRun:
         guidance=None if few else stated_number(settings.get("guidance_scale")),
         prompt=text(settings.get("prompt")),
         negative=text(settings.get("negative_prompt")),
-        width=Located(int(sides[1]), resolution.place) if sides and resolution else None,
-        height=Located(int(sides[2]), resolution.place) if sides and resolution else None,
+        width=Located(int(sides[1]), resolution.place) if sides and resolution else stated_whole(settings.get("width")),
+        height=Located(int(sides[2]), resolution.place)
+        if sides and resolution
+        else stated_whole(settings.get("height")),
         seed=stated_whole(settings.get("seed")),
         clip_skip=stated_whole(settings.get("clip_skip")),
         others=settings,

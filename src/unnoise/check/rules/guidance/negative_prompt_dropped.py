@@ -11,9 +11,9 @@ Fix: none; it is not known which of the two is meant.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; diffusers/pipelines/latent_consistency_models,
 `__call__`; diffusers/pipelines/ltx2, `do_classifier_free_guidance`; ComfyUI, comfy/samplers.py, sampling_function
 (cond_scale 1.0); mcmonkeyprojects/SwarmUI#204; lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a
-pipeline of unknown class, and in ComfyUI and Fooocus for a model that is unknown or may be one of few steps, or runs
-with up to 8: official workflows and styles have a text there too. Nothing is found for a stage of a workflow whose
-negative prompt acts in another stage; it is a note where the guidance of that stage is unknown.
+pipeline of unknown class, in other tools for a model that may be one of few steps or runs with up to 8, and in ComfyUI
+and Fooocus for an unknown model: official workflows and styles have a text there too. Nothing is found for a stage of a
+workflow whose negative prompt acts in another stage; it is a note where the guidance of that stage is unknown.
 """
 
 from collections.abc import Iterator
@@ -83,9 +83,10 @@ def _guides_audio(run: GenerationRun) -> bool:
 def _severity(run: GenerationRun, subject: Subject) -> Severity:
     if run.tool == "diffusers":
         return WARN if task(pipeline(run)) else NOTE
-    few = run.facts is None or may_be_distilled(run, subject) or (run.steps is not None and run.steps.value <= FEW)
+    few = may_be_distilled(run, subject) or (run.steps is not None and run.steps.value <= FEW)
+    wired = run.tool in ("comfyui", "fooocus") and run.facts is None
     unknown = any(weight(one) is None for one in _others(run, subject))
-    return NOTE if run.tool in ("comfyui", "fooocus") and (few or unknown) else WARN
+    return NOTE if few or wired or unknown else WARN
 
 
 def bad() -> Subject:
