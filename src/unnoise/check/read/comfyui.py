@@ -49,6 +49,10 @@ FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # inputs
 EDITED = ("image", "image1", "image_1", "images")  # inputs that are encoded with the prompt
 PICTURES = ("VAEEncode", "LoadImage")  # in the class of a node that a latent of an image comes from
 WARM_UP = re.compile(r"warm[-_ ]?up|smoke[-_ ]?test", re.IGNORECASE)  # in the name of a file whose output is not kept
+TESTS = re.compile(
+    r"_?tests?|(.*[_-])?tests?[_-](data|cases|files|outputs|workflows)|.*[_-]tests?|fixtures", re.IGNORECASE
+)
+FOLDERS = 3  # around a file whose names are read
 RESIZES = ("LatentUpscale", "LatentCrop", "LatentUpsampler")
 
 
@@ -187,9 +191,14 @@ def _run(graph: Graph, node: Node, decoded: Mapping[str, Any]) -> GenerationRun:
         shift=_first(graph, [one for one in (node, *way.models) if _shifts(one)], "shift"),
         seed=whole(graph.value(graph.source(node, "noise") or node, "noise_seed", "seed")),
         clip_skip=_whole(graph, [one for one in clips if one.kind == "CLIPSetLastLayer"], "stop_at_clip_layer"),
-        trial=WARM_UP.search(PurePath(node.place.path).stem) is not None,
+        trial=_only_tries(PurePath(node.place.path)),
         others=_others(graph, way),
     )
+
+
+def _only_tries(path: PurePath) -> bool:
+    """Return whether a file is named a warm-up, or is in a folder of tests."""
+    return WARM_UP.search(path.stem) is not None or any(map(TESTS.fullmatch, path.parts[-FOLDERS - 1 : -1]))
 
 
 def _continues(node: Node) -> bool:
