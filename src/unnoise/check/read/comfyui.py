@@ -48,9 +48,11 @@ TEXTS = ("text", "prompt", "t5xxl", "text_g", "user_prompt", "tags", "clip_l", "
 FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # inputs of a latent
 EDITED = ("image", "image1", "image_1", "images")  # inputs that are encoded with the prompt
 PICTURES = ("VAEEncode", "LoadImage")  # in the class of a node that a latent of an image comes from
-WARM_UP = re.compile(r"warm[-_ ]?up|smoke[-_ ]?test", re.IGNORECASE)  # in the name of a file whose output is not kept
+WARM_UP = re.compile(
+    r"warm[-_ ]?up|smoke[-_ ]?test|^test_input$", re.IGNORECASE
+)  # in the name of a file whose output is not kept
 TESTS = re.compile(
-    r"_?tests?|(.*[_-])?tests?[_-](data|cases|files|outputs|workflows)|.*[_-]tests?|fixtures", re.IGNORECASE
+    r"_?tests?|(.*[_-])?tests?[_-](data|cases|files|outputs|resources|workflows)|.*[_-]tests?|fixtures", re.IGNORECASE
 )
 FOLDERS = 3  # around a file whose names are read
 RESIZES = ("LatentUpscale", "LatentCrop", "LatentUpsampler")

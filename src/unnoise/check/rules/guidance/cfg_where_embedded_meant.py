@@ -7,7 +7,8 @@ stable-diffusion.cpp is 7, that of ComfyUI 8.
 Shown: the guidance scale, and the embedded one.
 Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge), `--guidance` (stable-diffusion.cpp) or in a
 FluxGuidance node (ComfyUI). It is a note where the name does not tell whether a fine-tune is still distilled, and where
-guidance is tamed: a scale up to 1.5, an embedded one up to 2 with a negative prompt, or a node that limits it.
+guidance is tamed: a scale up to 1.5, an embedded one up to 2 with a negative prompt, a scale up to 4 in
+XlabsSampler, or a node that limits it.
 Fix: unsafe: write 1 in a workflow.
 Source: lllyasviel/stable-diffusion-webui-forge, modules/infotext_utils.py, "Applied Forge Fix to broken Civitai Flux
 Meta"; comfyanonymous/ComfyUI_examples, flux; leejet/stable-diffusion.cpp, docs/flux.md, `--cfg-scale 1.0`.
@@ -23,6 +24,7 @@ from unnoise.check.subject import GenerationRun, Subject
 RULE = Rule(id="UN404", name="cfg-where-embedded-meant", severity=WARN, checks="run")
 WEAK = 2.0  # embedded scale that leaves room for guidance with a negative prompt
 SLIGHT = 1.5  # guidance that adds at most half of the difference
+XLABS = 4.0  # 3.5 beside an embedded 4 in XLabs-AI/x-flux-comfyui, workflows/
 
 
 def check(run: GenerationRun) -> Iterator[Finding]:
@@ -48,6 +50,8 @@ def _is_sure(run: GenerationRun) -> bool:
 def _is_tamed(run: GenerationRun) -> bool:
     """Return whether real guidance is slight or seems meant: with a weak embedded scale, or limited by a node."""
     if run.guidance is not None and run.guidance.value <= SLIGHT:
+        return True
+    if run.pipeline == "XlabsSampler" and run.guidance is not None and run.guidance.value <= XLABS:
         return True
     if run.embedded is not None and run.embedded.value <= WEAK and is_text(run.negative):
         return True
