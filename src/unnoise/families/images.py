@@ -82,10 +82,11 @@ IMAGES: Mapping[str, Facts] = {
         scale=0.3611,
         shift=0.1159,
         size=SQUARE,
+        area=(0.09, 2.0),
         multiple=16,
         context=4096,
         tokens=512,
-        source="black-forest-labs/flux, src/flux/util.py; diffusers, pipeline_flux.py",
+        source="black-forest-labs/flux, src/flux/util.py; bfl.ai/blog/24-08-01-bfl (area); diffusers, pipeline_flux.py",
     ),
     "flux2": Facts(
         title="FLUX.2",

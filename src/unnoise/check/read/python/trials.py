@@ -9,6 +9,7 @@ from unnoise.check.subject import GenerationRun
 
 MOST_TESTED, TINY = 5, 128  # steps and pixels of a run of a test
 WORDS = frozenset({"test", "tests", "smoke"})  # in the name of a function, beside others
+UNUSED = "_"
 MEASURES = ("len", "type")
 PROPERTIES = ("shape", "size", "dtype")
 
@@ -23,10 +24,22 @@ def is_test(walk: ScriptState, run: GenerationRun) -> bool:
 
 
 def is_trial(walk: ScriptState, node: ast.Call) -> bool:
-    """Return whether a call is in a function that is named a test, or its images are only counted or measured."""
+    """Return whether a call is in a function that is named a test, or its images are only measured, or not kept."""
     words = [getattr(function, "name", "").lower().split("_") for function in walk.stack]
     in_test = any(len(parts) > 1 and not WORDS.isdisjoint(parts) for parts in words)
-    return in_test or node in _measured(walk.tree)
+    return in_test or node in _measured(walk.tree) or node in _dropped(walk.tree)
+
+
+@lru_cache(maxsize=1)
+def _dropped(tree: ast.Module) -> frozenset[ast.AST]:
+    """List the calls whose result is bound to `_`, or is nobody's in a function, as those that warm up or compile."""
+    found: set[ast.AST | None] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == UNUSED:
+            found.add(_called(node))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found |= {one.value for one in ast.walk(node) if isinstance(one, ast.Expr)}
+    return frozenset(one for one in found if isinstance(one, ast.Call))
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,8 @@ Fix: safe where the setting is written: write "trailing".
 Source: diffusers, scheduling_euler_discrete.py, set_timesteps; ComfyUI, comfy/samplers.py, ddim_scheduler;
 AUTOMATIC1111/stable-diffusion-webui, sd_samplers_timesteps.py; Lin et al. 2023, arXiv:2305.08891, table 2;
 stabilityai/sdxl-turbo, scheduler/scheduler_config.json, and dataautogpt3/ProteusV0.3-Lightning, discussion 1. Where
-only the name of a folder suggests few steps it is a note, and in a script that only tries whether its code works.
+only the name of a folder suggests few steps it is a note, and in a script that only tries whether its code works, or
+throws the image away.
 """
 
 import re

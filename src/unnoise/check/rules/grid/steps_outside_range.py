@@ -9,7 +9,7 @@ Fix: unsafe: write the nearest number of the range; for a LoRA, the number in it
 only shown where other settings count in these steps, as start_at_step and end_at_step do in ComfyUI.
 Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; docs/bench.md. Too few steps are a note
 in a script that only tries whether its code works: in a function that is named a test, or where the image is only
-measured; and in a workflow that is named a warm-up or is in a folder of tests.
+measured or thrown away; and in a workflow that is named a warm-up or is in a folder of tests.
 """
 
 import re

@@ -13,6 +13,14 @@ LIMITS = ("DynamicThresholding", "RescaleCFG", "CFGRescale", "SkimmedCFG", "Skim
 # scripts/cfg_combiner.py; mcmonkeyprojects/sd-dynamic-thresholding, scripts/dynamic_thresholding.py;
 # lllyasviel/stable-diffusion-webui-forge, extensions-builtin/sd_forge_dynamic_thresholding
 RECORDED = ("CFG Interval Enable", "Dynamic thresholding enabled", "dynthres_enabled")
+BELOW = ("diffusers", "invokeai", "fooocus")  # tools in which guidance is off below 1 too; others invert it there
+USES = ("cfg_pp", "cfg++")  # samplers that use the negative prompt at any scale
+# Nodes that use it without guidance.   Source: ChenDarYen/ComfyUI-NAG; ComfyUI, comfy_extras/nodes_perpneg.py
+NODES = ("NAG", "PerpNeg")
+AUDIO = "audio_guidance_scale"
+# The second of two pipelines, which has no guidance of its own; official examples repeat both prompts there.
+# Source: diffusers, docs/source/en/api/pipelines/stable_cascade.md and wuerstchen.md
+SECOND = ("StableCascadeDecoderPipeline", "WuerstchenDecoderPipeline")
 
 
 def weight(run: GenerationRun) -> float | None:
@@ -66,3 +74,21 @@ def limits_guidance(run: GenerationRun) -> bool:
 def is_text(prompt: Located[str] | None) -> bool:
     """Return whether a prompt is not empty."""
     return prompt is not None and bool(prompt.value.strip())
+
+
+def negative_acts(run: GenerationRun, value: float) -> bool:
+    """Return whether the negative prompt changes the image at a guidance scale, here or in the pipeline before."""
+    if value > 1 or (value < 1 and run.tool not in BELOW) or _guides_audio(run):
+        return True
+    if run.tool == "diffusers" and pipeline(run) in SECOND:
+        return True
+    if run.sampler is not None and any(word in run.sampler.value.lower() for word in USES):
+        return True
+    return any(word in text for text in (*run.others, run.pipeline) for word in NODES)
+
+
+def _guides_audio(run: GenerationRun) -> bool:
+    """Return whether LTX-2 guides its audio with the negative prompt; the default scale is above 1."""
+    stated = run.others.get(AUDIO)
+    is_off = stated is not None and isinstance(stated.value, int | float) and stated.value <= 1
+    return pipeline(run).startswith("LTX2") and not is_off

@@ -21,28 +21,20 @@ from collections.abc import Iterator
 from unnoise.check.effective_settings import may_be_distilled
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
-from unnoise.check.rules.guidance._shared import BOTH_WAYS, is_text, pipeline, weight
+from unnoise.check.rules.guidance._shared import BOTH_WAYS, is_text, negative_acts, pipeline, weight
 from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import takes, task
 
 RULE = Rule(id="UN405", name="negative-prompt-dropped", severity=WARN, checks="run", with_subject=True)
-BELOW = ("diffusers", "invokeai", "fooocus")  # tools in which guidance is off below 1 too; others invert it there
-USES = ("cfg_pp", "cfg++")  # samplers that use the negative prompt at any scale
-# Nodes that use it without guidance.   Source: ChenDarYen/ComfyUI-NAG; ComfyUI, comfy_extras/nodes_perpneg.py
-NODES = ("NAG", "PerpNeg")
 FEW = 8  # steps with which distilled models are run
-AUDIO = "audio_guidance_scale"
-# The second of two pipelines, which has no guidance of its own; official examples repeat both prompts there.
-# Source: diffusers, docs/source/en/api/pipelines/stable_cascade.md and wuerstchen.md
-SECOND = ("StableCascadeDecoderPipeline", "WuerstchenDecoderPipeline")
 
 
 def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     value = weight(run)
-    if run.negative is None or not is_text(run.negative) or value is None or _takes_effect(run, value):
+    if run.negative is None or not is_text(run.negative) or value is None or negative_acts(run, value):
         return
     stages = _others(run, subject)
-    if any(_takes_effect(one, other) for one in stages if (other := weight(one)) is not None):
+    if any(negative_acts(one, other) for one in stages if (other := weight(one)) is not None):
         return
     message, suggestion = "the negative prompt has no effect because guidance is off", "leave the negative prompt out"
     if run.tool == "diffusers" and pipeline(run) in BOTH_WAYS:
@@ -57,27 +49,9 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     yield Finding(RULE, run.negative.place, message, measured, expected, suggestion, _severity(run, subject))
 
 
-def _takes_effect(run: GenerationRun, value: float) -> bool:
-    """Return whether the negative prompt changes the image at a guidance scale, here or in the pipeline before."""
-    if value > 1 or (value < 1 and run.tool not in BELOW) or _guides_audio(run):
-        return True
-    if run.tool == "diffusers" and pipeline(run) in SECOND:
-        return True
-    if run.sampler is not None and any(word in run.sampler.value.lower() for word in USES):
-        return True
-    return any(word in text for text in (*run.others, run.pipeline) for word in NODES)
-
-
 def _others(run: GenerationRun, subject: Subject) -> list[GenerationRun]:
     """List the other stages of a workflow of ComfyUI that have the same negative prompt."""
     return [one for one in subject.runs if one.tool == "comfyui" and one is not run and one.negative == run.negative]
-
-
-def _guides_audio(run: GenerationRun) -> bool:
-    """Return whether LTX-2 guides its audio with the negative prompt; the default scale is above 1."""
-    stated = run.others.get(AUDIO)
-    is_off = stated is not None and isinstance(stated.value, int | float) and stated.value <= 1
-    return pipeline(run).startswith("LTX2") and not is_off
 
 
 def _severity(run: GenerationRun, subject: Subject) -> Severity:

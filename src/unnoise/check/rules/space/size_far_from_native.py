@@ -12,9 +12,9 @@ Fix: none; the size is a choice.
 Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell et al. 2023, arXiv:2307.01952, section
 2.2 and appendix I; OnomaAIResearch/Illustrious-XL-v1.0, README.md. It is a note for a small image of a model named
 after SDXL Turbo, which was trained at 512x512: a merge of it may draw both sizes. A small image is also a note in a
-script that only tries whether its code works: in a function that is named a test, or where the image is only measured,
-and in a workflow that is named a warm-up or is in a folder of tests. In ComfyUI nothing is found where a large image is
-composed of areas with prompts of their own, or of latents.
+script that only tries whether its code works: in a function that is named a test, or where the image is only measured
+or thrown away, and in a workflow that is named a warm-up or is in a folder of tests. In ComfyUI nothing is found where
+a large image is composed of areas with prompts of their own, or of latents.
 """
 
 import re

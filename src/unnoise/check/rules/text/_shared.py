@@ -4,22 +4,22 @@ import html
 import re
 from collections.abc import Iterator
 
+from unnoise.check.rules.guidance._shared import negative_acts, weight
 from unnoise.check.subject import GenerationRun, Located, Subject
-from unnoise.check.tables import generic
 from unnoise.check.tables.pipelines import PIPELINES
 
 # Words, single digits, runs of other signs: CLIP's tokenizer never joins these parts, so that each is at least
 # one token. Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer.pat
 PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[a-z]+|[0-9]|[^\sa-z0-9]+")
-UNGUIDED = "LatentConsistencyModel"
 LONGEST = 20_000  # letters of a prompt that are read
 ANY = ("", "DiffusionPipeline", "AutoPipelineForText2Image", "AutoPipelineForImage2Image", "AutoPipelineForInpainting")
 
 
 def prompts(run: GenerationRun) -> Iterator[Located[str]]:
-    """List the prompt and the negative prompt of a run; UN405 finds that LCM pipelines drop the latter."""
-    class_ = generic(run.model.identity) if run.pipeline in ANY and run.model else run.pipeline
-    for prompt in (run.prompt, None if class_.startswith(UNGUIDED) else run.negative):
+    """List the prompt and the negative prompt of a run, without one that has no effect, which UN405 finds."""
+    scale = weight(run)
+    is_dropped = run.tool == "diffusers" and scale is not None and not negative_acts(run, scale)
+    for prompt in (run.prompt, None if is_dropped else run.negative):
         if prompt is not None and prompt.value:
             yield Located(prompt.value[:LONGEST], prompt.place)
 
