@@ -1,8 +1,9 @@
 """An argument of the call that nothing reads: it is misspelt, or the sampler does not take it.
 
 Why: the calls of Stable Diffusion's pipelines in diffusers accept any keyword and drop what they do not know, so that
-`negative_promt="blurry"` changes 0 pixels; other pipelines raise an error. They pass `eta` only to schedulers whose
-step takes it: DDIM and its relatives. With any other scheduler 0 pixels differ between eta=0 and eta=1.
+`negative_promt="blurry"` or `seed=7` changes 0 pixels; other pipelines raise an error. They pass `eta` only to
+schedulers whose step takes it: DDIM and its relatives. With any other scheduler 0 pixels differ between eta=0 and
+eta=1.
 Shown: the argument, and the nearest one that exists or the scheduler in use.
 Instead: write the intended argument; remove eta, or set a DDIMScheduler.
 Fix: none.
@@ -27,6 +28,14 @@ KNOWN = frozenset(CALL["any"])
 ALIKE = 0.82  # share of letters that a misspelt argument has in common
 METHODS = ("enable_", "disable_", "upcast_", "**")  # not arguments, but what a script did with the pipeline before
 COPIED = "pipeline.module"  # a class of the same name from elsewhere may have arguments of its own
+STABLE = "StableDiffusion"  # its pipelines
+# Arguments that other pipelines and programs have, and what those of Stable Diffusion have instead.
+ELSEWHERE = {
+    "seed": "generator=torch.Generator().manual_seed(seed)",
+    "steps": "num_inference_steps",
+    "cfg_scale": "guidance_scale",
+    "batch_size": "num_images_per_prompt",
+}
 NOTED = ("motion_adapter", "ip_adapter", "ip_adapter_scale")
 
 
@@ -37,10 +46,13 @@ def check(run: GenerationRun) -> Iterator[Finding]:
 
 
 def _misspelt(run: GenerationRun) -> Iterator[Finding]:
-    """Check the arguments of a pipeline of diffusers that none of its pipelines takes."""
+    """Check the arguments of a pipeline of diffusers that none of its pipelines takes, or none of this family."""
     if not is_own(run.pipeline) or COPIED in run.others:
         return
     for key, argument in run.others.items():
+        if key in ELSEWHERE and run.pipeline.startswith(STABLE):
+            message = f"{run.pipeline} has no argument {key!r}; it is dropped, or stops the run"
+            yield Finding(RULE, argument.place, message, key, ELSEWHERE[key], f"write {ELSEWHERE[key]}")
         if key in KNOWN or key in NOTED or "." in key or key.startswith(METHODS):
             continue
         near = get_close_matches(key[:60], sorted(KNOWN), n=1, cutoff=ALIKE)
