@@ -49,7 +49,7 @@ FRAMES = ("image", "start_image", "end_image", "init_image", "images")  # inputs
 EDITED = ("image", "image1", "image_1", "images")  # inputs that are encoded with the prompt
 PICTURES = ("VAEEncode", "LoadImage")  # in the class of a node that a latent of an image comes from
 WARM_UP = re.compile(
-    r"warm[-_ ]?up|smoke[-_ ]?test|^test_input$", re.IGNORECASE
+    r"warm[-_ ]?up|smoke[-_ ]?test|^test[-_](input|payload|request)", re.IGNORECASE
 )  # in the name of a file whose output is not kept
 TESTS = re.compile(
     r"_?tests?|(.*[_-])?tests?[_-](data|cases|files|outputs|resources|workflows)|.*[_-]tests?|fixtures", re.IGNORECASE

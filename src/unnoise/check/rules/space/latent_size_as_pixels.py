@@ -7,14 +7,16 @@ Shown: the size, and the same size in the other unit.
 Instead: give width and height in pixels, and latents an eighth of them.
 Fix: unsafe: write the size in pixels.
 Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py, `height = self.unet.config.sample_size *
-self.vae_scale_factor` and `prepare_latents`.
+self.vae_scale_factor` and `prepare_latents`. It is a note in a script or a workflow that only tries whether its code
+works.
 """
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from unnoise.check.examples import script
-from unnoise.check.rule import ERROR, Finding, Fix, Rule
+from unnoise.check.rule import ERROR, NOTE, Finding, Fix, Rule
 from unnoise.check.rules.space._shared import is_latent_size, is_plain, size_of
 from unnoise.check.script_numbers import ScriptNumbers, script_numbers
 from unnoise.check.subject import GenerationRun, Location, Script, Subject
@@ -41,7 +43,10 @@ def _size(run: GenerationRun) -> Iterator[Finding]:
         for side in (run.width, run.height):
             right = side.value * 8
             fix = Fix.unsafe(side.place, right)
-            yield _finding(side.place, "this side is in latent cells, not in pixels", f"{side.value}", f"{right}", fix)
+            found = _finding(
+                side.place, "this side is in latent cells, not in pixels", f"{side.value}", f"{right}", fix
+            )
+            yield replace(found, severity=NOTE) if run.trial else found
 
 
 def _latents(subject: Subject, script: Script) -> Iterator[Finding]:
