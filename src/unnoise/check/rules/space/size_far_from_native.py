@@ -3,8 +3,8 @@
 Why: attention has one token for each latent cell. SD 1.5 was trained on 64 x 64 = 4096 tokens; at 1024 x 1024 it has
 16384 and repeats the subject. SDXL at 512 x 512 has a quarter of its usual tokens and draws crops and blurred shapes.
 Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1. Illustrious is trained at up to
-1536x1536 from version 1.0 on, so up to 2.35 times is a note for its fine-tunes; Qwen-Image also at 640x640, so down to
-0.14 is one. From 1.5 times on SD 1 and 2 repeat parts of the subject in some images, which is a note; UN119 has the one
+1536x1536 from version 1.0 on, so up to 2.35 times is a note for its fine-tunes; Qwen-Image was also trained at
+256x256 and 640x640, so a small image of it is one. From 1.5 times on SD 1 and 2 repeat parts of the subject in some images, which is a note; UN119 has the one
 for SDXL.
 Shown: the size, the ratio of its area to the native one, and the range of published examples.
 Instead: draw at about the native area, in any aspect ratio, and upscale in a second pass.
@@ -28,7 +28,7 @@ from unnoise.check.subject import GenerationRun, Subject
 RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN, checks="run")
 TURBO = "turbo"
 ILLUSTRIOUS = re.compile(r"illustrious|(?<![a-z])(?:il|ill|illu|ilxl|ilv\d+)(?![a-z])|noob", re.IGNORECASE)
-EARLIER = {"qwen-image": 0.14}  # smallest share of the area in training; 256, 640 and 1328 pixels, arXiv:2508.02324
+EARLIER = {"qwen-image": 0.037}  # smallest share of the area in training: 256, then 640 and 1328 pixels, arXiv:2508.02324
 ILLUSTRIOUS_AREA = 2.35  # 1536x1536 over 1024x1024, and sizes rounded up
 SQUARE, LARGE = ("sd1", "sd2"), 1.5  # families trained on square images alone; share of their area, 768x512
 
