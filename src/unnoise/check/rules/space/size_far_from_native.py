@@ -2,19 +2,19 @@
 
 Why: attention has one token for each latent cell. SD 1.5 was trained on 64 x 64 = 4096 tokens; at 1024 x 1024 it has
 16384 and repeats the subject. SDXL at 512 x 512 has a quarter of its usual tokens and draws crops and blurred shapes.
-Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1. Illustrious is trained at up to
-1536x1536 from version 1.0 on, so up to 2.35 times is a note for its fine-tunes; Qwen-Image was also trained at
-256x256 and 640x640, so a small image of it is one. From 1.5 times on SD 1 and 2 repeat parts of the subject in some images, which is a note; UN119 has the one
-for SDXL.
+Official examples use 0.35 to 2 times the native area for SDXL, up to 2.3 for SD 1.
+It is a note where the size may be meant. Illustrious is trained at up to 1536x1536 from version 1.0 on, so up to 2.35
+times for its fine-tunes; Qwen-Image was also trained at 256x256 and 640x640; a merge of SDXL Turbo, which was trained
+at 512x512, may draw both sizes. So is a small image in a script that only tries whether its code works (in a function
+that is named a test, or where the image is only measured or thrown away), and in a workflow that is named a warm-up or
+is in a folder of tests. From 1.5 times on SD 1 and 2 repeat parts of the subject in some images, which is a note; UN119
+has the one for SDXL. In ComfyUI nothing is found where a large image is composed of areas with prompts of their own, or
+of latents.
 Shown: the size, the ratio of its area to the native one, and the range of published examples.
 Instead: draw at about the native area, in any aspect ratio, and upscale in a second pass.
 Fix: none; the size is a choice.
 Source: huggingface/diffusers#4867, #7142; PixArt-alpha/PixArt-sigma#135; Podell et al. 2023, arXiv:2307.01952, section
-2.2 and appendix I; OnomaAIResearch/Illustrious-XL-v1.0, README.md. It is a note for a small image of a model named
-after SDXL Turbo, which was trained at 512x512: a merge of it may draw both sizes. A small image is also a note in a
-script that only tries whether its code works: in a function that is named a test, or where the image is only measured
-or thrown away, and in a workflow that is named a warm-up or is in a folder of tests. In ComfyUI nothing is found where
-a large image is composed of areas with prompts of their own, or of latents.
+2.2 and appendix I; OnomaAIResearch/Illustrious-XL-v1.0, README.md; Wu et al. 2025, arXiv:2508.02324.
 """
 
 import re
@@ -28,7 +28,7 @@ from unnoise.check.subject import GenerationRun, Subject
 RULE = Rule(id="UN306", name="size-far-from-native", severity=WARN, checks="run")
 TURBO = "turbo"
 ILLUSTRIOUS = re.compile(r"illustrious|(?<![a-z])(?:il|ill|illu|ilxl|ilv\d+)(?![a-z])|noob", re.IGNORECASE)
-EARLIER = {"qwen-image": 0.037}  # smallest share of the area in training: 256, then 640 and 1328 pixels, arXiv:2508.02324
+EARLIER = {"qwen-image": 0.037}  # smallest share of the area in training: 256, then 640 and 1328 pixels
 ILLUSTRIOUS_AREA = 2.35  # 1536x1536 over 1024x1024, and sizes rounded up
 SQUARE, LARGE = ("sd1", "sd2"), 1.5  # families trained on square images alone; share of their area, 768x512
 
