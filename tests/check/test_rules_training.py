@@ -142,6 +142,23 @@ def test_full_training_without_dropout_is_a_note(tmp_path: Path) -> None:
     assert [(one.rule.id, one.grade) for one in found(path)] == [("UN502", NOTE)]
 
 
+def test_textual_inversion_has_no_dropout(tmp_path: Path) -> None:
+    path = tmp_path / "train.sh"
+    flags = "--pretrained_model_name_or_path sd-v1-4.safetensors --train_data_dir img --resolution 512"
+    for script in (f"train_textual_inversion.py {flags} --token_string me", f"train_textual_inversion.py {flags}"):
+        path.write_text(f"accelerate launch {script} --mixed_precision fp16\n", encoding="utf-8")
+        assert not found(path)
+
+
+def test_cached_latents_stop_at_nan(tmp_path: Path) -> None:
+    path = tmp_path / "train.sh"
+    flags = "--pretrained_model_name_or_path sd_xl_base_1.0.safetensors --dataset_config a.toml --mixed_precision fp16"
+    for cached, effect in (("", "are trained as grey images"), (" --cache_latents", "stop the caching")):
+        path.write_text(f"accelerate launch sdxl_train_network.py {flags}{cached}\n", encoding="utf-8")
+        (one,) = found(path)
+        assert (one.rule.id, one.message.endswith(effect)) == ("UN504", True)
+
+
 def test_data_are_read(tmp_path: Path) -> None:
     cats = tmp_path / "cats"
     cats.mkdir()

@@ -83,6 +83,12 @@ def test_the_gui_of_kohya() -> None:
     assert not warnings(subject)
 
 
+def test_script_of_diffusers_by_its_options() -> None:
+    line = "accelerate launch train_textual_inversion.py --pretrained_model_name_or_path a --train_data_dir b "
+    assert only(command(f"{line} --placeholder_token me --initializer_token girl")).tool == "diffusers"
+    assert only(command(f"{line} --token_string me --init_word girl")).tool == "kohya"
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

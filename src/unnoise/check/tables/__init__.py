@@ -145,7 +145,8 @@ def takes(class_: str, key: str) -> bool:
 
 def generic(identity: Identity) -> str:
     """Return the class that a model is loaded as by `DiffusionPipeline`; "" where that is not known."""
-    return "LatentConsistencyModelPipeline" if identity.variant == "lcm" else GENERIC.get(identity.family, "")
+    own = identity.variant == "lcm" and identity.family == "sd1"  # of a larger model, LCM is its network alone
+    return "LatentConsistencyModelPipeline" if own else GENERIC.get(identity.family, "")
 
 
 def fits_any(class_: str) -> bool:

@@ -14,6 +14,7 @@ BASES = (
     "pretrained_model_name_or_path", "pretrained_decoder_model_name_or_path", "pretrained_prior_model_name_or_path",
 )  # fmt: skip
 LETTERS = 1000  # of a name
+EXAMPLES_OWN = frozenset({"placeholder_token", "initializer_token", "learnable_property"})  # options of diffusers alone
 
 
 def describe_training(
@@ -30,7 +31,8 @@ def describe_training(
     Returns:
         the training; its base is None where no setting names it
     """
-    tool: Tool = "diffusers" if is_script(script) and script not in SD_SCRIPTS else "kohya"
+    example = (is_script(script) and script not in SD_SCRIPTS) or not EXAMPLES_OWN.isdisjoint(settings)
+    tool: Tool = "diffusers" if example else "kohya"
     setting = next((settings[key] for key in BASES if key in settings and isinstance(settings[key].value, str)), None)
     base = None
     if setting is not None:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from unnoise.check.effective_settings import may_be_distilled
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
-from unnoise.check.rules.guidance._shared import BOTH_WAYS, is_text, negative_acts, pipeline, weight
+from unnoise.check.rules.guidance._shared import BOTH_WAYS, is_text, negative_acts, pipeline, takes_weight, weight
 from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import takes, task
 
@@ -37,8 +37,9 @@ def check(run: GenerationRun, subject: Subject) -> Iterator[Finding]:
     if any(negative_acts(one, other) for one in stages if (other := weight(one)) is not None):
         return
     message, suggestion = "the negative prompt has no effect because guidance is off", "leave the negative prompt out"
-    if run.tool == "diffusers" and pipeline(run) in BOTH_WAYS:
-        measured, expected = f"no guidance in {pipeline(run)}", "no negative prompt"
+    if (run.tool == "diffusers" and pipeline(run) in BOTH_WAYS) or takes_weight(run):
+        by = "a network that takes the scale" if takes_weight(run) else pipeline(run)
+        measured, expected = f"no guidance in {by}", "no negative prompt"
         yield Finding(RULE, run.negative.place, message, measured, expected, suggestion)
         return
     true = run.tool == "diffusers" and takes(pipeline(run), "true_cfg_scale")

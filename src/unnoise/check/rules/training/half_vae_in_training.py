@@ -1,8 +1,8 @@
 """The SDXL VAE runs in float16 in training: NaN latents are replaced by zeros, and the model learns grey.
 
 Why: activations of the original SDXL VAE exceed 65504, the largest float16, and become NaN. sd-scripts then prints "NaN
-found in latents, replacing with zeros" and continues: every such image is trained as a flat grey one. For a model that
-may contain a corrected VAE this is a note.
+found in latents, replacing with zeros" and continues: every such image is trained as a flat grey one; where it caches
+latents it stops. For a model that may contain a corrected VAE this is a note.
 Shown: the precision, and the switch that excludes the VAE from it.
 Instead: run the VAE in float32, or train in bfloat16, or use a VAE corrected for float16.
 Fix: unsafe: write bf16 for the precision, which the GPU must support. With full_fp16, which sd-scripts refuses beside
@@ -28,6 +28,7 @@ RULE = Rule(
 )
 KEY = "mixed_precision"
 VAES = ("vae", "pretrained_vae_model_name_or_path")
+CACHED = ("cache_latents", "cache_latents_to_disk")
 OWN = ("stabilityai/sdxl-vae", "sdxl_vae.safetensors")  # by name, the VAE that overflows
 PUBLISHED = ("stable-diffusion-xl-base", "sd_xl_base")  # models that contain it
 
@@ -37,7 +38,9 @@ def check(training: Training, subject: Subject) -> Iterator[Finding]:
     if setting is None or word(training, KEY) != "fp16" or not _overflows(training) or is_from_metadata(subject):
         return
     kohya = training.tool == "kohya"
-    message = "the VAE of SDXL runs in float16 and overflows; its NaN latents are trained as grey images"
+    stops = kohya and any(is_on(training, key) for key in CACHED)
+    effect = "stop the caching" if stops else "are trained as grey images"
+    message = f"the VAE of SDXL runs in float16 and overflows; its NaN latents {effect}"
     suggestion = f"add {option(training, 'no_half_vae', True)}" if kohya else "train with madebyollin/sdxl-vae-fp16-fix"
     fix = Fix.unsafe(setting.place, "bf16")
     measured = "mixed_precision fp16" + (" without no_half_vae" if kohya else f" with {_vae(training)}")

@@ -21,6 +21,7 @@ from unnoise.check.subject import Located, Subject, Training
 RULE = Rule(id="UN502", name="no-caption-dropout", severity=WARN, checks="training")
 KEYS = {"unnoise": "denoiser.caption_dropout", "kohya": "caption_dropout_rate", "diffusers": "proportion_empty_prompts"}
 RATE = 0.1
+TEXTUAL = "textual_inversion"
 
 
 def check(training: Training) -> Iterator[Finding]:
@@ -47,6 +48,7 @@ def _drops_none(training: Training, setting: Located[Any] | None) -> bool:
     if training.tool == "diffusers":
         return training.script == "train_text_to_image_sdxl.py"
     whole = training.get("train_data_dir") is not None and training.get("dataset_config") is None
+    whole = whole and TEXTUAL not in training.script  # this one has no dropout
     return training.tool == "kohya" and whole and not is_on(training, "caption_dropout_every_n_epochs")
 
 
