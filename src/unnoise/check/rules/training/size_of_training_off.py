@@ -7,7 +7,7 @@ Shown: the size of the training and the areas of published examples.
 Instead: train near the native size of the base.
 Fix: none; it needs images of that size.
 Source: huggingface/diffusers, examples/text_to_image/README_sdxl.md (512) and examples/*/README.md; Podell et al. 2023,
-arXiv:2307.01952, section 2.2; huggingface/diffusers#4867.
+arXiv:2307.01952, section 2.2; huggingface/diffusers#4867; Nerogar/OneTrainer, training_presets (Qwen-Image at 512).
 """
 
 import re
@@ -22,6 +22,7 @@ from unnoise.check.subject import Located, Subject, Training
 
 RULE = Rule(id="UN513", name="size-of-training-off", severity=WARN, checks="training", with_subject=True)
 EDITING = "train_instruct_pix2pix"  # its own examples train SDXL at 256 x 256
+SMALLER = {"qwen-image": 0.14}  # of 1328x1328; presets of OneTrainer train at 512x512
 LEAST = 0.25  # of the native area, in training examples; sampling examples do not go that low
 
 
@@ -36,7 +37,8 @@ def _foreign(training: Training, remembered: bool) -> Iterator[Finding]:
     if setting is None or size is None or facts is None or facts.size is None or facts.modality != "image":
         return
     native = facts.size[0] * facts.size[1]
-    low, high = min(facts.area[0], LEAST), facts.area[1]
+    family = training.base.identity.family if training.base else ""
+    low, high = min(facts.area[0], SMALLER.get(family, LEAST)), facts.area[1]
     if not 0.99 * low <= size[0] * size[1] / native <= 1.01 * high:
         sides = [round(sqrt(ratio * native)) for ratio in (low, high)]
         message = f"the size of this training is far from the native size of {facts.title}"
