@@ -31,6 +31,7 @@ from unnoise.families.names import by_class
 LOADERS = ("from_pretrained", "from_single_file", "from_ckpt", "from_config", "load_config")
 GENERIC = ("DiffusionPipeline", "AutoPipelineFor")  # classes that load any family
 COPIED = "pipeline.module"  # of a class that is not imported from diffusers and may have other arguments
+ENVIRONMENT = ("os.getenv", "os.environ.get")
 KEEPERS = frozenset({"compile", "unwrap_model", "prepare_model"})
 NO_OPTIONS = frozenset({"subfolder", "revision", "variant", "cache_dir", "local_files_only", "token", "use_auth_token",
                         "force_download", "return_unused_kwargs", "proxies", "mirror"})  # fmt: skip
@@ -75,6 +76,8 @@ def _marked(walk: ScriptState, class_: str, given: Arguments, made: Value) -> Va
 
 def _other(dotted: str, last: str, given: Arguments, node: ast.Call) -> Value:
     first = given.get("", 0)
+    if dotted in ENVIRONMENT and (default := given.get("default", 1)) is not None:
+        return replace(default, weak=True)
     if last == "Generator":
         return Value(Noise(None, given.get("device", 0) or Value("cpu", node)), node)
     if last == "manual_seed" and "cuda" not in dotted:

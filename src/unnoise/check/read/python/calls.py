@@ -156,7 +156,7 @@ def _method(
     if isinstance(what, dict) and name in VIEWS and not given.values:
         return Value(_view(what, name, node), node)
     if isinstance(what, str) and name in ("strip", "lower", "upper", "rstrip", "lstrip") and not given.values:
-        return Value(getattr(what, name)(), node)
+        return Value(getattr(what, name)(), node, weak=owned.weak)
     return None
 
 

@@ -4,6 +4,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unnoise.check.read.python.values import LARGEST, LONGEST, MOST, UNREAD, Value, plain, same
@@ -161,7 +162,7 @@ def builtin(name: str, node: ast.AST, values: Sequence[Value], named: Mapping[st
         return None
     if first is None or named:
         return Value(UNREAD, node)
-    return _of_one(name, node, first, values)
+    return replace(_of_one(name, node, first, values), weak=any(value.weak for value in values))
 
 
 def _of_one(name: str, node: ast.AST, first: Value, values: Sequence[Value]) -> Value:
