@@ -56,14 +56,14 @@ class Clock:
 @pytest.mark.parametrize(
     ("steps", "cost", "chosen", "calls"),
     [
-        (1000, {"float32": 1, "bfloat16": 4, "contiguous": 2}, ("float32", False, True), 3),
-        (1000, {"float32": 1, "bfloat16": 0.86, "contiguous": 1}, ("bfloat16", False, True), 3),
-        (1000, {"float32": 1, "bfloat16": 0.88, "contiguous": 1}, ("float32", False, True), 3),
-        (1000, {"float32": 1, "bfloat16": 1, "contiguous": 0.9}, ("float32", False, False), 3),
-        (190, {"float32": 1}, ("float32", False, True), 1),  # no room for a second choice
-        (2000, {"float32": 1, "bfloat16": 1, "contiguous": 1, "compiled": 0.8}, ("float32", True, True), 4),
-        (2000, {"float32": 1, "bfloat16": 1, "contiguous": 1, "compiled": 0.96}, ("float32", False, True), 4),
-        (1190, {"float32": 1, "bfloat16": 1, "contiguous": 1}, ("float32", False, True), 3),
+        (1000, {"float32": 1, "bfloat16": 4, "contiguous": 2}, ("float32", False, True), 5),
+        (1000, {"float32": 1, "bfloat16": 0.86, "contiguous": 1}, ("bfloat16", False, True), 5),
+        (1000, {"float32": 1, "bfloat16": 0.88, "contiguous": 1}, ("float32", False, True), 5),
+        (1000, {"float32": 1, "bfloat16": 1, "contiguous": 0.9}, ("float32", False, False), 5),
+        (290, {"float32": 1}, ("float32", False, True), 1),  # no room for a second choice
+        (2000, {"float32": 1, "bfloat16": 1, "contiguous": 1, "compiled": 0.8}, ("float32", True, True), 6),
+        (2000, {"float32": 1, "bfloat16": 1, "contiguous": 1, "compiled": 0.96}, ("float32", False, True), 6),
+        (1190, {"float32": 1, "bfloat16": 1, "contiguous": 1}, ("float32", False, True), 5),
     ],
 )
 def test_the_choice_is_that_of_the_seconds(
@@ -84,8 +84,39 @@ def test_what_is_set_or_impossible_is_not_measured() -> None:
     assert choose(set_, Clock(contiguous=1), True, True, True).applied(set_) == set_
 
 
-def test_a_slow_choice_ends_after_one_pass_and_leaves_the_task_as_it_was() -> None:
-    """On a CPU without AMX, bfloat16 takes several times as long: it is not chosen, and costs one pass."""
+def test_other_programs_count_against_no_choice() -> None:
+    """A choice is compared with the best so far as it is beside it, not as it was before other programs began."""
+    busy = {"float32": [1.0, 4.0, 1.0], "bfloat16": [3.0], "contiguous": [1.0]}
+
+    def seconds(fit: FitOptions, best: float) -> tuple[float, float]:
+        name = "contiguous" if not fit.channels_last else fit.precision
+        taken = busy[name].pop(0) if busy[name] else 0.75
+        return taken, taken
+
+    machine = choose(FitOptions(1000, compile=False), seconds, narrow=True, compiler=False, layouts=True)
+    assert (machine.precision, machine.channels_last) == ("bfloat16", True)
+    assert machine.seconds["bfloat16"] == 0.75
+
+
+def test_a_first_pass_that_prepares_kernels_decides_nothing() -> None:
+    ticks, passes = iter(range(10**6)), list[torch.dtype]()
+
+    class Preparing(Seen):
+        def loss(self, step: int, rows: range) -> Tensor:
+            found = super().loss(step, rows)
+            first = found.dtype not in passes
+            passes.append(found.dtype)
+            for _ in range(90 if first else 0 if found.dtype == torch.bfloat16 else 1):
+                next(ticks)
+            return found
+
+    machine = measured(Preparing(), FitOptions(4000, batch=6, compile=False), now=lambda: float(next(ticks)))
+    assert machine is not None
+    assert machine.precision == "bfloat16"
+
+
+def test_a_slow_choice_ends_after_two_passes_and_leaves_the_task_as_it_was() -> None:
+    """On a CPU without AMX, bfloat16 takes several times as long: it is not chosen, and costs two passes."""
     ticks, narrow = iter(range(10**6)), list[torch.dtype]()
 
     class Slow(Seen):
@@ -103,7 +134,7 @@ def test_a_slow_choice_ends_after_one_pass_and_leaves_the_task_as_it_was() -> No
     assert machine is not None
     assert (machine.precision, machine.channels_last) == ("float32", True)
     assert machine.seconds == {"float32": 1, "bfloat16": 7, "contiguous": 1}
-    assert narrow.count(torch.bfloat16) == 1
+    assert narrow.count(torch.bfloat16) == 2
     assert str(machine).startswith(
         "float32, not compiled, channels last (speed of a pass: float32 1.00 x, bfloat16 0.14"
     )

@@ -34,7 +34,7 @@ SHARE: Final = 0.03  # of the run, which measuring may take
 PASSES: Final = 3  # of one choice: the first warms up, and is not counted
 NARROW_GAIN, LAYOUT_GAIN = 1.15, 1.03  # how much faster bfloat16, or the other layout, must be
 LONG: Final = 1200.0  # seconds of a run, from which compilation is tried; it takes one or two minutes
-SLOW: Final = 6.0  # a first pass that takes so many times the best is not repeated
+SLOW: Final = 6.0  # a second pass that takes so many times the best is the last; the first also prepares kernels
 Measure = Callable[[FitOptions, float], tuple[float, float]]  # (options, best) -> seconds of the first, of a pass
 Now = Callable[[], float]
 
@@ -132,7 +132,8 @@ def choose(fit: FitOptions, seconds: Measure, narrow: bool, compiler: bool, layo
     """Choose by the seconds of passes, within SHARE of the run.
 
     Args:
-        seconds: measures options.
+        seconds: measures options. The best so far is measured again beside each other choice, since other programs may
+            have begun or ended.
         narrow, compiler, layouts: whether the device has bfloat16, code can be compiled, a layout can matter.
     """
     machine = Machine(**UNMEASURED)  # type: ignore[arg-type]
@@ -147,11 +148,13 @@ def choose(fit: FitOptions, seconds: Measure, narrow: bool, compiler: bool, layo
     if fit.channels_last == "auto" and layouts:
         trials.append(("contiguous", {"channels_last": False}, LAYOUT_GAIN))
     for name, change, gain in trials:
-        if budget < PASSES * best:
+        if budget < 2 * PASSES * best:
             break
         trial = replace(machine, **change)
-        first, found[name] = seconds(trial.applied(fit), best)
-        budget -= first + (PASSES - 1) * found[name]
+        first, taken = seconds(trial.applied(fit), best)
+        beside = seconds(machine.applied(fit), best)[1]
+        budget -= first + (PASSES - 1) * taken + PASSES * beside
+        found[name] = taken * best / beside
         if best >= gain * found[name]:
             machine, best = trial, found[name]
     if fit.compile == "auto" and compiler and fit.steps * best >= LONG:
@@ -172,9 +175,9 @@ def _pass_seconds(task: Task, rows: range, best: float, now: Now) -> tuple[float
             torch.cuda.synchronize()
         taken.append(now() - began)
         task.networks.zero_grad(set_to_none=True)
-        if SLOW * best < taken[0] and not _compiled(task):
+        if len(taken) > 1 and SLOW * best < taken[-1] and not _compiled(task):
             break
-    return taken[0], min(taken[1:] or taken)
+    return taken[0], min(taken[1:])
 
 
 @contextmanager
