@@ -105,6 +105,8 @@ def run_rule(one: RuleEntry, subject: Subject, items: Items | None = None) -> li
         Exception: whatever the rule raises
     """
     listed = (items or Items(subject)).of(one.rule)
+    if not listed:
+        return []
     return list(islice((finding for item in listed for finding in one.check(*item)), MOST))
 
 

@@ -1,6 +1,6 @@
 """The items of a subject that rules check: runs, schedulers, adapters, masks and others, each listed once a subject."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class Items:
         self._subject = subject
         self._listed: dict[Checks, list[Item]] = {}
 
-    def of(self, rule: Rule) -> Iterable[Item]:
+    def of(self, rule: Rule) -> Sequence[Item]:
         """List the arguments of every call of a rule's check function.
 
         Args:

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from unnoise.check.syntax import nodes
+
 S = TypeVar("S")
 
 
 def return_owners(tree: ast.Module) -> Mapping[ast.AST, str]:
     """Return the function of every `return`; "" where the script defines several functions of that name."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in nodes(tree) if isinstance(node, ast.FunctionDef)]
     count = Counter(function.name for function in functions)
     found: dict[ast.AST, str] = {}
     for function in functions:  # outer functions come first, so that an inner one keeps its own

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from unnoise.check.read.shell.variables import assigned_spans
 from unnoise.check.subject import GenerationRun, Located, Location, Script, Subject
-from unnoise.check.syntax import Places, dotted, name_of
+from unnoise.check.syntax import Places, dotted, name_of, nodes
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # Expressions that pass a value on unchanged: the reader of the whole reads the part.
@@ -137,10 +137,10 @@ class _Readers:
     def __init__(self, script: Script) -> None:
         tree = self._tree = script.tree
         places = Places(script.path, script.lines)
-        self.nodes = {places.at(node): node for node in reversed(list(ast.walk(tree))) if isinstance(node, ast.expr)}
-        self._parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-        self._functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        self._classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        self.nodes = {places.at(node): node for node in reversed(nodes(tree)) if isinstance(node, ast.expr)}
+        self._parents = {child: node for node in nodes(tree) for child in ast.iter_child_nodes(node)}
+        self._functions = {node.name: node for node in nodes(tree) if isinstance(node, ast.FunctionDef)}
+        self._classes = {node.name for node in nodes(tree) if isinstance(node, ast.ClassDef)}
 
     def names_of(self, node: ast.AST) -> list[str]:
         """Return the names that a statement binds to an expression."""
@@ -250,7 +250,7 @@ class _Readers:
         own = {id(node) for node in ast.walk(statement)} if statement is not None else set()
         reads = [
             node
-            for node in ast.walk(self._tree)
+            for node in nodes(self._tree)
             if isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Load)
             if id(node) not in own and node.lineno > last
         ]

@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from unnoise.check.subject import Location, Script
@@ -86,11 +87,20 @@ def names_in(node: ast.AST) -> Mapping[str, ast.AST]:
     return {name_of(one): one for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute)}
 
 
-def calls(script: Script) -> Iterator[tuple[ast.Call, str]]:
+@lru_cache(maxsize=4)
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """List the nodes of a whole script in the order of `ast.walk`, once for all rules."""
+    return tuple(ast.walk(tree))
+
+
+def calls(script: Script) -> tuple[tuple[ast.Call, str], ...]:
     """List the calls of a script, each with the last name of the called function."""
-    for node in ast.walk(script.tree):
-        if isinstance(node, ast.Call):
-            yield node, name_of(node.func)
+    return _calls(script.tree)
+
+
+@lru_cache(maxsize=4)
+def _calls(tree: ast.Module) -> tuple[tuple[ast.Call, str], ...]:
+    return tuple((node, name_of(node.func)) for node in nodes(tree) if isinstance(node, ast.Call))
 
 
 def keyword(call: ast.Call, name: str) -> ast.expr | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from unnoise.families.fact import Facts
@@ -13,9 +14,14 @@ __all__ = ["Facts", "facts"]
 
 def facts(identity: Identity) -> Facts | None:
     """Return the facts of a model; None if its family is unknown."""
-    family = FAMILIES.get(identity.family)
-    if family is None:
+    return _facts(identity.family, identity.variant, identity.prediction)
+
+
+@lru_cache(maxsize=1024)
+def _facts(family: str, variant: str, prediction: str) -> Facts | None:
+    common = FAMILIES.get(family)
+    if common is None:
         return None
-    title = f"{family.title} {identity.variant}".strip()
-    own: Mapping[str, Any] = {"prediction": identity.prediction} if identity.prediction else {}
-    return replace(family, title=title, **{**VARIANTS.get(identity.family, {}).get(identity.variant, {}), **own})
+    title = f"{common.title} {variant}".strip()
+    own: Mapping[str, Any] = {"prediction": prediction} if prediction else {}
+    return replace(common, title=title, **{**VARIANTS.get(family, {}).get(variant, {}), **own})

@@ -107,7 +107,7 @@ DIALECTS = (
 def read_lora(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> Lora | None:
     """Read the modules of a LoRA file from its header; None for a file that is not a LoRA."""
     groups = grouped(tensors)
-    layouts = Counter(_layout(END.search(key)[1]) for halves in groups.values() for key in halves.values())  # type: ignore[index]
+    layouts = Counter(_layout(key[len(name) + 1 :]) for name, halves in groups.items() for key in halves.values())
     modules = {name: _module(name, halves, tensors) for name, halves in groups.items() if set(halves) != {"alpha"}}
     count = sum(len(groups[name]) + (modules[name].kind == "ia3") for name in modules)
     if not tensors and metadata.get("ss_network_module"):

@@ -13,6 +13,7 @@ from unnoise.check.read.commands import command_facts, with_commands
 from unnoise.check.read.python.ipython import is_python
 from unnoise.check.read.shell.variables import Variables, constant
 from unnoise.check.subject import Subject
+from unnoise.check.syntax import nodes
 
 SHELL_CELL = re.compile(r"\s*%%(?:bash|sh|shell|cmd|script\s+(?:/usr/bin/env\s+|/bin/)?(?:bash|sh))\b")
 # A file of a shell that a cell writes.   Source: IPython, core/magics/osm.py, writefile
@@ -91,7 +92,7 @@ def _assignment(setting: re.Match[str]) -> str:
 
 def _environment(tree: ast.Module) -> Iterator[tuple[str, object]]:
     """List the constants that a script writes into os.environ."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Constant):
             target = node.targets[0]
             if isinstance(target, ast.Subscript) and ast.unparse(target.value) in ("os.environ", "environ"):

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from unnoise.check.read.commands import command_facts, with_commands
 from unnoise.check.subject import Location, Script, Subject
-from unnoise.check.syntax import Places, dotted, keyword
+from unnoise.check.syntax import Places, dotted, keyword, nodes
 
 CALLS = frozenset(
     {"os.system", "os.popen"}
@@ -48,7 +48,7 @@ def with_python_commands(subject: Subject) -> Subject:
 def _commands(script: Script) -> Iterator[Command]:
     """List the literals that are run: a text by a shell, or a list of arguments."""
     left = COMMANDS
-    for call in ast.walk(script.tree):
+    for call in nodes(script.tree):
         name = dotted(call.func) if isinstance(call, ast.Call) else ""
         if isinstance(call, ast.Call) and name in CALLS and left:
             left -= 1
@@ -69,7 +69,7 @@ def _literal(node: ast.expr | None, tree: ast.Module) -> Command | None:
 def _bound(name: str, tree: ast.Module) -> ast.expr | None:
     values: list[ast.expr] = []
     stored = 0
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
             stored += 1
         elif isinstance(node, ast.Attribute) and node.attr in CHANGES and dotted(node.value) == name:

@@ -12,7 +12,7 @@ from unnoise.check.read.python.state import Exhausted, ScriptFacts
 from unnoise.check.read.python.values import UNREAD, Value, plain
 from unnoise.check.read.python.walk import Interpreter
 from unnoise.check.subject import Location, ReadFault, Script, Subject, Tool
-from unnoise.check.syntax import Places, is_exit, lines_of
+from unnoise.check.syntax import Places, is_exit, lines_of, nodes
 
 STARTERS = ("subprocess", "os.system", "os.popen")  # in a script that may run commands
 LONGEST = 300_000  # characters; the tree of the densest source takes 0.7 s and 130 MB
@@ -102,7 +102,7 @@ def _tool(found: ScriptFacts) -> Tool:
 def _constants(tree: ast.Module) -> Mapping[str, Any]:
     """Return the names that the script assigns once, at its top level, to a constant."""
     count: dict[str, int] = {}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             count[node.id] = count.get(node.id, 0) + 1
     constants = {}

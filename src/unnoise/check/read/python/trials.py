@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from unnoise.check.read.python.state import ScriptState
 from unnoise.check.subject import GenerationRun
+from unnoise.check.syntax import nodes
 
 MOST_TESTED, TINY = 5, 128  # steps and pixels of a run of a test
 WORDS = frozenset({"test", "tests", "smoke"})  # in the name of a function, beside others
@@ -45,7 +46,7 @@ def _dropped(tree: ast.Module) -> frozenset[ast.AST]:
 @lru_cache(maxsize=1)
 def _measured(tree: ast.Module) -> frozenset[ast.AST]:
     """List the calls whose result is bound to a name and read there, but only to be measured."""
-    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    parents = {child: node for node in nodes(tree) for child in ast.iter_child_nodes(node)}
     uses: dict[str, list[tuple[int, int, ast.Name]]] = {}
     for node in parents:
         if isinstance(node, ast.Name):

@@ -19,8 +19,8 @@ RULE = Rule(id="UN609", name="metadata-against-shapes", severity=WARN, checks="l
 
 
 def check(weights: Weights, lora: Lora) -> Iterator[Finding]:
-    stated, shown = by_metadata(weights.header.metadata), by_shapes(lora)
-    if are_other_families(stated, shown):
+    stated = by_metadata(weights.header.metadata)
+    if stated.known and are_other_families(stated, shown := by_shapes(lora)):
         message = "the metadata of this LoRA names another family than its layers fit"
         suggestion = f"write a base of {shown.family} into the metadata"
         measured = f"{stated.family} by {stated.known_by}"

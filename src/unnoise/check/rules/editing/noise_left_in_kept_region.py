@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import name_of, place_of
+from unnoise.check.syntax import name_of, nodes, place_of
 
 RULE = Rule(id="UN712", name="noise-left-in-kept-region", severity=WARN, checks="script")
 LEGACY = ("StableDiffusionInpaintPipelineLegacy", "OnnxStableDiffusionInpaintPipelineLegacy")
@@ -25,7 +25,7 @@ LEGACY = ("StableDiffusionInpaintPipelineLegacy", "OnnxStableDiffusionInpaintPip
 def check(script: Script) -> Iterator[Finding]:
     if not any(name in line for line in script.lines for name in LEGACY):
         return
-    for node in ast.walk(script.tree):
+    for node in nodes(script.tree):
         made = _made(node)
         if made is not None and name_of(made) in LEGACY:
             message = "this pipeline leaves the kept part noisier than the painted part"

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, Finding, Rule
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import calls, keyword, place_of
+from unnoise.check.syntax import calls, keyword, nodes, place_of
 
 RULE = Rule(id="UN406", name="guidance-of-another-convention", severity=NOTE, checks="script")
 # package: (the argument for the scale, another argument of the same call)
@@ -40,7 +40,7 @@ def check(script: Script) -> Iterator[Finding]:
 
 def _packages(script: Script) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(script.tree):
+    for node in nodes(script.tree):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

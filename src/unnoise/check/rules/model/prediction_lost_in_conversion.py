@@ -19,6 +19,7 @@ from unnoise.check.index import index_of
 from unnoise.check.rule import ERROR, WARN, Finding, Fix, Rule
 from unnoise.check.rules.model._shared import folder_networks, folder_schedule, is_file, predicts
 from unnoise.check.subject import Config, Location, NamedModel, Subject
+from unnoise.check.syntax import nodes
 from unnoise.check.tables import effective
 from unnoise.families.names import by_name
 
@@ -97,7 +98,7 @@ def _saved(subject: Subject) -> list[NamedModel]:
     """List single files that a script loads and saves as a folder without setting the prediction type."""
     if subject.script is None or subject.runs or any(V in line for line in subject.script.lines):
         return []
-    calls = (node.func for node in ast.walk(subject.script.tree) if isinstance(node, ast.Call))
+    calls = (node.func for node in nodes(subject.script.tree) if isinstance(node, ast.Call))
     if not any(isinstance(call, ast.Attribute) and call.attr == "save_pretrained" for call in calls):
         return []
     if len({model.name for model in subject.models}) != 1 or "scheduler=" in "".join(subject.script.lines):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Fix, Rule
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import calls, constant, keyword, last_name, name_of, place_of
+from unnoise.check.syntax import calls, constant, keyword, last_name, name_of, nodes, place_of
 
 RULE = Rule(id="UN907", name="pipeline-shared-by-threads", severity=WARN, checks="script")
 ROUTES = ("get", "post", "put", "api_route", "route")
@@ -36,7 +36,7 @@ def check(source: Script) -> Iterator[Finding]:
     if GUARDS.search("\n".join(source.lines)):
         return
     shared = set(_pipelines(source))
-    functions = {node.name: node for node in ast.walk(source.tree) if isinstance(node, Function)}
+    functions = {node.name: node for node in nodes(source.tree) if isinstance(node, Function)}
     reported: set[ast.AST] = set()
     for function, how in _threaded(source, functions, shared):
         found = _used(function, shared)
@@ -87,13 +87,13 @@ def _threaded(source: Script, functions: dict[str, Function], shared: set[str]) 
 def _starts_several(source: Script) -> bool:
     """Return whether the script starts more than one thread itself; a single one does no harm."""
     threads = {node for node, name in calls(source) if name == "Thread"}
-    loops = (node for node in ast.walk(source.tree) if threads and isinstance(node, LOOPS))
+    loops = (node for node in nodes(source.tree) if threads and isinstance(node, LOOPS))
     return len(threads) > 1 or any(node in threads for loop in loops for node in ast.walk(loop))
 
 
 def _pools(source: Script) -> Iterator[str]:
     """List the names that the script binds to a pool of threads."""
-    for node in ast.walk(source.tree):
+    for node in nodes(source.tree):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and last_name(node.value) in POOLS:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             yield from (name_of(target) for target in targets)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import constant, keyword, last_name, name_of, place_of
+from unnoise.check.syntax import constant, keyword, last_name, name_of, nodes, place_of
 
 RULE = Rule(id="UN914", name="seed-reset-in-a-loop", severity=WARN, checks="script")
 SEEDS = ("manual_seed", "seed_everything", "set_seed", "manual_seed_all")
@@ -26,7 +26,7 @@ TIMES = ("time", "bench", "warm", "profil", "perf_counter")  # words of loops wh
 
 def check(script: Script) -> Iterator[Finding]:
     uses = any("diffusers" in line for line in script.lines)
-    for loop in ast.walk(script.tree) if uses else ():
+    for loop in nodes(script.tree) if uses else ():
         if not isinstance(loop, ast.For) or any(isinstance(node, ast.For | ast.While) for node in _within(loop)):
             continue
         drawn, seeds = _pipeline_calls(loop), _seeds(loop, script)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unnoise.check.syntax import dotted, name_of
+from unnoise.check.syntax import dotted, name_of, nodes
 
 SCALES = (0.18215, 0.13025, 1.5305, 0.3611)
 SHIFTS = (0.0609, 0.1159)
@@ -35,7 +35,7 @@ def named_scales(tree: ast.Module) -> dict[str, Scale]:
 def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
     """List every name or attribute that is assigned, with its value where that is one expression."""
     whole = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             for target in targets:
@@ -44,7 +44,7 @@ def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
                     yield dotted(target), node.value
         elif isinstance(node, ast.arguments):
             yield from ((one.arg, None) for one in (*node.posonlyargs, *node.args, *node.kwonlyargs))
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store) and node not in whole:
             yield dotted(node), None
 

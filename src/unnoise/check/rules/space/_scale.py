@@ -15,7 +15,7 @@ from unnoise.check.rules.space._factors import Scale, is_shift, is_text, named_s
 from unnoise.check.script_results import agreed, return_owners
 from unnoise.check.script_walk import ScriptWalk
 from unnoise.check.subject import Location, Script, Subject
-from unnoise.check.syntax import Places, dotted, keyword, name_of
+from unnoise.check.syntax import Places, dotted, keyword, name_of, nodes
 from unnoise.families.facts import Facts
 
 SAME = frozenset(
@@ -100,7 +100,7 @@ def _controls(tree: ast.Module) -> frozenset[str]:
 
     Source: diffusers, examples/controlnet/train_controlnet_sd3.py, controlnet_image
     """
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    calls = (node for node in nodes(tree) if isinstance(node, ast.Call))
     given = (keyword(node, "controlnet_cond") for node in calls)
     return frozenset(name for node in given if node is not None and (name := dotted(node)))
 

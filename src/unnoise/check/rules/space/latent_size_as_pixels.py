@@ -20,7 +20,7 @@ from unnoise.check.rule import ERROR, NOTE, Finding, Fix, Rule
 from unnoise.check.rules.space._shared import is_latent_size, is_plain, size_of
 from unnoise.check.script_numbers import ScriptNumbers, script_numbers
 from unnoise.check.subject import GenerationRun, Location, Script, Subject
-from unnoise.check.syntax import name_of, place_of
+from unnoise.check.syntax import name_of, nodes, place_of
 from unnoise.families.facts import Facts
 
 RULE = Rule(id="UN309", name="latent-size-as-pixels", severity=ERROR)
@@ -68,7 +68,7 @@ def _latents(subject: Subject, script: Script) -> Iterator[Finding]:
 
 def _made(script: Script, numbers: ScriptNumbers) -> Iterator[ast.Call]:
     """List the calls whose result is named latents or is passed as latents."""
-    for node in ast.walk(script.tree):
+    for node in nodes(script.tree):
         value: ast.expr | None = None
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and "latent" in name_of(node.targets[0]).lower():
             value = node.value

@@ -18,7 +18,7 @@ from unnoise.check.examples import script
 from unnoise.check.rule import ERROR, Finding, Fix, Rule
 from unnoise.check.rules.space._shared import autoencoders
 from unnoise.check.subject import GenerationRun, Location, Script, Subject
-from unnoise.check.syntax import calls, constant, dotted, keyword, name_of, place_of
+from unnoise.check.syntax import calls, constant, dotted, keyword, name_of, nodes, place_of
 
 RULE = Rule(id="UN304", name="sdxl-vae-in-half", severity=ERROR)
 ORIGINAL = ("stabilityai/sdxl-vae", "stabilityai/stable-diffusion-xl-base-1.0")
@@ -62,7 +62,7 @@ def _decode_alone(script: Script) -> Location | None:
     """Find a call of `decode` or `encode` on an autoencoder of SDXL that was loaded without a pipeline, in float16."""
     if not any(LOADED in line for line in script.lines):
         return None
-    assigned = [node for node in ast.walk(script.tree) if isinstance(node, ast.Assign) and len(node.targets) == 1]
+    assigned = [node for node in nodes(script.tree) if isinstance(node, ast.Assign) and len(node.targets) == 1]
     kinds = _float16_names(assigned)
     halves = {dotted(node.func).rpartition(".")[0] for node, _ in calls(script) if _halves(node, kinds)}
     for node in assigned:

@@ -19,7 +19,7 @@ from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.script_numbers import ScriptNumbers, script_numbers
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import calls, dotted, keyword, place_of
+from unnoise.check.syntax import calls, dotted, keyword, nodes, place_of
 
 RULE = Rule(id="UN815", name="eos-fills-answer", severity=WARN, checks="script")
 SWITCH, OTHER = "confidence_eos_eot_inf", "logits_eos_inf"
@@ -35,7 +35,7 @@ def check(script: Script) -> Iterator[Finding]:
     if not any(INSTRUCT.search(line) for line in script.lines):
         return
     numbers = script_numbers(script)
-    defined = {node.name for node in ast.walk(script.tree) if isinstance(node, ast.FunctionDef)}
+    defined = {node.name for node in nodes(script.tree) if isinstance(node, ast.FunctionDef)}
     for call, name in calls(script):
         if "generate" in name:
             yield from _in_one_block(script, call, numbers, name in defined)
@@ -44,7 +44,7 @@ def check(script: Script) -> Iterator[Finding]:
 def _lowered(script: Script) -> Iterator[Finding]:
     """Find `noisy[:, :, eos] = logits[:, :, eot] = -inf`, where tokens were already drawn from the noisy logits."""
     drawn = {dotted(call.args[0]) for call, name in calls(script) if name == "argmax" and call.args}
-    for node in ast.walk(script.tree):
+    for node in nodes(script.tree):
         if not isinstance(node, ast.If) or SWITCH not in ast.unparse(node.test):
             continue
         for one in node.body:

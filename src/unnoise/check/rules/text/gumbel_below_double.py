@@ -18,7 +18,7 @@ from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule
 from unnoise.check.script_numbers import script_numbers
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import calls, keyword, name_of, place_of
+from unnoise.check.syntax import calls, keyword, name_of, nodes, place_of
 
 RULE = Rule(id="UN813", name="gumbel-below-double", severity=WARN, checks="script")
 MASKED = re.compile(r"mask_id|mask_token|remask", re.IGNORECASE)
@@ -34,7 +34,7 @@ def check(script: Script) -> Iterator[Finding]:
     if not any(MASKED.search(line) for line in texts) or not any(MODELS.search(line) for line in texts):
         return
     severity = WARN if _is_warm(script) else NOTE
-    for node in ast.walk(script.tree):
+    for node in nodes(script.tree):
         if not isinstance(node, ast.FunctionDef) or "gumbel" not in node.name.lower():
             continue
         names = {name_of(part) for part in ast.walk(node) if isinstance(part, ast.Attribute | ast.Name)}

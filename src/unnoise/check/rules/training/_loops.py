@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from unnoise.check.syntax import last_name, name_of
+from unnoise.check.syntax import last_name, name_of, nodes
 
 METHODS = ("step", "zero_grad", "backward")
 DEEPEST = 30  # statements inside one another
@@ -31,7 +31,7 @@ class LoopCall:
 
 def training_loops(tree: ast.Module) -> Iterator[tuple[ast.For | ast.While, list[LoopCall]]]:
     """List the loops of a script, each with its calls, without those of inner loops."""
-    for loop in ast.walk(tree):
+    for loop in nodes(tree):
         if isinstance(loop, ast.For | ast.While):
             yield loop, list(_calls(loop.body, LoopCall("", "", ast.Call(func=ast.Name(""), args=[], keywords=[]))))
 

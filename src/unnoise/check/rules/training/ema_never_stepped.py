@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import script
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import dotted, last_name, place_of
+from unnoise.check.syntax import dotted, last_name, nodes, place_of
 
 RULE = Rule(id="UN512", name="ema-never-stepped", severity=WARN, checks="script")
 CLASS = "EMAModel"
@@ -36,20 +36,20 @@ def check(script: Script) -> Iterator[Finding]:
 
 
 def _created(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and last_name(node.value.func) == CLASS:
             yield from ((dotted(target), node.value) for target in node.targets)
 
 
 def _stepped(tree: ast.Module) -> set[str]:
     """Return the names whose `step` is called or passed on."""
-    return {dotted(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "step"}
+    return {dotted(node.value) for node in nodes(tree) if isinstance(node, ast.Attribute) and node.attr == "step"}
 
 
 def _passed_on(tree: ast.Module) -> set[str]:
     """Return the names that are passed, stored, returned or assigned: other code may step those."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Call):
             found |= {dotted(one) for one in node.args} | {dotted(one.value) for one in node.keywords}
         elif isinstance(node, ast.Return | ast.Assign) and node.value is not None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from unnoise.check.examples import model, together, toml
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
 from unnoise.check.subject import Location, NamedModel, Script, Subject
-from unnoise.check.syntax import calls, names_in
+from unnoise.check.syntax import calls, names_in, nodes
 from unnoise.families.own import base_card
 
 RULE = Rule(id="UN516", name="lora-trained-on-distilled", severity=WARN)
@@ -65,7 +65,7 @@ def _trains_lora(script: Script) -> bool:
         return False
     return "mse_loss" in names or any(
         isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and "target" in names_in(node)
-        for node in ast.walk(script.tree)
+        for node in nodes(script.tree)
     )
 
 

@@ -19,7 +19,7 @@ from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Rule, Severity
 from unnoise.check.rules.training._shared import alphas, snr
 from unnoise.check.subject import Script, Subject
-from unnoise.check.syntax import dotted, last_name, place_of
+from unnoise.check.syntax import dotted, last_name, nodes, place_of
 
 RULE = Rule(id="UN505", name="min-snr-with-v", severity=WARN, checks="script", with_subject=True)
 LEAST = {"min", "minimum", "clamp", "clip", "clamp_max"}
@@ -45,7 +45,7 @@ def check(script: Script, subject: Subject) -> Iterator[Finding]:
 
 def _trains_v(script: Script, subject: Subject) -> Severity | None:
     """Return how sure it is that the target is v and that no weight is that of v; None where it is not."""
-    parts = list(ast.walk(script.tree))
+    parts = nodes(script.tree)
     if any(isinstance(node, ast.BinOp) and _is_snr_plus_one(node) for node in parts):
         return None
     if any(True for body in _bodies(script.tree) for _ in _raised(body)):
@@ -65,7 +65,7 @@ def _quotients(tree: ast.Module) -> tuple[list[ast.BinOp], list[ast.BinOp]]:
     names = {name for body in _bodies(tree) for name in _raised(body)}
     raised: list[ast.BinOp] = []
     plain: list[ast.BinOp] = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
             continue
         below = _form(node.right)
@@ -77,7 +77,7 @@ def _quotients(tree: ast.Module) -> tuple[list[ast.BinOp], list[ast.BinOp]]:
 
 
 def _bodies(tree: ast.Module) -> Iterator[list[ast.stmt]]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         for field in ("body", "orelse"):
             body = getattr(node, field, None)
             if isinstance(body, list):

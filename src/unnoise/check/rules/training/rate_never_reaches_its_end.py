@@ -21,7 +21,7 @@ from unnoise.check.rules.training._loops import LoopCall, training_loops
 from unnoise.check.rules.training._shared import number, word
 from unnoise.check.script_numbers import script_numbers
 from unnoise.check.subject import Location, Script, Subject, Training
-from unnoise.check.syntax import calls, dotted, keyword, last_name, name_of, place_of
+from unnoise.check.syntax import calls, dotted, keyword, last_name, name_of, nodes, place_of
 
 RULE = Rule(id="UN511", name="rate-never-reaches-its-end", severity=WARN)
 RISING = {"linear", "cosine", "cosine_with_restarts", "polynomial", "constant_with_warmup", "cosine_with_min_lr"}
@@ -162,7 +162,7 @@ def _lengths(script: Script) -> list[tuple[ast.expr, str]]:
     """List the lengths of the schedules that a script creates, with their text; a name is followed to its values."""
     stated = [value for call, _ in calls(script) for key in LENGTH if (value := keyword(call, key)) is not None]
     found = {name: [name] for value in stated if (name := dotted(value))}
-    for node in ast.walk(script.tree):
+    for node in nodes(script.tree):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and (name := dotted(node.targets[0])) in found:
             found[name].append(ast.unparse(node.value))
     return [(value, " ".join(found.get(dotted(value)) or [ast.unparse(value)])) for value in stated]

@@ -17,7 +17,7 @@ from unnoise.check.examples import command
 from unnoise.check.rule import WARN, Finding, Rule
 from unnoise.check.rules.training._shared import WITH_V, alphas, alphas_to_zero, family, is_on, snr
 from unnoise.check.subject import Location, Script, Subject, Training
-from unnoise.check.syntax import last_name, place_of
+from unnoise.check.syntax import last_name, nodes, place_of
 
 RULE = Rule(id="UN506", name="zero-snr-after-table", severity=WARN)
 KEY = "zero_terminal_snr"
@@ -50,7 +50,7 @@ def _finding(place: Location, weighed: str) -> Finding:
 
 def _late(script: Script) -> Iterator[Location]:
     """List the changes of betas that follow the table in the same list of statements."""
-    for node in ast.walk(script.tree):
+    for node in nodes(script.tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             yield from (place_of(script, call) for call in _behind(body))
