@@ -10,7 +10,7 @@ from check.test_comfyui import api, node
 from check.test_fix_files import START, fixed
 from unnoise.check.catalogue import entry
 from unnoise.check.engine import judge
-from unnoise.check.examples import comfyui, command, workflow
+from unnoise.check.examples import comfyui, command, script, workflow
 from unnoise.check.rule import Finding
 from unnoise.check.subject import Subject
 
@@ -117,3 +117,32 @@ def test_a_stated_shift_of_training_is_put_to_use() -> None:
     assert written("") == ["flux_shift"]
     assert written("--discrete_flow_shift 3.1582") == ["shift"]
     assert written("--discrete_flow_shift 1.0") == ["flux_shift"]
+
+
+@pytest.mark.parametrize("negative", ["", "blurry"])
+def test_guidance_that_a_negative_prompt_needs_is_shown(tmp_path: Path, negative: str) -> None:
+    text = f"{START}turbo('a', negative_prompt='{negative}', guidance_scale=7, num_inference_steps=2)\n"
+    assert fixed(tmp_path / "make.py", text) == (text if negative else text.replace("=7,", "=1,"))
+    nodes = json.loads(next(iter(workflow(checkpoint="flux1-dev-fp8.safetensors", cfg=6.0, steps=20).texts.values())))
+    nodes["7"]["inputs"]["text"] = negative
+    assert kinds(comfyui(nodes), "UN404") == ["show" if negative else "unsafe"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("test_base_draws_a_bear", "show"), ("draw", "unsafe")])
+def test_a_run_of_a_test_is_shown(name: str, kind: str) -> None:
+    drawn = "base('a bear', guidance_scale=20.0, num_inference_steps=30).images[0]"
+    text = f"{START}def {name}():\n    {drawn}.save('a.png')\n{name}()\n"
+    assert kinds(script(text), "UN401") == [kind]
+
+
+VIDEO = "wan2.1_t2v_1.3B_fp16.safetensors"
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_number_that_other_nodes_read_too_is_shown(others: int) -> None:
+    nodes = json.loads(next(iter(workflow(checkpoint=VIDEO, cfg=6.0, steps=30).texts.values())))
+    nodes["4"] = node("UNETLoader", unet_name=VIDEO, weight_dtype="default")
+    nodes["5"] = node("EmptyHunyuanLatentVideo", width=832, height=480, length=["60", 0], batch_size=1)
+    nodes["60"] = node("PrimitiveInt", value=80)
+    nodes |= {str(70 + at): node("CM_IntToFloat", a=["60", 0]) for at in range(others)}
+    assert kinds(comfyui(nodes), "UN308") == ["show" if others else "safe"]

@@ -11,7 +11,7 @@ from unnoise.check.locate import is_json, locate
 from unnoise.check.notebook_places import raw_span
 from unnoise.check.refused_settings import refuses
 from unnoise.check.rule import Finding, Fix, Rewrite
-from unnoise.check.shared_values import is_literal, is_own_argument, is_shared
+from unnoise.check.shared_values import is_literal, is_own_argument, is_shared, only_tries
 from unnoise.check.subject import Location, Subject
 
 PLAIN = re.compile(r"[\w .,:/@%+=-]*")  # texts that need no escape between quotes of any kind
@@ -43,14 +43,15 @@ def offered(finding: Finding, subject: Subject) -> Finding:
     Returns:
         the finding. A constant that something else reads is left, and its argument written instead. The fix is "show"
         if a place is in no text of the subject, if it is no literal, if something else reads its value, if the tool
-        would refuse it, or if it chooses for the user in a finding that is less sure than its rule.
+        would refuse it, or if it chooses for the user in a finding that is less sure than its rule, or in a test, which
+        may compare its image with a stored one.
     """
     fix = finding.fix
     if fix is None:
         return finding
     written = [_written(change, subject) for change in fix.changes]
     changes = tuple(change for change in written if change is not None)
-    in_doubt = fix.kind == "unsafe" and finding.grade < finding.rule.severity
+    in_doubt = fix.kind == "unsafe" and (finding.grade < finding.rule.severity or only_tries(finding.place, subject))
     if in_doubt or len(changes) < len(written) or refuses(subject, changes):
         return replace(finding, fix=Fix.show(fix.message))
     return replace(finding, fix=replace(fix, changes=changes))

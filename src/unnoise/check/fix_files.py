@@ -13,7 +13,7 @@ from unnoise.check.apply_fixes import FixedFiles, apply_fixes, file_text
 from unnoise.check.compare_texts import only_changes
 from unnoise.check.engine import MOST
 from unnoise.check.references import load_subjects
-from unnoise.check.rule import Finding
+from unnoise.check.rule import NOTE, Finding
 from unnoise.check.subject import Subject
 
 ROUNDS = 10  # of fixes at most
@@ -73,14 +73,17 @@ class _Again:
         return next((subject for subject in found if subject.path == path), None)
 
     def is_better(self, before: Subject, after: Subject, solved: Sequence[Finding]) -> bool:
-        """Return whether the solved findings are gone, and whether new ones are milder, or are fixed next."""
+        """Return whether the solved findings are gone, and whether new ones are notes, or are fixed next."""
         old, new = self.find(before), self.find(after)
         were, are = (Counter(one.rule.id for one in found) for found in (old, new))
         gone = Counter(one.rule.id for one in solved)
         if any(are[id] > were[id] - count for id, count in gone.items() if were[id] < MOST):
             return False
         more = [one for one in new if are[one.rule.id] > were[one.rule.id]]
-        return _weight(new) < _weight(old) or len(self.fixable(more)) == len(more) > 0
+        left = len(more) - len(self.fixable(more))
+        if left and any(one.grade > NOTE for one in more):
+            return False
+        return _weight(new) < _weight(old) or (not left and len(more) > 0)
 
 
 def _weight(findings: Sequence[Finding]) -> int:

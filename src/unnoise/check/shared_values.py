@@ -47,7 +47,9 @@ def is_shared(place: Location, subject: Subject) -> bool:
         runs = [run for run in subject.runs if place in _places(run)]
         return any(_setup(run) != _setup(runs[0]) for run in runs) or _in_script(place, subject.script)
     if subject.tool == "comfyui":
-        return _in_workflow(place, subject.runs)
+        from unnoise.check.read.comfy.several_inputs import feeds_several_inputs
+
+        return _in_workflow(place, subject.runs) or feeds_several_inputs(place.keys, subject.texts[place.path])
     return _in_shell(place, subject.texts.get(place.path, ""))
 
 
@@ -104,6 +106,12 @@ def is_own_argument(place: Location, subject: Subject) -> bool:
         return not readers.are_several(argument)
     except RecursionError:
         return False
+
+
+def only_tries(place: Location, subject: Subject) -> bool:
+    """Return whether the runs that read a value only try whether the code works; all runs where none states it."""
+    runs = [run for run in subject.runs if place in _places(run)] or subject.runs
+    return bool(runs) and all(run.trial for run in runs)
 
 
 def _setup(run: GenerationRun) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ Instead: guidance scale 1, and the number as "Distilled CFG Scale" (Forge), `--g
 FluxGuidance node (ComfyUI). It is a note where the name does not tell whether a fine-tune is still distilled, and where
 guidance is tamed: a scale up to 1.5, an embedded one up to 2 with a negative prompt, a scale up to 4 in
 XlabsSampler, or a node that limits it.
-Fix: unsafe: write 1 in a workflow.
+Fix: unsafe: write 1 in a workflow; shown where a negative prompt would lose its effect.
 Source: lllyasviel/stable-diffusion-webui-forge, modules/infotext_utils.py, "Applied Forge Fix to broken Civitai Flux
 Meta"; comfyanonymous/ComfyUI_examples, flux; leejet/stable-diffusion.cpp, docs/flux.md, `--cfg-scale 1.0`.
 """
@@ -35,7 +35,9 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     message = f"{facts.title} takes the scale as an input; this is classifier-free guidance on top of it"
     suggestion = "write 1" if embedded or not low <= stated.value <= high else f"write 1, and {stated.value:g}"
     suggestion += "" if suggestion == "write 1" else " as the distilled guidance scale"
-    fix = Fix.unsafe(stated.place, 1.0, "1")
+    fix = Fix.show("write 1, and leave the negative prompt out")
+    if not is_text(run.negative):
+        fix = Fix.unsafe(stated.place, 1.0, "1")
     shown = f"embedded {embedded.value:g}" if embedded else "no embedded scale"
     measured, expected = f"CFG {stated.value:g}, {shown}", f"CFG 1, embedded {low:g} to {high:g}"
     severity = WARN if _is_sure(run) and not _is_tamed(run) else NOTE

@@ -8,7 +8,8 @@ Up to 0.5 above the range it is a note, and up to 3 for CausVid, whose page allo
 less leaves room for guidance; one at up to 0.8 in a run of more steps than its own is a note.
 Shown: the guidance scale and the range of the model card.
 Instead: 1 in ComfyUI and AUTOMATIC1111; 0 or 1 in diffusers, where both switch guidance off.
-Fix: unsafe: write 1, or the highest scale of the adapter.
+Fix: unsafe: write 1, or the highest scale of the adapter; shown in diffusers where a negative prompt would lose its
+effect.
 Source: huggingface/diffusers#5773, #7142; diffusers, docs/source/en/using-diffusers/sdxl_turbo.md;
 luosiallen/latent-consistency-model#40; comfyanonymous/ComfyUI, nodes.py, KSampler;
 civitai.com/models/1585622, CausVid.
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from unnoise.check.effective_settings import few_steps
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule
-from unnoise.check.rules.guidance._shared import pipeline, weight, word
+from unnoise.check.rules.guidance._shared import is_text, pipeline, weight, word
 from unnoise.check.subject import GenerationRun, Subject
 from unnoise.check.tables import embeds
 
@@ -41,6 +42,8 @@ def check(run: GenerationRun) -> Iterator[Finding]:
         message = f"{few.name} is distilled, and guidance on top of it oversaturates the image"
         suggestion = f"write {right:g}"
         fix = Fix.unsafe(guidance.place, right, f"{right:g}") if guidance else show
+        if guidance and right <= 1 and run.tool == "diffusers" and is_text(run.negative):
+            fix = Fix.show(f"write {right:g}, and leave the negative prompt out")
         measured = f"{word(run)} {value:g}{'' if guidance else ' by default'}"
         expected = f"{low:g} to {high:g}"
         grade = NOTE if few.mixed or value <= max(high + SLIGHT, _allowed(few.name)) else WARN
