@@ -1,9 +1,9 @@
 """An argument of the call that nothing reads: it is misspelt, or the sampler does not take it.
 
 Why: the calls of Stable Diffusion's pipelines in diffusers accept any keyword and drop what they do not know, so that
-`negative_promt="blurry"` or `seed=7` changes 0 pixels; other pipelines raise an error. They pass `eta` only to
-schedulers whose step takes it: DDIM and its relatives. With any other scheduler 0 pixels differ between eta=0 and
-eta=1.
+`negative_promt="blurry"` or `seed=7` changes 0 pixels, and so do a picture for text to image and a mask for image to
+image; other pipelines raise an error. They pass `eta` only to schedulers whose step takes it: DDIM and its relatives.
+With any other scheduler 0 pixels differ between eta=0 and eta=1.
 Shown: the argument, and the nearest one that exists or the scheduler in use.
 Instead: write the intended argument; remove eta, or set a DDIMScheduler.
 Fix: none.
@@ -36,6 +36,13 @@ ELSEWHERE = {
     "cfg_scale": "guidance_scale",
     "batch_size": "num_images_per_prompt",
 }
+# Pictures that a pipeline does not take, and the ending of the pipeline that does.
+PICTURES = {
+    "StableDiffusionPipeline": {"image": "Img2ImgPipeline", "mask_image": "InpaintPipeline"},
+    "StableDiffusionXLPipeline": {"image": "Img2ImgPipeline", "mask_image": "InpaintPipeline"},
+    "StableDiffusionImg2ImgPipeline": {"mask_image": "InpaintPipeline"},
+    "StableDiffusionXLImg2ImgPipeline": {"mask_image": "InpaintPipeline"},
+}
 NOTED = ("motion_adapter", "ip_adapter", "ip_adapter_scale")
 
 
@@ -53,6 +60,10 @@ def _misspelt(run: GenerationRun) -> Iterator[Finding]:
         if key in ELSEWHERE and run.pipeline.startswith(STABLE):
             message = f"{run.pipeline} has no argument {key!r}; it is dropped, or stops the run"
             yield Finding(RULE, argument.place, message, key, ELSEWHERE[key], f"write {ELSEWHERE[key]}")
+        if ending := PICTURES.get(run.pipeline, {}).get(key):
+            right = run.pipeline.removesuffix("Pipeline").removesuffix("Img2Img") + ending
+            message = f"{run.pipeline} has no argument {key!r}; it is dropped"
+            yield Finding(RULE, argument.place, message, key, right, f"use {right}")
         if key in KNOWN or key in NOTED or "." in key or key.startswith(METHODS):
             continue
         near = get_close_matches(key[:60], sorted(KNOWN), n=1, cutoff=ALIKE)

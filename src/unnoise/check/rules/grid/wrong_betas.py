@@ -14,13 +14,16 @@ Kosinkadink/ComfyUI-AnimateDiff-Evolved, animatediff/utils_model.py, BetaSchedul
 huggingface/diffusers#5881, guoyww/AnimateDiff#246.
 """
 
+import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
-from unnoise.check.effective_settings import EffectiveSchedule, effective_schedule, schedules
+from unnoise.check.effective_settings import EffectiveSchedule, effective_schedule, made_schedules, schedules
 from unnoise.check.examples import script
 from unnoise.check.rule import NOTE, WARN, Finding, Fix, Rule, Severity
 from unnoise.check.rules.grid._shared import is_own, last_level
 from unnoise.check.subject import GenerationRun, Location, Subject
+from unnoise.check.syntax import calls, dotted
 from unnoise.check.tables import accepts
 from unnoise.families.facts import facts
 
@@ -28,6 +31,7 @@ RULE = Rule(id="UN102", name="wrong-betas", severity=WARN)
 KEYS = ("beta_schedule", "beta_start", "beta_end")
 LEGACY = (0.02, 0.085)  # checked by UN103
 MOTION = ("linear", 0.00085, 0.012)  # betas of AnimateDiff
+NETWORK = "UNet2DConditionModel"
 STABLE = ("scaled_linear", 0.00085, 0.012)
 # ComfyUI's nodes of AnimateDiff, and their choices that keep the betas of Stable Diffusion.
 NODES = (
@@ -44,11 +48,26 @@ MODULES = ("mm_sd_v1", "mm-stabilized", "v3_sd15_mm", "temporaldiff")  # beginni
 def check(subject: Subject) -> Iterator[Finding]:
     for schedule in schedules(subject):
         yield from _schedule(schedule, subject)
+    yield from _of_training(subject)
     for run in subject.runs:
         if run.tool == "comfyui":
             yield from _of_node(run)
         elif run.pipeline.startswith("AnimateDiff") and "SDXL" not in run.pipeline:
             yield from _of_pipeline(run)
+
+
+def _of_training(subject: Subject) -> Iterator[Finding]:
+    """Check the schedulers that a script makes for a published network that it trains."""
+    known = {one.identity.family: one.identity for one in subject.models}
+    if subject.script is None or len(known) != 1 or not any(map(_loads_network, calls(subject.script))):
+        return
+    for schedule in made_schedules(subject):
+        if schedule.config.complete and not schedule.config.before:
+            yield from _schedule(replace(schedule, identity=next(iter(known.values()))), subject)
+
+
+def _loads_network(call: tuple[ast.Call, str]) -> bool:
+    return call[1] == "from_pretrained" and dotted(call[0].func).split(".")[-2:-1] == [NETWORK]
 
 
 def _of_node(run: GenerationRun) -> Iterator[Finding]:
