@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 
-from unnoise.check.read.shell.variables import assigned_spans
 from unnoise.check.subject import GenerationRun, Located, Location, Script, Subject
 from unnoise.check.syntax import Places, dotted, name_of, nodes
 
@@ -75,6 +74,8 @@ def _in_shell(place: Location, text: str) -> bool:
     """Count the uses of a variable, if the place is in the value of its assignment."""
     if place.line is None or place.column is None or place.keys:
         return False
+    from unnoise.check.read.shell.variables import assigned_spans
+
     lines = text.split("\n")
     at = sum(len(line) + 1 for line in lines[: place.line - 1]) + place.column
     found = next((name for start, end, name in assigned_spans(text) if start <= at < end), "")
