@@ -46,6 +46,8 @@ def test_turbo_in_infotext_is_a_hint() -> None:
         ("256x256", "mymix-1024-ep9-sd-v1-4", {"UN306"}),
         ("512x512", "myXL-mix", {"UN306"}),
         ("512x512", "myXL-mix-512", set()),
+        ("512x512", "wai-illustrious", {"UN306"}),
+        ("1536x1536", "wai-illustrious", set()),
     ],
 )
 def test_a_size_in_the_name_is_believed(size: str, model: str, rules: set[str]) -> None:

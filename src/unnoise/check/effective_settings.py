@@ -14,7 +14,10 @@ HALF = 0.5  # strength up to which a distilled LoRA leaves room for guidance and
 MOST_PART = 0.8  # the same with more steps than its own
 RESET = "register_to_config("  # changes the settings of a scheduler that exists
 # Words in names of distilled models: a text with one may load distilled weights under another name.
-FEW = re.compile(r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v", re.IGNORECASE)
+FEW = re.compile(
+    r"lightning|turbo|lcm|hyper|dmd|schnell|sprint|distill|flash|tcd|causvid|lightx2v|accvid|(?<!dif)fusion-?i?x|mastermodel|rapid",
+    re.IGNORECASE,
+)
 # The same in names alone: of few steps, or of merges with a distilled LoRA inside: Phr00t/WAN2.2-14B-Rapid-AllInOne.
 MERGED = re.compile(r"rapid|remix|(?<!\d)1?\d[-_ ]?steps?(?![a-z])", re.IGNORECASE)
 

@@ -12,7 +12,8 @@ from unnoise.families.patterns import Pattern
 MARKERS: tuple[Pattern, ...] = (
     (r"(^|-)pony-?v?7", "auraflow", ""),
     (r"flux.*(de-?distil|undistil)|(de-?distil|undistil).*flux", "flux1", "dedistilled"),
-    (r"flux-?2|(^|-)klein(-|$)", "flux2", ""),
+    (r"flux-?2-?klein|(^|-)klein(-|$)", "flux2", "klein"),
+    (r"flux-?2", "flux2", ""),
     (r"(in|re|con|ef)flux|flux-?3", "", ""),
     (r"flux.*schnell|schnell.*flux", "flux1", "schnell"),
     (r"flux.*kontext|^kontext(-|$)", "flux1", "kontext"),

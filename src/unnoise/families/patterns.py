@@ -41,11 +41,12 @@ STABLE: tuple[Pattern, ...] = (
     (r"^taesdxl$", "sdxl", ""),
 )
 FLUX: tuple[Pattern, ...] = (
+    (r"^pid-", "", ""),  # decoders of pixels for latents of other families
     (r"(^|-)flux-?2-klein-(base-4b|4b-base)", "flux2", "klein-base-4b"),
     (r"(^|-)flux-?2-klein-(base-9b|9b-base)", "flux2", "klein-base-9b"),
     (r"(^|-)flux-?2-klein-base", "flux2", "klein-base"),
-    (r"(^|-)flux-?2-klein-4b", "flux2", "klein-4b"),
-    (r"(^|-)flux-?2-klein-9b", "flux2", "klein-9b"),
+    (r"(^|-)flux-?2-klein-?4b", "flux2", "klein-4b"),
+    (r"(^|-)flux-?2-klein-?9b", "flux2", "klein-9b"),
     (r"(^|-)flux-?2-klein", "flux2", "klein"),
     (r"(^|-)flux-?2-(vae|ae)", "flux2", ""),
     (r"(^|-)flux-?2(-|$)", "flux2", "dev"),

@@ -26,7 +26,7 @@ from unnoise.check.subject import GenerationRun, Located, Location, ReadFault, S
 NESTED = 3  # objects around a workflow
 # Keys of objects around a workflow.   Source: runpod-workers/worker-comfyui, README.md ("input", "workflow");
 # comfyanonymous/ComfyUI, server.py ("prompt"); Comfy-Org/ComfyUI_frontend, src/utils/executionUtil.ts ("output")
-WRAPPERS = ("input", "prompt", "output", "workflow")
+WRAPPERS = ("input", "prompt", "output", "workflow", "graph")
 RUNS = 200  # samplers of a workflow that are read
 OTHERS = 256  # stored values of the nodes behind a sampler
 CLOSE = 8  # nodes of its levels whose values are stored

@@ -7,7 +7,8 @@ steps then follow the setting.
 Shown: the name and the tool's nearest one.
 Instead: write a name from the tool's list.
 Fix: unsafe where the nearest name is one letter away, or another tool's name for it: write that.
-Source: ComfyUI, comfy/samplers.py, calculate_sigmas and KSampler; AUTOMATIC1111/stable-diffusion-webui, sd_samplers.py;
+Source: ComfyUI, comfy/samplers.py, calculate_sigmas and KSampler; AUTOMATIC1111/stable-diffusion-webui, sd_samplers.py,
+sd_schedulers.py (schedulers_map has the names of spacings beside their labels);
 invoke-ai/InvokeAI, invokeai/backend/stable_diffusion/schedulers/schedulers.py; rbbrdckybk/dream-factory#57.
 """
 
@@ -22,6 +23,7 @@ from unnoise.sampling.foreign import equivalent, foreign_schedule
 RULE = Rule(id="UN115", name="unknown-sampler", severity=WARN, checks="run")
 NODES = ("KSampler", "KSamplerAdvanced", "KSamplerSelect", "SamplerCustom", "SamplerCustomAdvanced", "BasicScheduler")
 OTHERS = ("a1111", "forge", "sdcpp", "invokeai", "comfyui")  # tools whose names are written for others by mistake
+LABELLED = ("a1111", "forge")  # tools that take a spacing by its label or by its name, which ComfyUI has too
 READERS = ("comfyui", "invokeai")  # tools whose files select a sampler by its name
 EXTENDED = ("res_2s",)  # also names that a common extension adds to ComfyUI: ClownsharkBatwing/RES4LYF
 SPACINGS = {"trailing": "sgm_uniform", "leading": "ddim_uniform", "linspace": "normal"}  # of diffusers, in ComfyUI
@@ -55,7 +57,7 @@ def _sampler(run: GenerationRun, name: str, place: Location) -> Iterator[Finding
 def _spacing(run: GenerationRun, name: str, place: Location) -> Iterator[Finding]:
     """Warn of a misspelt spacing or another tool's; one unlike all others may come from an extension: a note."""
     known = known_grids(run.tool)
-    if _is_known(name, known):
+    if _is_known(name, known) or (run.tool in LABELLED and _is_known(name, known_grids("comfyui"))):
         return
     near = _nearest(name, known)
     if run.tool == "comfyui" and not near:

@@ -47,7 +47,7 @@ def check(run: GenerationRun) -> Iterator[Finding]:
     measured = f"{size[0]}x{size[1]}, {ratio:.2g} times the area of {native}"
     is_chosen = ratio < low and (run.trial or TURBO in run.model.name.lower())
     is_chosen = is_chosen or EARLIER.get(run.model.identity.family, low) <= ratio < low
-    is_chosen = is_chosen or (ratio <= ILLUSTRIOUS_AREA and ILLUSTRIOUS.search(run.model.name) is not None)
+    is_chosen = is_chosen or (high < ratio <= ILLUSTRIOUS_AREA and ILLUSTRIOUS.search(run.model.name) is not None)
     grade = NOTE if low <= ratio <= high or is_chosen else WARN
     expected = f"{low:.2g} to {LARGE if low <= ratio <= high else high:.2g} times"
     yield Finding(RULE, run.width.place if run.width else run.place, message, measured, expected, suggestion, grade)
