@@ -3,13 +3,13 @@
 Why: a model distilled to 1 to 8 steps was never trained on more levels: with 30 or 50 steps its images become flat and
 over-sharp. On exact mixtures an undistilled model has an error of 0.07 to 0.20 of the data's spread at 5 calls,
 depending on the sampler (bench/samplers.py --all).
+Too few steps are a note in a script that only tries whether its code works: in a function that is named a test, or
+where the image is only measured or thrown away; and in a workflow that is named a warm-up or is in a folder of tests.
 Shown: the steps and the model's range.
 Instead: a number within the range, or a few-step LoRA for the undistilled model.
 Fix: unsafe: write the nearest number of the range; for a LoRA, the number in its name, or the most of its card. It is
 only shown where other settings count in these steps, as start_at_step and end_at_step do in ComfyUI.
-Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; docs/bench.md. Too few steps are a note
-in a script that only tries whether its code works: in a function that is named a test, or where the image is only
-measured or thrown away; and in a workflow that is named a warm-up or is in a folder of tests.
+Source: Sauer et al. 2023, arXiv:2311.17042; Lin et al. 2024, arXiv:2402.13929; docs/bench.md.
 """
 
 import re

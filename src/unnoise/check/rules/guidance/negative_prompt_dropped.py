@@ -4,16 +4,17 @@ Why: the negative prompt is used only as the null of null + weight*(cond - null)
 guidance scale of 1 or less diffusers does not even encode it. FluxPipeline also needs `true_cfg_scale` above 1; its
 default is 1.0, and `guidance_scale` is a different setting there. LatentConsistencyModelPipeline has no guidance: it
 accepts a negative prompt among its other arguments and drops it.
+It is a note for a pipeline of unknown class, in other tools for a model that may be one of few steps or runs with up to
+8, and in ComfyUI and Fooocus for an unknown model: official workflows and styles have a text there too. Nothing is
+found for a stage of a workflow whose negative prompt acts in another stage; it is a note where the guidance of that
+stage is unknown.
 Shown: the guidance scale in effect.
 Instead: leave the negative prompt out, or turn guidance on: `true_cfg_scale=4.0` for Flux and Qwen-Image, where the
 model takes it.
 Fix: none; it is not known which of the two is meant.
 Source: diffusers/pipelines/flux/pipeline_flux.py, `do_true_cfg`; diffusers/pipelines/latent_consistency_models,
 `__call__`; diffusers/pipelines/ltx2, `do_classifier_free_guidance`; ComfyUI, comfy/samplers.py, sampling_function
-(cond_scale 1.0); mcmonkeyprojects/SwarmUI#204; lllyasviel/stable-diffusion-webui-forge#2496. It is a note for a
-pipeline of unknown class, in other tools for a model that may be one of few steps or runs with up to 8, and in ComfyUI
-and Fooocus for an unknown model: official workflows and styles have a text there too. Nothing is found for a stage of a
-workflow whose negative prompt acts in another stage; it is a note where the guidance of that stage is unknown.
+(cond_scale 1.0); mcmonkeyprojects/SwarmUI#204; lllyasviel/stable-diffusion-webui-forge#2496.
 """
 
 from collections.abc import Iterator
